@@ -136,3 +136,10 @@ def test_pictures_are_blue_below_zero_orange_above_and_clipped_at_the_limit():
 def test_pictures_want_three_dimensions():
     with pytest.raises(ValueError, match=r"\[pictures, height, width\]; these have \[28, 28\]"):
         pictures(np.zeros((28, 28)))
+
+
+@pytest.mark.parametrize("values", [(1.0,), (1.0, 1.0), (1.0, 2.0), (1.0, 1.0, 1.0, 5.0)])
+def test_a_few_dots_are_enough(values):
+    rows = [{"layer": 1, "v": v} for v in values]
+    dots = [row for row in values_of(to_spec(dots_with_interval(rows, **DOTS))) if "offset" in row]
+    assert [dot["v"] for dot in dots] == list(values)

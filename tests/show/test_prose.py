@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -87,3 +88,10 @@ def test_common_indentation_is_no_code_block():
 
 def test_a_comma_stays_with_its_maths():
     assert "</math>,</span>" in phrase("with $x$, then")
+
+
+def test_only_the_maths_before_a_comma_is_tied_to_it():
+    text = paragraphs("Where $x$ is small and so is $y$, all is well.")
+    [tied] = re.findall(r'<span class="tied">(.*?)</span>', text)
+    assert tied.count("<math") == 1
+    assert tied.endswith("</math>,")

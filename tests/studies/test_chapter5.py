@@ -1,9 +1,7 @@
-"""The chapter study, run for real through its command on scikit-learn's digits, small enough to take seconds."""
+"""What the chapter study writes, checks and claims."""
 
 import copy
 import json
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,20 +12,6 @@ from undertow.studies.chapter5 import storage
 from undertow.studies.chapter5.claims import CLAIMS, judge
 from undertow.studies.chapter5.protocol import Protocol
 from undertow.studies.chapter5.training import CONTROLS
-
-
-def undertow(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "undertow", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "chapter5"
-    done = undertow("chapter5", "--quick", "--data", "digits", "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert str(out / "index.html") in done.stdout.replace("\n", "")
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +82,7 @@ def test_every_figure_is_there_as_png_and_svg(folder):
     assert all((folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for name in png)
 
 
-def test_what_was_written_checks(folder):
+def test_what_was_written_checks(undertow, folder):
     done = undertow("chapter5", "--check", folder, "--data", "digits")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("initial weights (2 of 2 members)") == 4
@@ -111,7 +95,7 @@ def test_what_was_written_checks(folder):
         (lambda r: r["accuracy"]["1"]["validation"][0].__setitem__(-1, 0.2), "1 hidden layer: accuracy of one member"),
     ],
 )
-def test_what_was_tampered_with_does_not(results, tmp_path, tamper, said):
+def test_what_was_tampered_with_does_not(undertow, results, tmp_path, tamper, said):
     changed = copy.deepcopy(results)
     tamper(changed)
     storage.save(changed, tmp_path)
@@ -130,7 +114,7 @@ def test_what_was_tampered_with_does_not(results, tmp_path, tamper, said):
         (json.dumps({"schema": 2}), "is not a result of `undertow chapter5`"),
     ],
 )
-def test_a_folder_without_good_results_is_refused(tmp_path, content, said):
+def test_a_folder_without_good_results_is_refused(undertow, tmp_path, content, said):
     if content is not None:
         (tmp_path / "results.json").write_text(content)
     done = undertow("chapter5", "--check", tmp_path)
@@ -139,7 +123,7 @@ def test_a_folder_without_good_results_is_refused(tmp_path, content, said):
     assert "Traceback" not in done.stderr
 
 
-def test_other_data_than_recorded_are_refused(folder):
+def test_other_data_than_recorded_are_refused(undertow, folder):
     done = undertow("chapter5", "--check", folder)  # recorded with digits, checked with MNIST
     assert done.returncode == 2
     assert "say which data with --data" in done.stderr
@@ -154,14 +138,14 @@ def test_other_data_than_recorded_are_refused(folder):
         (["chapter5", "--seed", "-1"], "--seed"),
     ],
 )
-def test_a_wrong_argument_gets_one_clear_error(arguments, said, tmp_path):
+def test_a_wrong_argument_gets_one_clear_error(undertow, arguments, said, tmp_path):
     done = undertow(*arguments, *(["--out", tmp_path / "out"] if arguments[0] == "chapter5" else []))
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_unwritable_folder_is_said_before_anything_is_computed(tmp_path):
+def test_an_unwritable_folder_is_said_before_anything_is_computed(undertow, tmp_path):
     (tmp_path / "out").write_text("a file where the folder should go")
     done = undertow("chapter5", "--quick", "--data", "digits", "--out", tmp_path / "out")
     assert done.returncode == 2

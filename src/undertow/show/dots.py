@@ -93,7 +93,9 @@ def _spread(rows: Sequence[Row], value: str, log: bool) -> list[dict[str, Any]]:
     """Dots side by side where they crowd: offsets as wide as the values are dense (a violin made of its dots)."""
     places = np.array(column(rows, value), dtype=float)
     places = np.log(places) if log else places
-    bins = min(100, max(1, round(4 * float(np.ptp(places)) / (float(np.std(places)) or 1.0))))
+    bins = min(
+        100, max(3, round(4 * float(np.ptp(places)) / (float(np.std(places)) or 1.0)))
+    )  # 3: the smoother's width
     counts, edges = np.histogram(places, bins)
     smoothed = np.convolve(counts, [0.25, 0.5, 0.25], mode="same")
     density = np.interp(places, (edges[:-1] + edges[1:]) / 2, smoothed)
