@@ -22,6 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from undertow.activations import activation as known_activation
 from undertow.lab.costs import SOFTMAX, Cost, cost
 from undertow.lab.initializers import Initializer, initializer
 from undertow.lab.kernels import Kernel, kernel
@@ -185,6 +186,8 @@ class Ensemble:
     ) -> History:
         """Train every member by gradient descent on mini-batches.
 
+        Every call starts with velocities at rest; only the order of the mini-batches goes on where it was.
+
         Args:
             data: inputs [n, n_in] and class labels [n] (or targets [n, n_out]).
             epochs: passes over the data.
@@ -249,7 +252,7 @@ class Ensemble:
 
     def inputs(self, x: ArrayLike | Tensor) -> Tensor:
         """Inputs as a tensor [m, n_in] of this ensemble's dtype, on its device."""
-        x = torch.as_tensor(x, dtype=self.dtype, device=self.device)
+        x = _as_tensor(x, self.device, self.dtype)
         if x.ndim != 2 or x.shape[1] != self.sizes[0] or not len(x):
             raise ValueError(
                 f"inputs of shape {list(x.shape)}: this network takes [examples, {self.sizes[0]}], at least one example"
@@ -258,14 +261,14 @@ class Ensemble:
 
     def targets(self, y: ArrayLike | Tensor) -> Tensor:
         """Targets [m, n_out]: class labels [m] become one-hot rows, targets stay as they are."""
-        y, n_out = torch.as_tensor(y, device=self.device), self.sizes[-1]
+        y, n_out = _as_tensor(y, self.device), self.sizes[-1]
         if y.ndim == 2 and y.shape[1] == n_out:
             return y.to(self.dtype)
         return torch.nn.functional.one_hot(self.labels(y), n_out).to(self.dtype)
 
     def labels(self, y: ArrayLike | Tensor) -> Tensor:
         """Class labels as a tensor [m] of int64, each the number of an output."""
-        y, n_out = torch.as_tensor(y, device=self.device), self.sizes[-1]
+        y, n_out = _as_tensor(y, self.device), self.sizes[-1]
         if y.ndim != 1 or y.is_floating_point():
             raise ValueError(
                 f"targets of shape {list(y.shape)}, {y.dtype}: give class labels [examples] as integers, "
@@ -316,6 +319,12 @@ class Ensemble:
 _cost, _initializer = cost, initializer  # inside the class these names are its arguments
 
 
+def _as_tensor(values: ArrayLike | Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()  # a tensor over memory that must not be written to is one that torch warns of
+    return torch.as_tensor(values, dtype=dtype, device=device).detach()
+
+
 def _check_shape(sizes: Sequence[int], members: int) -> None:
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(
@@ -348,4 +357,6 @@ def _activations(hidden: str | Sequence[str], cost: Cost, output: str | None, de
         raise ValueError(f"{cost.name} cost is made for {cost.output} outputs, not {output}: leave output= away")
     if "softmax" in names or (output == "softmax" and not cost.output):
         raise ValueError('softmax is only for the output of cost="log-likelihood": its neurons depend on one another')
+    for name in [hidden] if isinstance(hidden, str) else names:
+        known_activation(name)
     return [*names, cost.output or output or "sigmoid"]

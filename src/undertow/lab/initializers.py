@@ -52,7 +52,11 @@ class Initializer:
     def draw(self, generator: Generator, n_out: int, n_in: int) -> tuple[Array, Array]:
         """Weights [n_out, n_in] and biases [n_out] of one layer of one network."""
         draw = WEIGHTS[self.weights] if isinstance(self.weights, str) else self.weights
-        w = self.scale * draw(generator, n_out, n_in)
+        w = self.scale * np.asarray(draw(generator, n_out, n_in))
+        if w.shape != (n_out, n_in):
+            raise ValueError(
+                f"the initializer gave weights of shape {list(w.shape)}, not [n_out, n_in] = {[n_out, n_in]}"
+            )
         b = self.bias_scale * BIASES[self._bias_name()](generator, n_out, n_in)
         return w, b
 

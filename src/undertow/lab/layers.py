@@ -42,6 +42,10 @@ class LayerPass:
     """
 
     input: Tensor
+    z: Tensor
+    a: Tensor
+    g: Tensor
+    delta: Tensor
 
     def __init__(self, layer: Layer, m: int) -> None:
         members, n_out, _ = layer.w.shape
@@ -66,15 +70,16 @@ class FirstLayerPass(LayerPass):
     """The same where every member has the same input x [m, n_in]: the members side by side in one matrix."""
 
     def __init__(self, layer: Layer, m: int) -> None:
-        super().__init__(layer, m)
         members, n_out, _ = layer.w.shape
         self.z_rows, self.a_rows, self.delta_rows = (layer.w.new_empty(m, members * n_out) for _ in range(3))
         self.z, self.a, self.delta = (
             rows.view(m, members, n_out).transpose(0, 1) for rows in (self.z_rows, self.a_rows, self.delta_rows)
         )
-        self.g = self.delta if members == 1 else torch.empty_like(self.g)  # a batched product wants it in one piece
-        self.ones_row = layer.w.new_ones(1, m)
-        self.delta_rows_transposed = self.delta_rows.mT
+        one = members == 1
+        self.g = self.delta if one else layer.w.new_empty(members, m, n_out)  # a batched product wants it in one piece
+        self.m = m
+        self.ones = layer.w.new_ones(1, m)
+        self.delta_transposed = self.delta_rows.mT
 
     def affine(self, layer: Layer, a: Tensor) -> None:
         """z^1 = w^1 x + b^1."""
@@ -83,8 +88,8 @@ class FirstLayerPass(LayerPass):
 
     def add_gradient_to(self, into: Layer, step: float, keep: float = 1.0, keep_b: float = 1.0) -> None:
         """BP3 and BP4, for all members in one product."""
-        into.b_row.addmm_(self.ones_row, self.delta_rows, beta=keep_b, alpha=step / self.m)
-        into.w_rows.addmm_(self.delta_rows_transposed, self.input, beta=keep, alpha=step / self.m)
+        into.b_row.addmm_(self.ones, self.delta_rows, beta=keep_b, alpha=step / self.m)
+        into.w_rows.addmm_(self.delta_transposed, self.input, beta=keep, alpha=step / self.m)
 
 
 def passes(layers: list[Layer], m: int) -> list[LayerPass]:

@@ -8,6 +8,7 @@ until the first mini-batch, layer and equation with a number that is not finite 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,7 @@ class Divergence:
     """The first number that was not finite in a member.
 
     Attributes:
-        member: which one.
+        member: which one, counted in its ensemble.
         epoch, mini_batch: when, both from 0.
         layer: where, as the book counts: 1 is the first hidden layer.
         equation: in which step: "forward" (z or a), "BP1", "BP2" (δ), "BP3" (biases) or "BP4" (weights).
@@ -125,7 +126,8 @@ class Descent:
         self.nets, self.x, self.y, self.batch_size = nets, x, y, min(batch_size, len(x))
         self.eta, self.decay, self.optimizer, self.clip = eta, decay, optimizer, clip
         self.trained = [l for l in range(len(nets.layers)) if l not in frozen]
-        self.states = [optimizer.state(layer) for layer in nets.layers]
+        self.layers = [nets.layers[l] for l in self.trained]
+        self.states = [optimizer.state(layer) for layer in self.layers]
         fetched = self.batch_size * max(1, FETCHED_AT_ONCE // self.batch_size)
         self.room = torch.empty_like(x[:fetched]), torch.empty_like(y[:fetched])
         self.t = 0
@@ -156,17 +158,16 @@ class Descent:
 
     def update(self, signals: list[LayerPass]) -> None:
         """One step down the gradient of this mini-batch, in every layer that is not frozen."""
-        layers = self.nets.layers
-        gradients: Sequence[Gradient] = signals
-        if self.clip is not None:
-            gradients = clipped(gradients, layers, self.clip)
-        for l in self.trained:
-            self.optimizer.update(layers[l], self.states[l], gradients[l], eta=self.eta, decay=self.decay, t=self.t)
+        gradients: Sequence[Gradient] = [signals[l] for l in self.trained]
+        if self.clip is not None and gradients:
+            gradients = clipped(gradients, self.layers, self.clip)
+        for layer, state, gradient in zip(self.layers, self.states, gradients, strict=True):
+            self.optimizer.update(layer, state, gradient, eta=self.eta, decay=self.decay, t=self.t)
         self.t += 1
 
     def everything(self) -> list[Layer]:
         """All that an epoch changes: the layers, and what the optimizer remembers of them."""
-        return [*self.nets.layers, *self.states]
+        return [*self.layers, *self.states]
 
 
 _ORDER = 1_000_003  # a spawn key of its own: no order of mini-batches shares its numbers with a member's weights
@@ -212,18 +213,27 @@ class _Watch:
         for batch, (x, y) in enumerate(self.descent.mini_batches()):
             signals = self.nets.backpropagate(x, y)
             self.descent.update(signals)
-            for member in wanted.copy():
+            for member in _touched(signals, self.nets.layers, wanted):
                 where = first_not_finite(signals, self.nets.layers, member)
-                if where:
-                    found.append(Divergence(member, epoch, batch, *where))
-                    wanted.remove(member)
+                found.append(Divergence(member, epoch, batch, *where))
+                wanted.remove(member)
             if not wanted:
                 break
         return found
 
 
-def first_not_finite(signals: list[LayerPass], layers: list[Layer], member: int) -> tuple[int, str] | None:
+def _touched(signals: list[LayerPass], layers: list[Layer], members: list[int]) -> list[int]:
+    """Those of the members in which anything is not finite; one look at all of them, since it comes at every step."""
+    tensors = [t for at in signals for t in (at.z, at.a, at.delta)] + [t for l in layers for t in (l.w, l.b)]
+    finite = torch.stack([t.isfinite().flatten(1).all(1) for t in tensors]).all(0).tolist()
+    return [member for member in members if not finite[member]]
+
+
+def first_not_finite(signals: list[LayerPass], layers: list[Layer], member: int) -> tuple[int, str]:
     """Layer (from 1) and equation of the first number that is not finite, in the order they are worked out.
+
+    Raises:
+        ValueError: all of the member's numbers are finite.
 
     Example:
         >>> from undertow.lab import Ensemble
@@ -244,7 +254,7 @@ def first_not_finite(signals: list[LayerPass], layers: list[Layer], member: int)
             return l, "BP3"
         if not _finite(layer.w[member]):
             return l, "BP4"
-    return None
+    raise ValueError(f"every number of member {member} is finite")
 
 
 def _finite(*tensors: Tensor) -> bool:
@@ -252,6 +262,8 @@ def _finite(*tensors: Tensor) -> bool:
 
 
 def _check(n: int, epochs: int, batch_size: int, eta: float, lmbda: float, clip: float | None) -> None:
+    if not (isinstance(epochs, Integral) and isinstance(batch_size, Integral)):
+        raise ValueError(f"epochs = {epochs}, batch_size = {batch_size}: both are whole numbers")
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs = {epochs}, batch_size = {batch_size}: train at least one example at a time")
     if not (math.isfinite(eta) and 0 <= lmbda < math.inf):
