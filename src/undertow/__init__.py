@@ -15,8 +15,8 @@ def __getattr__(name: str) -> ModuleType:
 
     Example:
         >>> import undertow
-        >>> undertow.theory.meanfield.chi("relu", weight_var=2.0)
-        1.0
+        >>> round(undertow.theory.meanfield.chi("sigmoid", weight_var=1.0, bias_var=1.0), 3)
+        0.042
     """
     if name in __all__:
         return import_module(f"undertow.{name}")

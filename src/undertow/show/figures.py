@@ -94,7 +94,8 @@ def beside(svgs: Sequence[str], columns: int) -> str:
         parts.append(apart.replace("<svg ", f'<svg x="{column * wide}" y="{sum(heights[:row])}" ', 1))
     whole = f"{wide * columns - GUTTER:g}", f"{sum(heights) - GUTTER:g}"
     head = f'width="{whole[0]}" height="{whole[1]}" viewBox="0 0 {whole[0]} {whole[1]}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {head}>{"".join(parts)}</svg>'
+    paper = '<rect width="100%" height="100%" fill="white"/>'  # as under each panel; else a dark page shows between
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {head}>{paper}{"".join(parts)}</svg>'
 
 
 def size(svg: str) -> tuple[float, float]:

@@ -91,6 +91,7 @@ def _fates(results: Results) -> Table:
         rows,
         caption="What became of 20 networks of each kind. Dead: finite, but no gradient at all reaches any hidden layer",
         id="fates",
+        stacked=True,
     )
 
 
