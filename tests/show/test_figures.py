@@ -3,7 +3,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from undertow.show.figures import GUTTER, beside, save_figure, size, vega_bundle, write_whole
+from undertow.files import write_whole
+from undertow.show.figures import GUTTER, beside, save_figure, size, vega_bundle
 
 
 def test_a_figure_is_saved_as_svg_and_as_png_of_twice_its_pixels(curves, tmp_path):

@@ -1,7 +1,6 @@
 """Ensembles on disk: one safetensors file, settings as JSON in its header. Reading one executes nothing."""
 
 import json
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+
+from undertow.files import write_whole
 
 if TYPE_CHECKING:
     from undertow.lab.ensemble import Ensemble
@@ -27,10 +28,7 @@ def save(nets: "Ensemble", path: Path) -> None:
     for l, layer in enumerate(nets.layers):
         tensors |= {f"layers.{l}.weight": layer.w, f"layers.{l}.bias": layer.b}
     content = to_bytes(tensors, metadata={"undertow": json.dumps(_settings(nets))})
-    with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as folder:
-        part = Path(folder) / path.name
-        part.write_bytes(content)
-        part.replace(path)
+    write_whole(path, content)
 
 
 def load(path: Path) -> "Ensemble":

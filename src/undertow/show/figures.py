@@ -1,6 +1,5 @@
 """From a chart to what others can open: a Vega-Lite specification, an SVG, a PNG."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,6 +10,7 @@ import altair as alt
 import vl_convert
 from altair.typing import ChartType
 
+from undertow.files import write_whole
 from undertow.show.theme import LAYER, theme
 
 Spec = dict[str, Any]
@@ -148,17 +148,6 @@ def save_svg(svg: str, stem: Path) -> tuple[Path, Path]:
     lines = BEYOND_ARIAL.sub(rf"\g<1>{WIDE_COVERAGE}\g<2>", svg)
     write_whole(paths[1], vl_convert.svg_to_png(lines, scale=2))
     return paths
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name and move it into place, so that no reader ever meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @cache

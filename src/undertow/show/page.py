@@ -18,6 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from undertow.files import write_whole
 from undertow.show import figures, prose
 from undertow.show.blocks import Block, Callout, Cell, Equation, Figure, Prose, Section, Table, Verdict, walk
 from undertow.show.rows import DASH, MINUS, aligned
@@ -68,7 +69,7 @@ class Article:
             for figure in _figures(self):
                 whole = figures.beside([panel.svg for panel in panels[figure.id]], figure.columns)
                 figures.save_svg(whole, figures_in / figure.id)
-        figures.write_whole(path, text.encode())
+        write_whole(path, text.encode())
         return path
 
 

@@ -2,14 +2,14 @@
 
 import json
 import math
-import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
+
+from undertow.files import write_whole
 
 DIGITS = 8
 """Significant digits kept: one more than float32 has."""
@@ -31,8 +31,8 @@ def schema() -> dict[str, Any]:
 
 def save(results: dict[str, Any], folder: Path) -> None:
     """Write results.json, and its schema beside it."""
-    _write(folder / NAME, json.dumps(plain(results), allow_nan=False, separators=(",", ":")))
-    _write(folder / SCHEMA_NAME, json.dumps(schema(), indent=2))
+    write_whole(folder / NAME, json.dumps(plain(results), allow_nan=False, separators=(",", ":")).encode())
+    write_whole(folder / SCHEMA_NAME, json.dumps(schema(), indent=2).encode())
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -77,10 +77,3 @@ def plain(value: Any) -> Any:
 
 def _short(message: str) -> str:
     return message if len(message) < 200 else message[:120] + " ... " + message[-60:]
-
-
-def _write(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=path.name, delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)  # what a temporary file gets is for its owner only
-    os.replace(file.name, path)

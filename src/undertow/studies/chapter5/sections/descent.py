@@ -8,6 +8,7 @@ from undertow.show.charts import curves_with_bands
 from undertow.show.page import Callout, Figure, Prose, Section, Table
 from undertow.show.rows import number
 from undertow.studies.chapter5.book import book
+from undertow.studies.chapter5.curves import layer_curves
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.chapter5.statistics import middle
 from undertow.studies.chapter5.wording import layers, percent, span
@@ -88,13 +89,7 @@ def _figure(
     panels = []
     for h in depths:
         speed = np.asarray(results["training_speed"][str(h)][key])
-        rows = [
-            {"step": t, "layer": l + 1, "speed": m, "low": lo, "high": hi}
-            for l in range(h)
-            for t, (lo, m, hi) in enumerate(
-                zip(speed[:, :, l].min(0), np.median(speed[:, :, l], 0), speed[:, :, l].max(0), strict=True)
-            )
-        ]
+        rows = layer_curves(speed, range(speed.shape[1]), x="step", y="speed")
         panels.append(
             curves_with_bands(
                 rows,
@@ -163,9 +158,8 @@ def _ratios(results: Results) -> Table:
                 [f"{h} hidden", what, number(float(np.median(ratio[:, 0]))), number(median), span(low, high), right]
             )
     columns = ["network", "gradient", "at the start", "at the end", "95 %", "images right"]
-    return Table(
-        columns, rows, caption="How many times faster the last hidden layer learns than the first", id="speed-ratios"
-    )
+    caption = "How many times faster the last hidden layer learns than the first"
+    return Table(columns, rows, caption=caption, id="speed-ratios", stacked=True)
 
 
 def _meaning(results: Results) -> str:

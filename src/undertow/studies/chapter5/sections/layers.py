@@ -9,6 +9,7 @@ from undertow.show.dots import dots_with_interval
 from undertow.show.page import Figure, Prose, Section, Table
 from undertow.show.pictures import pictures
 from undertow.studies.chapter5.claims import final_accuracy
+from undertow.studies.chapter5.curves import layer_curves
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.chapter5.wording import layers, percent
 
@@ -72,18 +73,7 @@ def _progress_text(results: Results) -> str:
 
 def _progress(results: Results) -> Figure:
     data = results["share_of_progress"]["4"]
-    share = np.asarray(data["share"])
-    rows = [
-        {"epoch": int(e), "layer": l + 1, "share": m, "low": lo, "high": hi}
-        for l in range(share.shape[2])
-        for e, m, lo, hi in zip(
-            data["epoch"],
-            np.median(share[:, :, l], 0),
-            share[:, :, l].min(0),
-            share[:, :, l].max(0),
-            strict=True,
-        )
-    ]
+    rows = layer_curves(data["share"], data["epoch"], x="epoch", y="share")
     chart = curves_with_bands(
         rows,
         x="epoch",

@@ -6,6 +6,7 @@ import numpy as np
 
 from undertow.show.charts import curves_with_bands
 from undertow.show.page import Equation, Figure, Prose, Section
+from undertow.studies.chapter5.curves import layer_curves
 from undertow.studies.chapter5.wording import percent
 
 Results = dict[str, Any]
@@ -55,13 +56,7 @@ def costs(results: Results) -> Section:
 def _convergence(results: Results) -> Figure:
     shallow, deep = results["convergence"]["shallow"], results["convergence"]["deep"]
     speed = np.asarray(shallow["speed"])
-    rows = [
-        {"epoch": t, "layer": l + 1, "speed": m, "low": lo, "high": hi}
-        for l in range(speed.shape[2])
-        for t, (m, lo, hi) in enumerate(
-            zip(np.median(speed[:, :, l], 0), speed[:, :, l].min(0), speed[:, :, l].max(0), strict=True)
-        )
-    ]
+    rows = layer_curves(speed, range(speed.shape[1]), x="epoch", y="speed")
     deep_speed = np.median(np.asarray(deep["speed"]), 0)
     chart = curves_with_bands(
         rows,
