@@ -13,6 +13,8 @@ from undertow.theory import bounds, meanfield
 
 Results = dict[str, Any]
 
+SHOWN_DEPTHS = (2, 4, 8)
+
 
 def section(results: Results) -> Section:
     """The chain, its factors, and the split of a full network's speeds into causes."""
@@ -91,15 +93,21 @@ def _sigmoid() -> Figure:
 
 
 def _factors(results: Results) -> Figure:
-    factors = results["chain"]["shown"]
-    rows = [{"factor": _lowered(f["name"]), "size": abs(f["value"])} for f in factors if not f["name"].startswith("dC")]
-    product = float(np.prod([f["value"] for f in factors]))
-    chart = bars(rows, x="factor", y="size", x_title="", y_title="size of the factor", height=170)
+    factors = [f for f in results["chain"]["shown"] if not f["name"].startswith("dC")]
+    panels, products = [], []
+    for depth in SHOWN_DEPTHS:
+        shown = factors[: 2 * depth - 1]
+        rows = [{"factor": _lowered(f["name"]), "size": abs(f["value"])} for f in shown]
+        products.append(number(float(np.prod([f["value"] for f in shown]))))
+        title = f"{depth} neurons: product {products[-1]}"
+        panels.append(bars(rows, x="factor", y="size", x_title="", y_title="size", title=title, height=150))
     return Figure(
         "factors",
-        chart,
-        "One chain of eight neurons, factor by factor",
-        f"Weights and biases from N(0, 1). With ∂C/∂a₈ = 1 the product, ∂C/∂b₁, is {number(product)}.",
+        panels,
+        "A chain of neurons, factor by factor",
+        "Weights and biases from N(0, 1); the same chain, cut after 2, 4 and 8 neurons. With ∂C/∂a = 1 at its end the "
+        "product is ∂C/∂b₁.",
+        columns=1,
         wide=True,
     )
 
