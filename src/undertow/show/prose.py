@@ -90,7 +90,9 @@ def mathml(latex: str, display: bool = False, spoken: str = "") -> Markup:
 
 def _tied(text: str) -> Markup:
     """Browsers break lines between maths and the comma after it."""
-    together = re.sub(r"(<math(?:(?!</math>).)*</math>[,.;:!?)’”]+)", r'<span class="tied">\1</span>', text, flags=re.DOTALL)
+    together = re.sub(
+        r"(<math(?:(?!</math>).)*</math>[,.;:!?)’”]+)", r'<span class="tied">\1</span>', text, flags=re.DOTALL
+    )
     return Markup(together)  # noqa: S704  Markdown with raw HTML off
 
 
