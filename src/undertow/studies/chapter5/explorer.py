@@ -19,30 +19,38 @@ Results = dict[str, Any]
 NAME = "explore.html"
 MAPPED = ("tanh", "sigmoid", "relu", "erf", "gelu", "silu")
 DRAWS, LONGEST = 12, 30
-WEIGHT_VAR = np.unique(
-    np.concatenate(
-        [
-            np.arange(10, 50, 2),
-            [100 / 3],
-            np.arange(50, 100, 2.5),
-            np.arange(100, 200, 5),
-            np.arange(200, 500, 10),
-            np.arange(500, 1000, 25),
-            np.arange(1000, 4001, 100),
-        ]
-    )
-    / 100
-)
-BIAS_VAR = np.unique(
-    np.concatenate(
-        [
-            [0, 1, 2, 5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 150],
-            np.arange(200, 1000, 50),
-            np.arange(1000, 2001, 100),
-        ]
-    )
-    / 1000
-)
+PERCENT = [
+    np.arange(10, 50, 2),
+    np.arange(50, 100, 2.5),
+    np.arange(100, 200, 5),
+    np.arange(200, 500, 10),
+    np.arange(500, 1000, 25),
+    np.arange(1000, 4001, 100),
+]
+WEIGHT_VAR = np.unique([*np.concatenate(PERCENT) / 100, 1 / 3])
+"""n_in Var W on the map: round numbers for a reader, closest where the phases meet, and torch's default."""
+
+THOUSANDTHS = [
+    0,
+    1,
+    2,
+    5,
+    10,
+    15,
+    20,
+    30,
+    40,
+    50,
+    60,
+    80,
+    100,
+    120,
+    150,
+    *range(200, 1000, 50),
+    *range(1000, 2001, 100),
+]
+BIAS_VAR = np.array(THOUSANDTHS) / 1000
+"""Var b on the map."""
 
 CHAIN: dict[str, Any] = {"activation": "sigmoid", "w": 1.0, "b": 0.0, "a": 0.5, "depth": 8, "random": False, "draw": 0}
 PRESETS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ const SELU_ALPHA = 1.6732632423543772, SELU_SCALE = 1.0507009873554805;
 
 const ACTIVATIONS = {
   sigmoid: { value: logistic, slope: logisticSlope },
-  tanh: { value: Math.tanh, slope: (z) => 1 - Math.tanh(z) ** 2 },
+  tanh: { value: Math.tanh, slope: (z) => 4 * logisticSlope(2 * z) },
   relu: { value: (z) => Math.max(z, 0), slope: (z) => (z > 0 ? 1 : 0) },
   leaky_relu: { value: (z) => (z > 0 ? z : 0.01 * z), slope: (z) => (z > 0 ? 1 : 0.01) },
   softsign: { value: (z) => z / (1 + Math.abs(z)), slope: (z) => (1 + Math.abs(z)) ** -2 },
