@@ -31,8 +31,7 @@ def test_only_the_page_s_own_scripts_may_run_and_no_chart_library_is_there(folde
     sums = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
     assert re.findall(r"sha256-([^' &]+)", page[: page.index("</head>")]) == sums
     assert len(scripts) == 2
-    assert "vegaEmbed" not in page
-    assert len(page) < 1_000_000
+    assert len(page) < 600_000  # the library alone is 900,000
 
 
 def test_the_chapter_links_to_it_and_back(folder):

@@ -160,7 +160,7 @@ def _critical(name: str) -> list[list[float]]:
     q = np.concatenate([[0.0], np.logspace(-4, 2, 200)])
     weight_var, bias_var = meanfield.critical_line(name, q)
     there = (weight_var <= WEIGHT_VAR[-1]) & (bias_var <= BIAS_VAR[-1])  # false where NaN
-    line = np.stack([weight_var, bias_var], -1)[there].round(4)
+    line = np.stack([weight_var, bias_var], -1)[there].round(7)
     return line[np.append(True, np.any(line[1:] != line[:-1], axis=-1))].tolist() if len(line) else []
 
 
