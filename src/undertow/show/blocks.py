@@ -118,6 +118,23 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Instrument:
+    """Something to play with, drawn by the scripts in ``templates/explore`` from the article's ``instruments``.
+
+    Attributes:
+        id: for links.
+        title: what can be found out with it. Markdown, as is the caption.
+        template: its controls: the name of an HTML template in ``templates/explore``.
+        caption: how to read it.
+    """
+
+    id: str
+    title: str
+    template: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading, linked from the table of contents, and what follows it; sections may nest."""
 
@@ -126,7 +143,7 @@ class Section:
     blocks: Sequence["Block"]
 
 
-Block = Prose | Callout | Equation | Table | Figure | Section
+Block = Prose | Callout | Equation | Table | Figure | Instrument | Section
 
 
 def walk(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -19,8 +19,8 @@ def run(out: Path, protocol: Protocol, data: str = "mnist", console: Console | N
     """Reproduce the chapter.
 
     Args:
-        out: folder for ``index.html``, ``results.json`` with its schema, and ``figures/`` as PNG and SVG; it is made
-            if it isn't there.
+        out: folder for ``index.html``, ``explore.html``, ``results.json`` with its schema, and ``figures/`` as PNG and
+            SVG; it is made if it isn't there.
         protocol: how much to do, and from which seed.
         data: "mnist", "digits", or a path to IDX files.
         console: where progress is shown.
@@ -32,7 +32,12 @@ def run(out: Path, protocol: Protocol, data: str = "mnist", console: Console | N
         OSError: ``out`` can't be written to.
         undertow.lab.DataError: the data can't be had; the message says why, and how to give a path.
     """
-    from undertow.studies.chapter5 import article, plan, storage  # charts and theory: not needed to check a result
+    from undertow.studies.chapter5 import (
+        article,
+        explorer,
+        plan,
+        storage,
+    )  # charts and theory: not needed to check a result
 
     loaded = load(data)  # before anything is written, and once before all processes do
     _check_writable(out)
@@ -40,6 +45,7 @@ def run(out: Path, protocol: Protocol, data: str = "mnist", console: Console | N
     results = plan.measure(protocol, data, loaded, console)
     storage.save(results, out)
     with console.status("drawing the figures"):
+        explorer.write(results, out)
         return article.write(results, out)
 
 

@@ -71,6 +71,8 @@ chapter, with {len(four)} networks where the text shows one at the start and {re
   curves do.
 - Of the text's {len(results["claims"])} claims, {_counted(results, "yes")} hold as said,
   {_counted(results, "partly")} in part and {_counted(results, "no")} not; [each one](#claims) with its numbers.
+
+Rather play than read? [What a gradient is made of](explore.html) has the same product under sliders.
 """
 
 
@@ -113,7 +115,8 @@ def _methods(results: Results) -> Section:
                 $\\Delta w = -g$. Put back to "fresh noise": weights from another seed. Differences of means: Welch's
                 t-test.
 
-                `results.json` beside this page holds all numbers, `results.schema.json` says what each is, and
+                [The page to play with](explore.html) computes in the reader's browser what `undertow.theory` computes
+                here. `results.json` beside this page holds all numbers, `results.schema.json` says what each is, and
                 `undertow chapter5 --check` recomputes what can be recomputed quickly: all initial weights, and one
                 network of each depth. Repeat with other seeds by `--seed`, with more networks by `--members
                 {2 * results["members"]}`.

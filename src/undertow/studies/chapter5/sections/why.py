@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from undertow.show.charts import bars, curves_with_bands, heatmap
-from undertow.show.page import Equation, Figure, Prose, Section, Table
+from undertow.show.page import Callout, Equation, Figure, Prose, Section, Table
 from undertow.show.rows import number
 from undertow.studies.chapter5.chains import CHAINS
 from undertow.studies.chapter5.wording import percent
@@ -69,6 +69,11 @@ def _chain(results: Results) -> list[Any]:
             """
         ),
         _window(),
+        Callout(
+            "Try it",
+            "Move weights and biases, and watch the product form: [the chain](explore.html#chain), "
+            "[the window](explore.html#window).",
+        ),
     ]
 
 
@@ -219,7 +224,16 @@ def _full(results: Results) -> list[Any]:
             does, as [the experiment above](#descent) shows.
             """
         ),
+        Callout(
+            "Which starts let the gradient through?",
+            f"For tanh, ReLU, the sigmoid and three more: [theory's map of all starts](explore.html#map), and "
+            f"{_trained(results)} deeper networks trained to see whether it tells the truth.",
+        ),
     ]
+
+
+def _trained(results: Results) -> str:
+    return f"{sum(np.size(accuracy) for accuracy in results['trainability']['accuracy'].values()):,}"
 
 
 def _causes(results: Results) -> Figure:
