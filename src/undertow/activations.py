@@ -127,9 +127,7 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda z: special.ndtr(z) + np.asarray(z) * _normal_density(z),
             peak=float(special.ndtr(np.sqrt(2)) + np.sqrt(2) * _normal_density(np.sqrt(2))),
         ),
-        Activation(
-            "silu", lambda z: np.asarray(z) * special.expit(z), _silu_derivative, peak=1.0998393201288668
-        ),
+        Activation("silu", lambda z: np.asarray(z) * special.expit(z), _silu_derivative, peak=1.0998393201288668),
         Activation("elu", _elu, _elu_derivative, peak=1.0),
         Activation("selu", _selu, _selu_derivative, peak=SELU_SCALE * SELU_ALPHA, kinks=(0.0,)),
         Activation("softplus", lambda z: np.logaddexp(0.0, z), special.expit, peak=1.0),
