@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from undertow.measure import Columns, Convolution, Meter, Signal, columns, measure
-from undertow.record import Edge, Role, Site
+from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
 from undertow.tape.graph import Vertex, walk
 from undertow.tape.sites import Plan, Tap, feature_dimension, features_behind, plan
@@ -101,6 +101,17 @@ class Tape:
     def columns(self) -> Columns:
         """Everything measured, off the devices."""
         return columns(self.meter.read(), self.sites, self.edges)
+
+    def run(self) -> Run:
+        """This one pass as a Run of one step."""
+        step = self.columns()
+        return Run(
+            {},
+            tuple(self.sites),
+            tuple(self.edges),
+            {name: column[None] for name, column in step.by_site.items()},
+            {name: column[None] for name, column in step.by_edge.items()},
+        )
 
     def _pass(self, number: int, grad_input: Gradients, grad_output: Gradients) -> None:
         tap = self._plan.taps[number]
