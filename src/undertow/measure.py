@@ -5,7 +5,7 @@ step waits for its device once, however many Sites there are.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from undertow.record import SITE_COLUMNS, Edge, Site
+from undertow.record import SITE_COLUMNS, Edge, Role, Site
 
 SATURATED_BELOW = 0.1
 """A unit is saturated where |phi'| is under this share of its peak, as in `undertow.activations`."""
@@ -212,13 +212,50 @@ def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor, meter: Meter)
     return expected, arrived
 
 
-def columns(read: dict[str, dict[int, float]], sites: Sequence[Site], edges: Sequence[Edge]) -> "Columns":
+def measure_parameters(
+    parameters: Mapping[str, Tensor], steps: Mapping[str, Tensor] | None, meter: Meter
+) -> tuple[str, ...]:
+    """Reduce what there is to know of parameters once the backward pass is over.
+
+    Args:
+        parameters: by name, ``.grad`` filled.
+        steps: what the optimizer adds to each; None without an optimizer, and gradient descent is assumed.
+        meter: where numbers are collected.
+
+    Returns:
+        The names, in the order that `columns` needs to know.
+    """
+    for place, (name, parameter) in enumerate(parameters.items()):
+        if parameter.grad is None:
+            continue
+        grad = _plain(parameter.grad)
+        meter.take("grad of parameter", place, meter.norm(grad))
+        if parameter.dim() > 1:
+            meter.take("mean row", place, meter.norm(parameter.detach().mean(0)))
+            meter.take("parameter", place, meter.norm(parameter.detach()))
+            meter.note("units of parameter", place, len(parameter))
+        if steps is not None and name in steps:
+            step = steps[name]
+            meter.take("step", place, meter.norm(step))
+            meter.take("descent", place, -meter.inner(_plain(parameter.grad.to_dense()), step))
+    return tuple(parameters)
+
+
+def columns(
+    read: dict[str, dict[int, float]], sites: Sequence[Site], edges: Sequence[Edge], names: Sequence[str] = ()
+) -> "Columns":
     """From what was read off the devices to the columns of a Run, each [sites] or [edges].
 
     An edge that alone feeds its Site carries the whole gradient received there, and nobody had to measure it.
+
+    Args:
+        read: what `Meter.read` returned.
+        sites, edges: of the graph that was taped.
+        names: of the parameters, as `measure_parameters` returned them.
     """
     raw = _Raw(read, len(sites))
     received = raw["received"]
+    received[~np.isin(np.arange(len(sites)), list(read.get("received", {})))] = 0.0  # autograd had nothing to pass on
     by_edge = _edge_columns(read, edges, received)
     passed = np.sqrt(_sum_by_source(by_edge["contribution"] ** 2, edges, len(sites)))
     n_out = np.array([site.n_out or np.nan for site in sites])
@@ -237,9 +274,7 @@ def columns(read: dict[str, dict[int, float]], sites: Sequence[Site], edges: Seq
             "dead": raw["dead_units"] / raw["units"],
             "nonfinite": raw["nonfinite"],
             "weight_norm": raw["weight"],
-            "weight_grad_norm": raw["weight_grad"],
-            "update_ratio": raw["update"] / raw["parameters"],
-            "progress": raw["progress"],
+            **_parameter_columns(read, sites, names),
         }
     assert by_site.keys() == SITE_COLUMNS.keys()  # noqa: S101  # the two lists are kept by hand
     return Columns(by_site, by_edge)
@@ -251,6 +286,47 @@ class Columns:
 
     by_site: dict[str, NDArray[np.float64]]
     by_edge: dict[str, NDArray[np.float64]]
+
+
+def _parameter_columns(
+    read: dict[str, dict[int, float]], sites: Sequence[Site], names: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    raw = _Raw(read, len(names))
+    grad, step, norm = raw["grad of parameter"], raw["step"], raw["parameter"]
+    descent = raw["descent"] if "descent" in read else grad**2
+    place = {name: number for number, name in enumerate(names)}
+    own = [[place[name] for name in site.parameters if name in place] for site in sites]
+    uses = np.bincount([number for numbers in own for number in numbers], minlength=len(names)).clip(1)
+    # A parameter that is used at many Sites makes one step: each has an equal part of it.
+    part = np.array([np.nansum(descent[p] / uses[p]) if p else np.nan for p in own])
+    total = np.nansum(part)
+    spread = _spread(norm, raw["mean row"], raw["units of parameter"])
+    matrices = [_matrices(site, p, names) for site, p in zip(sites, own, strict=True)]
+    return {
+        "weight_spread": np.array([spread[p[0]] if len(p) == 1 else np.nan for p in matrices]),
+        "weight_grad_norm": np.array([_length(grad[p]) for p in matrices]),
+        "update_ratio": np.array([_length(step[p]) / (_length(norm[p]) or np.nan) for p in matrices]),
+        "progress": part / total if total > 0 else np.full(len(sites), np.nan),
+    }
+
+
+def _spread(
+    norm: NDArray[np.float64], mean_row: NDArray[np.float64], units: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """||W - mean row||_F / ||W||_F, by Pythagoras."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(np.maximum(1 - units * mean_row**2 / norm**2, 0.0))
+
+
+def _matrices(site: Site, places: Sequence[int], names: Sequence[str]) -> list[int]:
+    """A layer's weights without its bias, where it has weights."""
+    weights = [p for p in places if site.role is Role.WEIGHT and not names[p].endswith("bias")]
+    return weights or list(places)
+
+
+def _length(norms: NDArray[np.float64]) -> float:
+    known = norms[~np.isnan(norms)]
+    return float(np.sqrt(np.sum(known**2))) if len(known) else float("nan")
 
 
 class _Raw:

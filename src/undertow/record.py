@@ -45,6 +45,7 @@ SITE_COLUMNS = {
     "dead": "share of units whose phi' is zero for every row of the batch",
     "nonfinite": "inf and nan in the gradient received",
     "weight_norm": "||W||_F, of the weights as they are multiplied with",
+    "weight_spread": "norm of the weights' deviation from their mean row / ||W||_F: 0 if all units are alike",
     "weight_grad_norm": "norm of the loss's gradient by this Site's parameters",
     "update_ratio": "||dw|| / ||w|| of the optimizer's step",
     "progress": "share of the first-order change of the loss: -<g, dw> / its sum over all Sites",

@@ -140,4 +140,5 @@ def _cause_of_sum(run: Run, target: Site) -> str:
 def _ratio(above: float, below: float) -> float:
     if below == 0:
         return 1.0 if above == 0 else float("inf")
-    return float(above / below)
+    with np.errstate(invalid="ignore", over="ignore"):  # inf / inf is nan, and stays visible
+        return float(above / below)

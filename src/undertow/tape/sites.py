@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from undertow.record import Edge, Role, Site
 from undertow.tape import facts
 from undertow.tape.graph import Vertex
@@ -36,8 +34,6 @@ class Plan:
     sites: list[Site]
     edges: list[Edge]
     taps: list[Tap]
-    parameters: list[dict[int, Tensor]]
-    """For every Site, the parameters that it passes gradient to, by ``id``."""
 
     def release(self) -> None:
         """Let go of the graph: a Node that is held on to is never freed."""
@@ -46,7 +42,6 @@ class Plan:
             tap.vertex.inputs.clear()
             tap.vertex.arrivals.clear()
         self.taps.clear()
-        self.parameters.clear()
 
 
 def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str]) -> Plan:
@@ -61,20 +56,24 @@ def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str])
     kept = [vertex for vertex in data_side if not vertex.folded]
     places = {id(vertex): place for place, vertex in enumerate(kept)}
     taps = {id(vertex): Tap(vertex, places.get(id(vertex), -1)) for vertex in data_side}
-    parameters = [_parameters(vertex) for vertex in kept]
-    sites = _sites(kept, data_side, windows, [tuple(sorted(names[i] for i in found)) for found in parameters])
+    parameters = [tuple(sorted(names[found] for found in _parameters(vertex))) for vertex in kept]
+    sites = _sites(kept, data_side, windows, parameters)
     edges = _connect(kept, places, taps)
     needed = [tap for tap in taps.values() if tap.site >= 0 or tap.captures]
-    return Plan(sites, edges, needed, parameters)
+    return Plan(sites, edges, needed)
 
 
-def _parameters(vertex: Vertex) -> dict[int, Tensor]:
+def _parameters(vertex: Vertex) -> set[int]:
     """Those of its own, and those of the additions folded into it: the bias of a linear layer on 3-d input is one."""
-    found = {id(leaf): leaf for slot in vertex.weight_slots for leaf in facts.leaves(vertex, slot)}
+    found = _own_parameters(vertex)
     while len(vertex.arrivals) == 1 and vertex.arrivals[0][0].folded:
         vertex = vertex.arrivals[0][0]
-        found |= {id(leaf): leaf for slot in vertex.weight_slots for leaf in facts.leaves(vertex, slot)}
+        found |= _own_parameters(vertex)
     return found
+
+
+def _own_parameters(vertex: Vertex) -> set[int]:
+    return {id(leaf) for slot in vertex.weight_slots for leaf in facts.leaves(vertex, slot)}
 
 
 def _connect(kept: list[Vertex], places: Mapping[int, int], taps: Mapping[int, Tap]) -> list[Edge]:

@@ -1,7 +1,7 @@
 """Hooks on every Node of one backward pass, which turn what passes into Signals."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,7 +54,7 @@ class Tape:
         self._names = {id(p): name for name, p in reversed(list(model.named_parameters()))}
         self._listener = listener
         self._windows = Windows(model, unroll)
-        self._plan = Plan([], [], [], [])
+        self._plan = Plan([], [], [])
         self._handles: list[RemovableHandle] = []
         self._captured: dict[int, Tensor] = {}
 
@@ -93,20 +93,15 @@ class Tape:
         for number, tap in enumerate(self._plan.taps):
             self._handles.append(tap.vertex.node.register_hook(_hook(tape, number)))
 
-    @property
-    def parameters(self) -> list[dict[int, Tensor]]:
-        """For every Site, the parameters that it passes gradient to, by ``id``. Gone after `close`."""
-        return self._plan.parameters
+    def columns(self, names: Sequence[str] = ()) -> Columns:
+        """Everything measured, off the devices. ``names``: see `undertow.measure.columns`."""
+        return columns(self.meter.read(), self.sites, self.edges, names)
 
-    def columns(self) -> Columns:
-        """Everything measured, off the devices."""
-        return columns(self.meter.read(), self.sites, self.edges)
-
-    def run(self) -> Run:
+    def run(self, header: dict[str, Any] | None = None, names: Sequence[str] = ()) -> Run:
         """This one pass as a Run of one step."""
-        step = self.columns()
+        step = self.columns(names)
         return Run(
-            {},
+            header or {},
             tuple(self.sites),
             tuple(self.edges),
             {name: column[None] for name, column in step.by_site.items()},
