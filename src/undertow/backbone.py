@@ -18,18 +18,24 @@ SMALLEST, LARGEST = -330.0, 310.0
 """Decades that a gradient of zero, and one of inf, count as: just beyond what float64 can hold."""
 
 
+LARGEST_STEP = 0.7
+"""Part of a total that a single step may make if the decay is to be called steady."""
+
+
 @dataclass(frozen=True)
 class Decay:
     """How a gradient changes along a path.
 
     Attributes:
-        rate: decades per mark, the Theil-Sen slope: the median over all pairs, which no single jump can move.
+        rate: decades per mark, the Theil-Sen slope: the median over all pairs of marks.
         total: decades from the first mark to the last.
+        steady: whether no single step from mark to mark makes more than 70 % of the total.
         marks: the Sites it was read at.
     """
 
     rate: float
     total: float
+    steady: bool
     marks: tuple[int, ...]
 
 
@@ -71,7 +77,7 @@ class Backbone:
 
     def decay_per_weight(self) -> Decay:
         """Along the backbone, counted per WEIGHT Site on the longest way: what a layer is in a residual net."""
-        return Decay(theil_sen(self.depth[list(self.marks)], self.gradient), _total(self.gradient), self.marks)
+        return decay(self.gradient, self.marks, self.depth[list(self.marks)])
 
     def blocks(self) -> list[tuple[int, int]]:
         """Neighbours on the backbone."""
@@ -187,13 +193,12 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
         return np.clip(np.log10(norm), SMALLEST, LARGEST)
 
 
-def decay(levels: NDArray[np.floating], marks: tuple[int, ...]) -> Decay:
-    """Of levels in decades, one per mark."""
-    return Decay(theil_sen(np.arange(len(levels)), levels), _total(levels), marks)
-
-
-def _total(levels: NDArray[np.floating]) -> float:
-    return float(levels[-1] - levels[0]) if len(levels) else 0.0
+def decay(levels: NDArray[np.floating], marks: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
+    """Of levels in decades, one per mark; ``places`` are the marks' positions, one apart unless told otherwise."""
+    places = np.arange(len(levels)) if places is None else places
+    total = float(levels[-1] - levels[0]) if len(levels) else 0.0
+    steady = len(levels) > 1 and float(np.max(np.sign(total) * np.diff(levels))) <= LARGEST_STEP * abs(total)
+    return Decay(theil_sen(places, levels), total, steady, marks)
 
 
 def theil_sen(x: ArrayLike, y: ArrayLike) -> float:

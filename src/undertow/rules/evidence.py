@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.backbone import Backbone, find_backbone
+from undertow.backbone import Backbone, find_backbone, weight_depth
 from undertow.record import BackwardGain, Role, Run, Site
 from undertow.split import explain
 
@@ -19,13 +19,11 @@ class Layer:
         module: its path.
         sites: its Sites, the loss's side first.
         depth: weights between it and the loss, itself included; of its call nearest to the loss.
-        progress: its share of the progress of the step.
     """
 
     module: str
     sites: tuple[int, ...]
     depth: int
-    progress: float
 
 
 @dataclass(frozen=True)
@@ -48,22 +46,20 @@ class Evidence:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Layers that learn, the loss's side first."""
-        progress = self.column("progress")
         by_module: dict[str, list[Site]] = {}
         for site in self.run.sites:
             if site.role is Role.WEIGHT and site.parameters:
                 by_module.setdefault(site.module or ", ".join(site.parameters), []).append(site)
-        depth = self.backbone.depth if self.backbone else np.zeros(len(self.run.sites))
         layers = [
-            Layer(
-                module,
-                tuple(s.index for s in sites),
-                int(min(depth[s.index] for s in sites)),
-                float(np.nansum([progress[s.index] for s in sites])),
-            )
+            Layer(module, tuple(s.index for s in sites), int(min(self.depth[s.index] for s in sites)))
             for module, sites in by_module.items()
         ]
         return tuple(sorted(layers, key=lambda layer: layer.depth))
+
+    @cached_property
+    def depth(self) -> NDArray[np.intp]:
+        """For every Site, the WEIGHT Sites on the longest way to it from the loss, itself included."""
+        return weight_depth(self.run)
 
     @cached_property
     def starts_at_zero(self) -> bool:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from undertow.record import Finding, Role, Severity
+from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
 CANCELLING_BELOW = 0.3
+FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
 
 
@@ -24,22 +25,22 @@ def converged(evidence: Evidence) -> Iterator[Finding]:
         ``coherence x sqrt(rows)``, median over layers. Gradients that all point the same way give sqrt(rows), random
         ones 1, cancelling ones 0.
     Threshold:
-        Under 0.3, or no gradient at all. Free of the loss's scale: a small loss or gradient alone proves nothing.
+        Under 0.3, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
+        gradient alone proves nothing.
     What to do:
         Nothing, or look at the validation data.
     References:
         Bottou, Curtis, Nocedal 2018 (gradient noise near a solution).
     """
-    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.shape and s.n_out]
+    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.shape and s.n_out >= FEWEST_UNITS]
     coherence = evidence.column("coherence")
+    rows = {s.index: np.prod(s.shape) / s.n_out for s in layers}
     ratios = [
-        float(coherence[s.index] * np.sqrt(np.prod(s.shape) / s.n_out))
+        float(coherence[s.index] * np.sqrt(rows[s.index]))
         for s in layers
-        if np.isfinite(coherence[s.index])
-        and np.prod(s.shape) / s.n_out > 1
-        and coherence[s.index] > ABSORBED_BELOW  # a bias before a normalisation: always zero
+        if np.isfinite(coherence[s.index]) and rows[s.index] > 1 and not _before_norm(evidence.run, s)
     ]
-    gone = bool(layers) and evidence.finite and all(evidence.column("grad_output")[s.index] == 0 for s in layers)
+    gone = evidence.backbone is not None and not evidence.column("grad_output")[1:].any()
     if not gone and (not ratios or np.median(ratios) >= CANCELLING_BELOW):
         return
     ratio = 0.0 if gone else float(np.median(ratios))
@@ -70,8 +71,13 @@ def absorbed(evidence: Evidence) -> Iterator[Finding]:
     for site in run.sites:
         if not coherence[site.index] < ABSORBED_BELOW or not any(p.endswith("bias") for p in site.parameters):
             continue
-        if all(run.sites[run.edges[edge].source].role is Role.NORM for edge in run.incoming[site.index]):
+        if _before_norm(run, site):
             text = f"The bias of {site.name} is subtracted again by the normalisation behind it."
             numbers = {"coherence": float(coherence[site.index])}
             limit = f"coherence < {ABSORBED_BELOW}"
             yield Finding("UT602", "bias absorbed", Severity.NOTE, (site.index,), site.name, text, numbers, limit)
+
+
+def _before_norm(run: Run, site: Site) -> bool:
+    """Whether all its gradient comes out of a normalisation, which leaves a mean of zero."""
+    return all(run.sites[run.edges[edge].source].role is Role.NORM for edge in run.incoming[site.index])

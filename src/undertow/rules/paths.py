@@ -45,7 +45,7 @@ def starved(evidence: Evidence) -> Iterator[Finding]:
         found = backbone.along(path)
         if len(found.marks) < FEWEST_IN_A_BRANCH:
             continue
-        if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL:
+        if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
             where = evidence.between(found.marks[0], found.marks[-1])
             text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
             numbers = {"rate": found.rate, "total": found.total}
@@ -100,11 +100,13 @@ def _recurrent(evidence: Evidence) -> dict[str, list[list[Site]]]:
     for site in evidence.run.sites:
         if site.module:
             families[site.module, site.op].append(site)
-    depth = evidence.backbone.depth if evidence.backbone else np.zeros(len(evidence.run.sites))
     found: dict[str, list[list[Site]]] = defaultdict(list)
     for (module, _), sites in families.items():
         weights = [s for s in sites if s.role is Role.WEIGHT and s.parameters]
-        if len({depth[s.index] for s in weights}) >= FEWEST_STEPS and len({s.parameters for s in weights}) == 1:
+        if (
+            len({evidence.depth[s.index] for s in weights}) >= FEWEST_STEPS
+            and len({s.parameters for s in weights}) == 1
+        ):
             found[module] = [f for (m, _), f in families.items() if m == module and len(f) >= len(weights) - 2]
     return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.record import Finding, Severity
 from undertow.rules.evidence import Evidence, Layer
@@ -34,7 +35,10 @@ def front_frozen(evidence: Evidence) -> Iterator[Finding]:
         Nielsen 2015, chapter 5: "neurons in the earlier layers learn much more slowly".
     """
     half = len(evidence.layers) // 2
-    yield from _frozen(evidence, evidence.layers[len(evidence.layers) - half :], "UT104", "front layers frozen")
+    front = evidence.layers[len(evidence.layers) - half :]
+    if front:
+        inside = evidence.depth >= front[0].depth
+        yield from _frozen(evidence, front, inside, "UT104", "front layers frozen")
 
 
 @rule("UT105", "back layers frozen")
@@ -54,16 +58,22 @@ def back_frozen(evidence: Evidence) -> Iterator[Finding]:
     References:
         Nielsen 2015, chapter 5, on exploding gradients.
     """
-    half = len(evidence.layers) // 2
-    yield from _frozen(evidence, evidence.layers[:half], "UT105", "back layers frozen")
+    back = evidence.layers[: len(evidence.layers) // 2]
+    if back:
+        inside = evidence.depth <= back[-1].depth
+        yield from _frozen(evidence, back, inside, "UT105", "back layers frozen")
 
 
-def _frozen(evidence: Evidence, layers: Sequence[Layer], code: str, name: str) -> Iterator[Finding]:
+def _frozen(
+    evidence: Evidence, layers: Sequence[Layer], inside: NDArray[np.bool_], code: str, name: str
+) -> Iterator[Finding]:
+    """Everything that learns counts where it stands: a scale in front of a sum may learn for the layers behind it."""
     if len(evidence.layers) < FEWEST_LAYERS or evidence.starts_at_zero or not evidence.finite:
         return
-    if np.isnan(evidence.column("progress")).all():  # not a step downhill: nothing to have a share of
+    progress = evidence.column("progress")
+    if np.isnan(progress).all():  # not a step downhill: nothing to have a share of
         return
-    share = sum(layer.progress for layer in layers)
+    share = float(np.nansum(progress[inside]))
     if share >= FROZEN_BELOW:
         return
     where = ", ".join(layer.module for layer in layers[:4]) + (", ..." if len(layers) > 4 else "")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from undertow.backbone import Decay, decay, theil_sen
+from undertow.backbone import Decay, decades, decay
 from undertow.record import Finding, Severity
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
@@ -29,6 +29,7 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
         the decades of each cause.
     Threshold:
         rate <= -0.08 and total <= -1.3. On 34 networks x 3 seeds this parted those seen not to train from the rest.
+        And no single step makes more than 70 % of it: one small factor (LayerScale) is no decay, and learns.
     What to do:
         Look at the cause. Activation: one with derivatives near 1 (ReLU, GELU, tanh near 0). Weights: a larger
         initialisation (He, Glorot). Either: residual connections or normalisation.
@@ -38,7 +39,7 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
     if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
         return
     found = evidence.backbone.decay()
-    if evidence.starts_at_zero or found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL:
+    if evidence.starts_at_zero or found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL or not found.steady:
         return
     yield _of_scale(evidence, found, "UT101", "vanishing", f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}")
 
@@ -65,7 +66,7 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
     if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
         return
     found = _without_normalisation(evidence)
-    if found.rate < EXPLODING_RATE or found.total < EXPLODING_TOTAL:
+    if found.rate < EXPLODING_RATE or found.total < EXPLODING_TOTAL or not found.steady:
         return
     yield _of_scale(evidence, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
 
@@ -121,16 +122,16 @@ def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold:
     assert evidence.backbone is not None  # noqa: S101  # both rules looked already
     start, end = evidence.backbone.marks[0], evidence.backbone.marks[-1]
     causes = product(gain for gain in evidence.gains if start <= gain.start and gain.end <= end)
-    decades = {cause: float(np.log10(max(factor, 1e-330))) for cause, factor in causes.items()}
+    by_cause = {cause: float(decades(factor)) for cause, factor in causes.items()}
     sign = np.sign(found.total)
-    main = max(decades, key=lambda cause: sign * decades[cause])
+    main = max(by_cause, key=lambda cause: sign * by_cause[cause])
     verb = "loses" if found.total < 0 else "gains"
     text = (
         f"The gradient {verb} {abs(found.total):.2f} decades between {evidence.between(start, end)}, "
-        f"{found.rate:+.2f} a layer; {decades[main]:+.2f} of them are due to {main}."
+        f"{found.rate:+.2f} a layer; {by_cause[main]:+.2f} of them are due to {main}."
     )
     severity = Severity.ERROR if abs(found.total) >= 2 else Severity.WARNING
-    numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in decades.items() if d}}
+    numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = evidence.between(start, end)
     return Finding(code, name, severity, (start, end), where, text, numbers, threshold, PRODUCT_EQUATION)
 
@@ -141,8 +142,7 @@ def _without_normalisation(evidence: Evidence) -> Decay:
     grown = {backbone.sites[0]: 0.0}
     total = 0.0
     for gain in evidence.gains:
-        total += max(0.0, float(np.log10(max(gain.factors.get("normalisation", 1.0), 1e-330))))
+        total += max(0.0, float(decades(gain.factors.get("normalisation", 1.0))))
         grown[gain.end] = total
     levels = backbone.gradient - np.array([grown[site] for site in backbone.marks])
-    per_weight = theil_sen(backbone.depth[list(backbone.marks)], levels)
-    return Decay(per_weight, decay(levels, backbone.marks).total, backbone.marks)
+    return decay(levels, backbone.marks, backbone.depth[list(backbone.marks)])
