@@ -4,7 +4,7 @@ import re
 from inspect import cleandoc, getdoc
 from textwrap import dedent
 
-from undertow.rules.registry import SECTIONS, Rule
+from undertow.rules.registry import RULES, SECTIONS, Rule
 
 
 def sections(rule: Rule) -> dict[str, str]:
@@ -23,3 +23,17 @@ def sections(rule: Rule) -> dict[str, str]:
     first, *rest = re.split(rf"^({heads}):\n", text, flags=re.MULTILINE)
     bodies = zip(rest[::2], rest[1::2], strict=True)
     return {"": cleandoc(first).strip()} | {name: dedent(body).strip() for name, body in bodies}
+
+
+def page() -> str:
+    """All rules as one Markdown page; a test holds ``docs/rules.md`` to it.
+
+    Example:
+        >>> page().splitlines()[0]
+        '# The rules'
+    """
+    parts = ["# The rules", "Made from the rules' docstrings; `undertow rule CODE` prints the same."]
+    for rule in sorted(RULES.values(), key=lambda known: known.code):
+        first, *rest = sections(rule).items()
+        parts += [f"## {rule.code} {rule.name}", first[1], *(f"**{name}.** {words}" for name, words in rest)]
+    return "\n\n".join(parts) + "\n"
