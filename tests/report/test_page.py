@@ -4,9 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+import undertow
 from undertow.backbone import find_backbone
 from undertow.record import Finding, Severity
+from undertow.reporting.difference import difference
 from undertow.rules import RULES
 from undertow.rules.explained import page as rules_page
 from undertow.rules.explained import sections
@@ -139,3 +143,13 @@ def test_every_rule_can_be_explained(rule):
 def test_the_rules_page_is_made_from_the_docstrings():
     made = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
     assert made == rules_page(), "run `make docs`"
+
+
+def test_a_layer_called_often_has_a_name_for_each_call():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(6, 6), torch.randn(20, 6)
+    again = undertow.examine(layer, lambda: layer(torch.tanh(layer(torch.tanh(layer(x))))).square().mean())
+    single = stretches(find_backbone(again.run, step=0), again.gains, 40)
+    called = [stretch.label for stretch in single]
+    assert [name.partition(" #")[2] for name in called] == ["3", "2"]
+    assert {pair.change for pair in difference(again, again).pairs} == {0.0}

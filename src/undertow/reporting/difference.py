@@ -1,7 +1,6 @@
 """Two reports side by side: what became of each layer's backward gain, and which findings came and went."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ class Pair:
     """What one layer or join passes on, in both reports; None where the other one has no Site of that name.
 
     Attributes:
-        name: of the Site, with a number if it is called more than once.
+        name: of the Site, numbered from its second call on.
         before, after: from there to the next layer or join.
     """
 
@@ -87,10 +86,5 @@ def _by_name(report: Report) -> dict[str, Stretch]:
     backbone = find_backbone(report.run, step=0)
     if backbone is None:
         return {}
-    seen: Counter[str] = Counter()
-    found: dict[str, Stretch] = {}
-    for stretch in stretches(backbone, report.gains, most=len(backbone.marks)):
-        seen[stretch.label] += 1
-        number = seen[stretch.label]
-        found[f"{stretch.label} #{number}" if number > 1 else stretch.label] = stretch
-    return found
+    single = stretches(backbone, report.gains, most=len(backbone.marks))
+    return {stretch.label: stretch for stretch in single}

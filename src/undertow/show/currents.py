@@ -13,7 +13,7 @@ from undertow.record import BackwardGain
 from undertow.show.axes import charted, layered, measured
 from undertow.show.charts import nearest_point
 from undertow.show.rows import MINUS, plain, thinned
-from undertow.show.stretches import Stretch, label, stretches
+from undertow.show.stretches import Stretch, names, stretches
 from undertow.show.text import number
 from undertow.show.theme import CATEGORY_COLOURS, INK
 
@@ -51,14 +51,14 @@ def way_back(backbone: Backbone, gains: Sequence[BackwardGain], title: str = "",
     rows = plain(_levels(backbone, gains), ["gradient"])
     values = [row["gradient"] for row in rows if row["gradient"] is not None]
     step = max(1, math.ceil(len(rows) / MOST_NAMES))
-    names = [row["name"] for row in rows]
+    named = [row["name"] for row in rows]
     shared: dict[str, Any] = {
         "x": alt.X(
             field="place",
             type="quantitative",
             title="layers and joins, from the loss to the front",
             scale=alt.Scale(domain=[-0.3, len(rows) - 0.7], nice=False),
-            axis=_named(names, step, **_tilted(names)),
+            axis=_named(named, step, **_tilted(named)),
         ),
         "y": alt.Y(
             field="gradient",
@@ -158,8 +158,8 @@ def signed(decades: float | None) -> str:
 def _levels(backbone: Backbone, gains: Sequence[BackwardGain]) -> Iterable[Mapping[str, Any]]:
     after = {stretch.marks[0]: stretch for stretch in stretches(backbone, gains, len(backbone.marks))}
     received = backbone.run.column("grad_output", backbone.step)
-    for place, mark in enumerate(backbone.marks):
-        name, norm = label(backbone.run.sites[mark]), float(received[mark])
+    for place, (mark, name) in enumerate(zip(backbone.marks, names(backbone), strict=True)):
+        norm = float(received[mark])
         lines = {"at": name, "gradient": number(norm)}
         lines |= {k: v for k, v in told(after[mark]).items() if k != "from"} if mark in after else {"": "the front"}
         yield {"place": place, "name": name, "gradient": norm, "told": lines}
@@ -185,17 +185,17 @@ def _reach(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     return ends
 
 
-def _named(names: Sequence[str], step: int, **given: Any) -> alt.Axis:
+def _named(shown: Sequence[str], step: int, **given: Any) -> alt.Axis:
     """An axis of places, told by name. JSON's strings are Vega's, so that no name can be more than one."""
-    short = json.dumps([elided(name) for name in names])
+    short = json.dumps([elided(name) for name in shown])
     return alt.Axis(
-        values=list(range(0, len(names), step)), labelExpr=f"{short}[datum.value]", labelOverlap=True, grid=False,
+        values=list(range(0, len(shown), step)), labelExpr=f"{short}[datum.value]", labelOverlap=True, grid=False,
         **{"labelLimit": 130, **given},
     )  # fmt: skip
 
 
-def _tilted(names: Sequence[str]) -> dict[str, Any]:
-    return {"labelAngle": -40, "labelAlign": "right"} if max(map(len, names), default=0) > 6 else {"labelAngle": 0}
+def _tilted(shown: Sequence[str]) -> dict[str, Any]:
+    return {"labelAngle": -40, "labelAlign": "right"} if max(map(len, shown), default=0) > 6 else {"labelAngle": 0}
 
 
 def elided(name: str, most: int = ELIDED_TO) -> str:

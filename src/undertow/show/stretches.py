@@ -1,6 +1,7 @@
 """The backbone in as many pieces as a reader takes in: from mark to mark, or by module where there are many."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -71,11 +72,22 @@ def _from_mark_to_mark(backbone: Backbone, gains: Sequence[BackwardGain]) -> lis
     marks = backbone.marks
     places = {gain.start: number for number, gain in enumerate(gains)}
     found = []
-    for start, end in pairwise(marks):
+    for (start, end), name in zip(pairwise(marks), names(backbone), strict=False):
         last = places.get(end, len(gains))
         inside = tuple(gain for gain in gains[places[start] : last] if gain.end <= end)
-        found.append(Stretch(label(backbone.run.sites[start]), (start,), inside))
+        found.append(Stretch(name, (start,), inside))
     return found
+
+
+def names(backbone: Backbone) -> list[str]:
+    """What to call each mark: its label, numbered in the order of the forward pass where it comes more than once."""
+    seen: Counter[str] = Counter()
+    found = []
+    for mark in reversed(backbone.marks):
+        name = label(backbone.run.sites[mark])
+        seen[name] += 1
+        found.append(f"{name} #{seen[name]}" if seen[name] > 1 else name)
+    return found[::-1]
 
 
 def _prefix(module: str, depth: int) -> str:
