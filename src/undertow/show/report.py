@@ -11,15 +11,14 @@ from undertow.rules.explained import sections as explained
 from undertow.show import currents, figures, text
 from undertow.show.page import Article, Branch, Figure, Prose, Section, Table, Tree
 from undertow.show.prose import code, escaped
-from undertow.show.rows import DASH
-from undertow.show.sitetree import site_tree
+from undertow.show.sitetree import packed, site_tree
 from undertow.show.stretches import Stretch, label, stretches
 
 MOST_PLACES = 25
 WORTH_TELLING = 0.005
 """Decades: less is rounding."""
 
-MOST_JOINS_OPEN = 12
+MOST_JOINS, MOST_JOINS_OPEN = 25, 12
 PICTURE_WIDTH = 760
 
 
@@ -139,8 +138,8 @@ def _row(finding: Finding) -> list[str]:
         for name, value in finding.evidence.items()
         if not (name.startswith("decades by") and abs(value) < WORTH_TELLING)
     )
-    threshold = escaped(finding.threshold) or DASH
-    return [code(finding.where), escaped(finding.message), numbers or DASH, threshold, f"{finding.confidence:.0%}"]
+    threshold = escaped(finding.threshold)
+    return [code(finding.where), escaped(finding.message), numbers, threshold, f"{finding.confidence:.0%}"]
 
 
 def _signed(value: float) -> str:
@@ -166,7 +165,7 @@ def _branches(run: Run, gains: Sequence[BackwardGain]) -> Section:
         "is the norm of what comes along the branch."
     )
     lines = [_joined(run, gain, unfolded=len(joined) <= MOST_JOINS_OPEN) for gain in joined]
-    tree = Tree("where they meet", ("share", "arrives"), lines, words)
+    tree = Tree("where they meet", ("share", "arrives"), packed(lines, MOST_JOINS), words)
     return Section("branches", "Branches and their shares", [tree])
 
 
@@ -175,7 +174,8 @@ def _joined(run: Run, gain: BackwardGain, unfolded: bool) -> Branch:
     ranked = sorted(gain.shares.items(), key=lambda item: -item[1])
     parts = [Branch(_giver(run, gain, edge), "", (_signed(share), text.number(norms[edge]))) for edge, share in ranked]
     received = float(run.column("grad_output", step=0)[gain.end])
-    return Branch(label(run.sites[gain.end]), "", ("", text.number(received)), "", parts, unfolded)
+    largest = "" if unfolded else f"{parts[0].label} {parts[0].cells[0]}"
+    return Branch(label(run.sites[gain.end]), largest, ("", text.number(received)), "", parts, unfolded)
 
 
 def _giver(run: Run, gain: BackwardGain, edge: int) -> str:

@@ -39,7 +39,7 @@ def site_tree(run: Run, findings: Sequence[Finding], step: int = 0) -> Tree:
     for finding in findings:
         for place in finding.sites:
             codes[place].add(finding.code)
-    branches = _packed([_Lines(run, codes, step).of(item) for item in root.items])
+    branches = packed([_Lines(run, codes, step).of(item) for item in root.items])
     return Tree("operation", COLUMNS, _unfolded(branches, LINES_AT_FIRST), CAPTION, OPTIONAL)
 
 
@@ -101,7 +101,7 @@ class _Lines:
         total = _percent(math.fsum(known)) if known else ""
         received = self.run.reading(enters.index, self.step)["grad_output"]
         codes = {code for site in sites for code in self.codes.get(site.index, ())}
-        parts = _packed([self.of(item) for item in module.items])
+        parts = packed([self.of(item) for item in module.items])
         note = f"{len(sites)} operations"
         return Branch(name, note, (number(received), "", "", "", total), " ".join(sorted(codes)), parts)
 
@@ -116,21 +116,22 @@ def _percent(share: float) -> str:
     return "" if math.isnan(share) else f"{share:.1%}"
 
 
-def _packed(lines: Sequence[Branch]) -> list[Branch]:
-    if len(lines) <= MOST_PARTS:
+def packed(lines: Sequence[Branch], most: int = MOST_PARTS) -> list[Branch]:
+    """Lines in packs of ``most`` where there are more; a pack shows the first cell of its last line.
+
+    Example:
+        >>> [pack.label for pack in packed([Branch(str(i), cells=("",)) for i in range(5)], most=3)]
+        ['0 … 2', '3 … 4']
+    """
+    if len(lines) <= most:
         return list(lines)
-    packs = [lines[first : first + MOST_PARTS] for first in range(0, len(lines), MOST_PARTS)]
-    gathered = [
-        Branch(
-            f"{pack[0].label} … {pack[-1].label}",
-            f"{len(pack)} parts",
-            (pack[-1].cells[0], *[""] * (len(COLUMNS) - 1)),
-            _flags(pack),
-            pack,
-        )
-        for pack in packs
-    ]
-    return _packed(gathered)
+    gathered = []
+    for first in range(0, len(lines), most):
+        pack = lines[first : first + most]
+        name = pack[0].label if len(pack) == 1 else f"{pack[0].label} … {pack[-1].label}"
+        cells = (pack[-1].cells[0], *[""] * (len(pack[-1].cells) - 1))
+        gathered.append(Branch(name, f"{len(pack)} parts", cells, _flags(pack), pack))
+    return packed(gathered, most)
 
 
 def _flags(lines: Iterable[Branch]) -> str:
