@@ -2,6 +2,7 @@
 # make test         the tests, without those that need a browser
 # make test-browser the tests in a real Chromium
 # make lint         style, types, and the direction of imports
+# make docs         docs/rules.md from the rules' docstrings
 # Everything is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chapter5 test test-browser lint benchmarks clean
+.PHONY: chapter5 test test-browser lint docs benchmarks clean
 
 chapter5: $(VENV)/.installed
 	$(BIN)/undertow chapter5
@@ -25,6 +26,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed
+	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

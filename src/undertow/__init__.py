@@ -1,23 +1,39 @@
 """undertow: why is this deep network hard to train?
 
-The current that runs back beneath the waves: how fast each layer learns, where the gradient fades or blows up on its
-way from the loss to the first layer, and why.
+The current that runs back beneath the waves: how fast each layer of a deep network learns, where the gradient fades or
+blows up on its way from the loss to the first layer, and why.
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["lab", "theory"]
+if TYPE_CHECKING:
+    from undertow import lab, theory
+    from undertow.examination import examine
+    from undertow.reporting import Report
+
+__all__ = ["Report", "examine", "lab", "theory"]
+
+_HOMES = {"examine": "undertow.examination", "Report": "undertow.reporting"}
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     """Load a part of undertow when it is first asked for: ``import undertow`` itself loads no torch.
 
     Example:
         >>> import undertow
         >>> round(undertow.theory.meanfield.chi("sigmoid", weight_var=1.0, bias_var=1.0), 3)
         0.042
+        >>> undertow.examin
+        Traceback (most recent call last):
+        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, lab, theory
     """
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     if name in __all__:
         return import_module(f"undertow.{name}")
     raise AttributeError(f"module 'undertow' has no attribute {name!r}; it has: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

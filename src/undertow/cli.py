@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from undertow.commands import comparing, examining, explaining
+from undertow.commands.target import UserCodeError
+
 app = typer.Typer(
     help="Why is this deep network hard to train?",
     no_args_is_help=True,
@@ -73,10 +76,17 @@ def predict(
     console.print(f"\nwrote [bold]{forecast.save(expected, out)}[/bold]", soft_wrap=True)
 
 
+for command in (examining.examine, examining.check, comparing.diff, explaining.rule):
+    app.command()(command)
+
+
 def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
     try:
         app()
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except UserCodeError as error:
+        errors.print(f"{error.told}undertow: {error}", soft_wrap=True, markup=False)
+        sys.exit(2)
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         errors.print(f"undertow: {error}", soft_wrap=True, markup=False)
         sys.exit(2)

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 
+from undertow.files import write_whole
 from undertow.show import figures, page
 from undertow.show.charts import curves_with_bands
 from undertow.show.rows import number
@@ -215,15 +216,15 @@ def _save_page(forecast: Forecast, path: Path) -> None:
 
 
 def _save_svg(forecast: Forecast, path: Path) -> None:
-    figures.write_whole(path, figures.to_svg(chart(forecast)).encode())
+    write_whole(path, figures.to_svg(chart(forecast)).encode())
 
 
 def _save_png(forecast: Forecast, path: Path) -> None:
-    figures.write_whole(path, figures.rastered(figures.to_svg(chart(forecast))))
+    write_whole(path, figures.rasterised(figures.to_svg(chart(forecast))))
 
 
 def _save_json(forecast: Forecast, path: Path) -> None:
-    figures.write_whole(path, json.dumps(as_data(forecast), indent=2, allow_nan=False).encode())
+    write_whole(path, json.dumps(as_data(forecast), indent=2, allow_nan=False).encode())
 
 
 WRITERS: dict[str, Callable[[Forecast, Path], None]] = {

@@ -23,6 +23,7 @@ from undertow.files import write_whole
 from undertow.show import figures, prose
 from undertow.show.blocks import (
     Block,
+    Branch,
     Callout,
     Cell,
     Equation,
@@ -31,13 +32,28 @@ from undertow.show.blocks import (
     Prose,
     Section,
     Table,
+    Tree,
     Verdict,
     walk,
 )
 from undertow.show.rows import DASH, MINUS, aligned
 from undertow.show.theme import layer_colours
 
-__all__ = ["Article", "Callout", "Equation", "Figure", "Instrument", "Prose", "Section", "Table", "Verdict"]
+__all__ = [
+    "Article",
+    "Branch",
+    "Callout",
+    "Equation",
+    "Figure",
+    "Instrument",
+    "Prose",
+    "Section",
+    "Table",
+    "Tree",
+    "Verdict",
+]
+
+LONGEST_NUMBER = 32
 
 
 @dataclass(frozen=True)
@@ -196,7 +212,7 @@ def _names(blocks: Iterable[Block]) -> dict[str, str]:
     names: dict[str, str] = {}
     count = {Figure: 0, Table: 0}
     for block in walk(blocks):
-        if isinstance(block, Prose | Callout) or not block.id:
+        if isinstance(block, Prose | Callout | Tree) or not block.id:
             continue
         if not re.fullmatch(r"[a-z][a-z0-9-]*", block.id):
             raise ValueError(f"the id {block.id!r} can't be an address: use lower-case letters, digits and hyphens")
@@ -254,5 +270,8 @@ def _column(cells: Sequence[Cell]) -> list[str | Verdict]:
 
 
 def _numeric(cells: Iterable[str | Verdict]) -> bool:
-    """Whether every cell is a number or begins with one, as "5.0 (3.7 to 6.3)" does."""
-    return all(isinstance(cell, str) and re.match(rf"[-{MINUS}+]?[\d.]|{DASH}$", cell) for cell in cells)
+    """Whether every cell is a number or begins with one, as "5.0 (3.7 to 6.3)" does; a sentence may, too."""
+    return all(
+        isinstance(cell, str) and len(cell) < LONGEST_NUMBER and re.match(rf"[-{MINUS}+]?[\d.]|{DASH}$", cell)
+        for cell in cells
+    )

@@ -1,0 +1,100 @@
+"""`examine`: one forward and backward pass of any PyTorch model, read, split into causes and judged."""
+
+import platform
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from undertow import rules
+from undertow.examination.passes import ComputeLoss, examined_pass
+from undertow.examination.untouched import eager, untouched
+from undertow.record import Run
+from undertow.reporting import Report
+from undertow.split import explain
+
+__all__ = ["Report", "examine"]
+
+
+def examine(
+    model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None = None, repeats: int = 1
+) -> Report:
+    """Say how the gradient gets from the loss to the first layer, what becomes of it and why.
+
+    The model is left as it was: parameters, gradients, buffers, random numbers, training mode and hooks. Compiled
+    models are run eagerly; RNN modules step by step.
+
+    Args:
+        model: in the mode to examine it in, as a rule ``model.train()``.
+        compute_loss: computes the loss anew and returns it, a scalar tensor; without calling backward.
+        optimizer: tried on copies, for update ratios and each layer's share of the progress. Without one gradient
+            descent is assumed.
+        repeats: passes to make. A finding's confidence is the share of them that it holds in; let ``compute_loss``
+            take another batch each time, or rely on dropout.
+
+    Raises:
+        TypeError: ``model`` is no module, ``compute_loss`` not callable, or what it returned no tensor.
+        ValueError: there is no gradient to follow; the message says why.
+        RuntimeError: ``compute_loss`` changed parameters or stepped an optimizer.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> layers = [nn.Linear(20, 20), nn.Sigmoid()] * 8
+        >>> net, x = nn.Sequential(*layers), torch.randn(50, 20)
+        >>> report = examine(net, lambda: net(x).square().mean())
+        >>> report.findings[0].code
+        'UT101'
+    """
+    _check(model, compute_loss, repeats)
+    with torch.inference_mode(False), torch.enable_grad(), untouched(model), eager():
+        runs = [examined_pass(model, compute_loss, optimizer) for _ in range(repeats)]
+    run = _stack(runs, _header(model))
+    return Report(run, explain(run, step=0), rules.judge(runs))
+
+
+def _check(model: object, compute_loss: object, repeats: int) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+    if not callable(compute_loss):
+        raise TypeError(
+            f"compute_loss is a {type(compute_loss).__name__}: give a function that computes the loss, "
+            "as in examine(model, lambda: loss_function(model(x), y))"
+        )
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}, but at least one pass must be made")
+    parameters = list(model.parameters())
+    if not any(p.requires_grad for p in parameters):
+        raise ValueError(
+            "the model has no parameters that require grad" if parameters else "the model has no parameters"
+        )
+    if any(p.is_meta for p in parameters):
+        raise ValueError("the model is on the meta device and has no numbers: put it on a real one first")
+
+
+def _header(model: nn.Module) -> dict[str, object]:
+    return {
+        "model": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "devices": sorted({str(p.device) for p in model.parameters()}),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _stack(runs: Sequence[Run], header: dict[str, object]) -> Run:
+    """The repeats that went through the same Sites as the first one, as steps of one Run."""
+    first = runs[0]
+    same = [run for run in runs if (run.sites, run.edges) == (first.sites, first.edges)]
+    return Run(
+        {**header, **first.header, "repeats": len(runs), "repeats_kept": len(same)},
+        first.sites,
+        first.edges,
+        {name: np.concatenate([run.columns[name] for run in same]) for name in first.columns},
+        {name: np.concatenate([run.edge_columns[name] for run in same]) for name in first.edge_columns},
+        {
+            "step": np.arange(len(same), dtype=float),
+            "loss": np.array([run.header["loss"] for run in same]),
+        },
+    )

@@ -1,0 +1,113 @@
+"""One examined pass: the loss computed, checked, and backpropagated under the tape."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from undertow.examination.origin import Origin, OriginFinder
+from undertow.examination.trial import NotJudgedError, trial_step
+from undertow.examination.untouched import random_states, set_random_states
+from undertow.measure import Meter, measure_parameters
+from undertow.record import Role, Run
+from undertow.tape import Tape
+
+_SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
+
+ComputeLoss = Callable[[], Tensor]
+
+
+def examined_pass(model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None) -> Run:
+    """One pass as a Run of one step. Where it meets inf or nan, a second one counts them and finds the first."""
+    before = random_states()
+    run = _pass(model, compute_loss, optimizer, Meter())
+    received = run.column("grad_output")
+    if torch.isfinite(torch.tensor([run.header["loss"], *received])).all():
+        return run
+    set_random_states(before)
+    with OriginFinder(model) as finder:
+        return _pass(model, compute_loss, optimizer, Meter(count_nonfinite=True), finder)
+
+
+def _pass(
+    model: nn.Module,
+    compute_loss: ComputeLoss,
+    optimizer: Optimizer | None,
+    meter: Meter,
+    finder: OriginFinder | None = None,
+) -> Run:
+    parameters = dict(model.named_parameters())
+    for parameter in parameters.values():
+        parameter.grad = None
+    with Tape(model, meter, unroll=True) as tape:
+        loss = _checked(compute_loss(), parameters)
+        header: dict[str, Any] = {"loss": loss.item(), "origin": _origin(finder)}
+        if finder is not None:
+            finder.close()
+        tape.attach(loss)
+        _check_graph(tape)
+        _backward(loss)
+        header["unreached"] = [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
+        if len(header["unreached"]) == sum(p.requires_grad for p in parameters.values()):
+            raise ValueError(
+                "no gradient path leads from the loss to any parameter of the model: is it this model's loss?"
+            )
+        steps, header["optimizer"] = _trial(optimizer, parameters)
+        if optimizer is not None:
+            group = optimizer.param_groups[0]
+            header |= {key: float(group[name]) for key, name in _SETTINGS if name in group}
+        names = measure_parameters(parameters, steps, meter)
+        return tape.run(header, names)
+
+
+def _origin(finder: OriginFinder | None) -> dict[str, str] | None:
+    found: Origin | None = finder.origin if finder else None
+    return None if found is None else vars(found)
+
+
+def _trial(optimizer: Optimizer | None, parameters: dict[str, nn.Parameter]) -> tuple[dict[str, Tensor] | None, str]:
+    if optimizer is None:
+        return None, "none: gradient descent assumed"
+    try:
+        return trial_step(optimizer, parameters), type(optimizer).__name__
+    except NotJudgedError as reason:
+        return None, f"not judged: {reason}"
+
+
+def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:
+    if loss is None:
+        raise ValueError("compute_loss returned None: end it with `return loss`")
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"compute_loss returned a {type(loss).__name__}: return the loss as a tensor, not its value")
+    if loss.numel() != 1:
+        raise ValueError(f"compute_loss returned a tensor of shape {tuple(loss.shape)}: reduce it, as in loss.mean()")
+    if loss.is_complex():
+        raise ValueError("compute_loss returned a complex number: return a real one, as in loss.abs()")
+    if any(p.grad is not None for p in parameters.values()):
+        raise ValueError("compute_loss called backward() itself: return the loss and leave that to examine")
+    if loss.grad_fn is None:
+        raise ValueError(
+            "the loss that compute_loss returned has no gradient history: something detached it "
+            "(.detach(), .item(), no_grad, or a new tensor made from its value)"
+        )
+    return loss
+
+
+def _check_graph(tape: Tape) -> None:
+    layers = [site for site in tape.sites if site.role is Role.WEIGHT]
+    # Some may well be: a mixture's experts that no example was sent to.
+    if layers and all(0 in site.shape for site in layers):
+        raise ValueError(f"the batch is empty: {layers[0].name} makes a tensor of shape {layers[0].shape} of it")
+
+
+def _backward(loss: Tensor) -> None:
+    try:
+        loss.backward()
+    except RuntimeError as error:
+        if "second time" not in str(error):
+            raise
+        raise ValueError(
+            "the loss's graph is already freed: compute_loss must compute the loss anew each time it is called"
+        ) from error

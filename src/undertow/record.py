@@ -1,0 +1,429 @@
+"""The nouns: what one run of one model is, as every other part of undertow reads it.
+
+A `Run` is a header, its `Site` s (the operations on the gradient's way back) and its numbers as columns,
+``[steps, sites]`` or ``[steps, edges]``. Columns and not objects: four million readings as Python objects took 15
+seconds to make. A `Reading` is a view of one row.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column = NDArray[np.floating]
+
+
+class Role(StrEnum):
+    """What an operation is there for, as far as the gradient is concerned."""
+
+    WEIGHT = "weight"
+    """Multiplies by a matrix of parameters (or of frozen ones): linear, convolution, embedding, fused RNN."""
+    ACTIVATION = "activation"
+    NORM = "norm"
+    JOIN = "join"
+    """Branches of the forward pass meet here: addition, concatenation."""
+    ATTENTION = "attention"
+    """A product of two tensors that both depend on the data, or the softmax between two of them."""
+    LOSS = "loss"
+    """Between the loss and the last weights."""
+    OTHER = "other"
+
+
+SITE_COLUMNS = {
+    "grad_output": "norm of the gradient received, whole (not a mean over the batch)",
+    "grad_input": "norm of the gradient passed on to everything but parameters",
+    "learning_speed": "norm of the gradient received, summed over examples and positions: ||dC/db||, bias or no bias",
+    "coherence": "norm of the mean over rows / root mean square over rows: what of the batch survives averaging",
+    "derivative_rms": "root mean square of the activation's derivative",
+    "alignment_phi": "||phi'(z) g|| / (rms phi' ||g||)",
+    "alignment_w": "sqrt(n_out) ||W^T g|| / (||W||_F ||g||)",
+    "saturated": "share of values where |phi'| is under a tenth of its peak",
+    "dead": "share of units whose phi' is zero for every row of the batch",
+    "nonfinite": "inf and nan in the gradient received",
+    "weight_norm": "||W||_F, of the weights as they are multiplied with",
+    "weight_spread": "norm of the weights' deviation from their mean row / ||W||_F: 0 if all units are alike",
+    "weight_grad_norm": "norm of the loss's gradient by this Site's parameters",
+    "update_ratio": "||dw|| / ||w|| of the optimizer's step",
+    "progress": "share of the first-order change of the loss: -<g, dw> / its sum over all Sites",
+}
+"""What there is to read at a Site, and what it means. NaN: not measured, or there is no such thing here."""
+
+EDGE_COLUMNS = {
+    "contribution": "norm of the gradient that arrives along this edge",
+    "share": "<g_e, G> / ||G||^2, its share of the gradient that its receiver takes; they sum to 1",
+}
+"""What there is to read at an edge, and what it means."""
+
+STEP_COLUMNS = ("step", "time", "loss", "lr")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One operation on the backward path.
+
+    Attributes:
+        index: its place in ``run.sites``; a Site comes after every Site that it receives gradient from.
+        module: path of the module it ran in (``"layers.0"``), empty outside of the model.
+        op: torch's name for the operation (``"addmm"``).
+        role: what it is there for.
+        shape: of the gradient it receives, that is of its output.
+        activation: name of the activation, if it is one.
+        n_out: rows of the weight matrix on the receiving side, 0 where there is none.
+        weight_shape: of its weight, where it has one.
+        parameters: names of the parameters it passes gradient to.
+        module_type: class of the module it ran in.
+
+    Example:
+        >>> Site(0, "layers.1", "addmm", Role.WEIGHT, (1000, 30)).name
+        'layers.1'
+        >>> Site(1, "", "sigmoid", Role.ACTIVATION, (1000, 30)).name
+        'sigmoid'
+    """
+
+    index: int
+    module: str
+    op: str
+    role: Role
+    shape: tuple[int, ...] = ()
+    activation: str | None = None
+    n_out: int = 0
+    weight_shape: tuple[int, ...] = ()
+    parameters: tuple[str, ...] = ()
+    module_type: str = ""
+
+    @property
+    def name(self) -> str:
+        """How it is called in a sentence: a layer by its module alone, anything else with its operation."""
+        if self.role is Role.WEIGHT and self.module:
+            return self.module
+        return f"{self.module}.{self.op}" if self.module else self.op
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: _plain(value) for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        lists = {key: tuple(data[key]) for key in ("shape", "weight_shape", "parameters")}
+        return cls(**{**data, **lists, "role": Role(data["role"])})
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Gradient goes from the Site ``source`` to the Site ``target`` (both are places in ``run.sites``)."""
+
+    source: int
+    target: int
+
+
+class Reading(Mapping[str, float]):
+    """A Site's numbers at one step: a view of one row of a `Run`. By name, as a mapping or as attributes.
+
+    Example:
+        >>> run = Run({}, (Site(0, "fc", "addmm", Role.WEIGHT),), (), {"grad_output": np.array([[0.5]])})
+        >>> run.reading(0).grad_output, run.reading(0)["dead"]
+        (0.5, nan)
+    """
+
+    __slots__ = ("_row", "_run", "site")
+
+    def __init__(self, run: "Run", row: int, site: Site) -> None:
+        self._run, self._row, self.site = run, row, site
+
+    def __getitem__(self, name: str) -> float:
+        if name not in SITE_COLUMNS:
+            raise KeyError(f"no reading named {name!r}; there are: {', '.join(SITE_COLUMNS)}")
+        column = self._run.columns.get(name)
+        return float("nan") if column is None else float(column[self._row, self.site.index])
+
+    def __getattr__(self, name: str) -> float:
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SITE_COLUMNS)
+
+    def __len__(self) -> int:
+        return len(SITE_COLUMNS)
+
+    def __repr__(self) -> str:
+        seen = ", ".join(f"{name}={value:.4g}" for name, value in self.items() if not np.isnan(value))
+        return f"Reading({self.site.name}: {seen})"
+
+
+@dataclass(eq=False)
+class Run:
+    """What was measured: a header, the Sites, and the numbers of every recorded step.
+
+    Attributes:
+        header: about the model and the machine, as JSON values.
+        sites: every Site, receivers after givers: the loss comes first.
+        edges: where gradient goes.
+        columns: by name (see `SITE_COLUMNS`), each [steps, sites].
+        edge_columns: by name (see `EDGE_COLUMNS`), each [steps, edges].
+        steps: by name (see `STEP_COLUMNS`), each [steps].
+
+    Raises:
+        ValueError: a column of the wrong shape or with an unknown name.
+
+    Example:
+        >>> sites = (Site(0, "fc2", "addmm", Role.WEIGHT), Site(1, "fc1", "addmm", Role.WEIGHT))
+        >>> run = Run({}, sites, (Edge(0, 1),), {"grad_output": np.array([[1.0, 0.25]])})
+        >>> Run.from_dict(run.to_dict()) == run
+        True
+    """
+
+    header: dict[str, Any]
+    sites: tuple[Site, ...]
+    edges: tuple[Edge, ...] = ()
+    columns: dict[str, Column] = field(default_factory=dict)
+    edge_columns: dict[str, Column] = field(default_factory=dict)
+    steps: dict[str, Column] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_columns(self.columns, SITE_COLUMNS, len(self.sites), "sites")
+        _check_columns(self.edge_columns, EDGE_COLUMNS, len(self.edges), "edges")
+        lengths = {len(column) for group in (self.columns, self.edge_columns, self.steps) for column in group.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"columns of one run disagree on the number of steps: {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        for group in (self.columns, self.edge_columns, self.steps):
+            for column in group.values():
+                return len(column)
+        return 0
+
+    def reading(self, site: int, step: int = -1) -> Reading:
+        """The numbers of ``sites[site]`` at a recorded step (its place among the recorded ones; -1 is the last)."""
+        return Reading(self, step, self.sites[site])
+
+    def column(self, name: str, step: int = -1) -> Column:
+        """One quantity at every Site of one recorded step, [sites]; NaN where nobody measured it."""
+        if name in self.columns:
+            return self.columns[name][step]
+        return np.full(len(self.sites), np.nan)
+
+    def edge_column(self, name: str, step: int = -1) -> Column:
+        """One quantity at every edge of one recorded step, [edges]; NaN where nobody measured it."""
+        if name in self.edge_columns:
+            return self.edge_columns[name][step]
+        return np.full(len(self.edges), np.nan)
+
+    @cached_property
+    def outgoing(self) -> tuple[tuple[int, ...], ...]:
+        """For every Site, the edges along which it passes gradient on."""
+        return self._edges_by("source")
+
+    @cached_property
+    def incoming(self) -> tuple[tuple[int, ...], ...]:
+        """For every Site, the edges along which it receives gradient."""
+        return self._edges_by("target")
+
+    def _edges_by(self, end: str) -> tuple[tuple[int, ...], ...]:
+        found: list[list[int]] = [[] for _ in self.sites]
+        for number, edge in enumerate(self.edges):
+            found[getattr(edge, end)].append(number)
+        return tuple(map(tuple, found))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Run):
+            return NotImplemented
+        return (
+            (_plain(self.header), self.sites, self.edges) == (_plain(other.header), other.sites, other.edges)
+            and _same_columns(self.columns, other.columns)
+            and _same_columns(self.edge_columns, other.edge_columns)
+            and _same_columns(self.steps, other.steps)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # columns are mutable
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; inf and nan become strings and None, as JSON knows neither."""
+        return {
+            "header": _plain(self.header),
+            "sites": [site.to_dict() for site in self.sites],
+            "edges": [[edge.source, edge.target] for edge in self.edges],
+            **{group: _encode(getattr(self, group)) for group in _GROUPS},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(
+            {key: _header_value(key, value) for key, value in data["header"].items()},
+            tuple(map(Site.from_dict, data["sites"])),
+            tuple(Edge(*pair) for pair in data["edges"]),
+            **{group: _decode(data[group]) for group in _GROUPS},
+        )
+
+
+_GROUPS = ("columns", "edge_columns", "steps")
+
+
+@dataclass(frozen=True)
+class BackwardGain:
+    """What happens to the gradient between two Sites, and because of what. Derived from a `Run`, never stored.
+
+    Attributes:
+        start, end: Sites; the gradient goes from ``start`` to ``end``.
+        gain: norm of the gradient at ``end`` / at ``start``.
+        factors: by cause; they multiply to ``gain``. ``"unattributed"`` is always among them.
+        shares: for every branch that arrives at ``end``, its edge and its share of the gradient there.
+        main: Sites along the branch with the largest share, ``start`` and ``end`` included.
+
+    Example:
+        >>> gain = BackwardGain(0, 2, 0.2, {"activation": 0.19, "weights": 1.05, "unattributed": 1.0025})
+        >>> gain.cause
+        'activation'
+    """
+
+    start: int
+    end: int
+    gain: float
+    factors: Mapping[str, float]
+    shares: Mapping[int, float] = field(default_factory=dict)
+    main: tuple[int, ...] = ()
+
+    @property
+    def decades(self) -> float:
+        """log10 of the gain: -1 is a gradient a tenth as large."""
+        return _decades(self.gain)
+
+    @property
+    def cause(self) -> str:
+        """The factor farthest from 1 on the gain's own side; with a gain of 1, the one farthest on either."""
+        sign = np.sign(self.decades) or 1.0
+        return max(self.factors, key=lambda name: sign * _decades(self.factors[name]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: _plain(value) for key, value in vars(self).items()}
+
+
+class Severity(StrEnum):
+    """How much a finding matters: a note is no fault."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """For comparing: note 0, warning 1, error 2."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule has to say about a run.
+
+    Attributes:
+        code: stable (``"UT101"``); ``undertow rule CODE`` explains it.
+        name: in two or three words.
+        severity: note, warning or error.
+        sites: where, as places in ``run.sites``.
+        where: the same for people: module paths.
+        message: one sentence, with the numbers that matter.
+        evidence: the numbers, by name.
+        threshold: what they are held against, and where that comes from.
+        equation: what lies behind it.
+        confidence: share of the repeats in which the rule fired, 0 to 1.
+
+    Example:
+        >>> Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "it fades").to_dict()["severity"]
+        'error'
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    sites: tuple[int, ...]
+    where: str
+    message: str
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    threshold: str = ""
+    equation: str = ""
+    confidence: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: _plain(value) for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        evidence = {name: np.nan if value is None else float(value) for name, value in data["evidence"].items()}
+        given = {"severity": Severity(data["severity"]), "sites": tuple(data["sites"]), "evidence": evidence}
+        return cls(**{**data, **given})
+
+
+def _decades(gain: float) -> float:
+    if np.isnan(gain):
+        return float("nan")
+    return float(np.log10(gain)) if gain > 0 else float("-inf")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return _number(float(value)) if isinstance(value, float) else value
+
+
+def _check_columns(columns: Mapping[str, Column], known: Mapping[str, str], width: int, of: str) -> None:
+    for name, column in columns.items():
+        if name not in known:
+            raise ValueError(f"no column of {of} is named {name!r}; there are: {', '.join(known)}")
+        if column.ndim != 2 or column.shape[1] != width:
+            raise ValueError(f"column {name!r} has shape {column.shape}, but must be [steps, {of}] with {width} {of}")
+
+
+def _same_columns(ours: Mapping[str, Column], theirs: Mapping[str, Column]) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        ours[name].dtype == theirs[name].dtype and np.array_equal(ours[name], theirs[name], equal_nan=True)
+        for name in ours
+    )
+
+
+def _encode(columns: Mapping[str, Column]) -> dict[str, Any]:
+    return {
+        name: {"dtype": str(column.dtype), "shape": list(column.shape), "values": _numbers(column.ravel())}
+        for name, column in columns.items()
+    }
+
+
+def _decode(columns: Mapping[str, Any]) -> dict[str, Column]:
+    return {
+        name: np.array(
+            [np.nan if value is None else float(value) for value in column["values"]], column["dtype"]
+        ).reshape(column["shape"])
+        for name, column in columns.items()
+    }
+
+
+def _numbers(values: Column) -> list[float | str | None]:
+    if np.isfinite(values).all():
+        return values.astype(float).tolist()
+    return [_number(float(value)) for value in values]
+
+
+def _header_value(key: str, value: Any) -> Any:
+    if key != "loss":  # the only number of a header that may be inf or nan
+        return value
+    return np.nan if value is None else float(value)
+
+
+def _number(value: float) -> float | str | None:
+    if np.isfinite(value):
+        return value
+    return None if np.isnan(value) else str(value)

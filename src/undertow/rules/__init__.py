@@ -1,0 +1,35 @@
+"""One rule, one code, one function, one docstring. Rules read Runs, never a live model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from undertow.record import Finding, Run
+from undertow.rules import graph, healthy, optimizer, paths, progress, scale, units  # noqa: F401  # registers them
+from undertow.rules.evidence import Evidence
+from undertow.rules.registry import RULES, Rule
+
+__all__ = ["RULES", "Evidence", "Rule", "judge"]
+
+
+def judge(runs: Sequence[Run]) -> list[Finding]:
+    """What the rules have to say about several passes, the worst first.
+
+    Args:
+        runs: each is judged by its last step.
+
+    Returns:
+        Every finding once for all passes with the same code and place; its confidence is the share of passes that it
+        was made in, its numbers are those of the first of these.
+
+    Example:
+        >>> judge([Run({"unreached": ["fc.weight"]}, ())])[0].message
+        'No gradient reaches fc.weight.'
+    """
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for run in runs:
+        evidence = Evidence(run)
+        for each in RULES.values():
+            for finding in each.judge(evidence):
+                found.setdefault((finding.code, finding.where), []).append(finding)
+    findings = [replace(same[0], confidence=len(same) / len(runs)) for same in found.values()]
+    return sorted(findings, key=lambda finding: (-finding.severity.rank, finding.code))

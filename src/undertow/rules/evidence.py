@@ -1,0 +1,87 @@
+"""What rules judge by: one recorded step, and what is derived from it once for all of them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.backbone import Backbone, find_backbone, weight_depth
+from undertow.record import BackwardGain, Role, Run, Site
+from undertow.split import explain
+
+
+@dataclass(frozen=True)
+class Layer:
+    """All WEIGHT Sites of one module: a layer, however often it is called.
+
+    Attributes:
+        module: its path.
+        sites: its Sites, the loss's side first.
+        depth: weights between it and the loss, itself included; of its call nearest to the loss.
+    """
+
+    module: str
+    sites: tuple[int, ...]
+    depth: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One recorded step of a Run."""
+
+    run: Run
+    step: int = -1
+
+    @cached_property
+    def backbone(self) -> Backbone | None:
+        """The backbone, or None without weights."""
+        return find_backbone(self.run, self.step)
+
+    @cached_property
+    def gains(self) -> tuple[BackwardGain, ...]:
+        """Every block of the backbone by cause."""
+        return explain(self.run, self.step, self.backbone)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers that learn, the loss's side first."""
+        by_module: dict[str, list[Site]] = {}
+        for site in self.run.sites:
+            if site.role is Role.WEIGHT and site.parameters:
+                by_module.setdefault(site.module or ", ".join(site.parameters), []).append(site)
+        layers = [
+            Layer(module, tuple(s.index for s in sites), int(min(self.depth[s.index] for s in sites)))
+            for module, sites in by_module.items()
+        ]
+        return tuple(sorted(layers, key=lambda layer: layer.depth))
+
+    @cached_property
+    def depth(self) -> NDArray[np.intp]:
+        """For every Site, the WEIGHT Sites on the longest way to it from the loss, itself included."""
+        return weight_depth(self.run)
+
+    @cached_property
+    def starts_at_zero(self) -> bool:
+        """Whether weights on the backbone are all zero, as some heads are on purpose before their first step."""
+        norms = self.column("weight_norm")
+        return self.backbone is not None and any(norms[site] == 0 for site in self.backbone.sites)
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether every gradient that was measured is finite."""
+        counted = self.column("nonfinite")
+        loss = self.run.header.get("loss", 0.0)
+        return bool(np.isfinite(loss) and np.isfinite(self.column("grad_output")).all() and not np.nansum(counted))
+
+    def column(self, name: str) -> NDArray[np.floating]:
+        """One quantity at every Site."""
+        return self.run.column(name, self.step)
+
+    def name(self, site: int) -> str:
+        """What to call a Site."""
+        return self.run.sites[site].name
+
+    def between(self, start: int, end: int) -> str:
+        """What to call a stretch of the backbone."""
+        return f"{self.name(start)} -> {self.name(end)}"

@@ -1,0 +1,83 @@
+"""UT601 and UT602: small gradients that are no fault."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.evidence import Evidence
+from undertow.rules.registry import rule
+
+CANCELLING_BELOW = 0.3
+FEWEST_UNITS = 4
+ABSORBED_BELOW = 1e-4
+
+
+@rule("UT601", "converged")
+def converged(evidence: Evidence) -> Iterator[Finding]:
+    """The examples' gradients cancel: there is nothing left to learn from their average.
+
+    What:
+        Every example still pulls, but their pulls add up to less than those of strangers would by chance.
+    Why it is bad:
+        It is not. A small average gradient here means a minimum (or a saddle), not a vanishing gradient.
+    Evidence:
+        ``coherence x sqrt(rows)``, median over layers. Gradients that all point the same way give sqrt(rows), random
+        ones 1, cancelling ones 0.
+    Threshold:
+        Under 0.3, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
+        gradient alone proves nothing.
+    What to do:
+        Nothing, or look at the validation data.
+    References:
+        Bottou, Curtis, Nocedal 2018 (gradient noise near a solution).
+    """
+    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.shape and s.n_out >= FEWEST_UNITS]
+    coherence = evidence.column("coherence")
+    rows = {s.index: np.prod(s.shape) / s.n_out for s in layers}
+    ratios = [
+        float(coherence[s.index] * np.sqrt(rows[s.index]))
+        for s in layers
+        if np.isfinite(coherence[s.index]) and rows[s.index] > 1 and not _before_norm(evidence.run, s)
+    ]
+    gone = evidence.backbone is not None and not evidence.column("grad_output")[1:].any()
+    if not gone and (not ratios or np.median(ratios) >= CANCELLING_BELOW):
+        return
+    ratio = 0.0 if gone else float(np.median(ratios))
+    text = "No gradient at all: the loss is flat here." if gone else "The examples' gradients cancel in the average."
+    limit = f"coherence x sqrt(rows) < {CANCELLING_BELOW}"
+    numbers = {"coherence x sqrt(rows)": ratio}
+    yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit)
+
+
+@rule("UT602", "bias absorbed")
+def absorbed(evidence: Evidence) -> Iterator[Finding]:
+    """A bias in front of a normalisation has no effect.
+
+    What:
+        The normalisation subtracts the mean, and the bias with it: its gradient is zero up to rounding.
+    Why it is bad:
+        It is not; the parameters are superfluous.
+    Evidence:
+        ``coherence`` at the layer, and a normalisation right behind it.
+    Threshold:
+        Under 1e-4.
+    What to do:
+        ``bias=False`` in that layer, if you like.
+    References:
+        Ioffe, Szegedy 2015, section 3.2.
+    """
+    run, coherence = evidence.run, evidence.column("coherence")
+    for site in run.sites:
+        if not coherence[site.index] < ABSORBED_BELOW or not any(p.endswith("bias") for p in site.parameters):
+            continue
+        if _before_norm(run, site):
+            text = f"The bias of {site.name} is subtracted again by the normalisation behind it."
+            numbers = {"coherence": float(coherence[site.index])}
+            limit = f"coherence < {ABSORBED_BELOW}"
+            yield Finding("UT602", "bias absorbed", Severity.NOTE, (site.index,), site.name, text, numbers, limit)
+
+
+def _before_norm(run: Run, site: Site) -> bool:
+    """Whether all its gradient comes out of a normalisation, which leaves a mean of zero."""
+    return all(run.sites[run.edges[edge].source].role is Role.NORM for edge in run.incoming[site.index])

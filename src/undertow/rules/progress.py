@@ -1,0 +1,82 @@
+"""UT104 and UT105: which half of the layers makes the progress."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.record import Finding, Severity
+from undertow.rules.evidence import Evidence, Layer
+from undertow.rules.registry import rule
+
+FROZEN_BELOW = 0.02
+FEWEST_LAYERS = 4
+THRESHOLD = f"under {FROZEN_BELOW:.0%} of a step's progress; halves of healthy networks were seen to make 9 to 91 %"
+EQUATION = "share of progress = -<g_l, dw_l> / sum over layers"
+
+
+@rule("UT104", "front layers frozen")
+def front_frozen(evidence: Evidence) -> Iterator[Finding]:
+    """The front half of the layers hardly takes part in learning.
+
+    What:
+        Of the loss's decrease in a step, to first order, almost nothing is due to the front half of the layers.
+    Why it is bad:
+        What the front layers pass on stays what it was at the random start: their depth is wasted.
+    Evidence:
+        ``share``: -<g, dw> over the front half / over all layers. It sums to 1, whatever the widths, kinds of layer,
+        scale of the loss or optimizer (given to examine; without one gradient descent is assumed).
+    Threshold:
+        Under 2 %. Healthy networks: 9 to 91 %. The book's network with four hidden layers: 0.0 % under gradient
+        descent, 1.6 % under Adam.
+    What to do:
+        What helps against the gradient's vanishing (UT101). An adaptive optimizer helps the steps, not the signal.
+    References:
+        Nielsen 2015, chapter 5: "neurons in the earlier layers learn much more slowly".
+    """
+    half = len(evidence.layers) // 2
+    front = evidence.layers[len(evidence.layers) - half :]
+    if front:
+        inside = evidence.depth >= front[0].depth
+        yield from _frozen(evidence, front, inside, "UT104", "front layers frozen")
+
+
+@rule("UT105", "back layers frozen")
+def back_frozen(evidence: Evidence) -> Iterator[Finding]:
+    """The back half of the layers hardly takes part in learning.
+
+    What:
+        Of the loss's decrease in a step, to first order, almost nothing is due to the back half of the layers.
+    Why it is bad:
+        The front layers run ahead under a gradient that has exploded on its way; the back ones see a moving target.
+    Evidence:
+        ``share``: -<g, dw> over the back half / over all layers.
+    Threshold:
+        Under 2 %. Healthy networks: 9 to 91 %.
+    What to do:
+        What helps against the gradient's exploding (UT102).
+    References:
+        Nielsen 2015, chapter 5, on exploding gradients.
+    """
+    back = evidence.layers[: len(evidence.layers) // 2]
+    if back:
+        inside = evidence.depth <= back[-1].depth
+        yield from _frozen(evidence, back, inside, "UT105", "back layers frozen")
+
+
+def _frozen(
+    evidence: Evidence, layers: Sequence[Layer], inside: NDArray[np.bool_], code: str, name: str
+) -> Iterator[Finding]:
+    """Everything that learns counts where it stands: a scale in front of a sum may learn for the layers behind it."""
+    if len(evidence.layers) < FEWEST_LAYERS or evidence.starts_at_zero or not evidence.finite:
+        return
+    progress = evidence.column("progress")
+    if np.isnan(progress).all():  # not a step downhill: nothing to have a share of
+        return
+    share = float(np.nansum(progress[inside]))
+    if share >= FROZEN_BELOW:
+        return
+    where = ", ".join(layer.module for layer in layers[:4]) + (", ..." if len(layers) > 4 else "")
+    text = f"{len(layers)} of {len(evidence.layers)} layers make {share:.1%} of the progress of a step."
+    sites = tuple(site for layer in layers for site in layer.sites)
+    yield Finding(code, name, Severity.ERROR, sites, where, text, {"share": share}, THRESHOLD, EQUATION)

@@ -1,0 +1,107 @@
+"""UT201, UT202 and UT302: units that don't respond, or all respond alike."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.evidence import Evidence
+from undertow.rules.registry import rule
+
+SATURATING = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh"})
+SATURATED_ABOVE = 0.5
+DEAD_ABOVE = 0.5
+ROWS_TO_CALL_DEAD = 20
+SPREAD_BELOW = 1e-3
+
+
+@rule("UT201", "saturated activations")
+def saturated(evidence: Evidence) -> Iterator[Finding]:
+    """An activation works mostly where it is flat.
+
+    What:
+        For most values of a sigmoid, tanh or the like the derivative is under a tenth of its peak.
+    Why it is bad:
+        The gradient is multiplied by that derivative: little of it gets through.
+    Evidence:
+        ``saturated``: the share of values with |phi'(z)| under a tenth of its peak (|z| > 3.64 for the sigmoid, 1.82
+        for tanh).
+    Threshold:
+        More than half. With the book's initialisation it is under 1 %; sigma_w = 2.5 with tanh makes it 1 in 3.
+    What to do:
+        Scale the inputs to mean 0 and variance 1, make the initial weights smaller, or normalise before activating.
+    References:
+        Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
+    """
+    for site in _activations(evidence, "saturated", SATURATED_ABOVE):
+        if site.activation not in SATURATING:
+            continue
+        share = float(evidence.column("saturated")[site.index])
+        text = f"{share:.0%} of the values at {site.name} lie where the {site.activation} is flat."
+        numbers = {"saturated": share, "derivative_rms": float(evidence.column("derivative_rms")[site.index])}
+        limit = f"more than {SATURATED_ABOVE:.0%} with |phi'| under a tenth of its peak"
+        equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
+        yield Finding("UT201", "saturated", Severity.WARNING, (site.index,), site.name, text, numbers, limit, equation)
+
+
+@rule("UT202", "dead units")
+def dead(evidence: Evidence) -> Iterator[Finding]:
+    """Units that no example of the batch gets a gradient through.
+
+    What:
+        For many units of a layer the activation's derivative is zero for every row of the batch.
+    Why it is bad:
+        Such a unit's weights get no gradient, so that nothing can bring it back as long as the inputs stay the same.
+    Evidence:
+        ``dead``: the share of units with |phi'| under a thousandth of its peak in every row.
+    Threshold:
+        More than half of the units over at least 20 rows. A healthy ReLU is off for about half of the rows, each
+        unit for other ones.
+    What to do:
+        A smaller learning rate, biases that start at 0 or a little above, a leaky activation, or normalisation.
+    References:
+        Maas, Hannun, Ng 2013; Lu et al. 2019 (dying ReLU and initialization).
+    """
+    for site in _activations(evidence, "dead", DEAD_ABOVE):
+        units = site.shape[1] if len(site.shape) > 3 else site.shape[-1] if site.shape else 1
+        if np.prod(site.shape) / max(units, 1) < ROWS_TO_CALL_DEAD:
+            continue
+        share = float(evidence.column("dead")[site.index])
+        text = f"{share:.0%} of the units at {site.name} pass no gradient on for any example of the batch."
+        limit = f"more than {DEAD_ABOVE:.0%} of the units over {ROWS_TO_CALL_DEAD} rows or more"
+        equation = "delta^l = ((w^{l+1})^T delta^{l+1}) * phi'(z^l), phi' = 0"
+        severity = Severity.ERROR if share > 0.9 else Severity.WARNING
+        yield Finding("UT202", "dead units", severity, (site.index,), site.name, text, {"dead": share}, limit, equation)
+
+
+@rule("UT302", "symmetric units")
+def symmetric(evidence: Evidence) -> Iterator[Finding]:
+    """All units of a layer start with the same weights.
+
+    What:
+        The rows of a weight matrix are all alike (and not zero).
+    Why it is bad:
+        Units that are alike get the same gradient and stay alike: the layer is as good as one unit wide.
+    Evidence:
+        ``spread``: the norm of the weights' deviation from their mean row, as a share of the weights' norm.
+    Threshold:
+        Under 0.001, in a layer of more than one unit. Any random initialisation is near 1.
+    What to do:
+        Draw the weights at random.
+    References:
+        Goodfellow, Bengio, Courville 2016, section 8.4.
+    """
+    spread = evidence.column("weight_spread")
+    for site in evidence.run.sites:
+        if site.role is Role.WEIGHT and site.n_out > 1 and spread[site.index] < SPREAD_BELOW:
+            text = f"The {site.n_out} units of {site.name} have the same weights, and will keep them so."
+            numbers = {"spread": float(spread[site.index])}
+            limit = f"spread under {SPREAD_BELOW}"
+            yield Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
+
+
+def _activations(evidence: Evidence, column: str, above: float) -> Iterator[Site]:
+    values = evidence.column(column)
+    for site in evidence.run.sites:
+        if site.role is Role.ACTIVATION and values[site.index] > above:
+            yield site

@@ -1,0 +1,207 @@
+"""A report for the terminal: the verdict, the backbone as a table with bars, the findings. Reads records only."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from undertow.backbone import Backbone, find_backbone
+from undertow.record import BackwardGain, Finding, Role, Run, Severity
+from undertow.split import product
+
+WIDTH = 118
+MOST_ROWS = 24
+MOST_CAUSES = 4
+BAR_WIDTH = 18
+WORTH_A_COLUMN = 0.02
+"""Decades that a cause must make somewhere to get a column of its own."""
+
+
+def report(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding], width: int = WIDTH) -> str:
+    """What ``print(report)`` shows.
+
+    Args:
+        run: what was measured; its first step is shown.
+        gains: every block of the backbone at that step.
+        findings: the worst first.
+        width: columns of the terminal.
+    """
+    backbone = find_backbone(run, step=0)
+    parts: list[RenderableType] = [_heading(run), _verdict(backbone, gains, findings)]
+    if backbone is not None and backbone.marks:
+        parts += [_table(backbone, gains), _sum(backbone, gains)]
+    if findings:
+        parts.append(_findings(findings))
+    console = Console(file=StringIO(), width=width, no_color=True, highlight=False)
+    for part in parts:
+        console.print(Padding(part, (0, 0, 1, 2)))
+    output = console.file
+    assert isinstance(output, StringIO)  # noqa: S101  # it was made six lines above
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+
+
+def number(value: float) -> str:
+    """Three digits, without the zero before the point.
+
+    Example:
+        >>> number(0.20449), number(0.00301), number(1.0), number(2e-7), number(float("nan"))
+        ('.204', '.00301', '1.00', '2.0e-07', '')
+    """
+    if math.isnan(value):
+        return ""
+    if value == 0 or not 1e-3 <= abs(value) < 1e4:
+        return f"{value:.1e}" if value else "0"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    shown = f"{value:.{max(digits, 0)}f}"
+    return shown.replace("0.", ".", 1) if shown.lstrip("-").startswith("0.") else shown
+
+
+def _heading(run: Run) -> Text:
+    loss = run.steps["loss"][0] if "loss" in run.steps else run.header.get("loss", float("nan"))
+    shown = [f"{run.header.get('model', 'model')}, {run.header.get('parameters', 0):,} parameters", f"loss {loss:.4g}"]
+    if run.header.get("repeats", 1) > 1:
+        shown.append(f"{run.header['repeats']} passes")
+    return Text("undertow   " + "   ".join(shown))
+
+
+def verdict(backbone: Backbone | None, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> tuple[str, str]:
+    """In two or three words, and in a sentence or two. Arguments as in `report`; ``backbone`` is the run's.
+
+    Example:
+        >>> verdict(None, (), ())
+        ('no weights', 'No gradient goes through any layer with weights.')
+    """
+    worst = next((f for f in findings if f.severity is not Severity.NOTE), None)
+    if worst is not None:
+        return worst.name, _sentences(worst, backbone, gains)
+    if backbone is None:
+        return "no weights", "No gradient goes through any layer with weights."
+    found = backbone.decay()
+    return "nothing wrong", (
+        f"The gradient changes by {found.total:+.2f} decades over {len(backbone.marks)} layers and joins, "
+        f"{found.rate:+.3f} from one to the next."
+    )
+
+
+def verdict_of(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> tuple[str, str]:
+    """`verdict` where the backbone isn't at hand."""
+    return verdict(find_backbone(run, step=0), gains, findings)
+
+
+def _verdict(backbone: Backbone | None, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> Table:
+    words, sentence = verdict(backbone, gains, findings)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(words.upper(), sentence)
+    return grid
+
+
+def _sentences(worst: Finding, backbone: Backbone | None, gains: Sequence[BackwardGain]) -> str:
+    if backbone is None or worst.code not in ("UT101", "UT102"):
+        return worst.message
+    start, end = backbone.marks[0], backbone.marks[-1]
+    causes = product(gain for gain in gains if start <= gain.start and gain.end <= end)
+    decades = {cause: math.log10(factor) for cause, factor in causes.items() if factor > 0}
+    shown = [f"{cause} {d:+.2f}" for cause, d in sorted(decades.items(), key=_size) if abs(d) >= WORTH_A_COLUMN]
+    return f"{worst.message} In decades: {', '.join(shown)}."
+
+
+def _size(item: tuple[str, float]) -> float:
+    return -abs(item[1])
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A mark of the backbone, or several in a row, and what happens to the gradient until the next one."""
+
+    sites: tuple[int, ...]
+    gains: tuple[BackwardGain, ...]
+
+    @property
+    def gain(self) -> float:
+        return math.prod(gain.gain for gain in self.gains) if self.gains else float("nan")
+
+
+def _rows(backbone: Backbone, gains: Sequence[BackwardGain]) -> list[_Row]:
+    marks = backbone.marks
+    size = math.ceil(len(marks) / MOST_ROWS)
+    rows = []
+    for first in range(0, len(marks), size):
+        end = marks[first + size] if first + size < len(marks) else marks[-1]
+        inside = tuple(gain for gain in gains if marks[first] <= gain.start and gain.end <= end)
+        rows.append(_Row(marks[first : first + size], inside))
+    return rows
+
+
+def _table(backbone: Backbone, gains: Sequence[BackwardGain]) -> Group:
+    rows = _rows(backbone, gains)
+    causes = _causes(rows)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("gradient", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("passes on", *causes, "speed (coherence)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    unit, bars = _bars([float(backbone.run.column("grad_output", backbone.step)[row.sites[0]]) for row in rows])
+    for row, bar in zip(rows, bars, strict=True):
+        table.add_row(*_cells(backbone, row, bar, causes))
+    return Group(table, Text(f"each # is {unit} decades") if unit else Text(""))
+
+
+def _cells(backbone: Backbone, row: _Row, bar: str, causes: Sequence[str]) -> list[str]:
+    reading = backbone.run.reading(row.sites[0], backbone.step)
+    factors = product(row.gains)
+    shown = [f"x {number(factors[cause])}" if cause in factors else "" for cause in causes]
+    speed = ""
+    if not math.isnan(reading["learning_speed"]) and len(row.sites) == 1:
+        speed = f"{number(reading['learning_speed'])} ({number(reading['coherence'])})"
+    passes_on = f"x {number(row.gain)}" if row.gains else ""
+    return [_label(backbone.run, row.sites), number(reading["grad_output"]), bar, passes_on, *shown, speed]
+
+
+def _label(run: Run, sites: Sequence[int]) -> str:
+    first = run.sites[sites[0]]
+    name = first.name if first.role is Role.WEIGHT or not first.module else f"{first.module} {first.op}"
+    return name if len(sites) == 1 else f"{name} .. {run.sites[sites[-1]].name} ({len(sites)})"
+
+
+def _causes(rows: Sequence[_Row]) -> list[str]:
+    size: dict[str, float] = {}
+    for row in rows:
+        for cause, factor in product(row.gains).items():
+            decades = abs(math.log10(factor)) if 0 < factor < math.inf else math.inf
+            size[cause] = max(size.get(cause, 0.0), decades)
+    worth = [cause for cause, decades in size.items() if decades >= WORTH_A_COLUMN]
+    return sorted(worth, key=lambda cause: -size[cause])[:MOST_CAUSES]
+
+
+def _bars(values: Sequence[float]) -> tuple[float, list[str]]:
+    """A bar for every value, on a logarithmic scale from the smallest, and the decades that one sign stands for."""
+    levels = np.array([math.log10(v) if 0 < v < math.inf else math.nan for v in values])
+    if np.isnan(levels).all():
+        return 0.0, ["" for _ in values]
+    heights = levels - np.nanmin(levels)
+    unit = next((u for u in (0.125, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0) if np.nanmax(heights) / u < BAR_WIDTH), 20.0)
+    return unit, ["" if math.isnan(h) else "#" * (1 + round(h / unit)) for h in heights]
+
+
+def _sum(backbone: Backbone, gains: Sequence[BackwardGain]) -> Text:
+    start, end = backbone.marks[0], backbone.marks[-1]
+    inside = [gain for gain in gains if start <= gain.start and gain.end <= end]
+    total = math.prod(gain.gain for gain in inside)
+    rest = product(inside).get("unattributed", 1.0)
+    return Text(f"end to end x {number(total)}; unattributed x {number(rest)}")
+
+
+def _findings(findings: Sequence[Finding]) -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for finding in findings:
+        sure = "" if finding.confidence == 1 else f" In {finding.confidence:.0%} of the passes."
+        held = f" ({finding.threshold})" if finding.threshold else ""
+        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{finding.message}{held}{sure}")
+    return table

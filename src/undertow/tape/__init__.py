@@ -1,0 +1,5 @@
+"""The backward pass of any PyTorch model, as Signals."""
+
+from undertow.tape.tape import Tape
+
+__all__ = ["Tape"]

@@ -1,0 +1,153 @@
+"""Forward facts, read from what autograd saved for the backward pass, and only where that is safe.
+
+Reading a saved tensor runs the user's saved-tensor hooks, if there are any: under checkpointing that would compute
+the block again, each time. Such tensors are left alone. All of it happens inside Node hooks, as sharded models have
+no storage behind their saved tensors at any other time.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undertow.activations import ACTIVATIONS
+from undertow.tape.graph import Node, Vertex
+
+aten = torch.ops.aten
+
+PEAKS = {name: each.peak for name, each in ACTIVATIONS.items()} | {
+    "hardtanh": 1.0,
+    "hardswish": 1.5,
+    "hardsigmoid": 1 / 6,
+    "mish": 1.0885,
+    "log_sigmoid": 1.0,
+    "prelu_kernel": 1.0,
+    "threshold": 1.0,
+    "rrelu_with_noise": 1.0,
+    "sin": 1.0,
+}
+"""The largest |phi'| of every activation that is an operation of torch's own."""
+
+
+def saved(node: Node, name: str) -> Tensor | None:
+    """A tensor that a Node saved, or None where reading it is not safe."""
+    raw = getattr(node, f"_raw_saved_{name}", None)
+    if raw is None or getattr(raw, "unpack_hook", raw) is not None:
+        return None
+    value = getattr(node, f"_saved_{name}")
+    return value.detach() if isinstance(value, Tensor) else None
+
+
+def derivative(vertex: Vertex) -> Tensor | None:
+    """phi'(z), elementwise, in the shape of z; None where it is not known or not safe to read."""
+    if vertex.op not in _DERIVATIVES:
+        return None
+    name, formula = _DERIVATIVES[vertex.op]
+    kept = saved(vertex.node, name)
+    return None if kept is None else formula(vertex.node, kept)
+
+
+def _from_kernel(kernel: Callable[..., Tensor], *settings: str) -> Callable[[Node, Tensor], Tensor]:
+    """torch's own backward kernel, given ones: exact for every setting of the activation."""
+
+    def formula(node: Node, z: Tensor) -> Tensor:
+        return kernel(torch.ones_like(z), z, *(getattr(node, f"_saved_{each}") for each in settings))
+
+    return formula
+
+
+def _elu(node: Node, kept: Tensor) -> Tensor:
+    shape = (node._saved_alpha, node._saved_scale, node._saved_input_scale)
+    return aten.elu_backward(torch.ones_like(kept), *shape, node._saved_is_result, kept)
+
+
+def _softplus(node: Node, z: Tensor) -> Tensor:
+    return aten.softplus_backward(torch.ones_like(z), z, node._saved_beta, node._saved_threshold)
+
+
+def _log_sigmoid(_: Node, z: Tensor) -> Tensor:
+    return torch.sigmoid(-z)
+
+
+_DERIVATIVES: dict[str, tuple[str, Callable[[Any, Tensor], Tensor]]] = {
+    "sigmoid": ("result", lambda _, s: torch.addcmul(s, s, s, value=-1)),
+    "tanh": ("result", lambda _, t: torch.addcmul(torch.ones((), dtype=t.dtype, device=t.device), t, t, value=-1)),
+    "relu": ("result", lambda _, a: (a > 0).to(a.dtype)),
+    "leaky_relu": ("self", lambda node, z: torch.where(z > 0, 1.0, node._saved_negative_slope).to(z.dtype)),
+    "gelu": ("self", lambda node, z: aten.gelu_backward(torch.ones_like(z), z, approximate=node._saved_approximate)),
+    "silu": ("self", _from_kernel(aten.silu_backward)),
+    "elu": ("self_or_result", _elu),
+    "softplus": ("self", _softplus),
+    "hardtanh": ("self", _from_kernel(aten.hardtanh_backward, "min_val", "max_val")),
+    "hardswish": ("self", _from_kernel(aten.hardswish_backward)),
+    "hardsigmoid": ("self", _from_kernel(aten.hardsigmoid_backward)),
+    "mish": ("self", _from_kernel(aten.mish_backward)),
+    "erf": ("self", lambda _, z: 2 / torch.pi**0.5 * torch.exp(-z * z)),
+    "log_sigmoid": ("self", _log_sigmoid),
+    "threshold": ("self", lambda node, z: (z > node._saved_threshold).to(z.dtype)),
+    "sin": ("self", lambda _, z: torch.cos(z)),
+}
+
+
+def weight_matrix(vertex: Vertex) -> Tensor | None:
+    """What the data was multiplied with, as [n_out, n_in] (convolutions: as torch stores it); None if out of reach."""
+    if vertex.op == "convolution":
+        leaf = _leaf(vertex, 1)
+        return leaf[0] if leaf else saved(vertex.node, "weight")
+    slot, on_the_right = weight_slot(vertex)
+    if slot is None:
+        return None
+    leaf = _leaf(vertex, slot)
+    w = leaf[0].t() if leaf and leaf[1] else leaf[0] if leaf else saved(vertex.node, _SAVED_FACTOR[vertex.op][slot])
+    if w is None or w.dim() != 2:
+        return None
+    return w.t() if on_the_right else w
+
+
+_SAVED_FACTOR = {"addmm": {1: "mat1", 2: "mat2"}, "mm": {0: "self", 1: "mat2"}}
+
+
+def weight_slot(vertex: Vertex) -> tuple[int | None, bool]:
+    """Which input of a matrix product is the weight's, and whether it stands to the right of the data."""
+    factors = _SAVED_FACTOR.get(vertex.op)
+    if factors is None:
+        return None, True
+    left, right = factors
+    weight = left if left in vertex.weight_slots or right in vertex.data_slots else right
+    return weight, weight == right
+
+
+def weight_identity(vertex: Vertex) -> int | None:
+    """The ``id`` of the parameter that the weight is; None if it is computed from parameters or frozen."""
+    slot = 1 if vertex.op == "convolution" else weight_slot(vertex)[0]
+    found = leaves(vertex, slot) if slot is not None and _leaf(vertex, slot) else []
+    return id(found[0]) if found else None
+
+
+def _leaf(vertex: Vertex, slot: int) -> tuple[Tensor, bool] | None:
+    """The parameter behind an input, and whether it came transposed; None if more than that was done to it."""
+    source, transposed = vertex.inputs[slot][0], False
+    while source is not None:
+        if source.leaf is not None:
+            return source.leaf.detach(), transposed
+        if source.op not in ("t", "to_copy") or not source.inputs:
+            return None
+        transposed ^= source.op == "t"
+        source = source.inputs[0][0]
+    return None
+
+
+def leaves(vertex: Vertex, slot: int) -> list[Tensor]:
+    """Every parameter behind an input on the weights' side."""
+    found: dict[int, Tensor] = {}
+    stack, seen = [vertex.inputs[slot][0]], set()
+    while stack:
+        source = stack.pop()
+        if source is None or id(source) in seen:
+            continue
+        seen.add(id(source))
+        if source.leaf is not None:
+            found[id(source.leaf)] = source.leaf
+        stack.extend(each for each, _ in source.inputs)
+    return list(found.values())

@@ -1,0 +1,127 @@
+"""The graph behind a loss: walked once, split into the data's side and the parameters', reshapes folded away."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from undertow.tape.ops import EMBEDDINGS, NORMS, PRODUCTS, RECURRENT, RESHAPES, op_name
+
+Node = Any  # torch.autograd.graph.Node has no public attributes for what is needed here
+
+
+@dataclass(slots=True, eq=False)
+class Vertex:
+    """A Node, and where it stands.
+
+    Attributes:
+        node: the Node; let go of as soon as it is not needed, or an abandoned graph would never be freed.
+        op: torch's name for the operation.
+        inputs: for every input of the forward operation, the Vertex it came from (None: takes no gradient) and which
+            of that one's outputs it was.
+        arrivals: for every gradient that comes in: which Vertex it comes from, from which of its inputs, and to which
+            output of this one.
+        leaf: the tensor, if this accumulates a gradient.
+        data_slots: which of its inputs depend on data and take gradient.
+        weight_slots: which of its inputs are parameters, or made of nothing else.
+        on_weights: whether nothing but parameters lies behind it.
+    """
+
+    node: Node
+    op: str
+    name: str
+    number: int
+    inputs: list[tuple["Vertex | None", int]] = field(default_factory=list)
+    arrivals: list[tuple["Vertex", int, int]] = field(default_factory=list)
+    leaf: Tensor | None = None
+    data_slots: list[int] = field(default_factory=list)
+    weight_slots: list[int] = field(default_factory=list)
+    on_weights: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its (first) output, that is of the gradient it receives."""
+        if self.leaf is not None:
+            return tuple(self.leaf.shape)
+        metadata = getattr(self.node, "_input_metadata", ())
+        return tuple(int(n) for n in metadata[0].shape) if metadata and metadata[0] is not None else ()
+
+    @property
+    def folded(self) -> bool:
+        """Whether it only hands one gradient through, in another shape."""
+        if len(self.arrivals) != 1 or len(self.data_slots) != 1:
+            return False
+        if self.op in RESHAPES:
+            return True
+        source = self.inputs[self.data_slots[0]][0]
+        # A bias, a mask or a position added on.
+        return self.op in ("add", "sub") and source is not None and self.shape == source.shape
+
+
+def walk(root: Node, parameters: Mapping[int, str]) -> list[Vertex]:
+    """Every Node that gradient reaches from ``root``, each after all those that it receives from.
+
+    Args:
+        root: ``loss.grad_fn``.
+        parameters: names of the parameters by the ``id`` of the tensor.
+    """
+    vertices = _discover(root)
+    for vertex in reversed(vertices):
+        for slot, (source, _) in enumerate(vertex.inputs):
+            if source is not None:
+                (vertex.weight_slots if source.on_weights else vertex.data_slots).append(slot)
+        vertex.on_weights = _is_on_weights(vertex, parameters)
+    for vertex in vertices:
+        for slot, (source, output) in enumerate(vertex.inputs):
+            if source is not None:
+                source.arrivals.append((vertex, slot, output))
+    return vertices
+
+
+def _discover(root: Node) -> list[Vertex]:
+    """Depth first without recursion (graphs are deep), finished last comes first."""
+    known = {root: _vertex(root)}
+    finished: list[Vertex] = []
+    stack = [(known[root], iter(root.next_functions))]
+    while stack:
+        vertex, rest = stack[-1]
+        for node, output in rest:
+            if node is None:
+                vertex.inputs.append((None, 0))
+                continue
+            fresh = node not in known
+            if fresh:
+                known[node] = _vertex(node)
+            vertex.inputs.append((known[node], output))
+            if fresh:
+                stack.append((known[node], iter(node.next_functions)))
+                break
+        else:
+            finished.append(vertex)
+            stack.pop()
+    finished.reverse()
+    return finished
+
+
+def _vertex(node: Node) -> Vertex:
+    name = node.name()
+    leaf = getattr(node, "variable", None) if name.endswith("AccumulateGrad") else None
+    return Vertex(node, op_name(name), name, node._sequence_nr(), leaf=leaf)
+
+
+_TAKES_DATA = PRODUCTS | NORMS
+"""With an input that takes no gradient these work on data (the first layer's is the batch), not on parameters."""
+
+
+def _is_on_weights(vertex: Vertex, parameters: Mapping[int, str]) -> bool:
+    if vertex.leaf is not None:
+        return id(vertex.leaf) in parameters
+    if vertex.op in EMBEDDINGS or vertex.op in RECURRENT or vertex.data_slots or not vertex.weight_slots:
+        return False
+    if all(source is not None for source, _ in vertex.inputs):
+        return True
+    if vertex.op in _TAKES_DATA:
+        return False
+    # A parameter times a constant is as good as a parameter; a batch times a parameter has the batch's shape.
+    return any(source is not None and source.shape == vertex.shape for source, _ in vertex.inputs)

@@ -1,0 +1,89 @@
+"""What torch's operations are to a gradient: which reshape, which multiply by weights, which join, which attend."""
+
+import re
+
+from undertow.record import Role
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+RESHAPES = _names(
+    "view unsafe_view reshape_alias t transpose permute squeeze unsqueeze alias clone to_copy slice "
+    "select narrow split split_with_sizes unsafe_split unbind chunk lift_fresh view_as_real "
+    "view_as_complex"
+)
+"""Their backward pass moves numbers and adds none up: the norm stays. (``expand`` and ``repeat`` do add up.)"""
+
+PRODUCTS = _names("addmm mm addmv mv dot bmm baddbmm linear mkldnn_linear convolution")
+"""With a parameter as one factor they are layers; with data in both, attention."""
+
+RECURRENT = frozenset({"mkldnn_rnn_layer", "cudnn_rnn", "miopen_rnn"})
+"""A whole layer of an RNN, all its time steps, as one operation."""
+
+EMBEDDINGS = frozenset({"embedding", "embedding_bag"})
+
+ACTIVATIONS = _names(
+    "sigmoid tanh relu leaky_relu gelu silu elu softplus hardtanh hardswish hardsigmoid mish erf "
+    "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu"
+)
+
+NORMS = _names(
+    "native_batch_norm cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm "
+    "fused_rms_norm rms_norm linalg_vector_norm"
+)
+
+JOINS = frozenset({"add", "sub", "addcmul", "addcdiv", "cat", "stack"})
+
+LOSSES = _names(
+    "nll_loss nll_loss2d nll_loss_forward binary_cross_entropy binary_cross_entropy_with_logits mse_loss "
+    "l1_loss smooth_l1_loss huber_loss kl_div ctc_loss soft_margin_loss multi_margin_loss "
+    "multilabel_margin_loss cosine_embedding_loss"
+)
+
+_NORM_CLASS = re.compile(r"norm", re.IGNORECASE)
+_ACTIVATION_CLASS = re.compile(r"(activation|gelu|softsign|swish|silu|mish)$", re.IGNORECASE)
+
+
+def op_name(node_name: str) -> str:
+    """torch's name for the operation whose backward pass a Node is.
+
+    Example:
+        >>> op_name("NativeLayerNormBackward0"), op_name("ScaledDotProductFlashAttentionForCpuBackward0")
+        ('native_layer_norm', 'scaled_dot_product_flash_attention_for_cpu')
+        >>> op_name("NllLoss2DBackward0"), op_name("MyFunctionBackward"), op_name("MulBackward0")
+        ('nll_loss2d', 'my_function', 'mul')
+    """
+    bare = re.sub(r"Backward\w*?\d*$", "", node_name.rsplit("::", 1)[-1])
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-CE-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", bare).lower()
+
+
+def role_of(op: str, module_type: str, data_inputs: int, weight_inputs: int) -> Role:
+    """What an operation is there for, before it is known whether weights lie between it and the loss.
+
+    Args:
+        op: its name.
+        module_type: class of the module it ran in.
+        data_inputs: how many of its inputs depend on data and take gradient.
+        weight_inputs: how many are parameters, or made of parameters.
+    """
+    if op in RECURRENT or op in EMBEDDINGS:
+        return Role.WEIGHT
+    if op in PRODUCTS:
+        return Role.ATTENTION if data_inputs > 1 else Role.WEIGHT
+    if op in NORMS or _NORM_CLASS.search(module_type):
+        return Role.NORM
+    if op in ACTIVATIONS or _ACTIVATION_CLASS.search(module_type):
+        return Role.ACTIVATION
+    return _minor_role(op, data_inputs, weight_inputs)
+
+
+def _minor_role(op: str, data_inputs: int, weight_inputs: int) -> Role:
+    if op in LOSSES:
+        return Role.LOSS
+    if op.startswith("scaled_dot_product") or op in ("softmax", "safe_softmax"):
+        return Role.ATTENTION
+    if op in JOINS and data_inputs + (op in ("cat", "stack")) * weight_inputs > 1:
+        return Role.JOIN
+    return Role.OTHER

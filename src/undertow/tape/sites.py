@@ -1,0 +1,185 @@
+"""From the graph to Sites, edges, and what the hook on each Node has to look at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from undertow.record import Edge, Role, Site
+from undertow.tape import facts
+from undertow.tape.graph import Vertex
+from undertow.tape.ops import role_of
+from undertow.tape.windows import OUTSIDE, Window, WindowIndex
+
+
+@dataclass(slots=True, eq=False)
+class Tap:
+    """What to look at when the gradient passes one Node.
+
+    Attributes:
+        vertex: where the Node stands in the graph.
+        site: its place among the Sites, or -1 for a reshape folded away.
+        captures: gradients passed on that others will be added to: from which input, along which edge.
+        arrivals: edges whose gradients are summed here, and at which output.
+    """
+
+    vertex: Vertex
+    site: int = -1
+    captures: list[tuple[int, int]] = field(default_factory=list)
+    arrivals: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that is known before any gradient flows."""
+
+    sites: list[Site]
+    edges: list[Edge]
+    taps: list[Tap]
+
+    def release(self) -> None:
+        """Let go of the graph: a Node that is held on to is never freed."""
+        for tap in self.taps:
+            tap.vertex.node = None
+            tap.vertex.inputs.clear()
+            tap.vertex.arrivals.clear()
+        self.taps.clear()
+
+
+def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str]) -> Plan:
+    """Decide on the Sites of a walked graph.
+
+    Args:
+        vertices: as `graph.walk` gives them.
+        windows: which module each Node ran in.
+        names: of the parameters, by ``id``.
+    """
+    data_side = [vertex for vertex in vertices if not vertex.on_weights and vertex.leaf is None]
+    kept = [vertex for vertex in data_side if not vertex.folded]
+    places = {id(vertex): place for place, vertex in enumerate(kept)}
+    taps = {id(vertex): Tap(vertex, places.get(id(vertex), -1)) for vertex in data_side}
+    parameters = [tuple(sorted(names[found] for found in _parameters(vertex))) for vertex in kept]
+    sites = _sites(kept, data_side, windows, parameters)
+    edges = _connect(kept, places, taps)
+    needed = [tap for tap in taps.values() if tap.site >= 0 or tap.captures]
+    return Plan(sites, edges, needed)
+
+
+def _parameters(vertex: Vertex) -> set[int]:
+    """Those of its own, and those of the additions folded into it: the bias of a linear layer on 3-d input is one."""
+    found = _own_parameters(vertex)
+    while len(vertex.arrivals) == 1 and vertex.arrivals[0][0].folded:
+        vertex = vertex.arrivals[0][0]
+        found |= _own_parameters(vertex)
+    return found
+
+
+def _own_parameters(vertex: Vertex) -> set[int]:
+    return {id(leaf) for slot in vertex.weight_slots for leaf in facts.leaves(vertex, slot)}
+
+
+def _connect(kept: list[Vertex], places: Mapping[int, int], taps: Mapping[int, Tap]) -> list[Edge]:
+    edges: list[Edge] = []
+    for vertex in kept:
+        for slot in vertex.data_slots:
+            last, last_slot, target, output = _follow(vertex, slot, places)
+            if target is None:
+                continue
+            number = len(edges)
+            edges.append(Edge(places[id(vertex)], places[id(target)]))
+            if len(target.arrivals) > 1:
+                taps[id(last)].captures.append((last_slot, number))
+                taps[id(target)].arrivals.append((number, output))
+    return edges
+
+
+def _follow(vertex: Vertex, slot: int, places: Mapping[int, int]) -> tuple[Vertex, int, Vertex | None, int]:
+    """Through folded Nodes to the next Site: the last Node before it, that one's input, the Site, its output."""
+    target, output = vertex.inputs[slot]
+    while target is not None and id(target) not in places and target.leaf is None:
+        vertex, slot = target, target.data_slots[0]
+        target, output = vertex.inputs[slot]
+    return vertex, slot, None if target is None or target.leaf is not None else target, output
+
+
+def _sites(
+    kept: list[Vertex], data_side: list[Vertex], windows: WindowIndex, parameters: list[tuple[str, ...]]
+) -> list[Site]:
+    found = _locate(data_side, windows)
+    roles = {id(v): _role(v, found[id(v)]) for v in kept}
+    behind_weights: set[int] = set()
+    for vertex in data_side:
+        behind = any(id(source) in behind_weights for source, _, _ in vertex.arrivals)
+        if behind or roles.get(id(vertex)) is Role.WEIGHT:
+            behind_weights.add(id(vertex))
+        elif roles.get(id(vertex)) in (Role.OTHER, Role.ATTENTION, Role.JOIN):
+            roles[id(vertex)] = Role.LOSS
+    return [
+        _site(n, v, roles[id(v)], found[id(v)], names)
+        for n, (v, names) in enumerate(zip(kept, parameters, strict=True))
+    ]
+
+
+def _role(vertex: Vertex, window: Window) -> Role:
+    return role_of(vertex.op, window.module_type, len(vertex.data_slots), len(vertex.weight_slots))
+
+
+def _locate(data_side: list[Vertex], windows: WindowIndex) -> dict[int, Window]:
+    threads: dict[int, int | None] = {}
+    found: dict[int, Window] = {}
+    for vertex in data_side:
+        consumer = threads.get(id(vertex.arrivals[0][0])) if vertex.arrivals else None
+        found[id(vertex)], threads[id(vertex)] = windows.find(vertex.name, vertex.number, consumer)
+    return found
+
+
+def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tuple[str, ...]) -> Site:
+    weight = _weight_shape(vertex) if role is Role.WEIGHT else ()
+    return Site(
+        place,
+        window.module if window is not OUTSIDE else "",
+        vertex.op,
+        role,
+        vertex.shape,
+        activation=vertex.op if role is Role.ACTIVATION else None,
+        n_out=_n_out(vertex, weight),
+        weight_shape=weight,
+        parameters=parameters,
+        module_type=window.module_type,
+    )
+
+
+def _weight_shape(vertex: Vertex) -> tuple[int, ...]:
+    for slot in vertex.weight_slots:
+        for leaf in facts.leaves(vertex, slot):
+            if leaf.dim() > 1:
+                return tuple(leaf.shape)
+    return ()
+
+
+def _n_out(vertex: Vertex, weight: tuple[int, ...]) -> int:
+    """Units that the weights lead to: channels of a convolution, columns (or rows) of a matrix product."""
+    shape = vertex.shape
+    if not weight or not shape:
+        return 0
+    return shape[feature_dimension(vertex) % len(shape)]
+
+
+def feature_dimension(vertex: Vertex) -> int:
+    """Which dimension of its output counts units."""
+    if vertex.op == "convolution":
+        return 1
+    slot, on_the_right = facts.weight_slot(vertex)
+    return -1 if slot is None or on_the_right else 0
+
+
+def features_behind(vertex: Vertex) -> int:
+    """Which dimension of an activation counts units: channels behind a convolution, the last one elsewhere."""
+    for _ in range(4):  # norm, bias, dropout: no more stands between weights and their activation
+        if vertex.op == "convolution":
+            return 1
+        if len(vertex.data_slots) != 1:
+            return -1
+        source = vertex.inputs[vertex.data_slots[0]][0]
+        if source is None or source.leaf is not None:
+            return -1
+        vertex = source
+    return -1

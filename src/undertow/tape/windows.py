@@ -1,0 +1,179 @@
+"""Which module an operation ran in, from the numbers that autograd gives its Nodes.
+
+A module's forward pre-hook and forward hook bracket the sequence numbers of the Nodes born inside it. The numbers
+are counted per thread, so windows are kept per thread.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+
+@dataclass
+class Window:
+    """The Nodes born during one call of a module: sequence numbers from ``start`` up to, not with, ``stop``."""
+
+    module: str
+    module_type: str
+    start: int
+    stop: int = -1
+    depth: int = 0
+    out: frozenset[tuple[str, int]] = frozenset()
+
+
+OUTSIDE = Window("", "", 0)
+
+
+@dataclass
+class Windows:
+    """Brackets every call of every module of a model while it is open.
+
+    A call that ends with an exception leaves no window, and neither does one after `close`: checkpointing calls
+    modules again during the backward pass, and stops in the middle of them.
+    """
+
+    model: nn.Module
+    unroll: bool = False
+    _found: dict[int, list[Window]] = field(default_factory=lambda: defaultdict(list))
+    _open: dict[int, list[tuple[Window, Any]]] = field(default_factory=lambda: defaultdict(list))
+    _handles: list[RemovableHandle] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Hook the modules."""
+        for name, module in self.model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks; what runs inside is named by the module around it
+            self._hook(name.replace("_orig_mod.", "").removesuffix("_orig_mod"), module)
+
+    def close(self) -> None:
+        """Take the hooks off the modules; what was found stays."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _hook(self, name: str, module: nn.Module) -> None:
+        kind = type(module).__name__
+        fused = self.unroll and isinstance(module, nn.RNNBase)
+
+        def enter(*_: object) -> None:
+            stack = self._open[threading.get_ident()]
+            window = Window(name, kind, torch._C._autograd._get_sequence_nr(), depth=len(stack))
+            stack.append((window, _forbid_fused_kernels() if fused else None))
+
+        def leave(_module: object, _inputs: object, output: object) -> None:
+            thread = threading.get_ident()
+            stack = self._open[thread]
+            while stack:
+                window, allow = stack.pop()
+                if allow is not None:
+                    allow()
+                if window.module == name:
+                    window.stop = torch._C._autograd._get_sequence_nr()
+                    window.out = frozenset(_births(output))
+                    self._found[thread].append(window)
+                    return
+
+        # First in, last out: what the user's own hooks compute belongs to the module too (weight norm, pruning).
+        self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
+        self._handles.append(module.register_forward_hook(leave))
+
+    def abandon(self) -> None:
+        """Put back what calls that never came to their end have changed."""
+        for stack in self._open.values():
+            while stack:
+                _, allow = stack.pop()
+                if allow is not None:
+                    allow()
+
+    def index(self) -> "WindowIndex":
+        """For looking Nodes up."""
+        return WindowIndex({thread: sorted(found, key=_outermost_first) for thread, found in self._found.items()})
+
+
+class WindowIndex:
+    """Looks up the innermost window around a Node."""
+
+    def __init__(self, windows: dict[int, list[Window]]) -> None:
+        self._runs = {thread: list(_flatten(found)) for thread, found in windows.items() if found}
+        self._outs = {thread: {birth for each in found for birth in each.out} for thread, found in windows.items()}
+
+    def find(self, op: str, number: int, consumer: int | None) -> tuple[Window, int | None]:
+        """The innermost window that a Node was born in, and its thread.
+
+        Args:
+            op: the Node's own name.
+            number: its sequence number.
+            consumer: thread of the Node that it passes its result to. Where windows of several threads hold the
+                number, a Node that is known as a module's output belongs to that one, any other to its consumer's.
+        """
+        hits = {thread: window for thread in self._runs if (window := self._innermost(thread, number)) is not OUTSIDE}
+        if not hits:
+            return OUTSIDE, consumer
+        if len(hits) > 1:
+            births = [thread for thread in hits if (op, number) in self._outs[thread]]
+            thread = births[0] if len(births) == 1 else consumer if consumer in hits else next(iter(hits))
+        else:
+            thread = next(iter(hits))
+        return hits[thread], thread
+
+    def _innermost(self, thread: int, number: int) -> Window:
+        runs = self._runs[thread]
+        low, high = 0, len(runs)
+        while low < high:
+            middle = (low + high) // 2
+            if runs[middle][0] <= number:
+                low = middle + 1
+            else:
+                high = middle
+        return runs[low - 1][1] if low else OUTSIDE
+
+
+def _outermost_first(window: Window) -> tuple[int, int]:
+    return window.start, window.depth
+
+
+def _flatten(windows: list[Window]) -> Iterator[tuple[int, Window]]:
+    """From nested windows to the numbers at which the innermost one changes."""
+    around: list[Window] = []
+    for window in windows:
+        while around and around[-1].stop <= window.start:
+            yield from _ending(around)
+        if window.start < window.stop:
+            yield window.start, window
+            around.append(window)
+    while around:
+        yield from _ending(around)
+
+
+def _ending(around: list[Window]) -> Iterator[tuple[int, Window]]:
+    ended = around.pop()
+    yield ended.stop, around[-1] if around else OUTSIDE
+
+
+def _births(output: object) -> Iterator[tuple[str, int]]:
+    if isinstance(output, torch.Tensor):
+        if output.grad_fn is not None:
+            yield output.grad_fn.name(), output.grad_fn._sequence_nr()
+    elif isinstance(output, dict):
+        yield from _births(tuple(output.values()))
+    elif isinstance(output, (tuple, list)):
+        for each in output:
+            yield from _births(each)
+
+
+def _forbid_fused_kernels() -> Any:
+    """Let RNNs run step by step, so that every step is seen; returns what allows fused kernels again."""
+    mkldnn, cudnn = torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    torch._C._set_cudnn_enabled(False)
+
+    def allow() -> None:
+        torch._C._set_mkldnn_enabled(mkldnn)
+        torch._C._set_cudnn_enabled(cudnn)
+
+    return allow

@@ -1,0 +1,146 @@
+"""The path and the split, on real graphs: what is said of a block must agree with Jacobians and add up."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from undertow.backbone import find_backbone, theil_sen, weight_depth
+from undertow.record import Role
+from undertow.split import CAUSES, explain
+from undertow.tape import Tape
+
+
+def run_of(model, compute_loss, **options):
+    with Tape(model, **options) as tape:
+        loss = compute_loss()
+        tape.attach(loss)
+        loss.backward()
+        return tape.run()
+
+
+def test_factors_multiply_to_the_gain(net):
+    for gain in explain(run_of(*net)):
+        assert set(gain.factors) <= set(CAUSES)
+        assert np.prod(list(gain.factors.values())) == pytest.approx(gain.gain, rel=1e-9)
+
+
+def test_nothing_is_left_unattributed(net):
+    for gain in explain(run_of(*net)):
+        assert gain.factors["unattributed"] == pytest.approx(1, rel=1e-6)
+
+
+def test_shares_of_a_block_sum_to_one(net):
+    for gain in explain(run_of(*net)):
+        assert sum(gain.shares.values()) == pytest.approx(1, rel=1e-9)
+
+
+def test_every_path_to_the_front_crosses_the_backbone(net):
+    """Brute force: without a Site of the backbone the front cannot be reached; without any other it can."""
+    run = run_of(*net)
+    backbone = find_backbone(run)
+    for left_out in range(1, backbone.front):
+        reached = {0}
+        for edge, carried in zip(run.edges, run.edge_column("contribution"), strict=True):  # givers before receivers
+            if edge.source in reached and edge.target != left_out and carried > 0:
+                reached.add(edge.target)
+        assert (backbone.front in reached) == (left_out not in backbone.sites)
+
+
+def test_the_front_is_the_deepest(net):
+    run = run_of(*net)
+    backbone = find_backbone(run)
+    path = backbone.deepest_path(0, backbone.front)
+    passed = [run.edges[path[0]].source, *(run.edges[edge].target for edge in path)]
+    assert sum(run.sites[site].role is Role.WEIGHT for site in passed) == weight_depth(run).max()
+
+
+@pytest.mark.parametrize("activation", [torch.sigmoid, torch.tanh, torch.relu, nn.functional.gelu])
+def test_gains_are_those_of_the_jacobians(activation):
+    """A residual net, its Jacobians multiplied out by torch.func and not by a backward pass."""
+    torch.manual_seed(3)
+    layers = nn.ModuleList(nn.Linear(4, 4, dtype=torch.float64) for _ in range(4))
+    head = nn.Linear(4, 1, dtype=torch.float64)
+    x = torch.randn(4, dtype=torch.float64)
+
+    def block(layer, h):
+        return h + activation(layer(h))
+
+    hidden = [layers[0](x)]
+    for layer in layers[1:]:
+        hidden.append(block(layer, hidden[-1]))
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, self.head = layers, head
+
+        def forward(self, x):
+            h = layers[0](x[None])
+            for layer in layers[1:]:
+                h = block(layer, h)
+            return head(h)
+
+    delta = [head.weight[0].detach()]
+    for layer, h in zip(reversed(layers[1:]), reversed(hidden[:-1]), strict=True):
+        jacobian = torch.func.jacrev(lambda h, layer=layer: block(layer, h))(h).detach()
+        delta.append(jacobian.T @ delta[-1])
+    model = Net()
+    run = run_of(model, lambda: model(x).sum())
+    gains = [g for g in explain(run) if run.sites[g.start].op == "add"]
+    expected = [(b.norm() / a.norm()).item() for a, b in itertools.pairwise(delta)]
+    assert [gain.gain for gain in gains] == pytest.approx(expected, rel=1e-12)
+    for gain, layer, before in zip(gains, reversed(layers[1:]), delta, strict=False):
+        h = hidden[list(layers).index(layer) - 1]
+        branch = torch.func.jacrev(lambda h, layer=layer: activation(layer(h)))(h).detach().T @ before
+        total = branch + before
+        shares = sorted([(branch @ total / (total @ total)).item(), (before @ total / (total @ total)).item()])
+        assert sorted(gain.shares.values()) == pytest.approx(shares, rel=1e-10)
+
+
+def test_a_chain_is_its_own_backbone(nets):
+    run = run_of(*nets("sigmoid chain"))
+    assert find_backbone(run).sites == tuple(range(len(run.sites)))
+
+
+def test_the_backbone_of_an_rnn_goes_back_through_time(nets):
+    run = run_of(*nets("rnn"), unroll=True)
+    steps = [i for i in find_backbone(run).sites if run.sites[i].op == "addmm" and run.sites[i].module == "rnn"]
+    assert len(steps) == 5
+    assert find_backbone(run_of(*nets("rnn"))) is not None
+
+
+def test_a_branch_beside_the_backbone_is_no_loss():
+    """Zero weights at the end of every residual branch: what a healthy GPT starts with."""
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8)) for _ in range(6)]
+    stem = nn.Linear(5, 8)
+    for block in blocks:
+        nn.init.zeros_(block[2].weight)
+    model = nn.ModuleList([stem, *blocks])
+
+    def loss():
+        h = stem(torch.ones(3, 5))
+        for block in blocks:
+            h = h + block(h)
+        return h.square().sum()
+
+    backbone = find_backbone(run_of(model, loss))
+    assert backbone.decay().total == pytest.approx(0, abs=1e-6)
+    assert backbone.along(backbone.deepest_path(0, backbone.front)).total < -100
+
+
+def test_the_slope_is_deaf_to_single_jumps():
+    rng = np.random.default_rng(0)
+    y = -0.5 * np.arange(30) + 0.01 * rng.standard_normal(30)
+    y[rng.choice(30, 8, replace=False)] += 50
+    assert theil_sen(np.arange(30), y) == pytest.approx(-0.5, abs=0.02)
+
+
+def test_no_weights_no_backbone():
+    x = torch.ones(3, requires_grad=True)
+    run = run_of(nn.ReLU(), lambda: x.relu().sum())
+    assert find_backbone(run) is None
+    assert explain(run) == ()
