@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,21 +14,31 @@ from undertow.measure import Meter, measure_parameters
 from undertow.record import Role, Run
 from undertow.tape import Tape
 
+SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
+"""Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
+
 _SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 
 ComputeLoss = Callable[[], Tensor]
 
 
 def examined_pass(model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None) -> Run:
-    """One pass as a Run of one step. Where it meets inf or nan, a second one counts them and finds the first."""
+    """One pass as a Run of one step.
+
+    A second one takes a closer look, with the same random numbers, where the first meets inf or nan (to count them
+    and find the first) or gradients that float32 can't square.
+    """
     before = random_states()
     run = _pass(model, compute_loss, optimizer, Meter())
     received = run.column("grad_output")
-    if torch.isfinite(torch.tensor([run.header["loss"], *received])).all():
+    finite = bool(np.isfinite([run.header["loss"], *received]).all())
+    if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():
         return run
     set_random_states(before)
+    if finite:
+        return _pass(model, compute_loss, optimizer, Meter(precise=True))
     with OriginFinder(model) as finder:
-        return _pass(model, compute_loss, optimizer, Meter(count_nonfinite=True), finder)
+        return _pass(model, compute_loss, optimizer, Meter(precise=True, count_nonfinite=True), finder)
 
 
 def _pass(

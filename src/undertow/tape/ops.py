@@ -1,6 +1,7 @@
 """What torch's operations are to a gradient: which reshape, which multiply by weights, which join, which attend."""
 
 import re
+from functools import cache
 
 from undertow.record import Role
 
@@ -46,6 +47,7 @@ _NORM_CLASS = re.compile(r"norm", re.IGNORECASE)
 _ACTIVATION_CLASS = re.compile(r"(activation|gelu|softsign|swish|silu|mish)$", re.IGNORECASE)
 
 
+@cache
 def op_name(node_name: str) -> str:
     """torch's name for the operation whose backward pass a Node is.
 
@@ -59,6 +61,7 @@ def op_name(node_name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-CE-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", bare).lower()
 
 
+@cache
 def role_of(op: str, module_type: str, data_inputs: int, weight_inputs: int) -> Role:
     """What an operation is there for, before it is known whether weights lie between it and the loss.
 

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -114,9 +115,10 @@ class Tape:
             gradient = grad_input[slot]
             if gradient is not None:
                 self._captured[edge] = gradient
-        if tap.site >= 0:
-            with torch.no_grad():
-                self._listener(self._signal(tap, grad_input, grad_output), self.meter)
+        if tap.site < 0:
+            return
+        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
+            self._listener(self._signal(tap, grad_input, grad_output), self.meter)
 
     def _signal(self, tap: Tap, grad_input: Gradients, grad_output: Gradients) -> Signal:
         vertex, site = tap.vertex, self.sites[tap.site]
