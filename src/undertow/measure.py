@@ -50,6 +50,7 @@ class Signal:
         learns: whether a learning speed is asked for.
         derivative: phi'(z), if it is an activation whose z could be read.
         peak: the largest |phi'| that activation has anywhere.
+        bounded: whether it saturates on both sides (and can't be dead).
         weight: [n_out, n_in], or a convolution's as torch keeps it.
         weight_id: the parameter's ``id`` if ``weight`` is a parameter and not computed from some.
         passed: the gradient passed on to the data that was multiplied by ``weight``.
@@ -63,6 +64,7 @@ class Signal:
     learns: bool = False
     derivative: Tensor | None = None
     peak: float = 1.0
+    bounded: bool = False
     weight: Tensor | None = None
     weight_id: int | None = None
     passed: Tensor | None = None
@@ -197,17 +199,17 @@ def _learning(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
 
 
 def _activation(signal: Signal, slope: Tensor, g: Tensor, meter: Meter) -> list[Norm]:
-    site, units = signal.site, signal.features % max(slope.dim(), 1)
-    meter.note("values", site, slope.numel())
-    size = slope.abs()
-    if slope.dim() > 1 and slope.numel():
-        largest = size.amax([d for d in range(slope.dim()) if d != units])
-        meter.take("dead_units", site, (largest < DEAD_BELOW * signal.peak).sum())
-        meter.note("units", site, largest.numel())
-    # Sign and sum: on CPU three times as fast as comparing and counting.
-    above_less_below = size.sub_(SATURATED_BELOW * signal.peak).sign_().sum(dtype=torch.float32)
-    meter.take("above_less_below", site, above_less_below)
-    return [("slope", site, slope), ("slope_times_g", site, slope * g)]
+    meter.note("values", signal.site, slope.numel())
+    if signal.bounded:
+        # Sign and sum: on CPU three times as fast as comparing and counting.
+        above_less_below = slope.abs().sub_(SATURATED_BELOW * signal.peak).sign_().sum(dtype=torch.float32)
+        meter.take("above_less_below", signal.site, above_less_below)
+    elif slope.dim() > 1 and slope.numel():
+        units = signal.features % slope.dim()
+        largest = slope.abs().amax([d for d in range(slope.dim()) if d != units])
+        meter.take("dead_units", signal.site, (largest < DEAD_BELOW * signal.peak).sum())
+        meter.note("units", signal.site, largest.numel())
+    return [("slope", signal.site, slope), ("slope_times_g", signal.site, slope * g)]
 
 
 def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor, meter: Meter) -> tuple[Tensor, Tensor]:

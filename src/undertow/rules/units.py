@@ -8,7 +8,6 @@ from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
-SATURATING = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh"})
 SATURATED_ABOVE = 0.5
 DEAD_ABOVE = 0.5
 ROWS_TO_CALL_DEAD = 20
@@ -34,8 +33,6 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
         Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
     """
     for site in _activations(evidence, "saturated", SATURATED_ABOVE):
-        if site.activation not in SATURATING:
-            continue
         share = float(evidence.column("saturated")[site.index])
         text = f"{share:.0%} of the values at {site.name} lie where the {site.activation} is flat."
         numbers = {"saturated": share, "derivative_rms": float(evidence.column("derivative_rms")[site.index])}

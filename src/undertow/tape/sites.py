@@ -19,12 +19,18 @@ class Tap:
         site: its place among the Sites, or -1 for a reshape folded away.
         captures: gradients passed on that others will be added to: from which input, along which edge.
         arrivals: edges whose gradients are summed here, and at which output.
+        role: its Site's.
+        weight: how to get at its weight, if it multiplies by one.
+        features: which dimension of its output counts units.
     """
 
     vertex: Vertex
     site: int = -1
     captures: list[tuple[int, int]] = field(default_factory=list)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
+    role: Role = Role.OTHER
+    weight: facts.Weight | None = None
+    features: int = -1
 
 
 @dataclass(slots=True)
@@ -59,8 +65,18 @@ def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str])
     parameters = [tuple(sorted(names[found] for found in _parameters(vertex))) for vertex in kept]
     sites = _sites(kept, data_side, windows, parameters)
     edges = _connect(kept, places, taps)
+    for site, vertex in zip(sites, kept, strict=True):
+        _prepare(taps[id(vertex)], site)
     needed = [tap for tap in taps.values() if tap.site >= 0 or tap.captures]
     return Plan(sites, edges, needed)
+
+
+def _prepare(tap: Tap, site: Site) -> None:
+    tap.role = site.role
+    if site.role is Role.WEIGHT:
+        tap.weight, tap.features = facts.weight_of(tap.vertex), feature_dimension(tap.vertex)
+    elif site.role is Role.ACTIVATION:
+        tap.features = features_behind(tap.vertex)
 
 
 def _parameters(vertex: Vertex) -> set[int]:
@@ -167,8 +183,8 @@ def feature_dimension(vertex: Vertex) -> int:
     """Which dimension of its output counts units."""
     if vertex.op == "convolution":
         return 1
-    slot, on_the_right = facts.weight_slot(vertex)
-    return -1 if slot is None or on_the_right else 0
+    weight = facts.weight_of(vertex)
+    return -1 if weight is None or weight.on_the_right else 0
 
 
 def features_behind(vertex: Vertex) -> int:

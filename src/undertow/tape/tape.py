@@ -13,8 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from undertow.measure import Columns, Convolution, Meter, Signal, columns, measure
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
-from undertow.tape.graph import Vertex, walk
-from undertow.tape.sites import Plan, Tap, feature_dimension, features_behind, plan
+from undertow.tape.graph import walk
+from undertow.tape.sites import Plan, Tap, plan
 from undertow.tape.windows import Windows
 
 Gradients = tuple[Tensor | None, ...]
@@ -121,14 +121,16 @@ class Tape:
             self._listener(self._signal(tap, grad_input, grad_output), self.meter)
 
     def _signal(self, tap: Tap, grad_input: Gradients, grad_output: Gradients) -> Signal:
-        vertex, site = tap.vertex, self.sites[tap.site]
         signal = Signal(tap.site, [g for g in grad_output if g is not None], self._arrived(tap, grad_output))
-        if site.role is Role.WEIGHT:
-            signal.learns, signal.features = True, feature_dimension(vertex)
-            _add_weight(signal, vertex, grad_input)
-        elif site.role is Role.ACTIVATION:
-            signal.features = features_behind(vertex)
-            signal.derivative, signal.peak = facts.derivative(vertex), facts.PEAKS.get(vertex.op, 1.0)
+        signal.features = tap.features
+        if tap.role is Role.WEIGHT:
+            signal.learns = True
+            if tap.weight is not None:
+                _add_weight(signal, tap, tap.weight, grad_input)
+        elif tap.role is Role.ACTIVATION:
+            op = tap.vertex.op
+            signal.derivative = facts.derivative(tap.vertex)
+            signal.peak, signal.bounded = facts.PEAKS.get(op, 1.0), op in facts.BOUNDED
         return signal
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
@@ -149,20 +151,16 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
     return on_gradient
 
 
-def _add_weight(signal: Signal, vertex: Vertex, grad_input: Gradients) -> None:
-    w = facts.weight_matrix(vertex)
-    if w is None:
-        return
-    signal.weight, signal.weight_id = w, facts.weight_identity(vertex)
-    passed = grad_input[vertex.data_slots[0]] if vertex.data_slots else None
+def _add_weight(signal: Signal, tap: Tap, weight: facts.Weight, grad_input: Gradients) -> None:
+    vertex = tap.vertex
+    signal.weight = weight.matrix(vertex.node)
+    signal.weight_id = None if weight.parameter is None else id(weight.parameter)
+    signal.passed = grad_input[vertex.data_slots[0]] if vertex.data_slots else None
     if vertex.op == "convolution":
-        signal.convolution, signal.passed = _convolution(vertex.node), passed
-        return
-    _, on_the_right = facts.weight_slot(vertex)
-    signal.passed = passed if passed is None or on_the_right else passed.t()
-    if not on_the_right:
-        signal.received = [g.t() for g in signal.received]
-        signal.features = -1
+        signal.convolution = _convolution(vertex.node)
+    elif not weight.on_the_right:
+        signal.received, signal.features = [g.t() for g in signal.received], -1
+        signal.passed = None if signal.passed is None else signal.passed.t()
 
 
 def _convolution(node: Any) -> Convolution:
