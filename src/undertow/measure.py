@@ -7,6 +7,7 @@ step waits for its device once, however many Sites there are.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -92,7 +93,6 @@ class Meter:
         self.count_nonfinite = count_nonfinite
         self._taken: dict[tuple[torch.device, torch.dtype], list[tuple[str, int, Tensor]]] = defaultdict(list)
         self._noted: dict[str, dict[int, float]] = defaultdict(dict)
-        self._signs: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
         self._weight_norms: dict[int, Tensor] = {}
 
     def take(self, name: str, place: int, value: Tensor) -> None:
@@ -128,15 +128,6 @@ class Meter:
             if identity is not None:
                 self._weight_norms[identity] = known
         self.take("weight", place, known)
-
-    def signs(self, like: Tensor) -> Tensor:
-        """One fixed random sign for each row of a tensor; nobody's random numbers are used up for it."""
-        key = (len(like), like.device, like.dtype)
-        signs = self._signs.get(key)
-        if signs is None:
-            drawn = np.random.default_rng(0).choice([-1.0, 1.0], size=len(like))
-            signs = self._signs[key] = torch.from_numpy(drawn).to(like.device, like.dtype)
-        return signs
 
     def read(self) -> dict[str, dict[int, float]]:
         """Everything taken and noted, by name and place. One transfer for each device and precision."""
@@ -184,7 +175,7 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
     if signal.weight is not None:
         meter.weight_norm(signal.site, signal.weight, signal.weight_id)
         if signal.passed is not None:
-            expected, arrived = _project(signal, signal.weight, g, _plain(signal.passed), meter)
+            expected, arrived = _project(signal, signal.weight, g, _plain(signal.passed))
             meter.inner("agreeing", signal.site, expected, arrived)
             wanted.append(("arrived", signal.site, arrived))
     return wanted
@@ -212,18 +203,19 @@ def _activation(signal: Signal, slope: Tensor, g: Tensor, meter: Meter) -> list[
     return [("slope", signal.site, slope), ("slope_times_g", signal.site, slope * g)]
 
 
-def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor, meter: Meter) -> tuple[Tensor, Tensor]:
+def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
     """W^T g of one random signed sum of rows, and the same sum of the rows that autograd passed on.
 
     To compute W^T g again would cost as much as the backward pass. A wrong product agrees with the right one on a
     random vector with probability zero or, on random signs, at most a half per wrong entry (Freivalds 1977); so
     ||W^T g|| is known as ||passed on|| times the projection of one sum on the other, 1 unless something is wrong.
     """
+    sign = _signs(len(g), g.device, g.dtype)
     if signal.convolution is None:
-        return (meter.signs(g) @ g).to(w.dtype) @ w, (meter.signs(passed) @ passed).to(w.dtype)
+        return (sign @ g).to(w.dtype) @ w, (sign.to(passed.dtype) @ passed).to(w.dtype)
     c = signal.convolution
-    folded = torch.tensordot(meter.signs(g), g, 1).to(w.dtype)
-    arrived = torch.tensordot(meter.signs(passed), passed, 1).to(w.dtype)
+    folded = torch.tensordot(sign, g, 1).to(w.dtype)
+    arrived = torch.tensordot(sign.to(passed.dtype), passed, 1).to(w.dtype)
     shape = torch.empty((1, *passed.shape[1:]), dtype=w.dtype, device=w.device)
     settings = (c.stride, c.padding, c.dilation, c.transposed, c.output_padding, c.groups)
     expected, _, _ = torch.ops.aten.convolution_backward(folded[None], shape, w, None, *settings, (True, False, False))
@@ -378,6 +370,12 @@ def _sum_by_source(values: NDArray[np.float64], edges: Sequence[Edge], size: int
     total[source] = 0.0
     np.add.at(total, source, values)
     return total
+
+
+@lru_cache(maxsize=64)
+def _signs(rows: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One fixed random sign for each row; nobody's random numbers are used up for it."""
+    return torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], size=rows)).to(device, dtype)
 
 
 def _plain(x: Tensor) -> Tensor:
