@@ -1,6 +1,6 @@
 """One examined pass: the loss computed, checked, and backpropagated under the tape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def _pass(
             finder.close()
         tape.attach(loss)
         _check_graph(tape)
-        _backward(loss)
+        _backward(loss, tape.other_leaves)
         header["unreached"] = [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
         if len(header["unreached"]) == sum(p.requires_grad for p in parameters.values()):
             raise ValueError(
@@ -112,7 +112,11 @@ def _check_graph(tape: Tape) -> None:
         raise ValueError(f"the batch is empty: {layers[0].name} makes a tensor of shape {layers[0].shape} of it")
 
 
-def _backward(loss: Tensor) -> None:
+def _backward(loss: Tensor, other_leaves: Sequence[Tensor]) -> None:
+    """Fill ``.grad`` of the parameters; what other tensors had there, they have again afterwards."""
+    kept = [(leaf, leaf.grad) for leaf in other_leaves]
+    for leaf in other_leaves:
+        leaf.grad = None
     try:
         loss.backward()
     except RuntimeError as error:
@@ -121,3 +125,6 @@ def _backward(loss: Tensor) -> None:
         raise ValueError(
             "the loss's graph is already freed: compute_loss must compute the loss anew each time it is called"
         ) from error
+    finally:
+        for leaf, grad in kept:
+            leaf.grad = grad

@@ -116,7 +116,9 @@ class Weight:
     def matrix(self, node: Node) -> Tensor | None:
         """[n_out, n_in] (a convolution's as torch stores it); None if out of reach."""
         w = self.parameter.detach() if self.parameter is not None else saved(node, self.kept_as)
-        if w is None or self.kept_as == "weight":
+        if w is None or w.is_complex():  # a complex gradient is multiplied by the conjugate
+            return None
+        if self.kept_as == "weight":
             return w
         return w.t() if w.dim() == 2 and self.on_the_right != self.transposed else w if w.dim() == 2 else None
 

@@ -13,7 +13,7 @@ def _names(text: str) -> frozenset[str]:
 RESHAPES = _names(
     "view unsafe_view reshape_alias t transpose permute squeeze unsqueeze alias clone to_copy slice "
     "select narrow split split_with_sizes unsafe_split unbind chunk lift_fresh view_as_real "
-    "view_as_complex"
+    "view_as_complex backward_hook_function"
 )
 """Their backward pass moves numbers and adds none up: the norm stays. (``expand`` and ``repeat`` do add up.)"""
 
@@ -57,7 +57,7 @@ def op_name(node_name: str) -> str:
         >>> op_name("NllLoss2DBackward0"), op_name("MyFunctionBackward"), op_name("MulBackward0")
         ('nll_loss2d', 'my_function', 'mul')
     """
-    bare = re.sub(r"Backward\w*?\d*$", "", node_name.rsplit("::", 1)[-1])
+    bare = re.sub(r"Backward\d*$", "", node_name.rsplit("::", 1)[-1])
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-CE-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", bare).lower()
 
 

@@ -119,7 +119,8 @@ def _follow(vertex: Vertex, slot: int, places: Mapping[int, int]) -> tuple[Verte
 def _sites(
     kept: list[Vertex], data_side: list[Vertex], windows: WindowIndex, parameters: list[tuple[str, ...]]
 ) -> list[Site]:
-    found = _locate(data_side, windows)
+    owned = {id(vertex): names for vertex, names in zip(kept, parameters, strict=True)}
+    found = _locate(data_side, windows, owned)
     roles = {id(v): _role(v, found[id(v)]) for v in kept}
     behind_weights: set[int] = set()
     for vertex in data_side:
@@ -138,13 +139,41 @@ def _role(vertex: Vertex, window: Window) -> Role:
     return role_of(vertex.op, window.module_type, len(vertex.data_slots), len(vertex.weight_slots))
 
 
-def _locate(data_side: list[Vertex], windows: WindowIndex) -> dict[int, Window]:
-    threads: dict[int, int | None] = {}
+def _locate(
+    data_side: list[Vertex], windows: WindowIndex, parameters: Mapping[int, tuple[str, ...]]
+) -> dict[int, Window]:
+    """The window of every Node.
+
+    Threads count their Nodes independently, so that a number may lie in windows of several. Then the parameters tell,
+    and where there are none, the neighbours: first those that the Node gives its gradient to, then its givers.
+    """
     found: dict[int, Window] = {}
+    threads: dict[int, int] = {}
+    open_cases: dict[int, dict[int, Window]] = {}
     for vertex in data_side:
-        consumer = threads.get(id(vertex.arrivals[0][0])) if vertex.arrivals else None
-        found[id(vertex)], threads[id(vertex)] = windows.find(vertex.name, vertex.number, consumer)
-    return found
+        hits = windows.candidates(vertex.number)
+        owners = {name.rpartition(".")[0] for name in parameters.get(id(vertex), ())}
+        sure = [thread for thread, window in hits.items() if len(hits) == 1 or window.module in owners]
+        if len(sure) == 1:
+            found[id(vertex)], threads[id(vertex)] = hits[sure[0]], sure[0]
+        elif hits:
+            open_cases[id(vertex)] = hits
+    for vertices, neighbours in ((reversed(data_side), _receivers), (data_side, _givers)):
+        for vertex in vertices:
+            hits = open_cases.get(id(vertex), {})
+            near = [threads[id(each)] for each in neighbours(vertex) if id(each) in threads]
+            thread = next((each for each in near if each in hits), None)
+            if id(vertex) not in found and thread is not None:
+                found[id(vertex)], threads[id(vertex)] = hits[thread], thread
+    return {id(vertex): found.get(id(vertex), OUTSIDE) for vertex in data_side}
+
+
+def _receivers(vertex: Vertex) -> list[Vertex]:
+    return [source for source, _ in vertex.inputs if source is not None]
+
+
+def _givers(vertex: Vertex) -> list[Vertex]:
+    return [source for source, _, _ in vertex.arrivals]
 
 
 def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tuple[str, ...]) -> Site:

@@ -27,6 +27,11 @@ class Tape:
     Nothing is changed: not a bit of any gradient, no buffer, no random number. All hooks are gone when the ``with``
     block ends, however it ends; a graph that is never backpropagated is freed as if nobody had looked.
 
+    Attributes:
+        sites: known once a loss is attached.
+        edges: the same.
+        other_leaves: tensors that take gradient but are no parameters of the model.
+
     Args:
         model: its modules give the Sites their names.
         meter: where numbers are collected.
@@ -52,6 +57,7 @@ class Tape:
         self.meter = meter or Meter()
         self.sites: list[Site] = []
         self.edges: list[Edge] = []
+        self.other_leaves: list[Tensor] = []
         self._names = {id(p): name for name, p in reversed(list(model.named_parameters()))}
         self._listener = listener
         self._windows = Windows(model, unroll)
@@ -75,6 +81,7 @@ class Tape:
         while self._handles:
             self._handles.pop().remove()
         self._captured.clear()
+        self.other_leaves.clear()
         self._plan.release()
 
     def attach(self, loss: Tensor) -> None:
@@ -89,6 +96,7 @@ class Tape:
         vertices = walk(loss.grad_fn, self._names)
         self._plan = plan(vertices, self._windows.index(), self._names)
         self.sites, self.edges = self._plan.sites, self._plan.edges
+        self.other_leaves = [v.leaf for v in vertices if v.leaf is not None and not v.on_weights]
         # The hook holds no Node and no tape: a cycle through C++ is never collected.
         tape = weakref.ref(self)
         for number, tap in enumerate(self._plan.taps):
