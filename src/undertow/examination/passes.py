@@ -60,6 +60,7 @@ def _pass(
         _check_graph(tape)
         _backward(loss, tape.other_leaves)
         header["unreached"] = [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
+        header["not run"] = [name for name in header["unreached"] if name.rpartition(".")[0] not in tape.called]
         if len(header["unreached"]) == sum(p.requires_grad for p in parameters.values()):
             raise ValueError(
                 "no gradient path leads from the loss to any parameter of the model: is it this model's loss?"

@@ -8,7 +8,7 @@ from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
-CANCELLING_BELOW = 0.3
+CANCELLING_BELOW = 0.1
 FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
 
@@ -25,7 +25,7 @@ def converged(evidence: Evidence) -> Iterator[Finding]:
         ``coherence x sqrt(rows)``, median over layers. Gradients that all point the same way give sqrt(rows), random
         ones 1, cancelling ones 0.
     Threshold:
-        Under 0.3, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
+        Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
         gradient alone proves nothing.
     What to do:
         Nothing, or look at the validation data.

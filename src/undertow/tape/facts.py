@@ -31,8 +31,12 @@ PEAKS = {name: each.peak for name, each in ACTIVATIONS.items()} | {
 """The largest |phi'| of every activation that is an operation of torch's own."""
 
 
-BOUNDED = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "sin"})
-"""They saturate on both sides."""
+_BOUNDED = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "sin"})
+
+
+def bounded(vertex: Vertex) -> bool:
+    """Whether an activation saturates on both sides. ReLU6 is a hardtanh that doesn't: it is off, as a ReLU is."""
+    return vertex.op in _BOUNDED and not (vertex.op == "hardtanh" and vertex.node._saved_min_val >= 0)
 
 
 def saved(node: Node, name: str) -> Tensor | None:

@@ -102,6 +102,11 @@ class Tape:
         for number, tap in enumerate(self._plan.taps):
             self._handles.append(tap.vertex.node.register_hook(_hook(tape, number)))
 
+    @property
+    def called(self) -> frozenset[str]:
+        """Paths of the modules that were called, from beginning to end, before the loss was attached."""
+        return self._windows.called
+
     def columns(self, names: Sequence[str] = ()) -> Columns:
         """Everything measured, off the devices. ``names``: see `undertow.measure.columns`."""
         return columns(self.meter.read(), self.sites, self.edges, names)
@@ -136,9 +141,8 @@ class Tape:
             if tap.weight is not None:
                 _add_weight(signal, tap, tap.weight, grad_input)
         elif tap.role is Role.ACTIVATION:
-            op = tap.vertex.op
             signal.derivative = facts.derivative(tap.vertex)
-            signal.peak, signal.bounded = facts.PEAKS.get(op, 1.0), op in facts.BOUNDED
+            signal.peak, signal.bounded = facts.PEAKS.get(tap.vertex.op, 1.0), facts.bounded(tap.vertex)
         return signal
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:

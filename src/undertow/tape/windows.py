@@ -4,6 +4,7 @@ A module's forward pre-hook and forward hook bracket the sequence numbers of the
 are counted per thread, so windows are kept per thread.
 """
 
+import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ class Windows:
     _found: dict[int, list[Window]] = field(default_factory=lambda: defaultdict(list))
     _open: dict[int, list[tuple[Window, Any]]] = field(default_factory=lambda: defaultdict(list))
     _handles: list[RemovableHandle] = field(default_factory=list)
+    _local: threading.local = field(default_factory=threading.local)
+    _threads: Iterator[int] = field(default_factory=itertools.count)
 
     def open(self) -> None:
         """Hook the modules."""
@@ -55,17 +58,24 @@ class Windows:
         while self._handles:
             self._handles.pop().remove()
 
+    def _thread(self) -> int:
+        """A number for this thread. Its ident won't do: the next thread may get the same one."""
+        if not hasattr(self._local, "number"):
+            self._local.number = next(self._threads)
+        number: int = self._local.number
+        return number
+
     def _hook(self, name: str, module: nn.Module) -> None:
         kind = type(module).__name__
         fused = self.unroll and isinstance(module, nn.RNNBase)
 
         def enter(*_: object) -> None:
-            stack = self._open[threading.get_ident()]
+            stack = self._open[self._thread()]
             window = Window(name, kind, torch._C._autograd._get_sequence_nr(), depth=len(stack))
             stack.append((window, _forbid_fused_kernels() if fused else None))
 
         def leave(*_: object) -> None:
-            thread = threading.get_ident()
+            thread = self._thread()
             stack = self._open[thread]
             while stack:
                 window, allow = stack.pop()
@@ -87,6 +97,11 @@ class Windows:
                 _, allow = stack.pop()
                 if allow is not None:
                     allow()
+
+    @property
+    def called(self) -> frozenset[str]:
+        """Paths of the modules whose calls came to their end."""
+        return frozenset(window.module for found in self._found.values() for window in found)
 
     def index(self) -> "WindowIndex":
         """For looking Nodes up."""
