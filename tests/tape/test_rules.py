@@ -181,7 +181,7 @@ CASES = {
     "UT102": (twice_he, batch_normed),
     "UT103": (log_of_zero, minus_infinity_mask),
     "UT104": (vanishing, zero_head),
-    "UT105": (lambda: simple(chain(nn.Tanh, 30, width=64, gain=2.5), width=64), he_relu),
+    "UT105": (lambda: simple(chain(nn.Tanh, 30, width=64, gain=3.0), width=64), he_relu),
     "UT106": (lambda: simple(Around(nn.Sigmoid)), lambda: simple(Zeroed(1e-6))),
     "UT107": (lambda: recurrent(0.5), lambda: recurrent(1.0)),
     "UT201": (lambda: simple(chain(nn.Tanh, 3), scale=30.0), lambda: simple(chain(nn.Tanh, 3))),

@@ -68,14 +68,20 @@ def absorbed(evidence: Evidence) -> Iterator[Finding]:
         Ioffe, Szegedy 2015, section 3.2.
     """
     run, coherence = evidence.run, evidence.column("coherence")
-    for site in run.sites:
-        if not coherence[site.index] < ABSORBED_BELOW or not any(p.endswith("bias") for p in site.parameters):
-            continue
-        if _before_norm(run, site):
-            text = f"The bias of {site.name} is subtracted again by the normalisation behind it."
-            numbers = {"coherence": float(coherence[site.index])}
-            limit = f"coherence < {ABSORBED_BELOW}"
-            yield Finding("UT602", "bias absorbed", Severity.NOTE, (site.index,), site.name, text, numbers, limit)
+    found = [
+        site
+        for site in run.sites
+        if coherence[site.index] < ABSORBED_BELOW
+        and any(name.endswith("bias") for name in site.parameters)
+        and _before_norm(run, site)
+    ]
+    if not found:
+        return
+    shown = ", ".join(site.name for site in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    text = f"The normalisation behind it subtracts the bias of {shown} again."
+    numbers = {"coherence": float(max(coherence[site.index] for site in found)), "layers": float(len(found))}
+    limit, sites = f"coherence < {ABSORBED_BELOW}", tuple(site.index for site in found)
+    yield Finding("UT602", "bias absorbed", Severity.NOTE, sites, shown, text, numbers, limit)
 
 
 def _before_norm(run: Run, site: Site) -> bool:
