@@ -1,1 +1,23 @@
-"""TODO."""
+"""Feed-forward networks whose backpropagation is written out, and the data they learn from."""
+
+from undertow.lab.data import Dataset, Split, digits, idx, load, mnist
+from undertow.lab.ensemble import Ensemble
+from undertow.lab.initializers import Initializer
+from undertow.lab.optimizers import SGD, Momentum, Nesterov
+from undertow.lab.training import Divergence, History
+
+__all__ = [
+    "SGD",
+    "Dataset",
+    "Divergence",
+    "Ensemble",
+    "History",
+    "Initializer",
+    "Momentum",
+    "Nesterov",
+    "Split",
+    "digits",
+    "idx",
+    "load",
+    "mnist",
+]

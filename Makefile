@@ -1,0 +1,39 @@
+# make chapter5     the chapter: every figure, every number, one page (chapter5/index.html)
+# make test         the tests, without those that need a browser
+# make test-browser the tests in a real Chromium
+# make lint         style, types, and the direction of imports
+# Everything is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: chapter5 test test-browser lint benchmarks clean
+
+chapter5: $(VENV)/.installed
+	$(BIN)/undertow chapter5
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not browser" -n auto --dist loadfile
+
+test-browser: $(VENV)/.installed-dev
+	$(BIN)/pytest -m browser
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) chapter5 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

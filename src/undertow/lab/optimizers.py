@@ -1,0 +1,193 @@
+"""What turns a gradient into a step.
+
+An optimizer is a few numbers and two functions; what it remembers of a layer (a velocity) is another `Layer`, kept by
+whoever trains. L2 regularisation acts on the weights only, as in the book: a step of plain gradient descent is
+w -> (1 - eta * lmbda / n) w - eta dC/dw, torch's ``weight_decay=lmbda / n`` on a group that holds the weights.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from undertow.lab.layers import Layer
+
+NEVER_ABOVE = 0.999
+"""Sutskever et al.'s largest mu_max."""
+
+
+class Gradient(Protocol):
+    """dC/dw and dC/db of one layer, averaged over a mini-batch."""
+
+    def add_gradient_to(self, into: Layer, step: float, keep: float = 1.0, keep_b: float = 1.0) -> None:
+        """``into`` = keep * ``into`` + step * gradient; the biases have a ``keep_b`` of their own."""
+
+
+class Optimizer(Protocol):
+    """What `undertow.lab.Ensemble.train` asks of an optimizer."""
+
+    def state(self, layer: Layer) -> Layer:
+        """What has to be remembered of a layer between steps."""
+
+    def update(self, layer: Layer, state: Layer, gradient: Gradient, *, eta: float, decay: float, t: int) -> None:
+        """Take step t = 0, 1, ... of one layer with learning rate eta and decay = lmbda / n."""
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent, the book's: nothing is remembered.
+
+    Example:
+        >>> w, b = torch.full((1, 1, 2), 2.0), torch.zeros(1, 1, 1)
+        >>> layer, one = Layer(w, b), ExplicitGradient(Layer(torch.ones_like(w), torch.ones_like(b)))
+        >>> SGD().update(layer, SGD().state(layer), one, eta=0.5, decay=0.1, t=0)
+        >>> layer.w.flatten().tolist(), layer.b.item()    # (1 - 0.05) * 2 - 0.5; biases don't decay
+        ([1.399999976158142, 1.399999976158142], -0.5)
+    """
+
+    def state(self, layer: Layer) -> Layer:
+        """The layer itself stands in: there is nothing to remember."""
+        return layer
+
+    def update(self, layer: Layer, state: Layer, gradient: Gradient, *, eta: float, decay: float, t: int) -> None:
+        """w -> (1 - eta * decay) w - eta dC/dw;  b -> b - eta dC/db."""
+        del state, t
+        gradient.add_gradient_to(layer, step=-eta, keep=1 - eta * decay)
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """Classical momentum (Polyak 1964): v -> mu v - eta dC/dw;  w -> w + v.
+
+    Example:
+        >>> Momentum(mu=0.5).mu
+        0.5
+    """
+
+    mu: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check_mu(self.mu)
+
+    def state(self, layer: Layer) -> Layer:
+        """The velocity, at rest."""
+        return layer.zeros()
+
+    def update(self, layer: Layer, state: Layer, gradient: Gradient, *, eta: float, decay: float, t: int) -> None:
+        """One step; the decay is part of the gradient, as in torch."""
+        del t
+        gradient.add_gradient_to(state, step=-eta, keep=self.mu, keep_b=self.mu)
+        state.w.add_(layer.w, alpha=-eta * decay)
+        _add(layer, state, 1.0)
+
+
+@dataclass(frozen=True)
+class Nesterov:
+    """Nesterov's accelerated gradient, as a momentum method (Sutskever et al. 2013, eq. 3 and 4).
+
+    The weights kept are the point looked ahead to, θ + mu v, where the gradient is taken: then one step needs one
+    gradient and, with constant mu, is ``torch.optim.SGD(nesterov=True)``.
+
+    Attributes:
+        mu: the largest momentum coefficient.
+        schedule: Sutskever's: mu_t = min(1 - 2^(-1 - log2(floor(t / 250) + 1)), mu); False keeps mu constant.
+
+    Example:
+        >>> [Nesterov(mu=0.99).momentum(t) for t in (0, 250, 1000, 1_000_000)]
+        [0.5, 0.75, 0.9, 0.99]
+    """
+
+    mu: float = NEVER_ABOVE
+    schedule: bool = True
+
+    def __post_init__(self) -> None:
+        _check_mu(self.mu)
+
+    def momentum(self, t: int) -> float:
+        """The momentum coefficient of step t = 0, 1, ..."""
+        # 2^(-1 - log2(k)) is 1/(2k), without the rounding
+        return min(1 - 1 / (2 * (t // 250 + 1)), self.mu) if self.schedule else self.mu
+
+    def state(self, layer: Layer) -> Layer:
+        """The velocity, at rest."""
+        return layer.zeros()
+
+    def update(self, layer: Layer, state: Layer, gradient: Gradient, *, eta: float, decay: float, t: int) -> None:
+        """One step, from θ + mu_t v to θ' + mu_{t+1} v'."""
+        mu, mu_next = self.momentum(t), self.momentum(t + 1)
+        _add(layer, state, -mu)  # back to θ; the decay of the point looked ahead to is then split over θ and v
+        gradient.add_gradient_to(state, step=-eta, keep=mu * (1 - eta * decay), keep_b=mu)
+        state.w.add_(layer.w, alpha=-eta * decay)
+        _add(layer, state, 1 + mu_next)
+
+
+@dataclass(frozen=True)
+class ExplicitGradient:
+    """A gradient that has been worked out, as clipping must, instead of being folded into the update.
+
+    Example:
+        >>> ones = Layer(torch.ones(1, 2, 3), torch.ones(1, 1, 2))
+        >>> velocity = ones.zeros()
+        >>> ExplicitGradient(ones).add_gradient_to(velocity, step=-2.0)
+        >>> velocity.w.sum().item()
+        -12.0
+    """
+
+    nabla: Layer
+
+    def add_gradient_to(self, into: Layer, step: float, keep: float = 1.0, keep_b: float = 1.0) -> None:
+        """``into`` = keep * ``into`` + step * gradient."""
+        into.w.mul_(keep).add_(self.nabla.w, alpha=step)
+        into.b.mul_(keep_b).add_(self.nabla.b, alpha=step)
+
+
+def clipped(gradients: Sequence[Gradient], layers: Sequence[Layer], largest: float) -> list[ExplicitGradient]:
+    """Scale every member's gradient down to norm ``largest``, over all layers together (Pascanu et al. 2013).
+
+    Example:
+        >>> ones = Layer(torch.ones(1, 1, 3), torch.ones(1, 1, 1))
+        >>> clipped([ExplicitGradient(ones)], [ones], largest=1.0)[0].nabla.w.flatten().tolist()    # norm 2 -> 1
+        [0.5, 0.5, 0.5]
+    """
+    nablas = [layer.zeros() for layer in layers]
+    for gradient, nabla in zip(gradients, nablas, strict=True):
+        gradient.add_gradient_to(nabla, step=1.0)
+    squares = [t.double().square().sum((1, 2)) for nabla in nablas for t in (nabla.w, nabla.b)]
+    norm = torch.stack(squares).sum(0).sqrt()  # in double: float32 squares overflow where clipping matters most
+    factor = (largest / norm).clamp(max=1.0)[:, None, None].to(nablas[0].w.dtype)
+    for nabla in nablas:
+        nabla.w.mul_(factor)
+        nabla.b.mul_(factor)
+    return [ExplicitGradient(nabla) for nabla in nablas]
+
+
+def optimizer(choice: str | Optimizer) -> Optimizer:
+    """Turn a name (``sgd``, ``momentum``, ``nesterov``) into its optimizer with the usual numbers.
+
+    Raises:
+        ValueError: no such optimizer; the message lists those there are.
+
+    Example:
+        >>> optimizer("momentum")
+        Momentum(mu=0.9)
+    """
+    if not isinstance(choice, str):
+        return choice
+    try:
+        return OPTIMIZERS[choice]()
+    except KeyError:
+        raise ValueError(f"no optimizer named {choice!r}; there are: {', '.join(OPTIMIZERS)}") from None
+
+
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "momentum": Momentum, "nesterov": Nesterov}
+
+
+def _add(layer: Layer, other: Layer, alpha: float) -> None:
+    layer.w.add_(other.w, alpha=alpha)
+    layer.b.add_(other.b, alpha=alpha)
+
+
+def _check_mu(mu: float) -> None:
+    if not 0 <= mu < 1:
+        raise ValueError(f"mu = {mu}: a momentum coefficient lies in [0, 1); at 1 nothing would ever slow down")

@@ -1,0 +1,96 @@
+"""Ensembles on disk: one safetensors file, settings as JSON in its header. Reading one executes nothing."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from undertow.files import write_whole
+
+if TYPE_CHECKING:
+    from undertow.lab.ensemble import Ensemble
+
+FORMAT = 1
+DTYPES = {str(d).removeprefix("torch."): d for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
+
+
+def save(nets: "Ensemble", path: Path) -> None:
+    """Write an ensemble, all or nothing.
+
+    Raises:
+        ValueError: its initializer is a function, which a file can't hold.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for l, layer in enumerate(nets.layers):
+        tensors |= {f"layers.{l}.weight": layer.w, f"layers.{l}.bias": layer.b}
+    content = to_bytes(tensors, metadata={"undertow": json.dumps(_settings(nets))})
+    write_whole(path, content)
+
+
+def load(path: Path) -> "Ensemble":
+    """Read an ensemble that `save` wrote, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not one, is damaged, or comes from a newer version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file: give the path that Ensemble.save was given")
+    try:
+        with safe_open(path, framework="pt") as file:
+            settings: dict[str, Any] = json.loads((file.metadata() or {})["undertow"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        newer = settings.pop("format") > FORMAT
+        nets = None if newer else _rebuilt(settings, tensors)
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not an ensemble that undertow saved, or it is damaged: {error}") from error
+    if nets is None:
+        raise ValueError(f"{path} was written by a newer undertow: update this one to read it")
+    return nets
+
+
+def _rebuilt(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> "Ensemble":
+    from undertow.lab.ensemble import Ensemble
+    from undertow.lab.initializers import Initializer
+
+    expected = _shapes(settings["sizes"], settings["members"])
+    found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    if found != expected:
+        raise ValueError(f"its settings ask for tensors {expected}, but it holds {found}")
+    dtype, epochs_trained = DTYPES[settings.pop("dtype")], settings.pop("epochs_trained")
+    nets = Ensemble(**settings | {"initializer": Initializer(**settings["initializer"])}, dtype=dtype)
+    for l, layer in enumerate(nets.layers):
+        layer.w.copy_(tensors[f"layers.{l}.weight"])
+        layer.b.copy_(tensors[f"layers.{l}.bias"])
+    nets.epochs_trained = epochs_trained
+    return nets
+
+
+def _shapes(sizes: list[int], members: int) -> dict[str, list[int]]:
+    shapes: dict[str, list[int]] = {}
+    for l, (n_in, n_out) in enumerate(pairwise(sizes)):
+        shapes |= {f"layers.{l}.weight": [members, n_out, n_in], f"layers.{l}.bias": [members, 1, n_out]}
+    return shapes
+
+
+def _settings(nets: "Ensemble") -> dict[str, Any]:
+    recipe = nets.initializer
+    if not isinstance(recipe.weights, str):
+        raise ValueError("an initializer that is a function can't be saved: give the ensemble a named one")
+    return {
+        "format": FORMAT,
+        "sizes": nets.sizes,
+        "members": nets.members,
+        "seed": nets.seed,
+        "first_member": nets.first_member,
+        "activation": nets.activations[:-1],
+        "output": nets.activations[-1],
+        "cost": nets.cost.name,
+        "initializer": vars(recipe),
+        "dtype": str(nets.dtype).removeprefix("torch."),
+        "epochs_trained": nets.epochs_trained,
+    }

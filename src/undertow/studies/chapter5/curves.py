@@ -1,0 +1,28 @@
+"""Median and range over networks, as rows for a chart."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def layer_curves(values: ArrayLike, steps: Iterable[Any], x: str, y: str) -> list[dict[str, Any]]:
+    """A curve for each layer: the median over networks, with their range as ``low`` and ``high``.
+
+    Args:
+        values: [networks, steps, layers].
+        steps: where each of the second axis lies on the x axis.
+        x, y: fields to write them to.
+
+    Example:
+        >>> layer_curves([[[1.0]], [[2.0]], [[6.0]]], steps=[0], x="epoch", y="speed")
+        [{'epoch': 0, 'layer': 1, 'speed': 2.0, 'low': 1.0, 'high': 6.0}]
+    """
+    found = np.asarray(values, float)
+    bands = np.stack([np.median(found, 0), found.min(0), found.max(0)], -1).tolist()
+    return [
+        {x: step, "layer": l, y: middle, "low": low, "high": high}
+        for step, layers in zip(steps, bands, strict=True)
+        for l, (middle, low, high) in enumerate(layers, 1)
+    ]

@@ -1,0 +1,79 @@
+"""results.json: written whole or not at all, read back only if it is what its schema says."""
+
+import json
+import math
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+
+from undertow.files import write_whole
+
+DIGITS = 8
+"""Significant digits kept: one more than float32 has."""
+
+NAME = "results.json"
+SCHEMA_NAME = "results.schema.json"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of results.json.
+
+    Example:
+        >>> schema()["title"]
+        'Results of undertow chapter5'
+    """
+    loaded: dict[str, Any] = json.loads(files(__package__).joinpath(SCHEMA_NAME).read_text("utf-8"))
+    return loaded
+
+
+def save(results: dict[str, Any], folder: Path) -> None:
+    """Write results.json, and its schema beside it."""
+    write_whole(folder / NAME, json.dumps(plain(results), allow_nan=False, separators=(",", ":")).encode())
+    write_whole(folder / SCHEMA_NAME, json.dumps(schema(), indent=2).encode())
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Read what `save` wrote.
+
+    Raises:
+        FileNotFoundError: there is no results.json.
+        ValueError: it is not JSON, or not what the schema says; the message names the first place that isn't.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"no {NAME} in {folder}: give the folder that `undertow chapter5 --out` wrote")
+    try:
+        results: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(results))
+    if wrong:
+        raise ValueError(
+            f"{path} is not a result of `undertow chapter5`: at {wrong.json_path}, {_short(wrong.message)}"
+        )
+    return results
+
+
+def plain(value: Any) -> Any:
+    """Arrays as lists, numbers to eight digits, what isn't finite as null.
+
+    Example:
+        >>> plain({"a": np.array([1 / 3, np.nan])})
+        {'a': [0.33333333, None]}
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value
+
+
+def _short(message: str) -> str:
+    return message if len(message) < 200 else message[:120] + " ... " + message[-60:]

@@ -1,0 +1,56 @@
+"""Numbers as the page's sentences want them."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from undertow.show.rows import MINUS, number
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as a percentage.
+
+    Example:
+        >>> percent(0.8612), percent(0.00006, 3)
+        ('86\\xa0%', '0.006\\xa0%')
+    """
+    return f"{100 * share:.{digits}f}\u00a0%"  # number and sign stay on one line
+
+
+def signed(value: float) -> str:
+    """A change, with its sign and two digits.
+
+    Example:
+        >>> signed(0.3), signed(-0.24)
+        ('+0.30', '−0.24')
+    """
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+def span(low: float, high: float) -> str:
+    """From one number to another, both as short as can be.
+
+    Example:
+        >>> span(66.2, 251.0)
+        '66.2 to 251'
+    """
+    return f"{number(low)} to {number(high)}"
+
+
+def layers(hidden: int) -> str:
+    """So many hidden layers.
+
+    Example:
+        >>> layers(1), layers(4)
+        ('1 hidden layer', '4 hidden layers')
+    """
+    return f"{hidden} hidden layer{'s' * (hidden > 1)}"
+
+
+def listed(values: ArrayLike) -> str:
+    """Numbers in a row.
+
+    Example:
+        >>> listed([0.0021, 0.0102, 126.4])
+        '0.0021, 0.0102, 126'
+    """
+    return ", ".join(number(float(v)) for v in np.asarray(values).ravel())

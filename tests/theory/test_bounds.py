@@ -1,0 +1,158 @@
+"""How large a factor can be, how often; the construction that explodes; the product's distribution over depth."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, stats
+
+from undertow.activations import ACTIVATIONS, activation
+from undertow.theory import bounds, chain, explosion, logproduct
+
+
+@pytest.fixture(scope="module")
+def sample():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal(400_000), rng.standard_normal(400_000), rng.random(400_000)
+
+
+def test_sigmoid_is_steepest_at_zero_at_a_quarter():
+    assert bounds.steepest("sigmoid") == (0.0, 0.25)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_peak_of_every_activation_is_where_it_is_steepest(name):
+    z, slope = bounds.steepest(name)
+    assert slope == pytest.approx(ACTIVATIONS[name].peak, rel=1e-9)
+    assert abs(float(activation(name).derivative(z))) == pytest.approx(slope, rel=1e-12)
+
+
+# The chapter's claim about |w σ'(z)| < 1/4 for w, b ~ N(0, 1), a ~ U(0, 1): 10^7 sampled triples gave .81502 and
+# 5.5 in a million at or above 1 (standard errors .00012 and .7 in a million).
+def test_the_share_of_factors_below_a_quarter_is_81_5_percent():
+    assert bounds.probability_below(0.25) == pytest.approx(0.815, abs=5e-4)
+    assert 1 - bounds.probability_below(1.0) == pytest.approx(6e-6, abs=5e-7)
+
+
+def test_the_share_of_weights_below_one_is_68_3_percent():
+    assert bounds.probability_below(1.0, "linear") == pytest.approx(2 * stats.norm.cdf(1) - 1, abs=1e-11)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("threshold", [0.25, 1.0])
+def test_probabilities_equal_sampled_frequencies(name, threshold, sample):
+    w, b, a = sample
+    frequency = (np.abs(w * activation(name).derivative(w * a + b)) < threshold).mean()
+    assert bounds.probability_below(threshold, name) == pytest.approx(frequency, abs=4e-3)
+
+
+def test_probability_is_one_where_no_weight_within_reach_suffices():
+    assert bounds.probability_below(1.0, weight_std=0.1) == 1.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(4.001, 1000), st.sampled_from([-1, 1]), st.floats(-10, 10))
+def test_sigmoid_interval_has_the_books_width_and_the_factor_is_one_at_its_ends(size, sign, b):
+    w = sign * size
+    found = bounds.large_factor_interval(w, b)
+    assert found.width == pytest.approx(bounds.sigmoid_interval_width(w), rel=1e-6, abs=1e-12)
+    for a in (found.low, found.high):
+        assert abs(w * activation("sigmoid").derivative(w * a + b)) == pytest.approx(1, rel=1e-6)
+
+
+def test_the_widest_sigmoid_interval():
+    # The book's problem: |w| about 6.9, width about 0.45; to more digits by maximising the closed form.
+    best = optimize.minimize_scalar(
+        lambda w: -bounds.sigmoid_interval_width(w), bounds=(4, 20), method="bounded", options={"xatol": 1e-10}
+    )
+    assert best.x == pytest.approx(6.89415, abs=5e-5)
+    assert -best.fun == pytest.approx(0.447743, abs=5e-7)
+    w, width = bounds.widest_interval("sigmoid")
+    assert w == pytest.approx(best.x, abs=1e-4)
+    assert width == pytest.approx(-best.fun, abs=1e-10)
+    assert bounds.sigmoid_interval_width(100) == pytest.approx(0.0917, abs=5e-5)
+
+
+def test_closed_forms_of_the_widest_interval_of_other_activations():
+    # softsign: 2 (√w - 1) / w, widest at w = 4; tanh: (2/w) arcosh √w
+    w, width = bounds.widest_interval("softsign")
+    assert (w, width) == (pytest.approx(4, abs=1e-3), pytest.approx(0.5, abs=1e-9))
+    w, width = bounds.widest_interval("tanh")
+    assert width == pytest.approx(2 / w * np.arccosh(np.sqrt(w)), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "gelu", "silu", "softplus", "elu", "selu", "linear"])
+def test_activations_that_do_not_flatten_have_intervals_without_end(name):
+    w, width = bounds.widest_interval(name)
+    assert np.isinf(width)
+    assert w == pytest.approx(1 / (1.0507009873554805 if name == "selu" else 1.0), rel=1e-9)
+
+
+def test_gelu_and_silu_exceed_one_only_on_a_finite_stretch():
+    (found,) = bounds.superlevel("gelu", 1.05)
+    z = np.linspace(found.low, found.high, 101)
+    assert (activation("gelu").derivative(z) >= 1.05 - 1e-12).all()
+    assert np.isfinite(found.width)
+
+
+def test_levels_are_taken_of_the_size_of_the_slope():
+    falling = bounds.superlevel(lambda z: -np.tanh(z), 0.5)
+    rising = bounds.superlevel("tanh", 0.5)
+    assert falling[0].high == pytest.approx(rising[0].high, rel=1e-6)
+
+
+def test_a_level_that_is_not_positive_is_refused():
+    with pytest.raises(ValueError, match="positive"):
+        bounds.superlevel("tanh", 0.0)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "erf", "gelu"])
+def test_the_explosive_chain_gains_the_weight_times_the_steepest_slope(name):
+    weights, biases = explosion.explosive(6, weight=100.0, activation=name)
+    speeds = np.abs(chain.gradients(weights, biases, activation=name))
+    np.testing.assert_allclose(speeds[:-1] / speeds[1:], 100 * ACTIVATIONS[name].peak, rtol=1e-6)
+
+
+def test_the_explosion_leaves_float32_at_the_28th_layer():
+    weights, biases = explosion.explosive(30)
+    speeds = chain.gradients(weights, biases)
+    layers_back = speeds[::-1] / speeds[-1]
+    assert layers_back[28] > np.finfo(np.float32).max > layers_back[27]
+
+
+def test_the_explosion_does_not_survive_noise_on_the_biases():
+    assert np.median(explosion.perturbed_gains(0.0)) == 25**3
+    # one drawn median is 15; 10,000 chains give 13 to 15
+    assert 12 < np.median(explosion.perturbed_gains(0.02)) < 16
+    medians = [np.median(explosion.perturbed_gains(noise)) for noise in (0.001, 0.005, 0.01, 0.02, 0.05)]
+    assert medians == sorted(medians, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softsign"])
+def test_log_product_equals_simulated_chains(name):
+    depth, n = 5, 20_000
+    rng = np.random.default_rng(1)
+    w, b, a0 = rng.standard_normal((depth, n)), rng.standard_normal((depth, n)), rng.random(n)
+    z = chain.forward(w, b, a0, name).z
+    logs = np.cumsum(np.log(np.abs(w)) + np.log(activation(name).derivative(z)), axis=0)
+    found = logproduct.log_product(depth, name)
+    np.testing.assert_allclose(found.mean, logs.mean(axis=1), atol=5 * logs.std(axis=1).max() / np.sqrt(n))
+    np.testing.assert_allclose(found.std, logs.std(axis=1), rtol=0.03)
+
+
+def test_log_product_of_one_factor_is_two_plain_integrals():
+    euler = 0.5772156649015329
+    z = np.linspace(-14, 14, 2001)
+    a, weight = np.polynomial.legendre.leggauss(20)
+    slopes = [
+        np.trapezoid(stats.norm.pdf(z, scale=np.hypot(1, at)) * np.log(activation("sigmoid").derivative(z)), z)
+        for at in (a + 1) / 2
+    ]
+    expected = -(euler + np.log(2)) / 2 + weight @ slopes / 2  # E ln|w| + E ln σ'(z)
+    assert logproduct.log_product(1).mean[0] == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "linear"])
+def test_log_product_refuses_activations_that_it_does_not_cover(name):
+    with pytest.raises(ValueError, match="bounded, increasing"):
+        logproduct.log_product(3, name)
