@@ -13,8 +13,6 @@ from undertow.examination import examine
 from undertow.record import Edge, Role, Run, Severity, Site
 from undertow.rules.registry import SECTIONS
 
-NOT_JUDGED_YET = {"UT301", "UT403", "UT404"}
-
 
 def chain(activation, depth, width=32, gain=1.0, seed=0, norm=None):
     """depth layers with n Var W = gain^2, and a head."""
@@ -186,6 +184,7 @@ CASES = {
     "UT107": (lambda: recurrent(0.5), lambda: recurrent(1.0)),
     "UT201": (lambda: simple(chain(nn.Tanh, 3), scale=30.0), lambda: simple(chain(nn.Tanh, 3))),
     "UT202": (dead_relu, he_relu),
+    "UT301": (lambda: simple(chain(nn.Tanh, 12, width=64, gain=0.5), width=64), lambda: simple(chain(nn.Tanh, 12))),
     "UT302": (constant_weights, zero_head),
     "UT401": (
         lambda: with_optimizer(lambda p: torch.optim.Adam(p, lr=0.5)),
