@@ -29,6 +29,7 @@ class Decay:
     Attributes:
         rate: decades per mark, the Theil-Sen slope: the median over all pairs of marks.
         total: decades from the first mark to the last.
+        climb: decades from the lowest mark to the last.
         steady: whether no single step from mark to mark makes more than 70 % of the total.
         marks: the Sites it was read at.
     """
@@ -37,6 +38,7 @@ class Decay:
     total: float
     steady: bool
     marks: tuple[int, ...]
+    climb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,17 +102,14 @@ class Backbone:
         return path[::-1]
 
     def along(self, path: Sequence[int]) -> Decay:
-        """What is lost on the way along a path of edges, whatever is added by others at its joins."""
-        contribution = self.run.edge_column("contribution", self.step)
-        received = self.run.column("grad_output", self.step)
-        marks, levels, level = [], [], 0.0
-        for edge in path:
-            source = self.run.edges[edge].source
-            if self.run.sites[source].role is Role.WEIGHT:
-                marks.append(source)
-                levels.append(level)
-            level += float(decades(contribution[edge]) - decades(received[source]))
-        return decay(np.array(levels), tuple(marks))
+        """How the gradient that its weights receive, from wherever, changes along a path of edges.
+
+        And not what the path alone would bring: in a decoder's cross-attention or an LSTM a single path fades by
+        many decades while its layers are well fed by others.
+        """
+        sources = [self.run.edges[edge].source for edge in path]
+        marks = tuple(site for site in sources if self.run.sites[site].role is Role.WEIGHT)
+        return decay(decades(self.run.column("grad_output", self.step)[list(marks)]), marks)
 
 
 def find_backbone(run: Run, step: int = -1) -> Backbone | None:
@@ -198,7 +197,8 @@ def decay(levels: NDArray[np.floating], marks: tuple[int, ...], places: ArrayLik
     places = np.arange(len(levels)) if places is None else places
     total = float(levels[-1] - levels[0]) if len(levels) else 0.0
     steady = len(levels) > 1 and float(np.max(np.sign(total) * np.diff(levels))) <= LARGEST_STEP * abs(total)
-    return Decay(theil_sen(places, levels), total, steady, marks)
+    climb = float(levels[-1] - levels.min()) if len(levels) else 0.0
+    return Decay(theil_sen(places, levels), total, steady, marks, climb)
 
 
 def theil_sen(x: ArrayLike, y: ArrayLike) -> float:

@@ -93,8 +93,8 @@ TABLE = [
     ("T5", "encoder-decoder", copying("T5ForConditionalGeneration", "T5Config", vocab_size=32, d_model=32, d_kv=16, d_ff=64, num_layers=3, num_heads=2, decoder_start_token_id=0)),
     ("BART", "encoder-decoder", copying("BartForConditionalGeneration", "BartConfig", vocab_size=32, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=32)),
     ("Whisper", "audio", hf("WhisperForConditionalGeneration", "WhisperConfig", tasks.sounds, _whisper, vocab_size=32, num_mel_bins=16, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=20, max_target_positions=16, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=3)),
-    ("Wav2Vec2", "audio", hearing("Wav2Vec2ForSequenceClassification", "Wav2Vec2Config", num_labels=CLASSES, apply_spec_augment=False, layerdrop=0.0, conv_dim=(16, 16, 16), conv_stride=(5, 4, 2), conv_kernel=(10, 8, 4), num_feat_extract_layers=3, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, classifier_proj_size=32, **TEXT)),
-    ("HuBERT", "audio", hearing("HubertForSequenceClassification", "HubertConfig", num_labels=CLASSES, apply_spec_augment=False, layerdrop=0.0, conv_dim=(16, 16, 16), conv_stride=(5, 4, 2), conv_kernel=(10, 8, 4), num_feat_extract_layers=3, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, classifier_proj_size=32, **TEXT)),
+    ("Wav2Vec2", "audio", hearing("Wav2Vec2ForSequenceClassification", "Wav2Vec2Config", num_labels=CLASSES, mask_time_length=4, layerdrop=0.0, conv_dim=(16, 16, 16), conv_stride=(5, 4, 2), conv_kernel=(10, 8, 4), num_feat_extract_layers=3, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, classifier_proj_size=32, **TEXT)),
+    ("HuBERT", "audio", hearing("HubertForSequenceClassification", "HubertConfig", num_labels=CLASSES, mask_time_length=4, layerdrop=0.0, conv_dim=(16, 16, 16), conv_stride=(5, 4, 2), conv_kernel=(10, 8, 4), num_feat_extract_layers=3, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, classifier_proj_size=32, **TEXT)),
     ("ViT", "vision", seeing("ViTForImageClassification", "ViTConfig", **VIT)),
     ("DeiT", "vision", seeing("DeiTForImageClassification", "DeiTConfig", **VIT)),
     ("BEiT", "vision", seeing("BeitForImageClassification", "BeitConfig", layer_scale_init_value=1e-1, **VIT)),
@@ -111,4 +111,5 @@ TABLE = [
     ("RegNet", "convolution", seeing("RegNetForImageClassification", "RegNetConfig", task=LARGE_IMAGES, embedding_size=16, hidden_sizes=[16, 32], depths=[1, 2], groups_width=8, num_labels=CLASSES)),
 ]  # fmt: skip
 
-CASES = [Case(name, family, build, judged=("start", "trained")) for name, family, build in TABLE]
+SLOW = {"encoder": 300, "convolution": 120}
+CASES = [Case(name, family, build, steps=SLOW.get(family, 60), judged=("start", "trained")) for name, family, build in TABLE]

@@ -80,8 +80,7 @@ def found(case: Case, report: Report) -> bool:
 def places(report: Report, finding: Finding) -> set[str]:
     """Modules and names that a finding points at."""
     modules = {report.run.sites[site].module for site in finding.sites}
-    words = finding.message.replace(",", " ").rstrip(".").split()
-    return modules | {"", finding.where, *finding.where.split(" -> "), *words}
+    return modules | {"", finding.where, *finding.where.split(" -> "), *finding.where.split(", ")}
 
 
 def seeded(seed: int) -> None:

@@ -191,6 +191,20 @@ def scaled_loss(make: Callable[[], nn.Module], scale: float, task=tasks.vectors)
     return build
 
 
+def grouped(make: Callable[[], nn.Module], frozen: tuple[str, ...], task=tasks.vectors):
+    """A parameter group whose learning rate was forgotten at next to nothing."""
+
+    def build(seed: int) -> Subject:
+        seeded(seed)
+        model = make()
+        slow = [p for name, p in model.named_parameters() if name.startswith(frozen)]
+        fast = [p for name, p in model.named_parameters() if not name.startswith(frozen)]
+        optimizer = Adam([{"params": fast, "lr": 1e-3}, {"params": slow, "lr": 1e-9}])
+        return Subject(model, classify(model, task()), optimizer)
+
+    return build
+
+
 def half_precision(scale: float, width: int = 64):
     """Float16 throughout, and a loss too small for it."""
 
@@ -298,7 +312,7 @@ TABLE = [
     ("residuals missing, conv 20", "residual-cnn", of(lambda: cnn(nn.GELU, 20), tasks.images), DOWN, "0"),
     ("residuals missing, transformer", "transformer", of(partial(Transformer, 4, style="chain"), tasks.tokens), DOWN, "embed"),
     ("residuals missing, transformer, 8", "transformer", of(partial(Transformer, 8, style="chain"), tasks.tokens), DOWN, "embed"),
-    ("norm missing, transformer, 12", "transformer", of(partial(Transformer, 12, style="bare", gain=3.0), tasks.tokens), UP, "embed"),
+    ("norm missing, transformer, 12", "transformer", of(partial(Transformer, 10, style="bare", gain=1.8), tasks.tokens), UP, "embed"),
     ("encoder without residuals, images", "vision", of(lambda: vision_chain(5), tasks.images), DOWN, "0.0"),
     # through time
     ("tanh RNN, radius 0.5", "rnn", of(lambda: Recurrent(nn.RNN, 0.5), tasks.series), ("UT107", "UT101"), "rnn"),
@@ -345,9 +359,9 @@ TABLE = [
     ("softmax by hand", "mlp", losing(he_mlp, own_softmax), ("UT103",), "the loss"),
     ("sqrt masked too late", "mlp", losing(he_mlp, masked_too_late), ("UT103",), "sqrt"),
     ("division by a norm of zero", "mlp", of(lambda: mlp(Normalised, 2), tasks.vectors), ("UT103",), "1"),
-    ("sqrt of a variance of zero", "cnn", of(lambda: cnn(RootMean, 2), tasks.images), ("UT103",), "1"),
+    ("sqrt of a variance of zero", "cnn", of(lambda: cnn(RootMean, 2), tasks.images), ("UT103",), "3"),
     ("attention masked altogether", "transformer", of(lambda: with_block(Masked()), tasks.tokens), ("UT103",), "blocks.1"),
-    ("RNN that overflows", "rnn", of(lambda: Recurrent(nn.RNN, 50.0, nonlinearity="relu"), tasks.series), ("UT103",), "rnn"),
+    ("RNN that overflows", "rnn", of(lambda: Recurrent(nn.RNN, 500.0, nonlinearity="relu"), tasks.series), ("UT103",), "rnn"),
     ("float16 overflow", "mlp", half_precision(1e6), ("UT103",), ""),
     ("float16 underflow", "mlp", half_precision(1e-6), ("UT404",), ""),
     # the optimizer
@@ -355,9 +369,12 @@ TABLE = [
     ("Adam, lr 0.3", "mlp", of(he_mlp, tasks.vectors, partial(Adam, lr=0.3)), ("UT401",), ""),
     ("Adam, lr 0.1, transformer", "transformer", of(Transformer, tasks.tokens, partial(Adam, lr=0.1)), ("UT401",), ""),
     ("SGD, lr 10, conv", "cnn", of(he_cnn, tasks.images, sgd10), ("UT401",), ""),
-    ("Adam, lr 0.1, LSTM", "gated-rnn", of(lambda: Recurrent(nn.LSTM), tasks.series, partial(Adam, lr=0.3)), ("UT401",), ""),
+    ("Adam, lr 0.3, LSTM", "gated-rnn", of(lambda: Recurrent(nn.LSTM), tasks.series, partial(Adam, lr=0.3)), ("UT401",), ""),
     ("SGD, lr 1e-9", "mlp", of(he_mlp, tasks.vectors, partial(SGD, lr=1e-9)), ("UT401",), ""),
     ("bfloat16, steps rounded away", "mlp", bfloat_steps, ("UT401",), ""),
+    ("front layers at lr 1e-9", "mlp", grouped(he_mlp, ("0", "2")), ("UT104",), "0"),
+    ("front layers at lr 1e-9, transformer", "transformer", grouped(Transformer, ("embed", "place", "blocks.0", "blocks.1"), tasks.tokens), ("UT104",), "blocks.0.0.branch.out"),
+    ("back layers at lr 1e-9, conv", "cnn", grouped(he_cnn, ("4", "6", "10"), tasks.images), ("UT105",), "6"),
     ("loss x1e-9 under Adam", "mlp", scaled_loss(he_mlp, 1e-9), ("UT402",), ""),
     ("loss x1e-8 under Adam, transformer", "transformer", scaled_loss(Transformer, 1e-8, tasks.tokens), ("UT402",), ""),
     ("loss x1e-9 under Adam, conv", "cnn", scaled_loss(he_cnn, 1e-9, tasks.images), ("UT402",), ""),

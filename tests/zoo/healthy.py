@@ -305,7 +305,7 @@ momentum = partial(SGD, lr=0.02, momentum=0.9)
 TABLE = [
     ("E: ReLU 20x64, He", "mlp", of(lambda: mlp(nn.ReLU, 20, gain=HE), tasks.vectors, partial(Adam, lr=5e-4))),
     ("ReLU 3x64, torch default", "mlp", of(lambda: mlp(nn.ReLU, 3), tasks.vectors)),
-    ("ReLU 10x64, He, SGD", "mlp", of(lambda: mlp(nn.ReLU, 10, gain=HE), tasks.vectors, partial(SGD, lr=0.01))),
+    ("ReLU 10x64, He, SGD", "mlp", of(lambda: mlp(nn.ReLU, 10, gain=HE), tasks.vectors, partial(SGD, lr=0.05))),
     ("tanh 5x64, Glorot", "mlp", of(lambda: mlp(nn.Tanh, 5, gain=1.0), tasks.vectors)),
     ("tanh 20x64, orthogonal", "mlp", of(lambda: orthogonal(nn.Tanh, 20, 1.05), tasks.vectors, partial(Adam, lr=5e-4))),
     ("GELU 8x64, gain 1.5", "smooth-mlp", of(lambda: mlp(nn.GELU, 8, gain=1.5), tasks.vectors)),
@@ -365,5 +365,6 @@ TABLE = [
     ("LoRA", "adapted", of(lora, tasks.vectors)),
 ]  # fmt: skip
 
-CASES = [Case(name, family, build, judged=BOTH) for name, family, build in TABLE]
+SLOW = {"autoencoder": 200, "adapted": 200}
+CASES = [Case(name, family, build, steps=SLOW.get(family, 60), judged=BOTH) for name, family, build in TABLE]
 CASES += [Case("converged regression", "mlp", converged, steps=1500, judged=BOTH)]

@@ -8,13 +8,14 @@ from undertow.record import Finding, Role, Severity
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
-RATIO_ABOVE = 0.1
+RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
+HALF_A_UNIT = 6e-8
 EPSILONS = 10.0
 
 
-@rule("UT401", "update too large")
+@rule("UT401", "update ratio")
 def update_ratio(evidence: Evidence) -> Iterator[Finding]:
-    """A step changes weights by a large part of themselves.
+    """A step changes weights by too large a part of themselves, or by less than they can hold.
 
     What:
         The optimizer's next step is as long as a tenth of a layer's weights or more.
@@ -23,9 +24,11 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
     Evidence:
         ``ratio``: ||dw|| / ||w||, the step tried on a copy, weight decay included.
     Threshold:
-        More than 0.1. About 0.001 is usual in networks that train well.
+        More than 0.1 in a layer is a note: Adam's first steps reach it in networks that train well. A fault if the
+        median over layers is more than 0.25. About 0.001 is usual later. Too small is less than 6e-8, half of the
+        distance between neighbours in float32, or no change at all, in half of the layers.
     What to do:
-        A smaller learning rate, or warm-up.
+        A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
         Karpathy 2015 (CS231n, "ratio of weights:updates"); You, Gitman, Ginsburg 2017 (LARS).
     """
@@ -33,6 +36,7 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
     layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     large = [site for site in layers if ratio[site.index] > RATIO_ABOVE]
     if not large:
+        yield from _rounded_away(evidence)
         return
     worst = max(large, key=lambda site: ratio[site.index])
     text = (
@@ -40,9 +44,27 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
         f"by more than a tenth, those of {worst.name} by {ratio[worst.index]:.2g} of their norm."
     )
     sites = tuple(site.index for site in large)
-    numbers = {"ratio": float(ratio[worst.index]), "layers": float(len(large))}
-    limit = f"||dw|| / ||w|| > {RATIO_ABOVE}"
-    yield Finding("UT401", "update too large", Severity.WARNING, sites, worst.name, text, numbers, limit)
+    median = float(np.median([ratio[site.index] for site in layers]))
+    severity = Severity.WARNING if median > MEDIAN_RATIO_ABOVE else Severity.NOTE
+    numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large))}
+    limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
+    yield Finding("UT401", "update too large", severity, sites, worst.name, text, numbers, limit)
+
+
+def _rounded_away(evidence: Evidence) -> Iterator[Finding]:
+    """Steps of less than half of what float32 can tell apart, or in coarser weights of nothing at all."""
+    ratio, gradient = evidence.column("update_ratio"), evidence.column("weight_grad_norm")
+    layers = [s.index for s in evidence.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)
+    if evidence.run.header.get("lr") == 0 or not evidence.finite or not layers or len(lost) < len(layers) / 2:
+        return
+    text = (
+        f"A step of {evidence.run.header.get('optimizer')} is too small for {len(lost)} of {len(layers)} layers: "
+        "rounding takes it back."
+    )
+    numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
+    where, limit = evidence.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
+    yield Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
 
 
 @rule("UT402", "under Adam's epsilon")
@@ -57,7 +79,9 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
     Evidence:
         ``rms`` of the gradient of a layer's weights; ``epsilon``.
     Threshold:
-        rms < 10 epsilon: steps more than a tenth shorter than they should be.
+        rms < 10 epsilon: steps more than a tenth shorter than they should be. A fault if it is so in every layer (the
+        loss is too small); a note if only in some, as it is behind LayerScale 1e-6 or in front of attention's softmax
+        in networks that train well.
     What to do:
         A smaller epsilon (in float32 1e-12 is safe), a loss that isn't scaled down, or what helps against UT101.
     References:
@@ -68,8 +92,10 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
         return
     norm = evidence.column("weight_grad_norm")
     small: dict[int, float] = {}
+    layers = 0
     for site in evidence.run.sites:
         if site.role is Role.WEIGHT and site.weight_shape and norm[site.index] > 0:
+            layers += 1
             rms = float(norm[site.index] / np.sqrt(np.prod(site.weight_shape)))
             if rms < EPSILONS * epsilon:
                 small[site.index] = rms
@@ -84,4 +110,5 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
     limit = f"rms < {EPSILONS:.0f} epsilon"
     equation = "dw = -lr m / (sqrt(v) + epsilon)"
     name, where = "under Adam's epsilon", evidence.name(worst)
-    yield Finding("UT402", name, Severity.WARNING, tuple(small), where, text, numbers, limit, equation)
+    severity = Severity.WARNING if len(small) == layers else Severity.NOTE
+    yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
