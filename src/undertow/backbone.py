@@ -8,6 +8,7 @@ backbone is not lost to the front.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,29 +88,37 @@ class Backbone:
 
     def main_path(self, start: int, end: int) -> list[int]:
         """Edges from ``start`` to ``end``: at every join the one with the largest share. Both must be of a block."""
-        share = self.run.edge_column("share", self.step)
-        return self._back(start, end, lambda edge: float(np.nan_to_num(share[edge], nan=0.0)))
+        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        return self._back(start, end, lambda edge: share[edge])
 
     def deepest_path(self, start: int, end: int) -> list[int]:
-        """Edges from ``start`` to ``end`` along the most WEIGHT Sites."""
-        return self._back(start, end, lambda edge: float(self.depth[self.run.edges[edge].source]))
+        """Edges from ``start`` to ``end`` along the most WEIGHT Sites; of equals, with the larger share."""
+        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        return self._back(start, end, lambda edge: (self.depth[self.run.edges[edge].source], share[edge]))
 
-    def _back(self, start: int, end: int, worth: Callable[[int], float]) -> list[int]:
+    @cached_property
+    def _ways(self) -> Sequence[Sequence[int]]:
+        """Incoming edges as the dominators saw them: one that carries nothing may lead out of its block."""
+        live = _live(self.run, self.step)
+        return live if live[self.front] else self.run.incoming
+
+    def _back(self, start: int, end: int, worth: Callable[[int], Any]) -> list[int]:
         path: list[int] = []
         while end != start:
-            path.append(max(self.run.incoming[end], key=worth))
+            path.append(max(self._ways[end], key=worth))
             end = self.run.edges[path[-1]].source
         return path[::-1]
 
-    def along(self, path: Sequence[int]) -> Decay:
-        """How the gradient that its weights receive, from wherever, changes along a path of edges.
+    def starvation(self, path: Sequence[int]) -> Decay:
+        """Of the gradient that the WEIGHT Sites along a path of edges receive, down to where it is smallest.
 
-        And not what the path alone would bring: in a decoder's cross-attention or an LSTM a single path fades by
-        many decades while its layers are well fed by others.
+        What joins bring along the way counts: a stack of residual branches is fed anew by every skip.
         """
         sources = [self.run.edges[edge].source for edge in path]
-        marks = tuple(site for site in sources if self.run.sites[site].role is Role.WEIGHT)
-        return decay(decades(self.run.column("grad_output", self.step)[list(marks)]), marks)
+        marks = [source for source in sources if self.run.sites[source].role is Role.WEIGHT]
+        levels = decades(self.run.column("grad_output", self.step)[marks])
+        lowest = int(np.argmin(levels)) + 1 if len(levels) else 0
+        return decay(levels[:lowest], tuple(marks[:lowest]))
 
 
 def find_backbone(run: Run, step: int = -1) -> Backbone | None:

@@ -129,7 +129,9 @@ def test_a_branch_beside_the_backbone_is_no_loss():
 
     backbone = find_backbone(run_of(model, loss))
     assert backbone.decay().total == pytest.approx(0, abs=1e-6)
-    assert backbone.along(backbone.deepest_path(0, backbone.front)).total < -100
+    starved = backbone.starvation(backbone.deepest_path(0, backbone.front))
+    assert starved.total < -100
+    assert not starved.steady
 
 
 def test_the_slope_is_deaf_to_single_jumps():

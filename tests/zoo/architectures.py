@@ -15,7 +15,14 @@ from zoo.tasks import CLASSES
 
 TEXT = {"vocab_size": 32, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-LLAMA = {**TEXT, "num_key_value_heads": 2, "max_position_embeddings": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+LLAMA = {
+    **TEXT,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 VIT = {**{k: v for k, v in TEXT.items() if k != "vocab_size"}, "image_size": 16, "patch_size": 4, "num_labels": CLASSES}
 IMAGES = partial(tasks.images, 16)
 LARGE_IMAGES = partial(tasks.images, 32, size=12)
@@ -52,7 +59,14 @@ def _whisper(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return model(input_features=x.unflatten(1, (16, 100))[:, :, :40], labels=labels).loss
 
 
-def hf(name: str, config: str, task: Callable[[], tasks.Batches], loss: Callable[..., Tensor], lr: float = 2e-3, **options: object):
+def hf(
+    name: str,
+    config: str,
+    task: Callable[[], tasks.Batches],
+    loss: Callable[..., Tensor],
+    lr: float = 2e-3,
+    **options: object,
+):
     def build(seed: int) -> Subject:
         seeded(seed)
         model, batches = _model(name, config, **options), task()
@@ -112,4 +126,6 @@ TABLE = [
 ]  # fmt: skip
 
 SLOW = {"encoder": 300, "convolution": 120}
-CASES = [Case(name, family, build, steps=SLOW.get(family, 60), judged=("start", "trained")) for name, family, build in TABLE]
+CASES = [
+    Case(name, family, build, steps=SLOW.get(family, 60), judged=("start", "trained")) for name, family, build in TABLE
+]

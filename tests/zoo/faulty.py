@@ -254,7 +254,9 @@ def bare_residual_cnn(depth: int, gain: float = 2.0, width: int = 16) -> nn.Modu
     """Residual blocks without a norm to keep them in bounds."""
     conv = lambda: scaled(nn.Conv2d(width, width, 3, padding=1), gain)  # noqa: E731  # short
     blocks = [Residual(nn.Sequential(conv(), nn.ReLU(), conv())) for _ in range(depth)]
-    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES)
+    )
 
 
 def forgetful(model: Recurrent) -> Recurrent:
@@ -384,7 +386,9 @@ TABLE = [
 def vision_chain(depth: int) -> nn.Module:
     """Patches and a chain of attention and feed-forward without residual connections."""
     width = 32
-    blocks = [nn.Sequential(Attention(width), nn.Linear(width, 64), nn.GELU(), nn.Linear(64, width)) for _ in range(depth)]
+    blocks = [
+        nn.Sequential(Attention(width), nn.Linear(width, 64), nn.GELU(), nn.Linear(64, width)) for _ in range(depth)
+    ]
     patches = nn.Sequential(nn.Conv2d(3, width, 4, 4), nn.Flatten(2))
     return nn.Sequential(patches, Turned(), *blocks, Averaged(), nn.Linear(width, CLASSES))
 

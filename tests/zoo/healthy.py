@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam, AdamW
 
 from zoo import tasks
 from zoo.case import Case, Subject, seeded
-from zoo.parts import Around, Attention, Recurrent, Residual, Transformer, cnn, mlp, scaled
+from zoo.parts import Attention, Recurrent, Residual, Transformer, cnn, mlp, scaled
 from zoo.tasks import CLASSES, classify
 
 HE = 2**0.5
@@ -49,7 +49,9 @@ def residual_cnn(depth: int, zero: bool = False, width: int = 16, norm=nn.BatchN
         conv = partial(nn.Conv2d, width, width, 3, padding=1, bias=False)
         branch = nn.Sequential(conv(), norm(width), nn.ReLU(), conv(), last)
         blocks += [Residual(branch), nn.ReLU()]
-    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES)
+    )
 
 
 class Dense(nn.Module):
@@ -171,7 +173,9 @@ def discriminator(seed: int) -> Subject:
     seeded(seed)
     conv = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
     act = partial(nn.LeakyReLU, 0.2)
-    model = nn.Sequential(conv(3, 8), act(), conv(8, 16), nn.BatchNorm2d(16), act(), conv(16, 16), act(), nn.Flatten(), nn.Linear(64, 1))
+    model = nn.Sequential(
+        conv(3, 8), act(), conv(8, 16), nn.BatchNorm2d(16), act(), conv(16, 16), act(), nn.Flatten(), nn.Linear(64, 1)
+    )
     batches = tasks.images()
 
     def compute_loss() -> Tensor:
@@ -197,7 +201,10 @@ def gan(seed: int) -> Subject:
 def converged(seed: int) -> Subject:
     """A small regression, learned to the end."""
     seeded(seed)
-    model, x = nn.Sequential(nn.Linear(16, 64), nn.Tanh(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 2)), torch.randn(128, 16)
+    model, x = (
+        nn.Sequential(nn.Linear(16, 64), nn.Tanh(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 2)),
+        torch.randn(128, 16),
+    )
     y = 0.3 * x[:, :2]
     return Subject(model, lambda: functional.mse_loss(model(x), y), adam(model.parameters()))
 
@@ -230,7 +237,10 @@ def open_gates(model: Recurrent) -> Recurrent:
 
 def spectral(depth: int) -> nn.Module:
     parametrize = nn.utils.parametrizations.weight_norm
-    return nn.Sequential(*[m for _ in range(depth) for m in (parametrize(scaled(nn.Linear(64, 64), HE)), nn.ReLU())], nn.Linear(64, CLASSES))
+    return nn.Sequential(
+        *[m for _ in range(depth) for m in (parametrize(scaled(nn.Linear(64, 64), HE)), nn.ReLU())],
+        nn.Linear(64, CLASSES),
+    )
 
 
 def sinusoid() -> nn.Module:

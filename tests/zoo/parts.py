@@ -1,5 +1,6 @@
 """The plain building blocks of the zoo's own networks."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -34,7 +35,7 @@ def mlp(
 def book(sizes: list[int]) -> nn.Sequential:
     """Sigmoid layers with the book's weights: variance 1/n_in, biases of variance 1."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         linear = nn.Linear(n_in, n_out)
         nn.init.normal_(linear.weight, std=n_in**-0.5)
         nn.init.normal_(linear.bias)
@@ -87,7 +88,9 @@ class Transformer(nn.Module):
     ``style`` is one of pre, post, bare (residual without norm) and chain (neither).
     """
 
-    def __init__(self, depth: int = 4, width: int = 32, style: str = "pre", act: Module = nn.GELU, gain: float | None = None):
+    def __init__(
+        self, depth: int = 4, width: int = 32, style: str = "pre", act: Module = nn.GELU, gain: float | None = None
+    ):
         super().__init__()
         self.embed, self.place = nn.Embedding(32, width), nn.Parameter(0.02 * torch.randn(16, width))
         self.blocks = nn.ModuleList()
@@ -95,7 +98,9 @@ class Transformer(nn.Module):
             feed = nn.Sequential(
                 scaled(nn.Linear(width, 2 * width), gain), act(), scaled(nn.Linear(2 * width, width), gain)
             )
-            self.blocks.append(nn.Sequential(self._wrap(Attention(width), width, style), self._wrap(feed, width, style)))
+            self.blocks.append(
+                nn.Sequential(self._wrap(Attention(width), width, style), self._wrap(feed, width, style))
+            )
         self.norm = nn.LayerNorm(width) if style in ("pre", "post") else nn.Identity()
         self.head = nn.Linear(width, CLASSES)
 

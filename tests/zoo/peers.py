@@ -73,5 +73,7 @@ def _gradients(model: nn.Module, loss: Tensor) -> Gradients:
     model.zero_grad()
     loss.backward()
     return {
-        name: (p.detach().float(), p.grad.detach().float()) for name, p in model.named_parameters() if p.grad is not None
+        name: (p.detach().float(), p.grad.detach().float())
+        for name, p in model.named_parameters()
+        if p.grad is not None
     }

@@ -1,9 +1,9 @@
 """One examined pass: the loss computed, checked, and backpropagated under the tape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,21 +14,31 @@ from undertow.measure import Meter, measure_parameters
 from undertow.record import Role, Run
 from undertow.tape import Tape
 
+SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
+"""Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
+
 _SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 
 ComputeLoss = Callable[[], Tensor]
 
 
 def examined_pass(model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None) -> Run:
-    """One pass as a Run of one step. Where it meets inf or nan, a second one counts them and finds the first."""
+    """One pass as a Run of one step.
+
+    A second one takes a closer look, with the same random numbers, where the first meets inf or nan (to count them
+    and find the first) or gradients that float32 can't square.
+    """
     before = random_states()
     run = _pass(model, compute_loss, optimizer, Meter())
     received = run.column("grad_output")
-    if torch.isfinite(torch.tensor([run.header["loss"], *received])).all():
+    finite = bool(np.isfinite([run.header["loss"], *received]).all())
+    if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():
         return run
     set_random_states(before)
+    if finite:
+        return _pass(model, compute_loss, optimizer, Meter(precise=True))
     with OriginFinder(model) as finder:
-        return _pass(model, compute_loss, optimizer, Meter(count_nonfinite=True), finder)
+        return _pass(model, compute_loss, optimizer, Meter(precise=True, count_nonfinite=True), finder)
 
 
 def _pass(
@@ -48,8 +58,9 @@ def _pass(
             finder.close()
         tape.attach(loss)
         _check_graph(tape)
-        _backward(loss)
+        _backward(loss, tape.other_leaves)
         header["unreached"] = [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
+        header["not run"] = [name for name in header["unreached"] if name.rpartition(".")[0] not in tape.called]
         if len(header["unreached"]) == sum(p.requires_grad for p in parameters.values()):
             raise ValueError(
                 "no gradient path leads from the loss to any parameter of the model: is it this model's loss?"
@@ -102,7 +113,11 @@ def _check_graph(tape: Tape) -> None:
         raise ValueError(f"the batch is empty: {layers[0].name} makes a tensor of shape {layers[0].shape} of it")
 
 
-def _backward(loss: Tensor) -> None:
+def _backward(loss: Tensor, other_leaves: Sequence[Tensor]) -> None:
+    """Fill ``.grad`` of the parameters; what other tensors had there, they have again afterwards."""
+    kept = [(leaf, leaf.grad) for leaf in other_leaves]
+    for leaf in other_leaves:
+        leaf.grad = None
     try:
         loss.backward()
     except RuntimeError as error:
@@ -111,3 +126,6 @@ def _backward(loss: Tensor) -> None:
         raise ValueError(
             "the loss's graph is already freed: compute_loss must compute the loss anew each time it is called"
         ) from error
+    finally:
+        for leaf, grad in kept:
+            leaf.grad = grad

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from undertow.record import Finding, Run
-from undertow.rules import graph, healthy, optimizer, paths, progress, scale, units  # noqa: F401  # registers them
+from undertow.rules import (  # noqa: F401  # importing them registers their rules
+    graph,
+    healthy,
+    initialisation,
+    optimizer,
+    paths,
+    progress,
+    scale,
+    units,
+)
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import RULES, Rule
 

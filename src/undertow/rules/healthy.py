@@ -8,7 +8,7 @@ from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
-CANCELLING_BELOW = 0.3
+CANCELLING_BELOW = 0.1
 FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
 
@@ -25,7 +25,7 @@ def converged(evidence: Evidence) -> Iterator[Finding]:
         ``coherence x sqrt(rows)``, median over layers. Gradients that all point the same way give sqrt(rows), random
         ones 1, cancelling ones 0.
     Threshold:
-        Under 0.3, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
+        Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
         gradient alone proves nothing.
     What to do:
         Nothing, or look at the validation data.
@@ -68,14 +68,20 @@ def absorbed(evidence: Evidence) -> Iterator[Finding]:
         Ioffe, Szegedy 2015, section 3.2.
     """
     run, coherence = evidence.run, evidence.column("coherence")
-    for site in run.sites:
-        if not coherence[site.index] < ABSORBED_BELOW or not any(p.endswith("bias") for p in site.parameters):
-            continue
-        if _before_norm(run, site):
-            text = f"The bias of {site.name} is subtracted again by the normalisation behind it."
-            numbers = {"coherence": float(coherence[site.index])}
-            limit = f"coherence < {ABSORBED_BELOW}"
-            yield Finding("UT602", "bias absorbed", Severity.NOTE, (site.index,), site.name, text, numbers, limit)
+    found = [
+        site
+        for site in run.sites
+        if coherence[site.index] < ABSORBED_BELOW
+        and any(name.endswith("bias") for name in site.parameters)
+        and _before_norm(run, site)
+    ]
+    if not found:
+        return
+    shown = ", ".join(site.name for site in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    text = f"The normalisation behind it subtracts the bias of {shown} again."
+    numbers = {"coherence": float(max(coherence[site.index] for site in found)), "layers": float(len(found))}
+    limit, sites = f"coherence < {ABSORBED_BELOW}", tuple(site.index for site in found)
+    yield Finding("UT602", "bias absorbed", Severity.NOTE, sites, shown, text, numbers, limit)
 
 
 def _before_norm(run: Run, site: Site) -> bool:

@@ -25,7 +25,7 @@ def starved(evidence: Evidence) -> Iterator[Finding]:
     Why it is bad:
         The branch's layers stay as they are, and the network is as shallow as its short cut.
     Evidence:
-        ``rate`` and ``total`` of the gradient that the weights along the branch's longest way receive.
+        ``rate`` and ``total`` of the gradient received along the branch's longest way, down to where it is smallest.
     Threshold:
         As for UT101, in branches of four weight layers or more, through depth (through time see UT107). A branch that
         ends in one small factor (zero-initialised, LayerScale) has no steady decay and doesn't fire: that factor
@@ -42,7 +42,7 @@ def starved(evidence: Evidence) -> Iterator[Finding]:
         path = backbone.deepest_path(start, end)
         if path == backbone.main_path(start, end):
             continue
-        found = backbone.along(path)
+        found = backbone.starvation(path)
         if len(found.marks) < FEWEST_IN_A_BRANCH or not evidence.recurrent.isdisjoint(found.marks):
             continue
         if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:

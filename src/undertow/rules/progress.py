@@ -9,9 +9,8 @@ from undertow.record import Finding, Severity
 from undertow.rules.evidence import Evidence, Layer
 from undertow.rules.registry import rule
 
-FROZEN_BELOW = 0.005
+FRONT_BELOW, BACK_BELOW = 0.005, 0.0005
 FEWEST_LAYERS = 4
-THRESHOLD = f"under {FROZEN_BELOW:.1%} of a step's progress; halves of healthy networks were seen to make 9 to 91 %"
 EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
 
 
@@ -38,7 +37,7 @@ def front_frozen(evidence: Evidence) -> Iterator[Finding]:
     front = evidence.layers[len(evidence.layers) - half :]
     if front:
         inside = evidence.depth >= front[0].depth
-        yield from _frozen(evidence, front, inside, "UT104", "front layers frozen")
+        yield from _frozen(evidence, front, inside, FRONT_BELOW, "UT104", "front layers frozen")
 
 
 @rule("UT105", "back layers frozen")
@@ -52,7 +51,8 @@ def back_frozen(evidence: Evidence) -> Iterator[Finding]:
     Evidence:
         ``share``: |<g, dw>| over the back half / over all layers.
     Threshold:
-        Under 0.5 %. Healthy networks: 9 to 91 %.
+        Under 0.05 %. Networks with BatchNorm, whose gradient grows towards the front in good health, were seen at 1 %
+        (MobileNetV2) and 0.2 % (30 plain layers) before their first step.
     What to do:
         What helps against the gradient's exploding (UT102).
     References:
@@ -61,11 +61,11 @@ def back_frozen(evidence: Evidence) -> Iterator[Finding]:
     back = evidence.layers[: len(evidence.layers) // 2]
     if back:
         inside = evidence.depth <= back[-1].depth
-        yield from _frozen(evidence, back, inside, "UT105", "back layers frozen")
+        yield from _frozen(evidence, back, inside, BACK_BELOW, "UT105", "back layers frozen")
 
 
 def _frozen(
-    evidence: Evidence, layers: Sequence[Layer], inside: NDArray[np.bool_], code: str, name: str
+    evidence: Evidence, layers: Sequence[Layer], inside: NDArray[np.bool_], below: float, code: str, name: str
 ) -> Iterator[Finding]:
     """Everything that learns counts where it stands: a scale in front of a sum may learn for the layers behind it."""
     if len(evidence.layers) < FEWEST_LAYERS or evidence.starts_at_zero or not evidence.finite:
@@ -80,9 +80,10 @@ def _frozen(
     if not part.any():
         return
     share = float(part[inside].sum() / part.sum())
-    if share >= FROZEN_BELOW:
+    if share >= below:
         return
     where = ", ".join(layer.module for layer in layers[:4]) + (", ..." if len(layers) > 4 else "")
     text = f"{len(layers)} of {len(evidence.layers)} layers make {share:.1%} of the progress of a step."
     sites = tuple(site for layer in layers for site in layer.sites)
-    yield Finding(code, name, Severity.ERROR, sites, where, text, {"share": share}, THRESHOLD, EQUATION)
+    limit = f"under {below:.2%} of a step's progress"
+    yield Finding(code, name, Severity.ERROR, sites, where, text, {"share": share}, limit, EQUATION)

@@ -1,6 +1,6 @@
 """UT201, UT202 and UT302: units that don't respond, or all respond alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -8,11 +8,10 @@ from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
-SATURATING = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh"})
 SATURATED_ABOVE = 0.85
 DEAD_ABOVE = 0.65
 ROWS_TO_CALL_DEAD = 20
-SPREAD_BELOW = 1e-3
+SPREAD_BELOW = 1e-2
 
 
 @rule("UT201", "saturated activations")
@@ -34,16 +33,22 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
     References:
         Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
     """
-    for site in _activations(evidence, "saturated", SATURATED_ABOVE):
-        # ReLU6 is a hardtanh to torch, and half of it is flat as it is of any ReLU.
-        if site.activation not in SATURATING or (site.activation == "hardtanh" and site.module_type != "Hardtanh"):
-            continue
-        share = float(evidence.column("saturated")[site.index])
-        text = f"{share:.0%} of the values at {site.name} lie where the {site.activation} is flat."
-        numbers = {"saturated": share, "derivative_rms": float(evidence.column("derivative_rms")[site.index])}
-        limit = f"more than {SATURATED_ABOVE:.0%} with |phi'| under a tenth of its peak"
-        equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
-        yield Finding("UT201", "saturated", Severity.WARNING, (site.index,), site.name, text, numbers, limit, equation)
+    share = evidence.column("saturated")
+    found = [s for s in evidence.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
+    if not found:
+        return
+    worst = max(found, key=lambda site: share[site.index])
+    part, flat = share[worst.index], f"where the {worst.activation} is flat"
+    text = f"{part:.0%} of the values at {worst.name} lie {flat}{_more(found)}."
+    numbers = {
+        "saturated": float(share[worst.index]),
+        "derivative_rms": float(evidence.column("derivative_rms")[worst.index]),
+        "activations": float(len(found)),
+    }
+    limit = f"more than {SATURATED_ABOVE:.0%} with |phi'| under a tenth of its peak"
+    equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
+    sites = tuple(site.index for site in found)
+    yield Finding("UT201", "saturated", Severity.WARNING, sites, worst.name, text, numbers, limit, equation)
 
 
 @rule("UT202", "dead units")
@@ -64,16 +69,18 @@ def dead(evidence: Evidence) -> Iterator[Finding]:
     References:
         Maas, Hannun, Ng 2013; Lu et al. 2019 (dying ReLU and initialization).
     """
-    for site in _activations(evidence, "dead", DEAD_ABOVE):
-        units = site.shape[1] if len(site.shape) > 3 else site.shape[-1] if site.shape else 1
-        if np.prod(site.shape) / max(units, 1) < ROWS_TO_CALL_DEAD:
-            continue
-        share = float(evidence.column("dead")[site.index])
-        text = f"{share:.0%} of the units at {site.name} pass no gradient on for any example of the batch."
-        limit = f"more than {DEAD_ABOVE:.0%} of the units over {ROWS_TO_CALL_DEAD} rows or more"
-        equation = "delta^l = ((w^{l+1})^T delta^{l+1}) * phi'(z^l), phi' = 0"
-        severity = Severity.ERROR if share > 0.9 else Severity.WARNING
-        yield Finding("UT202", "dead units", severity, (site.index,), site.name, text, {"dead": share}, limit, equation)
+    share = evidence.column("dead")
+    found = [s for s in evidence.run.sites if share[s.index] > DEAD_ABOVE and _rows(s) >= ROWS_TO_CALL_DEAD]
+    if not found:
+        return
+    worst = max(found, key=lambda site: share[site.index])
+    text = f"{share[worst.index]:.0%} of the units at {worst.name} pass no gradient on for any example{_more(found)}."
+    numbers = {"dead": float(share[worst.index]), "activations": float(len(found))}
+    limit = f"more than {DEAD_ABOVE:.0%} of the units over {ROWS_TO_CALL_DEAD} rows or more"
+    equation = "delta^l = ((w^{l+1})^T delta^{l+1}) * phi'(z^l), phi' = 0"
+    severity = Severity.ERROR if share[worst.index] > 0.9 else Severity.WARNING
+    sites = tuple(site.index for site in found)
+    yield Finding("UT202", "dead units", severity, sites, worst.name, text, numbers, limit, equation)
 
 
 @rule("UT302", "symmetric units")
@@ -87,7 +94,8 @@ def symmetric(evidence: Evidence) -> Iterator[Finding]:
     Evidence:
         ``spread``: the norm of the weights' deviation from their mean row, as a share of the weights' norm.
     Threshold:
-        Under 0.001, in a layer of more than one unit. Any random initialisation is near 1.
+        Under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any random
+        initialisation is near 1.
     What to do:
         Draw the weights at random.
     References:
@@ -102,8 +110,10 @@ def symmetric(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
 
 
-def _activations(evidence: Evidence, column: str, above: float) -> Iterator[Site]:
-    values = evidence.column(column)
-    for site in evidence.run.sites:
-        if site.role is Role.ACTIVATION and values[site.index] > above:
-            yield site
+def _rows(site: Site) -> float:
+    units = site.shape[1] if len(site.shape) > 3 else site.shape[-1] if site.shape else 1
+    return float(np.prod(site.shape) / max(units, 1))
+
+
+def _more(found: Sequence[Site]) -> str:
+    return f", and more than half at {len(found) - 1} others" if len(found) > 1 else ""

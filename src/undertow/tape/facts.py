@@ -6,6 +6,7 @@ no storage behind their saved tensors at any other time.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,14 @@ PEAKS = {name: each.peak for name, each in ACTIVATIONS.items()} | {
     "sin": 1.0,
 }
 """The largest |phi'| of every activation that is an operation of torch's own."""
+
+
+_BOUNDED = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "sin"})
+
+
+def bounded(vertex: Vertex) -> bool:
+    """Whether an activation saturates on both sides. ReLU6 is a hardtanh that doesn't: it is off, as a ReLU is."""
+    return vertex.op in _BOUNDED and not (vertex.op == "hardtanh" and vertex.node._saved_min_val >= 0)
 
 
 def saved(node: Node, name: str) -> Tensor | None:
@@ -90,52 +99,64 @@ _DERIVATIVES: dict[str, tuple[str, Callable[[Any, Tensor], Tensor]]] = {
 }
 
 
-def weight_matrix(vertex: Vertex) -> Tensor | None:
-    """What the data was multiplied with, as [n_out, n_in] (convolutions: as torch stores it); None if out of reach."""
-    if vertex.op == "convolution":
-        leaf = _leaf(vertex, 1)
-        return leaf[0] if leaf else saved(vertex.node, "weight")
-    slot, on_the_right = weight_slot(vertex)
-    if slot is None:
+@dataclass(slots=True)
+class Weight:
+    """How to get at what the data was multiplied with.
+
+    Attributes:
+        slot: which input of the product it is.
+        on_the_right: whether it stands to the right of the data.
+        parameter: the parameter behind it, if nothing but a transposition or a cast lies between.
+        transposed: whether the parameter came transposed.
+        kept_as: what the Node calls it among its saved tensors.
+    """
+
+    slot: int
+    on_the_right: bool
+    parameter: Tensor | None
+    transposed: bool
+    kept_as: str
+
+    def matrix(self, node: Node) -> Tensor | None:
+        """[n_out, n_in] (a convolution's as torch stores it); None if out of reach."""
+        w = self.parameter.detach() if self.parameter is not None else saved(node, self.kept_as)
+        if w is None or w.is_complex():  # a complex gradient is multiplied by the conjugate
+            return None
+        if self.kept_as == "weight":
+            return w
+        return w.t() if w.dim() == 2 and self.on_the_right != self.transposed else w if w.dim() == 2 else None
+
+
+_FACTORS = {
+    "convolution": {0: "input", 1: "weight"},
+    "addmm": {1: "mat1", 2: "mat2"},
+    "mm": {0: "self", 1: "mat2"},
+}
+"""The two factors of a product: their places among the inputs, and what the Node calls them."""
+
+
+def weight_of(vertex: Vertex) -> Weight | None:
+    """The weight of a convolution or matrix product; None for products of other kinds."""
+    names = _FACTORS.get(vertex.op)
+    if names is None:
         return None
-    leaf = _leaf(vertex, slot)
-    w = leaf[0].t() if leaf and leaf[1] else leaf[0] if leaf else saved(vertex.node, _SAVED_FACTOR[vertex.op][slot])
-    if w is None or w.dim() != 2:
-        return None
-    return w.t() if on_the_right else w
+    left, right = names
+    slot = left if left in vertex.weight_slots or right in vertex.data_slots else right
+    parameter, transposed = _leaf(vertex, slot)
+    return Weight(slot, slot == right, parameter, transposed, names[slot])
 
 
-_SAVED_FACTOR = {"addmm": {1: "mat1", 2: "mat2"}, "mm": {0: "self", 1: "mat2"}}
-
-
-def weight_slot(vertex: Vertex) -> tuple[int | None, bool]:
-    """Which input of a matrix product is the weight's, and whether it stands to the right of the data."""
-    factors = _SAVED_FACTOR.get(vertex.op)
-    if factors is None:
-        return None, True
-    left, right = factors
-    weight = left if left in vertex.weight_slots or right in vertex.data_slots else right
-    return weight, weight == right
-
-
-def weight_identity(vertex: Vertex) -> int | None:
-    """The ``id`` of the parameter that the weight is; None if it is computed from parameters or frozen."""
-    slot = 1 if vertex.op == "convolution" else weight_slot(vertex)[0]
-    found = leaves(vertex, slot) if slot is not None and _leaf(vertex, slot) else []
-    return id(found[0]) if found else None
-
-
-def _leaf(vertex: Vertex, slot: int) -> tuple[Tensor, bool] | None:
+def _leaf(vertex: Vertex, slot: int) -> tuple[Tensor | None, bool]:
     """The parameter behind an input, and whether it came transposed; None if more than that was done to it."""
     source, transposed = vertex.inputs[slot][0], False
     while source is not None:
         if source.leaf is not None:
-            return source.leaf.detach(), transposed
+            return source.leaf, transposed
         if source.op not in ("t", "to_copy") or not source.inputs:
-            return None
+            return None, False
         transposed ^= source.op == "t"
         source = source.inputs[0][0]
-    return None
+    return None, False
 
 
 def leaves(vertex: Vertex, slot: int) -> list[Tensor]:

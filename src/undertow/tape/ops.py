@@ -1,6 +1,7 @@
 """What torch's operations are to a gradient: which reshape, which multiply by weights, which join, which attend."""
 
 import re
+from functools import cache
 
 from undertow.record import Role
 
@@ -12,7 +13,7 @@ def _names(text: str) -> frozenset[str]:
 RESHAPES = _names(
     "view unsafe_view reshape_alias t transpose permute squeeze unsqueeze alias clone to_copy slice "
     "select narrow split split_with_sizes unsafe_split unbind chunk lift_fresh view_as_real "
-    "view_as_complex"
+    "view_as_complex backward_hook_function"
 )
 """Their backward pass moves numbers and adds none up: the norm stays. (``expand`` and ``repeat`` do add up.)"""
 
@@ -46,6 +47,7 @@ _NORM_CLASS = re.compile(r"norm", re.IGNORECASE)
 _ACTIVATION_CLASS = re.compile(r"(activation|gelu|softsign|swish|silu|mish)$", re.IGNORECASE)
 
 
+@cache
 def op_name(node_name: str) -> str:
     """torch's name for the operation whose backward pass a Node is.
 
@@ -55,10 +57,11 @@ def op_name(node_name: str) -> str:
         >>> op_name("NllLoss2DBackward0"), op_name("MyFunctionBackward"), op_name("MulBackward0")
         ('nll_loss2d', 'my_function', 'mul')
     """
-    bare = re.sub(r"Backward\w*?\d*$", "", node_name.rsplit("::", 1)[-1])
+    bare = re.sub(r"Backward\d*$", "", node_name.rsplit("::", 1)[-1])
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-CE-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", bare).lower()
 
 
+@cache
 def role_of(op: str, module_type: str, data_inputs: int, weight_inputs: int) -> Role:
     """What an operation is there for, before it is known whether weights lie between it and the loss.
 

@@ -19,12 +19,18 @@ class Tap:
         site: its place among the Sites, or -1 for a reshape folded away.
         captures: gradients passed on that others will be added to: from which input, along which edge.
         arrivals: edges whose gradients are summed here, and at which output.
+        role: its Site's.
+        weight: how to get at its weight, if it multiplies by one.
+        features: which dimension of its output counts units.
     """
 
     vertex: Vertex
     site: int = -1
     captures: list[tuple[int, int]] = field(default_factory=list)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
+    role: Role = Role.OTHER
+    weight: facts.Weight | None = None
+    features: int = -1
 
 
 @dataclass(slots=True)
@@ -59,8 +65,18 @@ def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str])
     parameters = [tuple(sorted(names[found] for found in _parameters(vertex))) for vertex in kept]
     sites = _sites(kept, data_side, windows, parameters)
     edges = _connect(kept, places, taps)
+    for site, vertex in zip(sites, kept, strict=True):
+        _prepare(taps[id(vertex)], site)
     needed = [tap for tap in taps.values() if tap.site >= 0 or tap.captures]
     return Plan(sites, edges, needed)
+
+
+def _prepare(tap: Tap, site: Site) -> None:
+    tap.role = site.role
+    if site.role is Role.WEIGHT:
+        tap.weight, tap.features = facts.weight_of(tap.vertex), feature_dimension(tap.vertex)
+    elif site.role is Role.ACTIVATION:
+        tap.features = features_behind(tap.vertex)
 
 
 def _parameters(vertex: Vertex) -> set[int]:
@@ -103,7 +119,8 @@ def _follow(vertex: Vertex, slot: int, places: Mapping[int, int]) -> tuple[Verte
 def _sites(
     kept: list[Vertex], data_side: list[Vertex], windows: WindowIndex, parameters: list[tuple[str, ...]]
 ) -> list[Site]:
-    found = _locate(data_side, windows)
+    owned = {id(vertex): names for vertex, names in zip(kept, parameters, strict=True)}
+    found = _locate(data_side, windows, owned)
     roles = {id(v): _role(v, found[id(v)]) for v in kept}
     behind_weights: set[int] = set()
     for vertex in data_side:
@@ -122,13 +139,41 @@ def _role(vertex: Vertex, window: Window) -> Role:
     return role_of(vertex.op, window.module_type, len(vertex.data_slots), len(vertex.weight_slots))
 
 
-def _locate(data_side: list[Vertex], windows: WindowIndex) -> dict[int, Window]:
-    threads: dict[int, int | None] = {}
+def _locate(
+    data_side: list[Vertex], windows: WindowIndex, parameters: Mapping[int, tuple[str, ...]]
+) -> dict[int, Window]:
+    """The window of every Node.
+
+    Threads count their Nodes independently, so that a number may lie in windows of several. Then the parameters tell,
+    and where there are none, the neighbours: first those that the Node gives its gradient to, then its givers.
+    """
     found: dict[int, Window] = {}
+    threads: dict[int, int] = {}
+    open_cases: dict[int, dict[int, Window]] = {}
     for vertex in data_side:
-        consumer = threads.get(id(vertex.arrivals[0][0])) if vertex.arrivals else None
-        found[id(vertex)], threads[id(vertex)] = windows.find(vertex.name, vertex.number, consumer)
-    return found
+        hits = windows.candidates(vertex.number)
+        owners = {name.rpartition(".")[0] for name in parameters.get(id(vertex), ())}
+        sure = [thread for thread, window in hits.items() if len(hits) == 1 or window.module in owners]
+        if len(sure) == 1:
+            found[id(vertex)], threads[id(vertex)] = hits[sure[0]], sure[0]
+        elif hits:
+            open_cases[id(vertex)] = hits
+    for vertices, neighbours in ((reversed(data_side), _receivers), (data_side, _givers)):
+        for vertex in vertices:
+            hits = open_cases.get(id(vertex), {})
+            near = [threads[id(each)] for each in neighbours(vertex) if id(each) in threads]
+            thread = next((each for each in near if each in hits), None)
+            if id(vertex) not in found and thread is not None:
+                found[id(vertex)], threads[id(vertex)] = hits[thread], thread
+    return {id(vertex): found.get(id(vertex), OUTSIDE) for vertex in data_side}
+
+
+def _receivers(vertex: Vertex) -> list[Vertex]:
+    return [source for source, _ in vertex.inputs if source is not None]
+
+
+def _givers(vertex: Vertex) -> list[Vertex]:
+    return [source for source, _, _ in vertex.arrivals]
 
 
 def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tuple[str, ...]) -> Site:
@@ -167,8 +212,8 @@ def feature_dimension(vertex: Vertex) -> int:
     """Which dimension of its output counts units."""
     if vertex.op == "convolution":
         return 1
-    slot, on_the_right = facts.weight_slot(vertex)
-    return -1 if slot is None or on_the_right else 0
+    weight = facts.weight_of(vertex)
+    return -1 if weight is None or weight.on_the_right else 0
 
 
 def features_behind(vertex: Vertex) -> int:

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,8 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from undertow.measure import Columns, Convolution, Meter, Signal, columns, measure
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
-from undertow.tape.graph import Vertex, walk
-from undertow.tape.sites import Plan, Tap, feature_dimension, features_behind, plan
+from undertow.tape.graph import walk
+from undertow.tape.sites import Plan, Tap, plan
 from undertow.tape.windows import Windows
 
 Gradients = tuple[Tensor | None, ...]
@@ -25,6 +26,11 @@ class Tape:
 
     Nothing is changed: not a bit of any gradient, no buffer, no random number. All hooks are gone when the ``with``
     block ends, however it ends; a graph that is never backpropagated is freed as if nobody had looked.
+
+    Attributes:
+        sites: known once a loss is attached.
+        edges: the same.
+        other_leaves: tensors that take gradient but are no parameters of the model.
 
     Args:
         model: its modules give the Sites their names.
@@ -51,6 +57,7 @@ class Tape:
         self.meter = meter or Meter()
         self.sites: list[Site] = []
         self.edges: list[Edge] = []
+        self.other_leaves: list[Tensor] = []
         self._names = {id(p): name for name, p in reversed(list(model.named_parameters()))}
         self._listener = listener
         self._windows = Windows(model, unroll)
@@ -74,6 +81,7 @@ class Tape:
         while self._handles:
             self._handles.pop().remove()
         self._captured.clear()
+        self.other_leaves.clear()
         self._plan.release()
 
     def attach(self, loss: Tensor) -> None:
@@ -88,10 +96,16 @@ class Tape:
         vertices = walk(loss.grad_fn, self._names)
         self._plan = plan(vertices, self._windows.index(), self._names)
         self.sites, self.edges = self._plan.sites, self._plan.edges
+        self.other_leaves = [v.leaf for v in vertices if v.leaf is not None and not v.on_weights]
         # The hook holds no Node and no tape: a cycle through C++ is never collected.
         tape = weakref.ref(self)
         for number, tap in enumerate(self._plan.taps):
             self._handles.append(tap.vertex.node.register_hook(_hook(tape, number)))
+
+    @property
+    def called(self) -> frozenset[str]:
+        """Paths of the modules that were called, from beginning to end, before the loss was attached."""
+        return self._windows.called
 
     def columns(self, names: Sequence[str] = ()) -> Columns:
         """Everything measured, off the devices. ``names``: see `undertow.measure.columns`."""
@@ -114,19 +128,21 @@ class Tape:
             gradient = grad_input[slot]
             if gradient is not None:
                 self._captured[edge] = gradient
-        if tap.site >= 0:
-            with torch.no_grad():
-                self._listener(self._signal(tap, grad_input, grad_output), self.meter)
+        if tap.site < 0:
+            return
+        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
+            self._listener(self._signal(tap, grad_input, grad_output), self.meter)
 
     def _signal(self, tap: Tap, grad_input: Gradients, grad_output: Gradients) -> Signal:
-        vertex, site = tap.vertex, self.sites[tap.site]
         signal = Signal(tap.site, [g for g in grad_output if g is not None], self._arrived(tap, grad_output))
-        if site.role is Role.WEIGHT:
-            signal.learns, signal.features = True, feature_dimension(vertex)
-            _add_weight(signal, vertex, grad_input)
-        elif site.role is Role.ACTIVATION:
-            signal.features = features_behind(vertex)
-            signal.derivative, signal.peak = facts.derivative(vertex), facts.PEAKS.get(vertex.op, 1.0)
+        signal.features = tap.features
+        if tap.role is Role.WEIGHT:
+            signal.learns = True
+            if tap.weight is not None:
+                _add_weight(signal, tap, tap.weight, grad_input)
+        elif tap.role is Role.ACTIVATION:
+            signal.derivative = facts.derivative(tap.vertex)
+            signal.peak, signal.bounded = facts.PEAKS.get(tap.vertex.op, 1.0), facts.bounded(tap.vertex)
         return signal
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
@@ -147,20 +163,16 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
     return on_gradient
 
 
-def _add_weight(signal: Signal, vertex: Vertex, grad_input: Gradients) -> None:
-    w = facts.weight_matrix(vertex)
-    if w is None:
-        return
-    signal.weight, signal.weight_id = w, facts.weight_identity(vertex)
-    passed = grad_input[vertex.data_slots[0]] if vertex.data_slots else None
+def _add_weight(signal: Signal, tap: Tap, weight: facts.Weight, grad_input: Gradients) -> None:
+    vertex = tap.vertex
+    signal.weight = weight.matrix(vertex.node)
+    signal.weight_id = None if weight.parameter is None else id(weight.parameter)
+    signal.passed = grad_input[vertex.data_slots[0]] if vertex.data_slots else None
     if vertex.op == "convolution":
-        signal.convolution, signal.passed = _convolution(vertex.node), passed
-        return
-    _, on_the_right = facts.weight_slot(vertex)
-    signal.passed = passed if passed is None or on_the_right else passed.t()
-    if not on_the_right:
-        signal.received = [g.t() for g in signal.received]
-        signal.features = -1
+        signal.convolution = _convolution(vertex.node)
+    elif not weight.on_the_right:
+        signal.received, signal.features = [g.t() for g in signal.received], -1
+        signal.passed = None if signal.passed is None else signal.passed.t()
 
 
 def _convolution(node: Any) -> Convolution:

@@ -4,6 +4,7 @@ A module's forward pre-hook and forward hook bracket the sequence numbers of the
 are counted per thread, so windows are kept per thread.
 """
 
+import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,7 +25,6 @@ class Window:
     start: int
     stop: int = -1
     depth: int = 0
-    out: frozenset[tuple[str, int]] = frozenset()
 
 
 OUTSIDE = Window("", "", 0)
@@ -43,6 +43,8 @@ class Windows:
     _found: dict[int, list[Window]] = field(default_factory=lambda: defaultdict(list))
     _open: dict[int, list[tuple[Window, Any]]] = field(default_factory=lambda: defaultdict(list))
     _handles: list[RemovableHandle] = field(default_factory=list)
+    _local: threading.local = field(default_factory=threading.local)
+    _threads: Iterator[int] = field(default_factory=itertools.count)
 
     def open(self) -> None:
         """Hook the modules."""
@@ -56,17 +58,24 @@ class Windows:
         while self._handles:
             self._handles.pop().remove()
 
+    def _thread(self) -> int:
+        """A number for this thread. Its ident won't do: the next thread may get the same one."""
+        if not hasattr(self._local, "number"):
+            self._local.number = next(self._threads)
+        number: int = self._local.number
+        return number
+
     def _hook(self, name: str, module: nn.Module) -> None:
         kind = type(module).__name__
         fused = self.unroll and isinstance(module, nn.RNNBase)
 
         def enter(*_: object) -> None:
-            stack = self._open[threading.get_ident()]
+            stack = self._open[self._thread()]
             window = Window(name, kind, torch._C._autograd._get_sequence_nr(), depth=len(stack))
             stack.append((window, _forbid_fused_kernels() if fused else None))
 
-        def leave(_module: object, _inputs: object, output: object) -> None:
-            thread = threading.get_ident()
+        def leave(*_: object) -> None:
+            thread = self._thread()
             stack = self._open[thread]
             while stack:
                 window, allow = stack.pop()
@@ -74,7 +83,6 @@ class Windows:
                     allow()
                 if window.module == name:
                     window.stop = torch._C._autograd._get_sequence_nr()
-                    window.out = frozenset(_births(output))
                     self._found[thread].append(window)
                     return
 
@@ -90,6 +98,11 @@ class Windows:
                 if allow is not None:
                     allow()
 
+    @property
+    def called(self) -> frozenset[str]:
+        """Paths of the modules whose calls came to their end."""
+        return frozenset(window.module for found in self._found.values() for window in found)
+
     def index(self) -> "WindowIndex":
         """For looking Nodes up."""
         return WindowIndex({thread: sorted(found, key=_outermost_first) for thread, found in self._found.items()})
@@ -100,26 +113,11 @@ class WindowIndex:
 
     def __init__(self, windows: dict[int, list[Window]]) -> None:
         self._runs = {thread: list(_flatten(found)) for thread, found in windows.items() if found}
-        self._outs = {thread: {birth for each in found for birth in each.out} for thread, found in windows.items()}
 
-    def find(self, op: str, number: int, consumer: int | None) -> tuple[Window, int | None]:
-        """The innermost window that a Node was born in, and its thread.
-
-        Args:
-            op: the Node's own name.
-            number: its sequence number.
-            consumer: thread of the Node that it passes its result to. Where windows of several threads hold the
-                number, a Node that is known as a module's output belongs to that one, any other to its consumer's.
-        """
-        hits = {thread: window for thread in self._runs if (window := self._innermost(thread, number)) is not OUTSIDE}
-        if not hits:
-            return OUTSIDE, consumer
-        if len(hits) > 1:
-            births = [thread for thread in hits if (op, number) in self._outs[thread]]
-            thread = births[0] if len(births) == 1 else consumer if consumer in hits else next(iter(hits))
-        else:
-            thread = next(iter(hits))
-        return hits[thread], thread
+    def candidates(self, number: int) -> dict[int, Window]:
+        """The innermost window around a sequence number, by thread; more than one if several threads counted alike."""
+        found = {thread: self._innermost(thread, number) for thread in self._runs}
+        return {thread: window for thread, window in found.items() if window is not OUTSIDE}
 
     def _innermost(self, thread: int, number: int) -> Window:
         runs = self._runs[thread]
@@ -153,17 +151,6 @@ def _flatten(windows: list[Window]) -> Iterator[tuple[int, Window]]:
 def _ending(around: list[Window]) -> Iterator[tuple[int, Window]]:
     ended = around.pop()
     yield ended.stop, around[-1] if around else OUTSIDE
-
-
-def _births(output: object) -> Iterator[tuple[str, int]]:
-    if isinstance(output, torch.Tensor):
-        if output.grad_fn is not None:
-            yield output.grad_fn.name(), output.grad_fn._sequence_nr()
-    elif isinstance(output, dict):
-        yield from _births(tuple(output.values()))
-    elif isinstance(output, (tuple, list)):
-        for each in output:
-            yield from _births(each)
 
 
 def _forbid_fused_kernels() -> Any:
