@@ -205,7 +205,7 @@ def grouped(make: Callable[[], nn.Module], frozen: tuple[str, ...], task=tasks.v
     return build
 
 
-def half_precision(scale: float, width: int = 64):
+def half_precision(scale: float):
     """Float16 throughout, and a loss too small for it."""
 
     def build(seed: int) -> Subject:

@@ -1,4 +1,4 @@
-"""UT401 and UT402: the optimizer's step. Not judged without an optimizer."""
+"""UT401 and UT402: the optimizer's step, not judged without an optimizer. UT404: the loss's scale in float16."""
 
 from collections.abc import Iterator
 
@@ -11,6 +11,7 @@ from undertow.rules.registry import rule
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
 EPSILONS = 10.0
+SMALLEST_HALF = 6e-8
 
 
 @rule("UT401", "update ratio")
@@ -112,3 +113,36 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
     name, where = "under Adam's epsilon", evidence.name(worst)
     severity = Severity.WARNING if len(small) == layers else Severity.NOTE
     yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
+
+
+@rule("UT404", "float16 underflow")
+def underflow(evidence: Evidence) -> Iterator[Finding]:
+    """Gradients are too small for float16.
+
+    What:
+        In half of the layers or more the gradient of the weights is no larger than the smallest number of float16.
+    Why it is bad:
+        What is smaller becomes zero: those layers stand still, and everything in front of them.
+    Evidence:
+        ``rms`` of the gradient of a layer's weights, the median over layers.
+    Threshold:
+        Under 6e-8, the smallest positive number of float16, in a model with parameters of float16. (Under autocast the
+        parameters are float32, and this is not judged.)
+    What to do:
+        Scale the loss (torch.amp.GradScaler), or use bfloat16, which reaches as far down as float32.
+    References:
+        Micikevicius et al. 2018 (mixed precision training), section 3.2.
+    """
+    if "torch.float16" not in evidence.run.header.get("dtypes", ()) or not evidence.finite:
+        return
+    norm = evidence.column("weight_grad_norm")
+    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
+    rms = {s.index: float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
+    small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
+    if not rms or len(small) < len(rms) / 2:
+        return
+    text = f"In {len(small)} of {len(rms)} layers the gradient is too small for float16: it becomes zero."
+    numbers = {"rms": float(np.median(list(rms.values()))), "layers": float(len(small))}
+    limit = f"rms < {SMALLEST_HALF} in half of the layers"
+    where = evidence.name(small[0])
+    yield Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)
