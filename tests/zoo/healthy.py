@@ -375,6 +375,6 @@ TABLE = [
     ("LoRA", "adapted", of(lora, tasks.vectors)),
 ]  # fmt: skip
 
-SLOW = {"autoencoder": 200, "adapted": 200}
+SLOW = {"autoencoder": 200, "adapted": 200, "cnn": 120}
 CASES = [Case(name, family, build, steps=SLOW.get(family, 60), judged=BOTH) for name, family, build in TABLE]
 CASES += [Case("converged regression", "mlp", converged, steps=1500, judged=BOTH)]

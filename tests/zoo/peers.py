@@ -53,7 +53,7 @@ RULES: dict[str, Rule] = {
     "L2 outside 1e-7..100 (gradglass, trainsight, trainpulse)": norms_1e7_100,
     "L2 outside 1e-7..1e4 (torchlens)": norms_1e7_1e4,
     "traintools": traintools,
-    "mean |g| < 1e-7 (SageMaker Debugger, DeepDiagnosis)": debugger,
+    "mean absolute value < 1e-7 (SageMaker Debugger, DeepDiagnosis)": debugger,
     "AUTOTRAINER": autotrainer,
 }
 
