@@ -1,6 +1,7 @@
 # make chapter5     the chapter: every figure, every number, one page (chapter5/index.html)
 # make test         the tests, without those that need a browser
 # make test-browser the tests in a real Chromium
+# make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md from the rules' docstrings
 # Everything is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chapter5 test test-browser lint docs benchmarks clean
+.PHONY: chapter5 test test-browser zoo lint docs clean
 
 chapter5: $(VENV)/.installed
 	$(BIN)/undertow chapter5
@@ -20,6 +21,10 @@ test: $(VENV)/.installed-dev
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
+
+zoo: $(VENV)/.installed-dev
+	$(PIP) -e ".[zoo]"
+	$(BIN)/python tests/zoo/run.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

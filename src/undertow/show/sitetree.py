@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from undertow.record import Finding, Run, Site
-from undertow.rules.units import SATURATING
 from undertow.show.blocks import Branch, Tree
 from undertow.show.text import number
 
@@ -91,7 +90,7 @@ class _Lines:
             _percent(reading["progress"]),
         )
         note = shape if named else f"{site.op} {shape}"
-        return Branch(name, f"{note}{_remarks(site, reading)}", cells, " ".join(sorted(self.codes.get(site.index, ()))))
+        return Branch(name, f"{note}{_remarks(reading)}", cells, " ".join(sorted(self.codes.get(site.index, ()))))
 
     def _module(self, module: _Module, name: str) -> Branch:
         sites = list(module.sites())
@@ -106,10 +105,9 @@ class _Lines:
         return Branch(name, note, (number(received), "", "", "", total), " ".join(sorted(codes)), parts)
 
 
-def _remarks(site: Site, reading: Mapping[str, float]) -> str:
-    # A ReLU is flat for half of its values, as it should be.
-    named = ("saturated", "dead") if site.activation in SATURATING else ("dead",)
-    return "".join(f", {reading[name]:.0%} {name}" for name in named if reading[name] >= 0.005)
+def _remarks(reading: Mapping[str, float]) -> str:
+    # Each is nan where it can't be: a ReLU is flat for half of its values, as it should be.
+    return "".join(f", {reading[name]:.0%} {name}" for name in ("saturated", "dead") if reading[name] >= 0.005)
 
 
 def _percent(share: float) -> str:
