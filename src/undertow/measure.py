@@ -49,7 +49,7 @@ class Signal:
         arrivals: where several gradients are summed: edge, what came along it, and the sum it became part of.
         features: which dimension of ``received[0]`` counts units; the others count rows.
         learns: whether a learning speed is asked for.
-        derivative: phi'(z), if it is an activation whose z could be read.
+        derivative: phi'(z), if it is an activation whose z could be read; `measure` writes over it.
         peak: the largest |phi'| that activation has anywhere.
         bounded: whether it saturates on both sides (and can't be dead).
         weight: [n_out, n_in], or a convolution's as torch keeps it.
@@ -196,11 +196,12 @@ def _activation(signal: Signal, slope: Tensor, g: Tensor, meter: Meter) -> list[
         above_less_below = slope.abs().sub_(SATURATED_BELOW * signal.peak).sign_().sum(dtype=torch.float32)
         meter.take("above_less_below", signal.site, above_less_below)
     elif slope.dim() > 1 and slope.numel():
-        units = signal.features % slope.dim()
-        largest = slope.abs().amax([d for d in range(slope.dim()) if d != units])
+        rows = [d for d in range(slope.dim()) if d != signal.features % slope.dim()]
+        largest = torch.maximum(slope.amax(rows), -slope.amin(rows))
         meter.take("dead_units", signal.site, (largest < DEAD_BELOW * signal.peak).sum())
         meter.note("units", signal.site, largest.numel())
-    return [("slope", signal.site, slope), ("slope_times_g", signal.site, slope * g)]
+    meter.norms([("slope", signal.site, slope)])
+    return [("slope_times_g", signal.site, slope.mul_(g))]  # in place: activations are the largest tensors there are
 
 
 def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
