@@ -89,23 +89,27 @@ class Backbone:
     def main_path(self, start: int, end: int) -> list[int]:
         """Edges from ``start`` to ``end``: at every join the one with the largest share. Both must be of a block."""
         share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
-        return self._back(start, end, lambda edge: share[edge])
+        return self._back(start, end, lambda edge: share[edge], self._live)
 
     def deepest_path(self, start: int, end: int) -> list[int]:
         """Edges from ``start`` to ``end`` along the most WEIGHT Sites; of equals, with the larger share."""
         share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
-        return self._back(start, end, lambda edge: (self.depth[self.run.edges[edge].source], share[edge]))
+
+        def worth(edge: int) -> tuple[int, float]:
+            return int(self.depth[self.run.edges[edge].source]), float(share[edge])
+
+        return self._back(start, end, worth, self.run.incoming)
 
     @cached_property
-    def _ways(self) -> Sequence[Sequence[int]]:
+    def _live(self) -> Sequence[Sequence[int]]:
         """Incoming edges as the dominators saw them: one that carries nothing may lead out of its block."""
         live = _live(self.run, self.step)
         return live if live[self.front] else self.run.incoming
 
-    def _back(self, start: int, end: int, worth: Callable[[int], Any]) -> list[int]:
+    def _back(self, start: int, end: int, worth: Callable[[int], Any], incoming: Sequence[Sequence[int]]) -> list[int]:
         path: list[int] = []
         while end != start:
-            path.append(max(self._ways[end], key=worth))
+            path.append(max(incoming[end], key=worth))
             end = self.run.edges[path[-1]].source
         return path[::-1]
 

@@ -41,12 +41,15 @@ class Plan:
     edges: list[Edge]
     taps: list[Tap]
 
+    vertices: list[Vertex]
+
     def release(self) -> None:
-        """Let go of the graph: a Node that is held on to is never freed."""
-        for tap in self.taps:
-            tap.vertex.node = None
-            tap.vertex.inputs.clear()
-            tap.vertex.arrivals.clear()
+        """Let go of the graph, and cut its rings: to leave them to the garbage collector costs more than a pass."""
+        for vertex in self.vertices:
+            vertex.node = vertex.leaf = None
+            vertex.inputs.clear()
+            vertex.arrivals.clear()
+        self.vertices.clear()
         self.taps.clear()
 
 
@@ -68,7 +71,7 @@ def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str])
     for site, vertex in zip(sites, kept, strict=True):
         _prepare(taps[id(vertex)], site)
     needed = [tap for tap in taps.values() if tap.site >= 0 or tap.captures]
-    return Plan(sites, edges, needed)
+    return Plan(sites, edges, needed, vertices)
 
 
 def _prepare(tap: Tap, site: Site) -> None:

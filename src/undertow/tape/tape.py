@@ -61,7 +61,7 @@ class Tape:
         self._names = {id(p): name for name, p in reversed(list(model.named_parameters()))}
         self._listener = listener
         self._windows = Windows(model, unroll)
-        self._plan = Plan([], [], [])
+        self._plan = Plan([], [], [], [])
         self._handles: list[RemovableHandle] = []
         self._captured: dict[int, Tensor] = {}
 
