@@ -1,7 +1,9 @@
 # make chapter5     the chapter: every figure, every number, one page (chapter5/index.html)
 # make test         the tests, without those that need a browser
 # make test-browser the tests in a real Chromium
+# make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make lint         style, types, and the direction of imports
+# make docs         docs/rules.md from the rules' docstrings
 # Everything is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
@@ -9,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chapter5 test test-browser lint benchmarks clean
+.PHONY: chapter5 test test-browser zoo lint docs clean
 
 chapter5: $(VENV)/.installed
 	$(BIN)/undertow chapter5
@@ -20,11 +22,18 @@ test: $(VENV)/.installed-dev
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
 
+zoo: $(VENV)/.installed-dev
+	$(PIP) -e ".[zoo]"
+	$(BIN)/python tests/zoo/run.py
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed
+	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,16 +1,20 @@
 """undertow: why is this deep network hard to train?
 
-The current that runs back beneath the waves: how fast each layer learns, where the gradient fades or blows up on its
-way from the loss to the first layer, and why.
+The current that runs back beneath the waves: how fast each layer of a deep network learns, where the gradient fades or
+blows up on its way from the loss to the first layer, and why.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_FROM = {"examine": "undertow.examination"}
-"""Functions, and the modules that they are loaded from when they are first asked for."""
+if TYPE_CHECKING:
+    from undertow import lab, theory
+    from undertow.examination import examine
+    from undertow.reporting import Report
 
-__all__ = ["examine", "lab", "theory"]
+__all__ = ["Report", "examine", "lab", "theory"]
+
+_HOMES = {"examine": "undertow.examination", "Report": "undertow.reporting"}
 
 
 def __getattr__(name: str) -> Any:
@@ -20,9 +24,16 @@ def __getattr__(name: str) -> Any:
         >>> import undertow
         >>> round(undertow.theory.meanfield.chi("sigmoid", weight_var=1.0, bias_var=1.0), 3)
         0.042
+        >>> undertow.examin
+        Traceback (most recent call last):
+        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, lab, theory
     """
-    if name in _FROM:
-        return getattr(import_module(_FROM[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     if name in __all__:
         return import_module(f"undertow.{name}")
     raise AttributeError(f"module 'undertow' has no attribute {name!r}; it has: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -30,6 +30,7 @@ class Decay:
     Attributes:
         rate: decades per mark, the Theil-Sen slope: the median over all pairs of marks.
         total: decades from the first mark to the last.
+        climb: decades from the lowest mark to the last.
         steady: whether no single step from mark to mark makes more than 70 % of the total.
         marks: the Sites it was read at.
     """
@@ -38,6 +39,7 @@ class Decay:
     total: float
     steady: bool
     marks: tuple[int, ...]
+    climb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,16 @@ class Backbone:
         share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
         return self._back(start, end, lambda edge: (self.depth[self.run.edges[edge].source], share[edge]))
 
+    @cached_property
+    def _ways(self) -> Sequence[Sequence[int]]:
+        """Incoming edges as the dominators saw them: one that carries nothing may lead out of its block."""
+        live = _live(self.run, self.step)
+        return live if live[self.front] else self.run.incoming
+
     def _back(self, start: int, end: int, worth: Callable[[int], Any]) -> list[int]:
         path: list[int] = []
         while end != start:
-            path.append(max(self.run.incoming[end], key=worth))
+            path.append(max(self._ways[end], key=worth))
             end = self.run.edges[path[-1]].source
         return path[::-1]
 
@@ -198,7 +206,8 @@ def decay(levels: NDArray[np.floating], marks: tuple[int, ...], places: ArrayLik
     places = np.arange(len(levels)) if places is None else places
     total = float(levels[-1] - levels[0]) if len(levels) else 0.0
     steady = len(levels) > 1 and float(np.max(np.sign(total) * np.diff(levels))) <= LARGEST_STEP * abs(total)
-    return Decay(theil_sen(places, levels), total, steady, marks)
+    climb = float(levels[-1] - levels.min()) if len(levels) else 0.0
+    return Decay(theil_sen(places, levels), total, steady, marks, climb)
 
 
 def theil_sen(x: ArrayLike, y: ArrayLike) -> float:

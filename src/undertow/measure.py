@@ -329,7 +329,7 @@ def _spread(
 
 def _matrices(site: Site, places: Sequence[int], names: Sequence[str]) -> list[int]:
     """A layer's weights without its bias, where it has weights."""
-    weights = [p for p in places if site.role is Role.WEIGHT and not names[p].endswith("bias")]
+    weights = [p for p in places if site.role is Role.WEIGHT and "bias" not in names[p].rpartition(".")[2]]
     return weights or list(places)
 
 

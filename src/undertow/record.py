@@ -236,7 +236,7 @@ class Run:
         if not isinstance(other, Run):
             return NotImplemented
         return (
-            (self.header, self.sites, self.edges) == (other.header, other.sites, other.edges)
+            (_plain(self.header), self.sites, self.edges) == (_plain(other.header), other.sites, other.edges)
             and _same_columns(self.columns, other.columns)
             and _same_columns(self.edge_columns, other.edge_columns)
             and _same_columns(self.steps, other.steps)
@@ -247,7 +247,7 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; inf and nan become strings and None, as JSON knows neither."""
         return {
-            "header": self.header,
+            "header": _plain(self.header),
             "sites": [site.to_dict() for site in self.sites],
             "edges": [[edge.source, edge.target] for edge in self.edges],
             **{group: _encode(getattr(self, group)) for group in _GROUPS},
@@ -257,7 +257,7 @@ class Run:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         return cls(
-            dict(data["header"]),
+            {key: _header_value(key, value) for key, value in data["header"].items()},
             tuple(map(Site.from_dict, data["sites"])),
             tuple(Edge(*pair) for pair in data["edges"]),
             **{group: _decode(data[group]) for group in _GROUPS},
@@ -301,6 +301,10 @@ class BackwardGain:
         """The factor farthest from 1 on the gain's own side; with a gain of 1, the one farthest on either."""
         sign = np.sign(self.decades) or 1.0
         return max(self.factors, key=lambda name: sign * _decades(self.factors[name]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: _plain(value) for key, value in vars(self).items()}
 
 
 class Severity(StrEnum):
@@ -352,6 +356,13 @@ class Finding:
         """As JSON values."""
         return {key: _plain(value) for key, value in vars(self).items()}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        evidence = {name: np.nan if value is None else float(value) for name, value in data["evidence"].items()}
+        given = {"severity": Severity(data["severity"]), "sites": tuple(data["sites"]), "evidence": evidence}
+        return cls(**{**data, **given})
+
 
 def _decades(gain: float) -> float:
     if np.isnan(gain):
@@ -364,7 +375,7 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
     return _number(float(value)) if isinstance(value, float) else value
 
@@ -404,6 +415,12 @@ def _numbers(values: Column) -> list[float | str | None]:
     if np.isfinite(values).all():
         return values.astype(float).tolist()
     return [_number(float(value)) for value in values]
+
+
+def _header_value(key: str, value: Any) -> Any:
+    if key != "loss":  # the only number of a header that may be inf or nan
+        return value
+    return np.nan if value is None else float(value)
 
 
 def _number(value: float) -> float | str | None:

@@ -2,15 +2,19 @@
 
 import copy
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from reading import until
 from undertow.studies.chapter5 import storage
 from undertow.studies.chapter5.claims import CLAIMS, judge
 from undertow.studies.chapter5.protocol import Protocol
+from undertow.studies.chapter5.statistics import compare
 from undertow.studies.chapter5.training import CONTROLS
 
 
@@ -206,7 +210,43 @@ class TestClaims:
 
 
 def test_quick_is_less_of_the_same():
-    quick, whole = Protocol.of(8, 3, quick=True), Protocol.of(8, 3, quick=False)
+    quick, whole = Protocol.of(None, 3, quick=True), Protocol.of(None, 3, quick=False)
     assert (quick.members, quick.epochs, quick.descent_steps) == (2, 3, 50)
     assert (whole.members, whole.epochs, whole.descent_steps) == (8, 30, 500)
     assert quick.seed == whole.seed == 3
+
+
+def test_one_network_tells_nothing_of_luck():
+    step = compare([96.0], [97.0])
+    assert not step.significant
+    assert step.said == "too few to tell"
+    assert not compare([96.0, 96.0], [97.0, 97.0]).significant
+
+
+@pytest.mark.parametrize(
+    "only_of_the_chapter",
+    ["the text's network, as recorded", "never quite", "sit on a plateau", "took over most of the work", "on mnist"],
+)
+def test_the_page_reads_nothing_into_other_data_that_is_not_there(folder, only_of_the_chapter):
+    page = (folder / "index.html").read_text("utf-8").lower()
+    assert only_of_the_chapter not in page
+
+
+def test_a_killed_command_leaves_no_process_behind(tmp_path):
+    command = [sys.executable, "-m", "undertow", "chapter5", "--data", "digits", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        if not children.exists():
+            running.kill()
+            pytest.skip("this system doesn't tell a process's children")
+        until(lambda: len(children.read_text().split()) >= 3)  # two workers and their resource tracker
+        left = [Path("/proc", pid) for pid in children.read_text().split()]
+        running.kill()
+    until(lambda: not any(alive(process) for process in left))
+
+
+def alive(process: Path) -> bool:
+    try:
+        return process.joinpath("status").read_text().split("State:")[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -144,6 +144,12 @@ def with_optimizer(make):
     return model, loss_of(model), make(model.parameters())
 
 
+def in_half(scale):
+    model = chain(nn.ReLU, 3, gain=2**0.5).half()
+    x = torch.randn(64, 32).half()
+    return model, lambda: functional.cross_entropy(model(x), torch.zeros(64, dtype=torch.long)) * scale, None
+
+
 def tiny_loss(epsilon):
     model = chain(nn.Tanh, 3)
     plain = loss_of(model)
@@ -191,6 +197,7 @@ CASES = {
         lambda: with_optimizer(lambda p: torch.optim.Adam(p, lr=1e-3)),
     ),
     "UT402": (lambda: tiny_loss(1e-8), lambda: tiny_loss(1e-15)),
+    "UT404": (lambda: in_half(1e-6), lambda: in_half(1.0)),
     "UT501": (detached, frozen_on_purpose),
     "UT601": (lambda: least_squares(True), lambda: least_squares(False)),
     "UT602": (batch_normed, he_relu),

@@ -10,9 +10,9 @@ from torch.optim import Optimizer
 
 from undertow import rules
 from undertow.examination.passes import ComputeLoss, examined_pass
-from undertow.examination.report import Report
 from undertow.examination.untouched import eager, untouched
 from undertow.record import Run
+from undertow.reporting import Report
 from undertow.split import explain
 
 __all__ = ["Report", "examine"]

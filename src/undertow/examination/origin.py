@@ -66,7 +66,7 @@ class OriginFinder(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if self.origin is None and not _finite(_tensors(out)):
             op = func.__name__.split(".")[0]
-            if op not in _MASKS and "empty" not in op and _finite(_tensors((args, kwargs))):
+            if op not in _MASKS and "empty" not in op and _made_here(out, (args, kwargs)):
                 self.origin = Origin(self._stack[-1] if self._stack else "", op, _source())
         return out
 
@@ -89,6 +89,15 @@ def _tensors(values: Any) -> Iterable[Tensor]:
     elif isinstance(values, (list, tuple)):
         for value in values:
             yield from _tensors(value)
+
+
+def _made_here(out: Any, inputs: Any) -> bool:
+    """Out of finite numbers, or nan out of a mask's -inf: a softmax that everything is hidden from."""
+    return _finite(_tensors(inputs)) or (_has_nan(_tensors(out)) and not _has_nan(_tensors(inputs)))
+
+
+def _has_nan(tensors: Iterable[Tensor]) -> bool:
+    return any(bool(torch.isnan(t).any()) for t in tensors if t.is_floating_point() or t.is_complex())
 
 
 def _finite(tensors: Iterable[Tensor]) -> bool:

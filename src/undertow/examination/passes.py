@@ -54,6 +54,7 @@ def _pass(
     with Tape(model, meter, unroll=True) as tape:
         loss = _checked(compute_loss(), parameters)
         header: dict[str, Any] = {"loss": loss.item(), "origin": _origin(finder)}
+        header["dtypes"] = sorted({str(p.dtype) for p in parameters.values()})
         if finder is not None:
             finder.close()
         tape.attach(loss)

@@ -147,6 +147,8 @@ class Ensemble:
     def accuracy(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Tensor:
         """Share of examples whose largest output is the right class, [members]; y are class labels [m].
 
+        Outputs that are not finite are never right.
+
         Example:
             >>> Ensemble([2, 3, 2], members=4).accuracy(torch.zeros(6, 2), [0, 0, 0, 1, 1, 1]).tolist()
             [0.5, 0.5, 0.5, 0.5]
@@ -154,7 +156,8 @@ class Ensemble:
         x, y = self.labelled(x, y)
         right = torch.zeros(self.members, dtype=torch.int64, device=self.device)
         for examples, labels in zip(x.split(EVALUATED_AT_ONCE), y.split(EVALUATED_AT_ONCE), strict=True):
-            right += (self.feedforward(examples)[-1].a.argmax(-1) == labels).sum(-1)
+            outputs = self.feedforward(examples)[-1].a
+            right += ((outputs.argmax(-1) == labels) & outputs.isfinite().all(-1)).sum(-1)
         return right.double() / len(y)
 
     def loss(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Tensor:

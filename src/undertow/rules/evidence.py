@@ -1,5 +1,6 @@
 """What rules judge by: one recorded step, and what is derived from it once for all of them."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from undertow.backbone import Backbone, find_backbone, weight_depth
 from undertow.record import BackwardGain, Role, Run, Site
 from undertow.split import explain
+
+FEWEST_STEPS = 8
+"""Uses of the same weights that make a recurrence."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,13 @@ class Evidence:
     def depth(self) -> NDArray[np.intp]:
         """For every Site, the WEIGHT Sites on the longest way to it from the loss, itself included."""
         return weight_depth(self.run)
+
+    @cached_property
+    def recurrent(self) -> frozenset[int]:
+        """WEIGHT Sites whose parameters are used at step after step of a sequence."""
+        layers = [site for site in self.run.sites if site.role is Role.WEIGHT and site.parameters]
+        uses = Counter(site.parameters for site in layers)
+        return frozenset(site.index for site in layers if uses[site.parameters] >= FEWEST_STEPS)
 
     @cached_property
     def starts_at_zero(self) -> bool:

@@ -1,4 +1,4 @@
-"""UT401 and UT402: the optimizer's step. Not judged without an optimizer."""
+"""UT401 and UT402: the optimizer's step, not judged without an optimizer. UT404: the loss's scale in float16."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,15 @@ from undertow.record import Finding, Role, Severity
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
-RATIO_ABOVE = 0.1
+RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
+HALF_A_UNIT = 6e-8
 EPSILONS = 10.0
+SMALLEST_HALF = 6e-8
 
 
-@rule("UT401", "update too large")
+@rule("UT401", "update ratio")
 def update_ratio(evidence: Evidence) -> Iterator[Finding]:
-    """A step changes weights by a large part of themselves.
+    """A step changes weights by too large a part of themselves, or by less than they can hold.
 
     What:
         The optimizer's next step is as long as a tenth of a layer's weights or more.
@@ -23,9 +25,11 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
     Evidence:
         ``ratio``: ||dw|| / ||w||, the step tried on a copy, weight decay included.
     Threshold:
-        More than 0.1. About 0.001 is usual in networks that train well.
+        More than 0.1 in a layer is a note: Adam's first steps reach it in networks that train well. A fault if the
+        median over layers is more than 0.25. About 0.001 is usual later. Too small is less than 6e-8, half of the
+        distance between neighbours in float32, or no change at all, in half of the layers.
     What to do:
-        A smaller learning rate, or warm-up.
+        A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
         Karpathy 2015 (CS231n, "ratio of weights:updates"); You, Gitman, Ginsburg 2017 (LARS).
     """
@@ -33,6 +37,7 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
     layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     large = [site for site in layers if ratio[site.index] > RATIO_ABOVE]
     if not large:
+        yield from _rounded_away(evidence)
         return
     worst = max(large, key=lambda site: ratio[site.index])
     text = (
@@ -40,9 +45,27 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
         f"by more than a tenth, those of {worst.name} by {ratio[worst.index]:.2g} of their norm."
     )
     sites = tuple(site.index for site in large)
-    numbers = {"ratio": float(ratio[worst.index]), "layers": float(len(large))}
-    limit = f"||dw|| / ||w|| > {RATIO_ABOVE}"
-    yield Finding("UT401", "update too large", Severity.WARNING, sites, worst.name, text, numbers, limit)
+    median = float(np.median([ratio[site.index] for site in layers]))
+    severity = Severity.WARNING if median > MEDIAN_RATIO_ABOVE else Severity.NOTE
+    numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large))}
+    limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
+    yield Finding("UT401", "update too large", severity, sites, worst.name, text, numbers, limit)
+
+
+def _rounded_away(evidence: Evidence) -> Iterator[Finding]:
+    """Steps of less than half of what float32 can tell apart, or in coarser weights of nothing at all."""
+    ratio, gradient = evidence.column("update_ratio"), evidence.column("weight_grad_norm")
+    layers = [s.index for s in evidence.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)
+    if evidence.run.header.get("lr") == 0 or not evidence.finite or not layers or len(lost) < len(layers) / 2:
+        return
+    text = (
+        f"A step of {evidence.run.header.get('optimizer')} is too small for {len(lost)} of {len(layers)} layers: "
+        "rounding takes it back."
+    )
+    numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
+    where, limit = evidence.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
+    yield Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
 
 
 @rule("UT402", "under Adam's epsilon")
@@ -57,7 +80,9 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
     Evidence:
         ``rms`` of the gradient of a layer's weights; ``epsilon``.
     Threshold:
-        rms < 10 epsilon: steps more than a tenth shorter than they should be.
+        rms < 10 epsilon: steps more than a tenth shorter than they should be. A fault if it is so in every layer (the
+        loss is too small); a note if only in some, as it is behind LayerScale 1e-6 or in front of attention's softmax
+        in networks that train well.
     What to do:
         A smaller epsilon (in float32 1e-12 is safe), a loss that isn't scaled down, or what helps against UT101.
     References:
@@ -68,8 +93,10 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
         return
     norm = evidence.column("weight_grad_norm")
     small: dict[int, float] = {}
+    layers = 0
     for site in evidence.run.sites:
         if site.role is Role.WEIGHT and site.weight_shape and norm[site.index] > 0:
+            layers += 1
             rms = float(norm[site.index] / np.sqrt(np.prod(site.weight_shape)))
             if rms < EPSILONS * epsilon:
                 small[site.index] = rms
@@ -84,4 +111,38 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
     limit = f"rms < {EPSILONS:.0f} epsilon"
     equation = "dw = -lr m / (sqrt(v) + epsilon)"
     name, where = "under Adam's epsilon", evidence.name(worst)
-    yield Finding("UT402", name, Severity.WARNING, tuple(small), where, text, numbers, limit, equation)
+    severity = Severity.WARNING if len(small) == layers else Severity.NOTE
+    yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
+
+
+@rule("UT404", "float16 underflow")
+def underflow(evidence: Evidence) -> Iterator[Finding]:
+    """Gradients are too small for float16.
+
+    What:
+        In half of the layers or more the gradient of the weights is no larger than the smallest number of float16.
+    Why it is bad:
+        What is smaller becomes zero: those layers stand still, and everything in front of them.
+    Evidence:
+        ``rms`` of the gradient of a layer's weights, the median over layers.
+    Threshold:
+        Under 6e-8, the smallest positive number of float16, in a model with parameters of float16. (Under autocast the
+        parameters are float32, and this is not judged.)
+    What to do:
+        Scale the loss (torch.amp.GradScaler), or use bfloat16, which reaches as far down as float32.
+    References:
+        Micikevicius et al. 2018 (mixed precision training), section 3.2.
+    """
+    if "torch.float16" not in evidence.run.header.get("dtypes", ()) or not evidence.finite:
+        return
+    norm = evidence.column("weight_grad_norm")
+    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
+    rms = {s.index: float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
+    small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
+    if not rms or len(small) < len(rms) / 2:
+        return
+    text = f"In {len(small)} of {len(rms)} layers the gradient is too small for float16: it becomes zero."
+    numbers = {"rms": float(np.median(list(rms.values()))), "layers": float(len(small))}
+    limit = f"rms < {SMALLEST_HALF} in half of the layers"
+    where = evidence.name(small[0])
+    yield Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)

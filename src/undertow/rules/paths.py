@@ -8,12 +8,11 @@ import numpy as np
 
 from undertow.backbone import strongest_route
 from undertow.record import Finding, Role, Severity, Site
-from undertow.rules.evidence import Evidence
+from undertow.rules.evidence import FEWEST_STEPS, Evidence
 from undertow.rules.registry import rule
 from undertow.rules.scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
 
 FEWEST_IN_A_BRANCH = 4
-FEWEST_STEPS = 8
 
 
 @rule("UT106", "starved branch")
@@ -28,8 +27,9 @@ def starved(evidence: Evidence) -> Iterator[Finding]:
     Evidence:
         ``rate`` and ``total`` of the gradient received along the branch's longest way, down to where it is smallest.
     Threshold:
-        As for UT101, in branches of four weight layers or more. A branch that ends in one small factor (zero-
-        initialised, LayerScale) has no steady decay and doesn't fire: that factor learns, and opens the branch.
+        As for UT101, in branches of four weight layers or more, through depth (through time see UT107). A branch that
+        ends in one small factor (zero-initialised, LayerScale) has no steady decay and doesn't fire: that factor
+        learns, and opens the branch.
     What to do:
         What helps against UT101, in the branch.
     References:
@@ -43,7 +43,7 @@ def starved(evidence: Evidence) -> Iterator[Finding]:
         if path == backbone.main_path(start, end):
             continue
         found = backbone.starvation(path)
-        if len(found.marks) < FEWEST_IN_A_BRANCH:
+        if len(found.marks) < FEWEST_IN_A_BRANCH or not evidence.recurrent.isdisjoint(found.marks):
             continue
         if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
             where = evidence.between(found.marks[0], found.marks[-1])

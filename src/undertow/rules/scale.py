@@ -38,7 +38,7 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
     """
     if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
         return
-    found = evidence.backbone.decay()
+    found = _beside_time(evidence)
     if evidence.starts_at_zero or found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL or not found.steady:
         return
     yield _of_scale(evidence, found, "UT101", "vanishing", f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}")
@@ -66,7 +66,7 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
     if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
         return
     found = _without_normalisation(evidence)
-    if found.rate < EXPLODING_RATE or found.total < EXPLODING_TOTAL or not found.steady:
+    if found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
         return
     yield _of_scale(evidence, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
 
@@ -106,11 +106,14 @@ def nonfinite(evidence: Evidence) -> Iterator[Finding]:
 def _backward_origin(evidence: Evidence) -> Finding:
     run, counted, received = evidence.run, evidence.column("nonfinite"), evidence.column("grad_output")
     bad = (counted > 0) | ~np.isfinite(received)
-    guilty = next((e.source for e in run.edges if bad[e.target] and not bad[e.source]), None)
+    crossing = [n for n, e in enumerate(run.edges) if bad[e.target] and not bad[e.source]]
+    # Where several meet, the one that brings it: beside sqrt's nan others may arrive that are finite.
+    finite = np.isfinite(run.edge_column("contribution", evidence.step))
+    guilty = min((n for n in crossing), key=lambda n: (bool(finite[n]), n), default=None)
     if guilty is None:
         text = "Inputs or parameters hold inf or nan already: no operation made them out of finite numbers."
         return Finding("UT103", "inf or nan", Severity.ERROR, (), "the inputs", text, threshold="none is allowed")
-    target = next(e.target for e in run.edges if e.source == guilty and bad[e.target])
+    guilty, target = run.edges[guilty].source, run.edges[guilty].target
     text = f"The backward pass of {evidence.name(guilty)} receives finite gradient and passes on inf or nan."
     evidence_found = {"received": float(received[guilty]), "not finite": float(np.nan_to_num(counted[target]))}
     return Finding(
@@ -134,6 +137,25 @@ def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold:
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = evidence.between(start, end)
     return Finding(code, name, severity, (start, end), where, text, numbers, threshold, PRODUCT_EQUATION)
+
+
+def _beside_time(evidence: Evidence) -> Decay:
+    """A recurrence counts once, with the gradient of all its steps: that it fades through time is for UT107 to say."""
+    backbone = evidence.backbone
+    assert backbone is not None  # noqa: S101  # the caller looked already
+    run, received = evidence.run, evidence.column("grad_output")
+    recurrent = [mark for mark in backbone.marks if mark in evidence.recurrent]
+    if not recurrent:
+        return backbone.decay()
+    levels: dict[tuple[str, ...] | int, float] = {}
+    for mark in backbone.marks:
+        parameters = run.sites[mark].parameters
+        if mark in recurrent:
+            steps = [site for site in evidence.recurrent if run.sites[site].parameters == parameters]
+            levels[parameters] = float(decades(np.linalg.norm(received[steps])))
+        elif not recurrent[0] < mark < recurrent[-1]:
+            levels[mark] = float(decades(received[mark]))
+    return decay(np.array(list(levels.values())), backbone.marks)
 
 
 def _without_normalisation(evidence: Evidence) -> Decay:

@@ -118,15 +118,74 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Instrument:
+    """Something to play with, drawn by the scripts in ``templates/explore`` from the article's ``instruments``.
+
+    Attributes:
+        id: for links.
+        title: what can be found out with it. Markdown, as is the caption.
+        template: its controls: the name of an HTML template in ``templates/explore``.
+        caption: how to read it.
+    """
+
+    id: str
+    title: str
+    template: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A line of a `Tree` with the lines under it. Plain text throughout.
+
+    Attributes:
+        label: its name.
+        note: what is said beside the name, paler.
+        cells: one for each of the tree's columns.
+        flag: what stands out about it, in a word or two.
+        parts: the lines under it.
+        unfolded: whether these are shown at first.
+    """
+
+    label: str
+    note: str = ""
+    cells: Sequence[str] = ()
+    flag: str = ""
+    parts: Sequence["Branch"] = ()
+    unfolded: bool = False
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A table whose lines fold: ``first`` heads the names, ``columns`` the cells; the caption is Markdown.
+
+    The last ``optional`` columns are left out on a phone.
+    """
+
+    first: str
+    columns: Sequence[str]
+    branches: Sequence[Branch]
+    caption: str = ""
+    optional: int = 0
+
+
+Tone = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
 class Section:
-    """A heading, linked from the table of contents, and what follows it; sections may nest."""
+    """A heading, linked from the table of contents, and what follows it; sections may nest.
+
+    ``tone`` puts that word as a label before the heading.
+    """
 
     id: str
     title: str
     blocks: Sequence["Block"]
+    tone: Tone | None = None
 
 
-Block = Prose | Callout | Equation | Table | Figure | Section
+Block = Prose | Callout | Equation | Table | Tree | Figure | Instrument | Section
 
 
 def walk(blocks: Iterable[Block]) -> Iterator[Block]:

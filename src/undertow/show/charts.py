@@ -90,7 +90,7 @@ def curves_with_bands(
     titles = {x: x_title, colour: colour, **({dash: dash} if dash else {}), y: y_title}
     pointed = thinned([row for row in table if row[y] is not None], [colour, dash], POINTED_AT)
     bands = {band_title: [low, high]} if low and high else {}
-    parts.append(_nearest([{**row, "told": _told(row, titles, bands)} for row in pointed], shared))
+    parts.append(nearest_point([{**row, "told": _told(row, titles, bands)} for row in pointed], shared))
     return layered(parts, title, height)
 
 
@@ -276,8 +276,13 @@ def _dotted(table: Sequence[Row], shared: Mapping[str, Any], title: str) -> alt.
     )
 
 
-def _nearest(table: Sequence[Row], shared: Mapping[str, Any]) -> alt.Chart:
-    """Points that show themselves, with what is ``told`` of them, to a pointer near them."""
+def nearest_point(table: Sequence[Row], shared: Mapping[str, Any]) -> alt.Chart:
+    """Points that show themselves, with what is ``told`` of them, to a pointer near them.
+
+    Args:
+        table: rows; each has a mapping ``told``, title -> text.
+        shared: channels; ``x``, ``y`` and ``color`` are taken.
+    """
     near = alt.selection_point(nearest=True, on="pointerover", clear="pointerout")
     shown = alt.OpacityValue(0, condition={"param": near.name, "empty": False, "value": 1})
     # The pointer meets the cell around a point, whose datum is the point. Vega-Lite's own tooltips there lose text.

@@ -143,11 +143,16 @@ def save_svg(svg: str, stem: Path) -> tuple[Path, Path]:
     """``save_figure`` for a figure that is drawn already."""
     paths = Path(f"{stem}.svg"), Path(f"{stem}.png")
     write_whole(paths[0], svg.encode())
+    write_whole(paths[1], rasterised(svg))
+    return paths
+
+
+def rasterised(svg: str) -> bytes:
+    """A drawn figure as PNG, at twice its pixels."""
     # A browser borrows one missing glyph from another font; the rasteriser then sets the whole line in the first
     # font it meets that has it, often one with serifs. So such a line asks for a font that has them all.
     lines = BEYOND_ARIAL.sub(rf"\g<1>{WIDE_COVERAGE}\g<2>", svg)
-    write_whole(paths[1], vl_convert.svg_to_png(lines, scale=2))
-    return paths
+    return vl_convert.svg_to_png(lines, scale=2)
 
 
 @cache

@@ -14,17 +14,46 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from undertow.files import write_whole
 from undertow.show import figures, prose
-from undertow.show.blocks import Block, Callout, Cell, Equation, Figure, Prose, Section, Table, Verdict, walk
+from undertow.show.blocks import (
+    Block,
+    Branch,
+    Callout,
+    Cell,
+    Equation,
+    Figure,
+    Instrument,
+    Prose,
+    Section,
+    Table,
+    Tree,
+    Verdict,
+    walk,
+)
 from undertow.show.rows import DASH, MINUS, aligned
 from undertow.show.theme import layer_colours
 
-__all__ = ["Article", "Callout", "Equation", "Figure", "Prose", "Section", "Table", "Verdict"]
+__all__ = [
+    "Article",
+    "Branch",
+    "Callout",
+    "Equation",
+    "Figure",
+    "Instrument",
+    "Prose",
+    "Section",
+    "Table",
+    "Tree",
+    "Verdict",
+]
+
+LONGEST_NUMBER = 32
 
 
 @dataclass(frozen=True)
@@ -36,6 +65,7 @@ class Article:
         lead: its first paragraphs, Markdown.
         sections: everything else.
         meta: how it was made (versions, seeds, data), name -> value, told at its end.
+        instruments: what its instruments read, plain values for JSON; None where it has none.
 
     Example:
         >>> page = Article("Why?", sections=[Section("why", "Because", [Prose("Since $x<1$.")])])
@@ -48,6 +78,7 @@ class Article:
     lead: str = ""
     sections: Sequence[Section] = ()
     meta: Mapping[str, str] = field(default_factory=dict)
+    instruments: Mapping[str, Any] | None = None
 
     def html(self) -> str:
         """The whole page as text.
@@ -100,15 +131,20 @@ class Panel:
 
     @property
     def json(self) -> Markup:
-        """The specification for a script element: no ``<`` in it, so that nothing in the data can close it."""
-        text = json.dumps(self.spec, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return Markup(text.replace("<", "\\u003c"))  # noqa: S704  escaped here
+        """The specification for a script element."""
+        return _inert(self.spec)
 
     @property
     def layers(self) -> set[int]:
         """The layers its rows speak of."""
         rows = (row for rows in self.spec.get("datasets", {}).values() for row in rows)
         return {row["layer"] for row in rows if isinstance(row.get("layer"), int)}
+
+
+def _inert(value: Any) -> Markup:
+    """JSON for a script element: no ``<`` in it, so that nothing in the data can close it."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704  escaped here
 
 
 def _figures(article: Article) -> list[Figure]:
@@ -125,7 +161,7 @@ def _panels(figure: Figure) -> list[Panel]:
 def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
     names = _names(article.sections)
     layers = set().union(*(panel.layers for several in panels.values() for panel in several))
-    scripts = [figures.vega_bundle(), _source("page.js")]
+    scripts = _scripts(article)
     return (
         _environment()
         .get_template("article.html")
@@ -134,7 +170,8 @@ def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
             panels=panels,
             names=names,
             layers=list(enumerate(layer_colours(max(layers, default=0)), 1)),
-            css=Markup(_source("page.css")),  # noqa: S704  our own file
+            css=Markup(_styles(article)),  # noqa: S704  our own files
+            inert=_inert,
             scripts=[Markup(script) for script in scripts],  # noqa: S704  our own file and a bundle without </script
             policy=_policy(scripts),
             paragraphs=partial(prose.paragraphs, names=names),
@@ -143,18 +180,45 @@ def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
     )
 
 
+EXPLORING = (
+    "numbers",
+    "activations",
+    "chain",
+    "window",
+    "phases",
+    "drawing",
+    "chain-view",
+    "region-view",
+    "phase-view",
+)
+
+
+def _scripts(article: Article) -> list[str]:
+    """What runs on the page: the charts' library only where there are charts."""
+    scripts = [figures.vega_bundle()] if _figures(article) else []
+    scripts.append(_source("page.js"))
+    if article.instruments is not None:
+        together = "\n".join(_source(f"explore/{name}.js") for name in (*EXPLORING, "main"))
+        scripts.append(f'"use strict";\n(() => {{\n{together}}})();\n')
+    return scripts
+
+
+def _styles(article: Article) -> str:
+    return _source("page.css") + (_source("explore/explore.css") if article.instruments is not None else "")
+
+
 def _names(blocks: Iterable[Block]) -> dict[str, str]:
     """What every id on the page is called; figures and tables are numbered in order."""
     names: dict[str, str] = {}
     count = {Figure: 0, Table: 0}
     for block in walk(blocks):
-        if isinstance(block, Prose | Callout) or not block.id:
+        if isinstance(block, Prose | Callout | Tree) or not block.id:
             continue
         if not re.fullmatch(r"[a-z][a-z0-9-]*", block.id):
             raise ValueError(f"the id {block.id!r} can't be an address: use lower-case letters, digits and hyphens")
         if block.id in names:
             raise ValueError(f"the id {block.id!r} is used twice, so a link could mean either: rename one of them")
-        if isinstance(block, Section):
+        if isinstance(block, Section | Instrument):
             names[block.id] = block.title
         elif isinstance(block, Equation):
             names[block.id] = f"equation ({block.number})"
@@ -206,5 +270,8 @@ def _column(cells: Sequence[Cell]) -> list[str | Verdict]:
 
 
 def _numeric(cells: Iterable[str | Verdict]) -> bool:
-    """Whether every cell is a number or begins with one, as "5.0 (3.7 to 6.3)" does."""
-    return all(isinstance(cell, str) and re.match(rf"[-{MINUS}+]?[\d.]|{DASH}$", cell) for cell in cells)
+    """Whether every cell is a number or begins with one, as "5.0 (3.7 to 6.3)" does; a sentence may, too."""
+    return all(
+        isinstance(cell, str) and len(cell) < LONGEST_NUMBER and re.match(rf"[-{MINUS}+]?[\d.]|{DASH}$", cell)
+        for cell in cells
+    )

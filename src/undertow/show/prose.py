@@ -52,6 +52,29 @@ def phrase(text: str, names: Mapping[str, str] | None = None) -> Markup:
     return _tied(_markdown().renderInline(text, {"names": names}))
 
 
+def escaped(text: str) -> str:
+    """Markdown that reads as exactly this text, whatever is in it: for messages that name parts of a model.
+
+    Example:
+        >>> print(phrase(escaped("a*b*c [x](#y) $z$ <b> `c`")))
+        a*b*c [x](#y) $z$ &lt;b&gt; `c`
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Markdown of this text as code: for the name of a part of a model.
+
+    Example:
+        >>> print(phrase(code("layers.*.<b>`")))
+        <code>layers.*.&lt;b&gt;`</code>
+    """
+    line = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    padding = " " if "`" in line else ""
+    return f"{fence}{padding}{line}{padding}{fence}" if line else ""
+
+
 def mathml(latex: str, display: bool = False, spoken: str = "") -> Markup:
     """LaTeX as MathML, which browsers set themselves.
 

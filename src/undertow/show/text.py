@@ -70,20 +70,34 @@ def _heading(run: Run) -> Text:
     return Text("undertow   " + "   ".join(shown))
 
 
-def _verdict(backbone: Backbone | None, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> Table:
+def verdict(backbone: Backbone | None, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> tuple[str, str]:
+    """In two or three words, and in a sentence or two. Arguments as in `report`; ``backbone`` is the run's.
+
+    Example:
+        >>> verdict(None, (), ())
+        ('no weights', 'No gradient goes through any layer with weights.')
+    """
     worst = next((f for f in findings if f.severity is not Severity.NOTE), None)
-    grid = Table.grid(padding=(0, 2))
     if worst is not None:
-        grid.add_row(worst.name.upper(), _sentences(worst, backbone, gains))
-    elif backbone is not None:
-        found = backbone.decay()
-        text = (
-            f"The gradient changes by {found.total:+.2f} decades over {len(backbone.marks)} layers and joins, "
-            f"{found.rate:+.3f} from one to the next."
-        )
-        grid.add_row("NOTHING WRONG", text)
-    else:
-        grid.add_row("NO WEIGHTS", "No gradient goes through any layer with weights.")
+        return worst.name, _sentences(worst, backbone, gains)
+    if backbone is None:
+        return "no weights", "No gradient goes through any layer with weights."
+    found = backbone.decay()
+    return "nothing wrong", (
+        f"The gradient changes by {found.total:+.2f} decades over {len(backbone.marks)} layers and joins, "
+        f"{found.rate:+.3f} from one to the next."
+    )
+
+
+def verdict_of(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> tuple[str, str]:
+    """`verdict` where the backbone isn't at hand."""
+    return verdict(find_backbone(run, step=0), gains, findings)
+
+
+def _verdict(backbone: Backbone | None, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> Table:
+    words, sentence = verdict(backbone, gains, findings)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(words.upper(), sentence)
     return grid
 
 

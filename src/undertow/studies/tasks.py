@@ -7,6 +7,7 @@ depend on how many processors the machine has: every task runs on one thread whe
 import multiprocessing
 import os
 import queue as queues
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from undertow.lab import Dataset, load
 
 Tick = Callable[[int], None]
+MOST_PROCESSES = 4
+"""Each holds the data and a torch of its own; more would be faster, and fill the memory of a small machine."""
+
 LOOK_EVERY = 0.1
 """Seconds between two looks at what the processes report."""
 
@@ -49,7 +53,7 @@ class Task:
 
 
 def run_all(tasks: Sequence[Task], data: str, console: Console, processes: int | None = None) -> dict[str, Any]:
-    """Run tasks, in their order, on as many processes as there are processors.
+    """Run tasks, in their order, on as many processes as there are processors, up to four.
 
     Args:
         tasks: longest first keeps all processes busy until the end.
@@ -65,7 +69,7 @@ def run_all(tasks: Sequence[Task], data: str, console: Console, processes: int |
     """
     context = multiprocessing.get_context("spawn")  # forking a process that has used torch can hang
     reports = context.Queue()
-    workers = min(processes or len(os.sched_getaffinity(0)), len(tasks))
+    workers = min(processes or _processors(), len(tasks), MOST_PROCESSES)
     pool = ProcessPoolExecutor(workers, context, _start, (data, reports))
     try:
         futures = {task.name: pool.submit(_run, task) for task in tasks}
@@ -125,8 +129,22 @@ _reports: Any
 
 def _start(data: str, reports: Any) -> None:
     global _data, _reports
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _data, _reports = load(data), reports
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed can't stop its processes; left alone they would compute on for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _processors() -> int:
+    usable = getattr(os, "sched_getaffinity", None)  # only Linux tells
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def _run(task: Task) -> Any:

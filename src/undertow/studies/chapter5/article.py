@@ -60,16 +60,19 @@ this chapter the gradient fades on the way: at the start the first of four hidde
 {np.median(four[:, -1] / four[:, 0]):.0f} times less of it than the last. This page repeats every experiment of the
 chapter, with {len(four)} networks where the text shows one at the start and {results["members"]} where it trains one.
 
-- **Depth.** One to four hidden layers reach {means} % on MNIST, everything else being equal.
+- **Depth.** One to four hidden layers reach {means} % on {results["data"]["name"]}, everything else being equal.
 - **The front layers stand still, at first.** The first two of four hidden layers make
-  {percent(share[0, :2].sum(), 3)} of the first step's progress. By the end of training they make
+  {percent(share[0, :2].sum(), 3)} of the first step's progress. Of a step at the end of training they make
   {percent(share[-1, :2].sum())}.
-- **The cause** is the sigmoid's derivative, which is never above 1/4. The weights are innocent.
+- **The cause** is the sigmoid's derivative, which is never above 1/4. The initial weights, on average, neither add to
+  it nor take from it.
 - **The text's own measure** of learning speed mixes two things: how large the gradient of each image is, and how much
-  of it survives the average over images. Told apart, they tell [another story](#descent) about training than its
+  of it survives the average over images. Told apart, they tell [more about training](#descent) than its
   curves do.
-- Of the text's {len(results["claims"])} claims, {_counted(results, "yes")} hold as said and
-  {_counted(results, "partly")} in part; [each one](#claims) with its numbers.
+- Of the text's {len(results["claims"])} claims, {_counted(results, "yes")} hold as said,
+  {_counted(results, "partly")} in part and {_counted(results, "no")} not; [each one](#claims) with its numbers.
+
+Rather play than read? [What a gradient is made of](explore.html) has the same product under sliders.
 """
 
 
@@ -112,9 +115,11 @@ def _methods(results: Results) -> Section:
                 $\\Delta w = -g$. Put back to "fresh noise": weights from another seed. Differences of means: Welch's
                 t-test.
 
-                `results.json` beside this page holds all numbers, `results.schema.json` says what each is, and
-                `undertow chapter5 --check` recomputes them. Repeat with other seeds by `--seed`, with more networks by
-                `--members {2 * results["members"]}`.
+                [The page to play with](explore.html) computes in the reader's browser what `undertow.theory` computes
+                here. `results.json` beside this page holds all numbers, `results.schema.json` says what each is, and
+                `undertow chapter5 --check` recomputes what can be recomputed quickly: all initial weights, and one
+                network of each depth. Repeat with other seeds by `--seed`, with more networks by `--members
+                {2 * results["members"]}`.
 
                 **Sources.** M. Nielsen, *Neural Networks and Deep Learning*, 2015, chapters 2, 3 and 5, and the
                 recorded curves in its code repository. X. Glorot and Y. Bengio, *Understanding the difficulty of

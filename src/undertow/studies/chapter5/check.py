@@ -89,6 +89,8 @@ def _initial(recorded: dict[str, Any], data: Dataset, hidden: int) -> Verdict:
 
 def _accuracy(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Verdict:
     theirs = recorded["accuracy"][str(hidden)]["validation"][CHECKED_MEMBER][-1]
+    if theirs is None:
+        return Verdict(f"{_name(hidden)}: accuracy of one member", None, "recorded as not finite")
     detail = f"{100 * mine['accuracy']:.2f} % here, {100 * theirs:.2f} % recorded"
     return Verdict(f"{_name(hidden)}: accuracy of one member", abs(mine["accuracy"] - theirs) <= POINTS, detail)
 

@@ -49,8 +49,8 @@ def deeper_hurts(results: Results) -> Judged:
     steps = [compare(final_accuracy(results, a), final_accuracy(results, b)) for a, b in pairwise(HIDDEN)]
     signs = [step.mean * sign > 0 for step, sign in zip(steps, (1, -1, -1), strict=True)]
     certain = [step.significant for step in steps]
-    said = ", ".join(f"{signed(step.mean)} ({'beyond' if step.significant else 'within'} seed noise)" for step in steps)
-    end = "above one, as in the text" if means[3] > means[0] else "below one, where the text has them above"
+    said = ", ".join(f"{signed(step.mean)} ({step.said})" for step in steps)
+    end = "above one, as in the text" if means[3] > means[0] else "not above one, where the text has them"
     measured = f"{', '.join(f'{m:.2f}' for m in means)} %; steps of {said}. Four layers end {end}"
     return measured, _three(all(signs) and all(certain), any(signs))
 
@@ -81,7 +81,7 @@ def back_fast_front_frozen(results: Results) -> Judged:
     measured = (
         f"4 hidden layers: the first two make {percent(front[0], 3)} of the progress of the first step, {percent(front[1])} after one "
         f"epoch, {percent(front[-1])} at the end; the first layer's weights end {moved[0]:.1f} times their initial length away. "
-        "Frozen at the start, not for good"
+        "At the end it is another picture than at the start"
     )
     return measured, _three(front[0] < NEARLY_FROZEN and front[-1] < NEARLY_FROZEN, front[0] < NEARLY_FROZEN)
 
@@ -222,10 +222,10 @@ def other_obstacles(results: Results) -> Judged:
     he = results["explosion"]["runs"]["ReLU, He"]
     speed = np.asarray(he["speed"])
     measured = (
-        f"touched here only by a control: ReLU with He's initialisation starts with layers equally fast (first over last "
+        f"activation and initialisation are touched here by one control, momentum not at all: ReLU with He's initialisation starts with layers equally fast (first over last "
         f"{np.median(speed[:, 0] / speed[:, -1]):.1f}) and stays finite in all {len(speed)} networks"
     )
-    return measured, "yes" if not he["divergences"] else "partly"
+    return measured, "partly" if not he["divergences"] else "no"
 
 
 CLAIMS: list[tuple[str, Callable[[Results], Judged]]] = [

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from undertow.lab import Dataset
-from undertow.studies.chapter5 import explosion, speeds, training
+from undertow.studies.chapter5 import explosion, speeds, trainability, training
 from undertow.studies.chapter5.chains import chains
 from undertow.studies.chapter5.claims import judge
 from undertow.studies.chapter5.environment import environment
@@ -39,6 +39,10 @@ def plan(protocol: Protocol) -> list[Task]:
         for h in reversed(HIDDEN)
         for lmbda in (LMBDA, 0.0)
     ]
+    grids = [
+        Task(_grid(a), trainability.train_grid, _grid_steps(protocol), {"activation": a, **with_protocol})
+        for a in trainability.ACTIVATIONS
+    ]
     short = [
         Task("converge", speeds.converge, speeds.SHALLOW_EPOCHS, with_protocol),
         Task("start", speeds.initial_speeds, len(HIDDEN), with_protocol),
@@ -47,7 +51,7 @@ def plan(protocol: Protocol) -> list[Task]:
         Task("bars", speeds.initial_bars, 1, with_protocol),
         Task("split", speeds.split_speeds, 1, with_protocol),
     ]
-    return [*train, *controls, *descents, *short]
+    return [*train, *controls, *grids, *descents, *short]
 
 
 def measure(protocol: Protocol, data_name: str, data: Dataset, console: Console) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def measure(protocol: Protocol, data_name: str, data: Dataset, console: Console)
         "seed": protocol.seed,
         "data": {"name": data.name, "sha256": data.sha256, "image_shape": list(data.image_shape)},
         **assemble(found, on_mnist=data.name == "mnist"),
+        "trainability": trainability.result({a: found[_grid(a)] for a in trainability.ACTIVATIONS}, protocol),
         "chain": chains(protocol.seed),
         "environment": environment(),
     }
@@ -132,3 +137,12 @@ def _control(name: str) -> str:
 
 def _descent(hidden: int, lmbda: float) -> str:
     return f"descend, {hidden} hidden, lmbda {lmbda:g}"
+
+
+def _grid(activation: str) -> str:
+    return f"which deep networks train: {activation}"
+
+
+def _grid_steps(protocol: Protocol) -> int:
+    grid = trainability.Grid.of(protocol)
+    return grid.epochs * len(grid.etas)

@@ -39,7 +39,7 @@ class Protocol:
     Example:
         >>> Protocol.of(members=8, seed=0, quick=False).epochs
         30
-        >>> Protocol.of(members=8, seed=0, quick=True)
+        >>> Protocol.of(members=None, seed=0, quick=True)
         Protocol(members=2, seed=0, epochs=3, descent_steps=50, initial_members=256, quick=True)
     """
 
@@ -51,11 +51,11 @@ class Protocol:
     quick: bool = False
 
     @classmethod
-    def of(cls, members: int, seed: int, quick: bool) -> "Protocol":
-        """The chapter's amount, or a taste of it."""
+    def of(cls, members: int | None, seed: int, quick: bool) -> "Protocol":
+        """The chapter's amount, or a taste of it; as many members as asked for."""
         if quick:
-            return cls(members=min(members, 2), seed=seed, epochs=3, descent_steps=50, quick=True)
-        return cls(members=members, seed=seed)
+            return cls(members=members or 2, seed=seed, epochs=3, descent_steps=50, quick=True)
+        return cls(members=members or 8, seed=seed)
 
 
 def network(

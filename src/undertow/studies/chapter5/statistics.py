@@ -28,9 +28,16 @@ class Difference:
     p: float
 
     @property
+    def said(self) -> str:
+        """The verdict in words."""
+        if not np.isfinite(self.low):
+            return "too few to tell"
+        return "beyond seed noise" if self.significant else "within seed noise"
+
+    @property
     def significant(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return not self.low <= 0 <= self.high
+        """Whether the interval leaves out zero; never where there is none."""
+        return self.low > 0 or self.high < 0
 
 
 def compare(first: ArrayLike, second: ArrayLike) -> Difference:

@@ -1,9 +1,22 @@
-"""Numbers as the page's sentences want them."""
+"""Numbers as the page's sentences want them, and whether its sentences may speak of the chapter's experiments."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from undertow.show.rows import MINUS, number
+
+
+def is_the_chapters(results: Mapping[str, Any]) -> bool:
+    """Whether these are the chapter's own experiments in full; what the page reads out of them is said of no others.
+
+    Example:
+        >>> is_the_chapters({"quick": True, "data": {"name": "mnist"}})
+        False
+    """
+    return results["data"]["name"] == "mnist" and not results["quick"]
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -6,13 +6,22 @@ import numpy as np
 
 from undertow.show.charts import curves_with_bands
 from undertow.show.dots import dots_with_interval
-from undertow.show.page import Figure, Prose, Section, Table
+from undertow.show.page import Callout, Figure, Prose, Section, Table
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, HIDDEN, LMBDA
 from undertow.studies.chapter5.statistics import between_and_within, compare, interval
-from undertow.studies.chapter5.wording import signed
+from undertow.studies.chapter5.wording import is_the_chapters, layers, signed
 
 Results = dict[str, Any]
+
+WORDS = """
+**The text** is chapter 5 of Nielsen's book. The **cost** $C$ says how wrong the network's outputs are; the
+*cross-entropy* is the usual one. Its **gradient** says how to change every weight and bias to lower it, and
+**gradient descent** does so in small steps, each from the images of one *mini-batch*; a pass over all images is an
+*epoch*. **Weight decay** shrinks all weights a little at every step. $\\delta^l$ is the gradient of the cost with
+respect to what the neurons of layer $l$ are given, and also (BP3 of the book's chapter 2) with respect to their
+biases; $\\|\\delta^l\\|$ is its length. Backpropagation works it out from the last layer to the first.
+"""
 
 
 def section(results: Results) -> Section:
@@ -22,14 +31,13 @@ def section(results: Results) -> Section:
         "Deeper should be better",
         [
             Prose(_opening(results)),
+            Callout("Words used here", WORDS),
             _accuracies(results),
             Prose(_verdict(results)),
             _steps(results),
             Prose(
-                """
-                The curves tell more than their ends. After one pass over the data the network with four hidden layers
-                has hardly begun; its front layers receive almost no gradient. It catches up, late, and never quite.
-                """
+                "The curves tell more than their ends: how soon a network begins to learn at all."
+                + _curves_say(results)
             ),
             _curves(results),
         ],
@@ -39,7 +47,7 @@ def section(results: Results) -> Section:
 def _opening(results: Results) -> str:
     n = len(np.asarray(results["accuracy"]["1"]["validation"])[0])
     return f"""
-        Chapter 5 starts with a small experiment. Take a network that reads handwritten digits, with one hidden layer
+        Chapter 5 starts with a small experiment. Take a network that classifies images, with one hidden layer
         of 30 sigmoid neurons. Add a second hidden layer, a third, a fourth, and change nothing else: cross-entropy
         cost, mini-batches of {BATCH_SIZE}, learning rate $\\eta = {ETA}$, weight decay $\\lambda = {LMBDA:g}$, {n}
         passes over 50,000 images. A deeper network can express all that a shallow one can, and more. Does it do
@@ -48,6 +56,20 @@ def _opening(results: Results) -> str:
         The text trained one network of each depth. Here are {results["members"]}, which start from different random
         weights and see the same mini-batches in the same order.
         """
+
+
+def _curves_say(results: Results) -> str:
+    if not is_the_chapters(results):
+        return ""
+    return (
+        " After one pass over the data the network with four hidden layers has hardly begun; its front layers receive "
+        "almost no gradient. It catches up, late, and never quite."
+    )
+
+
+def _best(results: Results) -> str:
+    means = [final_accuracy(results, h).mean() for h in HIDDEN]
+    return f"The best mean is that of {layers(HIDDEN[int(np.argmax(means))])}"
 
 
 def _accuracies(results: Results) -> Figure:
@@ -74,7 +96,7 @@ def _accuracies(results: Results) -> Figure:
     return Figure(
         "accuracies",
         chart,
-        "Two hidden layers are best; three and four give some of it back",
+        _best(results),
         "Every dot is a network after its last epoch; the bar under the dots spans 95 % of them, its notch is the median.",
         table=Table.of(_summary(results, h) for h in HIDDEN),
     )
@@ -110,9 +132,8 @@ def _steps(results: Results) -> Table:
     rows = []
     for a, b in ((1, 2), (2, 3), (3, 4), (1, 4)):
         step = compare(final_accuracy(results, a), final_accuracy(results, b))
-        verdict = "beyond seed noise" if step.significant else "within seed noise"
         interval_of = f"{signed(step.low)} to {signed(step.high)}" if np.isfinite(step.low) else None
-        rows.append([f"from {a} to {b} hidden layers", f"{signed(step.mean)} points", interval_of, verdict])
+        rows.append([f"from {a} to {b} hidden layers", f"{signed(step.mean)} points", interval_of, step.said])
     return Table(["step", "change of the mean", "95 % interval", "so"], rows)
 
 
@@ -137,6 +158,6 @@ def _curves(results: Results) -> Figure:
     return Figure(
         "accuracy-curves",
         chart,
-        "The deepest network starts last",
+        "Errors through training",
         "Median over the networks, and the range of all of them. The axis is logarithmic.",
     )

@@ -11,7 +11,7 @@ from undertow.studies.chapter5.book import book
 from undertow.studies.chapter5.curves import layer_curves
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.chapter5.statistics import middle
-from undertow.studies.chapter5.wording import layers, percent, span
+from undertow.studies.chapter5.wording import is_the_chapters, layers, percent, span
 
 Results = dict[str, Any]
 
@@ -34,32 +34,28 @@ def section(results: Results) -> Section:
                 results,
                 "speed",
                 "descent-speeds",
-                "The layers stay apart through training, but less than at the start",
+                "Learning speeds with weight decay",
                 "Learning speed before each step, with weight decay as in the text: median over our networks and the range of "
                 "all of them. Dotted: the text's own recording for two hidden layers.",
                 HIDDEN,
                 with_book=True,
             ),
             Prose(_what_it_says(results)),
-            _ratios(results),
+            _neighbours(results),
             Prose(
-                """
-                **Is it the depth that keeps them apart?** Take the weight decay away and repeat. Now the curves of
-                the deeper networks run together, at the same poor accuracy: by the text's measure the gradient has
-                stopped vanishing.
-                """
+                "**Is it the depth that keeps them apart?** Take the weight decay away and repeat." + _closes(results)
             ),
             _figure(
                 results,
                 "speed_without_decay",
                 "descent-without-decay",
-                "Without weight decay the gap closes",
+                "Learning speeds without weight decay",
                 "As above, with λ = 0.",
                 HIDDEN[1:],
             ),
             Prose(
                 """
-                But has it? The learning speed is the length of an *average* over images. If the images pull in
+                Now look closer. The learning speed is the length of an *average* over images. If the images pull in
                 different directions their gradients cancel. So take the length first and average afterwards: how
                 large is the gradient of a typical single image?
                 """
@@ -68,12 +64,26 @@ def section(results: Results) -> Section:
                 results,
                 "per_example_speed_without_decay",
                 "descent-per-example",
-                "For single images the gradient vanishes as it always did",
+                "The gradients of single images",
                 "Mean over the 1,000 images of the length of each image's own δ, in the same runs without weight decay.",
                 HIDDEN[1:],
             ),
-            Callout("What this means for the chapter's claim", _meaning(results)),
+            _ratios(results),
+            *(
+                [Callout("What this means for the chapter's claim", _meaning(results))]
+                if is_the_chapters(results)
+                else []
+            ),
         ],
+    )
+
+
+def _closes(results: Results) -> str:
+    if not is_the_chapters(results):
+        return ""
+    return (
+        " With three and four hidden layers the curves now run together, at an accuracy hardly better: by the text's "
+        "measure the gradient has stopped vanishing."
     )
 
 
@@ -129,15 +139,29 @@ def _recorded(steps: int) -> list[dict[str, Any]]:
 
 
 def _what_it_says(results: Results) -> str:
-    accuracy = {h: float(np.median(np.asarray(results["training_speed"][str(h)]["accuracy"]))) for h in HIDDEN}
-    said = ", ".join(percent(a) for a in accuracy.values())
+    accuracy = [np.asarray(results["training_speed"][str(h)]["accuracy"]) for h in HIDDEN]
+    said = "; ".join(f"{percent(a.min())} to {percent(a.max())}" for a in accuracy)
+    plateau = (
+        " Most of the deeper ones sit on a plateau, hardly above a constant guess." if is_the_chapters(results) else ""
+    )
     return f"""
-        The shape is the text's. The number is not: the ratio of one layer's speed to the one before's, which starts
-        near 5, falls to the values below and only rarely lies between 5 and 10. And one thing the text doesn't
-        mention: in these steps the networks with 1, 2, 3 and 4 hidden layers come to classify {said} of their 1,000
-        training images. The two deepest ones do not learn at all here, they sit on a plateau at the accuracy of a
-        constant guess.
+        How much faster is each layer than the one before it? [](#neighbours) says, pair by pair. And one thing the text
+        doesn't mention: in these steps the networks with 1, 2, 3 and 4 hidden layers come to classify {said} of their
+        training images.{plateau}
         """
+
+
+def _neighbours(results: Results) -> Table:
+    rows: list[list[Any]] = []
+    for h in HIDDEN[1:]:
+        speed = np.asarray(results["training_speed"][str(h)]["speed"])
+        ratios = np.median(speed[:, :, 1:] / speed[:, :, :-1], 0)
+        for l, ratio in enumerate(ratios.T, 1):
+            inside = percent(float(np.mean((ratio >= 5) & (ratio <= 10))))
+            rows.append([layers(h), f"{l + 1} over {l}", number(float(ratio[0])), number(float(ratio[-1])), inside])
+    columns = ["network", "layers", "at the start", "at the end", "steps within 5 to 10"]
+    caption = "How many times faster each layer learns than the one before, with weight decay (median of the networks)"
+    return Table(columns, rows, caption=caption, id="neighbours", stacked=True)
 
 
 def _ratios(results: Results) -> Table:
@@ -171,10 +195,10 @@ def _meaning(results: Results) -> str:
         With four hidden layers and no weight decay the last layer ends {ratio("speed_without_decay"):.2g} times as
         fast as the first by the text's measure, and {ratio("per_example_speed_without_decay"):.3g} times by the
         gradients of single images. Both are true. The gradient of every image still vanishes on its way to the front;
-        what changes is how much of it survives the average, its **coherence**. On the plateau the output's biases
-        have learned how frequent each digit is, so the errors of the images cancel, and with them the average
-        gradient of every layer. Weight decay keeps disturbing this balance, and what is left over travels back
-        through the layers and shows their gap. The text's curves mix all this. Its conclusion, that the front layers
-        of a deep network get little gradient, stands all the same: on the gradients of single images, with decay or
-        without.
+        what changes is how much of it survives the average, its **coherence**. Presumably the output's biases have,
+        on this plateau, learned how frequent each digit is, so that the errors of the images cancel, and with them
+        the average gradient of every layer. Weight decay keeps disturbing this balance, and what is left over travels
+        back through the layers and shows their gap. The text's curves mix all this. Its conclusion, that the front
+        layers of a deep network get little gradient, stands all the same: on the gradients of single images, with
+        decay or without.
         """

@@ -6,6 +6,7 @@ import numpy as np
 
 from undertow.show.dots import dots_with_interval
 from undertow.show.page import Figure, Prose, Section, Table
+from undertow.show.rows import number
 from undertow.studies.chapter5.wording import listed, percent
 
 Results = dict[str, Any]
@@ -31,7 +32,7 @@ def section(results: Results) -> Section:
                 """
                 And explosions end. When a step is so large that the next one is larger still, the numbers leave what
                 a computer can hold, and the first NaN spreads through the network in a moment. Below, networks with
-                four hidden layers are trained at the chapter's learning rate on 2,000 images, from starts of
+                four hidden layers are trained at the chapter's learning rate on up to 2,000 images, from starts of
                 different kinds. A network that is lost doesn't stop the others, and the step, the layer and the
                 equation in which its first non-finite number appeared are on record.
                 """
@@ -43,14 +44,12 @@ def section(results: Results) -> Section:
 
 
 def _chain(results: Results) -> str:
-    ratio = np.asarray(results["chain"]["explosive"]["disturbed"])
-    first_over_last = float(np.median(ratio[0] / ratio[-1]))
+    first = float(np.median(np.asarray(results["chain"]["explosive"]["disturbed"])[0]))
     return f"""
         The same product of factors can grow. Take a chain with weights $w = 100$ and choose the biases so that every
         $z$ is 0: then each factor is $100 \\times 1/4 = 25$. It is a balancing act. Noise of 0.02 on the biases, a
-        five-thousandth of the weights, and a neuron falls off the top of $\\sigma'$, the next one farther; the
-        gradient of the first neuron is then {first_over_last:.0f} times the last one's instead of 15,625 times, and
-        both are as good as zero.
+        five-thousandth of the weights, and a neuron falls off the top of $\\sigma'$, the next one farther; the gradient
+        of the first neuron, thousands before, is then {number(first)} in the median chain.
         """
 
 
@@ -84,10 +83,10 @@ def _fates(results: Results) -> Table:
     for name, run in results["explosion"]["runs"].items():
         speed = np.median(np.asarray(run["speed"]), 0)
         steps = [d["mini_batch"] + 1 for d in run["divergences"]]
-        when = f"{len(steps)} ({min(steps)} to {max(steps)} steps)" if steps else "0"
+        when = f"{len(steps)} (by step {max(steps)})" if steps else "0"
         rows.append([name, listed(speed), when, str(len(run["dead"])), str(len(run["finite"]))])
     return Table(
-        ["start", "||δ|| of layers 1 to 4", "not finite (after)", "dead", "still learning"],
+        ["start", "||δ|| of layers 1 to 4", "not finite", "dead", "still learning"],
         rows,
         caption="What became of 20 networks of each kind. Dead: finite, but no gradient at all reaches any hidden layer",
         id="fates",

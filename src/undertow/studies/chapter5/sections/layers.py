@@ -11,7 +11,7 @@ from undertow.show.pictures import pictures
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.curves import layer_curves
 from undertow.studies.chapter5.protocol import HIDDEN
-from undertow.studies.chapter5.wording import layers, percent
+from undertow.studies.chapter5.wording import is_the_chapters, layers, percent
 
 Results = dict[str, Any]
 
@@ -31,28 +31,21 @@ def section(results: Results) -> Section:
         [
             Prose(_progress_text(results)),
             _progress(results),
-            Prose(
-                """
-                So the front layers are frozen at the start, and only there. Once the back layers have found something
-                to pass back, the front layers take over most of the work. Did they get anywhere? A blunt test: take a
-                trained network, put **one** layer back to the weights it started from, leave the others, and see how
-                much accuracy is lost.
-                """
-            ),
+            Prose(_frozen_or_not(results)),
             _reset(results),
             Prose(_reset_text(results)),
             _moved(results),
             Prose(
                 """
-                The eye agrees. Each square below is one neuron of the first hidden layer; its pixels are the weights
-                to the pixels of the image. Before training they are noise. After it they have turned into strokes and
-                edges, with four hidden layers as well as with one.
+                The eye can judge too. Each square below is one neuron of the first hidden layer; its pixels are the
+                weights to the pixels of the image. Before training they are noise. A layer that has learned shows
+                strokes and edges, with four hidden layers as well as with one.
                 """
             ),
             *(_images(results, h) for h in (1, 4)),
             Prose(_puzzle_text(results)),
             _controls(results),
-            Prose(_puzzle_answer(results)),
+            *([Prose(_puzzle_answer(results))] if is_the_chapters(results) else []),
         ],
     )
 
@@ -66,9 +59,23 @@ def _progress_text(results: Results) -> str:
         biases. The shares of all layers add up to 1.
 
         In the network with four hidden layers the first two together make {percent(share[0, :2].sum(), 3)} of the
-        progress of the first step. After one epoch it is {percent(share[1, :2].sum())}, and at the end
-        {percent(share[-1, :2].sum())}.
+        progress of the first step. After one epoch it is {percent(share[1, :2].sum())}, and of a step at the
+        end of training {percent(share[-1, :2].sum())}.
         """
+
+
+def _frozen_or_not(results: Results) -> str:
+    share = np.median(np.asarray(results["share_of_progress"]["4"]["share"]), 0)[:, :2].sum(-1)
+    story = (
+        "So the front layers are frozen at the start, and only there: once the back layers have found something to pass "
+        "back, the front layers take over most of the work. "
+        if share[0] < 0.01 and share[-1] > 0.5
+        else ""
+    )
+    return (
+        f"{story}Did they get anywhere? A blunt test: take a trained network, put **one** layer back to the weights it "
+        "started from, leave the others, and see how much accuracy is lost."
+    )
 
 
 def _progress(results: Results) -> Figure:
@@ -88,8 +95,8 @@ def _progress(results: Results) -> Figure:
     return Figure(
         "progress",
         chart,
-        "The front layers begin with nothing and end with nearly everything",
-        "Share of progress of each layer of [784, 30, 30, 30, 30, 10] in a step of descent on the first 1,000 images, before "
+        "Each layer's share of progress through training",
+        "Share of progress of each layer of the network with four hidden layers in a step of descent on the first 1,000 images, before "
         "training and after epochs of it; layer 5 is the output. Median and range of our networks.",
     )
 
@@ -118,7 +125,7 @@ def _reset(results: Results) -> Figure:
     return Figure(
         "reset",
         panels,
-        "No layer can be put back: all of them were trained",
+        "What is lost when one layer is put back",
         "Validation accuracy lost when one layer of a trained network is set to the weights it started from, or to random ones "
         "that have nothing to do with it. The last layer is the output. Mean over our networks.",
     )
@@ -126,10 +133,10 @@ def _reset(results: Results) -> Figure:
 
 def _reset_text(results: Results) -> str:
     lost = 100 * np.asarray(results["reset"]["4"]["accuracy_lost"]).mean(0)
+    right = final_accuracy(results, 4).mean()
     return f"""
-        Every layer of every network is needed. The first of four hidden layers, put back to its start, costs
-        {lost[0]:.0f} points, nearly everything there is. It has also moved farther than any other hidden layer,
-        measured by the length of its initial weights:
+        The first of four hidden layers, put back to its start, costs {lost[0]:.0f} of the network's {right:.0f} points.
+        How far have the layers moved, measured by the length of their initial weights?
         """
 
 
@@ -187,7 +194,7 @@ def _controls(results: Results) -> Figure:
     return Figure(
         "controls",
         chart,
-        "An idle layer hurts if it is random, not if it passes on what it gets",
+        "Idle layers, at random and near the identity",
         "Every dot is a network after its last epoch, the training the same for all. In those with extra layers the first "
         "hidden layer learns always; the others stay at their random start, or near the identity, or start there and learn.",
         table=table,

@@ -77,9 +77,9 @@ def _convergence(results: Results) -> Figure:
     return Figure(
         "convergence-speeds",
         chart,
-        "The shallow network's gradient falls to what the deep one's was before it began",
-        "Learning speeds of the hidden layer (1) and the output layer (2) of [784, 30, 10]. Dotted: first hidden layer and "
-        "output layer of [784, 30, 30, 30, 30, 10] before any training.",
+        "A shallow network in training, a deep one before it",
+        "Learning speeds of the hidden layer (1) and the output layer (2) of the network with one hidden layer. Dotted: "
+        "first hidden layer and output layer of the network with four, before any training.",
     )
 
 

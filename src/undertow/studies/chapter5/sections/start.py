@@ -35,9 +35,9 @@ def section(results: Results) -> Section:
             _bars(results),
             Prose(
                 """
-                The bars of the second hidden layer are taller. Move the slider: it is so in nearly every network, for
-                the sum of the neurons if not for each. To compare whole layers, collect the biases' gradients of
-                layer $l$ in one vector and take its length. That is the layer's **learning speed**:
+                The bars of the second hidden layer are the taller ones, if not for every neuron then for the layer as
+                a whole. Move the slider to see other networks. To compare whole layers, collect the biases' gradients
+                of layer $l$ in one vector and take its length. That is the layer's **learning speed**:
                 """
             ),
             Equation(
@@ -73,11 +73,12 @@ def _bars(results: Results) -> Figure:
         for k, value in enumerate(layer)
     ]
     text = bars(recorded, **said, y_domain=(-limit, limit), title="The text's network, as recorded by its author")
+    panels = [ours.add_params(slider), *([text] if results["data"]["name"] == "mnist" else [])]
     return Figure(
         "bars",
-        [ours.add_params(slider), text],
+        panels,
         "The second hidden layer feels the cost more than the first",
-        "∂C/∂b of the first six neurons of each hidden layer of [784, 30, 30, 10] at the start.",
+        "∂C/∂b of the first six neurons of each hidden layer of the network with two, at the start.",
     )
 
 

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 
 from undertow.show.charts import bars, curves_with_bands, heatmap
-from undertow.show.page import Equation, Figure, Prose, Section, Table
+from undertow.show.page import Callout, Equation, Figure, Prose, Section, Table
 from undertow.show.rows import number
 from undertow.studies.chapter5.chains import CHAINS
 from undertow.studies.chapter5.wording import percent
 from undertow.theory import bounds, meanfield
 
 Results = dict[str, Any]
+
+SHOWN_DEPTHS = (2, 4, 8)
 
 
 def section(results: Results) -> Section:
@@ -67,6 +69,11 @@ def _chain(results: Results) -> list[Any]:
             """
         ),
         _window(),
+        Callout(
+            "Try it",
+            "Move weights and biases, and watch the product form: [the chain](explore.html#chain), "
+            "[the window](explore.html#window).",
+        ),
     ]
 
 
@@ -91,15 +98,21 @@ def _sigmoid() -> Figure:
 
 
 def _factors(results: Results) -> Figure:
-    factors = results["chain"]["shown"]
-    rows = [{"factor": _lowered(f["name"]), "size": abs(f["value"])} for f in factors if not f["name"].startswith("dC")]
-    product = float(np.prod([f["value"] for f in factors]))
-    chart = bars(rows, x="factor", y="size", x_title="", y_title="size of the factor", height=170)
+    factors = [f for f in results["chain"]["shown"] if not f["name"].startswith("dC")]
+    panels, products = [], []
+    for depth in SHOWN_DEPTHS:
+        shown = factors[: 2 * depth - 1]
+        rows = [{"factor": _lowered(f["name"]), "size": abs(f["value"])} for f in shown]
+        products.append(number(float(np.prod([f["value"] for f in shown]))))
+        title = f"{depth} neurons: product {products[-1]}"
+        panels.append(bars(rows, x="factor", y="size", x_title="", y_title="size", title=title, height=150))
     return Figure(
         "factors",
-        chart,
-        "One chain of eight neurons, factor by factor",
-        f"Weights and biases from N(0, 1). With ∂C/∂a₈ = 1 the product, ∂C/∂b₁, is {number(product)}.",
+        panels,
+        "A chain of neurons, factor by factor",
+        "Weights and biases from N(0, 1); the same chain, cut after 2, 4 and 8 neurons. With ∂C/∂a = 1 at its end the "
+        "product is ∂C/∂b₁.",
+        columns=1,
         wide=True,
     )
 
@@ -211,7 +224,16 @@ def _full(results: Results) -> list[Any]:
             does, as [the experiment above](#descent) shows.
             """
         ),
+        Callout(
+            "Which starts let the gradient through?",
+            f"For tanh, ReLU, the sigmoid and three more: [theory's map of all starts](explore.html#map), and "
+            f"{_trained(results)} deeper networks trained to see whether it tells the truth.",
+        ),
     ]
+
+
+def _trained(results: Results) -> str:
+    return f"{sum(np.size(accuracy) for accuracy in results['trainability']['accuracy'].values()):,}"
 
 
 def _causes(results: Results) -> Figure:

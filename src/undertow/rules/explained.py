@@ -1,0 +1,39 @@
+"""A rule's docstring in its sections."""
+
+import re
+from inspect import cleandoc, getdoc
+from textwrap import dedent
+
+from undertow.rules.registry import RULES, SECTIONS, Rule
+
+
+def sections(rule: Rule) -> dict[str, str]:
+    """The docstring's first line under ``""``, then each section under its name, as Markdown.
+
+    Example:
+        >>> from undertow.rules import RULES
+        >>> told = sections(RULES["UT101"])
+        >>> told[""]
+        'The gradient fades from layer to layer on its way to the front.'
+        >>> list(told)[1:3]
+        ['What', 'Why it is bad']
+    """
+    text = getdoc(rule.judge) or ""
+    heads = "|".join(map(re.escape, SECTIONS))
+    first, *rest = re.split(rf"^({heads}):\n", text, flags=re.MULTILINE)
+    bodies = zip(rest[::2], rest[1::2], strict=True)
+    return {"": cleandoc(first).strip()} | {name: dedent(body).strip() for name, body in bodies}
+
+
+def page() -> str:
+    """All rules as one Markdown page; a test holds ``docs/rules.md`` to it.
+
+    Example:
+        >>> page().splitlines()[0]
+        '# The rules'
+    """
+    parts = ["# The rules", "Made from the rules' docstrings; `undertow rule CODE` prints the same."]
+    for rule in sorted(RULES.values(), key=lambda known: known.code):
+        first, *rest = sections(rule).items()
+        parts += [f"## {rule.code} {rule.name}", first[1], *(f"**{name}.** {words}" for name, words in rest)]
+    return "\n\n".join(parts) + "\n"

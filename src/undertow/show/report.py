@@ -1,0 +1,199 @@
+"""What an examination found, as a page and as a picture. Reads records only; names from models are text throughout."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import groupby
+
+from undertow.backbone import Backbone, find_backbone
+from undertow.record import BackwardGain, Finding, Run
+from undertow.rules import RULES
+from undertow.rules.explained import sections as explained
+from undertow.show import currents, figures, text
+from undertow.show.page import Article, Branch, Figure, Prose, Section, Table, Tree
+from undertow.show.prose import code, escaped
+from undertow.show.sitetree import packed, site_tree
+from undertow.show.stretches import Stretch, label, stretches
+
+MOST_PLACES = 25
+WORTH_TELLING = 0.005
+"""Decades: less is rounding."""
+
+MOST_JOINS, MOST_JOINS_OPEN = 25, 12
+PICTURE_WIDTH = 760
+
+
+def article(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> Article:
+    """The page of a report: verdict, the gradient's way back, findings, branches, every operation.
+
+    Args:
+        run: what was measured; its first step is shown.
+        gains: every block of the backbone at that step.
+        findings: the worst first.
+
+    Example:
+        >>> article(Run({"model": "Net"}, ()), (), ()).title
+        'Net: no weights'
+    """
+    backbone = find_backbone(run, step=0)
+    words, sentence = text.verdict(backbone, gains, findings)
+    return Article(
+        title=f"{run.header.get('model', 'model')}: {words}",
+        subtitle=_subtitle(run),
+        lead=escaped(sentence),
+        sections=[*_parts(run, backbone, gains, findings)],
+        meta=_meta(run),
+    )
+
+
+def picture(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> str:
+    """The charts of the page in one SVG, under the verdict.
+
+    Raises:
+        ValueError: the gradient passes no two layers, so that there is nothing to draw.
+    """
+    backbone = find_backbone(run, step=0)
+    if backbone is None or len(backbone.marks) < 2:
+        raise ValueError("there is no way back to draw: the gradient passes fewer than two layers. Save .html or .txt")
+    words, _ = text.verdict(backbone, gains, findings)
+    title = f"{run.header.get('model', 'model')}: {words}"
+    found = stretches(backbone, gains, currents.MOST_BARS)
+    charts = [currents.way_back(backbone, gains, title), currents.factor_bars(found, "By cause")]
+    return figures.to_svg(charts, PICTURE_WIDTH, columns=1)
+
+
+def _parts(
+    run: Run, backbone: Backbone | None, gains: Sequence[BackwardGain], findings: Sequence[Finding]
+) -> Iterator[Section]:
+    if backbone is not None and len(backbone.marks) > 1:
+        yield _way_back(backbone, gains)
+    if findings:
+        groups = groupby(findings, key=lambda finding: finding.code)
+        yield Section("findings", "What was found", [_found(code, list(group)) for code, group in groups])
+    if backbone is not None and any(len(gain.shares) > 1 for gain in gains):
+        yield _branches(run, gains)
+    yield Section("operations", "Every operation", [site_tree(run, findings)])
+
+
+def _way_back(backbone: Backbone, gains: Sequence[BackwardGain]) -> Section:
+    found = stretches(backbone, gains, currents.MOST_BARS)
+    decay = backbone.decay()
+    title = (
+        f"From the loss to the front the gradient changes by {currents.signed(decay.total)} decades, "
+        f"{currents.signed(decay.rate)} from one layer or join to the next"
+    )
+    caption = (
+        "Only what all gradient to the front must cross is on this way; branches beside it are told below. "
+        "Point at a layer for what becomes of the gradient from there to the next."
+    )
+    bars = (
+        "Bars to the left make the gradient smaller, bars to the right larger, and the dot is what remains of them "
+        "all. *Unattributed* is what was measured beyond the factors that are computed from derivatives and weights."
+    )
+    return Section(
+        "way-back",
+        "The gradient’s way back",
+        [
+            Figure("gradient", currents.way_back(backbone, gains), title, caption, wide=True),
+            Figure("causes", currents.factor_bars(found), _cause_title(found), bars, _numbers(found), wide=True),
+        ],
+    )
+
+
+def _cause_title(found: Sequence[Stretch]) -> str:
+    total: dict[str, float] = {}
+    for stretch in found:
+        for cause, decades in stretch.decades.items():
+            total[cause] = total.get(cause, 0.0) + decades
+    largest = sorted(total.items(), key=lambda item: -abs(item[1]))[:3]
+    listed = ", ".join(f"{cause} {currents.signed(decades)}" for cause, decades in largest if abs(decades) >= 0.005)
+    return f"Decades by cause: {listed}" if listed else "Nothing on the way makes the gradient larger or smaller"
+
+
+def _numbers(found: Sequence[Stretch]) -> Table:
+    shown = [cause for cause in currents.causes(found) if cause != currents.OTHER]
+    rows = [[code(s.label), s.gain, *(s.factors.get(cause) for cause in shown)] for s in found]
+    return Table(["from", "passes on", *shown], rows)
+
+
+def _found(rule_code: str, findings: Sequence[Finding]) -> Section:
+    worst = max(findings, key=lambda finding: finding.severity.rank)
+    about = explained(RULES[rule_code]) if rule_code in RULES else {}
+    rows = [_row(finding) for finding in findings[:MOST_PLACES]]
+    left_out = len(findings) - MOST_PLACES
+    caption = f"The first {MOST_PLACES} places; {left_out} more in the tree below" if left_out > 0 else ""
+    columns = ["where", "what", "evidence", "threshold", "passes"]
+    if all(finding.confidence == 1 for finding in findings):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Section(
+        rule_code.lower(),
+        f"{rule_code} {worst.name}",
+        [Table(columns, rows, caption, stacked=True), Prose(_advice(about, worst))],
+        tone=worst.severity.value,
+    )
+
+
+def _row(finding: Finding) -> list[str]:
+    numbers = ", ".join(
+        f"{escaped(name)} {_signed(value)}"
+        for name, value in finding.evidence.items()
+        if not (name.startswith("decades by") and abs(value) < WORTH_TELLING)
+    )
+    threshold = escaped(finding.threshold)
+    return [code(finding.where), escaped(finding.message), numbers, threshold, f"{finding.confidence:.0%}"]
+
+
+def _signed(value: float) -> str:
+    return text.number(value).replace("-", "−") or "not a number"
+
+
+def _advice(about: Mapping[str, str], finding: Finding) -> str:
+    told = {
+        "Why it is bad": about.get("Why it is bad", ""),
+        "What to do": about.get("What to do", ""),
+        "Threshold": about.get("Threshold", ""),
+        "Behind it": code(finding.equation),
+        "References": about.get("References", ""),
+    }
+    return "\n\n".join(f"**{name}.** {words}" for name, words in told.items() if words)
+
+
+def _branches(run: Run, gains: Sequence[BackwardGain]) -> Section:
+    joined = [gain for gain in gains if len(gain.shares) > 1]
+    words = (
+        "Where the forward pass forks, gradients meet on the way back. A *share* is a branch’s part of the gradient "
+        "there, along its direction: shares add up to 1, and one that points against the others is negative. *Arrives* "
+        "is the norm of what comes along the branch."
+    )
+    lines = [_joined(run, gain, unfolded=len(joined) <= MOST_JOINS_OPEN) for gain in joined]
+    tree = Tree("where they meet", ("share", "arrives"), packed(lines, MOST_JOINS), words)
+    return Section("branches", "Branches and their shares", [tree])
+
+
+def _joined(run: Run, gain: BackwardGain, unfolded: bool) -> Branch:
+    norms = run.edge_column("contribution", step=0)
+    ranked = sorted(gain.shares.items(), key=lambda item: -item[1])
+    parts = [Branch(_giver(run, gain, edge), "", (_signed(share), text.number(norms[edge]))) for edge, share in ranked]
+    received = float(run.column("grad_output", step=0)[gain.end])
+    largest = "" if unfolded else f"{parts[0].label} {parts[0].cells[0]}"
+    return Branch(label(run.sites[gain.end]), largest, ("", text.number(received)), "", parts, unfolded)
+
+
+def _giver(run: Run, gain: BackwardGain, edge: int) -> str:
+    source = run.edges[edge].source
+    return "straight on" if source == gain.start else f"through {label(run.sites[source])}"
+
+
+def _subtitle(run: Run) -> str:
+    loss = run.steps["loss"][0] if "loss" in run.steps else run.header.get("loss", float("nan"))
+    passes = run.header.get("repeats", 1)
+    return (
+        f"{run.header.get('parameters', 0):,} parameters, {len(run.sites):,} operations, loss {loss:.4g}, "
+        f"{passes} pass{'es' if passes > 1 else ''}"
+    )
+
+
+def _meta(run: Run) -> dict[str, str]:
+    named = {"optimizer": "optimizer", "devices": "devices", "torch": "torch", "python": "Python"}
+    told = {name: run.header[key] for key, name in named.items() if run.header.get(key)}
+    shown = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in told.items()}
+    return {"undertow": version("undertow"), **shown}

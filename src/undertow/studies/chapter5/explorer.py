@@ -1,0 +1,168 @@
+"""The page beside the chapter's, to play with: one chain's factors, where a factor can reach 1, the map of starts."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.activations import ACTIVATIONS
+from undertow.show.page import Article
+from undertow.studies.chapter5.protocol import NEURONS
+from undertow.studies.chapter5.sections import explore
+from undertow.theory import bounds, meanfield
+
+Array = NDArray[np.float64]
+Results = dict[str, Any]
+
+NAME = "explore.html"
+MAPPED = ("tanh", "sigmoid", "relu", "erf", "gelu", "silu")
+DRAWS, LONGEST = 12, 30
+PERCENT = [
+    np.arange(10, 50, 2),
+    np.arange(50, 100, 2.5),
+    np.arange(100, 200, 5),
+    np.arange(200, 500, 10),
+    np.arange(500, 1000, 25),
+    np.arange(1000, 4001, 100),
+]
+WEIGHT_VAR = np.unique([*np.concatenate(PERCENT) / 100, 1 / 3])
+"""n_in Var W on the map: round numbers for a reader, closest where the phases meet, and torch's default."""
+
+THOUSANDTHS = [
+    0,
+    1,
+    2,
+    5,
+    10,
+    15,
+    20,
+    30,
+    40,
+    50,
+    60,
+    80,
+    100,
+    120,
+    150,
+    *range(200, 1000, 50),
+    *range(1000, 2001, 100),
+]
+BIAS_VAR = np.array(THOUSANDTHS) / 1000
+"""Var b on the map."""
+
+CHAIN: dict[str, Any] = {"activation": "sigmoid", "w": 1.0, "b": 0.0, "a": 0.5, "depth": 8, "random": False, "draw": 0}
+PRESETS: dict[str, dict[str, Any]] = {
+    "every weight 1": CHAIN,
+    "the book’s chain, at random": {**CHAIN, "b": 1.0, "random": True},
+    "an explosion": {**CHAIN, "w": 16.0, "b": -8.0},
+    "a hair off the explosion": {**CHAIN, "w": 16.0, "b": -7.9},
+    "tanh, nearly straight": {**CHAIN, "activation": "tanh", "a": 0.1, "depth": 20},
+    "a dead ReLU": {**CHAIN, "activation": "relu", "b": -1.0},
+}
+STARTS: dict[str, tuple[float, float]] = {
+    "PyTorch’s nn.Linear": meanfield.INITIALIZERS["standard"],
+    "LeCun, Glorot (Xavier), orthogonal": meanfield.INITIALIZERS["lecun"],
+    "He (Kaiming)": meanfield.INITIALIZERS["he"],
+    "the book’s default": meanfield.INITIALIZERS["default"],
+    f"the book’s first: N(0, 1), {NEURONS} inputs": (float(NEURONS), 1.0),
+}
+
+
+def write(results: Results, out: Path) -> Path:
+    """Write ``explore.html`` into a folder.
+
+    Returns:
+        The page.
+    """
+    return article(results).write(out / NAME)
+
+
+def article(results: Results) -> Article:
+    """The page as blocks."""
+    return Article(
+        "What a gradient is made of",
+        "Three instruments to go with “Why are deep neural networks hard to train?”",
+        lead="Move the sliders, press on the pictures, and watch the product that decides whether a deep network "
+        "learns. Everything is computed on this page; nothing is sent anywhere. [Back to the chapter](index.html).",
+        sections=[explore.chain(), explore.window(), explore.starts(results["trainability"])],
+        meta={
+            "maps": "undertow.theory.meanfield.phase_diagram, inputs that give the first layer’s z variance 1",
+            "data": f"{results['data']['name']}, sha256 {results['data']['sha256'][:16]}",
+            "seed": str(results["seed"]),
+            "undertow": results["environment"]["undertow"],
+        },
+        instruments=instruments(results["trainability"]),
+    )
+
+
+def instruments(trainability: Results) -> dict[str, Any]:
+    """All that the page's scripts read: how it starts, what was drawn, what theory computed, what was trained."""
+    return {
+        "start": {**CHAIN, "kind": "tanh", "iw": _place(WEIGHT_VAR, 1.0), "ib": 0, "layers": 10, "trained": True},
+        "presets": PRESETS,
+        "normals": normals().tolist(),
+        "peaks": {name: phi.peak for name, phi in ACTIVATIONS.items()},
+        "widest": {name: _widest(name) for name in ACTIVATIONS},
+        "map": {
+            "weight_var": WEIGHT_VAR.tolist(),
+            "bias_var": BIAS_VAR.tolist(),
+            "maps": {name: _packed_map(name) for name in MAPPED},
+            "critical": {name: _critical(name) for name in MAPPED},
+            "starts": [{"name": name, "weight_var": w, "bias_var": b} for name, (w, b) in STARTS.items()],
+        },
+        "measured": measured(trainability),
+    }
+
+
+def normals() -> Array:
+    """Standard normal weights and biases for the random chains, [draws, 2, neurons], to three decimals.
+
+    Example:
+        >>> normals().shape
+        (12, 2, 30)
+    """
+    return np.random.default_rng(0).standard_normal((DRAWS, 2, LONGEST)).round(3)
+
+
+def measured(trainability: Results) -> dict[str, Any]:
+    """Mean accuracy over members, [bias variances][weight variances], for each activation trained."""
+    accuracy = {
+        name: np.asarray(values).mean(-1).round(4).tolist() for name, values in trainability["accuracy"].items()
+    }
+    grid = {key: [float(v) for v in trainability[key]] for key in ("weight_var", "bias_var")}
+    return {**grid, "chance": 0.1, "accuracy": accuracy}
+
+
+def _widest(name: str) -> tuple[float, float | None]:
+    size, width = bounds.widest_interval(name)
+    return size, width if np.isfinite(width) else None
+
+
+def _packed_map(name: str) -> dict[str, str]:
+    found = meanfield.phase_diagram(name, WEIGHT_VAR, BIAS_VAR[:, None])
+    return {"chi": packed(found.chi), "q": packed(found.q)}
+
+
+def packed(values: Array) -> str:
+    """Numbers as little-endian float32 in base64, row by row.
+
+    Example:
+        >>> packed(np.array([1.0, np.inf]))
+        'AACAPwAAgH8='
+    """
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def _critical(name: str) -> list[list[float]]:
+    """Points of the critical line that are on the map."""
+    q = np.concatenate([[0.0], np.logspace(-4, 2, 200)])
+    weight_var, bias_var = meanfield.critical_line(name, q)
+    there = (weight_var <= WEIGHT_VAR[-1]) & (bias_var <= BIAS_VAR[-1])  # false where NaN
+    line = np.stack([weight_var, bias_var], -1)[there].round(7)
+    return line[np.append(True, np.any(line[1:] != line[:-1], axis=-1))].tolist() if len(line) else []
+
+
+def _place(values: Array, wanted: float) -> int:
+    return int(np.abs(values - wanted).argmin())

@@ -1,0 +1,62 @@
+"""A dozen animals of the zoo; `make zoo` looks at all of them."""
+
+import pytest
+
+from undertow.examination import examine
+from zoo import faulty, healthy, tables
+from zoo.case import FALLS_TO, alarms, fall, found, train
+
+ILL = (
+    "A: book, 4 hidden layers",
+    "F: ReLU 20x64, twice He",
+    "conv 10, a fifth of He",
+    "tanh RNN, radius 0.5, every step",
+    "dead ReLU, transformer",
+    "constant recurrence",
+    "bottleneck beside a skip",
+    "sqrt masked too late",
+    "attention masked altogether",
+    "bfloat16, steps rounded away",
+    "front layers at lr 1e-9",
+    "RNN that overflows",
+)
+WELL = (
+    "residual 12, LayerScale 1e-6",
+    "conv 8, BatchNorm",
+    "LSTM, last step",
+    "pre-norm transformer",
+    "nn.Transformer, encoder and decoder",
+)
+
+
+def named(cases, names):
+    by_name = {case.name: case for case in cases}
+    return [pytest.param(by_name[name], id=name) for name in names]
+
+
+def test_names_are_unique():
+    names = [case.name for case in (*faulty.CASES, *healthy.CASES)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("case", named(faulty.CASES, ILL))
+def test_a_fault_is_found_in_its_place(case):
+    subject = case.build(0)
+    report = examine(subject.model, subject.compute_loss, subject.optimizer)
+    assert found(case, report), [f"{f.code} at {f.where}" for f in report.findings]
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # torch, of its own norm_first
+@pytest.mark.parametrize("case", named(healthy.CASES, WELL))
+def test_a_network_that_trains_raises_no_alarm(case):
+    subject = case.build(0)
+    before = alarms(examine(subject.model, subject.compute_loss, subject.optimizer))
+    assert fall(train(subject, case.steps)) <= FALLS_TO
+    after = alarms(examine(subject.model, subject.compute_loss, subject.optimizer))
+    assert [f"{f.code} at {f.where}" for f in (*before, *after)] == []
+
+
+def test_wilsons_interval():
+    """Newcombe 1998, table I: 81 of 263 gives .2553 to .3662; 0 of 20 gives 0 to .1611."""
+    assert tables.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert tables.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
