@@ -28,7 +28,8 @@ NET = """
 
     def unused():
         net = nn.ModuleDict({"used": nn.Linear(3, 3), "left": nn.Linear(3, 3)})
-        return net, lambda: net["used"](torch.ones(2, 3)).sum()
+        x = torch.ones(2, 3)
+        return net, lambda: (net["used"](x) + net["left"](x).detach()).sum()
 """
 
 

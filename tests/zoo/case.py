@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from undertow.examination.report import Report
 
 from undertow.record import Finding, Severity
+from undertow.reporting import Report
 
 FALLS_TO = 0.85
 """A healthy network's loss must fall to this part of what it was, or it is no proof of anything."""
