@@ -41,7 +41,7 @@ def examine(
 
     Example:
         >>> _ = torch.manual_seed(0)
-        >>> layers = [nn.Linear(20, 20), nn.Sigmoid()] * 8
+        >>> layers = [nn.Sequential(nn.Linear(20, 20), nn.Sigmoid()) for _ in range(8)]
         >>> net, x = nn.Sequential(*layers), torch.randn(50, 20)
         >>> report = examine(net, lambda: net(x).square().mean())
         >>> "UT101" in {finding.code for finding in report.findings}
