@@ -23,7 +23,6 @@ test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
 
 zoo: $(VENV)/.installed-dev
-	$(PIP) -e ".[zoo]"
 	$(BIN)/python tests/zoo/run.py
 
 lint: $(VENV)/.installed-dev
