@@ -30,7 +30,6 @@ class Vertex:
 
     node: Node
     op: str
-    name: str
     number: int
     inputs: list[tuple["Vertex | None", int]] = field(default_factory=list)
     arrivals: list[tuple["Vertex", int, int]] = field(default_factory=list)
@@ -38,14 +37,20 @@ class Vertex:
     data_slots: list[int] = field(default_factory=list)
     weight_slots: list[int] = field(default_factory=list)
     on_weights: bool = False
+    known_shape: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of its (first) output, that is of the gradient it receives."""
+        if self.known_shape is None:
+            self.known_shape = self._shape()
+        return self.known_shape
+
+    def _shape(self) -> tuple[int, ...]:
         if self.leaf is not None:
             return tuple(self.leaf.shape)
         metadata = getattr(self.node, "_input_metadata", ())
-        return tuple(int(n) for n in metadata[0].shape) if metadata and metadata[0] is not None else ()
+        return tuple(map(int, metadata[0].shape)) if metadata and metadata[0] is not None else ()
 
     @property
     def folded(self) -> bool:
@@ -107,7 +112,7 @@ def _discover(root: Node) -> list[Vertex]:
 def _vertex(node: Node) -> Vertex:
     name = node.name()
     leaf = getattr(node, "variable", None) if name.endswith("AccumulateGrad") else None
-    return Vertex(node, op_name(name), name, node._sequence_nr(), leaf=leaf)
+    return Vertex(node, op_name(name), node._sequence_nr(), leaf=leaf)
 
 
 _TAKES_DATA = PRODUCTS | NORMS

@@ -1,8 +1,7 @@
 """Hooks on every Node of one backward pass, which turn what passes into Signals."""
 
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,9 +57,10 @@ class Tape:
         self.sites: list[Site] = []
         self.edges: list[Edge] = []
         self.other_leaves: list[Tensor] = []
-        self._names = {id(p): name for name, p in reversed(list(model.named_parameters()))}
+        modules = dict(model.named_modules())
+        self._names = _parameter_names(modules)
         self._listener = listener
-        self._windows = Windows(model, unroll)
+        self._windows = Windows(modules, unroll)
         self._plan = Plan([], [], [], [])
         self._handles: list[RemovableHandle] = []
         self._captured: dict[int, Tensor] = {}
@@ -130,19 +130,26 @@ class Tape:
                 self._captured[edge] = gradient
         if tap.site < 0:
             return
-        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
+        if torch.is_grad_enabled():  # a backward pass that will be differentiated itself
+            with torch.no_grad():
+                self._listener(self._signal(tap, grad_input, grad_output), self.meter)
+        else:
             self._listener(self._signal(tap, grad_input, grad_output), self.meter)
 
     def _signal(self, tap: Tap, grad_input: Gradients, grad_output: Gradients) -> Signal:
-        signal = Signal(tap.site, [g for g in grad_output if g is not None], self._arrived(tap, grad_output))
+        signal = Signal(tap.site, [g for g in grad_output if g is not None])
+        if tap.arrivals:
+            signal.arrivals = self._arrived(tap, grad_output)
         signal.features = tap.features
         if tap.role is Role.WEIGHT:
             signal.learns = True
+            if tap.bias is not None:
+                signal.summed = grad_input[tap.bias]
             if tap.weight is not None:
                 _add_weight(signal, tap, tap.weight, grad_input)
         elif tap.role is Role.ACTIVATION:
             signal.derivative = facts.derivative(tap.vertex)
-            signal.peak, signal.bounded = facts.PEAKS.get(tap.vertex.op, 1.0), facts.bounded(tap.vertex)
+            signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
         return signal
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
@@ -152,6 +159,16 @@ class Tape:
             if contribution is not None and total is not None:
                 arrived.append((edge, contribution, total))
         return arrived
+
+
+def _parameter_names(modules: Mapping[str, nn.Module]) -> dict[int, str]:
+    """By ``id``; of a parameter that is shared, the first one."""
+    names: dict[int, str] = {}
+    for path, module in modules.items():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                names.setdefault(id(parameter), f"{path}.{name}" if path else name)
+    return names
 
 
 def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradients], None]:
