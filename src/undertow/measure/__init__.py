@@ -6,7 +6,7 @@ step waits for its device once, however many Sites there are.
 
 from undertow.measure.meter import Meter
 from undertow.measure.parameters import measure_parameters
-from undertow.measure.readout import Columns, columns
+from undertow.measure.readout import Columns, Readout
 from undertow.measure.signals import Convolution, Signal, measure
 
-__all__ = ["Columns", "Convolution", "Meter", "Signal", "columns", "measure", "measure_parameters"]
+__all__ = ["Columns", "Convolution", "Meter", "Readout", "Signal", "measure", "measure_parameters"]

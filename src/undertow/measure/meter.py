@@ -56,14 +56,15 @@ class Meter:
 
     def norm(self, name: str, place: int, x: Tensor) -> None:
         """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
-        if x.is_complex():
-            x = torch.view_as_real(x)
         size = x.numel()
         if size > SMALL_UP_TO:
+            x = torch.view_as_real(x) if x.is_complex() else x
             self.take(name, place, torch.linalg.vector_norm(x, dtype=self._accumulator(x, size)))
             return
         self._waiting.append(((name, place), x))
-        self._hold(size)
+        self._size += size
+        if self._size > WAITING_UP_TO:
+            self._settle()
 
     def agreement(self, place: int, expected: Tensor, arrived: Tensor) -> None:
         """Take what <expected, arrived> follows from: the norms of both and of their difference."""
@@ -71,7 +72,7 @@ class Meter:
             self._take_agreements([(place, expected, arrived)])
             return
         self._pairs.append((place, expected, arrived))
-        self._hold(2 * arrived.numel())
+        self._size += 2 * arrived.numel()
 
     def inner(self, name: str, place: int, x: Tensor, y: Tensor) -> None:
         """Take <x, y>, of complex tensors the real part."""
@@ -100,27 +101,20 @@ class Meter:
             read[name][place] = read[source][first]
         return dict(read)
 
-    def _hold(self, size: int) -> None:
-        self._size += size
-        if self._size > WAITING_UP_TO:
-            self._settle()
-
     @torch.no_grad()
     def _settle(self) -> None:
         """Take what waits."""
         pairs, self._pairs = self._pairs, []
         self._take_agreements(pairs)
         waiting, self._waiting, self._size = self._waiting, [], 0
-        by_kind: dict[tuple[torch.device, torch.dtype], list[tuple[Label, Tensor]]] = defaultdict(list)
+        by_kind: dict[tuple[torch.device, torch.dtype], tuple[list[Label], list[Tensor]]] = {}
         for label, x in waiting:
-            by_kind[x.device, x.dtype].append((label, x))
-        for same in by_kind.values():
-            tensors = [x for _, x in same]
+            labels, tensors = by_kind.setdefault((x.device, x.dtype), ([], []))
+            labels.append(label)
+            tensors.append(torch.view_as_real(x) if x.is_complex() else x)
+        for labels, tensors in by_kind.values():
             norms = torch._foreach_norm(tensors, 2, self._accumulator(tensors[0], 0))
-            first = norms[0]
-            self._taken[first.device, first.dtype] += [
-                (label, norm) for (label, _), norm in zip(same, norms, strict=True)
-            ]
+            self._taken[norms[0].device, norms[0].dtype] += zip(labels, norms, strict=True)
 
     def _take_agreements(self, pairs: Sequence[tuple[int, Tensor, Tensor]]) -> None:
         for place, expected, arrived in pairs:

@@ -19,7 +19,7 @@ def measure_parameters(
         meter: where numbers are collected.
 
     Returns:
-        The names, in the order that `columns` needs to know.
+        The names, in the order that a `Readout` needs to know.
     """
     for place, (name, parameter) in enumerate(parameters.items()):
         grad = parameter.grad

@@ -20,82 +20,86 @@ class Columns:
     by_edge: dict[str, Array]
 
 
-def columns(read: Read, sites: Sequence[Site], edges: Sequence[Edge], names: Sequence[str] = ()) -> Columns:
-    """From what was read off the devices to the columns of a Run, each [sites] or [edges].
-
-    An edge that alone feeds its Site carries the whole gradient received there, and nobody had to measure it.
+class Readout:
+    """From the numbers read off the devices to the columns of a Run: what is the same for all passes is looked up once.
 
     Args:
-        read: what `Meter.read` returned.
         sites, edges: of the graph that was taped.
         names: of the parameters, as `measure_parameters` returned them.
+
+    Example:
+        >>> sites = (Site(0, "fc2", "addmm", Role.WEIGHT), Site(1, "fc1", "addmm", Role.WEIGHT))
+        >>> readout = Readout(sites, (Edge(0, 1),))
+        >>> readout.columns({"received": {0: 1.0, 1: 0.25}}).by_site["grad_input"].tolist()
+        [0.25, nan]
     """
-    with np.errstate(all="ignore"):
-        raw = _Raw(read, len(sites))
-        received = raw.get("received", 0.0)  # 0: autograd had nothing to pass on
-        by_edge = _edge_columns(read, edges, received)
-        passed = _passed(by_edge["contribution"], edges, len(sites))
-        by_site = {**_site_columns(raw, received, passed, sites), **_parameter_columns(read, sites, names)}
-    assert by_site.keys() == SITE_COLUMNS.keys()  # noqa: S101  # the two lists are kept by hand
-    return Columns(by_site, by_edge)
 
+    def __init__(self, sites: Sequence[Site], edges: Sequence[Edge], names: Sequence[str] = ()) -> None:
+        self.names = tuple(names)
+        self._size = len(sites)
+        self._n_out = np.sqrt([site.n_out or np.nan for site in sites])
+        self._source = np.array([edge.source for edge in edges], dtype=int)
+        self._target = np.array([edge.target for edge in edges], dtype=int)
+        self._alone = np.bincount(self._target, minlength=len(sites))[self._target] == 1
+        self._passes_on = np.bincount(self._source, minlength=len(sites)) > 0
+        self._own = _Pairs.of(sites, names, lambda site: site.parameters)
+        # A parameter that is used at many Sites makes one step: each has an equal part of it.
+        self._uses = np.bincount(self._own.place, minlength=len(names)).clip(1)
+        self._matrices = _Pairs.of(sites, names, _matrices)
 
-def _site_columns(raw: "_Raw", received: Array, passed: Array, sites: Sequence[Site]) -> dict[str, Array]:
-    n_out = np.array([site.n_out or np.nan for site in sites])
-    slope_rms = raw["slope"] / np.sqrt(raw["values"])
-    # <expected, arrived> / ||arrived||^2, by the law of cosines.
-    agreement = (1 + (raw["expected"] ** 2 - raw["differing"] ** 2) / raw["arrived"] ** 2) / 2
-    return {
-        "grad_output": received,
-        "grad_input": passed,
-        "learning_speed": raw["summed"],
-        "coherence": raw["summed"] / (np.sqrt(raw["rows"]) * received),
-        "derivative_rms": slope_rms,
-        "alignment_phi": raw["slope_times_g"] / (slope_rms * received),
-        "alignment_w": np.sqrt(n_out) * passed * agreement / (raw["weight"] * received),
-        "saturated": (1 - raw["above_less_below"] / raw["values"]) / 2,
-        "dead": (1 - raw["alive_less_dead"] / raw["units"]) / 2,
-        "nonfinite": raw["nonfinite"],
-        "weight_norm": raw["weight"],
-    }
+    def columns(self, read: Read) -> Columns:
+        """What `Meter.read` returned, as columns of a Run, each [sites] or [edges].
 
+        An edge that alone feeds its Site carries the whole gradient received there, and nobody had to measure it.
+        """
+        with np.errstate(all="ignore"):
+            raw = _Raw(read, self._size)
+            received = raw.get("received", 0.0)  # 0: autograd had nothing to pass on
+            by_edge = self._by_edge(_Raw(read, len(self._target)), received)
+            by_site = {**self._by_site(raw, received, by_edge), **self._by_parameter(_Raw(read, len(self.names)))}
+        assert by_site.keys() == SITE_COLUMNS.keys()  # noqa: S101  # the two lists are kept by hand
+        return Columns(by_site, by_edge)
 
-def _edge_columns(read: Read, edges: Sequence[Edge], received: Array) -> dict[str, Array]:
-    raw = _Raw(read, len(edges))
-    target = np.array([edge.target for edge in edges], dtype=int)
-    alone = np.bincount(target, minlength=len(received))[target] == 1
-    share = np.where(alone, 1.0, raw.get("inner", 0.0) / received[target] ** 2)
-    # 0: nothing came along the edge, as autograd passes None for a gradient of zeros.
-    return {"contribution": np.where(alone, received[target], raw.get("contribution", 0.0)), "share": share}
+    def _by_site(self, raw: "_Raw", received: Array, by_edge: Mapping[str, Array]) -> dict[str, Array]:
+        passed = np.sqrt(np.bincount(self._source, by_edge["contribution"] ** 2, minlength=self._size))
+        passed[~self._passes_on] = np.nan
+        slope_rms = raw["slope"] / np.sqrt(raw["values"])
+        # <expected, arrived> / ||arrived||^2, by the law of cosines.
+        agreement = (1 + (raw["expected"] ** 2 - raw["differing"] ** 2) / raw["arrived"] ** 2) / 2
+        return {
+            "grad_output": received,
+            "grad_input": passed,
+            "learning_speed": raw["summed"],
+            "coherence": raw["summed"] / (np.sqrt(raw["rows"]) * received),
+            "derivative_rms": slope_rms,
+            "alignment_phi": raw["slope_times_g"] / (slope_rms * received),
+            "alignment_w": self._n_out * passed * agreement / (raw["weight"] * received),
+            "saturated": (1 - raw["above_less_below"] / raw["values"]) / 2,
+            "dead": (1 - raw["alive_less_dead"] / raw["units"]) / 2,
+            "nonfinite": raw["nonfinite"],
+            "weight_norm": raw["weight"],
+        }
 
+    def _by_edge(self, raw: "_Raw", received: Array) -> dict[str, Array]:
+        arriving = received[self._target]
+        share = np.where(self._alone, 1.0, raw.get("inner", 0.0) / arriving**2)
+        # 0: nothing came along the edge, as autograd passes None for a gradient of zeros.
+        return {"contribution": np.where(self._alone, arriving, raw.get("contribution", 0.0)), "share": share}
 
-def _passed(contribution: Array, edges: Sequence[Edge], size: int) -> Array:
-    """Norm of what each Site passes on; nan where it passes nothing on to any Site."""
-    source = np.array([edge.source for edge in edges], dtype=int)
-    total = np.full(size, np.nan)
-    total[source] = 0.0
-    np.add.at(total, source, contribution**2)
-    return np.sqrt(total)
-
-
-def _parameter_columns(read: Read, sites: Sequence[Site], names: Sequence[str]) -> dict[str, Array]:
-    raw = _Raw(read, len(names))
-    grad, norm = raw["grad of parameter"], raw["parameter"]
-    descent = -raw["ascent"] if "ascent" in read else grad**2
-    own = _Pairs.of(sites, names, lambda site: site.parameters)
-    # A parameter that is used at many Sites makes one step: each has an equal part of it.
-    uses = np.bincount(own.place, minlength=len(names)).clip(1)
-    part = own.total(np.nan_to_num(descent / uses, nan=0.0), len(sites))
-    total = np.nansum(part)
-    matrices = _Pairs.of(sites, names, _matrices)
-    spread = np.sqrt(np.maximum(1 - raw["sum of rows"] ** 2 / (raw["units of parameter"] * norm**2), 0.0))
-    lengths = [matrices.length(each, len(sites)) for each in (grad, raw["step"], norm)]
-    return {
-        "weight_spread": np.where(matrices.count(len(sites)) == 1, matrices.total(spread, len(sites)), np.nan),
-        "weight_grad_norm": lengths[0],
-        "update_ratio": lengths[1] / np.where(lengths[2] == 0, np.nan, lengths[2]),
-        "progress": part / total if total > 0 else np.full(len(sites), np.nan),
-    }
+    def _by_parameter(self, raw: "_Raw") -> dict[str, Array]:
+        grad, norm, step, rows = raw["grad of parameter"], raw["parameter"], raw["step"], raw["sum of rows"]
+        descent = -raw["ascent"] if "ascent" in raw else grad**2
+        part = self._own.total(np.where(np.isnan(descent), 0.0, descent / self._uses), self._size)
+        total = np.nansum(part)
+        matrices = self._matrices
+        spread = np.sqrt(np.maximum(1 - rows**2 / (raw["units of parameter"] * norm**2), 0.0))
+        length = matrices.length(norm, self._size)
+        return {
+            "weight_spread": np.where(matrices.count(self._size) == 1, matrices.total(spread, self._size), np.nan),
+            "weight_grad_norm": matrices.length(grad, self._size),
+            "update_ratio": matrices.length(step, self._size) / np.where(length == 0, np.nan, length),
+            "progress": part / total if total > 0 else np.full(self._size, np.nan),
+        }
 
 
 def _matrices(site: Site) -> Sequence[str]:
@@ -138,6 +142,9 @@ class _Raw:
 
     def __init__(self, read: Read, size: int) -> None:
         self._read, self._size = read, size
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._read
 
     def __getitem__(self, name: str) -> Array:
         return self.get(name, np.nan)

@@ -33,7 +33,9 @@ PEAKS = {name: each.peak for name, each in ACTIVATIONS.items()} | {
 
 _BOUNDED = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "sin"})
 
-RISING = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "relu", "softplus", "log_sigmoid", "threshold"})
+RISING = frozenset(
+    {"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "relu", "softplus", "log_sigmoid", "threshold"}
+)
 """Activations whose derivative is nowhere negative, whatever their settings."""
 
 
@@ -51,13 +53,13 @@ def saved(node: Node, name: str) -> Tensor | None:
     return value.detach() if isinstance(value, Tensor) else None
 
 
-def derivative(vertex: Vertex) -> Tensor | None:
+def derivative(op: str, node: Node) -> Tensor | None:
     """phi'(z), elementwise, in the shape of z; None where it is not known or not safe to read."""
-    if vertex.op not in _DERIVATIVES:
+    if op not in _DERIVATIVES:
         return None
-    name, formula = _DERIVATIVES[vertex.op]
-    kept = saved(vertex.node, name)
-    return None if kept is None else formula(vertex.node, kept)
+    name, formula = _DERIVATIVES[op]
+    kept = saved(node, name)
+    return None if kept is None else formula(node, kept)
 
 
 def _from_kernel(kernel: Callable[..., Tensor], *settings: str) -> Callable[[Node, Tensor], Tensor]:

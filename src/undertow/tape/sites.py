@@ -1,6 +1,6 @@
 """From the graph to Sites, edges, and what the hook on each Node has to look at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from undertow.record import Edge, Role, Site
 from undertow.tape import facts
 from undertow.tape.graph import Vertex
 from undertow.tape.ops import role_of
-from undertow.tape.windows import OUTSIDE, Window, WindowIndex
+from undertow.tape.windows import OUTSIDE, Window, WindowIndex, Windows
 
 
 @dataclass(slots=True, eq=False)
@@ -17,23 +17,27 @@ class Tap:
     """What to look at when the gradient passes one Node.
 
     Attributes:
-        vertex: where the Node stands in the graph.
+        at: the Node's place among all vertices.
+        op: torch's name for it.
         site: its place among the Sites, or -1 for a reshape folded away.
         captures: gradients passed on that others will be added to: from which input, along which edge.
         arrivals: edges whose gradients are summed here, and at which output.
         role: its Site's.
         weight: how to get at its weight, if it multiplies by one.
+        passes: which of its inputs gets the gradient that is passed on, if it multiplies by a weight.
         bias: which of its inputs is a bias, whose gradient is that received summed over rows.
         features: which dimension of its output counts units.
         peak, bounded, rising: of its activation's derivative, as a `Signal` has them.
     """
 
-    vertex: Vertex
+    at: int
+    op: str
     site: int = -1
     captures: list[tuple[int, int]] = field(default_factory=list)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
     role: Role = Role.OTHER
     weight: facts.Weight | None = None
+    passes: int | None = None
     bias: int | None = None
     features: int = -1
     peak: float = 1.0
@@ -41,51 +45,42 @@ class Tap:
     rising: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is known before any gradient flows."""
+    """Everything that is known before any gradient flows. It holds no Node, and fits every pass of one signature."""
 
-    sites: list[Site]
-    edges: list[Edge]
-    taps: list[Tap]
-
-    vertices: list[Vertex]
-
-    def release(self) -> None:
-        """Let go of the graph, and cut its rings: to leave them to the garbage collector costs more than a pass."""
-        for vertex in self.vertices:
-            vertex.node = vertex.leaf = None
-            vertex.inputs.clear()
-            vertex.arrivals.clear()
-        self.vertices.clear()
-        self.taps.clear()
+    sites: tuple[Site, ...]
+    edges: tuple[Edge, ...]
+    taps: tuple[Tap, ...]
+    called: frozenset[str]
+    """Paths of the modules that were called, from beginning to end."""
 
 
-def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str]) -> Plan:
-    """Decide on the Sites of a walked graph.
+def plan(vertices: Sequence[Vertex], windows: Windows, names: Mapping[int, str]) -> Plan:
+    """Decide on the Sites of a graph.
 
     Args:
-        vertices: as `graph.walk` gives them.
+        vertices: as `graph.discover` found them, classified.
         windows: which module each Node ran in.
         names: of the parameters, by ``id``.
     """
     data_side = [vertex for vertex in vertices if not vertex.on_weights and vertex.leaf is None]
     kept = [vertex for vertex in data_side if not vertex.folded]
     places = {id(vertex): place for place, vertex in enumerate(kept)}
-    taps = {id(vertex): Tap(vertex, places.get(id(vertex), -1)) for vertex in data_side}
+    taps = {id(vertex): Tap(vertex.place, vertex.op, places.get(id(vertex), -1)) for vertex in data_side}
     parameters = [tuple(sorted({names[id(leaf)] for leaf in _parameters(vertex)})) for vertex in kept]
-    sites = _sites(kept, data_side, windows, parameters)
+    sites = _sites(kept, data_side, windows.index(), parameters)
     edges = _connect(kept, places, taps)
     for site, vertex in zip(sites, kept, strict=True):
-        _prepare(taps[id(vertex)], site)
-    needed = [tap for tap in taps.values() if tap.site >= 0 or tap.captures]
-    return Plan(sites, edges, needed, vertices)
+        _prepare(taps[id(vertex)], vertex, site)
+    needed = tuple(tap for tap in taps.values() if tap.site >= 0 or tap.captures)
+    return Plan(tuple(sites), tuple(edges), needed, windows.called)
 
 
-def _prepare(tap: Tap, site: Site) -> None:
-    vertex, tap.role = tap.vertex, site.role
+def _prepare(tap: Tap, vertex: Vertex, site: Site) -> None:
+    tap.role = site.role
     if site.role is Role.WEIGHT:
-        tap.weight = facts.weight_of(vertex)
+        tap.weight, tap.passes = facts.weight_of(vertex), next(iter(vertex.data_slots), None)
         tap.features, tap.bias = feature_dimension(vertex, tap.weight), _bias(vertex, site)
     elif site.role is Role.ACTIVATION:
         tap.features, tap.peak = features_behind(vertex), facts.PEAKS.get(vertex.op, 1.0)

@@ -6,9 +6,10 @@ are counted per thread, so windows are kept per thread.
 
 import threading
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -61,8 +62,9 @@ class Windows:
         """Hook the modules: by hand, as a handle for each hook would cost more than what the hook does."""
         for module in self._hooked:
             # First in, last out: what the user's own hooks compute belongs to the module too (weight norm, pruning).
-            module._forward_pre_hooks[_KEY] = self._enter
-            module._forward_pre_hooks.move_to_end(_KEY, last=False)
+            before = cast("OrderedDict[Any, Any]", module._forward_pre_hooks)
+            before[_KEY] = self._enter
+            before.move_to_end(_KEY, last=False)
             module._forward_hooks[_KEY] = self._leave
 
     def close(self) -> None:
