@@ -139,7 +139,8 @@ def _row(finding: Finding) -> list[str]:
         if not (name.startswith("decades by") and abs(value) < WORTH_TELLING)
     )
     threshold = escaped(finding.threshold)
-    return [code(finding.where), escaped(finding.message), numbers, threshold, f"{finding.confidence:.0%}"]
+    line = f" At {code(text.near(finding.source))}." if finding.source else ""
+    return [code(finding.where), escaped(finding.message) + line, numbers, threshold, f"{finding.confidence:.0%}"]
 
 
 def _signed(value: float) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
@@ -60,6 +61,17 @@ def number(value: float) -> str:
     digits = 2 - math.floor(math.log10(abs(value)))
     shown = f"{value:.{max(digits, 0)}f}"
     return shown.replace("0.", ".", 1) if shown.lstrip("-").startswith("0.") else shown
+
+
+def near(source: str) -> str:
+    """A line of source as it is called from the folder one is in.
+
+    Example:
+        >>> near(str(Path.cwd() / "net.py:12")), near("/elsewhere/net.py:3")
+        ('net.py:12', '/elsewhere/net.py:3')
+    """
+    path = Path(source)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else source
 
 
 def _heading(run: Run) -> Text:
@@ -195,6 +207,8 @@ def _sum(backbone: Backbone, gains: Sequence[BackwardGain]) -> Text:
     inside = [gain for gain in gains if start <= gain.start and gain.end <= end]
     total = math.prod(gain.gain for gain in inside)
     rest = product(inside).get("unattributed", 1.0)
+    if math.isnan(total):
+        return Text("")
     return Text(f"end to end x {number(total)}; unattributed x {number(rest)}")
 
 
@@ -203,5 +217,6 @@ def _findings(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         sure = "" if finding.confidence == 1 else f" In {finding.confidence:.0%} of the passes."
         held = f" ({finding.threshold})" if finding.threshold else ""
-        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{finding.message}{held}{sure}")
+        line = f" At {near(finding.source)}." if finding.source else ""
+        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{finding.message}{held}{line}{sure}")
     return table

@@ -6,7 +6,7 @@ from torch import nn
 
 from undertow.measure import Readout
 from undertow.tape.graph import Vertex, classify, cut, signature
-from undertow.tape.sites import Plan, plan
+from undertow.tape.sites import LineOf, Plan, plan
 from undertow.tape.windows import Windows
 
 MOST = 16
@@ -36,14 +36,20 @@ class Plans:
         unrolls = self.unroll and any(isinstance(module, nn.RNNBase) for module in self.modules.values())
         return Windows(self.modules, self.unroll) if self.surprised or unrolls else None
 
-    def of(self, vertices: list[Vertex], windows: Windows | None) -> Plan | None:
-        """The plan for a graph; None if it is a new one and nobody watched the modules while it was made."""
+    def of(self, vertices: list[Vertex], windows: Windows | None, line_of: LineOf | None = None) -> Plan | None:
+        """The plan for a graph; None if it is a new one and nobody watched the modules while it was made.
+
+        Args:
+            vertices: as `discover` found them.
+            windows: what the modules' calls left, if they were watched.
+            line_of: tells the line of source by a Node's number.
+        """
         key = signature(vertices, self.names)
         found = self._known.get(key)
         self.surprised = found is None
         if found is None and windows is not None:
             classify(vertices, self.names)
-            found = plan(vertices, windows, self.names)
+            found = plan(vertices, windows, self.names, line_of)
             cut(vertices)
             if len(self._known) >= MOST:
                 self._known.pop(next(iter(self._known)))

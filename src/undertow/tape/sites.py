@@ -1,7 +1,7 @@
 """From the graph to Sites, edges, and what the hook on each Node has to look at."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -56,20 +56,27 @@ class Plan:
     """Paths of the modules that were called, from beginning to end."""
 
 
-def plan(vertices: Sequence[Vertex], windows: Windows, names: Mapping[int, str]) -> Plan:
+LineOf = Callable[[int], str]
+
+
+def plan(vertices: Sequence[Vertex], windows: Windows, names: Mapping[int, str], line_of: LineOf | None = None) -> Plan:
     """Decide on the Sites of a graph.
 
     Args:
         vertices: as `graph.discover` found them, classified.
         windows: which module each Node ran in.
         names: of the parameters, by ``id``.
+        line_of: tells the line of source by a Node's number.
     """
     data_side = [vertex for vertex in vertices if not vertex.on_weights and vertex.leaf is None]
     kept = [vertex for vertex in data_side if not vertex.folded]
     places = {id(vertex): place for place, vertex in enumerate(kept)}
     taps = {id(vertex): Tap(vertex.place, vertex.op, places.get(id(vertex), -1)) for vertex in data_side}
     parameters = [tuple(sorted({names[id(leaf)] for leaf in _parameters(vertex)})) for vertex in kept]
-    sites = _sites(kept, data_side, windows.index(), parameters)
+    index = windows.index()
+    sites = _sites(kept, data_side, index, parameters)
+    if line_of is not None and index.only_thread() is not None:  # threads count their Nodes alike
+        sites = [replace(site, source=line_of(vertex.number)) for site, vertex in zip(sites, kept, strict=True)]
     edges = _connect(kept, places, taps)
     for site, vertex in zip(sites, kept, strict=True):
         _prepare(taps[id(vertex)], vertex, site)

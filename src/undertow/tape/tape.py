@@ -14,7 +14,7 @@ from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
 from undertow.tape.graph import Node, discover
 from undertow.tape.plans import Plans
-from undertow.tape.sites import Plan, Tap
+from undertow.tape.sites import LineOf, Plan, Tap
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
@@ -41,7 +41,7 @@ class Tape:
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
         >>> with Tape(net) as tape:
         ...     loss = net(torch.ones(5, 3)).square().mean()
-        ...     tape.attach(loss)
+        ...     attached = tape.attach(loss)
         ...     loss.backward()
         >>> [f"{site.module} {site.op}" for site in tape.sites]
         [' mean', ' pow', '2 addmm', '1 tanh', '0 addmm']
@@ -88,8 +88,12 @@ class Tape:
         self._captured.clear()
         self.other_leaves.clear()
 
-    def attach(self, loss: Tensor) -> bool:
+    def attach(self, loss: Tensor, line_of: LineOf | None = None) -> bool:
         """Hook the graph behind a loss. From here on modules that are called are not looked at any more.
+
+        Args:
+            loss: a scalar.
+            line_of: tells the line of source by a Node's number; Sites have it from the first pass that went their way.
 
         Returns:
             Whether it will be read. With `Plans` of passes before, a pass that goes a new way may come as a surprise:
@@ -103,7 +107,7 @@ class Tape:
         if self._windows:
             self._windows.close()
         vertices = discover(loss.grad_fn)
-        plan = self._plans.of(vertices, self._windows)
+        plan = self._plans.of(vertices, self._windows, line_of)
         if plan is None:
             return False
         names = self._plans.names

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
@@ -73,6 +73,10 @@ class Windows:
             module = self._hooked.pop()
             module._forward_pre_hooks.pop(_KEY, None)
             module._forward_hooks.pop(_KEY, None)
+
+    def __deepcopy__(self, _: object) -> Self:
+        """A copy of a module that is made meanwhile has our hooks; it is not watched."""
+        return self
 
     def _calls(self) -> _Calls:
         """This thread's. Its ident would not do to tell it from others: the next thread may get the same one."""
