@@ -124,7 +124,7 @@ def _backward_origin(evidence: Evidence) -> Finding:
 
 def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold: str) -> Finding:
     assert evidence.backbone is not None  # noqa: S101  # both rules looked already
-    start, end = evidence.backbone.marks[0], evidence.backbone.marks[-1]
+    start, end = found.marks[0], found.marks[-1]
     causes = product(gain for gain in evidence.gains if start <= gain.start and gain.end <= end)
     by_cause = {cause: float(decades(factor)) for cause, factor in causes.items()}
     sign = np.sign(found.total)
@@ -134,6 +134,8 @@ def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold:
         f"The gradient {verb} {abs(found.total):.2f} decades between {evidence.name(start)} and {evidence.name(end)}, "
         f"{found.rate:+.2f} a layer; {by_cause[main]:+.2f} of them are due to {main}."
     )
+    if found.gone is not None:
+        text += f" From {evidence.name(found.gone)} on nothing is left: it is too small for its precision."
     severity = Severity.ERROR if abs(found.total) >= 2 else Severity.WARNING
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = evidence.between(start, end)

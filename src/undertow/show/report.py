@@ -81,6 +81,8 @@ def _way_back(backbone: Backbone, gains: Sequence[BackwardGain]) -> Section:
         f"From the loss to the front the gradient changes by {currents.signed(decay.total)} decades, "
         f"{currents.signed(decay.rate)} from one layer or join to the next"
     )
+    if decay.gone is not None:
+        title += f"; from {backbone.run.sites[decay.gone].name} on nothing is left"
     caption = (
         "Only what all gradient to the front must cross is on this way; branches beside it are told below. "
         "Point at a layer for what becomes of the gradient from there to the next."

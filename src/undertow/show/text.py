@@ -116,8 +116,8 @@ def _verdict(backbone: Backbone | None, gains: Sequence[BackwardGain], findings:
 def _sentences(worst: Finding, backbone: Backbone | None, gains: Sequence[BackwardGain]) -> str:
     if backbone is None or worst.code not in ("UT101", "UT102"):
         return worst.message
-    start, end = backbone.marks[0], backbone.marks[-1]
-    causes = product(gain for gain in gains if start <= gain.start and gain.end <= end)
+    marks = backbone.decay().marks
+    causes = product(gain for gain in gains if marks[0] <= gain.start and gain.end <= marks[-1])
     decades = {cause: math.log10(factor) for cause, factor in causes.items() if factor > 0}
     shown = [f"{cause} {d:+.2f}" for cause, d in sorted(decades.items(), key=_size) if abs(d) >= WORTH_A_COLUMN]
     return f"{worst.message} In decades: {', '.join(shown)}."
