@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ WIDTH = 118
 MOST_ROWS = 24
 MOST_CAUSES = 4
 BAR_WIDTH = 18
+LABEL_WIDTH = 40
 WORTH_A_COLUMN = 0.02
 """Decades that a cause must make somewhere to get a column of its own."""
 
@@ -179,7 +181,21 @@ def _cells(backbone: Backbone, row: _Row, bar: str, causes: Sequence[str]) -> li
 def _label(run: Run, sites: Sequence[int]) -> str:
     first = run.sites[sites[0]]
     name = first.name if first.role is Role.WEIGHT or not first.module else f"{first.module} {first.op}"
-    return name if len(sites) == 1 else f"{name} .. {run.sites[sites[-1]].name} ({len(sites)})"
+    if len(sites) > 1:
+        name = f"{name} .. {_apart(first.name, run.sites[sites[-1]].name)} ({len(sites)})"
+    return name if len(name) <= LABEL_WIDTH else f"…{name[1 - LABEL_WIDTH :]}"
+
+
+def _apart(first: str, last: str) -> str:
+    """The last name without the path that both begin with.
+
+    Example:
+        >>> _apart("transformer.h.11.add", "transformer.h.10.add"), _apart("8", "0")
+        ('10.add', '0')
+    """
+    parts, others = last.split("."), first.split(".")
+    shared = sum(1 for _ in takewhile(bool, map(str.__eq__, parts[:-1], others)))
+    return ".".join(parts[shared:])
 
 
 def _causes(rows: Sequence[_Row]) -> list[str]:
