@@ -56,6 +56,7 @@ class Signal:
         weight_id: the parameter's ``id`` if ``weight`` is a parameter and not computed from some.
         passed: the gradient passed on to the data that was multiplied by ``weight``.
         convolution: its settings, if it is one.
+        inflow: a sample of what was multiplied by ``weight``, [examples, ...].
     """
 
     site: int
@@ -70,6 +71,7 @@ class Signal:
     weight_id: int | None = None
     passed: Tensor | None = None
     convolution: Convolution | None = None
+    inflow: Tensor | None = None
 
 
 class Meter:
@@ -79,6 +81,7 @@ class Meter:
         precise: accumulate in float64, where the device has it, whatever the size: float32 can't hold the squares of
             numbers under 1e-19. (Large tensors always are: see `FLOAT32_UP_TO`.)
         count_nonfinite: count inf and nan at every Site. A norm already tells whether there are any.
+        inflow: look at what comes into layers, too, as theory wants to know it.
 
     Example:
         >>> meter = Meter()
@@ -88,9 +91,10 @@ class Meter:
         {'rows': {3: 2.0}, 'received': {3: 5.0}}
     """
 
-    def __init__(self, precise: bool = False, count_nonfinite: bool = False) -> None:
+    def __init__(self, precise: bool = False, count_nonfinite: bool = False, inflow: bool = False) -> None:
         self.precise = precise
         self.count_nonfinite = count_nonfinite
+        self.inflow = inflow
         self._taken: dict[tuple[torch.device, torch.dtype], list[tuple[str, int, Tensor]]] = defaultdict(list)
         self._noted: dict[str, dict[int, float]] = defaultdict(dict)
         self._weight_norms: dict[int, Tensor] = {}
@@ -178,7 +182,15 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
             expected, arrived = _project(signal, signal.weight, g, _plain(signal.passed))
             meter.inner("agreeing", signal.site, expected, arrived)
             wanted.append(("arrived", signal.site, arrived))
+    if signal.inflow is not None:
+        _inflow(signal.site, signal.inflow, meter)
     return wanted
+
+
+def _inflow(site: int, x: Tensor, meter: Meter) -> None:
+    meter.note("examples", site, len(x))
+    meter.note("inputs", site, x.numel())
+    meter.norms([("inflow", site, x), ("mean example", site, x.mean(0))])
 
 
 def _learning(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
@@ -241,6 +253,9 @@ def measure_parameters(
             continue
         grad = _plain(parameter.grad)
         wanted: list[Norm] = [("grad of parameter", place, grad)]
+        if parameter.dim() == 1:
+            wanted.append(("bias", place, parameter.detach()))
+            meter.note("biases", place, len(parameter))
         if parameter.dim() > 1:
             wanted += [("mean row", place, parameter.detach().mean(0)), ("parameter", place, parameter.detach())]
             meter.note("units of parameter", place, len(parameter))
@@ -283,6 +298,8 @@ def columns(
             "dead": raw["dead_units"] / raw["units"],
             "nonfinite": raw["nonfinite"],
             "weight_norm": raw["weight"],
+            "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
+            "input_likeness": raw["examples"] * (raw["mean example"] / raw["inflow"]) ** 2,
             **_parameter_columns(read, sites, names),
         }
     assert by_site.keys() == SITE_COLUMNS.keys()  # noqa: S101  # the two lists are kept by hand
@@ -310,8 +327,10 @@ def _parameter_columns(
     part = np.array([np.nansum(descent[p] / uses[p]) if p else np.nan for p in own])
     total = np.nansum(part)
     spread = _spread(norm, raw["mean row"], raw["units of parameter"])
+    bias, biases = raw["bias"], raw["biases"]
     matrices = [_matrices(site, p, names) for site, p in zip(sites, own, strict=True)]
     return {
+        "bias_rms": np.array([_bias_rms(s, bias[p], biases[p]) for s, p in zip(sites, own, strict=True)]),
         "weight_spread": np.array([spread[p[0]] if len(p) == 1 else np.nan for p in matrices]),
         "weight_grad_norm": np.array([_length(grad[p]) for p in matrices]),
         "update_ratio": np.array([_length(step[p]) / (_length(norm[p]) or np.nan) for p in matrices]),
@@ -331,6 +350,13 @@ def _matrices(site: Site, places: Sequence[int], names: Sequence[str]) -> list[i
     """A layer's weights without its bias, where it has weights."""
     weights = [p for p in places if site.role is Role.WEIGHT and "bias" not in names[p].rpartition(".")[2]]
     return weights or list(places)
+
+
+def _bias_rms(site: Site, norms: NDArray[np.float64], sizes: NDArray[np.float64]) -> float:
+    """0 where a layer that learns has no biases."""
+    if site.role is not Role.WEIGHT or not len(norms):
+        return float("nan")
+    return float(np.sqrt(np.nansum(norms**2 / sizes)))
 
 
 def _length(norms: NDArray[np.float64]) -> float:

@@ -29,14 +29,14 @@ def examined_pass(model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimi
     and find the first) or gradients that float32 can't square.
     """
     before = random_states()
-    run = _pass(model, compute_loss, optimizer, Meter())
+    run = _pass(model, compute_loss, optimizer, Meter(inflow=True))
     received = run.column("grad_output")
     finite = bool(np.isfinite([run.header["loss"], *received]).all())
     if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():
         return run
     set_random_states(before)
     if finite:
-        return _pass(model, compute_loss, optimizer, Meter(precise=True))
+        return _pass(model, compute_loss, optimizer, Meter(precise=True, inflow=True))
     with OriginFinder(model) as finder:
         return _pass(model, compute_loss, optimizer, Meter(precise=True, count_nonfinite=True), finder)
 

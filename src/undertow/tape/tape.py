@@ -14,6 +14,7 @@ from undertow.measure import Columns, Convolution, Meter, Signal, columns, measu
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
 from undertow.tape.graph import walk
+from undertow.tape.inflow import inflow
 from undertow.tape.sites import Plan, Tap, plan
 from undertow.tape.windows import Windows
 
@@ -140,6 +141,8 @@ class Tape:
             signal.learns = True
             if tap.weight is not None:
                 _add_weight(signal, tap, tap.weight, grad_input)
+                if self.meter.inflow:
+                    signal.inflow = inflow(tap.vertex, tap.weight)
         elif tap.role is Role.ACTIVATION:
             signal.derivative = facts.derivative(tap.vertex)
             signal.peak, signal.bounded = facts.PEAKS.get(tap.vertex.op, 1.0), facts.bounded(tap.vertex)

@@ -1,0 +1,144 @@
+"""What it means where measurement and theory agree, and where they don't, in words."""
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING
+
+from undertow.expectation.laws import BY_CHANCE, ROUNDING, SQUARES
+from undertow.expectation.statistics import Moments, Statistics
+from undertow.record import Role, Run
+
+if TYPE_CHECKING:
+    from undertow.expectation.outlook import Expectation, Outlook
+
+WORTH_A_WORD = 1.0
+"""Decades that theory must expect, in the end, for a loss or a growth to be called its own."""
+
+AGREEING = 0.5
+MOST_OF_IT = 0.7
+LEAST_CAUSE = 0.5
+"""Part of a departure that a cause must make to be named."""
+
+
+def summary(found: "Expectation") -> str:
+    """Theory against measurement in a sentence or two, from end to end.
+
+    Example:
+        >>> from undertow.expectation import Expectation, Outlook
+        >>> summary(Expectation((Outlook(0, 2, "fc", measured=-1.1, expected=-1.0, spread=0.05),)))
+        "Theory expects -1.00 decades, give or take 0.05; measured are -1.10. The loss is theory's: change the init..."
+        >>> summary(Expectation((Outlook(0, 2, "fc", measured=-1.1, reason="attention"),)))
+        'Theory says nothing of this network: it holds attention.'
+    """
+    if not found.outlooks:
+        return ""
+    if not found.covered:
+        return f"Theory says nothing of this network: it holds {_listed(found.reasons)}."
+    part = f" over {len(found.covered)} of {len(found.outlooks)} stretches" if found.reasons else ""
+    told = (
+        f"Theory expects {found.expected:+.2f} decades{part}, give or take {found.spread:.2f}; "
+        f"measured are {found.measured:+.2f}. {_meaning(found)}"
+    )
+    return f"{told} No theory for {_listed(found.reasons)}." if found.reasons else told
+
+
+def _meaning(found: "Expectation") -> str:
+    if abs(found.expected) >= WORTH_A_WORD and found.measured / found.expected >= AGREEING:
+        word = "loss" if found.expected < 0 else "growth"
+        odd = odd_one(found)
+        if odd is not None:
+            size = f"n_in Var W = {odd.weight_var:.2g} there, {typical_weight_var(found):.2g} in the middle of all"
+            return f"Most of the {word} is at {odd.name}: it is this layer's weights ({size})."
+        return f"The {word} is theory's: change the initialisation or the activation."
+    if found.departing:
+        places = "1 stretch" if len(found.departing) == 1 else f"{len(found.departing)} stretches"
+        return f"They differ by more than chance at {places}."
+    return "Nothing departs from it by more than chance."
+
+
+def odd_one(found: "Expectation") -> "Outlook | None":
+    """The stretch that makes most of what is expected, if there is one."""
+    if len(found.covered) < 3 or not found.expected:  # noqa: PLR2004  # of two, one always makes most
+        return None
+    sign = math.copysign(1.0, found.expected)
+    largest = max(found.covered, key=lambda each: sign * each.expected)
+    return largest if sign * largest.expected > MOST_OF_IT * abs(found.expected) else None
+
+
+def typical_weight_var(found: "Expectation") -> float:
+    """The median n_in Var W of the stretches that begin with a layer; nan if there are none."""
+    known = [each.weight_var for each in found.covered if not math.isnan(each.weight_var)]
+    return median(known) if known else math.nan
+
+
+def saying(statistics: Statistics, outlook: "Outlook") -> str:
+    """Why a stretch departs from theory: the cause that makes at least half of it."""
+    gap = outlook.measured - outlook.expected
+    cause = max(outlook.departure, key=lambda each: math.copysign(1.0, gap) * outlook.departure[each], default="")
+    size = outlook.departure.get(cause, 0.0)
+    if size / gap < LEAST_CAUSE:
+        return "branch and skip are not independent of each other" if outlook.residual else "several causes together"
+    if cause == "weights":
+        return _of_weights(statistics, outlook, size)
+    activation = _activation(statistics, outlook)
+    if cause == "alignment" or activation is None:
+        return f"it is the gradient: it arrives where the activation is {'steep' if size > 0 else 'flat'}"
+    return _of_slope(statistics, *activation, size)
+
+
+def _of_weights(statistics: Statistics, outlook: "Outlook", size: float) -> str:
+    names = _listed(tuple(statistics.run.sites[layer].name for layer in outlook.layers))
+    along = "stretch" if size > 0 else "shrink"
+    return f"it is the weights of {names}: they {along} this gradient x {10**size:.2g} more than independent ones would"
+
+
+def _of_slope(statistics: Statistics, place: int, found: Moments, size: float) -> str:
+    run = statistics.run
+    site = run.sites[place]
+    layer = run.edges[run.outgoing[place][0]].target
+    name = run.sites[layer].name
+    off = f"{site.activation}' is x {10**size:.2g} of what a normal z of variance {found.q:.2g} gives"
+    if statistics.bias_var[layer] > found.q / 2:
+        return f"it is the biases of {name}: they outweigh its inputs, and have a mean of their own ({off})"
+    signal = _signal(statistics, place, found)
+    if abs(signal) > BY_CHANCE * math.sqrt(2 / run.sites[layer].n_out) / SQUARES + ROUNDING:
+        alike = run.column("input_likeness", statistics.step)[layer]
+        shared = f", {alike:.0%} of which all examples share," if alike >= LEAST_CAUSE else ""
+        more = "larger" if signal > 0 else "smaller"
+        return (
+            f"correlated inputs: what comes into {name}{shared} is not independent of its weights, and the signal "
+            f"behind it x {10 ** abs(signal):.2g} {more} than expected ({off})"
+        )
+    return f"the pre-activations of {name} are not normal around zero ({off})"
+
+
+def _signal(statistics: Statistics, place: int, found: Moments) -> float:
+    """Decades by which what the next layer takes in is larger than expected; 0 if that isn't known."""
+    run = statistics.run
+    above = [run.sites[run.edges[edge].source] for edge in run.incoming[place]]
+    if len(above) != 1 or above[0].role is not Role.WEIGHT or not found.value2 > 0:
+        return 0.0
+    mean_square = float(statistics.mean_square[above[0].index])
+    return math.log10(mean_square / found.value2) / 2 if mean_square > 0 else 0.0
+
+
+def _activation(statistics: Statistics, outlook: "Outlook") -> tuple[int, Moments] | None:
+    """The activation of the stretch whose slope is furthest from theory's."""
+    inside = _inside(statistics.run, outlook)
+    known = [(place, statistics.moments[place]) for place in inside if place in statistics.moments]
+    slope = statistics.run.column("derivative_rms", statistics.step)
+
+    def off(pair: tuple[int, Moments]) -> float:
+        return abs(math.log(max(float(slope[pair[0]]) ** 2, 1e-300) / max(pair[1].slope2, 1e-300)))
+
+    return max(known, key=off, default=None)
+
+
+def _inside(run: Run, outlook: "Outlook") -> list[int]:
+    sites = range(outlook.start, outlook.end)
+    return [place for place in sites if run.sites[place].role is Role.ACTIVATION]
+
+
+def _listed(names: tuple[str, ...], most: int = 4) -> str:
+    shown = list(names[:most]) + ([f"{len(names) - most} more"] if len(names) > most else [])
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]])) if shown else ""
