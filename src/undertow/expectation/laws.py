@@ -22,6 +22,9 @@ SQUARES = 2 * math.log(10)
 BY_CHANCE = 4.0
 """Standard deviations up to which a gain counts as what theory expects."""
 
+BY_CHANCE_IN_ALL = 3.0
+"""The same for a whole network, of which there is one and not many stretches."""
+
 ROUNDING = 0.03
 """Decades that theory itself may be off: it leaves out what is of higher order in 1/width."""
 
@@ -40,6 +43,7 @@ class Law:
         departure: decades by which the measured factors differ, by cause: ``weights``, ``slope``, ``alignment``.
         layers: Sites of the layers that are in it, the loss's side first.
         residual: whether a skip connection goes around it.
+        q: variance of the pre-activations of the last activation in it; nan without one.
     """
 
     decades: float = 0.0
@@ -47,12 +51,14 @@ class Law:
     departure: Mapping[str, float] = field(default_factory=dict)
     layers: tuple[int, ...] = ()
     residual: bool = False
+    q: float = math.nan
 
     def __add__(self, after: "Law") -> "Law":
         causes = {**self.departure, **after.departure}
         both = {c: self.departure.get(c, 0.0) + after.departure.get(c, 0.0) for c in causes}
         decades, variance = self.decades + after.decades, self.variance + after.variance
-        return Law(decades, variance, both, self.layers + after.layers, self.residual or after.residual)
+        q = self.q if math.isnan(after.q) else after.q
+        return Law(decades, variance, both, self.layers + after.layers, self.residual or after.residual, q)
 
 
 def law(statistics: Statistics, start: int, end: int) -> Law:
@@ -91,7 +97,7 @@ def _around(branch: Law, statistics: Statistics) -> Law:
     width = min((statistics.run.sites[layer].n_out for layer in branch.layers), default=0)
     crossing = 4 * k / width if width else 0.0
     variance = (k**2 * branch.variance + crossing) / (1 + k) ** 2
-    return Law(math.log10(1 + k) / 2, variance, branch.departure, branch.layers, residual=True)
+    return Law(math.log10(1 + k) / 2, variance, branch.departure, branch.layers, residual=True, q=branch.q)
 
 
 def _operation(statistics: Statistics, edge: int, in_branch: bool) -> Law:
@@ -120,7 +126,7 @@ def _measured(statistics: Statistics, source: Site, edge: int) -> float:
 def _layer(statistics: Statistics, layer: Site, target: Site) -> Law:
     weight_var = float(statistics.weight_var[layer.index])
     if layer.op not in LAYERS or math.isnan(weight_var) or _is_transposed(layer):
-        raise NoTheory(cause_of(statistics.run, layer) if layer.op == "embedding" else f"{layer.op} layers")
+        raise NoTheory(_which(layer))
     if layer.index in statistics.reused:
         raise NoTheory("weights that are used more than once")
     border = _border(layer, target)
@@ -129,6 +135,14 @@ def _layer(statistics: Statistics, layer: Site, target: Site) -> Law:
     behind_activation = target.role is Role.ACTIVATION
     variance = 0.0 if behind_activation else 2 / _inputs(layer)
     return Law(_log(weight_var * border) / 2, variance, {"weights": departure}, (layer.index,))
+
+
+def _which(layer: Site) -> str:
+    if layer.op not in LAYERS:
+        return layer.op
+    if _is_transposed(layer):
+        return "transposed convolutions"
+    return "weights out of reach" if layer.weight_shape else "frozen weights"
 
 
 def _activation(statistics: Statistics, site: Site, target: Site) -> Law:
@@ -142,7 +156,7 @@ def _activation(statistics: Statistics, site: Site, target: Site) -> Law:
         "slope": _log(slope) - expected if slope > 0 else 0.0,
         "alignment": _log(aligned) if aligned > 0 else 0.0,
     }
-    return Law(expected, _variance(found, target), departure)
+    return Law(expected, _variance(found, target), departure, q=found.q)
 
 
 def _variance(found: Moments, layer: Site) -> float:
@@ -155,7 +169,8 @@ def _why_unsized(statistics: Statistics, site: Site) -> str:
         return f"{site.activation or site.op}"
     if statistics.layer_below(site) is not None:
         return "inputs that autograd didn't keep"
-    below = {statistics.run.sites[statistics.run.edges[edge].target].role for edge in statistics.run.outgoing[site.index]}
+    run = statistics.run
+    below = {run.sites[run.edges[edge].target].role for edge in run.outgoing[site.index]}
     return "normalisation" if Role.NORM in below else "activations that don't follow a layer"
 
 
@@ -177,7 +192,7 @@ def _border(layer: Site, target: Site) -> float:
     """The part of the products that a convolution padded to keep its size makes with numbers and not with padding."""
     inside, outside = target.shape[2:], layer.shape[2:]
     kernel = layer.weight_shape[2:]
-    if layer.op != "convolution" or inside != outside or not len(kernel) == len(inside):
+    if layer.op != "convolution" or inside != outside or len(kernel) != len(inside):
         return 1.0
     return math.prod(1 - (k * k - 1) / (4 * k * n) for k, n in zip(kernel, inside, strict=True) if 1 < k <= n)
 

@@ -11,11 +11,14 @@ from undertow.record import Role, Run
 if TYPE_CHECKING:
     from undertow.expectation.outlook import Expectation, Outlook
 
-WORTH_A_WORD = 1.0
-"""Decades that theory must expect, in the end, for a loss or a growth to be called its own."""
+LOSS, GROWTH = -1.3, 2.5
+"""Decades that theory must expect from end to end before it is called a fault; as UT101 and UT102 have it."""
 
 AGREEING = 0.5
 MOST_OF_IT = 0.7
+UNLIKE = 2.0
+"""A weight variance this many times larger or smaller than the median is not like the others."""
+
 LEAST_CAUSE = 0.5
 """Part of a departure that a cause must make to be named."""
 
@@ -25,8 +28,8 @@ def summary(found: "Expectation") -> str:
 
     Example:
         >>> from undertow.expectation import Expectation, Outlook
-        >>> summary(Expectation((Outlook(0, 2, "fc", measured=-1.1, expected=-1.0, spread=0.05),)))
-        "Theory expects -1.00 decades, give or take 0.05; measured are -1.10. The loss is theory's: change the init..."
+        >>> summary(Expectation((Outlook(0, 2, "fc", measured=-1.6, expected=-1.5, spread=0.05),)))
+        "Theory expects -1.50 decades, give or take 0.05; measured are -1.60. The loss is theory's: change the init..."
         >>> summary(Expectation((Outlook(0, 2, "fc", measured=-1.1, reason="attention"),)))
         'Theory says nothing of this network: it holds attention.'
     """
@@ -43,22 +46,41 @@ def summary(found: "Expectation") -> str:
 
 
 def _meaning(found: "Expectation") -> str:
-    if abs(found.expected) >= WORTH_A_WORD and found.measured / found.expected >= AGREEING:
+    if not LOSS < found.expected < GROWTH and found.measured / found.expected >= AGREEING:
         word = "loss" if found.expected < 0 else "growth"
         odd = odd_one(found)
         if odd is not None:
-            size = f"n_in Var W = {odd.weight_var:.2g} there, {typical_weight_var(found):.2g} in the middle of all"
-            return f"Most of the {word} is at {odd.name}: it is this layer's weights ({size})."
+            return f"Most of the {word} is at {odd.name}: {_oddity(found, odd)}."
         return f"The {word} is theory's: change the initialisation or the activation."
+    if found.departs:
+        at = f", the most at {found.departing[0].name}" if found.departing else ", though no stretch does alone"
+        return f"They differ by more than chance{at}: {_main_cause(found)}."
     if found.departing:
-        places = "1 stretch" if len(found.departing) == 1 else f"{len(found.departing)} stretches"
-        return f"They differ by more than chance at {places}."
+        count = len(found.departing)
+        return f"They differ by more than chance at {count} stretch{'es' if count > 1 else ''}."
     return "Nothing departs from it by more than chance."
+
+
+def _oddity(found: "Expectation", odd: "Outlook") -> str:
+    typical = typical_weight_var(found)
+    if not math.isnan(odd.weight_var) and abs(math.log(odd.weight_var / typical)) > math.log(UNLIKE):
+        return f"it is this layer's weights (n_in Var W = {odd.weight_var:.2g} there, the median is {typical:.2g})"
+    return f"it is what goes into the activation, z of variance {odd.q:.2g}: change the inputs' scale"
+
+
+def _main_cause(found: "Expectation") -> str:
+    gap = found.measured - found.expected
+    cause = max(found.departure, key=lambda each: math.copysign(1.0, gap) * found.departure[each], default="")
+    return {
+        "weights": "the weights are not independent of this gradient, as after training",
+        "slope": "the activations are not where independent weights and inputs of these sizes would put them",
+        "alignment": "the gradient and the activations are not independent of each other",
+    }.get(cause, "branches and skips are not independent of each other")
 
 
 def odd_one(found: "Expectation") -> "Outlook | None":
     """The stretch that makes most of what is expected, if there is one."""
-    if len(found.covered) < 3 or not found.expected:  # noqa: PLR2004  # of two, one always makes most
+    if len(found.covered) < 3 or not found.expected:  # of two, one always makes most
         return None
     sign = math.copysign(1.0, found.expected)
     largest = max(found.covered, key=lambda each: sign * each.expected)

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from undertow.backbone import Backbone, decades, find_backbone
-from undertow.expectation.laws import BY_CHANCE, ROUNDING, SQUARES, Law, NoTheory, law
+from undertow.expectation.laws import BY_CHANCE, BY_CHANCE_IN_ALL, ROUNDING, SQUARES, Law, NoTheory, law
 from undertow.expectation.meaning import saying, summary
 from undertow.expectation.statistics import Statistics
 from undertow.record import Run
+
+TOTALS = ("expected", "measured", "spread", "departs", "reasons")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Outlook:
         reason: what theory doesn't cover here; empty where it does.
         departure: decades by which measured factors differ from expected ones, by cause.
         weight_var: n_in Var W of the layer it starts with; nan if it starts with a join.
+        q: variance that theory gives the pre-activations in front of its activation; nan without one.
         layers: Sites of its layers.
         saying: what a departure means, in a sentence; empty without one.
 
@@ -45,6 +49,7 @@ class Outlook:
     reason: str = ""
     departure: Mapping[str, float] = field(default_factory=dict)
     weight_var: float = math.nan
+    q: float = math.nan
     layers: tuple[int, ...] = ()
     saying: str = ""
 
@@ -101,13 +106,24 @@ class Expectation:
         return math.sqrt(sum(each.spread**2 for each in self.covered))
 
     @property
+    def departs(self) -> bool:
+        """Whether all of it together differs by more than three standard deviations and 0.03 decades."""
+        return abs(self.measured - self.expected) > BY_CHANCE_IN_ALL * self.spread + ROUNDING
+
+    @property
+    def departure(self) -> dict[str, float]:
+        """Decades by which measured factors differ from expected ones over everything covered, by cause."""
+        causes = {cause: 0.0 for each in self.covered for cause in each.departure}
+        return {cause: sum(each.departure.get(cause, 0.0) for each in self.covered) for cause in causes}
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """What theory doesn't cover, each once."""
         return tuple(dict.fromkeys(each.reason for each in self.outlooks if not each.covered))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        totals = {name: _plain(getattr(self, name)) for name in ("expected", "measured", "spread", "reasons")}
+        totals = {name: _plain(getattr(self, name)) for name in TOTALS}
         return {"saying": summary(self), **totals, "stretches": [each.to_dict() for each in self.outlooks]}
 
 
@@ -141,7 +157,7 @@ def expected(run: Run, step: int = -1, backbone: Backbone | None = None) -> Expe
 def _between_marks(backbone: Backbone) -> Sequence[tuple[int, ...]]:
     """The backbone's Sites from every mark to the next, both included."""
     sites, places = backbone.sites, [backbone.sites.index(mark) for mark in backbone.marks]
-    return [sites[a : b + 1] for a, b in zip(places[:-1], places[1:], strict=True)]
+    return [sites[a : b + 1] for a, b in pairwise(places)]
 
 
 def _outlook(statistics: Statistics, sites: Sequence[int]) -> Outlook:
@@ -151,7 +167,7 @@ def _outlook(statistics: Statistics, sites: Sequence[int]) -> Outlook:
         return Outlook(start, end, name, math.nan, reason="gradients of zero, inf or nan")
     measured = float(decades(received[end]) - decades(received[start]))
     try:
-        found = sum((law(statistics, a, b) for a, b in zip(sites[:-1], sites[1:], strict=True)), Law())
+        found = sum((law(statistics, a, b) for a, b in pairwise(sites)), Law())
     except NoTheory as why:
         return Outlook(start, end, name, measured, reason=str(why))
     if not math.isfinite(found.decades):
@@ -166,13 +182,10 @@ def _outlook(statistics: Statistics, sites: Sequence[int]) -> Outlook:
         found.residual,
         departure=found.departure,
         weight_var=float(statistics.weight_var[start]),
+        q=found.q,
         layers=found.layers,
     )
-    return _with(outlook, saying(statistics, outlook)) if outlook.departs else outlook
-
-
-def _with(outlook: Outlook, words: str) -> Outlook:
-    return Outlook(**{**vars(outlook), "saying": words})
+    return replace(outlook, saying=saying(statistics, outlook)) if outlook.departs else outlook
 
 
 def _plain(value: Any) -> Any:

@@ -60,7 +60,7 @@ class Report:
         return str(notebook.fragment(self.run, self.gains, self.findings))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values: ``format``, ``run``, ``gains``, ``theory``, ``findings``; nan is None, inf the string ``"inf"``."""
+        """As JSON values: ``format``, ``run``, ``gains``, ``theory``, ``findings``; nan is None, inf "inf"."""
         return {
             "format": FORMAT,
             "run": self.run.to_dict(),

@@ -146,12 +146,12 @@ def _rows(backbone: Backbone, gains: Sequence[BackwardGain]) -> list[_Row]:
 
 def _table(backbone: Backbone, gains: Sequence[BackwardGain], theory: Expectation) -> Group:
     rows = _rows(backbone, gains)
-    causes = _causes(rows)
+    beside = ["theory"] if theory.covered else []
+    causes = _causes(rows)[: MOST_CAUSES - len(beside)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     table.add_column("layer", no_wrap=True)
     table.add_column("gradient", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    beside = ["theory"] if theory.covered else []
     for name in ("passes on", *beside, *causes, "speed (coherence)"):
         table.add_column(name, justify="right", no_wrap=True)
     unit, bars = _bars([float(backbone.run.column("grad_output", backbone.step)[row.sites[0]]) for row in rows])
@@ -177,7 +177,7 @@ def _beside(theory: Expectation, row: _Row) -> str:
     found = [each for each in theory.outlooks if each.start in row.sites]
     if not found or not all(each.covered for each in found):
         return "-" if found else ""
-    mark = " !" if any(each.departs for each in found) else "  "
+    mark = " !" if any(each.departs for each in found) else "  " if theory.departing else ""
     return f"x {number(10 ** sum(each.expected for each in found))}{mark}"
 
 

@@ -40,7 +40,7 @@ def bounded(vertex: Vertex) -> bool:
 
 
 def activation_name(vertex: Vertex) -> str:
-    """torch's name for the operation, with its settings where they aren't the usual ones; SELU is an ELU to autograd."""
+    """torch's name for the operation, with its settings where they aren't the usual ones; SELU is its own."""
     node = vertex.node
     if vertex.op == "leaky_relu" and node._saved_negative_slope != LEAKY_SLOPE:
         return f"leaky_relu({node._saved_negative_slope:g})"
