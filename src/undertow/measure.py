@@ -56,7 +56,7 @@ class Signal:
         weight_id: the parameter's ``id`` if ``weight`` is a parameter and not computed from some.
         passed: the gradient passed on to the data that was multiplied by ``weight``.
         convolution: its settings, if it is one.
-        inflow: a sample of what was multiplied by ``weight``, [examples, ...].
+        inflow: a part of what was multiplied by ``weight``, or of what an activation takes, [examples, ...].
     """
 
     site: int
@@ -81,7 +81,7 @@ class Meter:
         precise: accumulate in float64, where the device has it, whatever the size: float32 can't hold the squares of
             numbers under 1e-19. (Large tensors always are: see `FLOAT32_UP_TO`.)
         count_nonfinite: count inf and nan at every Site. A norm already tells whether there are any.
-        inflow: look at what comes into layers, too, as theory wants to know it.
+        inflow: look at what comes into layers and activations, too, as theory wants to know it.
 
     Example:
         >>> meter = Meter()
@@ -176,14 +176,14 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
         wanted += _learning(signal, g, meter)
     if signal.derivative is not None:
         wanted += _activation(signal, signal.derivative, g, meter)
+    if signal.inflow is not None:
+        _inflow(signal.site, signal.inflow, meter)
     if signal.weight is not None:
         meter.weight_norm(signal.site, signal.weight, signal.weight_id)
         if signal.passed is not None:
             expected, arrived = _project(signal, signal.weight, g, _plain(signal.passed))
             meter.inner("agreeing", signal.site, expected, arrived)
             wanted.append(("arrived", signal.site, arrived))
-    if signal.inflow is not None:
-        _inflow(signal.site, signal.inflow, meter)
     return wanted
 
 

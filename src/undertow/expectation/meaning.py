@@ -122,26 +122,22 @@ def _of_slope(statistics: Statistics, place: int, found: Moments, size: float) -
     off = f"{site.activation}' is x {10**size:.2g} of what a normal z of variance {found.q:.2g} gives"
     if statistics.bias_var[layer] > found.q / 2:
         return f"it is the biases of {name}: they outweigh its inputs, and have a mean of their own ({off})"
-    signal = _signal(statistics, place, found)
+    signal = _signal(statistics, place, found.q)
     if abs(signal) > BY_CHANCE * math.sqrt(2 / run.sites[layer].n_out) / SQUARES + ROUNDING:
         alike = run.column("input_likeness", statistics.step)[layer]
         shared = f", {alike:.0%} of which all examples share," if alike >= LEAST_CAUSE else ""
         more = "larger" if signal > 0 else "smaller"
         return (
-            f"correlated inputs: what comes into {name}{shared} is not independent of its weights, and the signal "
-            f"behind it x {10 ** abs(signal):.2g} {more} than expected ({off})"
+            f"correlated inputs: what comes into {name}{shared} is not independent of its weights, which make z of it "
+            f"that is x {10 ** abs(signal):.2g} {more} than expected ({off})"
         )
     return f"the pre-activations of {name} are not normal around zero ({off})"
 
 
-def _signal(statistics: Statistics, place: int, found: Moments) -> float:
-    """Decades by which what the next layer takes in is larger than expected; 0 if that isn't known."""
-    run = statistics.run
-    above = [run.sites[run.edges[edge].source] for edge in run.incoming[place]]
-    if len(above) != 1 or above[0].role is not Role.WEIGHT or not found.value2 > 0:
-        return 0.0
-    mean_square = float(statistics.mean_square[above[0].index])
-    return math.log10(mean_square / found.value2) / 2 if mean_square > 0 else 0.0
+def _signal(statistics: Statistics, place: int, q: float) -> float:
+    """Decades by which an activation's z is larger than expected; 0 if that isn't known."""
+    mean_square = float(statistics.mean_square[place])
+    return math.log10(mean_square / q) / 2 if mean_square > 0 and q > 0 else 0.0
 
 
 def _activation(statistics: Statistics, outlook: "Outlook") -> tuple[int, Moments] | None:

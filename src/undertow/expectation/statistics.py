@@ -18,12 +18,11 @@ LAYERS = ("addmm", "mm", "convolution")
 
 @dataclass(frozen=True)
 class Moments:
-    """Of an activation whose pre-activations are normal with variance q: E[φ'²], E[φ'⁴], E[φ²]."""
+    """Of an activation whose pre-activations are normal with variance q: E[φ'²] and E[φ'⁴]."""
 
     q: float
     slope2: float
     slope4: float
-    value2: float
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Statistics:
 
     @cached_property
     def mean_square(self) -> NDArray[np.floating]:
-        """Of what comes into every layer."""
+        """Of what comes into every layer and activation."""
         return self.run.column("input_rms", self.step) ** 2
 
     @cached_property
@@ -86,7 +85,7 @@ class Statistics:
 
 def _moments(name: str, variances: dict[int, float]) -> dict[int, Moments]:
     # Loads scipy's integrators: only where there is something to expect.
-    from undertow.theory.fixedpoint import slope_moment, value_moment
+    from undertow.theory.fixedpoint import slope_moment
     from undertow.theory.quadrature import expect
 
     phi = known(name)
@@ -94,5 +93,5 @@ def _moments(name: str, variances: dict[int, float]) -> dict[int, Moments]:
     derivative, kinks = phi.derivative, phi.kinks
     q, place = np.unique(list(variances.values()), return_inverse=True)
     fourth = expect(lambda z: np.asarray(derivative(z), np.float64) ** 4, q, kinks)
-    table = np.stack([q, slope_moment(phi, q), fourth, value_moment(phi, q)], axis=1)[place]
+    table = np.stack([q, slope_moment(phi, q), fourth], axis=1)[place]
     return {site: Moments(*map(float, row)) for site, row in zip(variances, table, strict=True)}

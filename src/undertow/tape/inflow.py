@@ -1,5 +1,8 @@
-"""What comes into a layer: the data that its weights were multiplied with, read where autograd saved it."""
+"""What comes into a layer and into an activation: a part of the batch, read where autograd saved it."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from undertow.tape.facts import FACTORS, Weight, saved
@@ -20,4 +23,30 @@ def inflow(vertex: Vertex, weight: Weight) -> Tensor | None:
     if x is None or x.is_complex() or not x.numel():
         return None
     rows = x if weight.on_the_right or vertex.op == "convolution" else x.t()
+    return _part(rows)
+
+
+def preactivation(vertex: Vertex) -> Tensor | None:
+    """z, evenly taken out of the batch, [examples, ...]; None where autograd kept nothing that it follows from.
+
+    Of tanh and the sigmoid it kept the result, from which z follows up to where it rounds to 1.
+    """
+    if vertex.op in _INVERSES:
+        kept = saved(vertex.node, "result")
+        return None if kept is None or not kept.numel() else _INVERSES[vertex.op](_part(kept).float())
+    kept = saved(vertex.node, "self") if vertex.op in _KEPT_AS_IT_IS else None
+    return None if kept is None or not kept.numel() else _part(kept)
+
+
+_NEARLY_ONE = 1 - 2**-23
+_INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": lambda a: torch.atanh(a.clamp(-_NEARLY_ONE, _NEARLY_ONE)),
+    "sigmoid": lambda a: torch.logit(a, 1 - _NEARLY_ONE),
+}
+_KEPT_AS_IT_IS = frozenset(
+    ("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin")
+)
+
+
+def _part(rows: Tensor) -> Tensor:
     return rows[:: -(-rows.numel() // ENOUGH)]

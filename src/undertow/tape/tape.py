@@ -14,7 +14,7 @@ from undertow.measure import Columns, Convolution, Meter, Signal, columns, measu
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
 from undertow.tape.graph import walk
-from undertow.tape.inflow import inflow
+from undertow.tape.inflow import inflow, preactivation
 from undertow.tape.sites import Plan, Tap, plan
 from undertow.tape.windows import Windows
 
@@ -145,6 +145,8 @@ class Tape:
                     signal.inflow = inflow(tap.vertex, tap.weight)
         elif tap.role is Role.ACTIVATION:
             signal.derivative = facts.derivative(tap.vertex)
+            if self.meter.inflow:
+                signal.inflow = preactivation(tap.vertex)
             signal.peak, signal.bounded = facts.PEAKS.get(tap.vertex.op, 1.0), facts.bounded(tap.vertex)
         return signal
 
