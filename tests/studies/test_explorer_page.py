@@ -198,6 +198,42 @@ def test_each_slider_of_the_map_moves_by_the_keyboard(page, key):
         assert page.find_element("id", "set-iw").get_attribute("aria-valuetext") == f"{w:.3g}"
 
 
+def check_everything(page):
+    """Every number the page computes, for wherever its controls stand, against the library."""
+    w, b, a, depth = (value(page, key) for key in ("w", "b", "a", "depth"))
+    activation = page.execute_script("return document.querySelector('[data-state=activation]').value")
+    check_chain(page, np.full(int(depth), w), np.full(int(depth), b), a, activation)
+    slope = float(ACTIVATIONS[activation].derivative(w * a + b))
+    assert told(page, "factor") == pytest.approx(abs(w * slope), rel=1e-9)
+    window = bounds.large_factor_interval(w, b, activation)
+    assert told(page, "width") == pytest.approx(window.width if window else 0, rel=1e-9, abs=1e-12)
+    kind = page.execute_script("return document.querySelector('[data-state=kind]').value")
+    weight_var, bias_var = (explorer.WEIGHT_VAR[int(value(page, "iw"))], explorer.BIAS_VAR[int(value(page, "ib"))])
+    chi = float(meanfield.phase_diagram(kind, weight_var, bias_var).chi)
+    assert told(page, "chi") == pytest.approx(chi, rel=1e-6)
+    assert told(page, "decades") == pytest.approx(value(page, "layers") * np.log10(chi) / 2, rel=1e-5, abs=1e-6)
+
+
+def test_every_slider_there_is_moves_the_numbers_and_they_are_the_library_s(page):
+    """Found by asking the page, so that a slider added later is tried, too."""
+    from selenium.webdriver import Keys
+
+    sliders = page.find_elements("css selector", "input[type=range]")
+    keys = [slider.get_attribute("data-state") for slider in sliders]
+    assert set(keys) == {"w", "b", "a", "depth", "iw", "ib", "layers"}
+    numbers = "return [...document.querySelectorAll('[data-value]')].map((e) => e.dataset.value).join()"
+    for slider, key in zip(sliders, keys, strict=True):
+        before, position = page.execute_script(numbers), value(page, key)
+        at_the_end = float(slider.get_attribute("value")) >= float(slider.get_attribute("max"))
+        slider.send_keys((Keys.ARROW_LEFT if at_the_end else Keys.ARROW_RIGHT) * 5)
+        page.execute_async_script(DRAWN)
+        assert value(page, key) != position, key
+        assert page.execute_script(numbers) != before, key
+        twins = page.find_elements("css selector", f'[data-state="{key}"]')
+        assert len({float(twin.get_attribute("value")) for twin in twins}) == 1, key
+        check_everything(page)
+
+
 @pytest.mark.parametrize("start", range(1, 6))
 def test_usual_starts_are_put_on_the_map(page, start):
     (w, b) = list(explorer.STARTS.values())[start - 1]

@@ -45,7 +45,8 @@ def test_numbers_of_several_devices_are_taken_apart():
     meter.agreement(4, torch.ones(2, device="meta"), torch.ones(2, device="meta"))
     meter._settle()
     places = {
-        (str(device), dtype): sorted(place for (_, place), _ in taken) for (device, dtype), taken in meter._taken.items()
+        (str(device), dtype): sorted(place for (_, place), _ in taken)
+        for (device, dtype), taken in meter._taken.items()
     }
     assert places == {
         ("cpu", torch.float32): [0, 3, 3, 3],

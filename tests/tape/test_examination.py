@@ -366,8 +366,8 @@ def test_printed_factors_multiply_to_printed_gains():
     model, compute_loss = book_network(1)
     rows = 0
     for line in str(examine(model, compute_loss)).splitlines():
-        if line.count(" x ") == 3:
-            gain, activation, weights = (float(part.split()[0]) for part in line.split(" x ")[1:])
+        if line.count(" x ") == 4:
+            gain, _theory, activation, weights = (float(part.split()[0]) for part in line.split(" x ")[1:])
             assert activation * weights == pytest.approx(gain, rel=0.01)
             rows += 1
     assert rows == 4

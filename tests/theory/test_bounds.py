@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from undertow.activations import ACTIVATIONS, activation
-from undertow.theory import bounds, chain, explosion, logproduct
+from undertow.theory import bounds, chain, drawn, explosion, logproduct
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +156,72 @@ def test_log_product_of_one_factor_is_two_plain_integrals():
 def test_log_product_refuses_activations_that_it_does_not_cover(name):
     with pytest.raises(ValueError, match="bounded, increasing"):
         logproduct.log_product(3, name)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize(("w", "b"), [(1.3, 0.4), (-2.6, 1.1), (5.0, -2.0), (-30.0, 7.0)])
+def test_the_window_of_every_activation_is_where_a_fine_grid_finds_it(name, w, b):
+    a = np.linspace(-50, 50, 2_000_001) / abs(w)
+    inside = np.abs(w * activation(name).derivative(w * a + b)) >= 1
+    found = bounds.large_factor_interval(w, b, name)
+    if found is None:
+        assert not inside.any()
+        return
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(int), [0]])))
+    starts, ends = edges[::2], edges[1::2] - 1
+    widest = (a[ends] - a[starts]).argmax()
+    step = a[1] - a[0]
+    for end, at, open_end in ((found.low, starts[widest], 0), (found.high, ends[widest], len(a) - 1)):
+        if np.isinf(end):
+            assert at == open_end
+        else:
+            assert end == pytest.approx(a[at], abs=1.01 * step)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_widest_window_of_every_activation_is_wider_than_any_of_a_scan(name):
+    w, width = bounds.widest_interval(name)
+    scanned = [bounds.large_factor_interval(size, 0.0, name) for size in np.geomspace(0.5, 300, 60)]
+    assert width >= max(found.width for found in scanned if found) - 1e-9
+    assert bounds.large_factor_interval(w * (1 + 1e-9), 0.3, name).width == pytest.approx(width, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "silu", "leaky_relu", "elu", "softplus", "linear"])
+def test_the_explosive_chain_of_unbounded_activations(name):
+    weights, biases = explosion.explosive(5, weight=3.0, activation=name)
+    z = chain.forward(weights, biases, 0.5, name).z
+    np.testing.assert_allclose(z, bounds.steepest(name)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softsign", "erf"])
+def test_drawn_products_have_the_integrated_median_s_neighbourhood(name):
+    depth = 6
+    found, integrated = drawn.drawn_products(depth, name), logproduct.log_product(depth, name)
+    assert found.zero.max() == 0
+    # skewed to the left: the median lies above the mean, by less than a third of the spread
+    above = (found.quantiles[:, 1] - integrated.mean) / integrated.std
+    assert (above > 0).all()
+    assert above.max() < 0.35
+
+
+def test_a_relu_chain_is_cut_with_probability_one_half_a_neuron():
+    found = drawn.drawn_products(8, "relu", chains=40_000)
+    np.testing.assert_allclose(found.zero, 1 - 0.5 ** np.arange(1, 9), atol=4 * 0.5 / 200)
+
+
+def test_a_linear_chain_s_product_is_that_of_its_weights():
+    found = drawn.drawn_products(1, "linear", chains=40_000)
+    np.testing.assert_allclose(found.quantiles[0], np.log(stats.halfnorm.ppf([0.05, 0.5, 0.95])), atol=0.06)
+
+
+def test_products_of_zero_weights_are_all_zero():
+    found = drawn.drawn_products(2, "relu", weight_std=0.0, chains=50)
+    assert found.zero.tolist() == [1, 1]
+    assert np.isneginf(found.quantiles).all()
+
+
+@pytest.mark.parametrize("bad", [{"depth": 0}, {"depth": 2, "chains": 0}, {"depth": 2, "weight_std": -1.0},
+                                 {"depth": 2, "bias_std": float("nan")}])  # fmt: skip
+def test_chains_that_cannot_be_drawn_are_refused(bad):
+    with pytest.raises(ValueError, match=r"at least one|must be finite"):
+        drawn.drawn_products(**bad)

@@ -100,6 +100,28 @@ def test_increments_end_at_the_gradient_and_err_to_second_order(drawn):
     assert errors[1] <= errors[0] / 30 + 1e-9  # a hundredth, but for the third order
 
 
+@settings(deadline=None, max_examples=60)
+@given(chains(), st.floats(-2, 2), st.integers(0, 6))
+def test_exact_increments_are_what_torch_finds_with_the_bias_moved(drawn, db, place):
+    name, w, b, a0, y = drawn
+    layer = place % len(w) + 1
+    moved = b.copy()
+    moved[layer - 1] += db
+    runs = []
+    for biases in (b, moved):
+        a, seen = torch.tensor(a0, dtype=torch.float64), []
+        for weight, bias in zip(w, biases, strict=True):
+            z = weight * a + bias
+            a = TORCH[name](z)
+            seen += [float(z), float(a)]
+        runs.append([*seen[2 * layer - 1 :], (float(a) - y) ** 2 / 2])
+    found = chain.increments(w, b, db, a0, chain.quadratic(y), name, layer)
+    assert [s.name for s in found[:3]] == [f"db_{layer}", f"da_{layer}", f"dz_{layer + 1}" if layer < len(w) else "dC"]
+    exact = [float(s.exact) for s in found]
+    np.testing.assert_allclose(exact[1:], np.subtract(runs[1], runs[0]), rtol=1e-9, atol=1e-12)
+    assert exact[0] == pytest.approx(db, abs=1e-12)
+
+
 def test_increments_of_a_linear_chain_are_exact():
     for step in chain.increments([2.0, -3.0, 0.5], [1.0, 2.0, 3.0], db=10.0, cost=1.5, activation="linear"):
         assert step.exact == pytest.approx(float(step.first_order), rel=1e-14)

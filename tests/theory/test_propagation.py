@@ -72,6 +72,19 @@ def test_what_the_forward_pass_adds_to_the_spread_is_needed():
     assert measured == pytest.approx(found.spread[0], rel=0.12)
 
 
+@pytest.mark.parametrize(
+    ("name", "weight_var", "bias_var"), [("relu", 1.6, 0.0), ("tanh", 1.5, 0.1), ("gelu", 1.5, 0.1)]
+)
+@pytest.mark.parametrize("keep", [0.9, 0.6])
+def test_dropout_s_gain_is_measured(name, weight_var, bias_var, keep):
+    layers = [Layer(name, weight_var, bias_var, width=300, keep=keep)] * 8
+    found = propagate(layers)
+    measured = np.log10(simulation.gradient_norms(layers, 60)[:, 0]).mean()
+    assert measured == pytest.approx(found.typical[0], abs=4 * found.spread[0] / np.sqrt(60) + 0.02)
+    without = propagate([Layer(name, weight_var, bias_var, width=300)] * 8)
+    assert abs(measured - without.typical[0]) > 3 * abs(measured - found.typical[0])
+
+
 def test_spread_shrinks_with_the_root_of_the_width():
     narrow, wide = (predict("gelu", 1.5, 0.1, depth=5, width=n).spread for n in (100, 400))
     np.testing.assert_allclose(narrow, 2 * wide)

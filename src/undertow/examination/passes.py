@@ -45,15 +45,15 @@ class Passes:
         before it, so that nobody knows which modules it went through.
         """
         before = random_states()
-        run = self._pass(Meter())
+        run = self._pass(Meter(inflow=True))
         if run is None:
-            return self._again(before, Meter())
+            return self._again(before, Meter(inflow=True))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
         if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():
             return run
         if finite:
-            return self._again(before, Meter(precise=True))
+            return self._again(before, Meter(precise=True, inflow=True))
         with OriginFinder(self._model) as finder:
             return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
 

@@ -26,6 +26,7 @@ class Meter:
         precise: accumulate in float64, where the device has it, whatever the size: float32 can't hold the squares of
             numbers under 1e-19. (Large tensors always are: see `FLOAT32_UP_TO`.)
         count_nonfinite: count inf and nan at every Site. A norm already tells whether there are any.
+        inflow: look at what comes into layers and activations, too, as theory wants to know it.
 
     Example:
         >>> meter = Meter()
@@ -35,9 +36,10 @@ class Meter:
         {'rows': {3: 2.0}, 'received': {3: 5.0}}
     """
 
-    def __init__(self, precise: bool = False, count_nonfinite: bool = False) -> None:
+    def __init__(self, precise: bool = False, count_nonfinite: bool = False, inflow: bool = False) -> None:
         self.precise = precise
         self.count_nonfinite = count_nonfinite
+        self.inflow = inflow
         self._taken: dict[tuple[torch.device, torch.dtype], list[tuple[Label, Tensor]]] = defaultdict(list)
         self._noted: dict[str, dict[int, float]] = defaultdict(dict)
         self._waiting: list[tuple[Label, Tensor]] = []

@@ -26,6 +26,9 @@ def measure_parameters(
         if grad is None:
             continue
         meter.norm("grad of parameter", place, plain(grad))
+        if parameter.dim() == 1:
+            meter.weight_norm("bias", place, parameter.detach(), id(parameter))
+            meter.note("biases", place, len(parameter))
         if parameter.dim() > 1:
             value = parameter.detach()
             meter.weight_norm("parameter", place, value, id(parameter))

@@ -45,6 +45,7 @@ class Readout:
         self._own = _Pairs.of(sites, names, lambda site: site.parameters)
         # A parameter that is used at many Sites makes one step: each has an equal part of it.
         self._uses = np.bincount(self._own.place, minlength=len(names)).clip(1)
+        self._layer = np.array([site.role is Role.WEIGHT and bool(site.parameters) for site in sites], dtype=bool)
         self._matrices = _Pairs.of(sites, names, _matrices)
 
     def columns(self, read: Read) -> Columns:
@@ -78,6 +79,8 @@ class Readout:
             "dead": (1 - raw["alive_less_dead"] / raw["units"]) / 2,
             "nonfinite": raw["nonfinite"],
             "weight_norm": raw["weight"],
+            "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
+            "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
         }
 
     def _by_edge(self, raw: "_Raw", received: Array) -> dict[str, Array]:
@@ -94,7 +97,9 @@ class Readout:
         matrices = self._matrices
         spread = np.sqrt(np.maximum(1 - rows**2 / (raw["units of parameter"] * norm**2), 0.0))
         length = matrices.length(norm, self._size)
+        biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), self._size, unknown=0.0)
         return {
+            "bias_rms": np.where(self._layer, biases, np.nan),
             "weight_spread": np.where(matrices.count(self._size) == 1, matrices.total(spread, self._size), np.nan),
             "weight_grad_norm": matrices.length(grad, self._size),
             "update_ratio": matrices.length(step, self._size) / np.where(length == 0, np.nan, length),
@@ -131,10 +136,11 @@ class _Pairs:
         summed = np.bincount(self.site, values[self.place], minlength=size)
         return np.where(self.count(size) > 0, summed, np.nan)
 
-    def length(self, norms: Array, size: int) -> Array:
-        """Norm of a Site's parameters taken together; nan where none is known."""
+    def length(self, norms: Array, size: int, unknown: float = np.nan) -> Array:
+        """Norm of a Site's parameters taken together; where none is known, ``unknown``."""
         known = ~np.isnan(norms[self.place])
-        return np.sqrt(_Pairs(self.site[known], self.place[known]).total(norms**2, size))
+        found = _Pairs(self.site[known], self.place[known])
+        return np.where(found.count(size) > 0, np.sqrt(found.total(norms**2, size)), unknown)
 
 
 class _Raw:

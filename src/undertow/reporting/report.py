@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from undertow.expectation import Expectation, expected
 from undertow.files import write_whole
 from undertow.record import BackwardGain, Finding, Run
 from undertow.reporting.table import table
@@ -37,6 +39,11 @@ class Report:
     gains: Sequence[BackwardGain]
     findings: Sequence[Finding]
 
+    @cached_property
+    def theory(self) -> Expectation:
+        """What theory expects along the gradient's way back, stretch by stretch, and where measurement differs."""
+        return expected(self.run, step=0)
+
     def __str__(self) -> str:
         return text.report(self.run, self.gains, self.findings)
 
@@ -53,17 +60,18 @@ class Report:
         return str(notebook.fragment(self.run, self.gains, self.findings))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values: ``format``, ``run``, ``gains``, ``findings``; nan is None, inf the string ``"inf"``."""
+        """As JSON values: ``format``, ``run``, ``gains``, ``theory``, ``findings``; nan is None, inf "inf"."""
         return {
             "format": FORMAT,
             "run": self.run.to_dict(),
             "gains": [gain.to_dict() for gain in self.gains],
+            "theory": self.theory.to_dict(),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Gains are derived anew from the run.
+        """The inverse of `to_dict`. Gains and theory are derived anew from the run.
 
         Raises:
             ValueError: this is no report, or one of another format.

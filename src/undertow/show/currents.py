@@ -9,18 +9,21 @@ from typing import Any
 import altair as alt
 
 from undertow.backbone import Backbone
+from undertow.expectation import Expectation, Outlook
 from undertow.record import BackwardGain
 from undertow.show.axes import charted, layered, measured
 from undertow.show.charts import nearest_point
 from undertow.show.rows import MINUS, plain, thinned
 from undertow.show.stretches import Stretch, names, stretches
 from undertow.show.text import number
-from undertow.show.theme import CATEGORY_COLOURS, INK
+from undertow.show.theme import CATEGORY_COLOURS, INK, MUTED
 
 MOST_NAMES = 12
 MOST_POINTED_AT = 400
 LEAST_SPAN = 1.5
 """Decades that the axis of a gradient spans at least: a healthy network shall look as flat as it is."""
+
+TWO_DEVIATIONS = 1.96
 
 MOST_BARS = 40
 BAR_STEP = 22
@@ -39,7 +42,13 @@ COLOURS = {
 """A cause keeps its colour on every page."""
 
 
-def way_back(backbone: Backbone, gains: Sequence[BackwardGain], title: str = "", height: int = 280) -> alt.LayerChart:
+def way_back(
+    backbone: Backbone,
+    gains: Sequence[BackwardGain],
+    title: str = "",
+    height: int = 280,
+    theory: Expectation | None = None,
+) -> alt.LayerChart:
     """The gradient's norm at every mark of the backbone, the loss on the left; points tell the factors that follow.
 
     Args:
@@ -47,9 +56,12 @@ def way_back(backbone: Backbone, gains: Sequence[BackwardGain], title: str = "",
         gains: its blocks.
         title: of the chart.
         height: of the plotting area, pixels.
+        theory: of the same step; drawn beside, dashed, with a band that holds 95 % of networks of these widths.
     """
     rows = plain(_levels(backbone, gains), ["gradient"])
-    values = [row["gradient"] for row in rows if row["gradient"] is not None]
+    beside = plain(_expected(backbone, theory or Expectation()), ["expected", "low", "high"])
+    beside = [row for row in beside if row["expected"] is not None]
+    values = [row["gradient"] for row in rows if row["gradient"] is not None] + [row["expected"] for row in beside]
     step = max(1, math.ceil(len(rows) / MOST_NAMES))
     named = [row["name"] for row in rows]
     shared: dict[str, Any] = {
@@ -69,7 +81,7 @@ def way_back(backbone: Backbone, gains: Sequence[BackwardGain], title: str = "",
         "color": alt.ColorValue(CATEGORY_COLOURS[0]),
     }
     drawn = charted([{key: row[key] for key in ("place", "gradient")} for row in rows])
-    parts = [drawn.mark_line().encode(**shared)]
+    parts = [*_band(beside, shared), drawn.mark_line().encode(**shared)]
     if len(rows) <= 100:
         parts.append(drawn.mark_point(filled=True, size=45, opacity=1).encode(**shared))
     parts.append(nearest_point(thinned([r for r in rows if r["gradient"] is not None], [], MOST_POINTED_AT), shared))
@@ -163,6 +175,42 @@ def _levels(backbone: Backbone, gains: Sequence[BackwardGain]) -> Iterable[Mappi
         lines = {"at": name, "gradient": number(norm)}
         lines |= {k: v for k, v in told(after[mark]).items() if k != "from"} if mark in after else {"": "the front"}
         yield {"place": place, "name": name, "gradient": norm, "told": lines}
+
+
+def _expected(backbone: Backbone, theory: Expectation) -> Iterable[Mapping[str, Any]]:
+    """Levels that theory expects, wherever it says something from the measured level on, with two deviations."""
+    received = backbone.run.column("grad_output", backbone.step)
+    places = {mark: place for place, mark in enumerate(backbone.marks)}
+    runs: list[list[Outlook]] = []
+    for each in theory.covered:
+        if runs and runs[-1][-1].end == each.start:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    for number_of_run, run in enumerate(runs):
+        level, variance = math.log10(float(received[run[0].start])), 0.0
+        yield _level(number_of_run, places[run[0].start], level, 0.0)
+        for each in run:
+            level, variance = level + each.expected, variance + each.spread**2
+            yield _level(number_of_run, places[each.end], level, TWO_DEVIATIONS * math.sqrt(variance))
+
+
+def _level(run: int, place: int, level: float, reach: float) -> Mapping[str, Any]:
+    ends = {"expected": level, "low": level - reach, "high": level + reach}
+    return {"run": run, "place": place, **{name: 10.0**each if each > -300 else None for name, each in ends.items()}}
+
+
+def _band(rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> list[alt.Chart]:
+    if not rows:
+        return []
+    shape: dict[str, Any] = {"x": shared["x"], "detail": alt.Detail(field="run", type="nominal")}
+    axis = shared["y"].to_dict()
+    y = {name: alt.Y(**{**axis, "field": name}) for name in ("expected", "low")}
+    drawn = charted(list(rows))
+    return [
+        drawn.mark_area(color=MUTED, opacity=0.16, clip=True).encode(y=y["low"], y2=alt.Y2(field="high"), **shape),
+        drawn.mark_line(color=MUTED, strokeDash=[5, 4], strokeWidth=1.6, clip=True).encode(y=y["expected"], **shape),
+    ]
 
 
 def _segments(place: int, stretch: Stretch, shown: Sequence[str]) -> Iterable[Mapping[str, Any]]:

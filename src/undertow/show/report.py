@@ -1,20 +1,26 @@
 """What an examination found, as a page and as a picture. Reads records only; names from models are text throughout."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import groupby
 
 from undertow.backbone import Backbone, find_backbone
+from undertow.expectation import Expectation, Outlook, expected
+from undertow.expectation.laws import BY_CHANCE
+from undertow.expectation.meaning import summary
 from undertow.record import BackwardGain, Finding, Run
 from undertow.rules import RULES
 from undertow.rules.explained import sections as explained
 from undertow.show import currents, figures, text
+from undertow.show.blocks import Block
 from undertow.show.page import Article, Branch, Figure, Prose, Section, Table, Tree
 from undertow.show.prose import code, escaped
 from undertow.show.sitetree import packed, site_tree
 from undertow.show.stretches import Stretch, label, stretches
 
 MOST_PLACES = 25
+MOST_OUTLOOKS = 40
 WORTH_TELLING = 0.005
 """Decades: less is rounding."""
 
@@ -57,7 +63,8 @@ def picture(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding]
     words, _ = text.verdict(backbone, gains, findings)
     title = f"{run.header.get('model', 'model')}: {words}"
     found = stretches(backbone, gains, currents.MOST_BARS)
-    charts = [currents.way_back(backbone, gains, title), currents.factor_bars(found, "By cause")]
+    theory = expected(run, backbone.step, backbone)
+    charts = [currents.way_back(backbone, gains, title, theory=theory), currents.factor_bars(found, "By cause")]
     return figures.to_svg(charts, PICTURE_WIDTH, columns=1)
 
 
@@ -65,7 +72,9 @@ def _parts(
     run: Run, backbone: Backbone | None, gains: Sequence[BackwardGain], findings: Sequence[Finding]
 ) -> Iterator[Section]:
     if backbone is not None and len(backbone.marks) > 1:
-        yield _way_back(backbone, gains)
+        theory = expected(run, backbone.step, backbone)
+        yield _way_back(backbone, gains, theory)
+        yield _theory(theory)
     if findings:
         groups = groupby(findings, key=lambda finding: finding.code)
         yield Section("findings", "What was found", [_found(code, list(group)) for code, group in groups])
@@ -74,7 +83,7 @@ def _parts(
     yield Section("operations", "Every operation", [site_tree(run, findings)])
 
 
-def _way_back(backbone: Backbone, gains: Sequence[BackwardGain]) -> Section:
+def _way_back(backbone: Backbone, gains: Sequence[BackwardGain], theory: Expectation) -> Section:
     found = stretches(backbone, gains, currents.MOST_BARS)
     decay = backbone.decay()
     title = (
@@ -87,6 +96,11 @@ def _way_back(backbone: Backbone, gains: Sequence[BackwardGain]) -> Section:
         "Only what all gradient to the front must cross is on this way; branches beside it are told below. "
         "Point at a layer for what becomes of the gradient from there to the next."
     )
+    if theory.covered:
+        caption += (
+            " Dashed: what theory expects from the measured level on, where it says anything; 95 % of networks with "
+            "weights drawn at random in these sizes lie in the band."
+        )
     bars = (
         "Bars to the left make the gradient smaller, bars to the right larger, and the dot is what remains of them "
         "all. *Unattributed* is what was measured beyond the factors that are computed from derivatives and weights."
@@ -95,10 +109,39 @@ def _way_back(backbone: Backbone, gains: Sequence[BackwardGain]) -> Section:
         "way-back",
         "The gradient’s way back",
         [
-            Figure("gradient", currents.way_back(backbone, gains), title, caption, wide=True),
+            Figure("gradient", currents.way_back(backbone, gains, theory=theory), title, caption, wide=True),
             Figure("causes", currents.factor_bars(found), _cause_title(found), bars, _numbers(found), wide=True),
         ],
     )
+
+
+def _theory(theory: Expectation) -> Section:
+    """What mean-field theory expects of every stretch, beside what was measured."""
+    shown = theory.outlooks
+    left_out = ""
+    if len(shown) > MOST_OUTLOOKS:
+        shown = theory.departing[:MOST_OUTLOOKS]
+        left_out = f"Of {len(theory.outlooks)} stretches those that depart from theory the most"
+    words = (
+        "From each layer’s activation and the sizes of its weights, biases and inputs theory computes what the layer "
+        "does to a gradient that is independent of it. *By chance* is how far that may be off: four standard "
+        "deviations over random weights of this width, for a single example."
+    )
+    blocks: list[Block] = [Prose(f"{escaped(summary(theory))}\n\n{words}")]
+    if shown and theory.covered:
+        columns = ["from", "passes on", "theory expects", "by chance", "what it means"]
+        blocks.append(Table(columns, [_beside(each) for each in shown], left_out, stacked=True))
+    return Section("theory", "Beside theory", blocks)
+
+
+def _beside(outlook: Outlook) -> list[str]:
+    measured = "" if math.isnan(outlook.measured) else f"× {text.number(10**outlook.measured)}"
+    if not outlook.covered:
+        return [code(outlook.name), measured, "–", "–", f"no theory for this: {escaped(outlook.reason)}"]
+    reach = BY_CHANCE * outlook.spread
+    low, high = (text.number(10 ** (outlook.expected + each)) for each in (-reach, reach))
+    meaning = escaped(outlook.saying) or ("a residual block, as expected" if outlook.residual else "as expected")
+    return [code(outlook.name), measured, f"× {text.number(10**outlook.expected)}", f"{low} to {high}", meaning]
 
 
 def _cause_title(found: Sequence[Stretch]) -> str:

@@ -14,12 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from undertow.backbone import Backbone, find_backbone
+from undertow.expectation import Expectation, Outlook, expected
+from undertow.expectation.laws import BY_CHANCE
+from undertow.expectation.meaning import summary
 from undertow.record import BackwardGain, Finding, Role, Run, Severity
 from undertow.split import product
 
 WIDTH = 118
 MOST_ROWS = 24
 MOST_CAUSES = 4
+MOST_DEPARTURES = 4
 BAR_WIDTH = 18
 LABEL_WIDTH = 40
 WORTH_A_COLUMN = 0.02
@@ -38,7 +42,9 @@ def report(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding],
     backbone = find_backbone(run, step=0)
     parts: list[RenderableType] = [_heading(run), _verdict(backbone, gains, findings)]
     if backbone is not None and backbone.marks:
-        parts += [_table(backbone, gains), _sum(backbone, gains)]
+        theory = expected(run, backbone.step, backbone)
+        parts += [_table(backbone, gains, theory), _sum(backbone, gains)]
+        parts += [_theory(theory)] if theory.outlooks else []
     if findings:
         parts.append(_findings(findings))
     console = Console(file=StringIO(), width=width, no_color=True, highlight=False)
@@ -152,18 +158,20 @@ def _rows(backbone: Backbone, gains: Sequence[BackwardGain]) -> list[_Row]:
     return rows
 
 
-def _table(backbone: Backbone, gains: Sequence[BackwardGain]) -> Group:
+def _table(backbone: Backbone, gains: Sequence[BackwardGain], theory: Expectation) -> Group:
     rows = _rows(backbone, gains)
-    causes = _causes(rows)
+    beside = ["theory"] if theory.covered else []
+    causes = _causes(rows)[: MOST_CAUSES - len(beside)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     table.add_column("layer", no_wrap=True)
     table.add_column("gradient", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for name in ("passes on", *causes, "speed (coherence)"):
+    for name in ("passes on", *beside, *causes, "speed (coherence)"):
         table.add_column(name, justify="right", no_wrap=True)
     unit, bars = _bars([float(backbone.run.column("grad_output", backbone.step)[row.sites[0]]) for row in rows])
     for row, bar in zip(rows, bars, strict=True):
-        table.add_row(*_cells(backbone, row, bar, causes))
+        label, norm, drawn, gain, *rest = _cells(backbone, row, bar, causes)
+        table.add_row(label, norm, drawn, gain, *([_beside(theory, row)] if beside else []), *rest)
     return Group(table, Text(f"each # is {unit} decades") if unit else Text(""))
 
 
@@ -176,6 +184,38 @@ def _cells(backbone: Backbone, row: _Row, bar: str, causes: Sequence[str]) -> li
         speed = f"{number(reading['learning_speed'])} ({number(reading['coherence'])})"
     passes_on = f"x {number(row.gain)}" if row.gains else ""
     return [_label(backbone.run, row.sites), number(reading["grad_output"]), bar, passes_on, *shown, speed]
+
+
+def _beside(theory: Expectation, row: _Row) -> str:
+    """What theory expects a row to pass on, with a mark where that is not what was measured."""
+    found = [each for each in theory.outlooks if each.start in row.sites]
+    if not found or not all(each.covered for each in found):
+        return "-" if found else ""
+    mark = " !" if any(each.departs for each in found) else "  " if theory.departing else ""
+    return f"x {number(10 ** sum(each.expected for each in found))}{mark}"
+
+
+def _theory(found: Expectation) -> Group:
+    told = [Text(summary(found))]
+    for each in found.departing[:MOST_DEPARTURES]:
+        told.append(Text(f"! {departure(each)}"))
+    return Group(*told)
+
+
+def departure(outlook: Outlook) -> str:
+    """A stretch that isn't as theory expects, and what that means, in a line.
+
+    Example:
+        >>> departure(Outlook(0, 2, "fc2", measured=-0.7, expected=-0.2, spread=0.05, saying="its weights"))
+        'fc2: x .200 where theory expects x .631 (by chance x .398 to x 1.00): its weights'
+    """
+    reach = BY_CHANCE * outlook.spread
+    low, high = (number(10 ** (outlook.expected + each)) for each in (-reach, reach))
+    expected_gain, gain = number(10**outlook.expected), number(10**outlook.measured)
+    return (
+        f"{outlook.name}: x {gain} where theory expects x {expected_gain} (by chance x {low} to x {high}): "
+        f"{outlook.saying}"
+    )
 
 
 def _label(run: Run, sites: Sequence[int]) -> str:

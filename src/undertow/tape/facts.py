@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undertow.activations import ACTIVATIONS
+from undertow.activations import ACTIVATIONS, LEAKY_SLOPE, SELU_SCALE
 from undertow.tape.graph import Node, Vertex
 
 aten = torch.ops.aten
@@ -42,6 +42,20 @@ RISING = frozenset(
 def bounded(vertex: Vertex) -> bool:
     """Whether an activation saturates on both sides. ReLU6 is a hardtanh that doesn't: it is off, as a ReLU is."""
     return vertex.op in _BOUNDED and not (vertex.op == "hardtanh" and vertex.node._saved_min_val >= 0)
+
+
+def activation_name(vertex: Vertex) -> str:
+    """torch's name for the operation, with its settings where they aren't the usual ones; SELU is its own."""
+    node = vertex.node
+    if vertex.op == "leaky_relu" and node._saved_negative_slope != LEAKY_SLOPE:
+        return f"leaky_relu({node._saved_negative_slope:g})"
+    if vertex.op == "elu" and (node._saved_alpha, node._saved_scale, node._saved_input_scale) != (1, 1, 1):
+        return "selu" if abs(node._saved_scale - SELU_SCALE) < 1e-6 else f"elu({node._saved_alpha:g})"
+    if vertex.op == "softplus" and node._saved_beta != 1:
+        return f"softplus({node._saved_beta:g})"
+    if vertex.op == "hardtanh":
+        return f"hardtanh({node._saved_min_val:g}, {node._saved_max_val:g})"
+    return vertex.op
 
 
 def saved(node: Node, name: str) -> Tensor | None:
@@ -132,7 +146,7 @@ class Weight:
         return w.t() if w.dim() == 2 and self.on_the_right != self.transposed else w if w.dim() == 2 else None
 
 
-_FACTORS = {
+FACTORS = {
     "convolution": {0: "input", 1: "weight"},
     "addmm": {1: "mat1", 2: "mat2"},
     "mm": {0: "self", 1: "mat2"},
@@ -142,7 +156,7 @@ _FACTORS = {
 
 def weight_of(vertex: Vertex) -> Weight | None:
     """The weight of a convolution or matrix product; None for products of other kinds."""
-    names = _FACTORS.get(vertex.op)
+    names = FACTORS.get(vertex.op)
     if names is None:
         return None
     left, right = names

@@ -215,7 +215,7 @@ def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tu
         vertex.op,
         role,
         vertex.shape,
-        activation=vertex.op if role is Role.ACTIVATION else None,
+        activation=facts.activation_name(vertex) if role is Role.ACTIVATION else None,
         n_out=_n_out(vertex, weight),
         weight_shape=weight,
         parameters=parameters,

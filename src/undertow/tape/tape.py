@@ -13,6 +13,7 @@ from undertow.measure import Columns, Convolution, Meter, Signal, measure
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
 from undertow.tape.graph import Node, discover
+from undertow.tape.inflow import inflow, preactivation
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
 
@@ -174,8 +175,12 @@ class Tape:
                 signal.summed = grad_input[tap.bias]
             if tap.weight is not None:
                 _add_weight(signal, tap, tap.weight, node, grad_input)
+                if self.meter.inflow:
+                    signal.inflow = inflow(tap.op, node, tap.weight)
         elif tap.role is Role.ACTIVATION:
             signal.derivative = facts.derivative(tap.op, node)
+            if self.meter.inflow:
+                signal.inflow = preactivation(tap.op, node)
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
         return signal
 

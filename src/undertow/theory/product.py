@@ -43,6 +43,7 @@ __all__ = [
     "largest",
     "linear_operator",
     "operator",
+    "operator_alignment",
     "operator_gains",
     "product_svd",
     "spectrum",
@@ -304,6 +305,38 @@ def alignment(found: ProductSVD, grad_a: ArrayLike) -> Alignment:
         return Alignment(shares, 0.0, 0.0, 0.0)
     gain = np.sqrt(np.sum(shares * 10.0 ** (2 * (found.log10 - found.log10[0])))) * overall.worst
     return Alignment(shares, float(gain), overall.typical, overall.worst)
+
+
+def operator_alignment(a: LinearOperator, grad: ArrayLike, k: int = 6, samples: int = 30, seed: int = 0) -> Alignment:
+    """`alignment` for an operator known only by its products: shares in the k largest singular directions.
+
+    Args:
+        a: [n_l, n_L], acting on the gradient.
+        grad: the real gradient, [n_L], not zero.
+        k: how many singular directions to look at, by Lanczos.
+        samples: random products for the typical gain.
+        seed: of the random vectors.
+
+    Returns:
+        the alignment; its gain is exact (one product), typical and worst are as in `operator_gains`.
+
+    Raises:
+        ValueError: a gradient of another length, or of zeros.
+
+    Example:
+        >>> a = linear_operator((3, 3), lambda g: [3, 2, 1] * g, lambda v: [3, 2, 1] * v)
+        >>> found = operator_alignment(a, [0.0, 1.0, 1.0], k=2)
+        >>> found.shares.round(9).tolist(), round(found.gain**2, 9), round(found.worst, 9)
+        ([0.0, 0.5], 2.5, 3.0)
+    """
+    g = np.asarray(grad, dtype=np.float64)
+    size = np.linalg.norm(g)
+    if g.shape != (a.shape[1],) or not size > 0:
+        raise ValueError(f"the gradient must be a non-zero vector of {a.shape[1]} numbers, got shape {g.shape}")
+    top = largest(a, k, seed)
+    typical = frobenius(a, samples, seed)[0] / float(np.sqrt(a.shape[1]))
+    gain = float(np.linalg.norm(a.matvec(g / size)))
+    return Alignment(np.square(g @ top.right / size), gain, typical, float(top.values[0]))
 
 
 def _singular_values(factor: Array) -> Array:
