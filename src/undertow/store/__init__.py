@@ -1,0 +1,11 @@
+"""A Run on disk: one SQLite file for each process that trains, readable while it grows.
+
+Nothing in here needs torch.
+"""
+
+from undertow.store.errors import StoreError
+from undertow.store.reader import Position, RunReader, open_run
+from undertow.store.saving import save_run
+from undertow.store.writer import RunWriter
+
+__all__ = ["Position", "RunReader", "RunWriter", "StoreError", "open_run", "save_run"]
