@@ -35,7 +35,7 @@ def report(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding],
     backbone = find_backbone(run, step=0)
     parts: list[RenderableType] = [_heading(run), _verdict(backbone, gains, findings)]
     if backbone is not None and backbone.marks:
-        parts += [_table(backbone, gains), _sum(backbone, gains)]
+        parts += way_back(backbone, gains)
     if findings:
         parts.append(_findings(findings))
     console = Console(file=StringIO(), width=width, no_color=True, highlight=False)
@@ -60,6 +60,11 @@ def number(value: float) -> str:
     digits = 2 - math.floor(math.log10(abs(value)))
     shown = f"{value:.{max(digits, 0)}f}"
     return shown.replace("0.", ".", 1) if shown.lstrip("-").startswith("0.") else shown
+
+
+def way_back(backbone: Backbone, gains: Sequence[BackwardGain]) -> list[RenderableType]:
+    """The backbone as a table with bars, and what remains from end to end. Arguments as in `report`."""
+    return [_table(backbone, gains), _sum(backbone, gains)]
 
 
 def _heading(run: Run) -> Text:

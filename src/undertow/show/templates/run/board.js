@@ -1,0 +1,248 @@
+// One state; every control writes to it, every picture is drawn from it.
+const given = JSON.parse(document.getElementById("given").textContent);
+const part = (name) => document.querySelector(`[data-part="${name}"]`);
+const plotOf = (name) => document.querySelector(`[data-plot="${name}"]`);
+const state = { place: 0, layer: null, logSteps: false, quantity: "speed", extreme: "high", scalar: null, following: true };
+let view = null, moment = null, frames = {};
+
+const opened = (data) => {
+  const all = (group) => Object.fromEntries(Object.entries(group).map(([name, each]) => [name, seriesOf(each)]));
+  const read = { ...data, scalars: all(data.scalars), quantities: all(data.quantities), taped: unpack(data.taped, Float64Array) };
+  const several = [...Object.values(read.scalars), ...Object.values(read.quantities)].filter(({ count }) => count);
+  const first = several.map((each) => each.first[0]), last = several.map((each) => each.last[each.count - 1]);
+  return { ...read, steps: several.length ? [Math.min(...first), Math.max(...last)] : [0, 1] };
+};
+
+// On a saved page the slider stops where the causes are in the page; on a live one, at every taped step.
+const stops = () => (given.moments ? given.moments.map(({ step }) => step) : view.taped);
+const stepNow = () => stops()[state.place] ?? null;
+
+const filled = (select, options, value) => {
+  const same = select.options.length === options.length && options.every(([key, said], k) =>
+    select.options[k].value === key && select.options[k].text === said);
+  if (!same) select.replaceChildren(...options.map(([key, said]) => new Option(said, key)));
+  select.value = value;
+};
+const clock = (seconds) => {
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
+  return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
+};
+
+const element = (name, attributes = {}, ...inside) => {
+  const made = Object.assign(document.createElement(name), attributes);
+  made.append(...inside);
+  return made;
+};
+
+const tellFindings = () => {
+  const rows = view.findings.map((finding) => {
+    const began = finding.began ?? null;
+    const when = began === null ? "" : element("button", { type: "button", className: "began",
+      textContent: finding.born ? `from the start, step ${began.toLocaleString("en")}` : `began at step ${began.toLocaleString("en")}` });
+    if (when) when.addEventListener("click", () => goTo(began));
+    return element("li", {}, element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
+      element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
+      element("p", { textContent: finding.message }), finding.where ? element("p", { className: "where", textContent: finding.where }) : "");
+  });
+  const none = element("p", { textContent: view.judged ? "Nothing wrong was found." : "Nothing has been judged yet." });
+  part("findings").replaceChildren(rows.length ? element("ul", { className: "findings" }, ...rows) : none);
+};
+
+const tellHead = () => {
+  part("facts").textContent = view.facts.join(" · ");
+  part("meta").replaceChildren(...view.meta.map(([name, value]) =>
+    element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
+};
+
+const namesOf = (key) => view.quantities[key]?.names ?? [];
+const allNames = () => [...new Set(Object.keys(view.quantities).flatMap(namesOf))];
+
+const linesOf = (key) => {
+  const series = view.quantities[key], names = namesOf(key);
+  return names.map((name, row) => ({ series, row, name, colour: depthColour(row, names.length) }));
+};
+const marks = () => [
+  ...view.events.map(({ step, kind, message }) => ({ step, severity: "event", said: `step ${step}: ${message || kind}` })),
+  ...view.findings.filter(({ began }) => began !== null && began !== undefined).map(({ began, severity, code, name }) =>
+    ({ step: began, severity, said: `${code} ${name}, from step ${began}` })),
+];
+
+const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name, k) =>
+  ({ series: view.scalars[name], row: 0, name, colour: k ? "gray" : runColour(0) }));
+const logFits = (lines) => lines.every(({ series: { low, high } }) => {
+  let least = Infinity, most = 0;
+  for (const value of low) if (Number.isFinite(value)) least = Math.min(least, value);
+  for (const value of high) if (Number.isFinite(value)) most = Math.max(most, value);
+  return least > 0 && most / least > 20;
+});
+
+const drawn = (name, lines, options) => {
+  const figure = document.querySelector(`[data-figure="${name}"]`);
+  figure.classList.toggle("empty", !lines.length);
+  if (!lines.length) return;
+  const range = options.range ?? rangeOf([...new Set(lines.map(({ series }) => series))], options.log);
+  frames[name] = { ...drawLines(plotOf(name), lines, { steps: view.steps, ...options, range }), lines };
+};
+
+const GUIDES = { update: [[1e-3, "1 in 1,000"]], progress: [] };
+const drawQuantity = (key) => {
+  const about = view.quantities[key];
+  if (about) part(`${key}-about`).textContent = about.meaning;
+  const range = about && !about.log ? [0, 1] : undefined;
+  drawn(key, linesOf(key), { log: about?.log, range, guides: GUIDES[key] });
+};
+
+const SHOWN_ELSEWHERE = ["loss", "grad_norm", "grad_norm_unclipped"];
+const drawScalars = () => {
+  const loss = scalarLines("loss");
+  drawn("loss", loss, { log: logFits(loss), marks: marks() });
+  drawn("norm", scalarLines("grad_norm", "grad_norm_unclipped"), { log: true });
+  const others = Object.keys(view.scalars).filter((name) => !SHOWN_ELSEWHERE.includes(name));
+  if (!others.includes(state.scalar)) state.scalar = others[0] ?? null;
+  filled(part("scalar"), others.map((name) => [name, given.scalars[name] ?? name]), state.scalar);
+  const lines = state.scalar ? scalarLines(state.scalar) : [];
+  part("scalar-title").textContent = state.scalar ? given.scalars[state.scalar] ?? state.scalar : "";
+  drawn("scalar", lines, { log: logFits(lines) });
+};
+
+const drawMap = () => {
+  const keys = Object.keys(view.quantities), figure = document.querySelector('[data-figure="heat"]');
+  figure.classList.toggle("empty", !keys.length);
+  if (!keys.length) return;
+  if (!keys.includes(state.quantity)) state.quantity = keys[0];
+  const about = view.quantities[state.quantity];
+  filled(part("quantity"), keys.map((key) => [key, view.quantities[key].title]), state.quantity);
+  filled(part("extreme"), [["high", "the largest"], ["low", "the smallest"]], state.extreme);
+  part("extreme").parentElement.hidden = about.low === about.high;
+  part("heat-title").textContent = about.title;
+  part("heat-about").textContent = about.meaning;
+  const range = about.log ? rangeOf([about], true) : [0, 1];
+  frames.heat = { ...drawHeat(plotOf("heat"), about.names, about, { log: about.log, range, steps: view.steps, extreme: state.extreme }),
+    lines: linesOf(state.quantity) };
+  drawLegend(range, about.log);
+};
+const drawLegend = (range, log) => {
+  if (!range) return part("legend").replaceChildren();
+  const bar = element("i", { className: "scale" });
+  bar.style.background = `linear-gradient(90deg, ${HEAT.map((c) => `rgb(${c})`)})`;
+  const red = element("i", { className: "swatch" });
+  red.style.background = `rgb(${NOT_FINITE})`;
+  const [low, high] = log ? [range[0] * 1.2, range[1] / 1.2] : range;
+  part("legend").replaceChildren(number(low), bar, number(high), red, "not finite");
+};
+
+const drawRamp = () => {
+  const bar = element("i", { className: "scale" });
+  bar.style.background = `linear-gradient(90deg, ${[0, 1, 2, 3, 4].map((k) => depthColour(k, 5))})`;
+  part("ramp").replaceChildren("input’s side", bar, "loss’s side");
+};
+
+const drawAll = () => {
+  frames = {};
+  drawScalars();
+  ["speed", "progress", "update", "saturated", "dead"].forEach(drawQuantity);
+  drawMap();
+  drawRamp();
+  moved();
+};
+
+// What follows the step: cursors, and what is told under every plot.
+const moved = () => {
+  const step = stepNow();
+  part("at").textContent = step === null ? "–" : step.toLocaleString("en");
+  part("slider").setAttribute("aria-valuetext", step === null ? "no step was taped" : `step ${step}`);
+  for (const [name, frame] of Object.entries(frames)) {
+    showCursor(frame, step);
+    const chosen = frame.lines.find((each) => each.name === state.layer) ?? (frame.lines.length === 1 ? frame.lines[0] : null);
+    tellAt(name, step, chosen);
+  }
+};
+const tellAt = (name, step, chosen) => {
+  const told = document.querySelector(`[data-told="${name}"]`);
+  if (step === null || !chosen) return void (told.textContent = "");
+  const { series, row } = chosen, bucket = bucketAt(series, step), at = row * series.count + bucket;
+  const [first, last] = [series.first[bucket], series.last[bucket]].map((each) => each.toLocaleString("en"));
+  told.textContent = `${chosen.name}, step${first === last ? "" : "s"} ${first}${first === last ? "" : ` to ${last}`}: ` +
+    between(series.low[at], series.high[at]);
+};
+
+const goTo = (step) => {
+  const all = stops();
+  if (!all.length) return;
+  move(nearestPlace(all, step));
+};
+const move = (place) => {
+  const most = stops().length - 1;
+  state.place = clamp(place, 0, Math.max(most, 0));
+  state.following = state.place === most;
+  part("slider").value = state.place;
+  moved();
+  wantMoment();
+};
+const choose = (name) => {
+  state.layer = name || null;
+  part("layer").value = state.layer ?? "";
+  drawAll();
+};
+
+const shown = (data) => {
+  view = opened(data);
+  const most = Math.max(stops().length - 1, 0);
+  part("slider").max = most;
+  part("slider").disabled = !stops().length;
+  if (state.following) state.place = most;
+  part("slider").value = state.place;
+  filled(part("layer"), [["", "all"], ...allNames().map((name) => [name, name])], state.layer ?? "");
+  tellHead();
+  tellFindings();
+  drawAll();
+  wantMoment();
+  document.documentElement.dataset.shown = String(view.version ?? 0);
+};
+
+for (const [name, key] of [["quantity", "quantity"], ["extreme", "extreme"]]) {
+  part(name).addEventListener("input", ({ target }) => { state[key] = target.value; drawMap(); moved(); });
+}
+part("scalar").addEventListener("input", ({ target }) => { state.scalar = target.value; drawScalars(); moved(); });
+part("slider").addEventListener("input", ({ target }) => move(Number(target.value)));
+part("layer").addEventListener("input", ({ target }) => choose(target.value));
+part("log").addEventListener("input", ({ target }) => { state.logSteps = target.checked; drawAll(); });
+
+for (const plot of document.querySelectorAll("[data-plot]")) {
+  const name = plot.dataset.plot, heat = name === "heat";
+  const at = (event) => {
+    const box = plot.getBoundingClientRect(), frame = frames[name];
+    const py = event.clientY - box.top, step = frame.stepAt(event.clientX - box.left);
+    return [step, heat ? frame.lines[frame.rowAt(py)] : nearestLine(frame, frame.lines, step, py)];
+  };
+  plot.addEventListener("pointermove", (event) => frames[name] && tellAt(name, ...at(event)));
+  plot.addEventListener("pointerleave", () => frames[name] && moved());
+  plot.addEventListener("click", (event) => {
+    if (!frames[name]) return;
+    const [step, line] = at(event);
+    goTo(step);
+    if (line && frames[name].lines.length > 1) choose(line.name === state.layer ? null : line.name);
+  });
+  plot.addEventListener("keydown", (event) => {
+    const names = (frames[name]?.lines ?? []).map((each) => each.name), here = names.indexOf(state.layer);
+    const far = event.shiftKey ? 10 : 1;
+    const done = {
+      ArrowLeft: () => move(state.place - far), ArrowRight: () => move(state.place + far),
+      Home: () => move(0), End: () => move(Infinity),
+      ArrowUp: () => names.length > 1 && choose(names[Math.max(here - 1, 0)]),
+      ArrowDown: () => names.length > 1 && choose(names[Math.min(here + 1, names.length - 1)]),
+      Escape: () => choose(null),
+    }[event.key];
+    if (!done) return;
+    event.preventDefault();
+    done();
+  });
+}
+let wide = 0;
+new ResizeObserver(() => {
+  if (document.body.clientWidth === wide || !view) return;
+  wide = document.body.clientWidth;
+  drawAll();
+  drawMoment();
+}).observe(document.body);
+dark.addEventListener("change", () => view && (drawAll(), drawMoment()));
