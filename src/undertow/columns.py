@@ -59,7 +59,8 @@ class StoredColumns(Mapping[str, Column]):
         return dict, (dict(self),)
 
 
-def _shapes(columns: Columns) -> Mapping[str, tuple[int, ...]]:
+def column_shapes(columns: Columns) -> Mapping[str, tuple[int, ...]]:
+    """The shape of every column, without reading any."""
     if isinstance(columns, StoredColumns):
         return columns.shapes
     return {name: column.shape for name, column in columns.items()}
@@ -67,7 +68,7 @@ def _shapes(columns: Columns) -> Mapping[str, tuple[int, ...]]:
 
 def check_columns(columns: Columns, known: Mapping[str, str], width: int, of: str) -> None:
     """Raise ValueError unless every name is known and every column [rows, ``width``]."""
-    for name, shape in _shapes(columns).items():
+    for name, shape in column_shapes(columns).items():
         if name not in known:
             raise ValueError(f"no column of {of} is named {name!r}; there are: {', '.join(known)}")
         if len(shape) != 2 or shape[1] != width:
@@ -76,7 +77,7 @@ def check_columns(columns: Columns, known: Mapping[str, str], width: int, of: st
 
 def row_counts(columns: Columns) -> list[int]:
     """The number of rows of every column, read from nowhere but its shape."""
-    return [shape[0] for shape in _shapes(columns).values()]
+    return [shape[0] for shape in column_shapes(columns).values()]
 
 
 def check_rows(what: str, *groups: Columns) -> None:

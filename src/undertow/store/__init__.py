@@ -4,7 +4,8 @@ Nothing in here needs torch.
 """
 
 from undertow.store.errors import StoreError
-from undertow.store.reader import Position, RunReader, open_run
+from undertow.store.opening import open_run
+from undertow.store.reader import Position, RunReader
 from undertow.store.saving import save_run
 from undertow.store.writer import RunWriter
 
