@@ -106,14 +106,11 @@ def large(steps=20_000, sites=200):
     edges = tuple(Edge(i, i + 1) for i in range(sites - 1))
     fading = 0.97 ** np.arange(sites, dtype=np.float32)
     level = fading * np.exp(0.1 * rng.standard_normal((steps, sites), dtype=np.float32))
-    if SPIKE < steps:
+    if steps > SPIKE:
         level[SPIKE] *= 1e6
     share = np.clip(rng.random((steps, sites), np.float32), 0, 1)
     weights = np.array([site.role is Role.WEIGHT for site in chain])
-    only = {
-        True: np.where(weights, 1, np.nan).astype(np.float32),
-        False: np.where(weights, np.nan, 1).astype(np.float32),
-    }
+    only = {kept: np.where(weights == kept, 1, np.nan).astype(np.float32) for kept in (True, False)}
     columns = {
         "grad_output": level,
         "learning_speed": level * only[True] / 3,

@@ -22,7 +22,7 @@ def show(
     if out is not None and out.suffix.lower() != ".html":
         raise ValueError(f"can't write a run as {out.name!r}: give --out a name that ends in .html")
     from undertow.show.judging import judged
-    from undertow.show.summary import summary
+    from undertow.show.terminal import summary
 
     opened = open_run(run)
     row = row_of(opened, step)
@@ -53,7 +53,6 @@ def row_of(run: Run, step: int | None) -> int:
         raise ValueError("no step of this run was taped, so there is none to tell of: leave --step out")
     row = int(np.argmin(abs(taped - step)))
     if taped[row] != step:
-        raise ValueError(
-            f"step {step:,} was not taped: the nearest that was is {taped[row]:,.0f}, the last {taped[-1]:,.0f}"
-        )
+        nearest = f"the nearest that was is {taped[row]:,.0f}, the last {taped[-1]:,.0f}"
+        raise ValueError(f"step {step:,} was not taped: {nearest}")
     return row

@@ -1,7 +1,7 @@
 """Pages of runs: one run saved as a file, and the pages that `undertow serve` keeps up to date.
 
-The data on a page is plain values for JSON in one inert element; scripts in ``templates/run`` draw them. Every name that
-comes from a run is put on the page as text.
+The data on a page is plain values for JSON in one inert element; scripts in ``templates/run`` draw them. Every
+name that comes from a run is put on the page as text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,12 @@ from undertow.record import SCALARS, Event, Finding, Run
 from undertow.show import currents
 from undertow.show.buckets import packed
 from undertow.show.course import Course, steps_of
-from undertow.show.moment import moment
+from undertow.show.moments import moment
 from undertow.show.page import environment, inert, policy, source
 from undertow.show.telling import facts, told
 
-DRAWING = ("explore/numbers", "explore/drawing", "run/series", "run/plots")
-SAVED = (*DRAWING, "run/board", "run/causes", "run/saved")
-LIVE = (*DRAWING, "run/board", "run/causes", "run/live")
+DRAWING = ("explore/numbers", "explore/drawing", "run/series", "run/plots", "run/common")
+BOARD = (*DRAWING, "run/board", "run/causes")
 
 MOST_MOMENTS = 120
 """Steps of a saved page at which causes are told."""
@@ -59,12 +58,12 @@ def saved(run: Run, findings: Sequence[Finding], title: str, row: int = -1) -> s
         "view": view(course, run.header, findings, run.events, judged=True),
         "moments": [moment(run, each) for each in rows],
         "start": rows.index(range(len(run))[row]) if rows else 0,
-        **_words(),
+        **words(),
     }
-    return page("run/run.html", title, given, SAVED)
+    return rendered("run/run.html", title, given, (*BOARD, "run/saved"))
 
 
-def page(template: str, title: str, given: Mapping[str, Any], scripts: Sequence[str], live: bool = False) -> str:
+def rendered(template: str, title: str, given: Mapping[str, Any], scripts: Sequence[str], live: bool = False) -> str:
     """A page from its template, the data on it and the names of its scripts; ``live`` ones may ask their server."""
     together = "\n".join(source(f"{name}.js") for name in scripts)
     script = f'"use strict";\n(() => {{\n{together}}})();\n'
@@ -81,11 +80,6 @@ def page(template: str, title: str, given: Mapping[str, Any], scripts: Sequence[
             policy=policy([script], live),
         )
     )
-
-
-def live(title: str, urls: Mapping[str, str]) -> str:
-    """The page of a run that a server keeps up to date; ``urls``: index, view, step, events."""
-    return page("run/run.html", title, {"urls": dict(urls), "moments": None, **_words()}, LIVE, live=True)
 
 
 def view(
@@ -110,16 +104,16 @@ def told_rows(run: Run, findings: Sequence[Finding], row: int = -1) -> list[int]
     steps = steps_of(run)
     even = np.linspace(0, len(run) - 1, min(len(run), MOST_MOMENTS)).round().astype(int)
     began = [each["began"] for each in map(told, findings) if each["began"] is not None]
-    return sorted(
-        {range(len(run))[row], *even.tolist(), *(int(np.argmin(abs(steps - step))) for step in began[:MOST_MOMENTS])}
-    )
+    nearest = [int(np.argmin(abs(steps - step))) for step in began[:MOST_MOMENTS]]
+    return sorted({range(len(run))[row], *even.tolist(), *nearest})
 
 
 def _event(event: Event) -> dict[str, Any]:
     return {"step": event.step, "kind": event.kind, "message": event.message}
 
 
-def _words() -> dict[str, Any]:
+def words() -> dict[str, Any]:
+    """What scripts call things, and how they colour causes."""
     return {"causes": currents.COLOURS, "scalars": {name: TITLES.get(name, name) for name in SCALARS}}
 
 

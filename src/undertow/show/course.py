@@ -106,6 +106,7 @@ class Course:
         self._sites = run.sites
         self.taped: list[float] = []
         self.noted = 0
+        self._noted_last = np.nan
         self.began: dict[str, float] = {}
         self.latest: dict[str, float] = {}
         self.order = site_names(run.sites)[::-1]
@@ -150,8 +151,8 @@ class Course:
 
     def _drawn(self, key: str) -> dict[str, Any]:
         about, series = QUANTITIES[key], self._series(key)
-        seen = (~np.isnan(series.high)).any(axis=0)
-        names = [name for name, kept in zip(self.names(key), seen, strict=True) if kept]
+        seen = np.asarray((~np.isnan(series.high)).any(axis=0))
+        names = [name for name, kept in zip(self.names(key), seen.tolist(), strict=True) if kept]
         told = {"title": about.title, "meaning": about.meaning, "log": about.log, "rows": series.rows}
         return {**told, "names": names, **series.to_dict(seen)}
 
@@ -164,7 +165,8 @@ class Course:
     def _add_scalars(self, scalars: Mapping[str, Numbers]) -> None:
         count = max(map(len, scalars.values()), default=0)
         steps = scalars.get("step", self.noted + np.arange(count, dtype=float))
-        self.noted += count
+        self.noted += len(np.unique(steps[steps != self._noted_last]))
+        self._noted_last = float(steps[-1]) if count else self._noted_last
         for name, values in scalars.items():
             noted = ~np.isnan(values)
             if noted.any():

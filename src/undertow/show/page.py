@@ -236,7 +236,8 @@ def policy(scripts: Iterable[str], live: bool = False) -> str:
     sums = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{s}'" for s in sums)
     asks = "; connect-src 'self'; form-action 'none'" if live else ""
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'{asks}"
+    kept = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
+    return f"default-src 'none'; script-src {allowed}; {kept}{asks}"
 
 
 @cache

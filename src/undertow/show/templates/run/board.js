@@ -1,38 +1,10 @@
 // One state; every control writes to it, every picture is drawn from it.
-const given = JSON.parse(document.getElementById("given").textContent);
-const part = (name) => document.querySelector(`[data-part="${name}"]`);
-const plotOf = (name) => document.querySelector(`[data-plot="${name}"]`);
 const state = { place: 0, layer: null, logSteps: false, quantity: "speed", extreme: "high", scalar: null, following: true };
 let view = null, moment = null, frames = {};
-
-const opened = (data) => {
-  const all = (group) => Object.fromEntries(Object.entries(group).map(([name, each]) => [name, seriesOf(each)]));
-  const read = { ...data, scalars: all(data.scalars), quantities: all(data.quantities), taped: unpack(data.taped, Float64Array) };
-  const several = [...Object.values(read.scalars), ...Object.values(read.quantities)].filter(({ count }) => count);
-  const first = several.map((each) => each.first[0]), last = several.map((each) => each.last[each.count - 1]);
-  return { ...read, steps: several.length ? [Math.min(...first), Math.max(...last)] : [0, 1] };
-};
 
 // On a saved page the slider stops where the causes are in the page; on a live one, at every taped step.
 const stops = () => (given.moments ? given.moments.map(({ step }) => step) : view.taped);
 const stepNow = () => stops()[state.place] ?? null;
-
-const filled = (select, options, value) => {
-  const same = select.options.length === options.length && options.every(([key, said], k) =>
-    select.options[k].value === key && select.options[k].text === said);
-  if (!same) select.replaceChildren(...options.map(([key, said]) => new Option(said, key)));
-  select.value = value;
-};
-const clock = (seconds) => {
-  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
-  return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
-};
-
-const element = (name, attributes = {}, ...inside) => {
-  const made = Object.assign(document.createElement(name), attributes);
-  made.append(...inside);
-  return made;
-};
 
 const tellFindings = () => {
   const rows = view.findings.map((finding) => {
@@ -69,13 +41,6 @@ const marks = () => [
 
 const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name, k) =>
   ({ series: view.scalars[name], row: 0, name, colour: k ? "gray" : runColour(0) }));
-const logFits = (lines) => lines.every(({ series: { low, high } }) => {
-  let least = Infinity, most = 0;
-  for (const value of low) if (Number.isFinite(value)) least = Math.min(least, value);
-  for (const value of high) if (Number.isFinite(value)) most = Math.max(most, value);
-  return least > 0 && most / least > 20;
-});
-
 const drawn = (name, lines, options) => {
   const figure = document.querySelector(`[data-figure="${name}"]`);
   figure.classList.toggle("empty", !lines.length);
@@ -121,16 +86,6 @@ const drawMap = () => {
     lines: linesOf(state.quantity) };
   drawLegend(range, about.log);
 };
-const drawLegend = (range, log) => {
-  if (!range) return part("legend").replaceChildren();
-  const bar = element("i", { className: "scale" });
-  bar.style.background = `linear-gradient(90deg, ${HEAT.map((c) => `rgb(${c})`)})`;
-  const red = element("i", { className: "swatch" });
-  red.style.background = `rgb(${NOT_FINITE})`;
-  const [low, high] = log ? [range[0] * 1.2, range[1] / 1.2] : range;
-  part("legend").replaceChildren(number(low), bar, number(high), red, "not finite");
-};
-
 const drawRamp = () => {
   const bar = element("i", { className: "scale" });
   bar.style.background = `linear-gradient(90deg, ${[0, 1, 2, 3, 4].map((k) => depthColour(k, 5))})`;

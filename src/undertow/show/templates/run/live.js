@@ -6,7 +6,7 @@ const wantMoment = async () => {
     moment = null;
     return drawMoment();
   }
-  const answer = await fetch(`${given.urls.step}?row=${state.place}`).catch(() => null);
+  const answer = await fetch(`${given.urls.step}&row=${state.place}`).catch(() => null);
   if (!answer?.ok || number !== asked) return;
   moment = await answer.json();
   drawMoment();
@@ -35,9 +35,9 @@ let source = null;
 const listen = () => {
   source = new EventSource(given.urls.events);
   source.addEventListener("state", ({ data }) => {
-    const now = JSON.parse(data);
+    const now = JSON.parse(data)[given.name];
     tellState(now.kind, now.said);
-    if (now.version !== view?.version) refresh();
+    if (now.version !== undefined && now.version !== view?.version) refresh();
   });
   // The browser tries again by itself, unless the server has answered with an error.
   source.addEventListener("error", () => {

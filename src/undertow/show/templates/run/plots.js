@@ -172,6 +172,8 @@ const shade = (value, { range, log }) => {
   return mixed(HEAT, (bend(value) - bend(range[0])) / (bend(range[1]) - bend(range[0]) || 1));
 };
 
+// How far the last of its steps may be thought to reach.
+const strideOf = ({ last, first, count }) => (count > 1 ? (last[count - 1] - first[0]) / count : 1);
 const heatPad = (plot) => ({ ...PAD, left: plot.clientWidth < 560 ? 92 : 168 });
 const drawHeat = (plot, names, series, { log, range, steps, extreme }) => {
   plot.style.height = `${clamp(names.length * 15, 90, 620) + PAD.top + PAD.bottom}px`;
@@ -187,9 +189,11 @@ const drawHeat = (plot, names, series, { log, range, steps, extreme }) => {
       ? svg("rect", { x: pad.left, y: pad.top + row * each, width: wide, height: each, fill: "none", stroke: INK, "stroke-width": 1.5 }) : ""),
   ]);
   if (!range || wide < 1) return frame;
-  const image = new ImageData(wide, names.length), values = extreme === "low" ? series.low : series.high;
+  const image = new ImageData(wide, names.length), end = series.last[series.count - 1] + strideOf(series);
+  const values = extreme === "low" ? series.low : series.high;
   for (let px = 0; px < wide; px++) {
-    const bucket = bucketAt(series, frame.stepAt(pad.left + px + 0.5));
+    const step = frame.stepAt(pad.left + px + 0.5), bucket = bucketAt(series, step);
+    if (step < series.first[0] || step > end) continue;
     for (let row = 0; row < names.length; row++) {
       const colour = shade(values[row * series.count + bucket], { range, log });
       if (colour) image.data.set([...colour, 255], 4 * (row * wide + px));
