@@ -132,7 +132,11 @@ def check(file: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer undertow (format {version}; this one reads up to {FORMAT}): "
             "upgrade undertow to read it"
         )
-    if {sql for (sql,) in file.execute("SELECT sql FROM sqlite_master") if sql} != set(_TABLES):
+    try:
+        tables = {sql for (sql,) in file.execute("SELECT sql FROM sqlite_master") if sql}
+    except UnicodeDecodeError:
+        tables = set()
+    if tables != set(_TABLES):
         raise StoreError(f"{path} is damaged, or was changed by another program: its tables are not a Run's")
 
 
@@ -148,7 +152,7 @@ def for_writing(path: Path, journal: Journal) -> sqlite3.Connection:
         check(file, path)
         wal = journal == "wal" or (journal == "auto" and not _far(path))
         if not (wal and _takes(file, "wal")):
-            _takes(file, "delete")
+            file = _rolled_back(file, path)
         file.execute("PRAGMA synchronous = NORMAL")
         file.execute(f"PRAGMA journal_size_limit = {16 << 20}")
         return file
@@ -160,10 +164,21 @@ def for_writing(path: Path, journal: Journal) -> sqlite3.Connection:
 def _takes(file: sqlite3.Connection, mode: str) -> bool:
     try:
         (answer,) = file.execute(f"PRAGMA journal_mode = {mode}").fetchone()
-        file.execute("SELECT count(*) FROM meta").fetchone()  # shared memory is only made when it is read
+        file.execute("BEGIN IMMEDIATE")  # shared memory is made no sooner
+        file.execute("ROLLBACK")
     except sqlite3.OperationalError:
         return False
     return answer == mode
+
+
+def _rolled_back(file: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    if _takes(file, "delete"):
+        return file
+    file.close()
+    with contextlib.closing(_connect(path, "mode=rw")) as alone:  # who is alone needs no shared memory
+        alone.execute("PRAGMA locking_mode = EXCLUSIVE")
+        _takes(alone, "delete")
+    return _connect(path, "mode=rw")
 
 
 def _far(path: Path) -> bool:

@@ -5,6 +5,8 @@ import json
 import os
 import sqlite3
 import threading
+import warnings
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -90,6 +92,7 @@ class RunReader:
         self.path, self.graph = Path(path), graph
         self._lock = threading.RLock()
         self._graphs: dict[str, tuple[tuple[Site, ...], tuple[Edge, ...]]] = {}
+        self._damage: list[str] = []
         self._warned = False
         self._open()
         try:
@@ -99,16 +102,18 @@ class RunReader:
             raise
 
     def _open(self) -> None:
-        self._file, self._undo = for_reading(self.path)
+        self._file, stack = for_reading(self.path)
+        self._undo = weakref.finalize(self, stack.close)
         self._identity = _identity(self.path)
         self._seen: tuple[int, Position] | None = None
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self, follow: bool = True) -> Iterator[sqlite3.Connection]:
         """A moment of the file: nothing comes or goes in it."""
         with self._lock:
-            if _identity(self.path) != self._identity:
-                self._undo.close()
+            if follow and (self._identity is None or _identity(self.path) != self._identity):
+                self._undo()
+                self._identity = None
                 self._open()
             try:
                 self._file.execute("BEGIN")
@@ -156,7 +161,8 @@ class RunReader:
             run = self._taped_run(contents, first, lazily=since is None)
             run.events = tuple(_events(file, first.events))
             run.scalars = self._scalars(contents, first)
-            return run
+        self._warn()
+        return run
 
     def _taped_run(self, contents: _Contents, first: Position, lazily: bool) -> Run:
         number = self._shown(contents)
@@ -218,8 +224,10 @@ class RunReader:
 
     def _later(self, shapes: Mapping[str, tuple[int, int]], read: Callable[[str], Column], lazily: bool) -> Columns:
         def asked(name: str) -> Column:
-            with self._reading():
-                return read(name)
+            with self._reading(follow=False):
+                values = read(name)
+            self._warn()
+            return values
 
         nbytes = sum(4 * rows * width for rows, width in shapes.values())
         return (
@@ -228,16 +236,24 @@ class RunReader:
 
     def _contents(self, file: sqlite3.Connection) -> _Contents:
         meta = dict(file.execute("SELECT key, value FROM meta").fetchall())
-        taped, scalars, parameters = (list(explored(file, kind)) for kind in (TAPED, SCALARS, PARAMETERS))
+        taped, scalars, parameters = (list(explored(file, kind, self._damage)) for kind in (TAPED, SCALARS, PARAMETERS))
         (events,) = file.execute("SELECT count(*) FROM events").fetchone()
         rows = [tuple(series.rows for _, series in kind) for kind in (taped, scalars, parameters)]
         position = Position(meta["run"], rows[0], sum(rows[1]), rows[2], events, int(meta["revision"]))
         return _Contents(meta, taped, scalars, parameters, position)
 
+    def _warn(self) -> None:
+        if self._damage and not self._warned:
+            self._warned = True
+            parts = (
+                f"{self.path} is damaged: {len(self._damage)} of its parts can't be read: nan stands where they were"
+            )
+            warnings.warn(f"{parts} ({self._damage[0]})", RuntimeWarning, stacklevel=4)
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            self._undo.close()
+            self._undo()
 
     def __enter__(self) -> Self:
         return self

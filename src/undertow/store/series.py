@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -23,17 +23,17 @@ class Series:
         number: of the subject.
         layouts: by their number in the file, in the order of the rows.
         rows: how many there are.
-        damaged: how many blocks and rows could not be read; nan stands for what was in them.
+        damage: what could not be read; nan stands where it was.
     """
 
     file: sqlite3.Connection
     number: int
     layouts: Mapping[int, Layout]
     rows: int
-    damaged: int = 0
+    damage: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, file: sqlite3.Connection, number: int) -> Self:
+    def of(cls, file: sqlite3.Connection, number: int, damage: list[str] | None = None) -> Self:
         """What the file has about a subject.
 
         Raises:
@@ -41,7 +41,7 @@ class Series:
         """
         texts = file.execute("SELECT id, columns FROM layouts WHERE subject = ? ORDER BY id", (number,)).fetchall()
         layouts = {place: Layout.from_json(text) for place, text in texts}
-        return cls(file, number, layouts, _rows(file, number, list(layouts)))
+        return cls(file, number, layouts, _rows(file, number, list(layouts)), [] if damage is None else damage)
 
     @property
     def kept(self) -> Mapping[Key, Kept]:
@@ -73,8 +73,8 @@ class Series:
         for begin, rows, content in self._despite(blocks, (layout, place, last, first), "first"):
             try:
                 values = inflate(content, _small(rows), kept)
-            except _BROKEN:
-                self.damaged += 1
+            except _BROKEN as error:
+                self.damage.append(str(error))
             else:
                 self._put(out, kept, values, _small(begin, 1 << ROW_BITS) - first)
 
@@ -88,8 +88,8 @@ class Series:
             try:
                 values = np.frombuffer(unsealed(content)[start:end], kept.dtype)[None]
                 self._put(out, kept, values, row - begin - first)
-            except _BROKEN:
-                self.damaged += 1
+            except _BROKEN as error:
+                self.damage.append(str(error))
 
     def _put(self, out: NDArray[np.floating], kept: Kept, values: NDArray[np.floating], at: int) -> None:
         values, at = values[max(-at, 0) :], max(at, 0)
@@ -111,8 +111,8 @@ class Series:
             return
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError:
-            self.damaged += 1
+        except sqlite3.DatabaseError as error:
+            self.damage.append(str(error))
         try:
             for row in self.file.execute(f"{query} ORDER BY {by} DESC", values):
                 if row[0] in seen:
@@ -125,11 +125,11 @@ class Series:
 _BROKEN = (Damaged, ValueError, TypeError, OverflowError, IndexError)
 
 
-def explored(file: sqlite3.Connection, series: str) -> Iterator[tuple[str, Series]]:
+def explored(file: sqlite3.Connection, series: str, damage: list[str] | None = None) -> Iterator[tuple[str, Series]]:
     """Everything of one kind that there are rows about, with its text."""
     found = file.execute("SELECT id, about FROM subjects WHERE series = ? ORDER BY id", (series,)).fetchall()
     for number, about in found:
-        yield about, Series.of(file, number)
+        yield about, Series.of(file, number, damage)
 
 
 def _small(value: Any, limit: int = MOST_ROWS) -> int:

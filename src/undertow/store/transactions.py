@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,15 @@ class Transactions:
             Ended: somebody else writes to the file now, or it is gone, or damaged.
             sqlite3.Error, OSError: not now; the file is as it was before.
         """
+
+        def write() -> None:
+            self._greet(batch)
+            batch.write(self._into)
+
+        self._transact(write)
+        self._greeted = self._greeted or bool(batch.rows)
+
+    def _transact(self, act: Callable[[], None]) -> None:
         if _identity(self.path) != self._identity:
             raise Ended("the file was deleted, moved or replaced while it was written to")
         try:
@@ -77,10 +86,8 @@ class Transactions:
                 self._stale = False
             self._file.execute("BEGIN IMMEDIATE")
             self._still_ours()
-            self._greet(batch)
-            batch.write(self._into)
+            act()
             self._file.execute("COMMIT")
-            self._greeted = self._greeted or bool(batch.rows)
         except BaseException as error:
             self._back()
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
@@ -108,10 +115,9 @@ class Transactions:
         self._into.event(Event(*first, "session", what, data))
 
     def close(self) -> None:
-        """Leave one plain file behind."""
-        with contextlib.suppress(sqlite3.Error):
-            if self._file.in_transaction:
-                self._file.execute("ROLLBACK")
+        """Leave one plain file behind, all of it in blocks."""
+        with contextlib.suppress(Ended, OSError, sqlite3.Error):
+            self._transact(self._into.seal_all)
         settle(self._file)
 
 
