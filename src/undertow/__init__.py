@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from undertow.examination import examine
     from undertow.reporting import Report
     from undertow.store import open_run, save_run
+    from undertow.watching import watch
 
-__all__ = ["Report", "examine", "lab", "open_run", "save_run", "theory"]
+__all__ = ["Report", "examine", "lab", "open_run", "save_run", "theory", "watch"]
 
 _HOMES = {
     "examine": "undertow.examination",
     "Report": "undertow.reporting",
     "open_run": "undertow.store",
     "save_run": "undertow.store",
+    "watch": "undertow.watching",
 }
 
 

@@ -5,9 +5,10 @@ step waits for its device once, however many Sites there are.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,18 +132,52 @@ class Meter:
 
     def read(self) -> dict[str, dict[int, float]]:
         """Everything taken and noted, by name and place. One transfer for each device and precision."""
-        read: dict[str, dict[int, float]] = defaultdict(dict, {name: dict(by) for name, by in self._noted.items()})
-        for taken in self._taken.values():
-            values = torch.stack([value for _, _, value in taken]).tolist()
-            for (name, place, _), value in zip(taken, values, strict=True):
-                read[name][place] = value
-        return dict(read)
+        return self.send()()
+
+    def send(self) -> Callable[[], dict[str, dict[int, float]]]:
+        """Start the transfers; what is returned waits for them and gives what `read` gives, on any thread."""
+        noted, taken = self._noted, list(self._taken.values())
+        coming = [sent([value for _, _, value in group]) for group in taken]
+
+        def arrived() -> dict[str, dict[int, float]]:
+            read: dict[str, dict[int, float]] = defaultdict(dict, {name: dict(by) for name, by in noted.items()})
+            for group, values in zip(taken, coming, strict=True):
+                for (name, place, _), value in zip(group, values(), strict=True):
+                    read[name][place] = value
+            return dict(read)
+
+        return arrived
 
     def _accumulator(self, x: Tensor, size: int) -> torch.dtype | None:
         """What to sum squares in; None for the tensor's own precision."""
         if (self.precise or size > FLOAT32_UP_TO) and x.device.type != "mps":
             return torch.float64
         return None if x.dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def sent(values: Sequence[Tensor]) -> Callable[[], list[Any]]:
+    """Send tensors of one shape, device and precision to the host; what is returned waits for them, on any thread.
+
+    Nobody waits here. A GPU copies into pinned memory and records an event behind it. Elsewhere there is nothing to
+    wait for, or no such copy, and even stacking is left to who reads.
+
+    Example:
+        >>> sent([torch.tensor(2.0), torch.tensor(3.0)])()
+        [2.0, 3.0]
+    """
+    if not values or values[0].device.type != "cuda":
+        return lambda: torch.stack(tuple(values)).tolist() if values else []
+    packed = torch.stack(tuple(values))
+    host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
+    host.copy_(packed, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(packed.device))
+
+    def arrived() -> list[float]:
+        copied.synchronize()
+        return host.tolist()
+
+    return arrived
 
 
 Norm = tuple[str, int, Tensor]

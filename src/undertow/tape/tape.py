@@ -1,7 +1,7 @@
 """Hooks on every Node of one backward pass, which turn what passes into Signals."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
@@ -66,13 +66,17 @@ class Tape:
         self._captured: dict[int, Tensor] = {}
 
     def __enter__(self) -> Self:
-        self._windows.open()
+        self.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def open(self) -> None:
+        """What ``with`` does at its beginning."""
+        self._windows.open()
 
     def close(self) -> None:
         """Remove every hook and let go of the graph."""
@@ -101,6 +105,10 @@ class Tape:
         tape = weakref.ref(self)
         for number, tap in enumerate(self._plan.taps):
             self._handles.append(tap.vertex.node.register_hook(_hook(tape, number)))
+
+    def also(self, names: Mapping[int, str]) -> None:
+        """More tensors to call parameters, by ``id``: sharded models compute with others than they name."""
+        self._names.update(names)
 
     @property
     def called(self) -> frozenset[str]:
