@@ -7,7 +7,6 @@ until it has been killed four times. The moment is drawn anew for each, from the
 """
 
 import argparse
-import random
 import sys
 import tempfile
 from pathlib import Path
@@ -36,11 +35,11 @@ def main() -> None:
     arguments.add_argument("--kills", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=0)
     given = arguments.parse_args()
-    moments, lost, early, steps = random.Random(given.seed), [], 0, 0
+    rng, lost, early, steps = np.random.default_rng(given.seed), [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for number in range(given.kills):
             journal = ("wal", "rollback")[number // IN_A_ROW % 2]
-            found = trial(Path(folder, f"{number // IN_A_ROW}.undertow"), journal, moments.uniform(0.1, 2.0))
+            found = trial(Path(folder, f"{number // IN_A_ROW}.undertow"), journal, rng.uniform(0.1, 2.0))
             if found is None:
                 early += 1
             else:

@@ -102,7 +102,7 @@ def test_several_processes_read_while_it_grows(tmp_path):
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_parts_make_the_whole(tmp_path_factory, sizes):
     path, seen, parts, first = tmp_path_factory.mktemp("parts") / "run.undertow", None, [], 0
     with RunWriter(path, {}) as writer, RunReader(path) as growing:

@@ -44,6 +44,7 @@ class Backlog:
     def __init__(self, room: int) -> None:
         self._room, self._held = room, 0
         self._items: list[Item] = []
+        self._kept: list[Item] = []
         self._missed = Missed()
         self._given = self._done = 0
         self._hurried = self.closing = self.stopped = False
@@ -64,15 +65,21 @@ class Backlog:
                 self._changed.notify_all()
             return True
 
-    def take(self, gather: float) -> tuple[list[Item], Missed]:
-        """Everything there is, once there is something and then for so many seconds; nothing if it is closed."""
+    def take(self, gather: float) -> tuple[list[Item], Missed, bool]:
+        """Everything there is, once there is something and then for so many seconds.
+
+        Without the items about the newest step, which others may follow: those come with the next call, which waits no
+        longer than that. Also what found no room, and whether there is nothing more to come.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self.closing)
-            self._changed.wait_for(lambda: self._hurried or self.closing, gather)
-            items, self._items = self._items, []
-            missed, self._missed = self._missed, Missed()
-            self._hurried = False
-            return items, missed
+            self._changed.wait_for(lambda: self._items or self.closing or self._hurried, gather if self._kept else None)
+            more = bool(self._items)
+            self._changed.wait_for(lambda: self._hurried or self.closing, gather if more else 0)
+            items = [*self._kept, *self._items]
+            self._items, missed, self._missed = [], self._missed, Missed()
+            end = len(items) if self._hurried or self.closing or not more else _newest(items)
+            self._kept, self._hurried = items[end:], False
+            return items[:end], missed, self.closing and not items
 
     def done(self, items: list[Item]) -> None:
         """They are written, or will never be."""
@@ -107,3 +114,12 @@ class Backlog:
         with self._changed:
             setattr(self, how, True)
             self._changed.notify_all()
+
+
+def _newest(items: list[Item]) -> int:
+    """Where the items about the last item's step begin."""
+    step = next((item.step for item in reversed(items) if item.step is not None), None)
+    place = len(items)
+    while place and step is not None and items[place - 1].step in (step, None):
+        place -= 1
+    return place

@@ -17,6 +17,9 @@ from undertow.store.series import PARAMETERS, SCALARS, TAPED
 Values = Mapping[str, NDArray[np.floating]]
 
 
+_TIME = ("scalars", "time")
+
+
 class Batch:
     """Rows, events and entries of the header, in order. Adding checks; `write` only writes."""
 
@@ -24,6 +27,7 @@ class Batch:
         self.rows: dict[tuple[str, str], list[dict[Key, Any]]] = {}
         self.events: list[Event] = []
         self._header: dict[str, Any] = {}
+        self._noted: dict[float, int] = {}
 
     def add(self, item: Item) -> None:
         """Add an item.
@@ -48,7 +52,13 @@ class Batch:
         self.rows.setdefault((TAPED, about), []).append(row)
 
     def _scalars(self, values: dict[str, float]) -> None:
-        self.rows.setdefault((SCALARS, ""), []).append(dict(_numbers("scalars", values)))
+        row = dict(_numbers("scalars", values))
+        rows, step = self.rows.setdefault((SCALARS, ""), []), values["step"]
+        if step in self._noted:
+            rows[self._noted[step]].update({key: value for key, value in row.items() if key != _TIME})
+        else:
+            self._noted[step] = len(rows)
+            rows.append(row)
 
     def _parameters(self, about: str, size: int, columns: Values, step: int) -> None:
         row = dict(_checked("parameter_columns", columns, PARAMETER_COLUMNS, size))

@@ -1,8 +1,9 @@
 """What several processes measured of one training run, made into one.
 
 Every rank writes what it holds, so that no collective is added to training. Which numbers are parts of a whole, and how
-they become it, the header says: ``header["partial"]["parameter_columns"]["grad_norm"] == "shard"``. Rows are matched by
-step. Where one rank has no such row, what would be made of all is nan. What no rule names is rank 0's.
+they become it, the header says: ``header["partial"]["parameters"]["grad_norm"] == "squares"``. Rows are matched by
+step. Parts are merged where all ranks have them, and are nan elsewhere; what no rule names is the mean over the ranks
+that have it; steps, times and learning rates are rank 0's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,22 +20,19 @@ from undertow.record import Event, Run
 Values = NDArray[np.float64]
 
 
-def _shard(values: Values) -> Values:
-    return np.sqrt(_sum(values**2))
-
-
-def _batch(values: Values) -> Values:
-    return np.asarray(_shard(values) / len(values))
-
-
 def _sum(values: Values) -> Values:
     nowhere = np.isnan(values).all(axis=0)
     return np.where(nowhere, np.nan, np.nansum(values, axis=0))
 
 
+def _squares(values: Values) -> Values:
+    return np.sqrt(_sum(values**2))
+
+
 def _share(values: Values) -> Values:
     parts = _sum(values)
-    return np.asarray(parts / np.nansum(parts, axis=-1, keepdims=True))
+    total = np.nansum(parts, axis=-1, keepdims=True)
+    return np.asarray(parts / np.where(total > 0, total, np.nan))
 
 
 def _mean(values: Values) -> Values:
@@ -42,23 +40,32 @@ def _mean(values: Values) -> Values:
 
 
 RULES: Mapping[str, Callable[[Values], Values]] = {
-    "shard": _shard,
-    "batch": _batch,
-    "mean": _mean,
+    "squares": _squares,
     "sum": _sum,
-    "max": lambda values: np.fmax.reduce(values, axis=0),
+    "max": lambda values: np.asarray(np.fmax.reduce(values, axis=0)),
     "share": _share,
+    "mean": _mean,
+    "first": lambda values: np.asarray(values[0]),
 }
 """From [ranks, ...] to one. A nan is nothing: a rank that holds no part of this parameter.
 
-- shard: norms of the parts of one tensor: the root of the sum of their squares.
-- batch: norms of gradients of a loss that is the mean over ranks, each of which has its own part of the batch: the same,
-  divided by the number of ranks.
-- mean, sum, max.
-- share: parts of -<g, dw>: their sum, divided by its sum over all parameters.
+- squares: norms of the parts of one tensor: the root of the sum of their squares.
+- sum, max, mean; first: rank 0's.
+- share: parts of -<g, dw>: their sum, divided by its sum over all parameters; nan where that isn't above 0.
+
+There is a sixth, ratio: update_norm / weight_norm, after they are merged.
 """
 
-_GROUPS = ("columns", "edge_columns", "steps", "scalars", "parameter_columns")
+_PARTS = ("squares", "sum", "share")
+_FIRST = dict.fromkeys(("step", "time", "lr"), "first")
+_GROUPS = {
+    "columns": "sites",
+    "edge_columns": "edges",
+    "steps": "steps",
+    "scalars": "scalars",
+    "parameter_columns": "parameters",
+}
+"""Groups of a Run, and what the header calls them."""
 
 
 def merged(run: Run, world: int, others: Sequence[Run]) -> Run:
@@ -66,11 +73,11 @@ def merged(run: Run, world: int, others: Sequence[Run]) -> Run:
 
     Args:
         run: of rank 0.
-        world: how many ranks there are; where not all are here, what would be made of all is nan.
+        world: how many ranks there are; where not all are here, what is made of parts is nan.
         others: of the other ranks.
 
     Example:
-        >>> header = {"partial": {"scalars": {"grad_norm": "shard"}}}
+        >>> header = {"partial": {"scalars": {"grad_norm": "squares"}}}
         >>> parts = [Run(header, (), scalars={"step": np.array([0.0]), "grad_norm": np.array([g])}) for g in (3.0, 4.0)]
         >>> merged(parts[0], 2, parts[1:]).scalars["grad_norm"]
         array([5.])
@@ -91,9 +98,9 @@ def merged(run: Run, world: int, others: Sequence[Run]) -> Run:
 
 def _rules(run: Run) -> dict[str, dict[str, str]]:
     given = run.header.get("partial")
-    rules = {group: given.get(group) for group in _GROUPS} if isinstance(given, dict) else {}
-    known = {group: names if isinstance(names, dict) else {} for group, names in rules.items()}
-    return {group: {name: rule for name, rule in known.get(group, {}).items() if rule in RULES} for group in _GROUPS}
+    told = given if isinstance(given, dict) else {}
+    known = {group: told.get(word) for group, word in _GROUPS.items()}
+    return {group: {**_FIRST, **(names if isinstance(names, dict) else {})} for group, names in known.items()}
 
 
 def _group(
@@ -102,26 +109,24 @@ def _group(
     ours: Columns = getattr(run, group)
     steps = [_steps(group, each) for each in (run, *others)]
     places = [_places(steps[0], each) for each in steps[1:]]
-    complete = len(others) + 1 == world
+    alone = np.any([at < 0 for at in places], axis=0) if len(others) + 1 == world else np.ones(len(steps[0]), bool)
 
     def make(name: str) -> Column:
-        if name not in rules:
+        rule = rules.get(name, "mean")
+        if rule == "first":
             return ours[name]
-        if not complete:
-            return np.full_like(ours[name], np.nan)
-        theirs = [
-            _placed(getattr(other, group).get(name), at, ours[name]) for other, at in zip(others, places, strict=True)
-        ]
-        whole = RULES[rules[name]](np.stack([ours[name], *theirs]).astype(float))
-        alone = (np.array(places) < 0).any(axis=0)
-        whole[alone] = np.nan
+        given = zip(others, places, strict=True)
+        theirs = [_placed(getattr(other, group).get(name), at, ours[name]) for other, at in given]
+        whole = RULES.get(rule, _mean)(np.stack([ours[name], *theirs]).astype(float))
+        if rule in _PARTS:
+            whole[alone] = np.nan
         return whole.astype(ours[name].dtype)
 
     return {name: partial(make, name) for name in ours}
 
 
 def _ratio(columns: dict[str, Callable[[], Column]], rules: Mapping[str, str]) -> None:
-    if "update_ratio" in columns and "update_ratio" not in rules and {"update_norm", "weight_norm"} & rules.keys():
+    if rules.get("update_ratio") == "ratio" and {"update_ratio", "update_norm", "weight_norm"} <= columns.keys():
         above, below = columns["update_norm"], columns["weight_norm"]
 
         def ratio() -> Column:
@@ -139,7 +144,7 @@ def _settled(columns: Mapping[str, Callable[[], Column]], ours: Columns) -> Colu
 
 def _steps(group: str, run: Run) -> Column:
     of = {"scalars": run.scalars, "parameter_columns": {"step": run.parameter_steps}}.get(group, run.steps)
-    return of.get("step", np.empty(0))
+    return of["step"] if "step" in of else np.empty(0)
 
 
 def _places(ours: Column, theirs: Column) -> NDArray[np.intp]:
@@ -156,7 +161,7 @@ def _numbered(steps: Column) -> Iterator[tuple[float, int]]:
 
 
 def _placed(values: Column | None, at: NDArray[np.intp], like: Column) -> Column:
-    if values is None or not len(values):
+    if values is None or not len(values) or values.shape[1:] != like.shape[1:]:
         return np.full_like(like, np.nan)
     return np.where((at < 0).reshape(-1, *[1] * (like.ndim - 1)), np.nan, values[at])
 

@@ -58,6 +58,10 @@ class Position(NamedTuple):
     header: int = 0
 
 
+class MissingStepError(IndexError):
+    """A row that there isn't."""
+
+
 class _Contents(NamedTuple):
     meta: Mapping[str, str]
     taped: Sequence[tuple[str, Series]]
@@ -118,7 +122,7 @@ class RunReader:
             try:
                 self._file.execute("BEGIN")
                 yield self._file
-            except StoreError:
+            except (StoreError, MissingStepError):
                 raise
             except (sqlite3.Error, *_BROKEN) as error:
                 raise explained(error, self.path) from error
@@ -148,13 +152,34 @@ class RunReader:
 
     def run(self) -> Run:
         """All of it. What is large is read when it is asked for."""
-        return self._run(None)
+        return self._run(None)[1]
 
     def tail(self, since: Position | None) -> Run:
         """The rows and events that came after ``since``; header, Sites and names are whole. None: all of it."""
+        return self.grown(since)[1]
+
+    def grown(self, since: Position | None) -> tuple[Position, Run]:
+        """`tail` and how far it goes: nothing comes in between."""
         return self._run(since or Position())
 
-    def _run(self, since: Position | None) -> Run:
+    def at(self, row: int) -> Run:
+        """One recorded step of the graph that is shown, with header, Sites and edges, and nothing else.
+
+        Raises:
+            IndexError: there are not so many; negative ones count from the end.
+        """
+        with self._reading() as file:
+            contents = self._contents(file)
+            number = self._shown(contents)
+            rows = contents.taped[number][1].rows if contents.taped else 0
+            if not -rows <= row < rows:
+                raise MissingStepError(f"no recorded step {row}: there are {rows}")
+            about, taped = contents.taped[number]
+            groups = ("columns", "edge_columns", "steps")
+            some = [self._columns(taped, group, row % rows, False, row % rows + 1) for group in groups]
+            return Run(self._header(contents), *self._graph(about), some[0], some[1], dict(_flat(some[2])))
+
+    def _run(self, since: Position | None) -> tuple[Position, Run]:
         with self._reading() as file:
             contents = self._contents(file)
             first = since if since and since.run == contents.position.run else Position()
@@ -162,7 +187,7 @@ class RunReader:
             run.events = tuple(_events(file, first.events))
             run.scalars = self._scalars(contents, first)
         self._warn()
-        return run
+        return contents.position, run
 
     def _taped_run(self, contents: _Contents, first: Position, lazily: bool) -> Run:
         number = self._shown(contents)
@@ -215,12 +240,12 @@ class RunReader:
             for name, values in _flat(self._columns(noted, "scalars", first.scalars, False))
         }
 
-    def _columns(self, series: Series | None, group: str, first: int, lazily: bool) -> Columns:
+    def _columns(self, series: Series | None, group: str, first: int, lazily: bool, last: int | None = None) -> Columns:
         if series is None:
             return {}
-        rows = max(series.rows - first, 0)
+        rows = max((last or series.rows) - first, 0)
         shapes = {name: (rows, kept.width) for (its, name), kept in series.kept.items() if its == group}
-        return self._later(shapes, lambda name: series.read((group, name), first), lazily)
+        return self._later(shapes, lambda name: series.read((group, name), first, last), lazily)
 
     def _later(self, shapes: Mapping[str, tuple[int, int]], read: Callable[[str], Column], lazily: bool) -> Columns:
         def asked(name: str) -> Column:

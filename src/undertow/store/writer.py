@@ -28,8 +28,8 @@ from undertow.store.transactions import Ended, Transactions
 
 Values = Mapping[str, NDArray[np.floating]]
 
-GATHER = 0.25
-"""Seconds of training that one transaction holds, and about what a killed process loses."""
+GATHER = 0.2
+"""Seconds of training that one transaction holds; a killed process loses two or three of them."""
 _OVERHEAD = 200
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _TROUBLE = (sqlite3.Error, OSError)
@@ -186,8 +186,8 @@ class RunWriter:
     def _work(self) -> None:
         try:
             while not self._backlog.stopped:
-                items, missed = self._backlog.take(GATHER)
-                if not items and not missed.counts:
+                items, missed, ended = self._backlog.take(GATHER)
+                if ended and not missed.counts:
                     break
                 batch = self._made(items)
                 if missed.counts:
