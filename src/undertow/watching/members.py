@@ -131,6 +131,11 @@ def answers_for(parameter: Tensor) -> bool:
     return all(at == 0 for at, each in zip(coordinates, placements, strict=True) if each.is_replicate())
 
 
+def own_part(norm: Tensor) -> Tensor:
+    """This process's part of a norm: nothing, where the norm is the whole's and another process answers for it."""
+    return local(norm) if not is_sharded(norm) or answers_for(norm) else torch.zeros_like(local(norm))
+
+
 def unsharded_names(model: nn.Module) -> dict[int, str]:
     """Names of the whole parameters that FSDP2 puts in the place of its parts while a module runs, by ``id``."""
     found = {}

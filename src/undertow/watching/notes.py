@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from undertow.measure import FLOAT32_UP_TO, sent
-from undertow.watching.members import Member, local
+from undertow.watching.members import Member, local, own_part
 
 
 def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, list[float]]]:
@@ -100,7 +100,7 @@ class Note:
         """Gradients are about to be clipped by their norm."""
         self.clipped = self.clipped + count if norm_type == 2 and self.clipped >= 0 else -1
         self.unclipped_is_scaled |= scaled
-        self.tensors["unclipped"].append(local(norm))
+        self.tensors["unclipped"].append(own_part(norm))
 
     def send(self) -> Callable[[], "Noted"]:
         """Start the transfers; what is returned waits for them."""

@@ -25,9 +25,6 @@ CALLS = 4096
 TRIES = 4
 """Backward passes of other models that are tried before the step is given up."""
 
-SCALED = ("grad_output", "grad_input", "learning_speed")
-"""Columns of Sites that the loss's scale multiplies. (A parameter's gradient was unscaled when it was read.)"""
-
 Failure = Callable[[Exception], None]
 
 
@@ -222,7 +219,7 @@ class Recording:
                 for at, (step, inner) in values().items():
                     read["step"][places[at]], read["ascent"][places[at]] = step, inner / divisor
             measured = columns(read, sites, edges, names)
-            _unscale(measured, scale, world)
+            _unscale(measured, scale, world, sites, edges)
             return Taped(sites, edges, measured, names, _of_parameters(read, lrs, len(names), partial))
 
         return arrived
@@ -253,12 +250,17 @@ def _divide(read: Mapping[str, dict[int, float]], name: str, divisor: float) -> 
         read[name][place] /= divisor
 
 
-def _unscale(measured: Columns, scale: float, world: int) -> None:
-    """Gradients of the loss itself; under data parallelism each process has one part of a mean."""
-    for name in SCALED:
-        parts = 1 if name == "learning_speed" else world
-        measured.by_site[name] /= scale * parts
-    measured.by_edge["contribution"] /= scale * world
+def _unscale(measured: Columns, scale: float, world: int, sites: Sequence[Site], edges: Sequence[Edge]) -> None:
+    """Gradients of the loss itself (a parameter's was unscaled when it was read); under data parallelism each process has one part of a mean."""
+    # Of the loss, a single number, there is one all together and not one for each process.
+    received = np.array([world if site.shape else math.sqrt(world) for site in sites])
+    along = received[[edge.target for edge in edges]]
+    passed = np.ones(len(sites))
+    passed[[edge.source for edge in edges]] = along
+    measured.by_site["grad_output"] /= scale * received
+    measured.by_site["grad_input"] /= scale * passed
+    measured.by_site["learning_speed"] /= scale
+    measured.by_edge["contribution"] /= scale * along
 
 
 def _of_parameters(
