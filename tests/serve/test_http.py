@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from reading import until
-from serve.conftest import serving, training
 from serve.making import HOSTILE
+from serve.processes import serving, training
 from undertow.store import save_run
 
 NAMES = {"first.undertow", "deep/second & third.undertow", f"{HOSTILE.replace('/', '')}.undertow", "broken.undertow"}
@@ -82,7 +82,8 @@ def test_a_damaged_run_is_told_and_the_server_goes_on(get):
     [
         "../secret.undertow", "deep/../../secret.undertow", "/etc/passwd", "notes.txt", "", ".", "deep", "deep/",
         "./first.undertow", "deep//second & third.undertow", "first.undertow/", "first.undertow\0",
-        "..\\secret.undertow", "first.undertow-wal", "none.undertow", "%2e%2e/secret.undertow", "x" * 5000 + ".undertow", "\udcff.undertow",
+        "..\\secret.undertow", "first.undertow-wal", "none.undertow", "%2e%2e/secret.undertow",
+        "x" * 5000 + ".undertow", "\udcff.undertow",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("page", ["view", "run", "events", "step?row=0", "compare"])

@@ -18,6 +18,9 @@ from undertow.show.moments import moment
 JUDGE_EVERY = 4.0
 """Seconds between two judgements of a growing Run, at least..."""
 
+JUDGE_AFTER = 1.5
+"""Seconds in which a Run that is opened is drawn before anything else."""
+
 JUDGE_SHARE = 20.0
 """...and at least so many times what the last one took."""
 
@@ -43,7 +46,7 @@ class Followed:
         self._events: list[Event] = []
         self._findings: list[Finding] = []
         self._judged: int | None = None
-        self._next_judgement = 0.0
+        self._next_judgement = time.monotonic() + JUDGE_AFTER
         self._told: tuple[int, bytes] = (-1, b"")
 
     def refresh(self) -> None:
@@ -103,7 +106,8 @@ class Followed:
 
     def state(self) -> dict[str, Any]:
         """Whether it grows, for people and for the page."""
-        return {"version": self.version, **state_of(self.path, self._last.header)}
+        reached = self._course.latest.get("time", 0.0)
+        return {"version": self.version, **state_of(self.path, self._last.header, reached)}
 
     def close(self) -> None:
         """Let go of the file."""

@@ -11,24 +11,6 @@ MERGE_SHARE = 10.0
 """Files of several ranks are merged as a whole: never for more than a tenth of the time."""
 
 
-class _Reader(RunReader):
-    def grown(self, since: Position | None) -> tuple[Position, Run]:
-        while True:
-            position = self.refresh()
-            fresh = self.tail(since)
-            if self.refresh() == position:
-                return position, fresh
-
-    def at(self, row: int) -> Run:
-        run = self.run()
-        part = slice(row, row + 1)
-        by_site, by_edge, steps = (
-            {name: column[part] for name, column in group.items()}
-            for group in (run.columns, run.edge_columns, run.steps)
-        )
-        return Run(run.header, run.sites, run.edges, by_site, by_edge, steps)
-
-
 class Growth:
     """Follows a Run's file, and the files of other ranks beside it.
 
@@ -42,7 +24,7 @@ class Growth:
     def __init__(self, path: Path) -> None:
         self.count = 0
         self._path = path
-        self._readers: dict[Path, _Reader] = {path: _Reader(path)}
+        self._readers: dict[Path, RunReader] = {path: RunReader(path)}
         self._positions: dict[Path, Position] = {}
         self._whole: Run | None = None
         self._shown: Run | None = None
@@ -52,7 +34,7 @@ class Growth:
         """The rows that came, and whether these are all rows, to begin anew with; None if nothing came."""
         for rank in ranks_of(self._path):
             if rank not in self._readers:
-                self._readers[rank] = _Reader(rank)
+                self._readers[rank] = RunReader(rank)
         return self._merged() if len(self._readers) > 1 else self._alone()
 
     def run(self) -> Run:

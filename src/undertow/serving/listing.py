@@ -34,8 +34,8 @@ class Listing:
 
     def _entry(self, name: str, path: Path) -> dict[str, Any]:
         told = self._known[name][1]
-        state = state_of(path, told["header"]) if "header" in told else {"kind": "lost", "said": "can't be read"}
-        shown = {key: value for key, value in told.items() if key != "header"}
+        state = state_of(path, told["header"], told["reached"]) if "header" in told else {"kind": "lost", "said": "can't be read"}
+        shown = {key: value for key, value in told.items() if key not in ("header", "reached")}
         return {"name": name, **state, **shown}
 
 
@@ -47,7 +47,7 @@ def _told(path: Path) -> dict[str, Any]:
     except StoreError as error:
         return {"trouble": str(error)}
     last = {name: _last(values) for name, values in run.scalars.items()}
-    return {"header": run.header, **_numbers(run, last), "findings": _found(run)}
+    return {"header": run.header, "reached": last.get("time") or 0.0, **_numbers(run, last), "findings": _found(run)}
 
 
 def _numbers(run: Run, last: dict[str, float | None]) -> dict[str, Any]:

@@ -11,8 +11,13 @@ GROWING_FOR = 10.0
 """Seconds after which a Run that got nothing new is no longer called live."""
 
 
-def state_of(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
+def state_of(path: Path, header: Mapping[str, Any], reached: float = 0.0) -> dict[str, str]:
     """``kind`` (growing, quiet, ended or lost) and what is ``said`` of it.
+
+    Args:
+        path: where the Run is.
+        header: its header; ``ended`` is the time of the Run at which training ended.
+        reached: the time of its last step: a Run that went on after its end has not ended.
 
     Example:
         >>> state_of(Path("nowhere.undertow"), {})
@@ -20,7 +25,8 @@ def state_of(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
     """
     if not path.exists():
         return {"kind": "lost", "said": "its file is gone"}
-    if header.get("ended"):
+    ended = header.get("ended")
+    if isinstance(ended, int | float) and ended >= reached:
         return {"kind": "ended", "said": "ended"}
     age = time.time() - written(path)
     if age < GROWING_FOR:

@@ -1,6 +1,6 @@
 // One state; every control writes to it, every picture is drawn from it.
 const state = { place: 0, layer: null, logSteps: false, quantity: "speed", extreme: "high", scalar: null, following: true };
-let view = null, moment = null, frames = {};
+let view = null, moment = null;
 
 // On a saved page the slider stops where the causes are in the page; on a live one, at every taped step.
 const stops = () => (given.moments ? given.moments.map(({ step }) => step) : view.taped);
@@ -42,8 +42,6 @@ const marks = () => [
 const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name, k) =>
   ({ series: view.scalars[name], row: 0, name, colour: k ? "gray" : runColour(0) }));
 const drawn = (name, lines, options) => {
-  const figure = document.querySelector(`[data-figure="${name}"]`);
-  figure.classList.toggle("empty", !lines.length);
   if (!lines.length) return;
   const range = options.range ?? rangeOf([...new Set(lines.map(({ series }) => series))], options.log);
   frames[name] = { ...drawLines(plotOf(name), lines, { steps: view.steps, ...options, range }), lines };
@@ -58,26 +56,11 @@ const drawQuantity = (key) => {
 };
 
 const SHOWN_ELSEWHERE = ["loss", "grad_norm", "grad_norm_unclipped"];
-const drawScalars = () => {
-  const loss = scalarLines("loss");
-  drawn("loss", loss, { log: logFits(loss), marks: marks() });
-  drawn("norm", scalarLines("grad_norm", "grad_norm_unclipped"), { log: true });
-  const others = Object.keys(view.scalars).filter((name) => !SHOWN_ELSEWHERE.includes(name));
-  if (!others.includes(state.scalar)) state.scalar = others[0] ?? null;
-  filled(part("scalar"), others.map((name) => [name, given.scalars[name] ?? name]), state.scalar);
-  const lines = state.scalar ? scalarLines(state.scalar) : [];
-  part("scalar-title").textContent = state.scalar ? given.scalars[state.scalar] ?? state.scalar : "";
-  drawn("scalar", lines, { log: logFits(lines) });
-};
+const otherScalars = () => Object.keys(view.scalars).filter((name) => !SHOWN_ELSEWHERE.includes(name));
 
 const drawMap = () => {
-  const keys = Object.keys(view.quantities), figure = document.querySelector('[data-figure="heat"]');
-  figure.classList.toggle("empty", !keys.length);
-  if (!keys.length) return;
-  if (!keys.includes(state.quantity)) state.quantity = keys[0];
   const about = view.quantities[state.quantity];
-  filled(part("quantity"), keys.map((key) => [key, view.quantities[key].title]), state.quantity);
-  filled(part("extreme"), [["high", "the largest"], ["low", "the smallest"]], state.extreme);
+  if (!about) return;
   part("extreme").parentElement.hidden = about.low === about.high;
   part("heat-title").textContent = about.title;
   part("heat-about").textContent = about.meaning;
@@ -86,19 +69,55 @@ const drawMap = () => {
     lines: linesOf(state.quantity) };
   drawLegend(range, about.log);
 };
+
+const drawScalar = () => {
+  const lines = state.scalar ? scalarLines(state.scalar) : [];
+  part("scalar-title").textContent = state.scalar ? given.scalars[state.scalar] ?? state.scalar : "";
+  drawn("scalar", lines, { log: logFits(lines) });
+};
+const PICTURES = {
+  loss: () => {
+    const loss = scalarLines("loss");
+    drawn("loss", loss, { log: logFits(loss), marks: marks() });
+  },
+  norm: () => drawn("norm", scalarLines("grad_norm", "grad_norm_unclipped"), { log: true }),
+  scalar: drawScalar,
+  ...Object.fromEntries(["speed", "progress", "update", "saturated", "dead"].map((key) => [key, () => drawQuantity(key)])),
+  heat: drawMap,
+  causes: () => drawMoment(),
+};
+const isEmpty = (name) => ({
+  loss: () => !view.scalars.loss, norm: () => !scalarLines("grad_norm", "grad_norm_unclipped").length,
+  scalar: () => !state.scalar, heat: () => !state.quantity, causes: () => !moment?.stretches.length,
+}[name] ?? (() => !view.quantities[name]))();
+
+const redraw = (...names) => {
+  for (const name of names) {
+    stale.add(name);
+    figureOf(name).classList.toggle("empty", isEmpty(name));
+    if (name === "heat") standTall("heat", namesOf(state.quantity));
+  }
+  drawStale();
+};
+
 const drawRamp = () => {
   const bar = element("i", { className: "scale" });
   bar.style.background = `linear-gradient(90deg, ${[0, 1, 2, 3, 4].map((k) => depthColour(k, 5))})`;
   part("ramp").replaceChildren("input’s side", bar, "loss’s side");
 };
-
 const drawAll = () => {
-  frames = {};
-  drawScalars();
-  ["speed", "progress", "update", "saturated", "dead"].forEach(drawQuantity);
-  drawMap();
   drawRamp();
-  moved();
+  redraw(...Object.keys(PICTURES));
+};
+
+const offer = () => {
+  const keys = Object.keys(view.quantities), others = otherScalars();
+  if (!keys.includes(state.quantity)) state.quantity = keys[0] ?? null;
+  if (!others.includes(state.scalar)) state.scalar = others[0] ?? null;
+  filled(part("quantity"), keys.map((key) => [key, view.quantities[key].title]), state.quantity);
+  filled(part("scalar"), others.map((name) => [name, given.scalars[name] ?? name]), state.scalar);
+  filled(part("extreme"), [["high", "the largest"], ["low", "the smallest"]], state.extreme);
+  filled(part("layer"), [["", "all"], ...allNames().map((name) => [name, name])], state.layer ?? "");
 };
 
 // What follows the step: cursors, and what is told under every plot.
@@ -106,11 +125,12 @@ const moved = () => {
   const step = stepNow();
   part("at").textContent = step === null ? "–" : step.toLocaleString("en");
   part("slider").setAttribute("aria-valuetext", step === null ? "no step was taped" : `step ${step}`);
-  for (const [name, frame] of Object.entries(frames)) {
-    showCursor(frame, step);
-    const chosen = frame.lines.find((each) => each.name === state.layer) ?? (frame.lines.length === 1 ? frame.lines[0] : null);
-    tellAt(name, step, chosen);
-  }
+  Object.keys(frames).forEach(follow);
+};
+const follow = (name) => {
+  const frame = frames[name], step = stepNow();
+  showCursor(frame, step);
+  tellAt(name, step, frame.lines.find((each) => each.name === state.layer) ?? (frame.lines.length === 1 ? frame.lines[0] : null));
 };
 const tellAt = (name, step, chosen) => {
   const told = document.querySelector(`[data-told="${name}"]`);
@@ -147,18 +167,19 @@ const shown = (data) => {
   part("slider").disabled = !stops().length;
   if (state.following) state.place = most;
   part("slider").value = state.place;
-  filled(part("layer"), [["", "all"], ...allNames().map((name) => [name, name])], state.layer ?? "");
+  offer();
   tellHead();
   tellFindings();
   drawAll();
+  moved();
   wantMoment();
   document.documentElement.dataset.shown = String(view.version ?? 0);
 };
 
 for (const [name, key] of [["quantity", "quantity"], ["extreme", "extreme"]]) {
-  part(name).addEventListener("input", ({ target }) => { state[key] = target.value; drawMap(); moved(); });
+  part(name).addEventListener("input", ({ target }) => { state[key] = target.value; redraw("heat"); });
 }
-part("scalar").addEventListener("input", ({ target }) => { state.scalar = target.value; drawScalars(); moved(); });
+part("scalar").addEventListener("input", ({ target }) => { state.scalar = target.value; redraw("scalar"); });
 part("slider").addEventListener("input", ({ target }) => move(Number(target.value)));
 part("layer").addEventListener("input", ({ target }) => choose(target.value));
 part("log").addEventListener("input", ({ target }) => { state.logSteps = target.checked; drawAll(); });
@@ -198,6 +219,6 @@ new ResizeObserver(() => {
   if (document.body.clientWidth === wide || !view) return;
   wide = document.body.clientWidth;
   drawAll();
-  drawMoment();
 }).observe(document.body);
-dark.addEventListener("change", () => view && (drawAll(), drawMoment()));
+dark.addEventListener("change", () => view && drawAll());
+watchScreen();

@@ -10,6 +10,9 @@ const tellMoment = () => {
     swatch.style.background = causeColour(cause);
     return element("span", {}, swatch, cause);
   }));
+  if (part("table").open) tellReadings();
+};
+const tellReadings = () => {
   const cell = (name, value, extra = {}) => element(name, { textContent: value === null ? "–" : typeof value === "number" ? number(value) : value, ...extra });
   part("heading").replaceChildren(element("tr", {}, ...["layer", ...(moment?.columns ?? [])].map((name) => cell("th", name, { scope: "col" }))));
   part("readings").replaceChildren(...(moment?.readings ?? []).map(([name, ...values]) =>
@@ -26,9 +29,7 @@ const told = (stretch) => [`${stretch.label}: × ${typeof stretch.gain === "numb
   ...Object.entries(stretch.causes).map(([cause, decades]) => `${cause} × ${number(10 ** decades)}`)].join("\n");
 
 const drawMoment = () => {
-  tellMoment();
   const picture = part("bars"), rows = moment?.stretches ?? [];
-  document.querySelector('[data-figure="causes"]').classList.toggle("empty", !rows.length);
   if (!rows.length) return;
   const width = widthOf(picture), left = width < 560 ? 104 : MARGIN.left;
   const parts = rows.map((stretch) => segments(stretch, moment.causes));
@@ -52,3 +53,8 @@ const drawMoment = () => {
     line(x(0), MARGIN.top - 4, x(0), height - MARGIN.bottom, { stroke: MUTED }),
   ]);
 };
+const momentCame = () => {
+  tellMoment();
+  redraw("causes");
+};
+part("table").addEventListener("toggle", () => part("table").open && tellReadings());

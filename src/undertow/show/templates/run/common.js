@@ -41,3 +41,22 @@ const drawLegend = (range, log) => {
   part("legend").replaceChildren(number(low), bar, number(high), element("span", {}, red, "not finite"));
 };
 
+// Only what is on the screen, or about to be, is drawn; the rest when it gets there.
+const stale = new Set(), frames = {};
+const figureOf = (name) => document.querySelector(`[data-figure="${name}"]`);
+const isNear = (name) => {
+  const { top, bottom } = figureOf(name).getBoundingClientRect();
+  return bottom > -300 && top < innerHeight + 300;
+};
+const drawStale = (all = false) => {
+  for (const name of [...stale].filter((each) => all || isNear(each))) {
+    stale.delete(name);
+    delete frames[name];
+    PICTURES[name]();
+    if (frames[name]) follow(name);
+  }
+};
+const watchScreen = () => {
+  for (const name of Object.keys(PICTURES)) new IntersectionObserver(() => drawStale(), { rootMargin: "300px" }).observe(figureOf(name));
+  addEventListener("beforeprint", () => drawStale(true));
+};

@@ -1,7 +1,6 @@
 // Several runs at once: what they share is drawn over one another, the rest side by side on the same scales.
 const state = { layer: null, logSteps: false, quantity: "speed", step: null };
 const views = given.runs.map(() => null);
-let frames = {};
 
 const known = () => views.map((view, k) => ({ view, k })).filter(({ view }) => view);
 const stepsOfAll = () => {
@@ -9,66 +8,77 @@ const stepsOfAll = () => {
   return [Math.min(...all.map(([first]) => first)), Math.max(...all.map(([, last]) => last))];
 };
 
-const emptied = (name, empty) => document.querySelector(`[data-figure="${name}"]`).classList.toggle("empty", empty);
+const together = (scalar) => known().filter(({ view }) => view.scalars[scalar]).map(({ view, k }) =>
+  ({ series: view.scalars[scalar], row: 0, name: given.runs[k].name, colour: runColour(k) }));
 const drawTogether = (name, scalar, log) => {
-  const lines = known().filter(({ view }) => view.scalars[scalar]).map(({ view, k }) =>
-    ({ series: view.scalars[scalar], row: 0, name: given.runs[k].name, colour: runColour(k) }));
-  emptied(name, !lines.length);
+  const lines = together(scalar);
   if (!lines.length) return;
   const bent = log ?? logFits(lines), range = rangeOf(lines.map(({ series }) => series), bent);
   frames[name] = { ...drawLines(plotOf(name), lines, { log: bent, range, steps: stepsOfAll() }), lines };
 };
 
-const drawEach = () => {
-  const keys = [...new Set(known().flatMap(({ view }) => Object.keys(view.quantities)))];
-  if (!keys.includes(state.quantity)) state.quantity = keys[0] ?? null;
-  const titled = Object.fromEntries(known().flatMap(({ view }) => Object.entries(view.quantities).map(([key, { title }]) => [key, title])));
-  filled(part("quantity"), keys.map((key) => [key, titled[key]]), state.quantity);
-  const measured = known().filter(({ view }) => view.quantities[state.quantity]);
-  const log = measured[0]?.view.quantities[state.quantity].log;
-  const range = log ? rangeOf(measured.map(({ view }) => view.quantities[state.quantity]), true) : [0, 1];
-  for (const { view, k } of known()) {
-    const series = view.quantities[state.quantity];
-    for (const name of [`lines-${k}`, `heat-${k}`]) {
-      emptied(name, !series);
-      part(`${name}-title`).textContent = titled[state.quantity] ?? "";
-    }
-    if (!series) continue;
-    const lines = series.names.map((name, row) => ({ series, row, name, colour: depthColour(row, series.names.length) }));
-    const given = { log, range, steps: stepsOfAll() };
-    frames[`lines-${k}`] = { ...drawLines(plotOf(`lines-${k}`), lines, given), lines };
-    frames[`heat-${k}`] = { ...drawHeat(plotOf(`heat-${k}`), series.names, series, { ...given, extreme: "high" }), lines };
-  }
-  if (measured.length) drawLegend(range, log);
+const chosenOf = (k) => views[k]?.quantities[state.quantity];
+const scalesOf = () => {
+  const measured = known().map(({ k }) => chosenOf(k)).filter(Boolean), log = measured[0]?.log;
+  return { log, range: log ? rangeOf(measured, true) : [0, 1], steps: stepsOfAll() };
+};
+const linesOf = (k) => {
+  const series = chosenOf(k);
+  return series.names.map((name, row) => ({ series, row, name, colour: depthColour(row, series.names.length) }));
+};
+const drawOne = (k, heat) => {
+  const series = chosenOf(k), name = heat ? `heat-${k}` : `lines-${k}`;
+  if (!series) return;
+  const lines = linesOf(k), scales = scalesOf();
+  const frame = heat ? drawHeat(plotOf(name), series.names, series, { ...scales, extreme: "high" }) : drawLines(plotOf(name), lines, scales);
+  frames[name] = { ...frame, lines };
+};
+const PICTURES = {
+  loss: () => drawTogether("loss", "loss"),
+  norm: () => drawTogether("norm", "grad_norm", true),
+  ...Object.fromEntries(given.runs.flatMap((_, k) => [[`lines-${k}`, () => drawOne(k, false)], [`heat-${k}`, () => drawOne(k, true)]])),
 };
 
+const offer = () => {
+  const titled = Object.fromEntries(known().flatMap(({ view }) => Object.entries(view.quantities).map(([key, { title }]) => [key, title])));
+  if (!(state.quantity in titled)) state.quantity = Object.keys(titled)[0] ?? null;
+  filled(part("quantity"), Object.entries(titled), state.quantity);
+  for (const title of document.querySelectorAll(".one figcaption b")) title.textContent = titled[state.quantity] ?? "";
+};
 const drawAll = () => {
   if (!known().length) return;
-  frames = {};
+  offer();
   part("chips").replaceChildren(...given.runs.map(({ name }, k) => {
     const swatch = element("i", { className: "swatch" });
     swatch.style.background = runColour(k);
     return element("span", {}, swatch, name);
   }));
   for (const swatch of document.querySelectorAll("[data-run]")) swatch.style.background = runColour(Number(swatch.dataset.run));
-  drawTogether("loss", "loss");
-  drawTogether("norm", "grad_norm", true);
-  drawEach();
-  pointed(state.step);
+  for (const name of Object.keys(PICTURES)) {
+    const [, k] = name.split("-"), empty = k === undefined ? !together(name === "norm" ? "grad_norm" : "loss").length : !chosenOf(k);
+    stale.add(name);
+    figureOf(name).classList.toggle("empty", empty);
+    if (name.startsWith("heat") && !empty) standTall(name, chosenOf(k).names);
+  }
+  const { range, log } = scalesOf();
+  drawLegend(range, log);
+  drawStale();
 };
 
 // One step at a time is pointed at, in every picture.
 const pointed = (step) => {
   state.step = step;
-  for (const [name, frame] of Object.entries(frames)) {
-    showCursor(frame, step);
-    const overlaid = name === "loss" || name === "norm", told = document.querySelector(`[data-told="${name}"]`);
-    const lines = overlaid ? frame.lines : frame.lines.filter((each) => each.name === state.layer);
-    told.textContent = step === null || !lines.length ? "" : `step ${Math.round(step).toLocaleString("en")}: ` + lines.map(({ series, row, name: said }) => {
-      const at = row * series.count + bucketAt(series, step);
-      return `${said} ${between(series.low[at], series.high[at])}`;
-    }).join("; ");
-  }
+  Object.keys(frames).forEach(follow);
+};
+const follow = (name) => {
+  const frame = frames[name], step = state.step;
+  showCursor(frame, step);
+  const overlaid = name === "loss" || name === "norm", told = document.querySelector(`[data-told="${name}"]`);
+  const lines = overlaid ? frame.lines : frame.lines.filter((each) => each.name === state.layer);
+  told.textContent = step === null || !lines.length ? "" : `step ${Math.round(step).toLocaleString("en")}: ` + lines.map(({ series, row, name: said }) => {
+    const at = row * series.count + bucketAt(series, step);
+    return `${said} ${between(series.low[at], series.high[at])}`;
+  }).join("; ");
 };
 
 const tellOne = (k) => {
@@ -150,3 +160,4 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") listen();
 });
 listen();
+watchScreen();

@@ -4,12 +4,12 @@ const wantMoment = async () => {
   const number = ++asked, step = stepNow();
   if (step === null) {
     moment = null;
-    return drawMoment();
+    return momentCame();
   }
   const answer = await fetch(`${given.urls.step}&row=${state.place}`).catch(() => null);
   if (!answer?.ok || number !== asked) return;
   moment = await answer.json();
-  drawMoment();
+  momentCame();
 };
 
 const tellState = (kind, said) => {

@@ -175,8 +175,10 @@ const shade = (value, { range, log }) => {
 // How far the last of its steps may be thought to reach.
 const strideOf = ({ last, first, count }) => (count > 1 ? (last[count - 1] - first[0]) / count : 1);
 const heatPad = (plot) => ({ ...PAD, left: plot.clientWidth < 560 ? 92 : 168 });
+const standTall = (name, names) => {
+  plotOf(name).style.height = `${clamp(names.length * 15, 90, 620) + PAD.top + PAD.bottom}px`;
+};
 const drawHeat = (plot, names, series, { log, range, steps, extreme }) => {
-  plot.style.height = `${clamp(names.length * 15, 90, 620) + PAD.top + PAD.bottom}px`;
   const frame = frameOf(plot, steps, null, log, heatPad(plot)), context = canvasOf(frame);
   const { pad } = frame, wide = frame.width - pad.left - pad.right, tall = frame.height - pad.top - pad.bottom;
   const each = tall / names.length, every = Math.ceil(13 / each);

@@ -1,7 +1,7 @@
 // A saved page holds everything it shows.
 const wantMoment = () => {
   moment = given.moments[state.place] ?? null;
-  drawMoment();
+  momentCame();
 };
 part("state").hidden = true;
 shown(given.view);
