@@ -35,18 +35,18 @@ import sys, time, resource
 import numpy, undertow.store
 def memory():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
-before, start = memory(), time.perf_counter()
+before, start = memory(), time.process_time()
 run = undertow.store.open_run(sys.argv[1])
-opened, first = time.perf_counter() - start, memory() - before
+opened, first = time.process_time() - start, memory() - before
 print(opened, first)
-start = time.perf_counter()
+start = time.process_time()
 run.columns["grad_output"]
-print(time.perf_counter() - start, memory() - before)
-start = time.perf_counter()
+print(time.process_time() - start, memory() - before)
+start = time.process_time()
 for columns in (run.columns, run.edge_columns, run.parameter_columns):
     for name in columns:
         columns[name]
-print(time.perf_counter() - start, memory() - before, len(run), len(run.sites))
+print(time.process_time() - start, memory() - before, len(run), len(run.sites))
 """
 
 
@@ -116,9 +116,25 @@ def write(path: Path, run: Run, steps: int, sites: int) -> Mapping[str, Any]:
 
 
 def opened(path: Path) -> Iterator[list[float]]:
-    """Seconds and MB of opening it, of the first column, and of all of them, in a process of its own."""
+    """CPU seconds and MB of opening it, of the first column, and of all of them, in a process of its own."""
     done = subprocess.run([sys.executable, "-c", OPENED, path], check=True, capture_output=True, text=True)
     return (list(map(float, line.split())) for line in done.stdout.splitlines())
+
+
+def report(title: str, run: Run, steps: int, sites: int, rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "run.undertow")
+        wrote = write(path, run, steps, sites)
+        seen = np.median([[part[:2] for part in opened(path)] for _ in range(rounds)], axis=0)
+        size = path.stat().st_size / 1e6
+    measured = sum(float(np.mean(~np.isnan(values))) for values in run.columns.values())
+    print(f"\n{title}: {steps} recorded steps x {sites} Sites, {measured:.1f} columns measured at a Site,")
+    print(f"{len(run.edges) / len(run.sites):.2f} edges a Site, {sites // 2} parameters; file: {size:.0f} MB\n")
+    names = ("opened", "... and one column", "... and all columns")
+    rows = [[name, f"{seconds:.3g}", f"{memory:.0f}"] for name, (seconds, memory) in zip(names, seen, strict=True)]
+    print(table(["", "s of CPU time", "MB of memory"], rows))
+    print(f"\na step's three calls: {1e6 * wrote['call']:.0f} µs (median), {1e3 * wrote['slowest']:.1f} ms (slowest)")
+    print(f"CPU time of writing: {1e6 * wrote['cpu'] / steps:.0f} µs a step; {wrote['wall']:.0f} s in all")
 
 
 def main() -> None:
@@ -128,25 +144,9 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     given = arguments.parse_args()
     run = examined()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "run.undertow")
-        wrote = write(path, run, given.steps, given.sites)
-        rounds = np.median([[*map(lambda part: part[:2], opened(path))] for _ in range(given.rounds)], axis=0)
-        size = path.stat().st_size / 1e6
-    measured = sum(float(np.mean(~np.isnan(values))) for values in run.columns.values())
-    print(
-        f"{given.steps} recorded steps x {given.sites} Sites ({measured:.1f} columns at a Site, {len(run.edges) / len(run.sites):.2f} edges a Site)\n"
-    )
-    names = ("opened", "... and one column", "... and all columns")
-    print(
-        table(
-            ["", "s", "MB of memory"],
-            [[name, *map("{:.3g}".format, row)] for name, row in zip(names, rounds, strict=True)],
-        )
-    )
-    print(f"\nfile: {size:.0f} MB")
-    print(f"a step's three calls: {1e6 * wrote['call']:.0f} µs (median), {1e3 * wrote['slowest']:.1f} ms (slowest)")
-    print(f"CPU time of writing: {1e6 * wrote['cpu'] / given.steps:.0f} µs a step; {wrote['wall']:.0f} s in all")
+    full = replace(run, columns={name: np.full_like(values, 0.5) for name, values in run.columns.items()})
+    for title, measured in {"a transformer's Sites": run, "everything at every Site": full}.items():
+        report(title, measured, given.steps, given.sites, given.rounds)
 
 
 if __name__ == "__main__":

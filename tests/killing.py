@@ -38,7 +38,7 @@ def start(path: Path, journal: str) -> "subprocess.Popen[str]":
 
 
 def kill(process: "subprocess.Popen[str]", after: float) -> tuple[float, list[float]]:
-    """``kill -9``; when, and what the process said: its first step, when that was, and how many it knew to be on disk."""
+    """``kill -9``; when, and what the process said: first step, when that was, steps that it knew to be on disk."""
     time.sleep(after)
     killed = time.time()
     process.kill()

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from undertow.columns import StoredColumns
 from undertow.record import Edge, Role, Run, Site
 from undertow.split import explain
 from undertow.store import Position, RunReader, RunWriter, StoreError, open_run, reader, save_run
+from undertow.store.database import far
 
 SITES = tuple(Site(i, f"layers.{i}", "addmm", Role.WEIGHT, (8, 4), n_out=4, weight_shape=(4, 4)) for i in range(5))
 EDGES = tuple(Edge(i, i + 1) for i in range(4))
@@ -188,8 +190,6 @@ def test_parameters_that_come_and_go(tmp_path):
 def test_what_finds_no_room_is_counted_in_the_run(tmp_path):
     path = tmp_path / "run.undertow"
     with RunWriter(path, {}, queue_bytes=20_000) as writer:
-        import threading
-
         held = threading.Event()
         assert writer.later(held.wait)
         taken = [writer.scalars(step, 0.0, {"loss": 1.0}) for step in range(500)]
@@ -278,3 +278,35 @@ def test_where_memory_cannot_be_shared_the_rollback_journal_is_used(tmp_path, sp
         assert not Path(f"{path}-wal").exists()
         assert numbers_of(open_run(path)) == expected(range(9))
     assert numbers_of(open_run(path)) == expected(range(9))
+
+
+@pytest.mark.parametrize(("kind", "is_far"), [("nfs4", True), ("cifs", True), ("fuse.sshfs", True), ("ext4", False)])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_network_file_systems_are_known_by_their_mounts(tmp_path, kind, is_far, depth):
+    mounts, at = tmp_path / "mounts", "/" if depth == 0 else str(tmp_path)
+    mounts.write_text(f"/dev/a / xfs rw 0 0\nb:/c {at} {kind} rw 0 0\nd:/e /no/such/place nfs rw 0 0\n")
+    assert far(tmp_path / "run.undertow", mounts) == is_far
+    assert not far(tmp_path / "run.undertow", tmp_path / "nowhere")
+
+
+def test_one_step_is_read_alone(tmp_path):
+    save_run(expected(range(1500)), tmp_path / "run.undertow")
+    with RunReader(tmp_path / "run.undertow") as growing:
+        for place in (0, 1024, 1499, -1, -1500):
+            run = growing.at(place)
+            assert (run.steps["step"].tolist(), len(run)) == ([place % 1500], 1)
+            assert np.array_equal(run.columns["grad_output"][0], row(place % 1500)["grad_output"])
+            assert np.array_equal(run.edge_columns["contribution"][0], edges(place % 1500)["contribution"])
+        for place in (1500, -1501):
+            with pytest.raises(IndexError, match=f"no recorded step {place}: there are 1500"):
+                growing.at(place)
+
+
+def test_what_is_logged_of_a_step_joins_what_was_noted_of_it(tmp_path):
+    with RunWriter(tmp_path / "run.undertow", {}) as writer:
+        for step in range(2000):
+            writer.scalars(step, step / 10, {"grad_norm": step, "loss": -1.0})
+            writer.later(lambda step=step: writer.scalars(step, step / 10 + 0.01, {"loss": step}), step=step)
+    run = open_run(writer.path)
+    assert run.scalars["step"].tolist() == run.scalars["loss"].tolist() == list(range(2000))
+    assert run.scalars["time"].tolist() == [step / 10 for step in range(2000)]

@@ -109,6 +109,8 @@ class Backlog:
     def stop(self) -> None:
         """Take no more, and let go of what is there."""
         self._end("stopped")
+        with self._changed:
+            self._items, self._kept = [], []
 
     def _end(self, how: str) -> None:
         with self._changed:

@@ -1,6 +1,7 @@
 """The file: its tables, how it is created, opened for writing and opened for reading."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -70,7 +71,7 @@ def create(path: Path, meta: dict[str, str], fill: Callable[[sqlite3.Connection]
             _lay_out(file, meta, fill)
         with part.open("rb+") as whole:
             os.fsync(whole.fileno())
-        return next(free for free in _names(path) if _move(part, free))
+        return next(free for free in _names(path) if _ours(free, meta) and _move(part, free))
     finally:
         for end in _BESIDE:
             Path(f"{part}{end}").unlink(missing_ok=True)
@@ -92,6 +93,21 @@ def _names(path: Path) -> Iterator[Path]:
     base, dot, rank = path.stem.partition(".rank")
     for number in range(2, 10_000):
         yield path.with_name(f"{base}-{number}{dot}{rank}{path.suffix}")
+
+
+def _ours(path: Path, meta: dict[str, str]) -> bool:
+    """Whether rank 0's file, if it is there, is of the same training run: ranks agree on a name without talking."""
+    base = path.with_name(f"{path.stem.rpartition('.rank')[0]}{path.suffix}")
+    if meta["rank"] == "0" or not base.exists():
+        return True
+    try:
+        file, stack = for_reading(base)
+        with stack:
+            there = dict(file.execute("SELECT key, value FROM meta").fetchall())
+        runs = [json.loads(each["header"]).get("run") for each in (there, meta)]
+    except (StoreError, sqlite3.Error, ValueError, KeyError, AttributeError):
+        return False
+    return there.get("world") == meta["world"] and runs[0] == runs[1]
 
 
 def _move(part: Path, path: Path) -> bool:
@@ -150,7 +166,7 @@ def for_writing(path: Path, journal: Journal) -> sqlite3.Connection:
     file = _connect(path, "mode=rw")
     try:
         check(file, path)
-        wal = journal == "wal" or (journal == "auto" and not _far(path))
+        wal = journal == "wal" or (journal == "auto" and not far(path))
         if not (wal and _takes(file, "wal")):
             file = _rolled_back(file, path)
         file.execute("PRAGMA synchronous = NORMAL")
@@ -181,15 +197,17 @@ def _rolled_back(file: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     return _connect(path, "mode=rw")
 
 
-def _far(path: Path) -> bool:
+def far(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     """Whether it lies on a network file system: shared memory may seem to work there, and other hosts don't see it."""
     try:
-        mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+        lines = mounts.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return False
-    place = os.path.realpath(path)
-    over = [(len(at), kind) for at, kind in mounts if os.path.commonpath([place, at]) == at]
-    return max(over, default=(0, ""))[1].startswith(_NETWORK)
+    place, over = os.path.realpath(path), []
+    for number, (_, at, kind, *_) in enumerate(line.split(" ") for line in lines if line.count(" ") > 2):
+        if os.path.commonpath([place, at.replace("\\040", " ")]) == at:
+            over.append((len(at), number, kind))
+    return max(over, default=(0, 0, ""))[-1].startswith(_NETWORK)
 
 
 def settle(file: sqlite3.Connection) -> None:
