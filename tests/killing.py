@@ -37,13 +37,17 @@ def start(path: Path, journal: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def kill(process: "subprocess.Popen[str]", after: float) -> tuple[float, list[float]]:
-    """``kill -9``; when, and what the process said: first step, when that was, steps that it knew to be on disk."""
+def kill(process: "subprocess.Popen[str]", after: float, begun: bool = True) -> tuple[float, list[float]]:
+    """``kill -9`` so many seconds after its first step, or after its start; when that was, and what it had said.
+
+    It says its first step, the time then, and a little later how many steps it knows to be on disk.
+    """
+    first = process.stdout.readline() if begun else ""
     time.sleep(after)
     killed = time.time()
     process.kill()
     told, _ = process.communicate()
-    return killed, list(map(float, told.split()))
+    return killed, list(map(float, f"{first}{told}".split()))
 
 
 def whole_steps(path: Path) -> tuple[int, float]:

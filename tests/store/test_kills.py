@@ -14,6 +14,6 @@ def test_a_killed_writer_leaves_whole_steps_and_its_run_goes_on(tmp_path, journa
         began = int(process.stdout.readline().split()[0])
         assert began == there, "what was there is not what was gone on with"
         flushed = int(process.stdout.readline())
-        kill(process, moments.uniform(0, 0.3))
+        kill(process, moments.uniform(0, 0.3), begun=False)
         there, _ = whole_steps(path)
         assert there >= flushed

@@ -256,11 +256,13 @@ def test_numbers_that_are_none_cost_their_own_step_only(tmp_path):
     writer.taped(1, 0.0, graph, {"dead": NUMBERS[1:]}, {}, {})
     writer.scalars(1, 0.0, {"loss": "much"})
     writer.event(1, 0.0, "finding", "that can't be JSON", {"x": object()})
+    writer.event(2**70, 0.0, "finding", "later than ever")
+    writer.event(1, 0.0, "finding", "half a sign: \ud83d")
     writer.later(lambda: 1 / 0)
     train(writer, 9, 1)
     with pytest.warns(RuntimeWarning, match="taped of step 1 can't be recorded: ValueError: no column is named 'x'"):
         writer.close()
-    assert len(whole(path, 10)) == 10
+    assert [event.message for event in whole(path, 10).events] == ["training began", "half a sign: ?"]
 
 
 def test_warnings_that_are_errors_stop_nobody(tmp_path, caplog):

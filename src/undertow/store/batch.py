@@ -66,7 +66,10 @@ class Batch:
 
     def _event(self, event: Event) -> None:
         json.dumps(plain(event.data), allow_nan=False)  # or TypeError, here and not in the transaction
-        self.events.append(Event(int(event.step), float(event.time), str(event.kind), str(event.message), event.data))
+        step, kind, message = int(event.step), _text(event.kind), _text(event.message)
+        if not -(2**63) <= step < 2**63:
+            raise ValueError(f"no step can be {step}")
+        self.events.append(Event(step, float(event.time), kind, message, event.data))
 
     def _update_header(self, values: Mapping[str, Any]) -> None:
         json.dumps(plain(values), allow_nan=False)
@@ -90,6 +93,10 @@ class Batch:
             into.event(event)
         if self._header:
             into.header(self._header)
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _checked(group: str, columns: Values, known: Mapping[str, str], width: int) -> Iterator[tuple[Key, Any]]:

@@ -204,8 +204,9 @@ def far(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     except (OSError, ValueError):
         return False
     place, over = os.path.realpath(path), []
-    for number, (_, at, kind, *_) in enumerate(line.split(" ") for line in lines if line.count(" ") > 2):
-        if os.path.commonpath([place, at.replace("\\040", " ")]) == at:
+    for number, (_, named, kind, *_) in enumerate(line.split(" ") for line in lines if line.count(" ") > 2):
+        at = named.replace("\\040", " ")
+        if os.path.commonpath([place, at]) == at:
             over.append((len(at), number, kind))
     return max(over, default=(0, 0, ""))[-1].startswith(_NETWORK)
 
@@ -221,6 +222,15 @@ def session(file: sqlite3.Connection) -> int:
     """Become the one who writes: whoever did before finds out on its next commit."""
     values = (uuid.uuid4().hex, os.getpid(), socket.gethostname())
     return int(file.execute("INSERT INTO sessions (token, pid, host) VALUES (?, ?, ?)", values).lastrowid or 0)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file has that name at the moment; None: there is none, or nobody may look."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def for_reading(path: Path) -> tuple[sqlite3.Connection, contextlib.ExitStack]:

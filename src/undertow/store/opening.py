@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from undertow.record import Run
-from undertow.store.naming import rank_path
+from undertow.store.naming import other_ranks
 from undertow.store.ranks import merged
 from undertow.store.reader import RunReader
 
@@ -28,9 +28,10 @@ def open_run(path: str | os.PathLike[str], graph: int | None = None) -> Run:
     path = Path(path)
     reader = RunReader(path, graph)
     run, world = reader.run(), reader.world
-    others = [rank_path(path, rank) for rank in range(1, world)]
-    found = [_alike(other, run) for other in others if other.is_file()]
-    return merged(run, world, [other for other in found if other is not None]) if world > 1 else run
+    if world <= 1:
+        return run
+    found = [_alike(other, run) for other in other_ranks(path, world)]
+    return merged(run, world, [other for other in found if other is not None])
 
 
 def _alike(path: Path, run: Run) -> Run | None:

@@ -27,7 +27,7 @@ class Parameters:
         self.names = tuple(dict.fromkeys(name for names, _ in self._sets for name in names))
         self._places = {name: place for place, name in enumerate(self.names)}
         rows = sum(max(series.rows - first, 0) for (_, series), first in zip(self._sets, self._first, strict=False))
-        columns = [name for _, series in self._sets for group, name in series.kept if group == "parameter_columns"]
+        columns = [name for names, series in self._sets for name in series.names("parameter_columns", len(names))]
         self.shapes = dict.fromkeys(columns, (rows, len(self.names)))
 
     def read(self, name: str) -> Column:
@@ -59,7 +59,7 @@ class Parameters:
         parts = [
             series.read(_STEPS, first)[:, 0]
             for (_, series), first in zip(self._sets, self._first, strict=False)
-            if _STEPS in series.kept
+            if series.names("parameter_steps", 1)
         ]
         return np.concatenate(parts) if parts else np.empty(0)
 

@@ -10,14 +10,14 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from undertow.columns import Column, Columns, StoredColumns
 from undertow.record import Edge, Event, Run, Site, header_from
-from undertow.store.database import explained, for_reading
+from undertow.store.closing import Closing
+from undertow.store.database import explained, for_reading, identity
 from undertow.store.errors import StoreError
 from undertow.store.packing import Damaged
 from undertow.store.parameters import Parameters
@@ -70,7 +70,7 @@ class _Contents(NamedTuple):
     position: Position
 
 
-class RunReader:
+class RunReader(Closing):
     """One rank's file, read as it grows, from any thread. `open_run` merges ranks; this doesn't.
 
     Args:
@@ -108,14 +108,14 @@ class RunReader:
     def _open(self) -> None:
         self._file, stack = for_reading(self.path)
         self._undo = weakref.finalize(self, stack.close)
-        self._identity = _identity(self.path)
+        self._identity = identity(self.path)
         self._seen: tuple[int, Position] | None = None
 
     @contextlib.contextmanager
     def _reading(self, follow: bool = True) -> Iterator[sqlite3.Connection]:
         """A moment of the file: nothing comes or goes in it."""
         with self._lock:
-            if follow and (self._identity is None or _identity(self.path) != self._identity):
+            if follow and (self._identity is None or identity(self.path) != self._identity):
                 self._undo()
                 self._identity = None
                 self._open()
@@ -176,8 +176,10 @@ class RunReader:
                 raise MissingStepError(f"no recorded step {row}: there are {rows}")
             about, taped = contents.taped[number]
             groups = ("columns", "edge_columns", "steps")
-            some = [self._columns(taped, group, row % rows, False, row % rows + 1) for group in groups]
-            return Run(self._header(contents), *self._graph(about), some[0], some[1], dict(_flat(some[2])))
+            sites, edges = self._graph(about)
+            sizes = zip(groups, (len(sites), len(edges), 1), strict=True)
+            some = [self._columns(taped, group, size, row % rows, False, row % rows + 1) for group, size in sizes]
+            return Run(self._header(contents), sites, edges, some[0], some[1], dict(_flat(some[2])))
 
     def _run(self, since: Position | None) -> tuple[Position, Run]:
         with self._reading() as file:
@@ -199,9 +201,9 @@ class RunReader:
             self._header(contents),
             sites,
             edges,
-            self._columns(taped, "columns", begin, lazily),
-            self._columns(taped, "edge_columns", begin, lazily),
-            dict(_flat(self._columns(taped, "steps", begin, False))),
+            self._columns(taped, "columns", len(sites), begin, lazily),
+            self._columns(taped, "edge_columns", len(edges), begin, lazily),
+            dict(_flat(self._columns(taped, "steps", 1, begin, False))),
             parameters=named.names,
             parameter_columns=self._later(named.shapes, named.read, lazily),
             parameter_steps=named.steps(),
@@ -237,14 +239,16 @@ class RunReader:
         return {
             name: values
             for _, noted in contents.scalars
-            for name, values in _flat(self._columns(noted, "scalars", first.scalars, False))
+            for name, values in _flat(self._columns(noted, "scalars", 1, first.scalars, False))
         }
 
-    def _columns(self, series: Series | None, group: str, first: int, lazily: bool, last: int | None = None) -> Columns:
+    def _columns(
+        self, series: Series | None, group: str, width: int, first: int, lazily: bool, last: int | None = None
+    ) -> Columns:
         if series is None:
             return {}
-        rows = max((last or series.rows) - first, 0)
-        shapes = {name: (rows, kept.width) for (its, name), kept in series.kept.items() if its == group}
+        shape = max((last or series.rows) - first, 0), width
+        shapes = dict.fromkeys(series.names(group, width), shape)
         return self._later(shapes, lambda name: series.read((group, name), first, last), lazily)
 
     def _later(self, shapes: Mapping[str, tuple[int, int]], read: Callable[[str], Column], lazily: bool) -> Columns:
@@ -279,22 +283,6 @@ class RunReader:
         """Let go of the file."""
         with self._lock:
             self._undo()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _at(counts: Sequence[int], place: int) -> int:

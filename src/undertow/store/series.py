@@ -52,6 +52,16 @@ class Series:
                 found[kept.group, kept.name] = kept
         return found
 
+    def names(self, group: str, width: int) -> list[str]:
+        """The columns of a group.
+
+        Raises:
+            Damaged: one isn't ``width`` wide.
+        """
+        if any(kept.width != width for kept in self.kept.values() if kept.group == group):
+            raise Damaged(f"a column of {group} that isn't {width} wide")
+        return [name for its, name in self.kept if its == group]
+
     def read(self, key: Key, first: int = 0, last: int | None = None) -> NDArray[np.floating]:
         """One column from row ``first`` to before ``last``, [rows, width]; nan where it wasn't measured."""
         last = self.rows if last is None else last

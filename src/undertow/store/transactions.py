@@ -10,7 +10,7 @@ from typing import Any
 from undertow.record import Event
 from undertow.store.appending import Appender
 from undertow.store.batch import Batch
-from undertow.store.database import Journal, create, for_writing, session, settle
+from undertow.store.database import Journal, create, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
 from undertow.store.packing import Damaged
 from undertow.store.saving import meta
@@ -30,7 +30,7 @@ class Transactions:
         self.path, self.note = path, ""
         self._file = for_writing(path, journal)
         try:
-            self._identity = _identity(path)
+            self._identity = identity(path)
             self._into = Appender(self._file)
             self._session = session(self._file)
             self.graphs = [about for series, about in _subjects(self._file) if series == TAPED]
@@ -78,7 +78,7 @@ class Transactions:
         self._greeted = self._greeted or bool(batch.rows)
 
     def _transact(self, act: Callable[[], None]) -> None:
-        if _identity(self.path) != self._identity:
+        if identity(self.path) != self._identity:
             raise Ended("the file was deleted, moved or replaced while it was written to")
         try:
             if self._stale:
@@ -119,14 +119,6 @@ class Transactions:
         with contextlib.suppress(Ended, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _subjects(file: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -11,8 +11,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from undertow.record import Edge, Event, Site
 from undertow.store.appending import about_graph
 from undertow.store.backlog import Backlog, Item
 from undertow.store.batch import Batch
+from undertow.store.closing import Closing
 from undertow.store.database import Journal
 from undertow.store.errors import StoreError
 from undertow.store.naming import rank_path
@@ -36,7 +36,7 @@ _TROUBLE = (sqlite3.Error, OSError)
 _log = logging.getLogger("undertow")
 
 
-class RunWriter:
+class RunWriter(Closing):
     """Writes a Run from a thread of its own. No method raises, waits for the disk, or keeps a step waiting.
 
     Every method returns whether what it was given was taken. It isn't when the queue is full (then the Run says so,
@@ -174,14 +174,6 @@ class RunWriter:
             self._thread.join(timeout)
         self._say()
         return not self._backlog.stopped and not (self._thread and self._thread.is_alive())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _work(self) -> None:
         try:
