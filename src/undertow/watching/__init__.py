@@ -96,6 +96,7 @@ def watch(
     if not any(True for _ in members):
         raise ValueError("the optimizer holds no parameter of this model: is it this model's optimizer?")
     ranks, is_compiled = Ranks.of(model), compiled(model)
+    tapes = not is_compiled if full_tape is None else full_tape
     told = {**_about(inner, optimizers, members), **dict(header or {})}
     told |= {"compiled": is_compiled, "overhead": overhead, "every": every, "loss_scale": "1"}
     told["partial"] = ranks.partial(members.sharded)
@@ -109,8 +110,8 @@ def watch(
             members,
             Scaling(scaler),
             ranks,
-            tapes=not is_compiled if full_tape is None else full_tape,
-            eager=is_compiled,
+            tapes=tapes,
+            eager=is_compiled and tapes,
         ),
         governor,
         writer,

@@ -91,6 +91,7 @@ class Delivery:
     _finite: int = -1
     _lost: bool = False
     _skipped: int = -QUIET
+    _scale: float = 0.0
     _graphs: set[int] = field(default_factory=set)
 
     def note(self, moment: Moment, arrived: Callable[[], Noted], trail: Trail) -> None:
@@ -135,6 +136,8 @@ class Delivery:
 
     def _look(self, moment: Moment, noted: Noted, trail: Trail) -> None:
         values = noted.values
+        if "scale" in values:
+            self._skipped_between(moment, values["scale"], trail)
         if values.get("skipped"):
             self.skipped(moment, values.get("scale", math.nan))
         elif values.get("nonfinite") or not math.isfinite(values.get("loss", 0.0)):
@@ -150,6 +153,15 @@ class Delivery:
             self._rouse()
             text = f"The loss rose to {loss:.4g} from {before:.4g}: the next steps are looked at closely."
             self.writer.event(moment.step, moment.time, "spike", text, {"loss": loss, "before": before})
+
+    def _skipped_between(self, moment: Moment, scale: float, trail: Trail) -> None:
+        """A fused optimizer skips by itself, and nobody hears of it; but then the scale falls."""
+        before, self._scale = self._scale, scale
+        if scale < before:
+            for step, gradient in trail:
+                if step < moment.step and not bool(torch.isfinite(gradient).all()):
+                    self.writer.scalars(step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
+                    self.skipped(Moment(step, moment.time), before)
 
     def _rouse(self) -> None:
         self.wish = True

@@ -109,10 +109,11 @@ class Look:
             self.note.tensors["scale"] = [scale]
         if loss is None:
             return
-        if loss.numel() == 1:
-            self.note.tensors["loss"] = [loss.detach()]
         if self.recording is not None and self.segments >= self.segment:
             self.recording.begins(self.passes, loss)
+        taped = self.recording is not None and self.recording.backward == self.passes
+        if loss.numel() == 1 and (taped or "loss" not in self.note.tensors):
+            self.note.tensors["loss"] = [loss.detach()]
 
     def backward_ends(self) -> None:
         """It is over."""

@@ -251,7 +251,10 @@ def _divide(read: Mapping[str, dict[int, float]], name: str, divisor: float) -> 
 
 
 def _unscale(measured: Columns, scale: float, world: int, sites: Sequence[Site], edges: Sequence[Edge]) -> None:
-    """Gradients of the loss itself (a parameter's was unscaled when it was read); under data parallelism each process has one part of a mean."""
+    """Gradients of the loss itself (a parameter's was unscaled when it was read).
+
+    Under data parallelism each process has one part of a mean.
+    """
     # Of the loss, a single number, there is one all together and not one for each process.
     received = np.array([world if site.shape else math.sqrt(world) for site in sites])
     along = received[[edge.target for edge in edges]]
