@@ -192,6 +192,25 @@ def test_nothing_is_overwritten(tmp_path):
         save_run(open_run(path), second.path)
 
 
+def test_every_kind_of_trouble_is_told_of_once(tmp_path):
+    def trouble():
+        writer = RunWriter(tmp_path / "run.undertow", {})
+        for _ in range(2):
+            writer.scalars(0, 0.0, {"loss": "much"})
+            writer.flush()
+        Path(writer.path).unlink()
+        for step in range(3):
+            writer.scalars(step, 0.0, {})
+            writer.flush()
+        writer.close()
+
+    (tmp_path / "run.undertow").write_bytes(b"mine")
+    with pytest.warns(RuntimeWarning) as caught:
+        trouble()
+    for said, warning in zip(("exists already", "can't be recorded", "was deleted"), caught, strict=True):
+        assert said in str(warning.message)
+
+
 def newer(path):
     with contextlib.closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA user_version = 99")

@@ -40,7 +40,7 @@ class RunWriter(Closing):
     """Writes a Run from a thread of its own. No method raises, waits for the disk, or keeps a step waiting.
 
     Every method returns whether what it was given was taken. It isn't when the queue is full (then the Run says so,
-    with an event "thinned") or when the file is out of reach for good. One warning says what is wrong, and training
+    with an event "thinned") or when the file is out of reach for good. A warning says what is wrong, once, and training
     goes on. Arrays are kept until they are written: don't change them.
 
     Args:
@@ -83,8 +83,8 @@ class RunWriter(Closing):
         self.path, self.reached = str(rank_path(Path(path), rank)), (-1, 0.0)
         self.troubled: str | None = None
         self._backlog, self._process = Backlog(queue_bytes), os.getpid()
-        self._unsaid: str | None = None
-        self._said = False
+        self._unsaid: list[str] = []
+        self._said: set[str] = set()
         self._graphs: dict[Any, tuple[int, str, tuple[int, int]]] = {}
         self._abouts: list[tuple[str, tuple[int, int]]] = []
         self._names: dict[tuple[str, ...], str] = {}
@@ -95,14 +95,13 @@ class RunWriter(Closing):
             self._begin(dict(header), resume, rank, world, journal)
         except (*_TROUBLE, StoreError) as error:
             self._backlog.stop()
-            self._trouble(f"nothing of this run is recorded, because {self.path} can't be written: {error}")
+            self._fail("gone", f"nothing of this run is recorded, because {self.path} can't be written: {error}")
         self._say()
 
     def _begin(self, header: dict[str, Any], resume: bool, rank: int, world: int, journal: Journal) -> None:
         self._file = Transactions.begin(Path(self.path), header, resume, rank, world, journal)
         if self._file.note:
-            self._trouble(self._file.note)
-            self.troubled = None
+            self._warn("name", self._file.note)
         self.path, self.reached = str(self._file.path), self._file.reached
         self._abouts = [(about, _sizes(about)) for about in self._file.graphs]
         self._thread = threading.Thread(target=self._work, name="undertow writer", daemon=True)
@@ -188,7 +187,7 @@ class RunWriter(Closing):
                 self._backlog.done(items)
         except Exception as error:  # whatever it is, training goes on
             self._backlog.stop()
-            self._trouble(f"{self.path} is recorded no further: {type(error).__name__}: {error}")
+            self._fail("gone", f"{self.path} is recorded no further: {type(error).__name__}: {error}")
         finally:
             self._file.close()
 
@@ -206,8 +205,7 @@ class RunWriter(Closing):
             else:
                 batch.add(item)
         except Exception as error:  # a callable of somebody else, numbers of somebody else
-            self._trouble(f"{item.what} of step {item.step} can't be recorded: {type(error).__name__}: {error}")
-            self.troubled = None
+            self._warn("item", f"{item.what} of step {item.step} can't be recorded: {type(error).__name__}: {error}")
             return False
         return True
 
@@ -218,11 +216,9 @@ class RunWriter(Closing):
                 self._file.commit(batch)
             except Ended as error:
                 self._backlog.stop()
-                self._trouble(f"{self.path} is recorded no further: {error}")
+                self._fail("gone", f"{self.path} is recorded no further: {error}")
             except _TROUBLE as error:
-                self._trouble(
-                    f"{self.path} can't be written at the moment: {error}. Steps wait in memory while there is room"
-                )
+                self._fail("now", f"{self.path} can't be written at the moment: {error}. Steps wait in memory for now")
                 if self._backlog.pause(next(pauses, _PAUSES[-1])):
                     continue
                 self._backlog.stop()
@@ -231,14 +227,19 @@ class RunWriter(Closing):
                 self.troubled = None
             return
 
-    def _trouble(self, message: str) -> None:
+    def _fail(self, kind: str, message: str) -> None:
         self.troubled = message
-        if not self._said:
-            self._said, self._unsaid = True, message
+        self._warn(kind, message)
+
+    def _warn(self, kind: str, message: str) -> None:
+        """Once of each kind, and from the thread that trains: see `_say`."""
+        if kind not in self._said:
+            self._said.add(kind)
+            self._unsaid.append(message)
 
     def _say(self) -> None:
-        message, self._unsaid = self._unsaid, None
-        if message:
+        messages, self._unsaid = self._unsaid, []
+        for message in messages:
             try:
                 warnings.warn(f"undertow: {message}", RuntimeWarning, stacklevel=3)
             except RuntimeWarning:  # whoever makes errors of warnings wants to hear of it, not to lose a training run
