@@ -56,7 +56,7 @@ class Signal:
         weight_id: the parameter's ``id`` if ``weight`` is a parameter and not computed from some.
         passed: the gradient passed on to the data that was multiplied by ``weight``.
         convolution: its settings, if it is one.
-        inflow: a part of what was multiplied by ``weight``, or of what an activation takes, [examples, ...].
+        inflow: a part of what was multiplied by ``weight``, or of what an activation takes, [examples, features].
     """
 
     site: int
@@ -98,6 +98,7 @@ class Meter:
         self._taken: dict[tuple[torch.device, torch.dtype], list[tuple[str, int, Tensor]]] = defaultdict(list)
         self._noted: dict[str, dict[int, float]] = defaultdict(dict)
         self._weight_norms: dict[int, Tensor] = {}
+        self._later: dict[tuple[torch.device, torch.dtype], list[tuple[str, int, Tensor]]] = defaultdict(list)
 
     def take(self, name: str, place: int, value: Tensor) -> None:
         """Keep a 0-d tensor for later."""
@@ -115,6 +116,10 @@ class Meter:
         wide = self._accumulator(plain[0], max(x.numel() for x in plain))
         for (name, place, _), norm in zip(wanted, torch._foreach_norm(plain, 2, wide), strict=True):
             self.take(name, place, norm)
+
+    def norm_later(self, name: str, place: int, x: Tensor) -> None:
+        """Take a norm of something small when everything is read: all of them at once cost no more than one."""
+        self._later[x.device, x.dtype].append((name, place, x))
 
     def inner(self, name: str, place: int, x: Tensor, y: Tensor) -> None:
         """Take <x, y>, of complex tensors the real part."""
@@ -135,6 +140,9 @@ class Meter:
 
     def read(self) -> dict[str, dict[int, float]]:
         """Everything taken and noted, by name and place. One transfer for each device and precision."""
+        for waiting in self._later.values():
+            self.norms(waiting)
+        self._later.clear()
         read: dict[str, dict[int, float]] = defaultdict(dict, {name: dict(by) for name, by in self._noted.items()})
         for taken in self._taken.values():
             values = torch.stack([value for _, _, value in taken]).tolist()
@@ -177,7 +185,7 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
     if signal.derivative is not None:
         wanted += _activation(signal, signal.derivative, g, meter)
     if signal.inflow is not None:
-        _inflow(signal.site, signal.inflow, meter)
+        _inflow(signal, signal.inflow, meter)
     if signal.weight is not None:
         meter.weight_norm(signal.site, signal.weight, signal.weight_id)
         if signal.passed is not None:
@@ -187,10 +195,12 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
     return wanted
 
 
-def _inflow(site: int, x: Tensor, meter: Meter) -> None:
-    meter.note("examples", site, len(x))
-    meter.note("inputs", site, x.numel())
-    meter.norms([("inflow", site, x), ("mean example", site, x.mean(0))])
+def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
+    meter.note("inputs", signal.site, x.numel())
+    meter.norm_later("inflow", signal.site, x)
+    if signal.weight is not None:
+        meter.note("examples", signal.site, len(x))
+        meter.norm_later("sum of examples", signal.site, x.new_ones(len(x)) @ x)
 
 
 def _learning(signal: Signal, g: Tensor, meter: Meter) -> list[Norm]:
@@ -299,7 +309,7 @@ def columns(
             "nonfinite": raw["nonfinite"],
             "weight_norm": raw["weight"],
             "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
-            "input_likeness": raw["examples"] * (raw["mean example"] / raw["inflow"]) ** 2,
+            "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
             **_parameter_columns(read, sites, names),
         }
     assert by_site.keys() == SITE_COLUMNS.keys()  # noqa: S101  # the two lists are kept by hand
