@@ -33,6 +33,7 @@ class Decay:
         climb: decades from the lowest mark to the last.
         steady: whether no single step from mark to mark makes more than 70 % of the total.
         marks: the Sites it was read at.
+        gone: the first Site at which nothing at all is left of it; the decay is that before. None as a rule.
     """
 
     rate: float
@@ -40,6 +41,7 @@ class Decay:
     steady: bool
     marks: tuple[int, ...]
     climb: float = 0.0
+    gone: int | None = None
 
 
 @dataclass(frozen=True)
@@ -207,11 +209,15 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
 
 def decay(levels: NDArray[np.floating], marks: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
     """Of levels in decades, one per mark; ``places`` are the marks' positions, one apart unless told otherwise."""
-    places = np.arange(len(levels)) if places is None else places
+    places = np.arange(len(levels)) if places is None else np.asarray(places)
+    left = int(np.flatnonzero(levels > SMALLEST).max(initial=-1)) + 1
+    gone = marks[left] if 0 < left < len(levels) else None
+    if gone is not None:
+        levels, marks, places = levels[:left], marks[:left], places[:left]
     total = float(levels[-1] - levels[0]) if len(levels) else 0.0
     steady = len(levels) > 1 and float(np.max(np.sign(total) * np.diff(levels))) <= LARGEST_STEP * abs(total)
     climb = float(levels[-1] - levels.min()) if len(levels) else 0.0
-    return Decay(theil_sen(places, levels), total, steady, marks, climb)
+    return Decay(theil_sen(places, levels), total, steady, marks, climb, gone)
 
 
 def theil_sen(x: ArrayLike, y: ArrayLike) -> float:

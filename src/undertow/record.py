@@ -79,6 +79,7 @@ class Site:
         weight_shape: of its weight, where it has one.
         parameters: names of the parameters it passes gradient to.
         module_type: class of the module it ran in.
+        source: the user's ``file:line`` that called it, where that was looked for and found.
 
     Example:
         >>> Site(0, "layers.1", "addmm", Role.WEIGHT, (1000, 30)).name
@@ -97,6 +98,7 @@ class Site:
     weight_shape: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
     module_type: str = ""
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -338,6 +340,7 @@ class Finding:
         threshold: what they are held against, and where that comes from.
         equation: what lies behind it.
         confidence: share of the repeats in which the rule fired, 0 to 1.
+        source: the user's ``file:line`` that called the operation at the first of the Sites, where it is known.
 
     Example:
         >>> Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "it fades").to_dict()["severity"]
@@ -354,6 +357,7 @@ class Finding:
     threshold: str = ""
     equation: str = ""
     confidence: float = 1.0
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -266,3 +266,16 @@ def test_the_memory_horizon_is_that_of_the_recurrence():
 def test_one_code_one_rule():
     with pytest.raises(ValueError, match="two rules have the code UT101"):
         rules.registry.rule("UT101", "another")(lambda _: iter(()))
+
+
+def test_a_gradient_that_vanishes_until_nothing_is_left_of_it_has_vanished():
+    torch.manual_seed(0)
+    net = nn.Sequential(*[nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(300)])
+    x = torch.randn(8, 8)
+    report = examine(net, lambda: net(x).square().mean())
+    found = next(finding for finding in report.findings if finding.code == "UT101")
+    assert report.run.column("grad_output")[-1] == 0
+    assert "nothing is left" in found.message
+    assert -46 < found.evidence["total"] < -30  # float32 ends at 1.4e-45
+    by_cause = sum(value for name, value in found.evidence.items() if name.startswith("decades by"))
+    assert by_cause == pytest.approx(found.evidence["total"], abs=0.01)

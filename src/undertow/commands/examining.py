@@ -43,7 +43,8 @@ def check(
     report, silenced = opened(Path(of)) if of.endswith(".json") else examined(of, repeats)
     failing = [finding for finding in report.findings if finding.severity.rank >= fail_on.rank]
     for finding in failing:
-        typer.echo(f"{finding.code} {finding.severity}: {finding.message} [{finding.where}]")
+        where = ", ".join(filter(None, (finding.where, finding.source)))
+        typer.echo(f"{finding.code} {finding.severity}: {finding.message} [{where}]")
     rest = len(report.findings) - len(failing)
     typer.echo(f"{_counted(len(failing), fail_on)}; {rest} below, {silenced} silenced")
     raise typer.Exit(code=bool(failing))

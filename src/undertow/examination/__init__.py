@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from undertow import rules
-from undertow.examination.passes import ComputeLoss, examined_pass
+from undertow.examination.passes import ComputeLoss, Passes
 from undertow.examination.untouched import eager, untouched
 from undertow.record import Run
 from undertow.reporting import Report
@@ -49,7 +49,8 @@ def examine(
     """
     _check(model, compute_loss, repeats)
     with torch.inference_mode(False), torch.enable_grad(), untouched(model), eager():
-        runs = [examined_pass(model, compute_loss, optimizer) for _ in range(repeats)]
+        passes = Passes(model, compute_loss, optimizer)
+        runs = [passes.examine() for _ in range(repeats)]
     run = _stack(runs, _header(model))
     return Report(run, explain(run, step=0), rules.judge(runs))
 

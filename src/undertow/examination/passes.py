@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from undertow.examination.origin import Origin, OriginFinder
+from undertow.examination.sources import SourceFinder
 from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.examination.untouched import random_states, set_random_states
 from undertow.measure import Meter, measure_parameters
 from undertow.record import Role, Run
-from undertow.tape import Tape
+from undertow.tape import Plans, Tape
 
 SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
 """Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
@@ -22,56 +23,77 @@ _SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 ComputeLoss = Callable[[], Tensor]
 
 
-def examined_pass(model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None) -> Run:
-    """One pass as a Run of one step.
+class Passes:
+    """The passes of one examination. What the first one finds out about the graph, those after it know.
 
-    A second one takes a closer look, with the same random numbers, where the first meets inf or nan (to count them
-    and find the first) or gradients that float32 can't square.
+    Args:
+        model: whose modules give names.
+        compute_loss: computes the loss anew each time.
+        optimizer: tried on copies after each pass.
     """
-    before = random_states()
-    run = _pass(model, compute_loss, optimizer, Meter(inflow=True))
-    received = run.column("grad_output")
-    finite = bool(np.isfinite([run.header["loss"], *received]).all())
-    if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():
+
+    def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None) -> None:
+        self._model, self._compute_loss, self._optimizer = model, compute_loss, optimizer
+        self._parameters = dict(model.named_parameters())
+        self._plans = Plans(model, unroll=True)
+
+    def examine(self) -> Run:
+        """One pass as a Run of one step.
+
+        A second one takes a closer look, with the same random numbers, where the first meets inf or nan (to count
+        them and find the first) or gradients that float32 can't square. And where it went a way that no pass went
+        before it, so that nobody knows which modules it went through.
+        """
+        before = random_states()
+        run = self._pass(Meter(inflow=True))
+        if run is None:
+            return self._again(before, Meter(inflow=True))
+        received = run.column("grad_output")
+        finite = bool(np.isfinite([run.header["loss"], *received]).all())
+        if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():
+            return run
+        if finite:
+            return self._again(before, Meter(precise=True, inflow=True))
+        with OriginFinder(self._model) as finder:
+            return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
+
+    def _again(self, before: dict[str, Any], meter: Meter, finder: OriginFinder | None = None) -> Run:
+        set_random_states(before)
+        self._plans.surprised = True
+        run = self._pass(meter, finder)
+        assert run is not None  # noqa: S101  # the modules were watched
         return run
-    set_random_states(before)
-    if finite:
-        return _pass(model, compute_loss, optimizer, Meter(precise=True, inflow=True))
-    with OriginFinder(model) as finder:
-        return _pass(model, compute_loss, optimizer, Meter(precise=True, count_nonfinite=True), finder)
 
+    def _pass(self, meter: Meter, finder: OriginFinder | None = None) -> Run | None:
+        parameters = self._parameters
+        for parameter in parameters.values():
+            parameter.grad = None
+        with Tape(self._plans, meter) as tape:
+            with SourceFinder() as sources:
+                loss = _checked(self._compute_loss(), parameters)
+            header: dict[str, Any] = {"loss": loss.item(), "origin": _origin(finder)}
+            if finder is not None:
+                finder.close()
+            if not tape.attach(loss, sources.line_of):
+                return None
+            _check_graph(tape)
+            _backward(loss, tape.other_leaves)
+            header |= self._reached(tape)
+            steps, told = _trial(self._optimizer, parameters)
+            return tape.run(header | told, measure_parameters(parameters, steps, meter))
 
-def _pass(
-    model: nn.Module,
-    compute_loss: ComputeLoss,
-    optimizer: Optimizer | None,
-    meter: Meter,
-    finder: OriginFinder | None = None,
-) -> Run:
-    parameters = dict(model.named_parameters())
-    for parameter in parameters.values():
-        parameter.grad = None
-    with Tape(model, meter, unroll=True) as tape:
-        loss = _checked(compute_loss(), parameters)
-        header: dict[str, Any] = {"loss": loss.item(), "origin": _origin(finder)}
-        header["dtypes"] = sorted({str(p.dtype) for p in parameters.values()})
-        if finder is not None:
-            finder.close()
-        tape.attach(loss)
-        _check_graph(tape)
-        _backward(loss, tape.other_leaves)
-        header["unreached"] = [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
-        header["not run"] = [name for name in header["unreached"] if name.rpartition(".")[0] not in tape.called]
-        if len(header["unreached"]) == sum(p.requires_grad for p in parameters.values()):
+    def _reached(self, tape: Tape) -> dict[str, Any]:
+        parameters = self._parameters
+        unreached = [name for name, p in parameters.items() if p.requires_grad and p.grad is None]
+        if len(unreached) == sum(p.requires_grad for p in parameters.values()):
             raise ValueError(
                 "no gradient path leads from the loss to any parameter of the model: is it this model's loss?"
             )
-        steps, header["optimizer"] = _trial(optimizer, parameters)
-        if optimizer is not None:
-            group = optimizer.param_groups[0]
-            header |= {key: float(group[name]) for key, name in _SETTINGS if name in group}
-        names = measure_parameters(parameters, steps, meter)
-        return tape.run(header, names)
+        return {
+            "dtypes": sorted({str(p.dtype) for p in parameters.values()}),
+            "unreached": unreached,
+            "not run": [name for name in unreached if name.rpartition(".")[0] not in tape.called],
+        }
 
 
 def _origin(finder: OriginFinder | None) -> dict[str, str] | None:
@@ -79,13 +101,18 @@ def _origin(finder: OriginFinder | None) -> dict[str, str] | None:
     return None if found is None else vars(found)
 
 
-def _trial(optimizer: Optimizer | None, parameters: dict[str, nn.Parameter]) -> tuple[dict[str, Tensor] | None, str]:
+def _trial(
+    optimizer: Optimizer | None, parameters: dict[str, nn.Parameter]
+) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+    """What the optimizer would add to each parameter, and what to say of it."""
     if optimizer is None:
-        return None, "none: gradient descent assumed"
+        return None, {"optimizer": "none: gradient descent assumed"}
+    group = optimizer.param_groups[0]
+    settings = {key: float(group[name]) for key, name in _SETTINGS if name in group}
     try:
-        return trial_step(optimizer, parameters), type(optimizer).__name__
+        return trial_step(optimizer, parameters), {"optimizer": type(optimizer).__name__, **settings}
     except NotJudgedError as reason:
-        return None, f"not judged: {reason}"
+        return None, {"optimizer": f"not judged: {reason}", **settings}
 
 
 def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:

@@ -39,6 +39,11 @@ def judge(runs: Sequence[Run]) -> list[Finding]:
         evidence = Evidence(run)
         for each in RULES.values():
             for finding in each.judge(evidence):
-                found.setdefault((finding.code, finding.where), []).append(finding)
+                found.setdefault((finding.code, finding.where), []).append(_with_source(finding, run))
     findings = [replace(same[0], confidence=len(same) / len(runs)) for same in found.values()]
     return sorted(findings, key=lambda finding: (-finding.severity.rank, finding.code))
+
+
+def _with_source(finding: Finding, run: Run) -> Finding:
+    known = (run.sites[site].source for site in finding.sites)
+    return replace(finding, source=finding.source or next((line for line in known if line), ""))

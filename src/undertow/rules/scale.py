@@ -1,6 +1,7 @@
 """UT101 to UT103: the gradient's scale along depth."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from undertow.backbone import Decay, decades, decay
 from undertow.record import Finding, Severity
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
-from undertow.split import product
+from undertow.split import cause_of, product
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
 EXPLODING_RATE, EXPLODING_TOTAL = 0.095, 2.5
@@ -95,10 +96,10 @@ def nonfinite(evidence: Evidence) -> Iterator[Finding]:
     origin = evidence.run.header.get("origin")
     if origin:
         where = origin["module"] or "the loss"
-        line = f" ({origin['source']})" if origin["source"] else ""
-        text = f"The forward pass makes the first inf or nan in {origin['op']}{line}."
+        text = f"The forward pass makes the first inf or nan in {origin['op']}."
         sites = tuple(s.index for s in evidence.run.sites if s.module == origin["module"] and s.op == origin["op"])
-        yield Finding("UT103", "inf or nan", Severity.ERROR, sites, where, text, threshold="none is allowed")
+        found = Finding("UT103", "inf or nan", Severity.ERROR, sites, where, text, threshold="none is allowed")
+        yield replace(found, source=origin["source"])
         return
     yield _backward_origin(evidence)
 
@@ -123,20 +124,29 @@ def _backward_origin(evidence: Evidence) -> Finding:
 
 def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold: str) -> Finding:
     assert evidence.backbone is not None  # noqa: S101  # both rules looked already
-    start, end = evidence.backbone.marks[0], evidence.backbone.marks[-1]
+    start, end = found.marks[0], found.marks[-1]
     causes = product(gain for gain in evidence.gains if start <= gain.start and gain.end <= end)
     by_cause = {cause: float(decades(factor)) for cause, factor in causes.items()}
     sign = np.sign(found.total)
     main = max(by_cause, key=lambda cause: sign * by_cause[cause])
     verb = "loses" if found.total < 0 else "gains"
     text = (
-        f"The gradient {verb} {abs(found.total):.2f} decades between {evidence.between(start, end)}, "
+        f"The gradient {verb} {abs(found.total):.2f} decades between {evidence.name(start)} and {evidence.name(end)}, "
         f"{found.rate:+.2f} a layer; {by_cause[main]:+.2f} of them are due to {main}."
     )
+    if found.gone is not None:
+        text += f" From {evidence.name(found.gone)} on nothing is left: it is too small for its precision."
     severity = Severity.ERROR if abs(found.total) >= 2 else Severity.WARNING
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = evidence.between(start, end)
-    return Finding(code, name, severity, (start, end), where, text, numbers, threshold, PRODUCT_EQUATION)
+    found_here = Finding(code, name, severity, (start, end), where, text, numbers, threshold, PRODUCT_EQUATION)
+    return replace(found_here, source=_source_of(evidence, main))
+
+
+def _source_of(evidence: Evidence, cause: str) -> str:
+    """The first line on the backbone that a cause is due to."""
+    sites = (evidence.run.sites[site] for gain in evidence.gains for site in gain.main)
+    return next((site.source for site in sites if site.source and cause_of(evidence.run, site) == cause), "")
 
 
 def _beside_time(evidence: Evidence) -> Decay:

@@ -90,6 +90,8 @@ def _way_back(backbone: Backbone, gains: Sequence[BackwardGain], theory: Expecta
         f"From the loss to the front the gradient changes by {currents.signed(decay.total)} decades, "
         f"{currents.signed(decay.rate)} from one layer or join to the next"
     )
+    if decay.gone is not None:
+        title += f"; from {backbone.run.sites[decay.gone].name} on nothing is left"
     caption = (
         "Only what all gradient to the front must cross is on this way; branches beside it are told below. "
         "Point at a layer for what becomes of the gradient from there to the next."
@@ -182,7 +184,8 @@ def _row(finding: Finding) -> list[str]:
         if not (name.startswith("decades by") and abs(value) < WORTH_TELLING)
     )
     threshold = escaped(finding.threshold)
-    return [code(finding.where), escaped(finding.message), numbers, threshold, f"{finding.confidence:.0%}"]
+    line = f" At {code(text.near(finding.source))}." if finding.source else ""
+    return [code(finding.where), escaped(finding.message) + line, numbers, threshold, f"{finding.confidence:.0%}"]
 
 
 def _signed(value: float) -> str:

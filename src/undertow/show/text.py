@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import takewhile
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
@@ -23,6 +25,7 @@ MOST_ROWS = 24
 MOST_CAUSES = 4
 MOST_DEPARTURES = 4
 BAR_WIDTH = 18
+LABEL_WIDTH = 40
 WORTH_A_COLUMN = 0.02
 """Decades that a cause must make somewhere to get a column of its own."""
 
@@ -68,6 +71,17 @@ def number(value: float) -> str:
     return shown.replace("0.", ".", 1) if shown.lstrip("-").startswith("0.") else shown
 
 
+def near(source: str) -> str:
+    """A line of source as it is called from the folder one is in.
+
+    Example:
+        >>> near(str(Path.cwd() / "net.py:12")), near("/elsewhere/net.py:3")
+        ('net.py:12', '/elsewhere/net.py:3')
+    """
+    path = Path(source)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else source
+
+
 def _heading(run: Run) -> Text:
     loss = run.steps["loss"][0] if "loss" in run.steps else run.header.get("loss", float("nan"))
     shown = [f"{run.header.get('model', 'model')}, {run.header.get('parameters', 0):,} parameters", f"loss {loss:.4g}"]
@@ -110,8 +124,8 @@ def _verdict(backbone: Backbone | None, gains: Sequence[BackwardGain], findings:
 def _sentences(worst: Finding, backbone: Backbone | None, gains: Sequence[BackwardGain]) -> str:
     if backbone is None or worst.code not in ("UT101", "UT102"):
         return worst.message
-    start, end = backbone.marks[0], backbone.marks[-1]
-    causes = product(gain for gain in gains if start <= gain.start and gain.end <= end)
+    marks = backbone.decay().marks
+    causes = product(gain for gain in gains if marks[0] <= gain.start and gain.end <= marks[-1])
     decades = {cause: math.log10(factor) for cause, factor in causes.items() if factor > 0}
     shown = [f"{cause} {d:+.2f}" for cause, d in sorted(decades.items(), key=_size) if abs(d) >= WORTH_A_COLUMN]
     return f"{worst.message} In decades: {', '.join(shown)}."
@@ -207,7 +221,21 @@ def departure(outlook: Outlook) -> str:
 def _label(run: Run, sites: Sequence[int]) -> str:
     first = run.sites[sites[0]]
     name = first.name if first.role is Role.WEIGHT or not first.module else f"{first.module} {first.op}"
-    return name if len(sites) == 1 else f"{name} .. {run.sites[sites[-1]].name} ({len(sites)})"
+    if len(sites) > 1:
+        name = f"{name} .. {_apart(first.name, run.sites[sites[-1]].name)} ({len(sites)})"
+    return name if len(name) <= LABEL_WIDTH else f"…{name[1 - LABEL_WIDTH :]}"
+
+
+def _apart(first: str, last: str) -> str:
+    """The last name without the path that both begin with.
+
+    Example:
+        >>> _apart("transformer.h.11.add", "transformer.h.10.add"), _apart("8", "0")
+        ('10.add', '0')
+    """
+    parts, others = last.split("."), first.split(".")
+    shared = sum(1 for _ in takewhile(bool, map(str.__eq__, parts[:-1], others)))
+    return ".".join(parts[shared:])
 
 
 def _causes(rows: Sequence[_Row]) -> list[str]:
@@ -235,6 +263,8 @@ def _sum(backbone: Backbone, gains: Sequence[BackwardGain]) -> Text:
     inside = [gain for gain in gains if start <= gain.start and gain.end <= end]
     total = math.prod(gain.gain for gain in inside)
     rest = product(inside).get("unattributed", 1.0)
+    if math.isnan(total):
+        return Text("")
     return Text(f"end to end x {number(total)}; unattributed x {number(rest)}")
 
 
@@ -243,5 +273,6 @@ def _findings(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         sure = "" if finding.confidence == 1 else f" In {finding.confidence:.0%} of the passes."
         held = f" ({finding.threshold})" if finding.threshold else ""
-        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{finding.message}{held}{sure}")
+        line = f" At {near(finding.source)}." if finding.source else ""
+        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{finding.message}{held}{line}{sure}")
     return table

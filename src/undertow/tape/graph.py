@@ -1,6 +1,6 @@
-"""The graph behind a loss: walked once, split into the data's side and the parameters', reshapes folded away."""
+"""The graph behind a loss: discovered, recognised or walked, and split into the data's side and the parameters'."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,13 @@ class Vertex:
     Attributes:
         node: the Node; let go of as soon as it is not needed, or an abandoned graph would never be freed.
         op: torch's name for the operation.
+        number: autograd's sequence number.
+        leaf: the tensor, if this accumulates a gradient.
+        place: among all vertices, the loss's side first.
         inputs: for every input of the forward operation, the Vertex it came from (None: takes no gradient) and which
             of that one's outputs it was.
         arrivals: for every gradient that comes in: which Vertex it comes from, from which of its inputs, and to which
             output of this one.
-        leaf: the tensor, if this accumulates a gradient.
         data_slots: which of its inputs depend on data and take gradient.
         weight_slots: which of its inputs are parameters, or made of nothing else.
         on_weights: whether nothing but parameters lies behind it.
@@ -30,22 +32,28 @@ class Vertex:
 
     node: Node
     op: str
-    name: str
     number: int
+    leaf: Tensor | None
+    place: int = -1
     inputs: list[tuple["Vertex | None", int]] = field(default_factory=list)
     arrivals: list[tuple["Vertex", int, int]] = field(default_factory=list)
-    leaf: Tensor | None = None
     data_slots: list[int] = field(default_factory=list)
     weight_slots: list[int] = field(default_factory=list)
     on_weights: bool = False
+    known_shape: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of its (first) output, that is of the gradient it receives."""
+        if self.known_shape is None:
+            self.known_shape = self._shape()
+        return self.known_shape
+
+    def _shape(self) -> tuple[int, ...]:
         if self.leaf is not None:
             return tuple(self.leaf.shape)
         metadata = getattr(self.node, "_input_metadata", ())
-        return tuple(int(n) for n in metadata[0].shape) if metadata and metadata[0] is not None else ()
+        return tuple(map(int, metadata[0].shape)) if metadata and metadata[0] is not None else ()
 
     @property
     def folded(self) -> bool:
@@ -59,28 +67,11 @@ class Vertex:
         return self.op in ("add", "sub") and source is not None and self.shape == source.shape
 
 
-def walk(root: Node, parameters: Mapping[int, str]) -> list[Vertex]:
+def discover(root: Node) -> list[Vertex]:
     """Every Node that gradient reaches from ``root``, each after all those that it receives from.
 
-    Args:
-        root: ``loss.grad_fn``.
-        parameters: names of the parameters by the ``id`` of the tensor.
+    Depth first without recursion (graphs are deep): what is finished last comes first.
     """
-    vertices = _discover(root)
-    for vertex in reversed(vertices):
-        for slot, (source, _) in enumerate(vertex.inputs):
-            if source is not None:
-                (vertex.weight_slots if source.on_weights else vertex.data_slots).append(slot)
-        vertex.on_weights = _is_on_weights(vertex, parameters)
-    for vertex in vertices:
-        for slot, (source, output) in enumerate(vertex.inputs):
-            if source is not None:
-                source.arrivals.append((vertex, slot, output))
-    return vertices
-
-
-def _discover(root: Node) -> list[Vertex]:
-    """Depth first without recursion (graphs are deep), finished last comes first."""
     known = {root: _vertex(root)}
     finished: list[Vertex] = []
     stack = [(known[root], iter(root.next_functions))]
@@ -90,24 +81,66 @@ def _discover(root: Node) -> list[Vertex]:
             if node is None:
                 vertex.inputs.append((None, 0))
                 continue
-            fresh = node not in known
-            if fresh:
-                known[node] = _vertex(node)
-            vertex.inputs.append((known[node], output))
-            if fresh:
-                stack.append((known[node], iter(node.next_functions)))
+            source = known.get(node)
+            if source is not None:
+                vertex.inputs.append((source, output))
+                continue
+            known[node] = source = _vertex(node)
+            vertex.inputs.append((source, output))
+            if source.leaf is None:
+                stack.append((source, iter(node.next_functions)))
                 break
+            finished.append(source)
         else:
             finished.append(vertex)
             stack.pop()
     finished.reverse()
+    for place, vertex in enumerate(finished):
+        vertex.place = place
     return finished
 
 
 def _vertex(node: Node) -> Vertex:
     name = node.name()
     leaf = getattr(node, "variable", None) if name.endswith("AccumulateGrad") else None
-    return Vertex(node, op_name(name), name, node._sequence_nr(), leaf=leaf)
+    return Vertex(node, op_name(name), node._sequence_nr(), leaf)
+
+
+def signature(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> tuple[object, ...]:
+    """The same for two passes through the same operations with the same parameters, whatever the batch's size."""
+    key: list[object] = []
+    for vertex in vertices:
+        leaf = vertex.leaf
+        key.append(vertex.op if leaf is None else id(leaf) if id(leaf) in parameters else 0)
+        for source, output in vertex.inputs:
+            key.append(-1 if source is None else source.place)
+            if output:
+                key.append((output,))
+    return tuple(key)
+
+
+def classify(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> None:
+    """Tell the data's side from the parameters', and note for every Vertex where its gradient comes from.
+
+    Args:
+        vertices: as `discover` found them.
+        parameters: names of the parameters by the ``id`` of the tensor.
+    """
+    for vertex in reversed(vertices):
+        for slot, (source, _) in enumerate(vertex.inputs):
+            if source is not None:
+                (vertex.weight_slots if source.on_weights else vertex.data_slots).append(slot)
+        vertex.on_weights = _is_on_weights(vertex, parameters)
+    for vertex in vertices:
+        for slot, (source, output) in enumerate(vertex.inputs):
+            if source is not None:
+                source.arrivals.append((vertex, slot, output))
+
+
+def cut(vertices: Sequence[Vertex]) -> None:
+    """Cut the rings of a classified graph: to leave them to the garbage collector costs more than a pass."""
+    for vertex in vertices:
+        vertex.arrivals.clear()
 
 
 _TAKES_DATA = PRODUCTS | NORMS

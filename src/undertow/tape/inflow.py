@@ -7,38 +7,41 @@ import torch
 from torch import Tensor
 
 from undertow.tape.facts import FACTORS, Weight, saved
-from undertow.tape.graph import Vertex
+from undertow.tape.graph import Node
 
-ENOUGH = 2**13
-"""Elements before a layer that are looked at; a mean square of so many is right to 2 %, 0.01 decades of a norm."""
+ENOUGH = 2**12
+"""Elements before a layer that are looked at; a mean square of so many is right to 3 %, 0.01 decades of a norm."""
 
 ENOUGH_TO_EXPLAIN = 2**10
 """Before an activation, where the mean square only says why something departs from theory."""
 
+FEWEST = 16
+"""Examples that are looked at, however large they are."""
+
 GOLDEN = (5**0.5 - 1) / 2
 
 
-def inflow(vertex: Vertex, weight: Weight) -> Tensor | None:
+def inflow(op: str, node: Node, weight: Weight) -> Tensor | None:
     """Some examples of what a layer multiplies, [examples, features], copied; None where reading is not safe.
 
     Autograd saves them only if the weight takes gradient.
     """
-    names = FACTORS[vertex.op]
+    names = FACTORS[op]
     (kept_as,) = (name for name in names.values() if name != weight.kept_as)
-    x = saved(vertex.node, kept_as)
+    x = saved(node, kept_as)
     if x is None or x.is_complex() or not x.numel():
         return None
-    return _some(x if weight.on_the_right or vertex.op == "convolution" else x.t(), ENOUGH)
+    return _some(x if weight.on_the_right or op == "convolution" else x.t(), ENOUGH)
 
 
-def preactivation(vertex: Vertex) -> Tensor | None:
+def preactivation(op: str, node: Node) -> Tensor | None:
     """Some examples of z, [examples, features], copied; None where autograd kept nothing that it follows from.
 
     Of tanh and the sigmoid it kept the result, from which z follows up to where it rounds to 1.
     """
-    inverse = _INVERSES.get(vertex.op)
-    name = "result" if inverse else "self" if vertex.op in _KEPT_AS_IT_IS else None
-    kept = None if name is None else saved(vertex.node, name)
+    inverse = _INVERSES.get(op)
+    name = "result" if inverse else "self" if op in _KEPT_AS_IT_IS else None
+    kept = None if name is None else saved(node, name)
     if kept is None or not kept.numel():
         return None
     part = _some(kept, ENOUGH_TO_EXPLAIN)
@@ -56,12 +59,16 @@ _KEPT_AS_IT_IS = frozenset(
 
 
 def _some(rows: Tensor, enough: int) -> Tensor:
-    count = max(1, enough * len(rows) // rows.numel())
-    some = rows.clone() if count >= len(rows) else rows.index_select(0, _spread_out(len(rows), count, rows.device))
+    """Examples evenly over the batch; of large ones not every feature, so that it is more than a few."""
+    count = min(len(rows), max(FEWEST, enough * len(rows) // rows.numel()))
+    step = max(1, count * rows.numel() // len(rows) // enough) | 1  # odd: in step with no power of two
+    if rows.is_contiguous():
+        rows = rows.flatten(1)[:, ::step]
+    some = rows.clone() if count == len(rows) else rows.index_select(0, _spread_out(len(rows), count, rows.device))
     return some.flatten(1)
 
 
 @lru_cache(maxsize=256)
 def _spread_out(rows: int, count: int, device: torch.device) -> Tensor:
     """Places in golden steps: even over the batch, and in step with no period that it may have."""
-    return ((torch.arange(count, dtype=torch.float64) * GOLDEN % 1) * rows).long().to(device)
+    return ((torch.arange(count, dtype=torch.float64) * GOLDEN + 0.5) % 1 * rows).long().to(device)

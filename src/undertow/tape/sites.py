@@ -1,13 +1,15 @@
 """From the graph to Sites, edges, and what the hook on each Node has to look at."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
 
 from undertow.record import Edge, Role, Site
 from undertow.tape import facts
 from undertow.tape.graph import Vertex
 from undertow.tape.ops import role_of
-from undertow.tape.windows import OUTSIDE, Window, WindowIndex
+from undertow.tape.windows import OUTSIDE, Window, WindowIndex, Windows
 
 
 @dataclass(slots=True, eq=False)
@@ -15,84 +17,107 @@ class Tap:
     """What to look at when the gradient passes one Node.
 
     Attributes:
-        vertex: where the Node stands in the graph.
+        at: the Node's place among all vertices.
+        op: torch's name for it.
         site: its place among the Sites, or -1 for a reshape folded away.
         captures: gradients passed on that others will be added to: from which input, along which edge.
         arrivals: edges whose gradients are summed here, and at which output.
         role: its Site's.
         weight: how to get at its weight, if it multiplies by one.
+        passes: which of its inputs gets the gradient that is passed on, if it multiplies by a weight.
+        bias: which of its inputs is a bias, whose gradient is that received summed over rows.
         features: which dimension of its output counts units.
+        peak, bounded, rising: of its activation's derivative, as a `Signal` has them.
     """
 
-    vertex: Vertex
+    at: int
+    op: str
     site: int = -1
     captures: list[tuple[int, int]] = field(default_factory=list)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
     role: Role = Role.OTHER
     weight: facts.Weight | None = None
+    passes: int | None = None
+    bias: int | None = None
     features: int = -1
+    peak: float = 1.0
+    bounded: bool = False
+    rising: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is known before any gradient flows."""
+    """Everything that is known before any gradient flows. It holds no Node, and fits every pass of one signature."""
 
-    sites: list[Site]
-    edges: list[Edge]
-    taps: list[Tap]
-
-    vertices: list[Vertex]
-
-    def release(self) -> None:
-        """Let go of the graph, and cut its rings: to leave them to the garbage collector costs more than a pass."""
-        for vertex in self.vertices:
-            vertex.node = vertex.leaf = None
-            vertex.inputs.clear()
-            vertex.arrivals.clear()
-        self.vertices.clear()
-        self.taps.clear()
+    sites: tuple[Site, ...]
+    edges: tuple[Edge, ...]
+    taps: tuple[Tap, ...]
+    called: frozenset[str]
+    """Paths of the modules that were called, from beginning to end."""
 
 
-def plan(vertices: list[Vertex], windows: WindowIndex, names: Mapping[int, str]) -> Plan:
-    """Decide on the Sites of a walked graph.
+LineOf = Callable[[int], str]
+
+
+def plan(vertices: Sequence[Vertex], windows: Windows, names: Mapping[int, str], line_of: LineOf | None = None) -> Plan:
+    """Decide on the Sites of a graph.
 
     Args:
-        vertices: as `graph.walk` gives them.
+        vertices: as `graph.discover` found them, classified.
         windows: which module each Node ran in.
         names: of the parameters, by ``id``.
+        line_of: tells the line of source by a Node's number.
     """
     data_side = [vertex for vertex in vertices if not vertex.on_weights and vertex.leaf is None]
     kept = [vertex for vertex in data_side if not vertex.folded]
     places = {id(vertex): place for place, vertex in enumerate(kept)}
-    taps = {id(vertex): Tap(vertex, places.get(id(vertex), -1)) for vertex in data_side}
-    parameters = [tuple(sorted(names[found] for found in _parameters(vertex))) for vertex in kept]
-    sites = _sites(kept, data_side, windows, parameters)
+    taps = {id(vertex): Tap(vertex.place, vertex.op, places.get(id(vertex), -1)) for vertex in data_side}
+    parameters = [tuple(sorted({names[id(leaf)] for leaf in _parameters(vertex)})) for vertex in kept]
+    index = windows.index()
+    sites = _sites(kept, data_side, index, parameters)
+    if line_of is not None and index.only_thread() is not None:  # threads count their Nodes alike
+        sites = [replace(site, source=line_of(vertex.number)) for site, vertex in zip(sites, kept, strict=True)]
     edges = _connect(kept, places, taps)
     for site, vertex in zip(sites, kept, strict=True):
-        _prepare(taps[id(vertex)], site)
-    needed = [tap for tap in taps.values() if tap.site >= 0 or tap.captures]
-    return Plan(sites, edges, needed, vertices)
+        _prepare(taps[id(vertex)], vertex, site)
+    needed = tuple(tap for tap in taps.values() if tap.site >= 0 or tap.captures)
+    return Plan(tuple(sites), tuple(edges), needed, windows.called)
 
 
-def _prepare(tap: Tap, site: Site) -> None:
+def _prepare(tap: Tap, vertex: Vertex, site: Site) -> None:
     tap.role = site.role
     if site.role is Role.WEIGHT:
-        tap.weight, tap.features = facts.weight_of(tap.vertex), feature_dimension(tap.vertex)
+        tap.weight, tap.passes = facts.weight_of(vertex), next(iter(vertex.data_slots), None)
+        tap.features, tap.bias = feature_dimension(vertex, tap.weight), _bias(vertex, site)
     elif site.role is Role.ACTIVATION:
-        tap.features = features_behind(tap.vertex)
+        tap.features, tap.peak = features_behind(vertex), facts.PEAKS.get(vertex.op, 1.0)
+        tap.bounded, tap.rising = facts.bounded(vertex), vertex.op in facts.RISING
 
 
-def _parameters(vertex: Vertex) -> set[int]:
+def _bias(vertex: Vertex, site: Site) -> int | None:
+    """Autograd sums a bias's gradient over rows anyway, if nothing but the bias itself is that input."""
+    slot = {"addmm": 0, "convolution": 2}.get(vertex.op)
+    if slot is None or slot not in vertex.weight_slots or getattr(vertex.node, "_saved_beta", 1) != 1:
+        return None
+    return slot if _shape_of(vertex, slot) == (site.n_out,) else None
+
+
+def _shape_of(vertex: Vertex, slot: int) -> tuple[int, ...]:
+    source = vertex.inputs[slot][0]
+    return () if source is None else source.shape
+
+
+def _parameters(vertex: Vertex) -> list[Tensor]:
     """Those of its own, and those of the additions folded into it: the bias of a linear layer on 3-d input is one."""
     found = _own_parameters(vertex)
     while len(vertex.arrivals) == 1 and vertex.arrivals[0][0].folded:
         vertex = vertex.arrivals[0][0]
-        found |= _own_parameters(vertex)
+        found += _own_parameters(vertex)
     return found
 
 
-def _own_parameters(vertex: Vertex) -> set[int]:
-    return {id(leaf) for slot in vertex.weight_slots for leaf in facts.leaves(vertex, slot)}
+def _own_parameters(vertex: Vertex) -> list[Tensor]:
+    return [leaf for slot in vertex.weight_slots for leaf in facts.leaves(vertex, slot)]
 
 
 def _connect(kept: list[Vertex], places: Mapping[int, int], taps: Mapping[int, Tap]) -> list[Edge]:
@@ -150,6 +175,9 @@ def _locate(
     Threads count their Nodes independently, so that a number may lie in windows of several. Then the parameters tell,
     and where there are none, the neighbours: first those that the Node gives its gradient to, then its givers.
     """
+    only = windows.only_thread()
+    if only is not None:
+        return {id(vertex): only.at(vertex.number) for vertex in data_side}
     found: dict[int, Window] = {}
     threads: dict[int, int] = {}
     open_cases: dict[int, dict[int, Window]] = {}
@@ -196,11 +224,7 @@ def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tu
 
 
 def _weight_shape(vertex: Vertex) -> tuple[int, ...]:
-    for slot in vertex.weight_slots:
-        for leaf in facts.leaves(vertex, slot):
-            if leaf.dim() > 1:
-                return tuple(leaf.shape)
-    return ()
+    return next((tuple(leaf.shape) for leaf in _own_parameters(vertex) if leaf.dim() > 1), ())
 
 
 def _n_out(vertex: Vertex, weight: tuple[int, ...]) -> int:
@@ -208,14 +232,13 @@ def _n_out(vertex: Vertex, weight: tuple[int, ...]) -> int:
     shape = vertex.shape
     if not weight or not shape:
         return 0
-    return shape[feature_dimension(vertex) % len(shape)]
+    return shape[feature_dimension(vertex, facts.weight_of(vertex)) % len(shape)]
 
 
-def feature_dimension(vertex: Vertex) -> int:
+def feature_dimension(vertex: Vertex, weight: facts.Weight | None) -> int:
     """Which dimension of its output counts units."""
     if vertex.op == "convolution":
         return 1
-    weight = facts.weight_of(vertex)
     return -1 if weight is None or weight.on_the_right else 0
 
 

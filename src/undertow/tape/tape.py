@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,16 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from undertow.measure import Columns, Convolution, Meter, Signal, columns, measure
+from undertow.measure import Columns, Convolution, Meter, Signal, measure
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
-from undertow.tape.graph import walk
+from undertow.tape.graph import Node, discover
 from undertow.tape.inflow import inflow, preactivation
-from undertow.tape.sites import Plan, Tap, plan
-from undertow.tape.windows import Windows
+from undertow.tape.plans import Plans
+from undertow.tape.sites import LineOf, Plan, Tap
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
+_NOTHING = Plan((), (), (), frozenset())
 
 
 class Tape:
@@ -29,12 +29,11 @@ class Tape:
     block ends, however it ends; a graph that is never backpropagated is freed as if nobody had looked.
 
     Attributes:
-        sites: known once a loss is attached.
-        edges: the same.
+        plan: Sites, edges and what is looked at; known once a loss is attached.
         other_leaves: tensors that take gradient but are no parameters of the model.
 
     Args:
-        model: its modules give the Sites their names.
+        model: its modules give the Sites their names. Or what passes before this one found out about it.
         meter: where numbers are collected.
         listener: what is done with each Signal; reduces it into ``meter`` unless told otherwise.
         unroll: let RNN modules run step by step instead of in one fused kernel, so that each step is a Site.
@@ -43,7 +42,7 @@ class Tape:
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
         >>> with Tape(net) as tape:
         ...     loss = net(torch.ones(5, 3)).square().mean()
-        ...     tape.attach(loss)
+        ...     attached = tape.attach(loss)
         ...     loss.backward()
         >>> [f"{site.module} {site.op}" for site in tape.sites]
         [' mean', ' pow', '2 addmm', '1 tanh', '0 addmm']
@@ -53,21 +52,25 @@ class Tape:
     """
 
     def __init__(
-        self, model: nn.Module, meter: Meter | None = None, listener: Listener = measure, unroll: bool = False
+        self,
+        model: nn.Module | Plans,
+        meter: Meter | None = None,
+        listener: Listener = measure,
+        unroll: bool = False,
     ) -> None:
         self.meter = meter or Meter()
-        self.sites: list[Site] = []
-        self.edges: list[Edge] = []
+        self.plan = _NOTHING
         self.other_leaves: list[Tensor] = []
-        self._names = {id(p): name for name, p in reversed(list(model.named_parameters()))}
+        self._plans = model if isinstance(model, Plans) else Plans(model, unroll)
         self._listener = listener
-        self._windows = Windows(model, unroll)
-        self._plan = Plan([], [], [], [])
+        self._windows = self._plans.windows()
+        self._nodes: list[Node] = []
         self._handles: list[RemovableHandle] = []
         self._captured: dict[int, Tensor] = {}
 
     def __enter__(self) -> Self:
-        self._windows.open()
+        if self._windows:
+            self._windows.open()
         return self
 
     def __exit__(
@@ -77,77 +80,108 @@ class Tape:
 
     def close(self) -> None:
         """Remove every hook and let go of the graph."""
-        self._windows.close()
-        self._windows.abandon()
+        if self._windows:
+            self._windows.close()
+            self._windows.abandon()
         while self._handles:
             self._handles.pop().remove()
+        self._nodes.clear()
         self._captured.clear()
         self.other_leaves.clear()
-        self._plan.release()
 
-    def attach(self, loss: Tensor) -> None:
+    def attach(self, loss: Tensor, line_of: LineOf | None = None) -> bool:
         """Hook the graph behind a loss. From here on modules that are called are not looked at any more.
+
+        Args:
+            loss: a scalar.
+            line_of: tells the line of source by a Node's number; Sites have it from the first pass that went their way.
+
+        Returns:
+            Whether it will be read. With `Plans` of passes before, a pass that goes a new way may come as a surprise:
+            nobody watched the modules, and nothing is hooked. The next Tape will watch them.
 
         Raises:
             ValueError: no gradient can flow from ``loss``.
         """
         if loss.grad_fn is None:
             raise ValueError("the loss has no grad_fn: nothing that requires grad went into it")
-        self._windows.close()
-        vertices = walk(loss.grad_fn, self._names)
-        self._plan = plan(vertices, self._windows.index(), self._names)
-        self.sites, self.edges = self._plan.sites, self._plan.edges
-        self.other_leaves = [v.leaf for v in vertices if v.leaf is not None and not v.on_weights]
+        if self._windows:
+            self._windows.close()
+        vertices = discover(loss.grad_fn)
+        plan = self._plans.of(vertices, self._windows, line_of)
+        if plan is None:
+            return False
+        names = self._plans.names
+        self.plan = plan
+        self.other_leaves = [v.leaf for v in vertices if v.leaf is not None and id(v.leaf) not in names]
+        self._nodes = [vertices[tap.at].node for tap in plan.taps]
         # The hook holds no Node and no tape: a cycle through C++ is never collected.
         tape = weakref.ref(self)
-        for number, tap in enumerate(self._plan.taps):
-            self._handles.append(tap.vertex.node.register_hook(_hook(tape, number)))
+        self._handles = [node.register_hook(_hook(tape, number)) for number, node in enumerate(self._nodes)]
+        return True
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Known once a loss is attached."""
+        return self.plan.sites
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The same."""
+        return self.plan.edges
 
     @property
     def called(self) -> frozenset[str]:
         """Paths of the modules that were called, from beginning to end, before the loss was attached."""
-        return self._windows.called
+        return self.plan.called
 
     def columns(self, names: Sequence[str] = ()) -> Columns:
-        """Everything measured, off the devices. ``names``: see `undertow.measure.columns`."""
-        return columns(self.meter.read(), self.sites, self.edges, names)
+        """Everything measured, off the devices. ``names``: of parameters, as `measure_parameters` returned them."""
+        return self._plans.readout(self.plan, tuple(names)).columns(self.meter.read())
 
     def run(self, header: dict[str, Any] | None = None, names: Sequence[str] = ()) -> Run:
         """This one pass as a Run of one step."""
         step = self.columns(names)
         return Run(
             header or {},
-            tuple(self.sites),
-            tuple(self.edges),
+            self.sites,
+            self.edges,
             {name: column[None] for name, column in step.by_site.items()},
             {name: column[None] for name, column in step.by_edge.items()},
         )
 
     def _pass(self, number: int, grad_input: Gradients, grad_output: Gradients) -> None:
-        tap = self._plan.taps[number]
+        tap = self.plan.taps[number]
         for slot, edge in tap.captures:
             gradient = grad_input[slot]
             if gradient is not None:
                 self._captured[edge] = gradient
         if tap.site < 0:
             return
-        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
-            self._listener(self._signal(tap, grad_input, grad_output), self.meter)
+        if torch.is_grad_enabled():  # a backward pass that will be differentiated itself
+            with torch.no_grad():
+                self._listener(self._signal(tap, self._nodes[number], grad_input, grad_output), self.meter)
+        else:
+            self._listener(self._signal(tap, self._nodes[number], grad_input, grad_output), self.meter)
 
-    def _signal(self, tap: Tap, grad_input: Gradients, grad_output: Gradients) -> Signal:
-        signal = Signal(tap.site, [g for g in grad_output if g is not None], self._arrived(tap, grad_output))
+    def _signal(self, tap: Tap, node: Node, grad_input: Gradients, grad_output: Gradients) -> Signal:
+        signal = Signal(tap.site, [g for g in grad_output if g is not None])
+        if tap.arrivals:
+            signal.arrivals = self._arrived(tap, grad_output)
         signal.features = tap.features
         if tap.role is Role.WEIGHT:
             signal.learns = True
+            if tap.bias is not None:
+                signal.summed = grad_input[tap.bias]
             if tap.weight is not None:
-                _add_weight(signal, tap, tap.weight, grad_input)
+                _add_weight(signal, tap, tap.weight, node, grad_input)
                 if self.meter.inflow:
-                    signal.inflow = inflow(tap.vertex, tap.weight)
+                    signal.inflow = inflow(tap.op, node, tap.weight)
         elif tap.role is Role.ACTIVATION:
-            signal.derivative = facts.derivative(tap.vertex)
+            signal.derivative = facts.derivative(tap.op, node)
             if self.meter.inflow:
-                signal.inflow = preactivation(tap.vertex)
-            signal.peak, signal.bounded = facts.PEAKS.get(tap.vertex.op, 1.0), facts.bounded(tap.vertex)
+                signal.inflow = preactivation(tap.op, node)
+            signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
         return signal
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
@@ -168,13 +202,12 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
     return on_gradient
 
 
-def _add_weight(signal: Signal, tap: Tap, weight: facts.Weight, grad_input: Gradients) -> None:
-    vertex = tap.vertex
-    signal.weight = weight.matrix(vertex.node)
+def _add_weight(signal: Signal, tap: Tap, weight: facts.Weight, node: Node, grad_input: Gradients) -> None:
+    signal.weight = weight.matrix(node)
     signal.weight_id = None if weight.parameter is None else id(weight.parameter)
-    signal.passed = grad_input[vertex.data_slots[0]] if vertex.data_slots else None
-    if vertex.op == "convolution":
-        signal.convolution = _convolution(vertex.node)
+    signal.passed = None if tap.passes is None else grad_input[tap.passes]
+    if tap.op == "convolution":
+        signal.convolution = _convolution(node)
     elif not weight.on_the_right:
         signal.received, signal.features = [g.t() for g in signal.received], -1
         signal.passed = None if signal.passed is None else signal.passed.t()

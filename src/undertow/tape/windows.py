@@ -4,19 +4,18 @@ A module's forward pre-hook and forward hook bracket the sequence numbers of the
 are counted per thread, so windows are kept per thread.
 """
 
-import itertools
 import threading
-from collections import defaultdict
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 
-@dataclass
+@dataclass(slots=True)
 class Window:
     """The Nodes born during one call of a module: sequence numbers from ``start`` up to, not with, ``stop``."""
 
@@ -29,106 +28,135 @@ class Window:
 
 OUTSIDE = Window("", "", 0)
 
+_KEY: Any = "undertow"
+"""Of our hooks among a module's own. (torch numbers those.)"""
 
-@dataclass
+
+@dataclass(slots=True)
+class _Calls:
+    """Of one thread: the calls under way, with what puts back what they changed, and those that came to their end."""
+
+    under_way: list[tuple[int, Window, Callable[[], None] | None]] = field(default_factory=list)
+    ended: list[Window] = field(default_factory=list)
+
+
 class Windows:
     """Brackets every call of every module of a model while it is open.
 
     A call that ends with an exception leaves no window, and neither does one after `close`: checkpointing calls
     modules again during the backward pass, and stops in the middle of them.
+
+    Args:
+        modules: by path.
+        unroll: run RNN modules step by step.
     """
 
-    model: nn.Module
-    unroll: bool = False
-    _found: dict[int, list[Window]] = field(default_factory=lambda: defaultdict(list))
-    _open: dict[int, list[tuple[Window, Any]]] = field(default_factory=lambda: defaultdict(list))
-    _handles: list[RemovableHandle] = field(default_factory=list)
-    _local: threading.local = field(default_factory=threading.local)
-    _threads: Iterator[int] = field(default_factory=itertools.count)
+    def __init__(self, modules: Mapping[str, nn.Module], unroll: bool = False) -> None:
+        self._hooked = [m for m in modules.values() if not isinstance(m, torch.jit.ScriptModule)]  # those take no hooks
+        self._names = {id(module): (_path(name), type(module).__name__) for name, module in modules.items()}
+        self._fused = {id(m) for m in modules.values() if isinstance(m, nn.RNNBase)} if unroll else set()
+        self._local = threading.local()
+        self._threads: list[_Calls] = []
 
     def open(self) -> None:
-        """Hook the modules."""
-        for name, module in self.model.named_modules():
-            if isinstance(module, torch.jit.ScriptModule):
-                continue  # takes no hooks; what runs inside is named by the module around it
-            self._hook(name.replace("_orig_mod.", "").removesuffix("_orig_mod"), module)
+        """Hook the modules: by hand, as a handle for each hook would cost more than what the hook does."""
+        for module in self._hooked:
+            # First in, last out: what the user's own hooks compute belongs to the module too (weight norm, pruning).
+            before = cast("OrderedDict[Any, Any]", module._forward_pre_hooks)
+            before[_KEY] = self._enter
+            before.move_to_end(_KEY, last=False)
+            module._forward_hooks[_KEY] = self._leave
 
     def close(self) -> None:
         """Take the hooks off the modules; what was found stays."""
-        while self._handles:
-            self._handles.pop().remove()
+        while self._hooked:
+            module = self._hooked.pop()
+            module._forward_pre_hooks.pop(_KEY, None)
+            module._forward_hooks.pop(_KEY, None)
 
-    def _thread(self) -> int:
-        """A number for this thread. Its ident won't do: the next thread may get the same one."""
-        if not hasattr(self._local, "number"):
-            self._local.number = next(self._threads)
-        number: int = self._local.number
-        return number
+    def __deepcopy__(self, _: object) -> Self:
+        """A copy of a module that is made meanwhile has our hooks; it is not watched."""
+        return self
 
-    def _hook(self, name: str, module: nn.Module) -> None:
-        kind = type(module).__name__
-        fused = self.unroll and isinstance(module, nn.RNNBase)
+    def _calls(self) -> _Calls:
+        """This thread's. Its ident would not do to tell it from others: the next thread may get the same one."""
+        calls: _Calls | None = getattr(self._local, "calls", None)
+        if calls is None:
+            calls = self._local.calls = _Calls()
+            self._threads.append(calls)
+        return calls
 
-        def enter(*_: object) -> None:
-            stack = self._open[self._thread()]
-            window = Window(name, kind, torch._C._autograd._get_sequence_nr(), depth=len(stack))
-            stack.append((window, _forbid_fused_kernels() if fused else None))
+    def _enter(self, module: nn.Module, _: object) -> None:
+        place = id(module)
+        known = self._names.get(place)
+        if known is None:  # a copy made meanwhile, which has our hooks too
+            return
+        under_way = self._calls().under_way
+        window = Window(*known, torch._C._autograd._get_sequence_nr(), depth=len(under_way))
+        under_way.append((place, window, _forbid_fused_kernels() if place in self._fused else None))
 
-        def leave(*_: object) -> None:
-            thread = self._thread()
-            stack = self._open[thread]
-            while stack:
-                window, allow = stack.pop()
-                if allow is not None:
-                    allow()
-                if window.module == name:
-                    window.stop = torch._C._autograd._get_sequence_nr()
-                    self._found[thread].append(window)
-                    return
-
-        # First in, last out: what the user's own hooks compute belongs to the module too (weight norm, pruning).
-        self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
-        self._handles.append(module.register_forward_hook(leave))
+    def _leave(self, module: nn.Module, *_: object) -> None:
+        place, calls = id(module), self._calls()
+        if place not in self._names:
+            return
+        while calls.under_way:
+            entered, window, allow = calls.under_way.pop()
+            if allow is not None:
+                allow()
+            if entered == place:
+                window.stop = torch._C._autograd._get_sequence_nr()
+                calls.ended.append(window)
+                return
 
     def abandon(self) -> None:
         """Put back what calls that never came to their end have changed."""
-        for stack in self._open.values():
-            while stack:
-                _, allow = stack.pop()
+        for calls in self._threads:
+            while calls.under_way:
+                *_, allow = calls.under_way.pop()
                 if allow is not None:
                     allow()
 
     @property
     def called(self) -> frozenset[str]:
         """Paths of the modules whose calls came to their end."""
-        return frozenset(window.module for found in self._found.values() for window in found)
+        return frozenset(window.module for calls in self._threads for window in calls.ended)
 
     def index(self) -> "WindowIndex":
         """For looking Nodes up."""
-        return WindowIndex({thread: sorted(found, key=_outermost_first) for thread, found in self._found.items()})
+        return WindowIndex([sorted(calls.ended, key=_outermost_first) for calls in self._threads])
+
+
+def _path(name: str) -> str:
+    """Without what torch.compile puts between."""
+    return name.replace("_orig_mod.", "").removesuffix("_orig_mod")
 
 
 class WindowIndex:
-    """Looks up the innermost window around a Node."""
+    """Looks up the innermost window around a Node. Threads are numbered from 0."""
 
-    def __init__(self, windows: dict[int, list[Window]]) -> None:
-        self._runs = {thread: list(_flatten(found)) for thread, found in windows.items() if found}
+    def __init__(self, threads: Sequence[list[Window]]) -> None:
+        self._threads = [_Innermost(found) for found in threads if found]
 
     def candidates(self, number: int) -> dict[int, Window]:
         """The innermost window around a sequence number, by thread; more than one if several threads counted alike."""
-        found = {thread: self._innermost(thread, number) for thread in self._runs}
+        found = {thread: innermost.at(number) for thread, innermost in enumerate(self._threads)}
         return {thread: window for thread, window in found.items() if window is not OUTSIDE}
 
-    def _innermost(self, thread: int, number: int) -> Window:
-        runs = self._runs[thread]
-        low, high = 0, len(runs)
-        while low < high:
-            middle = (low + high) // 2
-            if runs[middle][0] <= number:
-                low = middle + 1
-            else:
-                high = middle
-        return runs[low - 1][1] if low else OUTSIDE
+    def only_thread(self) -> "_Innermost | None":
+        """Where one thread alone called modules, as a rule, there is nothing to choose between."""
+        return self._threads[0] if len(self._threads) == 1 else None
+
+
+class _Innermost:
+    """Of one thread's windows the innermost one, by sequence number."""
+
+    def __init__(self, windows: list[Window]) -> None:
+        changes = list(_flatten(windows))
+        self._numbers = [number for number, _ in changes]
+        self._windows = [OUTSIDE, *(window for _, window in changes)]
+
+    def at(self, number: int) -> Window:
+        return self._windows[bisect_right(self._numbers, number)]
 
 
 def _outermost_first(window: Window) -> tuple[int, int]:
@@ -153,7 +181,7 @@ def _ending(around: list[Window]) -> Iterator[tuple[int, Window]]:
     yield ended.stop, around[-1] if around else OUTSIDE
 
 
-def _forbid_fused_kernels() -> Any:
+def _forbid_fused_kernels() -> Callable[[], None]:
     """Let RNNs run step by step, so that every step is seen; returns what allows fused kernels again."""
     mkldnn, cudnn = torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled()
     torch._C._set_mkldnn_enabled(False)

@@ -1,0 +1,12 @@
+"""From a Signal, the live tensors at a Site, to numbers: reduced on their device at once, transferred together.
+
+A reduction leaves a 0-d tensor on the device. They are kept in a list and stacked at the end, so that a recorded
+step waits for its device once, however many Sites there are.
+"""
+
+from undertow.measure.meter import Meter
+from undertow.measure.parameters import measure_parameters
+from undertow.measure.readout import Columns, Readout
+from undertow.measure.signals import Convolution, Signal, measure
+
+__all__ = ["Columns", "Convolution", "Meter", "Readout", "Signal", "measure", "measure_parameters"]

@@ -1,0 +1,76 @@
+"""What one pass found out about a model's graph, for the passes that follow."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from undertow.measure import Readout
+from undertow.tape.graph import Vertex, classify, cut, signature
+from undertow.tape.sites import LineOf, Plan, plan
+from undertow.tape.windows import Windows
+
+MOST = 16
+"""Plans that are kept: a model that takes a new way each time needs none of the old ones."""
+
+
+class Plans:
+    """The plans for a model's graphs, by what the graphs look like.
+
+    As long as a model goes ways that are known, nothing has to be hooked on its modules, whose names are in the plan.
+
+    Args:
+        model: its modules and parameters are looked up once.
+        unroll: let RNN modules run step by step instead of in one fused kernel, so that each step is a Site.
+    """
+
+    def __init__(self, model: nn.Module, unroll: bool = False) -> None:
+        self.modules = dict(model.named_modules())
+        self.names = _parameter_names(self.modules)
+        self.unroll = unroll
+        self.surprised = True
+        self._known: dict[tuple[object, ...], Plan] = {}
+        self._readouts: dict[int, tuple[Plan, Readout]] = {}
+
+    def windows(self) -> Windows | None:
+        """For the pass that comes: None if the last one went a way that was known, and the model unrolls nothing."""
+        unrolls = self.unroll and any(isinstance(module, nn.RNNBase) for module in self.modules.values())
+        return Windows(self.modules, self.unroll) if self.surprised or unrolls else None
+
+    def of(self, vertices: list[Vertex], windows: Windows | None, line_of: LineOf | None = None) -> Plan | None:
+        """The plan for a graph; None if it is a new one and nobody watched the modules while it was made.
+
+        Args:
+            vertices: as `discover` found them.
+            windows: what the modules' calls left, if they were watched.
+            line_of: tells the line of source by a Node's number.
+        """
+        key = signature(vertices, self.names)
+        found = self._known.get(key)
+        self.surprised = found is None
+        if found is None and windows is not None:
+            classify(vertices, self.names)
+            found = plan(vertices, windows, self.names, line_of)
+            cut(vertices)
+            if len(self._known) >= MOST:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = found
+        return found
+
+    def readout(self, plan: Plan, names: tuple[str, ...]) -> Readout:
+        """From what was measured in a pass of this plan to columns."""
+        known = self._readouts.get(id(plan))
+        if known is None or known[1].names != names:
+            if len(self._readouts) >= MOST:
+                self._readouts.clear()
+            known = self._readouts[id(plan)] = (plan, Readout(plan.sites, plan.edges, names))
+        return known[1]
+
+
+def _parameter_names(modules: Mapping[str, nn.Module]) -> dict[int, str]:
+    """By ``id``; of a parameter that is shared, the first one."""
+    names: dict[int, str] = {}
+    for path, module in modules.items():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                names.setdefault(id(parameter), f"{path}.{name}" if path else name)
+    return names
