@@ -21,7 +21,7 @@ from rounds import Run, Times, measure, table
 from undertow.examination import examine
 from undertow.expectation import expected
 from undertow.measure import Meter, measure_parameters
-from undertow.tape import Tape
+from undertow.tape import Plans, Tape
 from undertow.theory import meanfield, product
 
 MOST = {"one chi": 5e-3, "100 x 100 phase diagram": 10.0, "singular values of 20 x 512": 5.0}
@@ -73,11 +73,11 @@ def beside_examining(rounds: int) -> None:
     """What it adds to a taped pass to look at what comes into layers, and to compute what theory expects."""
     rows = []
     for name, (model, compute_loss) in networks().items():
-        run = examine(model, compute_loss).run
+        run, plans = examine(model, compute_loss).run, Plans(model)
         times = measure(
             {
-                "pass": partial(taped, model, compute_loss, False),
-                "with": partial(taped, model, compute_loss, True),
+                "pass": partial(taped, model, compute_loss, plans, False),
+                "with": partial(taped, model, compute_loss, plans, True),
                 "expected": silent(partial(expected, run)),
                 "examine": silent(partial(examine, model, compute_loss)),
             },
@@ -89,13 +89,14 @@ def beside_examining(rounds: int) -> None:
     print(table(["network", "taped pass, ms", "looking / not", "expected(run), ms", "examine, ms"], rows))
 
 
-def taped(model: nn.Module, compute_loss: Callable[[], Tensor], inflow: bool) -> None:
+def taped(model: nn.Module, compute_loss: Callable[[], Tensor], plans: Plans, inflow: bool) -> None:
     model.zero_grad()
-    with Tape(model, Meter(inflow=inflow)) as tape:
+    with Tape(plans, Meter(inflow=inflow)) as tape:
         loss = compute_loss()
         tape.attach(loss)
         loss.backward()
-        tape.columns(measure_parameters(dict(model.named_parameters()), None, tape.meter))
+        measure_parameters(dict(model.named_parameters()), None, tape.meter)
+        tape.meter.read()
 
 
 def networks() -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]:

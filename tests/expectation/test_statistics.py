@@ -89,6 +89,13 @@ def test_of_large_pictures_a_part_of_several_is_enough(memory):
     assert layer_of(run, "0").input_rms == pytest.approx(x.square().mean().sqrt().item(), rel=0.07)
 
 
+def test_of_a_long_vector_a_part_is_enough():
+    net, x = nn.Sequential(nn.Linear(3, 20_000), nn.GELU()), torch.randn(3)
+    run = examine(net, lambda: net(x).square().mean()).run
+    (site,) = (s for s in run.sites if s.role is Role.ACTIVATION)
+    assert run.reading(site.index).input_rms == pytest.approx(net[0](x).square().mean().sqrt().item(), rel=0.07)
+
+
 def test_a_batch_of_pairs_is_not_mistaken_for_one_of_halves():
     """Every other example is loud: whatever the stride, both kinds must be seen."""
     for rows in (64, 256, 1024, 4096):

@@ -12,8 +12,8 @@ from undertow.tape.graph import Node
 ENOUGH = 2**12
 """Elements before a layer that are looked at; a mean square of so many is right to 3 %, 0.01 decades of a norm."""
 
-ENOUGH_TO_EXPLAIN = 2**10
-"""Before an activation, where the mean square only says why something departs from theory."""
+ENOUGH_TO_INVERT = 2**10
+"""Behind tanh and the sigmoid, where z must be computed anew, and only says why something departs from theory."""
 
 FEWEST = 16
 """Examples that are looked at, however large they are."""
@@ -22,7 +22,7 @@ GOLDEN = (5**0.5 - 1) / 2
 
 
 def inflow(op: str, node: Node, weight: Weight) -> Tensor | None:
-    """Some examples of what a layer multiplies, [examples, features], copied; None where reading is not safe.
+    """Some examples of what a layer multiplies, [examples, features]; None where reading is not safe.
 
     Autograd saves them only if the weight takes gradient.
     """
@@ -35,7 +35,7 @@ def inflow(op: str, node: Node, weight: Weight) -> Tensor | None:
 
 
 def preactivation(op: str, node: Node) -> Tensor | None:
-    """Some examples of z, [examples, features], copied; None where autograd kept nothing that it follows from.
+    """Some examples of z, [examples, features]; None where autograd kept nothing that it follows from.
 
     Of tanh and the sigmoid it kept the result, from which z follows up to where it rounds to 1.
     """
@@ -44,8 +44,7 @@ def preactivation(op: str, node: Node) -> Tensor | None:
     kept = None if name is None else saved(node, name)
     if kept is None or not kept.numel():
         return None
-    part = _some(kept, ENOUGH_TO_EXPLAIN)
-    return inverse(part.float()) if inverse else part
+    return inverse(_some(kept, ENOUGH_TO_INVERT).float()) if inverse else _some(kept, ENOUGH)
 
 
 _NEARLY_ONE = 1 - 2**-23
@@ -59,13 +58,18 @@ _KEPT_AS_IT_IS = frozenset(
 
 
 def _some(rows: Tensor, enough: int) -> Tensor:
-    """Examples evenly over the batch; of large ones not every feature, so that it is more than a few."""
+    """Examples evenly over the batch, copied; of large ones not every feature, so that it is more than a few.
+
+    What is small is handed on as it is: it waits for its norm without keeping much alive.
+    """
+    if rows.numel() <= enough:
+        return rows.flatten(1) if rows.dim() > 2 else rows
+    rows = rows if rows.dim() > 1 else rows[:, None]
     count = min(len(rows), max(FEWEST, enough * len(rows) // rows.numel()))
     step = max(1, count * rows.numel() // len(rows) // enough) | 1  # odd: in step with no power of two
     if rows.is_contiguous():
         rows = rows.flatten(1)[:, ::step]
-    some = rows.clone() if count == len(rows) else rows.index_select(0, _spread_out(len(rows), count, rows.device))
-    return some.flatten(1)
+    return rows.index_select(0, _spread_out(len(rows), count, rows.device)).flatten(1)
 
 
 @lru_cache(maxsize=256)
