@@ -46,7 +46,7 @@ SITE_COLUMNS = {
     "weight_norm": "||W||_F, of the weights as they are multiplied with",
     "bias_rms": "root mean square of the biases, 0 without",
     "input_rms": "root mean square of what comes into weights or an activation, over a part of the batch",
-    "input_likeness": "how alike its examples are: ||mean example||^2 / mean ||example||^2, 1 if all are the same",
+    "input_likeness": "how alike they are, before weights: ||mean example||^2 / mean ||example||^2, 1 if all the same",
     "weight_spread": "norm of the weights' deviation from their mean row / ||W||_F: 0 if all units are alike",
     "weight_grad_norm": "norm of the loss's gradient by this Site's parameters",
     "update_ratio": "||dw|| / ||w|| of the optimizer's step",

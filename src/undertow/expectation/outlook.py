@@ -175,6 +175,8 @@ def _outlook(statistics: Statistics, sites: Sequence[int]) -> Outlook:
         found = sum((law(statistics, a, b) for a, b in pairwise(sites)), Law())
     except NoTheory as why:
         return Outlook(start, end, name, measured, reason=str(why))
+    if not found.layers:
+        return Outlook(start, end, name, measured, reason="joins alone")
     if not math.isfinite(found.decades):
         return Outlook(start, end, name, measured, reason="weights of zero")
     outlook = Outlook(

@@ -48,7 +48,7 @@ class Signal:
         weight_id: the parameter's ``id`` if ``weight`` is a parameter and not computed from some.
         passed: the gradient passed on to the data that was multiplied by ``weight``.
         convolution: its settings, if it is one.
-        inflow: a part of what was multiplied by ``weight``, or of what an activation takes, [examples, ...].
+        inflow: a part of what was multiplied by ``weight``, or of what an activation takes, [examples, features].
     """
 
     site: int
@@ -98,18 +98,19 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
     if signal.derivative is not None:
         _activation(signal, signal.derivative, g, meter)
     if signal.inflow is not None:
-        _inflow(signal.site, signal.inflow, meter)
+        _inflow(signal, signal.inflow, meter)
     if signal.weight is not None:
         meter.weight_norm("weight", signal.site, signal.weight, signal.weight_id)
         if signal.passed is not None:
             meter.agreement(signal.site, *_project(signal, signal.weight, g, plain(signal.passed)))
 
 
-def _inflow(site: int, x: Tensor, meter: Meter) -> None:
-    meter.note("examples", site, len(x))
-    meter.note("inputs", site, x.numel())
-    meter.norm("inflow", site, x)
-    meter.norm("sum of examples", site, x.sum(0))
+def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
+    meter.note("inputs", signal.site, x.numel())
+    meter.norm("inflow", signal.site, x)
+    if signal.weight is not None:
+        meter.note("examples", signal.site, len(x))
+        meter.norm("sum of examples", signal.site, x.new_ones(len(x)) @ x)
 
 
 def _learning(signal: Signal, g: Tensor, meter: Meter) -> None:

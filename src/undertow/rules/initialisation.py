@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -98,12 +99,13 @@ def _chi(activation: str, weight_var: float) -> float:
         return meanfield.chi(phi, weight_var=weight_var, q=1.0)
 
 
+@lru_cache(maxsize=64)
 def _needed(activation: str) -> float | None:
     """The weight variance with chi_1 = 1 and no biases, by bisection; None if there is none."""
     low, high = 0.01, LARGEST_VARIANCE
     if _chi(activation, high) < 1:
         return None
-    for _ in range(40):
+    for _ in range(24):  # to a millionth
         middle = (low * high) ** 0.5
         low, high = (middle, high) if _chi(activation, middle) < 1 else (low, middle)
     return high
