@@ -138,7 +138,7 @@ def _cause_of_sum(run: Run, target: Site) -> str:
 
 
 def _ratio(above: float, below: float) -> float:
+    above, below = float(above), float(below)
     if below == 0:
         return 1.0 if above == 0 else float("inf")
-    with np.errstate(invalid="ignore", over="ignore"):  # inf / inf is nan, and stays visible
-        return float(above / below)
+    return above / below  # inf / inf is nan, and stays visible
