@@ -12,11 +12,9 @@ from undertow.store.appending import Appender
 from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
-from undertow.store.packing import Damaged
+from undertow.store.packing import BROKEN
 from undertow.store.saving import meta
 from undertow.store.series import SCALARS, TAPED, explored
-
-_BROKEN = (StoreError, sqlite3.Error, Damaged, ValueError, KeyError, TypeError)
 
 
 class Ended(Exception):  # noqa: N818  # the end of recording, not of training
@@ -55,7 +53,7 @@ class Transactions:
         if resume and path.exists():
             try:
                 return cls(path, journal, header)
-            except _BROKEN as error:
+            except (StoreError, sqlite3.Error, *BROKEN) as error:
                 note = f"{path} can't be gone on with: {error}"
         new = create(path, meta(header, rank, world))
         made = cls(new, journal)

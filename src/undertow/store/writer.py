@@ -171,6 +171,8 @@ class RunWriter(Closing):
         atexit.unregister(self._at_exit)
         if self._thread:
             self._thread.join(timeout)
+            if self._thread.is_alive():
+                self._fail("slow", f"{self.path} is still being written after {timeout:g} seconds: its end may be lost")
         self._say()
         return not self._backlog.stopped and not (self._thread and self._thread.is_alive())
 
