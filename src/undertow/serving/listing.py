@@ -34,7 +34,11 @@ class Listing:
 
     def _entry(self, name: str, path: Path) -> dict[str, Any]:
         told = self._known[name][1]
-        state = state_of(path, told["header"], told["reached"]) if "header" in told else {"kind": "lost", "said": "can't be read"}
+        state = (
+            state_of(path, told["header"], told["reached"])
+            if "header" in told
+            else {"kind": "lost", "said": "can't be read"}
+        )
         shown = {key: value for key, value in told.items() if key not in ("header", "reached")}
         return {"name": name, **state, **shown}
 
