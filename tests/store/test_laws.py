@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -48,6 +48,7 @@ def runs(draw):
 
 
 @given(runs())
+@settings(max_examples=60, deadline=None)
 def test_a_run_survives_its_file(tmp_path_factory, run):
     path = tmp_path_factory.mktemp("run") / "run.undertow"
     save_run(run, path)
