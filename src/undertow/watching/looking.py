@@ -37,7 +37,7 @@ class Subject:
     eager: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Look:
     """Listens to one step.
 
