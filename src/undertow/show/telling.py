@@ -38,7 +38,7 @@ def told(finding: Finding) -> dict[str, Any]:
     """A finding for a page."""
     return {
         **{name: str(getattr(finding, name)) for name in ("code", "name", "severity", "where", "message")},
-        "began": finding.began,
-        "born": finding.born,
-        "ended": finding.ended,
+        "began": None if finding.began is None else int(finding.began),
+        "born": bool(finding.born),
+        "ended": None if finding.ended is None else int(finding.ended),
     }
