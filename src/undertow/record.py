@@ -415,7 +415,10 @@ class Finding:
         evidence: the numbers, by name.
         threshold: what they are held against, and where that comes from.
         equation: what lies behind it.
-        confidence: share of the repeats in which the rule fired, 0 to 1.
+        confidence: share of the repeats, or of the steps from ``began`` to ``ended``, in which the rule fired, 0 to 1.
+        began: in a run over time, the optimizer's step from which on it is so; None where nobody looked through time.
+        born: whether that is the first step there is: it didn't develop.
+        ended: the step from which on it is so no more; None while it lasts.
 
     Example:
         >>> Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "it fades").to_dict()["severity"]
@@ -432,6 +435,9 @@ class Finding:
     threshold: str = ""
     equation: str = ""
     confidence: float = 1.0
+    began: int | None = None
+    born: bool = False
+    ended: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
