@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.record import Event
-from undertow.store.appending import Appender
+from undertow.store.appending import Appender, sizes
 from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
@@ -31,7 +31,7 @@ class Transactions:
             self._identity = identity(path)
             self._into = Appender(self._file)
             self._session = session(self._file)
-            self.graphs = [about for series, about in _subjects(self._file) if series == TAPED]
+            self.graphs = [(about, sizes(about)) for about, _ in explored(self._file, TAPED)]
             self.reached = _reached(self._file)
             if header is not None:
                 self._into.header(header)
@@ -117,10 +117,6 @@ class Transactions:
         with contextlib.suppress(Ended, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
-
-
-def _subjects(file: sqlite3.Connection) -> list[tuple[str, str]]:
-    return file.execute("SELECT series, about FROM subjects ORDER BY id").fetchall()
 
 
 def _reached(file: sqlite3.Connection) -> tuple[int, float]:
