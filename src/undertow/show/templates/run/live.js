@@ -17,7 +17,7 @@ const tellState = (kind, said) => {
   if (part("state").textContent !== said) part("state").textContent = said;
 };
 
-// However fast steps come, the page leaves itself twice the time that drawing took to be used in.
+// However fast steps come, the page rests between two drawings as long as one took, to be used in.
 let fetching = false, again = false;
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 const afterPaint = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -29,7 +29,7 @@ const refresh = async () => {
     const data = await answer.json(), began = performance.now();
     shown(data);
     await afterPaint();
-    await pause(Math.min(2 * (performance.now() - began), 700));
+    await pause(Math.min(performance.now() - began, 400));
   } else if (answer) tellState("lost", (await answer.text()).slice(0, 300));
   fetching = false;
   if (again) {
