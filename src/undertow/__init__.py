@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from undertow import lab, theory
     from undertow.examination import examine
-    from undertow.reporting import Report
+    from undertow.reporting import Report, explain
     from undertow.store import open_run, save_run
     from undertow.watching import watch
 
-__all__ = ["Report", "examine", "lab", "open_run", "save_run", "theory", "watch"]
+__all__ = ["Report", "examine", "explain", "lab", "open_run", "save_run", "theory", "watch"]
 
 _HOMES = {
     "examine": "undertow.examination",
+    "explain": "undertow.reporting",
     "Report": "undertow.reporting",
     "open_run": "undertow.store",
     "save_run": "undertow.store",
@@ -34,7 +35,7 @@ def __getattr__(name: str) -> Any:
         0.042
         >>> undertow.examin
         Traceback (most recent call last):
-        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, lab, open_run, ...
+        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, explain, lab, ...
     """
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

@@ -420,7 +420,10 @@ class Finding:
         evidence: the numbers, by name.
         threshold: what they are held against, and where that comes from.
         equation: what lies behind it.
-        confidence: share of the repeats in which the rule fired, 0 to 1.
+        confidence: share of the repeats, or of the steps from ``began`` to ``ended``, in which the rule fired, 0 to 1.
+        began: in a run over time, the optimizer's step from which on it is so; None where nobody looked through time.
+        born: whether that is the first step there is: it didn't develop.
+        ended: the step from which on it is so no more; None while it lasts.
         source: the user's ``file:line`` that called the operation at the first of the Sites, where it is known.
 
     Example:
@@ -438,6 +441,9 @@ class Finding:
     threshold: str = ""
     equation: str = ""
     confidence: float = 1.0
+    began: int | None = None
+    born: bool = False
+    ended: int | None = None
     source: str = ""
 
     def to_dict(self) -> dict[str, Any]:

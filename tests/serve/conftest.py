@@ -50,6 +50,15 @@ def served(runs):
         yield address
 
 
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    """An empty folder and the address it is served at, for tests that put Runs there."""
+    folder = tmp_path_factory.mktemp("workshop") / "runs"
+    folder.mkdir()
+    with serving(folder) as address:
+        yield folder, address
+
+
 @pytest.fixture
 def get(served):
     with httpx.Client(base_url=served, timeout=20) as client:

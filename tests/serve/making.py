@@ -1,13 +1,14 @@
-"""Runs to show: real ones, trained under the tape, and large ones that are only numbers."""
+"""Runs to show: real ones, of trainings that were watched, and large ones that are only numbers."""
 
-import time
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from undertow.record import Edge, Event, Role, Run, Site
-from undertow.tape import Tape
+import undertow
+from undertow.record import Edge, Role, Run, Site
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">*x* $y$ [a](#b)"
 
@@ -18,76 +19,26 @@ def sigmoid(depth=6, width=20):
     return nn.Sequential(*layers, nn.Linear(width, 4))
 
 
-def steps_of_training(net, count, lr=0.5):
-    """One dictionary a step: everything the tape read, and what the optimizer did."""
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
-    data = torch.Generator().manual_seed(1)
-    began = time.monotonic()
-    for step in range(count):
-        x = torch.randn(32, net[0].in_features, generator=data)
-        optimizer.zero_grad()
-        with Tape(net) as tape:
-            loss = nn.functional.cross_entropy(net(x), (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long())
-            tape.attach(loss)
-            loss.backward()
-        before = {name: p.detach().clone() for name, p in net.named_parameters()}
-        optimizer.step()
-        yield {
-            "step": step,
-            "time": time.monotonic() - began,
-            "sites": tuple(tape.sites),
-            "edges": tuple(tape.edges),
-            "columns": tape.columns(),
-            "values": {"loss": loss.item(), "lr": lr, "grad_norm": _norm(p.grad for p in net.parameters())},
-            "parameters": _parameters(net, before),
-        }
+def training(net, optimizer, data):
+    """One step of a real training."""
+    x = torch.randn(32, 20, generator=data)
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(net(x), (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long())
+    loss.backward()
+    optimizer.step()
 
 
-def trained(count=80, net=None):
-    """A real Run in memory."""
-    taken = list(steps_of_training(net or sigmoid(), count))
-    first = taken[0]
-    names = list(first["parameters"])
-    times = {"step": np.array([t["step"] for t in taken], float), "time": np.array([t["time"] for t in taken])}
-    scalars = {name: np.array([t["values"][name] for t in taken]) for name in first["values"]}
-    return Run(
-        {"model": "Sequential", "parameters": 2_604, "optimizer": "SGD", "torch": torch.__version__},
-        first["sites"],
-        first["edges"],
-        {name: np.stack([t["columns"].by_site[name] for t in taken]) for name in first["columns"].by_site},
-        {name: np.stack([t["columns"].by_edge[name] for t in taken]) for name in first["columns"].by_edge},
-        times | {name: scalars[name] for name in ("loss", "lr")},
-        times | scalars,
-        tuple(names),
-        {
-            key: np.array([[t["parameters"][name][key] for name in names] for t in taken])
-            for key in ("grad_norm", "weight_norm", "update_norm", "update_ratio", "progress")
-        },
-        times["step"],
-        (Event(0, 0.0, "session", "training began"), Event(min(40, count - 1), 1.0, "governor", "every second step")),
-    )
-
-
-def _norm(tensors):
-    return float(torch.sqrt(sum(t.square().sum() for t in tensors)))
-
-
-def _parameters(net, before):
-    told = {}
-    for name, p in net.named_parameters():
-        change = p.detach() - before[name]
-        weight, update = before[name].norm().item(), change.norm().item()
-        told[name] = {
-            "grad_norm": p.grad.norm().item(),
-            "weight_norm": weight,
-            "update_norm": update,
-            "update_ratio": update / weight,
-            "progress": -(p.grad * change).sum().item(),
-        }
-    total = sum(each["progress"] for each in told.values())
-    for each in told.values():
-        each["progress"] /= total
-    return told
+def trained(count=60, net=None):
+    """A real Run, of a watched training."""
+    net = net or sigmoid()
+    optimizer, data = torch.optim.SGD(net.parameters(), lr=0.5), torch.Generator().manual_seed(1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "run.undertow")
+        with undertow.watch(net, optimizer, path, every=1):
+            for _ in range(count):
+                training(net, optimizer, data)
+        run = undertow.open_run(path)
+        return Run.from_dict(run.to_dict())  # its columns may be read after the file is gone
 
 
 SPIKE = 13_579

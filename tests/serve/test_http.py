@@ -96,41 +96,36 @@ def test_only_runs_of_the_folder_are_found(get, runs, name, page):
     assert "Sequential" not in answer.text
 
 
-def test_links_out_of_the_folder_are_not_followed(tmp_path, small_run):
-    outside, inside = tmp_path / "outside", tmp_path / "inside"
-    outside.mkdir()
+def named(address, begin):
+    return [each["name"] for each in httpx.get(f"{address}runs").json() if each["name"].startswith(begin)]
+
+
+def test_links_out_of_the_folder_are_not_followed(workshop, tmp_path, small_run):
+    root, address = workshop
+    inside = root / "links"
     inside.mkdir()
     for name in ("secret", "rank", "beside"):
-        save_run(small_run, outside / f"{name}.undertow")
-    save_run(small_run, inside / "mine.undertow")
-    save_run(small_run, inside / "ranks.undertow")
-    save_run(small_run, inside / "wal.undertow")
-    (inside / "link.undertow").symlink_to(outside / "secret.undertow")
-    (inside / "folder").symlink_to(outside, target_is_directory=True)
-    (inside / "ranks.rank1.undertow").symlink_to(outside / "rank.undertow")
-    (inside / "wal.undertow-wal").symlink_to(outside / "beside.undertow")
-    with serving(inside) as address:
-        assert [each["name"] for each in httpx.get(f"{address}runs").json()] == ["mine.undertow"]
-        for name in (
-            "link.undertow",
-            "folder/secret.undertow",
-            "ranks.undertow",
-            "wal.undertow",
-            "ranks.rank1.undertow",
-        ):
-            assert httpx.get(f"{address}view", params={"name": name}).status_code == 404
+        save_run(small_run, tmp_path / f"{name}.undertow")
+    for name in ("mine", "ranks", "wal"):
+        save_run(small_run, inside / f"{name}.undertow")
+    (inside / "link.undertow").symlink_to(tmp_path / "secret.undertow")
+    (inside / "folder").symlink_to(tmp_path, target_is_directory=True)
+    (inside / "ranks.rank1.undertow").symlink_to(tmp_path / "rank.undertow")
+    (inside / "wal.undertow-wal").symlink_to(tmp_path / "beside.undertow")
+    assert named(address, "links/") == ["links/mine.undertow"]
+    for name in ("link.undertow", "folder/secret.undertow", "ranks.undertow", "wal.undertow", "ranks.rank1.undertow"):
+        assert httpx.get(f"{address}view", params={"name": f"links/{name}"}).status_code == 404
 
 
-def test_a_run_that_turns_into_a_link_is_not_read_any_more(tmp_path, small_run):
-    inside = tmp_path / "inside"
-    inside.mkdir()
+def test_a_run_that_turns_into_a_link_is_not_read_any_more(workshop, tmp_path, small_run):
+    root, address = workshop
     save_run(small_run, tmp_path / "secret.undertow")
-    save_run(small_run, inside / "mine.undertow")
-    with serving(inside) as address:
-        assert httpx.get(f"{address}view", params={"name": "mine.undertow"}).status_code == 200
-        (inside / "mine.undertow").unlink()
-        (inside / "mine.undertow").symlink_to(tmp_path / "secret.undertow")
-        assert httpx.get(f"{address}view", params={"name": "mine.undertow"}).status_code == 404
+    save_run(small_run, root / "turning.undertow")
+    asked = {"name": "turning.undertow"}
+    assert httpx.get(f"{address}view", params=asked).status_code == 200
+    (root / "turning.undertow").unlink()
+    (root / "turning.undertow").symlink_to(tmp_path / "secret.undertow")
+    assert httpx.get(f"{address}view", params=asked).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["", "runs", "view?name=first.undertow", "events", "run?name=first.undertow"])
@@ -228,8 +223,10 @@ def test_beyond_loopback_a_token_is_demanded(tmp_path, small_run):
         )
 
 
-def test_new_steps_are_told_while_a_process_trains(tmp_path):
-    with training(tmp_path / "live.undertow") as latest, serving(tmp_path) as address:
+def test_new_steps_are_told_while_a_process_trains(workshop):
+    root, address = workshop
+    asked = {"name": "live.undertow"}
+    with training(root / "live.undertow") as latest:
         versions = []
         for told in states(address, ["live.undertow"]):
             assert told["live.undertow"]["kind"] == "growing"
@@ -239,33 +236,32 @@ def test_new_steps_are_told_while_a_process_trains(tmp_path):
         assert versions == sorted(set(versions))
         last = latest.stop()
 
-        def caught_up():
-            view = httpx.get(f"{address}view", params={"name": "live.undertow"}).json()
-            return numbers(view["taped"], "<f8").tolist() == list(range(last + 1))
+    def taped():
+        return numbers(httpx.get(f"{address}view", params=asked).json()["taped"], "<f8").tolist()
 
-        until(caught_up)
-        view = httpx.get(f"{address}view", params={"name": "live.undertow"}).json()
-        assert numbers(view["scalars"]["loss"]["first"], "<f8").tolist() == list(range(last + 1))
-
-
-def test_new_runs_and_deleted_ones_are_told(tmp_path, small_run):
-    with serving(tmp_path) as address:
-        told = states(address)
-        assert next(told) == []
-        save_run(small_run, tmp_path / "new.undertow")
-        assert [each["name"] for each in next(told)] == ["new.undertow"]
-        (tmp_path / "new.undertow").unlink()
-        until(lambda: next(told) == [])
+    until(lambda: taped() == list(range(last + 1)))
+    view = httpx.get(f"{address}view", params=asked).json()
+    assert numbers(view["scalars"]["loss"]["first"], "<f8").tolist() == list(range(last + 1))
+    assert next(states(address, ["live.undertow"]))["live.undertow"]["kind"] == "ended"
 
 
-def test_a_run_that_is_deleted_while_looked_at_is_said_to_be_gone(tmp_path, small_run):
-    path = tmp_path / "new.undertow"
-    save_run(small_run, path)
-    with serving(tmp_path) as address:
-        told = states(address, ["new.undertow"])
-        assert next(told)["new.undertow"]["version"] == 1
-        path.unlink()
-        until(lambda: next(told)["new.undertow"]["kind"] == "lost")
+def test_new_runs_and_deleted_ones_are_told(workshop, small_run):
+    root, address = workshop
+    told = ([each["name"] for each in now] for now in states(address))
+    assert "new.undertow" not in next(told)
+    save_run(small_run, root / "new.undertow")
+    until(lambda: "new.undertow" in next(told))
+    (root / "new.undertow").unlink()
+    until(lambda: "new.undertow" not in next(told))
+
+
+def test_a_run_that_is_deleted_while_looked_at_is_said_to_be_gone(workshop, small_run):
+    root, address = workshop
+    save_run(small_run, root / "short.undertow")
+    told = states(address, ["short.undertow"])
+    assert next(told)["short.undertow"]["version"] == 1
+    (root / "short.undertow").unlink()
+    until(lambda: next(told)["short.undertow"]["kind"] == "lost")
 
 
 def test_an_open_stream_does_not_keep_the_server_from_stopping(tmp_path):

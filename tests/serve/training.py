@@ -1,33 +1,31 @@
-"""A real training in a process of its own: python training.py FILE SECONDS_A_STEP. It goes on until it is told to stop
-by a line on its standard input, and says every step it has handed over."""
+"""A real training that is watched, in a process of its own: python training.py FILE SECONDS_A_STEP. It goes on until it
+is told to stop by a line on its standard input, and says every step that is done.
+"""
 
 import sys
 import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from making import sigmoid, steps_of_training
+import torch
 
-from undertow.store import RunWriter
+sys.path.insert(0, str(Path(__file__).parent))
+from making import sigmoid, training
+
+import undertow
 
 
 def main(path: str, pause: float) -> None:
     ends = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), ends.set()), daemon=True).start()
-    with RunWriter(path, {"model": "Sequential", "parameters": 2_604}) as writer:
-        for step in steps_of_training(sigmoid(), 1_000_000):
-            write(writer, step)
-            print(step["step"], time.time(), flush=True)  # noqa: T201
-            if ends.wait(pause):
-                break
-
-
-def write(writer, step):
-    graph = writer.graph(step["sites"], step["edges"])
-    columns = step["columns"]
-    writer.scalars(step["step"], step["time"], step["values"])
-    writer.taped(step["step"], step["time"], graph, columns.by_site, columns.by_edge, step["values"])
+    torch.set_num_threads(1)
+    net = sigmoid()
+    optimizer, data = torch.optim.SGD(net.parameters(), lr=0.5), torch.Generator().manual_seed(1)
+    with undertow.watch(net, optimizer, path, every=1) as watcher:
+        while not ends.wait(pause):
+            step = watcher.step
+            training(net, optimizer, data)
+            print(step, time.time(), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

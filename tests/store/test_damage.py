@@ -100,3 +100,15 @@ def test_a_block_that_is_damaged_costs_its_own_rows_only(intact, tmp_path):
     assert not lost.all()
     assert np.array_equal(run.columns["weight_norm"], before.columns["weight_norm"])
     assert run.scalars["loss"].tolist() == before.scalars["loss"].tolist()
+
+
+@pytest.mark.parametrize("word", [b'"edges": [', b'["columns", "grad_output"', b'{"model": "Net"}', b'"sites": [1, 2]'])
+def test_a_word_that_is_damaged(intact, tmp_path, word):
+    content = intact.read_bytes()
+    assert word in content
+    path = tmp_path / "run" / "run.undertow"
+    path.parent.mkdir()
+    path.write_bytes(content.replace(word, b"\0" + word[1:]))
+    with pytest.raises(StoreError, match="damaged"):
+        open_run(path)
+    spoiled(intact, path, path.read_bytes())

@@ -310,3 +310,15 @@ def test_what_is_logged_of_a_step_joins_what_was_noted_of_it(tmp_path):
     run = open_run(writer.path)
     assert run.scalars["step"].tolist() == run.scalars["loss"].tolist() == list(range(2000))
     assert run.scalars["time"].tolist() == [step / 10 for step in range(2000)]
+
+
+def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path):
+    writer, hangs = RunWriter(tmp_path / "run.undertow", {}), threading.Event()
+    writer.later(hangs.wait)
+    write(writer, range(10))
+    assert not writer.flush(timeout=0.1)
+    with pytest.warns(RuntimeWarning, match="is still being written after 0.1 seconds"):
+        assert not writer.close(timeout=0.1)
+    hangs.set()
+    writer._thread.join()
+    assert numbers_of(open_run(writer.path)) == expected(range(10))

@@ -1,9 +1,12 @@
 import numpy as np
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from undertow.examination import examine
 from undertow.record import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS, Edge, Event, Role, Run, Site
+from undertow.split import explain
 from undertow.store import open_run, save_run
 
 any_float = st.floats(width=32)
@@ -45,7 +48,19 @@ def runs(draw):
 
 
 @given(runs())
+@settings(max_examples=60, deadline=None)
 def test_a_run_survives_its_file(tmp_path_factory, run):
     path = tmp_path_factory.mktemp("run") / "run.undertow"
     save_run(run, path)
     assert open_run(path) == run
+
+
+def test_what_was_examined_is_explained_the_same(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(layer for _ in range(4) for layer in (torch.nn.Linear(6, 6), torch.nn.Sigmoid())))
+    x = torch.randn(8, 6)
+    report = examine(model, lambda: model(x).square().mean(), torch.optim.SGD(model.parameters(), 0.1))
+    save_run(report.run, tmp_path / "run.undertow")
+    run = open_run(tmp_path / "run.undertow")
+    assert run == report.run
+    assert explain(run) == explain(report.run)

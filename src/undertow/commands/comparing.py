@@ -1,37 +1,95 @@
 """``undertow diff``."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from undertow.record import Finding
-from undertow.reporting import Report
+from undertow.commands.examining import is_run, when
+from undertow.record import Finding, Run
+from undertow.reporting import Report, explain
 from undertow.reporting.difference import Difference, Pair, difference
+from undertow.rules import History
 from undertow.show.stretches import Stretch
 from undertow.show.text import number, verdict_of
+from undertow.store import open_run
 
-Saved = Annotated[Path, typer.Argument(help="A report.json that `undertow examine --out` wrote.")]
+Saved = Annotated[
+    Path, typer.Argument(help="A report.json that `undertow examine --out` wrote, or a run that `undertow.watch` did.")
+]
 WORTH_SHOWING = 0.005
 """Decades: what changed less is counted and not listed."""
 
 
 def diff(before: Saved, after: Saved) -> None:
-    """Two reports side by side: what became of every layer's gain, and which findings came and went."""
-    reports = Report.read(before), Report.read(after)
+    """Two runs or reports side by side: what became of every layer's gain, and which findings came and went.
+
+    Of a run the last finite step that was taped is compared, and the findings of all of it.
+    """
+    reports = _read(before), _read(after)
     found = difference(*reports)
     console = Console(highlight=False, markup=False)
     for sign, file, report in zip("-+", (before, after), reports, strict=True):
         words, sentence = verdict_of(report.run, report.gains, report.findings)
         console.print(f"{sign} {file}: {words}. {sentence}", soft_wrap=True)
     console.print()
+    _print_scalars(console, [report.run for report in reports])
     _print_gains(console, found)
     for sign, findings in (("-", found.gone), ("+", found.new), (" ", found.kept)):
         _print_findings(console, sign, findings)
+
+
+def _read(file: Path) -> Report:
+    return explain(open_run(file)).report() if is_run(str(file)) else Report.read(file)
+
+
+def _print_scalars(console: Console, runs: Sequence[Run]) -> None:
+    """How far each got, where both are runs through time."""
+    if not all(run.scalars for run in runs):
+        return
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="")
+    for name in ("", "before", "after"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for name, read in FIGURES.items():
+        values = [read(History(run)) for run in runs]
+        if not any(map(math.isnan, values)):
+            table.add_row(name, *(f"{value:,.0f}" if name in WHOLE else number(value) for value in values))
+    console.print(table)
+    console.print()
+
+
+def _last(name: str) -> Callable[[History], float]:
+    def read(history: History) -> float:
+        """The median of the last tenth: a single batch says little."""
+        values = history.scalar(name).values
+        return float(np.median(values[-max(len(values) // 10, 1) :])) if len(values) else math.nan
+
+    return read
+
+
+def _lowest(history: History) -> float:
+    return float(history.loss.values.min()) if len(history.loss.values) else math.nan
+
+
+def _reached(history: History) -> float:
+    steps = history.scalar("step").values
+    return float(steps[-1]) if len(steps) else math.nan
+
+
+FIGURES: dict[str, Callable[[History], float]] = {
+    "last step": _reached,
+    "loss, last tenth": _last("loss"),
+    "lowest loss": _lowest,
+    "gradient norm, last tenth": _last("grad_norm"),
+    "learning rate, last tenth": _last("lr"),
+    "seconds a step": _last("step_seconds"),
+}
+WHOLE = ("last step",)
 
 
 def _print_gains(console: Console, found: Difference) -> None:
@@ -60,4 +118,4 @@ def _gain(stretch: Stretch | None) -> str:
 
 def _print_findings(console: Console, sign: str, findings: Sequence[Finding]) -> None:
     for finding in findings:
-        console.print(f"{sign} {finding.code} {finding.severity}: {finding.message}", soft_wrap=True)
+        console.print(f"{sign} {finding.code} {finding.severity}: {when(finding)}{finding.message}", soft_wrap=True)

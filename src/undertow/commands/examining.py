@@ -2,14 +2,17 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from undertow.commands import silencing, target
-from undertow.record import Severity
+from undertow.record import Finding, Run, Severity
 from undertow.reporting import Report
+from undertow.rules import over_time
+from undertow.store import open_run
 
 Target = Annotated[
     str, typer.Argument(metavar="FILE.py:FUNCTION", help="FUNCTION() returns (model, compute_loss[, optimizer]).")
@@ -34,20 +37,53 @@ def examine(
 
 def check(
     of: Annotated[
-        str, typer.Argument(metavar="FILE.py:FUNCTION", help="Or a report.json that `undertow examine` wrote.")
+        str,
+        typer.Argument(
+            metavar="RUN_OR_FILE.py:FUNCTION",
+            help="A model, a report.json that `undertow examine` wrote, or a run that `undertow.watch` recorded.",
+        ),
     ],
     fail_on: Annotated[Severity, typer.Option(help="The least severity that fails.")] = Severity.WARNING,
     repeats: Repeats = 1,
 ) -> None:
-    """Examine a model, and exit 1 if a finding is as severe as --fail-on, for continuous integration."""
-    report, silenced = opened(Path(of)) if of.endswith(".json") else examined(of, repeats)
-    failing = [finding for finding in report.findings if finding.severity.rank >= fail_on.rank]
+    """Examine a model or judge a run, and exit 1 if a finding is as severe as --fail-on: for continuous integration."""
+    findings, silenced = found(of, repeats)
+    failing = [finding for finding in findings if finding.severity.rank >= fail_on.rank]
     for finding in failing:
-        where = ", ".join(filter(None, (finding.where, finding.source)))
-        typer.echo(f"{finding.code} {finding.severity}: {finding.message} [{where}]")
-    rest = len(report.findings) - len(failing)
+        typer.echo(said(finding))
+    rest = len(findings) - len(failing)
     typer.echo(f"{_counted(len(failing), fail_on)}; {rest} below, {silenced} silenced")
     raise typer.Exit(code=bool(failing))
+
+
+def found(of: str, repeats: int = 1) -> tuple[Sequence[Finding], int]:
+    """What is wrong with a model, in a report or in a run, and how many findings its project silences."""
+    if is_run(of):
+        run = open_run(of)
+        return _kept(over_time(run), run, silencing.configured(Path(of)))
+    report, silenced = opened(Path(of)) if of.endswith(".json") else examined(of, repeats)
+    return report.findings, silenced
+
+
+def is_run(of: str) -> bool:
+    """Whether it is the name of a run's file, and neither of a report nor of a function of the user's."""
+    path = Path(of)
+    return path.suffix.lower() not in (".json", ".py") and (path.is_file() or ":" not in of)
+
+
+def said(finding: Finding) -> str:
+    """A finding in a line, with when it began and ended where that is known."""
+    places = ", ".join(filter(None, (finding.where, finding.source)))
+    where = f" [{places}]" if places else ""
+    return f"{finding.code} {finding.severity}: {when(finding)}{finding.message}{where}"
+
+
+def when(finding: Finding) -> str:
+    """Since which step it is so, as the beginning of a sentence; empty where that isn't known."""
+    if finding.began is None:
+        return ""
+    start = f"from the start (step {finding.began:,})" if finding.born else f"from step {finding.began:,}"
+    return f"{start}{'' if finding.ended is None else f' to step {finding.ended:,}'}: "
 
 
 def examined(of: str, repeats: int) -> tuple[Report, int]:
@@ -66,8 +102,13 @@ def opened(file: Path) -> tuple[Report, int]:
 
 
 def _spoken(report: Report, silences: list[silencing.Silence]) -> tuple[Report, int]:
-    kept = silencing.spoken(report.findings, report.run, silences)
-    return Report(report.run, report.gains, kept), len(report.findings) - len(kept)
+    kept, silenced = _kept(report.findings, report.run, silences)
+    return Report(report.run, report.gains, kept), silenced
+
+
+def _kept(findings: Sequence[Finding], run: Run, silences: list[silencing.Silence]) -> tuple[Sequence[Finding], int]:
+    kept = silencing.spoken(findings, run, silences)
+    return kept, len(findings) - len(kept)
 
 
 def print_report(report: Report, silenced: int, as_json: bool) -> None:

@@ -24,7 +24,7 @@ def serve(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
             raise
-        raise ImportError(f"undertow serve needs {error.name}: pip install 'undertow[serve]'") from error
+        raise ImportError("undertow serve needs starlette and uvicorn: pip install 'undertow[serve]'") from error
     listening.serve(runs, host, port, token, lambda address: _tell(address, bool(token)))
 
 

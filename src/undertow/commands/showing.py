@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from undertow.files import write_whole
-from undertow.record import Run
+from undertow.reporting.explanation import row_of
 from undertow.store import open_run
 
 Recorded = Annotated[Path, typer.Argument(metavar="RUN", help="A file that `undertow.watch` wrote, or still writes.")]
@@ -33,26 +32,3 @@ def show(
 
         write_whole(out, saved(opened, findings, run.name, row).encode())
         typer.echo(f"  {out} holds the page")
-
-
-def row_of(run: Run, step: int | None) -> int:
-    """The place of a step among the taped ones, -1 for the last.
-
-    Raises:
-        ValueError: it was not taped; the nearest is named.
-
-    Example:
-        >>> row_of(Run({}, (), steps={"step": np.array([0.0, 8.0, 16.0])}), 9)
-        Traceback (most recent call last):
-        ValueError: step 9 was not taped: the nearest that was is 8, the last 16
-    """
-    if step is None:
-        return -1
-    taped = run.steps.get("step", np.arange(len(run)))
-    if not len(taped):
-        raise ValueError("no step of this run was taped, so there is none to tell of: leave --step out")
-    row = int(np.argmin(abs(taped - step)))
-    if taped[row] != step:
-        nearest = f"the nearest that was is {taped[row]:,.0f}, the last {taped[-1]:,.0f}"
-        raise ValueError(f"step {step:,} was not taped: {nearest}")
-    return row

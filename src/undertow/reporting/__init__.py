@@ -1,5 +1,6 @@
-"""What an examination found, as something to print, save, read back and compare. Needs no torch."""
+"""What an examination found, as something to print, save, read back and compare, and a run explained. No torch."""
 
+from undertow.reporting.explanation import Explanation, explain
 from undertow.reporting.report import Report
 
-__all__ = ["Report"]
+__all__ = ["Explanation", "Report", "explain"]

@@ -47,7 +47,8 @@ class Difference:
 
     Attributes:
         pairs: every layer and join of either backbone, in the first one's order, then the second one's own.
-        gone: findings that only the first has (compared by code and place).
+        gone: findings that only the first has (compared by code and place; in runs over time by code and name, as the
+            worst place may be another one at each step).
         new: findings that only the second has.
         kept: findings of the second that the first has, too.
     """
@@ -72,14 +73,18 @@ def difference(before: Report, after: Report) -> Difference:
     places = _places(before.findings), _places(after.findings)
     return Difference(
         pairs,
-        gone=tuple(f for f in before.findings if (f.code, f.where) not in places[1]),
-        new=tuple(f for f in after.findings if (f.code, f.where) not in places[0]),
-        kept=tuple(f for f in after.findings if (f.code, f.where) in places[0]),
+        gone=tuple(f for f in before.findings if _place(f) not in places[1]),
+        new=tuple(f for f in after.findings if _place(f) not in places[0]),
+        kept=tuple(f for f in after.findings if _place(f) in places[0]),
     )
 
 
 def _places(findings: Iterable[Finding]) -> set[tuple[str, str]]:
-    return {(finding.code, finding.where) for finding in findings}
+    return set(map(_place, findings))
+
+
+def _place(finding: Finding) -> tuple[str, str]:
+    return finding.code, finding.where if finding.began is None else finding.name
 
 
 def _by_name(report: Report) -> dict[str, Stretch]:

@@ -8,23 +8,27 @@ from undertow.rules import (  # noqa: F401  # importing them registers their rul
     graph,
     healthy,
     initialisation,
+    learning,
     optimizer,
     paths,
     progress,
     scale,
+    spikes,
     units,
 )
 from undertow.rules.evidence import Evidence
+from undertow.rules.history import History
 from undertow.rules.registry import RULES, Rule
+from undertow.rules.through_time import over_time
 
-__all__ = ["RULES", "Evidence", "Rule", "judge"]
+__all__ = ["RULES", "Evidence", "History", "Rule", "judge", "over_time"]
 
 
 def judge(runs: Sequence[Run]) -> list[Finding]:
     """What the rules have to say about several passes, the worst first.
 
     Args:
-        runs: each is judged by its last step.
+        runs: each is judged by its last step; what takes a run through time is for `over_time`.
 
     Returns:
         Every finding once for all passes with the same code and place; its confidence is the share of passes that it
@@ -37,7 +41,7 @@ def judge(runs: Sequence[Run]) -> list[Finding]:
     found: dict[tuple[str, str], list[Finding]] = {}
     for run in runs:
         evidence = Evidence(run)
-        for each in RULES.values():
+        for each in (known for known in RULES.values() if not known.over_time):
             for finding in each.judge(evidence):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, run))
     findings = [replace(same[0], confidence=len(same) / len(runs)) for same in found.values()]

@@ -1,4 +1,4 @@
-"""UT401 and UT402: the optimizer's step, not judged without an optimizer. UT404: the loss's scale in float16."""
+"""UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,15 @@ import numpy as np
 
 from undertow.record import Finding, Role, Severity
 from undertow.rules.evidence import Evidence
-from undertow.rules.registry import rule
+from undertow.rules.history import History
+from undertow.rules.registry import rule, rule_over_time
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
 EPSILONS = 10.0
 SMALLEST_HALF = 6e-8
+CUT_TO, MOSTLY, FEWEST_CLIPPED = 0.1, 0.5, 20
+SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
 
 @rule("UT401", "update ratio")
@@ -113,6 +116,59 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
     name, where = "under Adam's epsilon", evidence.name(worst)
     severity = Severity.WARNING if len(small) == layers else Severity.NOTE
     yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
+
+
+@rule_over_time("UT403", "clipping always on")
+def clipping(history: History) -> Iterator[Finding]:
+    """Clipping cuts most gradients to a small part of themselves.
+
+    What:
+        The threshold of gradient clipping lies far under the norm that the gradient usually has.
+    Why it is bad:
+        Clipping is there for the odd step. If nearly every step is cut, the learning rate that was set is not the one
+        that is used: steps have one length whatever the gradient, and don't get shorter near a minimum.
+    Evidence:
+        ``clipped``: share of the noted steps whose gradient was cut; ``cut to``: norm after / norm before, the median
+        over all noted steps; ``norm``: the median norm before.
+    Threshold:
+        Cut to a tenth or less in at least half of the steps. Cutting a little, also in every step, is common and does
+        no harm: a healthy run of ours clipped at 1 had all of its gradients cut, to 0.78 of themselves in the median
+        (0.3 at the least), and learned as well as without. Cut to a hundredth it learned next to nothing in the time.
+        A note under Adam and its like, where a constant factor makes no difference.
+    What to do:
+        Clip at two or three times the usual norm, or lower the learning rate instead. If the norm itself is too
+        large, look for why (UT102).
+    References:
+        Pascanu, Mikolov, Bengio 2013, section 3.2 (a threshold from statistics of the norm over many updates);
+        Zhang, He, Sra, Jadbabaie 2020 (clipping as an adaptive learning rate).
+    """
+    after, before = history.scalar("grad_norm"), history.scalar("grad_norm_unclipped")
+    steps, first, second = np.intersect1d(after.steps, before.steps, return_indices=True)
+    kept, whole = after.values[first], before.values[second]
+    usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0)
+    if usable.sum() < FEWEST_CLIPPED:
+        return
+    cut = kept[usable] / whole[usable]
+    hard = cut <= CUT_TO
+    if hard.mean() < MOSTLY:
+        return
+    numbers = {
+        "clipped": float((cut < 1 - 1e-4).mean()),
+        "cut to": float(np.median(cut)),
+        "norm": float(np.median(whole[usable])),
+    }
+    text = (
+        f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, to {numbers['cut to']:.2g} of itself in "
+        f"the median: its norm is {numbers['norm']:.2g}, that of a step is the threshold's."
+    )
+    optimizer = str(history.run.header.get("optimizer", ""))
+    severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
+    limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"
+    began = int(steps[usable][np.argmax(hard)])
+    yield Finding(
+        "UT403", "clipping always on", severity, (), "the gradient's norm", text, numbers, limit, began=began,
+        born=began <= history.first_step,
+    )  # fmt: skip
 
 
 @rule("UT404", "float16 underflow")

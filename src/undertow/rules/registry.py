@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from undertow.record import Finding
 from undertow.rules.evidence import Evidence
+from undertow.rules.history import History
 
 Judge = Callable[[Evidence], Iterator[Finding]]
+JudgeOfTime = Callable[[History], Iterator[Finding]]
 
 SECTIONS = ("What", "Why it is bad", "Evidence", "Threshold", "What to do", "References")
 """Every rule's docstring has them, in this order."""
@@ -14,11 +17,16 @@ SECTIONS = ("What", "Why it is bad", "Evidence", "Threshold", "What to do", "Ref
 
 @dataclass(frozen=True)
 class Rule:
-    """A code, a name of a few words, and the function that judges; its docstring explains the rule."""
+    """A code, a name of a few words, and the function that judges; its docstring explains the rule.
+
+    Attributes:
+        over_time: it takes a whole run (a `History`) and not one step of it (an `Evidence`).
+    """
 
     code: str
     name: str
-    judge: Judge
+    judge: Callable[[Any], Iterator[Finding]]
+    over_time: bool = False
 
     @property
     def explanation(self) -> str:
@@ -34,9 +42,23 @@ def rule(code: str, name: str) -> Callable[[Judge], Judge]:
     """Register the function it decorates under a code, which never changes its meaning."""
 
     def register(judge: Judge) -> Judge:
-        if code in RULES:
-            raise ValueError(f"two rules have the code {code}: {RULES[code].name} and {name}")
-        RULES[code] = Rule(code, name, judge)
+        _register(Rule(code, name, judge))
         return judge
 
     return register
+
+
+def rule_over_time(code: str, name: str) -> Callable[[JudgeOfTime], JudgeOfTime]:
+    """The same for a rule that needs to see a run through time."""
+
+    def register(judge: JudgeOfTime) -> JudgeOfTime:
+        _register(Rule(code, name, judge, over_time=True))
+        return judge
+
+    return register
+
+
+def _register(new: Rule) -> None:
+    if new.code in RULES:
+        raise ValueError(f"two rules have the code {new.code}: {RULES[new.code].name} and {new.name}")
+    RULES[new.code] = new

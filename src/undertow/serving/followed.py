@@ -1,6 +1,7 @@
 """One Run that somebody looks at: kept up to date from its file, and told as JSON."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ from undertow.show.moments import moment
 JUDGE_EVERY = 4.0
 """Seconds between two judgements of a growing Run, at least..."""
 
-JUDGE_AFTER = 1.5
-"""Seconds in which a Run that is opened is drawn before anything else."""
+JUDGE_AFTER = 0.5
+"""Seconds a page has its first picture to itself."""
 
 JUDGE_SHARE = 20.0
 """...and at least so many times what the last one took."""
@@ -46,7 +47,7 @@ class Followed:
         self._events: list[Event] = []
         self._findings: list[Finding] = []
         self._judged: int | None = None
-        self._next_judgement = time.monotonic() + JUDGE_AFTER
+        self._next_judgement = math.inf
         self._told: tuple[int, bytes] = (-1, b"")
 
     def refresh(self) -> None:
@@ -85,6 +86,8 @@ class Followed:
     def view(self) -> bytes:
         """What the page draws, as JSON."""
         with self._lock:
+            if math.isinf(self._next_judgement):
+                self._next_judgement = time.monotonic() + JUDGE_AFTER
             if self._told[0] != self.version:
                 drawn = view(self._course, self._last.header, self._findings, self._events, self._judged is not None)
                 self._told = (

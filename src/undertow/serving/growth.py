@@ -11,6 +11,10 @@ MERGE_SHARE = 10.0
 """Files of several ranks are merged as a whole: never for more than a tenth of the time."""
 
 
+TRIES = 5
+"""Looks for a moment in which nothing comes."""
+
+
 class Growth:
     """Follows a Run's file, and the files of other ranks beside it.
 
@@ -54,11 +58,11 @@ class Growth:
         reader, since = self._readers[self._path], self._positions.get(self._path)
         if reader.refresh() == since:
             return None
-        position, fresh = reader.grown(since)
+        position, fresh = _first(reader) if since is None else reader.grown(since)
         known = self._shown
         whole = since is None or known is None or since.run != position.run or not _alike(known, fresh)
         if whole and since is not None:
-            position, fresh = reader.grown(None)
+            position, fresh = _first(reader)
         self._positions[self._path], self._shown = position, fresh
         self.count += 1
         return fresh, whole
@@ -72,6 +76,16 @@ class Growth:
         self._not_before = time.monotonic() + MERGE_SHARE * (time.monotonic() - began)
         self.count += 1
         return self._whole, True
+
+
+def _first(reader: RunReader) -> tuple[Position, Run]:
+    """All there is, of which only what is asked for will be read: that is half, of a long Run."""
+    for _ in range(TRIES):
+        position = reader.refresh()
+        run = reader.run()
+        if reader.refresh() == position:
+            return position, run
+    return reader.grown(None)
 
 
 def _alike(one: Run, other: Run) -> bool:

@@ -103,7 +103,7 @@ def told_rows(run: Run, findings: Sequence[Finding], row: int = -1) -> list[int]
         return []
     steps = steps_of(run)
     even = np.linspace(0, len(run) - 1, min(len(run), MOST_MOMENTS)).round().astype(int)
-    began = [each["began"] for each in map(told, findings) if each["began"] is not None]
+    began = [each.began for each in findings if each.began is not None]
     nearest = [int(np.argmin(abs(steps - step))) for step in began[:MOST_MOMENTS]]
     return sorted({range(len(run))[row], *even.tolist(), *nearest})
 

@@ -182,7 +182,7 @@ class Course:
         for key, about in QUANTITIES.items():
             column = run.columns.get(about.column)
             if column is None:
-                column = np.full((len(steps), len(run.sites)), np.nan, np.float32)
+                column = np.broadcast_to(np.float32(np.nan), (len(steps), len(run.sites)))
             self._by_site[key].add(steps, column[:, self._chosen[key]])
 
     def _add_parameters(self, run: Run) -> None:

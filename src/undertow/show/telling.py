@@ -35,10 +35,10 @@ def duration(seconds: float) -> str:
 
 
 def told(finding: Finding) -> dict[str, Any]:
-    """A finding for a page; ``began``: the step, None where it isn't known."""
-    began = getattr(finding, "began", None)
+    """A finding for a page."""
     return {
         **{name: str(getattr(finding, name)) for name in ("code", "name", "severity", "where", "message")},
-        "began": None if began is None else int(began),
-        "born": bool(getattr(finding, "born", False)),
+        "began": None if finding.began is None else int(finding.began),
+        "born": bool(finding.born),
+        "ended": None if finding.ended is None else int(finding.ended),
     }

@@ -14,7 +14,7 @@ from undertow.record import Finding, Run
 from undertow.show import text
 from undertow.show.buckets import Numbers
 from undertow.show.course import QUANTITIES, Course, steps_of
-from undertow.show.telling import facts, told
+from undertow.show.telling import facts
 from undertow.split import explain
 
 CURVE = 24
@@ -128,13 +128,17 @@ def _moment(run: Run, row: int) -> list[RenderableType]:
     return [Text(f"at step {steps_of(run)[row]:,.0f}, from the loss:"), *text.way_back(backbone, gains)]
 
 
+def _when(finding: Finding) -> str:
+    since = "from the start" if finding.born else f"from step {finding.began:,}"
+    return since if finding.ended is None else f"{since} to step {finding.ended:,}"
+
+
 def _findings(findings: Sequence[Finding]) -> RenderableType:
     if not findings:
         return Text("nothing wrong was found")
     table = Table.grid(padding=(0, 3, 0, 0))
     for finding in findings:
-        began = told(finding)["began"]
-        when = "" if began is None else f"from step {began:,}: "
+        when = "" if finding.began is None else f"{_when(finding)}: "
         held = f" ({finding.threshold})" if finding.threshold else ""
         table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{when}{finding.message}{held}")
     return table

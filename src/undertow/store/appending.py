@@ -29,6 +29,12 @@ def about_graph(sites: Sequence[Site], edges: Sequence[Edge]) -> str:
     return json.dumps({"sites": [site.to_dict() for site in sites], "edges": pairs}, allow_nan=False)
 
 
+def sizes(about: str) -> tuple[int, int]:
+    """How many Sites and edges there are in what `about_graph` wrote."""
+    graph = json.loads(about)
+    return len(graph["sites"]), len(graph["edges"])
+
+
 def digest(text: str) -> str:
     """By which the same graph is known again."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

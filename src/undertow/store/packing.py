@@ -29,6 +29,13 @@ class Damaged(Exception):  # noqa: N818  # it is a state of a file; StoreError i
     """Bytes that are not what was written."""
 
 
+BROKEN = (
+    Damaged, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError,
+    zlib.error,
+)  # fmt: skip
+"""What comes of reading bytes that are not what was written."""
+
+
 class Misfit(Exception):  # noqa: N818  # an answer more than an error: the layout has to grow
     """A row with numbers in places that its layout leaves out."""
 

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import warnings
 import weakref
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,23 +18,12 @@ from undertow.record import Edge, Event, Run, Site, header_from
 from undertow.store.closing import Closing
 from undertow.store.database import explained, for_reading, identity
 from undertow.store.errors import StoreError
-from undertow.store.packing import Damaged
+from undertow.store.packing import BROKEN, Damaged
 from undertow.store.parameters import Parameters
 from undertow.store.series import PARAMETERS, SCALARS, TAPED, Series, explored
 
 EAGER_BYTES = 32 << 20
 """Columns that are larger together are read when they are asked for."""
-_BROKEN = (
-    Damaged,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    zlib.error,
-)
 
 
 class Position(NamedTuple):
@@ -124,7 +112,7 @@ class RunReader(Closing):
                 yield self._file
             except (StoreError, MissingStepError):
                 raise
-            except (sqlite3.Error, *_BROKEN) as error:
+            except (sqlite3.Error, *BROKEN) as error:
                 raise explained(error, self.path) from error
             finally:
                 with contextlib.suppress(sqlite3.Error):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.store.database import ROW_BITS
-from undertow.store.packing import MOST_ROWS, Damaged, Kept, Key, Layout, inflate, unsealed
+from undertow.store.packing import BROKEN, MOST_ROWS, Damaged, Kept, Key, Layout, inflate, unsealed
 
 TAPED, SCALARS, PARAMETERS = "taped", "scalars", "parameters"
 
@@ -83,7 +83,7 @@ class Series:
         for begin, rows, content in self._despite(blocks, (layout, place, last, first), "first"):
             try:
                 values = inflate(content, _small(rows), kept)
-            except _BROKEN as error:
+            except BROKEN as error:
                 self.damage.append(str(error))
             else:
                 self._put(out, kept, values, _small(begin, 1 << ROW_BITS) - first)
@@ -98,7 +98,7 @@ class Series:
             try:
                 values = np.frombuffer(unsealed(content)[start:end], kept.dtype)[None]
                 self._put(out, kept, values, row - begin - first)
-            except _BROKEN as error:
+            except BROKEN as error:
                 self.damage.append(str(error))
 
     def _put(self, out: NDArray[np.floating], kept: Kept, values: NDArray[np.floating], at: int) -> None:
@@ -130,9 +130,6 @@ class Series:
                 yield row
         except sqlite3.DatabaseError:
             return
-
-
-_BROKEN = (Damaged, ValueError, TypeError, OverflowError, IndexError)
 
 
 def explored(file: sqlite3.Connection, series: str, damage: list[str] | None = None) -> Iterator[tuple[str, Series]]:

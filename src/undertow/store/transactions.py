@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from undertow.record import Event
-from undertow.store.appending import Appender
+from undertow.store.appending import Appender, sizes
 from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
-from undertow.store.packing import Damaged
+from undertow.store.packing import BROKEN
 from undertow.store.saving import meta
 from undertow.store.series import SCALARS, TAPED, explored
-
-_BROKEN = (StoreError, sqlite3.Error, Damaged, ValueError, KeyError, TypeError)
 
 
 class Ended(Exception):  # noqa: N818  # the end of recording, not of training
@@ -33,7 +31,7 @@ class Transactions:
             self._identity = identity(path)
             self._into = Appender(self._file)
             self._session = session(self._file)
-            self.graphs = [about for series, about in _subjects(self._file) if series == TAPED]
+            self.graphs = [(about, sizes(about)) for about, _ in explored(self._file, TAPED)]
             self.reached = _reached(self._file)
             if header is not None:
                 self._into.header(header)
@@ -55,7 +53,7 @@ class Transactions:
         if resume and path.exists():
             try:
                 return cls(path, journal, header)
-            except _BROKEN as error:
+            except (StoreError, sqlite3.Error, *BROKEN) as error:
                 note = f"{path} can't be gone on with: {error}"
         new = create(path, meta(header, rank, world))
         made = cls(new, journal)
@@ -119,10 +117,6 @@ class Transactions:
         with contextlib.suppress(Ended, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
-
-
-def _subjects(file: sqlite3.Connection) -> list[tuple[str, str]]:
-    return file.execute("SELECT series, about FROM subjects ORDER BY id").fetchall()
 
 
 def _reached(file: sqlite3.Connection) -> tuple[int, float]:

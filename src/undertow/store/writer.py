@@ -22,7 +22,6 @@ from undertow.store.backlog import Backlog, Item
 from undertow.store.batch import Batch
 from undertow.store.closing import Closing
 from undertow.store.database import Journal
-from undertow.store.errors import StoreError
 from undertow.store.naming import rank_path
 from undertow.store.transactions import Ended, Transactions
 
@@ -93,7 +92,7 @@ class RunWriter(Closing):
         self._at_exit = functools.partial(_close, weakref.ref(self))
         try:
             self._begin(dict(header), resume, rank, world, journal)
-        except (*_TROUBLE, StoreError) as error:
+        except Exception as error:  # whatever it is, training goes on
             self._backlog.stop()
             self._fail("gone", f"nothing of this run is recorded, because {self.path} can't be written: {error}")
         self._say()
@@ -103,7 +102,7 @@ class RunWriter(Closing):
         if self._file.note:
             self._warn("name", self._file.note)
         self.path, self.reached = str(self._file.path), self._file.reached
-        self._abouts = [(about, _sizes(about)) for about in self._file.graphs]
+        self._abouts = self._file.graphs
         self._thread = threading.Thread(target=self._work, name="undertow writer", daemon=True)
         self._thread.start()
         atexit.register(self._at_exit)
@@ -171,6 +170,8 @@ class RunWriter(Closing):
         atexit.unregister(self._at_exit)
         if self._thread:
             self._thread.join(timeout)
+            if self._thread.is_alive():
+                self._fail("slow", f"{self.path} is still being written after {timeout:g} seconds: its end may be lost")
         self._say()
         return not self._backlog.stopped and not (self._thread and self._thread.is_alive())
 
@@ -254,8 +255,3 @@ def _close(writer: weakref.ref[RunWriter]) -> None:
 
 def _size(columns: Values) -> int:
     return _OVERHEAD + sum(getattr(values, "nbytes", 8) for values in columns.values())
-
-
-def _sizes(about: str) -> tuple[int, int]:
-    graph = json.loads(about)
-    return len(graph["sites"]), len(graph["edges"])

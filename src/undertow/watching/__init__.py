@@ -120,6 +120,7 @@ def watch(
     )
     stepper.attach(step if step is not None else writer.reached[0] + 1)
     atexit.register(_close, weakref.ref(stepper), os.getpid())
+    weakref.finalize(stepper, writer.close).atexit = False
     return Watcher(stepper)
 
 

@@ -92,6 +92,7 @@ class Delivery:
     _lost: bool = False
     _skipped: int = -QUIET
     _scale: float = 0.0
+    _blamed: bool = False
     _graphs: set[int] = field(default_factory=set)
 
     def note(self, moment: Moment, arrived: Callable[[], Noted], trail: Trail) -> None:
@@ -121,6 +122,10 @@ class Delivery:
             self._know_pass(moment, values, micro_batch)
             for finding, message in self.jury.hear(moment.step, found, values):
                 self.writer.event(moment.step, moment.time, "finding", message, finding.to_dict())
+            if (error := self.jury.failure) is not None and not self._blamed:
+                self._blamed = True
+                text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
+                self.writer.event(moment.step, moment.time, "trouble", text, {"error": repr(error)})
         self.seconds = time.thread_time()
 
     def _write_sites(self, moment: Moment, found: Taped, values: Mapping[str, float]) -> None:

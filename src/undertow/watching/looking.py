@@ -44,7 +44,7 @@ class Subject:
         return Plans(self.model)
 
 
-@dataclass
+@dataclass(eq=False)
 class Look:
     """Listens to one step.
 

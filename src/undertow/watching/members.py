@@ -37,7 +37,7 @@ def innermost(optimizer: Any) -> Any:
 
 
 def _own_hooks(optimizer: object) -> bool:
-    return "_optimizer_step_post_hooks" in vars(optimizer)
+    return "_optimizer_step_post_hooks" in getattr(optimizer, "__dict__", {})
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ Several watchers may listen, and others may have put a function of their own ove
 passage.
 """
 
+import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -29,34 +31,41 @@ class Listener(Protocol):
 
 
 class Passage:
-    """A function of a module of torch's, replaced as long as anybody listens."""
+    """A function of a module of torch's, replaced as long as anybody listens. Listeners aren't held alive."""
 
-    def __init__(self, module: Any, name: str, make: Callable[[Callable[..., Any], list[Listener]], Any]) -> None:
+    def __init__(self, module: Any, name: str, make: Callable[[Callable[..., Any], "Passage"], Any]) -> None:
         self._module, self._name, self._make = module, name, make
-        self._listeners: list[Listener] = []
+        self._listeners: list[weakref.ref[Listener]] = []
         self._original: Callable[..., Any] | None = None
         self._ours: Callable[..., Any] | None = None
 
     def open(self, listener: Listener) -> None:
         """Let a listener hear."""
-        self._listeners.append(listener)
+        self._listeners.append(weakref.ref(listener, lambda _: self._tidy()))
         if self._ours is None and hasattr(self._module, self._name):
             original = getattr(self._module, self._name)
-            self._original, self._ours = original, self._make(original, self._listeners)
+            self._original, self._ours = original, functools.wraps(original)(self._make(original, self))
             setattr(self._module, self._name, self._ours)
 
     def close(self, listener: Listener) -> None:
         """Let it hear no more."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        self._listeners = [each for each in self._listeners if each() is not listener]
+        self._tidy()
+
+    def hearing(self) -> list[Listener]:
+        """Who listens."""
+        return [listener for each in self._listeners if (listener := each()) is not None]
+
+    def _tidy(self) -> None:
+        self._listeners = [each for each in self._listeners if each() is not None]
         if not self._listeners and self._ours is not None and getattr(self._module, self._name) is self._ours:
             setattr(self._module, self._name, self._original)
             self._ours = self._original = None
 
 
-def _hearing_backward(original: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+def _hearing_backward(original: Callable[..., Any], passage: Passage) -> Callable[..., Any]:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        hearing = tuple(listeners)
+        hearing = passage.hearing()
         for listener in hearing:
             listener.backward_begins(tensors)
         try:
@@ -68,10 +77,10 @@ def _hearing_backward(original: Callable[..., Any], listeners: list[Listener]) -
     return backward
 
 
-def _hearing_norms(original: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+def _hearing_norms(original: Callable[..., Any], passage: Passage) -> Callable[..., Any]:
     def total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Any:
         norm = original(tensors, norm_type, *args, **kwargs)
-        for listener in tuple(listeners):
+        for listener in passage.hearing():
             listener.norm_computed(norm, float(norm_type), 1 if isinstance(tensors, Tensor) else len(tensors))
         return norm
 

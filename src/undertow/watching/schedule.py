@@ -165,6 +165,17 @@ class Governor:
         return self.overhead * self.typical - HOOKS_SECONDS
 
     @property
+    def for_notes(self) -> float:
+        """The part of it for notes: no more than a note at every step takes."""
+        part = NOTES_SHARE * self.income
+        return min(part, self.noting.price) if self.noting.price else part
+
+    @property
+    def for_tapes(self) -> float:
+        """The rest."""
+        return self.income - self.for_notes
+
+    @property
     def measured(self) -> float:
         """What watching has cost, as a share of the time of training."""
         return self.spent / self.elapsed if self.elapsed > 0 else math.nan
@@ -174,12 +185,12 @@ class Governor:
         """Steps between two tapes, as things stand."""
         if self.every is not None:
             return self.every
-        return max(1.0, self.taping.price / ((1 - NOTES_SHARE) * self.income)) if self.income > 0 else math.inf
+        return max(1.0, self.taping.price / self.for_tapes) if self.income > 0 else math.inf
 
     @property
     def note_gap(self) -> float:
         """Steps between two notes, as things stand."""
-        return max(1.0, self.noting.price / (NOTES_SHARE * self.income)) if self.income > 0 else math.inf
+        return max(1.0, self.noting.price / self.for_notes) if self.income > 0 else math.inf
 
     def account(self) -> dict[str, float | None]:
         """The figures behind `sentence`, as JSON values."""
@@ -221,9 +232,8 @@ class Governor:
         self.typical = mean if self.typical == 0 else self.typical + 0.3 * (min(mean, 3 * self.typical) - self.typical)
         self.elapsed += min(mean, 3 * self.typical) * steps
         self.spent += HOOKS_SECONDS * steps
-        income = max(self.income, 0.0) * steps
-        for account, share in ((self.noting, NOTES_SHARE), (self.taping, 1 - NOTES_SHARE)):
-            account.saved = min(account.saved + share * income, self._most() + account.price)
+        for account, income in ((self.noting, self.for_notes), (self.taping, self.for_tapes)):
+            account.saved = min(account.saved + max(income, 0.0) * steps, self._most() + account.price)
 
     def _most(self) -> float:
         """More isn't saved up: an old credit is no reason to slow down today."""
@@ -242,8 +252,8 @@ class Governor:
     def _waits(self) -> tuple[float, float]:
         """Steps until the next tape and the next note."""
         overdraft = self._most() if self.step < self._burst_until else 0.0
-        tape = self.taping.wait((1 - NOTES_SHARE) * self.income, overdraft)
-        note = self.noting.wait(NOTES_SHARE * self.income, overdraft / 10)
+        tape = self.taping.wait(self.for_tapes, overdraft)
+        note = self.noting.wait(self.for_notes, overdraft / 10)
         if self.every is not None:
             tape = -self.step % self.every
         elif self.typical == 0:

@@ -7,6 +7,7 @@ numbers of the host; none touches what is in a tensor, let alone waits for a dev
 import functools
 import logging
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,7 +33,42 @@ WINDOW_SECONDS = 4e-6
 _log = logging.getLogger("undertow")
 
 
-@dataclass
+def _weakly(stepper: "Stepper") -> Callable[[Tensor], None]:
+    """A hook on a tensor that doesn't hold who it belongs to: a cycle through C++ is never collected."""
+    belongs = weakref.ref(stepper)
+
+    def accumulated(parameter: Tensor) -> None:
+        alive = belongs()
+        if alive is not None:
+            alive._accumulated(parameter)
+
+    return accumulated
+
+
+def _news_of(stepper: "Stepper") -> Callable[[], None]:
+    """What waits to be written holds the governor, and mustn't hold the model by it."""
+    belongs = weakref.ref(stepper)
+
+    def news() -> None:
+        alive = belongs()
+        if alive is not None:
+            alive._news()
+
+    return news
+
+
+class Once:
+    """Is called once, and holds nothing any more: who called it may keep it for a while."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act: list[Callable[[], object]] = [act]
+
+    def __call__(self) -> None:
+        """Do it."""
+        self._act.pop()()
+
+
+@dataclass(eq=False)
 class Stepper:
     """Counts steps, and looks when the governor says so.
 
@@ -80,7 +116,7 @@ class Stepper:
         self._at_the_door = type(self.subject.model).forward is not nn.Module.forward
         self._count_on(next(self._countable(), None))
         self.seen, self._report_at, self._last = step, step + 16, clock()
-        self.governor.news = self._news
+        self.governor.news = _news_of(self)
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
@@ -203,7 +239,7 @@ class Stepper:
             taped = recording.send(ranks.world if ranks.averaged else 1, self.subject.members.sharded)
             deliver = functools.partial(self.delivery.tape, moment, arrived, taped, trail, recording.backward)
         nbytes = 512 + 4 * sum(gradient.numel() for _, gradient in trail) + (1 << 16 if recording is not None else 0)
-        self.writer.later(deliver, nbytes, step)
+        self.writer.later(Once(deliver), nbytes, step)
 
     def _hidden(self, look: Look) -> float:
         """What the tape's own hooks cost inside the passes."""
@@ -260,7 +296,7 @@ class Stepper:
         self._trail.clear()
         self._counter = None
         if parameter is not None:
-            self._counter = parameter.register_post_accumulate_grad_hook(self._accumulated)
+            self._counter = parameter.register_post_accumulate_grad_hook(_weakly(self))
 
     def _countable(self, reached: bool = False) -> Iterator[Tensor]:
         """Parameters to count on, the best first: small, and far from the loss."""

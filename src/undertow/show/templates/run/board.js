@@ -8,9 +8,10 @@ const stepNow = () => stops()[state.place] ?? null;
 
 const tellFindings = () => {
   const rows = view.findings.map((finding) => {
-    const began = finding.began ?? null;
+    const { began, ended, born } = finding, at = (step) => step.toLocaleString("en");
+    const until = ended === null ? "" : `, ended at step ${at(ended)}`;
     const when = began === null ? "" : element("button", { type: "button", className: "began",
-      textContent: finding.born ? `from the start, step ${began.toLocaleString("en")}` : `began at step ${began.toLocaleString("en")}` });
+      textContent: (born ? `from the start, step ${at(began)}` : `began at step ${at(began)}`) + until });
     if (when) when.addEventListener("click", () => goTo(began));
     return element("li", {}, element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
       element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
@@ -35,7 +36,7 @@ const linesOf = (key) => {
 };
 const marks = () => [
   ...view.events.map(({ step, kind, message }) => ({ step, severity: "event", said: `step ${step}: ${message || kind}` })),
-  ...view.findings.filter(({ began }) => began !== null && began !== undefined).map(({ began, severity, code, name }) =>
+  ...view.findings.filter(({ began }) => began !== null).map(({ began, severity, code, name }) =>
     ({ step: began, severity, said: `${code} ${name}, from step ${began}` })),
 ];
 

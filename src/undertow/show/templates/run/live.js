@@ -17,13 +17,20 @@ const tellState = (kind, said) => {
   if (part("state").textContent !== said) part("state").textContent = said;
 };
 
+// However fast steps come, the page rests between two drawings as long as one took, to be used in.
 let fetching = false, again = false;
+const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const afterPaint = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 const refresh = async () => {
   if (fetching) return void (again = true);
   fetching = true;
   const answer = await fetch(given.urls.view).catch(() => null);
-  if (answer?.ok) shown(await answer.json());
-  else if (answer) tellState("lost", (await answer.text()).slice(0, 300));
+  if (answer?.ok) {
+    const data = await answer.json(), began = performance.now();
+    shown(data);
+    await afterPaint();
+    await pause(Math.min(performance.now() - began, 400));
+  } else if (answer) tellState("lost", (await answer.text()).slice(0, 300));
   fetching = false;
   if (again) {
     again = false;

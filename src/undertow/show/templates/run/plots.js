@@ -81,7 +81,9 @@ const niceValues = ([low, high]) => {
     Number(((first + k) * stride).toPrecision(12)));
 };
 
-// One series: a line through the middle of its buckets, and the band between their extremes.
+// One series: a line through the middle of its buckets, and the band between their extremes. Of many series bands would
+// hide each other (and take long to paint): then only extremes that lie far apart are drawn, each as an upright line.
+const TALL = 14;
 const strokeBand = (context, { x, y, range, log }, series, row, colour, width, alpha, many) => {
   const { first, last, low, high, count } = series, from = row * count, banded = low !== high;
   const at = (k) => x((first[k] + last[k]) / 2);
@@ -89,16 +91,21 @@ const strokeBand = (context, { x, y, range, log }, series, row, colour, width, a
   const foot = (k) => (isShown(low[from + k], log) ? y(clamp(low[from + k], ...range)) : y(range[0]));
   context.strokeStyle = context.fillStyle = colour;
   context.lineWidth = width;
-  context.lineJoin = "round";
+  context.lineJoin = "bevel";
   for (let start = 0; start < count; start++) {
     if (!isShown(high[from + start], log)) continue;
     let end = start;
     while (end < count && isShown(high[from + end], log)) end++;
-    if (banded) {
+    if (banded && many) {
+      context.globalAlpha = alpha * 0.6;
+      for (let k = start; k < end; k++) {
+        if (foot(k) - top(k) > TALL) context.fillRect(at(k) - 0.5, top(k), 1, foot(k) - top(k));
+      }
+    } else if (banded) {
       context.beginPath();
       for (let k = start; k < end; k++) context.lineTo(at(k), top(k) - 0.5);
       for (let k = end - 1; k >= start; k--) context.lineTo(at(k), foot(k) + 0.5);
-      context.globalAlpha = alpha * (many ? 0.12 : 0.3);
+      context.globalAlpha = alpha * 0.3;
       context.fill();
     }
     context.globalAlpha = alpha;

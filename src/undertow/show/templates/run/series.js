@@ -1,10 +1,19 @@
 // Series as the page gets them: little-endian numbers in base64, the smallest and the largest of every bucket.
-const unpack = (text, Kind) => new Kind(Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0)).buffer);
+const unpack = (text, Kind) => {
+  const signs = atob(text), bytes = new Uint8Array(signs.length);
+  for (let k = 0; k < signs.length; k++) bytes[k] = signs.charCodeAt(k);
+  return new Kind(bytes.buffer);
+};
 
+// Values are unpacked when something is drawn of them: most of a page is not on the screen.
 const seriesOf = (given) => {
   const first = unpack(given.first, Float64Array), last = unpack(given.last, Float64Array);
-  const low = unpack(given.low, Float32Array), high = given.high === null ? low : unpack(given.high, Float32Array);
-  return { ...given, first, last, low, high, count: first.length, width: first.length ? low.length / first.length : 0 };
+  let low = null, high = null;
+  return {
+    ...given, first, last, count: first.length,
+    get low() { return (low ??= unpack(given.low, Float32Array)); },
+    get high() { return (high ??= given.high === null ? this.low : unpack(given.high, Float32Array)); },
+  };
 };
 
 // The bucket that a step falls into, or the nearest one before it.

@@ -1,0 +1,180 @@
+"""UT405: losses that jump, and what moved first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from undertow.record import Finding, Role, Severity
+from undertow.rules.history import History, Numbers
+from undertow.rules.registry import rule_over_time
+
+WINDOW = 40
+SETTLED = 15
+DEVIATIONS, RISE = 8.0, 0.5
+STARTS = 2.0
+LOOK_BACK = 12
+MOVED = 3.0
+MOST_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Spike:
+    """Notes ``first`` to ``last`` of the loss, and what it was ``before``."""
+
+    first: int
+    last: int
+    before: float
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Something that jumped: its name, at which step, and to how many times what was usual."""
+
+    name: str
+    step: int
+    factor: float
+    sites: tuple[int, ...]
+
+
+@rule_over_time("UT405", "loss spike")
+def loss_spikes(history: History) -> Iterator[Finding]:
+    """The loss jumps up from one step to the next and stays up for a while.
+
+    What:
+        After it had settled the loss rises far out of its own noise, for more than a single batch.
+    Why it is bad:
+        A step has thrown the weights somewhere else: what was learned is lost in part, and Adam's averages are off
+        for hundreds of steps. Sometimes the run never comes back (UT108), or ends in nan (UT103).
+    Evidence:
+        ``before`` and ``top``: the loss; ``steps``, how long it lasted; ``spikes``, how many there were in all;
+        ``factor``: of what moved first, its update or gradient as a multiple of what it usually was in the steps
+        before; ``lead``: how many steps before the loss.
+    Threshold:
+        More than 8 (robust) standard deviations and half of itself above the median of the last 40 noted losses, at
+        two notes in a row, or once above twice the loss that the run began with. A batch that is merely hard is over
+        with the next one. What moved first is what was 3 times its own median or more, within 12 recorded rows.
+    What to do:
+        If an update jumped first: a smaller learning rate, warm-up, or beta2 = 0.95 in Adam. If a gradient did: clip
+        gradients, look at that batch, or use QK normalisation where it is attention's.
+    References:
+        Chowdhery et al. 2022 (PaLM), section 5.1; Wortsman et al. 2023 (small-scale proxies); Molybog et al. 2023.
+    """
+    steps, values = history.loss
+    found = spikes_of(values)
+    if not found:
+        return
+    worst = max(found, key=lambda spike: float(values[spike.first : spike.last + 1].max()) - spike.before)
+    top = float(values[worst.first : worst.last + 1].max())
+    began, over = int(steps[worst.first]), worst.last + 1 < len(values)
+    movers = moved_first(history, began)
+    ended = int(steps[worst.last + 1]) if over else None
+    lasted = int(steps[worst.last + 1] if over else steps[-1]) - began
+    numbers = {"before": worst.before, "top": top, "spikes": float(len(found))}
+    numbers |= {"steps": float(lasted)}
+    text = f"The loss rose from {worst.before:.3g} to {top:.3g}"
+    text += f" and was back after {lasted:,} steps." if over else " and has not come back."
+    if movers:
+        numbers |= {"factor": movers[0].factor, "lead": float(began - movers[0].step)}
+        shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
+        text += f" First moved, at step {movers[0].step:,}: {shown}."
+    if len(found) > 1:
+        text += f" There were {len(found)} such spikes."
+    sites = tuple(dict.fromkeys(site for mover in movers for site in mover.sites))
+    where = ", ".join(mover.name for mover in movers) or "the loss"
+    limit = f"{DEVIATIONS:.0f} deviations and {RISE:.0%} above the median before, twice in a row"
+    severity = Severity.NOTE if over and len(found) == 1 else Severity.WARNING
+    yield Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
+
+
+def spikes_of(values: Numbers) -> list[Spike]:
+    """Where a series jumps up and stays up for a while.
+
+    Example:
+        >>> spikes_of(np.array([1.0, 1.1] * 20 + [5.0, 4.0, 2.0] + [1.0] * 20))
+        [Spike(first=40, last=42, before=1.05)]
+    """
+    found: list[Spike] = []
+    usual, limit = _limits(values)
+    start = max(float(np.median(values[:5])), 0.0) if len(values) else 0.0
+    over = -1
+    for place in np.flatnonzero(values > limit).tolist():
+        if place <= over:
+            continue
+        over = place
+        while over + 1 < len(values) and values[over + 1] > limit[place]:
+            over += 1
+        height = float(values[place : over + 1].max())
+        if over > place or height > STARTS * max(start, usual[place]):
+            found.append(Spike(place, over, float(usual[place])))
+    return found
+
+
+def _limits(values: Numbers) -> tuple[Numbers, Numbers]:
+    """Of every note, the median of those before it and what it must exceed; inf where there are too few, [notes]."""
+    usual, limit = np.zeros(len(values)), np.full(len(values), np.inf)
+    for place in range(SETTLED, min(WINDOW, len(values))):
+        usual[place], limit[place] = (each[0] for each in _limits_of(values[None, :place]))
+    if len(values) > WINDOW:
+        windows = np.lib.stride_tricks.sliding_window_view(values[:-1], WINDOW)
+        for part in range(0, len(windows), 8192):
+            after = slice(WINDOW + part, WINDOW + part + 8192)
+            usual[after], limit[after] = _limits_of(windows[part : part + 8192])
+    return usual, limit
+
+
+def _limits_of(windows: Numbers) -> tuple[Numbers, Numbers]:
+    usual = np.median(windows, 1)
+    around = 1.4826 * np.median(np.abs(windows - usual[:, None]), 1)
+    steps = np.diff(windows, axis=1)
+    between = 1.4826 * np.median(np.abs(steps - np.median(steps, 1)[:, None]), 1) / 2**0.5
+    noise = np.maximum(between, 0.5 * around)  # of neighbours: a loss that falls is no noise
+    return usual, usual + np.maximum(DEVIATIONS * noise, RISE * np.abs(usual))
+
+
+def moved_first(history: History, began: int) -> list[Mover]:
+    """What jumped first among updates and gradients of parameters and Sites, at or before a step; the most first."""
+    movers = [*_parameters(history, began), *_sites(history, began)]
+    if not movers:
+        return []
+    first = min(mover.step for mover in movers)
+    return sorted((m for m in movers if m.step == first), key=lambda mover: -mover.factor)[:MOST_TOLD]
+
+
+def _parameters(history: History, began: int) -> Iterator[Mover]:
+    run = history.run
+    for column, what in (("update_norm", "update of"), ("grad_norm", "gradient of")):
+        if column not in run.parameter_columns:
+            continue
+        for place, step, factor in _jumps(run.parameter_columns[column], run.parameter_steps, began):
+            name = run.parameters[place]
+            sites = tuple(site.index for site in run.sites if name in site.parameters)
+            yield Mover(f"{what} {name}", step, factor, sites)
+
+
+def _sites(history: History, began: int) -> Iterator[Mover]:
+    run = history.run
+    places = [site.index for site in run.sites if site.role in (Role.WEIGHT, Role.ATTENTION)]
+    if "grad_output" not in run.columns or len(run.parameter_steps):  # parameters are read at those steps, too
+        return
+    for place, step, factor in _jumps(run.columns["grad_output"][:, places], history.steps, began):
+        yield Mover(f"gradient at {run.sites[places[place]].name}", step, factor, (places[place],))
+
+
+def _jumps(column: Numbers, steps: Numbers, began: int) -> Sequence[tuple[int, int, float]]:
+    """Per column that jumped before ``began`` or at it: its place, at which step first, and by which factor."""
+    end = int(np.searchsorted(steps, began, side="right"))
+    start = max(end - LOOK_BACK, 1)
+    usual_rows = np.asarray(column[max(start - WINDOW, 0) : start], float)
+    recent = np.asarray(column[start:end], float)
+    if not len(recent) or len(usual_rows) < 3:
+        return []
+    with np.errstate(all="ignore"):
+        usual = np.nanmedian(np.where(np.isnan(usual_rows).all(0), 0.0, usual_rows), axis=0)
+        factors = np.nan_to_num(recent / usual, nan=0.0, posinf=0.0)
+    jumped = factors >= MOVED
+    return [
+        (int(place), int(steps[start + row]), float(factors[row, place]))
+        for place in np.flatnonzero(jumped.any(0))
+        for row in [int(np.argmax(jumped[:, place]))]
+    ]
