@@ -11,10 +11,16 @@ if TYPE_CHECKING:
     from undertow import lab, theory
     from undertow.examination import examine
     from undertow.reporting import Report
+    from undertow.sweeping import open_sweep, sweep
 
-__all__ = ["Report", "examine", "lab", "theory"]
+__all__ = ["Report", "examine", "lab", "open_sweep", "sweep", "theory"]
 
-_HOMES = {"examine": "undertow.examination", "Report": "undertow.reporting"}
+_HOMES = {
+    "examine": "undertow.examination",
+    "Report": "undertow.reporting",
+    "open_sweep": "undertow.sweeping",
+    "sweep": "undertow.sweeping",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -26,7 +32,8 @@ def __getattr__(name: str) -> Any:
         0.042
         >>> undertow.examin
         Traceback (most recent call last):
-        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, lab, theory
+        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, lab, open_sweep,
+            sweep, theory
     """
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
