@@ -6,32 +6,30 @@ import threading
 import time
 from pathlib import Path
 
-import ray
-from ray.cluster_utils import Cluster
-
 from undertow.sweeping import open_sweep, sweep
 
 
-def killed_midway(cluster: Cluster, node: object, store: Path, after: int, told: dict[str, int]) -> None:
+def killed_midway(cluster, node, store, after, told):
     while not store.is_file() or open_sweep(store).counts()["done"] < after:
         time.sleep(0.02)
     told["done_when_killed"] = open_sweep(store).counts()["done"]
     cluster.remove_node(node, allow_graceful=False)
 
 
-def main(spec: Path, store: Path, after: int) -> None:
+def main(spec, store, after):
+    import ray
+    from ray.cluster_utils import Cluster
+
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    told: dict[str, int] = {}
+    told = {}
     killer = threading.Thread(target=killed_midway, args=(cluster, node, store, after, told))
-    if after:
-        killer.start()
+    killer.start()
     results = sweep(spec, store, ray=cluster.address)
+    killer.join()
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-    if after:
-        killer.join()
-        told["alive"] = sum(each["Alive"] for each in ray.nodes())
+    told["alive"] = sum(each["Alive"] for each in ray.nodes())
     print(json.dumps({**results.counts(), **told}))
     ray.shutdown()
     cluster.shutdown()

@@ -75,7 +75,7 @@ class LabWork:
         cell = complete(settings)
         try:
             shape = self._shape(cell["data"])
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, RuntimeError, ValueError, ImportError) as error:
             return [str(error)]
         limits = {"images": ("training", shape.train), "evaluated": ("validation", shape.validation)}
         return [

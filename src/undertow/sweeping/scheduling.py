@@ -15,8 +15,8 @@ LONGEST_TASK = 4.0
 SHARES = 4
 """Towards the end a worker gets a quarter of its share of what is left, so that all end together."""
 
-MOST_LOSSES = 2
-"""A pack that twice took its worker with it is not given to a third."""
+MOST_LOSSES = 3
+"""A pack that took so many workers with it gets no other."""
 
 WAIT = 0.2
 """Seconds between two looks at the clock, when nothing happens."""
@@ -122,11 +122,11 @@ class Schedule:
         return finished
 
     def _cut(self, pack: Pack) -> None:
-        """Halves, to find the cell that makes it fail; they are suspects, each with one try left."""
+        """Halves, to find the cell that is to blame; a half that fails is cut again at once."""
         middle = len(pack.cells) // 2
         for part in (pack.cells[:middle], pack.cells[middle:]):
             cost = pack.cost * len(part) / len(pack.cells)
-            self._suspects.append(replace(pack, cells=part, cost=cost, attempts=self.retries, losses=MOST_LOSSES - 1))
+            self._suspects.append(replace(pack, cells=part, cost=cost, attempts=self.retries, losses=0))
 
 
 def carry_out(schedule: Schedule, workers: Workers, keep: Keep) -> None:
