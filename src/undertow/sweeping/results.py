@@ -75,6 +75,10 @@ class Results:
             counted[row[0]] += 1
         return counted
 
+    def seconds(self) -> float:
+        """Time that the finished cells have taken, each on one thread."""
+        return sum(seconds or 0.0 for (seconds,) in self._read("seconds"))
+
     def rows(self, status: str | None = DONE, **where: Any) -> list[Row]:
         """One mapping for each cell, its settings and then its results, in the order they were asked for.
 
