@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine; while a sweep runs on it one node is killed. Not a test by itself."""
+"""A real Ray cluster of two nodes on this machine, one of which is killed while a sweep runs. Not a test by itself."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ def main(spec, store, after):
     killer.join()
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     told["alive"] = sum(each["Alive"] for each in ray.nodes())
-    print(json.dumps({**results.counts(), **told}))
+    sys.stdout.write(json.dumps({**results.counts(), **told}) + "\n")
     ray.shutdown()
     cluster.shutdown()
 

@@ -11,7 +11,7 @@ bad = st.sets(st.integers(0, 59), max_size=6)
 
 
 class Pretended:
-    """Workers that take no time; cells in ``failing`` fail their pack, those in ``deadly`` take the worker with them."""
+    """Workers that take no time: ``failing`` cells fail their pack, ``deadly`` ones take the worker with them."""
 
     def __init__(self, size, failing, deadly, unlucky):
         self.size, self.failing, self.deadly, self.unlucky, self.tasks = size, failing, deadly, unlucky, []

@@ -31,8 +31,8 @@ def run(
     A run that was interrupted goes on where it stopped: what is trained is kept in ``cells.sweep``.
 
     Args:
-        out: folder for ``index.html``, ``results.json``, ``cells.sweep``, ``cells.parquet`` (if pyarrow is installed) and
-            ``figures/`` as PNG and SVG; it is made if it isn't there.
+        out: folder for ``index.html``, ``results.json``, ``cells.sweep``, ``cells.parquet`` (if pyarrow is
+            installed) and ``figures/`` as PNG and SVG; it is made if it isn't there.
         quick: a taste in under a minute.
         seed: where all randomness starts.
         console: where progress is shown.

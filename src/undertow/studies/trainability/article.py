@@ -164,7 +164,7 @@ def _others(results: Results) -> Section:
 
 def _of_relu(results: Results) -> str:
     field = results["maps"]["relu"]
-    at = {w: d for w, d in zip(field["weight_var"], field["deepest"], strict=True)}
+    at = dict(zip(field["weight_var"], field["deepest"], strict=True))
     return (
         f"**ReLU** is ordered below $\\sigma_w^2 = 2$, He’s variance, and has no chaotic phase: above 2 it is the signal "
         f"itself that grows with every layer. At 2 networks of {at[2.0]:.0f} hidden layers train, at "

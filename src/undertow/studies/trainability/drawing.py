@@ -111,7 +111,12 @@ def budgets(field: Field, height: int = 280) -> alt.LayerChart:
         for w, d in zip(field["line"]["weight_var"], field["line"]["depth"], strict=True)
     ]
     domain = [min(field["weight_var"]), max(field["weight_var"])]
-    x = alt.X("weight_var:Q", title="variance of the weights, n_in Var W", scale=alt.Scale(domain=domain, nice=False))
+    x = alt.X(
+        "weight_var:Q",
+        title="variance of the weights, n_in Var W",
+        scale=alt.Scale(domain=domain, nice=False),
+        axis=alt.Axis(tickCount=8),
+    )
     y = alt.Y("deepest:Q", title="hidden layers", scale=alt.Scale(domain=[0, top * 1.15], nice=False, clamp=False))
     colour = alt.Color(
         "epochs:N", sort=None, legend=alt.Legend(title=None), scale=alt.Scale(range=["#8fb8d6", "#3a86b8", "#06304a"])
