@@ -59,7 +59,7 @@ def depth_map(field: Field, name: str, height: int = 320) -> alt.LayerChart:
 
 def _theory(field: Field, across: Sequence[float], upwards: Sequence[float]) -> list[alt.Chart]:
     rows = [
-        {"left": w, "bottom": d if np.isfinite(d) and upwards[0] <= d <= upwards[-1] else None, "what": LINE}
+        {"left": w, "bottom": d if upwards[0] <= d <= upwards[-1] else None, "what": LINE}
         for w, d in zip(field["line"]["weight_var"], field["line"]["depth"], strict=True)
     ]
     dash = alt.StrokeDash("what:N", scale=alt.Scale(domain=[LINE, CRITICAL], range=[[1, 0], [5, 4]]), legend=_legend())
@@ -107,7 +107,7 @@ def budgets(field: Field, height: int = 280) -> alt.LayerChart:
         for w, d in zip(field["weight_var"], field["deepest_by_epoch"][e], strict=True)
     ]
     line = [
-        {"weight_var": w, "deepest": d if np.isfinite(d) and d <= top * 1.15 else None, "what": LINE}
+        {"weight_var": w, "deepest": d if d <= top * 1.15 else None, "what": LINE}
         for w, d in zip(field["line"]["weight_var"], field["line"]["depth"], strict=True)
     ]
     domain = [min(field["weight_var"]), max(field["weight_var"])]
@@ -161,4 +161,4 @@ def _legend() -> alt.Legend:
 
 
 def _rounded(depth: float) -> str:
-    return f"{depth:.3g}" if np.isfinite(depth) else "no fixed point"
+    return "no fixed point" if np.isnan(depth) else "without bound" if np.isinf(depth) else f"{depth:.3g}"

@@ -63,7 +63,7 @@ class Protocol:
 
     Example:
         >>> Protocol.of(quick=False).networks >= 1000, Protocol.of(quick=True).networks
-        (True, 57)
+        (True, 53)
     """
 
     maps: tuple[Map, ...]
@@ -94,7 +94,7 @@ class Protocol:
         """
         shared: dict[str, Any] = {
             "data": data, "images": self.images, "epochs": self.epochs, "batch_size": self.batch_size,
-            "evaluated": 500, "curve": True, "width": self.width, "cost": "log-likelihood", "order": self.seed,
+            "evaluated": 300, "curve": True, "width": self.width, "cost": "log-likelihood", "order": self.seed,
         }  # fmt: skip
         fields = [
             {"activation": [m.activation], "eta": [m.eta], "depth": list(m.depth), "weight_var": list(m.weight_var),
