@@ -1,7 +1,10 @@
 """What a specification says, and what is said of one that can't be."""
 
 import math
+import re
+import tomllib
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from undertow.sweeping import Spec, axes
 from undertow.sweeping.cells import key_of
+from undertow.sweeping.labsettings import SETTINGS
 from undertow.sweeping.running import Plan
 
 
@@ -122,3 +126,12 @@ def test_a_cell_is_the_same_however_it_is_written():
     assert keys(eta=1) == keys(eta=1.0) != keys(eta=2)
     assert key_of({"a": [1.0, 2]}) == key_of({"a": [1, 2.0]}) != key_of({"a": [2, 1]})
     assert key_of({"a": True}) != key_of({"a": 1})
+
+
+def test_the_specifications_in_the_documentation_are_right(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text("utf-8")
+    (tmp_path / "train.py").write_text("def train(depth, optimizer, seed): ...")
+    specs = [Spec.of(tomllib.loads(block), tmp_path) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+    assert [len(Plan.of(spec).cells) for spec in specs] == [5 * 3 * 15 * 4, 3 * 3 * 2]
+    told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
+    assert told == [name for name in SETTINGS if name != "hidden"]

@@ -82,7 +82,7 @@ def key_of(identity: Mapping[str, Any]) -> str:
         >>> key_of({"eta": 1.0, "depth": 3}) == key_of({"depth": 3, "eta": 1})
         True
         >>> key_of({"depth": 3})
-        'aaf6cc5cf25e01d1f62f99cb'
+        '1f5095ec7a7c8833ceafa42a'
     """
     text = json.dumps(_plain(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]

@@ -32,7 +32,7 @@ def field(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.Layer
     Example:
         >>> rows = [{"depth": d, "eta": e, "accuracy": d * e} for d in (1, 2) for e in (0.1, 0.2)]
         >>> chart = field(rows, {"depth": [1, 2], "eta": [0.1, 0.2]}, ["accuracy"])
-        >>> [p.name for p in chart.layer[0].params][:4]
+        >>> [p.name for p in chart.params][:4]
         ['sweep_x', 'sweep_y', 'sweep_value', 'sweep_only_0']
     """
     across, down = longest(axes)[:2]

@@ -106,7 +106,7 @@ def sweep(
         ...     results = sweep(cells, Path(folder, "depths.sweep"), processes=0)
         ...     rows = results.rows()
         >>> len(rows), sorted(rows[0])[:3]
-        (4, ['accuracy', 'depth', 'diverged'])
+        (4, ['accuracy', 'activation', 'batch_size'])
     """
     given = _read(spec)
     path = Path(store) if store is not None else _beside(spec)
