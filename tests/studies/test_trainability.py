@@ -96,7 +96,7 @@ def test_the_line_is_theorys(maps):
 def test_files_are_there_for_readers_and_programs(made, results):
     import pyarrow.parquet
 
-    assert pyarrow.parquet.read_table(made / "cells.parquet").num_rows == results["networks"]
+    assert pyarrow.parquet.read_table(made / "results.parquet").num_rows == results["networks"]
     figures = {file.name for file in (made / "figures").iterdir()}
     assert figures == {f"{n}.{e}" for n in ("tanh-map", "other-maps", "bias-map", "budgets") for e in ("png", "svg")}
     assert {claim["holds"] for claim in results["claims"]} <= {"yes", "partly", "no"}

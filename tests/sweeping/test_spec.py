@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undertow.lab import load
 from undertow.sweeping import Spec, axes
 from undertow.sweeping.cells import key_of
 from undertow.sweeping.labsettings import SETTINGS
@@ -135,3 +136,12 @@ def test_the_specifications_in_the_documentation_are_right(tmp_path):
     assert [len(Plan.of(spec).cells) for spec in specs] == [5 * 3 * 15 * 4, 3 * 3 * 2]
     told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
     assert told == [name for name in SETTINGS if name != "hidden"]
+
+
+def test_data_that_cant_be_had_are_looked_for_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("undertow.sweeping.labwork.load", lambda name: asked.append(name) or load(name))
+    spec = Spec.of({"cell": {"data": str(tmp_path)}, "grid": {"depth": list(range(30))}})
+    with pytest.raises(ValueError, match=r"nothing was run:\n  .*train-images.*\n    \(30 cells; the first: "):
+        Plan.of(spec)
+    assert asked == [str(tmp_path)]

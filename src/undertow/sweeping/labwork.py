@@ -56,6 +56,7 @@ class LabWork:
     """
 
     shapes: dict[str, Shape] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     name = "lab"
 
     def recorded(self, settings: Settings) -> Settings:
@@ -74,10 +75,10 @@ class LabWork:
         if found:
             return found
         cell = complete(settings)
-        try:
-            shape = self._shape(cell["data"])
-        except (OSError, RuntimeError, ValueError, ImportError) as error:
-            return [str(error)]
+        self._look_for(cell["data"])
+        if cell["data"] in self.missing:
+            return [self.missing[cell["data"]]]
+        shape = self.shapes[cell["data"]]
         limits = {"images": ("training", shape.train), "evaluated": ("validation", shape.validation)}
         return [
             f"{name} = {cell[name]}: {cell['data']} has {there} {kind} images"
@@ -124,6 +125,15 @@ class LabWork:
     def traceback(self, error: BaseException) -> str:
         """All of it: what fails here is ours."""
         return "".join(traceback.format_exception(error))
+
+    def _look_for(self, name: str) -> None:
+        """Once for all cells: it may mean asking every mirror."""
+        if name in self.shapes or name in self.missing:
+            return
+        try:
+            self._shape(name)
+        except (OSError, RuntimeError, ValueError, ImportError) as error:
+            self.missing[name] = str(error)
 
     def _shape(self, name: str) -> Shape:
         if name not in self.shapes:

@@ -121,7 +121,7 @@ def _settings(results: Results, swept: Mapping[str, Any]) -> Section:
     shared = {name: values[0] for name, values in results.settings().items() if name not in swept and values}
     rows = [[prose.code(name), prose.escaped(_values(values))] for name, values in swept.items()]
     rows += [[prose.code(name), prose.escaped(str(value))] for name, value in shared.items()]
-    return Section("settings", "Settings", [Table(["setting", "values"], rows, stacked=True)])
+    return Section("settings", "Settings", [Table(["setting", "values"], rows)])
 
 
 def _failed(failed: Sequence[Row], swept: Mapping[str, Any]) -> Section:

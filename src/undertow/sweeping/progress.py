@@ -48,7 +48,7 @@ class Line:
         parts = [f"{self.done / elapsed:.3g} a second"] if self.done and elapsed else []
         parts += [f"[red]{self.failed} failed[/red]"] if self.failed else []
         left = remaining(elapsed, self.schedule.cost_done, self.schedule.cost_all)
-        return ", ".join(parts + ([f"about {duration(left)} left"] if left is not None else []))
+        return ", ".join(parts + ([f"about {duration(left)} left"] if left else []))
 
 
 def remaining(elapsed: float, done: float, whole: float) -> float | None:

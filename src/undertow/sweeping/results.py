@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,7 @@ class Results:
         Raises:
             ImportError: pyarrow isn't installed.
         """
-        import pyarrow
-
+        pyarrow = _installed("pyarrow")
         return pyarrow.Table.from_pylist(filled(self.rows(status, **where)))
 
     def frame(self, status: str | None = DONE, **where: Any) -> Any:
@@ -157,8 +157,7 @@ class Results:
         Raises:
             ImportError: pandas isn't installed.
         """
-        import pandas
-
+        pandas = _installed("pandas")
         return pandas.DataFrame(filled(self.rows(status, **where)))
 
     def save(self, path: str | Path) -> Path:
@@ -248,6 +247,13 @@ def filled(rows: Sequence[Row]) -> list[Row]:
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _installed(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"this needs {name}, which is not installed: pip install 'undertow[tables]'") from error
 
 
 def _check_known(names: Iterable[str], known: Sequence[str], what: str) -> None:

@@ -41,21 +41,20 @@ def _html(results: Results) -> bytes:
 
 
 def _parquet(results: Results) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
+    table, sink = results.arrow(None), io.BytesIO()
+    from pyarrow import parquet
 
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(results.arrow(None), sink)
-    return bytes(sink.getvalue())
+    parquet.write_table(table, sink)
+    return sink.getvalue()
 
 
 def _arrow(results: Results) -> bytes:
-    import pyarrow
+    table, sink = results.arrow(None), io.BytesIO()
+    from pyarrow import ipc
 
-    table, sink = results.arrow(None), pyarrow.BufferOutputStream()
-    with pyarrow.ipc.new_file(sink, table.schema) as writer:
+    with ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    return bytes(sink.getvalue())
+    return sink.getvalue()
 
 
 def _csv(results: Results) -> bytes:

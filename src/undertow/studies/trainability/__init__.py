@@ -31,8 +31,8 @@ def run(
     A run that was interrupted goes on where it stopped: what is trained is kept in ``cells.sweep``.
 
     Args:
-        out: folder for ``index.html``, ``results.json``, ``cells.sweep``, ``cells.parquet`` (if pyarrow is
-            installed) and ``figures/`` as PNG and SVG; it is made if it isn't there.
+        out: folder for ``index.html``, ``results.json``, ``cells.sweep``, ``results.parquet`` (if pyarrow
+            is installed) and ``figures/`` as PNG and SVG; it is made if it isn't there.
         quick: a taste in under a minute.
         seed: where all randomness starts.
         console: where progress is shown.
@@ -67,6 +67,7 @@ def measure(results: Any, protocol: Protocol, data: str) -> dict[str, Any]:
     loaded, names = load(data), ("width", "images", "epochs", "batch_size", "seeds")
     rows = results.rows()
     found = {
+        "study": "trainability",
         "schema": 1,
         "quick": protocol.quick,
         "seed": protocol.seed,
@@ -91,5 +92,5 @@ def write(measured: dict[str, Any], results: Any, out: Path) -> Path:
     kept = json.dumps(plain(measured), allow_nan=False, separators=(",", ":"))
     write_whole(out / "results.json", kept.encode())
     if find_spec("pyarrow"):
-        results.save(out / "cells.parquet")
+        results.save(out / "results.parquet")
     return article(measured).write(out / "index.html", figures_in=out / "figures")

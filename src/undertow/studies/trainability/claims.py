@@ -19,9 +19,10 @@ NOWHERE = math.log(10)
 """The loss of a network of ten classes that says nothing about its input."""
 
 
-def judge(results: Results) -> list[dict[str, str]]:
+def judge(results: Results) -> list[dict[str, Any]]:
     """Every claim with what was measured."""
-    return [_line(results), _factor(results), _critical(results), _elsewhere(results), _phases(results)]
+    rules = (_line, _factor, _critical, _elsewhere, _phases)
+    return [{"id": i, **rule(results)} for i, rule in enumerate(rules, 1)]
 
 
 def sides(field: Mapping[str, Any]) -> tuple[float, float]:
