@@ -11,7 +11,8 @@ from undertow.show.rows import plain
 from undertow.show.theme import CATEGORY_COLOURS
 
 THEORY = CATEGORY_COLOURS[1]
-LINE, CRITICAL = "6 ξ_c, theory", "critical, theory"
+LINE, CRITICAL = "6 ξ_c", "critical"
+"""What theory draws over a map."""
 
 Field = Mapping[str, Any]
 
@@ -152,7 +153,7 @@ def _axis(field: str, ends: Sequence[float], title: str) -> Any:
 
 
 def _accuracy() -> alt.Color:
-    legend = alt.Legend(title="training accuracy", gradientLength=140, gradientThickness=10, format="~%", tickCount=4)
+    legend = alt.Legend(title="accuracy", gradientLength=110, gradientThickness=10, format="~%", tickCount=4)
     return alt.Color("accuracy:Q", scale=alt.Scale(scheme="tealblues", domain=[0, 1]), legend=legend)
 
 
