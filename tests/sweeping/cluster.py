@@ -1,6 +1,7 @@
 """A real Ray cluster of two nodes on this machine, one of which is killed while a sweep runs. Not a test by itself."""
 
 import json
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ def main(spec, store, after):
     import ray
     from ray.cluster_utils import Cluster
 
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()

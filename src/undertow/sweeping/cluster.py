@@ -1,5 +1,7 @@
 """Packs computed on a Ray cluster. What is lost with a worker or a node is computed again, to the same bits."""
 
+import os
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +14,10 @@ QUEUED = 2
 
 COUNT_EVERY = 2.0
 """Seconds between two looks at how many processors the cluster has; nodes come and go."""
+
+
+PATIENCE = 10.0
+"""Seconds for a cluster's head to answer."""
 
 
 class Cluster:
@@ -80,13 +86,22 @@ class Cluster:
             return Event(task, [], ended=True, lost=f"its worker was lost: {str(error).splitlines()[0]}")
 
     def _connect(self, address: str) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here reports to nobody
         try:
+            _check_answers(address)
             self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except ConnectionError as error:
+        except OSError as error:
             raise ConnectionError(
                 f"there is no Ray cluster at {address!r}: start one with `ray start --head`, or leave --ray away to "
                 "compute on this machine"
             ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes to reach an address where nobody is."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def _computed(work: Work, packs: Sequence[Pack]) -> list[Report]:
