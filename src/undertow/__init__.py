@@ -12,16 +12,30 @@ if TYPE_CHECKING:
     from undertow.examination import examine
     from undertow.reporting import Report, explain
     from undertow.store import open_run, save_run
+    from undertow.sweeping import open_sweep, sweep
     from undertow.watching import watch
 
-__all__ = ["Report", "examine", "explain", "lab", "open_run", "save_run", "theory", "watch"]
+__all__ = [
+    "Report",
+    "examine",
+    "explain",
+    "lab",
+    "open_run",
+    "open_sweep",
+    "save_run",
+    "sweep",
+    "theory",
+    "watch",
+]
 
 _HOMES = {
     "examine": "undertow.examination",
     "explain": "undertow.reporting",
     "Report": "undertow.reporting",
     "open_run": "undertow.store",
+    "open_sweep": "undertow.sweeping",
     "save_run": "undertow.store",
+    "sweep": "undertow.sweeping",
     "watch": "undertow.watching",
 }
 

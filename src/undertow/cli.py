@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from undertow.commands import comparing, examining, explaining, serving, showing
+from undertow.commands import comparing, examining, explaining, serving, showing, sweeping
 from undertow.commands.target import UserCodeError
 
 app = typer.Typer(
@@ -76,7 +76,15 @@ def predict(
     console.print(f"\nwrote [bold]{forecast.save(expected, out)}[/bold]", soft_wrap=True)
 
 
-for command in (examining.examine, examining.check, comparing.diff, explaining.rule, showing.show, serving.serve):
+for command in (
+    examining.examine,
+    examining.check,
+    comparing.diff,
+    explaining.rule,
+    showing.show,
+    serving.serve,
+    sweeping.sweep,
+):
     app.command()(command)
 
 

@@ -49,6 +49,8 @@ class Ensemble:
         output: activation of the output layer under the quadratic cost (default: the sigmoid).
         first_member: number of the first member; an ensemble can be split over processes without changing a bit of
             how its members start.
+        numbers: the members' numbers one by one, in place of ``members`` and ``first_member``; a number that comes
+            more than once gives members that start alike, to be scaled apart.
 
     Attributes:
         layers: one `Layer` for each w^l, b^l: ``layers[0].w`` is w^1 of all members, [R, n_out, n_in].
@@ -79,12 +81,16 @@ class Ensemble:
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         first_member: int = 0,
+        numbers: Sequence[int] | None = None,
     ) -> None:
+        if numbers is not None:
+            members, first_member = len(numbers), min(numbers, default=0)
         _check_shape(sizes, members)
         _check_seeds(seed, first_member)
         _check_dtype(dtype)
         self.sizes = [operator.index(n) for n in sizes]
         self.members, self.seed, self.first_member = map(operator.index, (members, seed, first_member))
+        self.numbers = None if numbers is None else [operator.index(n) for n in numbers]
         self.dtype, self.device = dtype, torch.device(device)
         self.cost: Cost = _cost(cost)
         self.activations = _activations(activation, self.cost, output, depth=len(sizes) - 1)
@@ -304,13 +310,16 @@ class Ensemble:
 
     def _drawn(self) -> list[tuple[Any, Any]]:
         """w [R, n_out, n_in] and b [R, n_out] of every layer, each member from its own generator, layer by layer."""
-        numbers = range(self.first_member, self.first_member + self.members)
-        generators = [np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(i,))) for i in numbers]
+        numbers, places = np.unique(self._numbers(), return_inverse=True)
+        generators = [np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(int(i),))) for i in numbers]
         drawn = []
         for n_in, n_out in pairwise(self.sizes):
             ws, bs = zip(*(self.initializer.draw(g, n_out, n_in) for g in generators), strict=True)
-            drawn.append((np.stack(ws), np.stack(bs)))
+            drawn.append((np.stack([ws[i] for i in places]), np.stack([bs[i] for i in places])))
         return drawn
+
+    def _numbers(self) -> Sequence[int]:
+        return range(self.first_member, self.first_member + self.members) if self.numbers is None else self.numbers
 
     def _to_layer(self, w: Any, b: Any) -> Layer:
         return Layer(

@@ -87,6 +87,7 @@ def _settings(nets: "Ensemble") -> dict[str, Any]:
         "members": nets.members,
         "seed": nets.seed,
         "first_member": nets.first_member,
+        **({} if nets.numbers is None else {"numbers": nets.numbers}),
         "activation": nets.activations[:-1],
         "output": nets.activations[-1],
         "cost": nets.cost.name,

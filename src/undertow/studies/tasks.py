@@ -4,10 +4,7 @@ Two threads inside one small ensemble gain nothing; two processes gain a factor 
 depend on how many processors the machine has: every task runs on one thread wherever it runs.
 """
 
-import multiprocessing
-import os
 import queue as queues
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from undertow.lab import Dataset, load
+from undertow.processes import end_with_parent, processors, spawning
 
 Tick = Callable[[int], None]
 MOST_PROCESSES = 4
@@ -67,9 +65,9 @@ def run_all(tasks: Sequence[Task], data: str, console: Console, processes: int |
     Raises:
         RuntimeError: a process died (the usual reason is memory). An error inside a task is raised as it is.
     """
-    context = multiprocessing.get_context("spawn")  # forking a process that has used torch can hang
+    context = spawning()
     reports = context.Queue()
-    workers = min(processes or _processors(), len(tasks), MOST_PROCESSES)
+    workers = min(processes or processors(), len(tasks), MOST_PROCESSES)
     pool = ProcessPoolExecutor(workers, context, _start, (data, reports))
     try:
         futures = {task.name: pool.submit(_run, task) for task in tasks}
@@ -129,22 +127,9 @@ _reports: Any
 
 def _start(data: str, reports: Any) -> None:
     global _data, _reports
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
     _data, _reports = load(data), reports
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed can't stop its processes; left alone they would compute on for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-def _processors() -> int:
-    usable = getattr(os, "sched_getaffinity", None)  # only Linux tells
-    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def _run(task: Task) -> Any:

@@ -1,0 +1,312 @@
+"""The study's page: question, method, what came out beside what theory and the paper say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from undertow.show.page import Article, Equation, Figure, Prose, Section, Table, Verdict
+from undertow.studies.trainability import drawing
+from undertow.studies.trainability.claims import factors, sides
+from undertow.studies.trainability.protocol import TRAINED
+
+Results = Mapping[str, Any]
+
+NAMES = {"tanh": "tanh", "relu": "ReLU", "sigmoid": "sigmoid"}
+
+
+def article(results: Results) -> Article:
+    """The page as blocks."""
+    return Article(
+        title="How deep can a network be?",
+        subtitle=f"{results['networks']:,} networks trained over depth and initial variance, with theory’s depth scale over them",
+        lead=_lead(results),
+        sections=[_question(), _method(results), _tanh(results), _others(results), _biases(results), _budget(results),
+                  _claims(results), _differences(results)],
+        meta=_meta(results),
+    )  # fmt: skip
+
+
+def _lead(results: Results) -> str:
+    taste = (
+        "**This is a quick taste:** small networks, trained briefly, and few of them. Run "
+        "`undertow study trainability` without `--quick` for the real thing.\n\n"
+        if results["quick"]
+        else ""
+    )
+    field = results["maps"]["tanh"]
+    within, beyond = sides(field)
+    best = int(np.argmax(field["deepest"]))
+    return f"""{taste}Whether a deep network learns at all is decided before training, by the variances of its first weights and
+biases. Mean-field theory turns them into a number of layers, $\\xi_c$, over which two different inputs become alike, or
+alike ones different. Schoenholz et al. (2017) found that networks train up to about six times that depth.
+
+Here {results["networks"]:,} networks are trained to see. Of the tanh networks no deeper than $6\\,\\xi_c$,
+{_percent(within)} train; of those deeper, {_percent(beyond)}. The deepest that train have {field["deepest"][best]:.0f} hidden
+layers, at a weight variance of {field["weight_var"][best]:g}; the critical one is {field["critical"]:.3g}.
+"""
+
+
+def _question() -> Section:
+    return Section(
+        "question",
+        "The question",
+        [
+            Prose(
+                """
+                Send two images through a network with random weights. Layer by layer their signals become more alike
+                (the *ordered* phase) or less alike (the *chaotic* phase), until nothing is left of how alike they were
+                at first. Near the end of that road their correlation $c$ approaches its limit $c^*$ exponentially:
+                """
+            ),
+            Equation(
+                r"|c^l - c^*| \sim e^{-l/\xi_c}, \qquad \xi_c^{-1} = -\ln\left[\sigma_w^2 \, "
+                r"E\,\varphi'(u_1)\,\varphi'(u_2)\right]",
+                spoken="the distance of c l from c star falls as e to the minus l over xi c",
+            ),
+            Prose(
+                """
+                with $\\sigma_w^2 = n_{in} \\text{Var} W$ and two normal variables $u_1$, $u_2$ whose correlation is $c^*$. Backwards
+                it is the gradient that fades in the ordered phase and grows in the chaotic one. Between them, at the
+                *critical* variance, $\\xi_c$ is infinite. What the last layer can't tell apart no training can
+                classify; so a network much deeper than $\\xi_c$ should not train. Does it?
+                """
+            ),
+        ],
+    )
+
+
+def _method(results: Results) -> Section:
+    rows = [
+        [NAMES[name], f"{min(f['depth'])} to {max(f['depth'])}", f"{min(f['weight_var']):g} to {max(f['weight_var']):g}",
+         f"{f['eta']:g}", f"{f['critical']:.3g}"]
+        for name, f in results["maps"].items()
+    ]  # fmt: skip
+    p = results["protocol"]
+    return Section(
+        "method",
+        "What was trained",
+        [
+            Prose(
+                f"""
+                Fully connected networks of {p["width"]} neurons a layer, weights from
+                $N(0, \\sigma_w^2/n_{{in}})$ and biases from $N(0, \\sigma_b^2)$ with $\\sigma_b^2 = 0.05$, as in the
+                paper; softmax outputs and the log-likelihood cost; plain stochastic gradient descent in mini-batches of
+                {p["batch_size"]} for {p["epochs"]} epochs on the first {p["images"]:,} images of
+                {results["data"]["name"]}: {p["epochs"] * -(-p["images"] // p["batch_size"]):,} steps. Each setting is
+                trained from {_counted(p["seeds"], "seed")}, and counts as trained if on average
+                {_percent(TRAINED)} of the images it trained on are right; guessing has 10 %.
+
+                Each activation has one learning rate for all its depths and variances, found by a handful of trials. It
+                is one budget for everything, in which networks on the brink get no help.
+                """
+            ),
+            Table(["activation", "hidden layers", "$\\sigma_w^2$", "learning rate", "critical $\\sigma_w^2$"], rows),
+        ],
+    )
+
+
+def _tanh(results: Results) -> Section:
+    field = results["maps"]["tanh"]
+    within, beyond = sides(field)
+    found = factors(field)
+    factor = (
+        f"Where the line is within reach, networks train down to {np.median(found):.1f} $\\xi_c$ (from {found.min():.1f} to "
+        f"{found.max():.1f}), where the rule says 6."
+        if found.size
+        else "In this little field the end of training can't be told from the depths tried."
+    )
+    return Section(
+        "tanh",
+        "tanh: the paper’s own map",
+        [
+            Figure(
+                "tanh-map",
+                drawing.depth_map(field, ""),
+                "Networks train under theory’s line, and hardly above it",
+                "Each field is the mean accuracy, on the images trained with, of networks with that depth and weight "
+                "variance. Both axes are logarithmic. Point at a field for its numbers.",
+                table=_numbers(field),
+                wide=True,
+            ),
+            Prose(
+                f"""
+                The line was drawn without training anything. Of the settings under it {_percent(within)} train, of
+                those above it {_percent(beyond)}. {factor}
+
+                To the left of the critical variance, in the ordered phase, networks above the line end where they
+                began: all images look alike to the last layer, and the loss stays at ln 10 = 2.30, that of guessing.
+                To the right, in the chaotic phase, the last layer sees noise that differs from image to image and the
+                gradient grows on its way back; what training can do with that is to shut the noise off, and it ends
+                near the same loss.
+                """
+            ),
+        ],
+    )
+
+
+def _others(results: Results) -> Section:
+    names = [name for name in results["maps"] if name != "tanh"]
+    return Section(
+        "others",
+        "ReLU and sigmoid",
+        [
+            Figure(
+                "other-maps",
+                [drawing.depth_map(results["maps"][name], NAMES[name], 280) for name in names],
+                "The same line for other activations",
+                "As above. ReLU has no line from 2 on: there the variance of the signal has no fixed point.",
+            ),
+            Prose(_of_relu(results) + "\n\n" + _of_sigmoid(results)),
+        ],
+    )
+
+
+def _of_relu(results: Results) -> str:
+    field = results["maps"]["relu"]
+    at = dict(zip(field["weight_var"], field["deepest"], strict=True))
+    return (
+        f"**ReLU** is ordered below $\\sigma_w^2 = 2$, He’s variance, and has no chaotic phase: above 2 it is the signal "
+        f"itself that grows with every layer. At 2 networks of {at[2.0]:.0f} hidden layers train, at "
+        f"{min(at):g} of {at[min(at)]:.0f}."
+    )
+
+
+def _of_sigmoid(results: Results) -> str:
+    field = results["maps"]["sigmoid"]
+    at = dict(zip(field["weight_var"], zip(field["deepest"], field["expected"], strict=True), strict=True))
+    first, best = min(at), max(at, key=lambda w: at[w][0])
+    return (
+        f"**The sigmoid** explains why the chapter’s networks were hard to train. With the usual variance of "
+        f"{first:g} theory gives it {at[first][1]:.1f} layers, and {_layers(at[first][0])} train. Its slope is at most a "
+        f"quarter, so that criticality needs variances near {field['critical']:.0f}. There sigmoid networks can be deep, "
+        f"too: at {best:g}, {_layers(at[best][0])}."
+    )
+
+
+def _biases(results: Results) -> Section:
+    field = results["bias_map"]
+    trained = np.asarray(field["train_accuracy"], dtype=float).mean(-1) >= TRAINED
+    within = np.asarray(field["expected"], dtype=float) >= field["depth"]
+    agree = float((trained == within).mean())
+    return Section(
+        "biases",
+        "Both variances at one depth",
+        [
+            Figure(
+                "bias-map",
+                drawing.bias_map(field),
+                f"Which starts let {field['depth']} hidden layers of tanh train",
+                f"Mean accuracy on the images trained with. A dot marks the starts of which theory says that "
+                f"$6\\,\\xi_c \\ge {field['depth']}$.",
+                wide=True,
+            ),
+            Prose(
+                f"""
+                The band that trains is the neighbourhood of the critical line, which with more bias variance moves to
+                larger weights. Theory and training agree on {_percent(agree)} of these settings.
+                """
+            ),
+        ],
+    )
+
+
+def _budget(results: Results) -> Section:
+    field = results["maps"]["tanh"]
+    first, last = (np.asarray(field["deepest_by_epoch"], dtype=float)[e] for e in (0, -1))
+    return Section(
+        "budget",
+        "Does it take only longer?",
+        [
+            Figure(
+                "budgets",
+                drawing.budgets(field),
+                "Longer training helps near the critical variance, and little elsewhere",
+                f"Depth of the deepest tanh networks that have {_percent(TRAINED)} of the validation images right, after "
+                "so many epochs.",
+                wide=True,
+            ),
+            Prose(
+                f"""
+                The depth scale is a property of the start, the depth reached one of start and budget. After one epoch
+                networks of up to {first.max():.0f} layers have learned, after {len(field["deepest_by_epoch"])} of up to
+                {last.max():.0f}. Near the critical variance, where theory sets no bound, the budget does.
+                """
+            ),
+        ],
+    )
+
+
+def _claims(results: Results) -> Section:
+    rows = [[claim["text"], claim["measured"] + ".", Verdict(claim["holds"])] for claim in results["claims"]]
+    return Section(
+        "claims",
+        "Claim by claim",
+        [Table(["the paper", "measured here", "holds"], rows, "The claims", id="claim-table", stacked=True)],
+    )
+
+
+def _differences(results: Results) -> Section:
+    p = results["protocol"]
+    return Section(
+        "differences",
+        "Where this differs from the paper, and why",
+        [
+            Prose(
+                f"""
+                - **Size.** The paper’s networks have 300 neurons a layer and up to 300 layers; these have {p["width"]} and up to
+                  {max(results["maps"]["tanh"]["depth"])}, so that the whole map is trained on two cores in minutes. Theory is
+                  about infinite width. The narrower a network, the more its own chance decides, and the more so the
+                  deeper it is: near the critical variance that bounds the depth before $\\xi_c$ does.
+                - **Budget.** {p["images"]:,} images and {p["epochs"] * -(-p["images"] // p["batch_size"]):,} steps
+                  are few. More would push the edge outwards near the critical variance (see [](#budgets)).
+                - **Learning rate.** One for each activation. A smaller one would train some chaotic networks that are
+                  lost here, and a larger one some ordered networks, both by a few layers.
+                - **Beyond the paper.** ReLU and the sigmoid. For ReLU from $\\sigma_w^2 = 2$ on there is no
+                  fixed point, so no $\\xi_c$, and nothing is claimed of these networks.
+                - **Not tried.** The paper also shows that dropout destroys the critical point; these networks have no
+                  dropout.
+
+                All networks are members of ensembles whose backpropagation is written out, trained as one
+                sweep (`undertow.sweep`): `cells.sweep` beside this page holds every network's results, `results.json` the
+                fields. Of a setting's networks the seeds differ; settings share their seeds, so that differences
+                between them are paired.
+
+                **Source.** S. Schoenholz, J. Gilmer, S. Ganguli, J. Sohl-Dickstein, *Deep information propagation*,
+                ICLR 2017.
+                """
+            )
+        ],
+    )
+
+
+def _numbers(field: Mapping[str, Any]) -> Table:
+    accuracy = np.asarray(field["train_accuracy"], dtype=float).mean(-1)
+    rows = [[d, *(float(f"{a:.2f}") for a in line)] for d, line in zip(field["depth"], accuracy, strict=True)]
+    reach = [f"{d:.0f}" if np.isfinite(d) else "–" for d in np.asarray(field["expected"], dtype=float)]
+    return Table(["hidden layers", *(f"{w:g}" for w in field["weight_var"])], [*rows[::-1], ["$6\\,\\xi_c$", *reach]])
+
+
+def _meta(results: Results) -> dict[str, str]:
+    environment = results["environment"]
+    return {
+        "networks": f"{results['networks']:,}",
+        "trained in": f"{results['seconds']:.0f} s of one core",
+        "data": f"{results['data']['name']}, sha256 {results['data']['sha256'][:16]}",
+        "seed": str(results["seed"]),
+        "undertow": environment["undertow"],
+        "torch": environment["torch"],
+        "machine": f"{environment['machine']}, {environment['processors']} processors",
+    }
+
+
+def _layers(depth: float) -> str:
+    return "none" if not depth else f"{depth:.0f} hidden layer{'' if depth == 1 else 's'}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\u00a0%"

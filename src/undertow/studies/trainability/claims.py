@@ -1,0 +1,166 @@
+"""What the paper claims, in our words, beside what these networks did."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from undertow.studies.trainability.protocol import TRAINED
+from undertow.theory.meanfield import TRAINABLE
+
+Array = NDArray[np.float64]
+Results = Mapping[str, Any]
+Holds = Literal["yes", "partly", "no"]
+
+NOWHERE = math.log(10)
+"""The loss of a network of ten classes that says nothing about its input."""
+
+
+def judge(results: Results) -> list[dict[str, Any]]:
+    """Every claim with what was measured."""
+    rules = (_line, _factor, _critical, _elsewhere, _phases)
+    return [{"id": i, **rule(results)} for i, rule in enumerate(rules, 1)]
+
+
+def sides(field: Mapping[str, Any]) -> tuple[float, float]:
+    """Of a map's settings the share that trained within 6 ξ_c, and beyond it.
+
+    Example:
+        >>> sides({"train_accuracy": np.array([[[0.9]], [[0.1]]]), "depth": [5, 50], "expected": np.array([20.0])})
+        (1.0, 0.0)
+    """
+    trained, within, known = _sorted(field)
+    return _share(trained, known & within), _share(trained, known & ~within)
+
+
+def agreement(field: Mapping[str, Any]) -> float:
+    """The share of a map's settings that train within 6 ξ_c or don't beyond it, of those of which theory says anything.
+
+    Example:
+        >>> agreement({"train_accuracy": np.array([[[0.9]], [[0.8]]]), "depth": [5, 50], "expected": np.array([20.0])})
+        0.5
+    """
+    trained, within, known = _sorted(field)
+    return float((trained == within)[known].mean())
+
+
+def _sorted(field: Mapping[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of every setting whether it trained, whether it lies within 6 ξ_c, and whether there is a ξ_c."""
+    trained = np.asarray(field["train_accuracy"], dtype=float).mean(-1) >= TRAINED
+    reach = np.asarray(field["expected"], dtype=float)
+    within = np.array(field["depth"])[:, None] <= reach
+    return trained, within, np.broadcast_to(~np.isnan(reach), trained.shape)
+
+
+def factors(field: Mapping[str, Any]) -> Array:
+    """Depth reached over ξ_c, for each weight variance at which the map's depths hold the end.
+
+    The end lies between the deepest that trained and the next depth tried; the geometric middle is taken.
+
+    Example:
+        >>> field = {"depth": [5, 20, 80], "deepest": [5.0, 80.0, 0.0], "expected": [12.0, 600.0, 2.0]}
+        >>> factors(field).tolist()
+        [5.0]
+    """
+    depth = list(field["depth"])
+    found = []
+    for reached, reach in zip(field["deepest"], field["expected"], strict=True):
+        if reached and reached < depth[-1] and np.isfinite(reach) and reach < depth[-1]:
+            following = depth[depth.index(reached) + 1]
+            found.append(TRAINABLE * math.sqrt(reached * following) / reach)
+    return np.array(found)
+
+
+def _line(results: Results) -> dict[str, str]:
+    shares = {name: sides(field) for name, field in results["maps"].items()}
+    agree = float(np.mean([agreement(field) for field in results["maps"].values()]))
+    told = "; ".join(f"{name}: {_percent(a)} within, {_percent(b)} beyond" for name, (a, b) in shares.items())
+    return _claim(
+        "Networks train where a signal gets through them, which is up to a depth of about 6 ξ_c, and not beyond",
+        f"settings that trained, {told}",
+        "yes" if agree >= 0.85 else "partly" if agree >= 0.7 else "no",
+    )
+
+
+def _factor(results: Results) -> dict[str, str]:
+    found = {name: factors(field) for name, field in results["maps"].items()}
+    told = "; ".join(
+        f"{name}: {np.median(f):.1f} ξ_c (from {f.min():.1f} to {f.max():.1f})" if f.size else f"{name}: not to be said"
+        for name, f in found.items()
+    )
+    medians = [float(np.median(f)) for f in found.values() if f.size]
+    near = [TRAINABLE / 1.5 <= median <= TRAINABLE * 1.5 for median in medians]
+    return _claim(
+        "The factor is 6, and the same for different variances",
+        f"depth reached, away from the critical variance, {told}",
+        "yes" if medians and all(near) else "partly" if any(near) else "no",
+    )
+
+
+def _critical(results: Results) -> dict[str, str]:
+    told, close = [], []
+    for name, field in results["maps"].items():
+        if field["critical"] is None:
+            continue
+        variances, reached = np.array(field["weight_var"], dtype=float), np.asarray(field["deepest"], dtype=float)
+        best = variances[reached == reached.max()]
+        told.append(f"{name}: {reached.max():.0f} layers at {_span(best)}, critical at {field['critical']:.3g}")
+        close.append(bool(np.min(np.abs(np.log(best / field["critical"]))) <= math.log(1.5)))
+    return _claim(
+        "The deepest networks that train are those close to the critical variance",
+        "; ".join(told),
+        "yes" if close and all(close) else "partly" if any(close) else "no",
+    )
+
+
+def _elsewhere(results: Results) -> dict[str, str]:
+    """The order of depths reached along the variances is the order of 6 ξ_c."""
+    found = {}
+    for name, field in results["maps"].items():
+        reach = np.minimum(np.asarray(field["expected"], dtype=float), max(field["depth"]))
+        known = ~np.isnan(reach)
+        found[name] = float(stats.spearmanr(reach[known], np.asarray(field["deepest"])[known]).statistic)
+    worst = min(found.values())
+    return _claim(
+        "The depth that trains rises and falls with ξ_c along the variance",
+        "rank correlation of the depth reached and 6 ξ_c, " + ", ".join(f"{n}: {r:.2f}" for n, r in found.items()),
+        "yes" if worst >= 0.8 else "partly" if worst >= 0.5 else "no",
+    )
+
+
+def _phases(results: Results) -> dict[str, str]:
+    """On the ordered side nothing moves; beyond the line there the loss stays that of guessing."""
+    still = []
+    for field in results["maps"].values():
+        if field["critical"] is None:
+            continue
+        loss = np.nanmean(np.asarray(field["loss"], dtype=float), -1)
+        ordered = np.array(field["weight_var"]) < field["critical"]
+        beyond = np.array(field["depth"])[:, None] > 2 * np.asarray(field["expected"], dtype=float)
+        still.append(np.abs(loss - NOWHERE)[beyond & ordered] < 0.05)
+    share = float(np.concatenate(still).mean()) if still else float("nan")
+    return _claim(
+        "On the ordered side the gradient vanishes: beyond the depth scale nothing is learned",
+        f"of the settings more than twice as deep as 6 ξ_c there, {_percent(share)} end with the loss of guessing, "
+        f"ln 10 = {NOWHERE:.2f}, within 0.05",
+        "yes" if share >= 0.9 else "partly" if share >= 0.6 else "no",
+    )
+
+
+def _share(trained: NDArray[np.bool_], where: NDArray[np.bool_]) -> float:
+    return float(trained[where].mean()) if where.any() else float("nan")
+
+
+def _span(values: Array) -> str:
+    return f"{values.min():g}" if len(values) == 1 else f"{values.min():g} to {values.max():g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\u00a0%"
+
+
+def _claim(text: str, measured: str, holds: Holds) -> dict[str, str]:
+    return {"text": text, "measured": measured, "holds": holds}

@@ -1,0 +1,96 @@
+"""A cell of a sweep and its key, packs of cells, and what became of them."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from undertow.sweeping.spec import Settings
+
+KEY_LENGTH = 24
+"""Hexadecimal digits of a cell's key: in a million cells, two alike by chance once in 10^17 sweeps."""
+
+
+class Cell(NamedTuple):
+    """One cell: its key in the store, and its settings as written in the specification."""
+
+    key: str
+    settings: Settings
+
+
+@dataclass(slots=True)
+class Pack:
+    """Cells that are computed together, in one ensemble; a user's function computes packs of one.
+
+    Attributes:
+        cells: in their order, which decides the last bits of their results.
+        cost: how long it will take, in a unit common to all packs of a sweep.
+        attempts: how often it has failed.
+        losses: how often the worker that had it, and nothing else, was lost.
+    """
+
+    cells: tuple[Cell, ...]
+    cost: float
+    attempts: int = 0
+    losses: int = 0
+
+
+class Outcome(NamedTuple):
+    """What became of one cell: a result, or an error with its traceback."""
+
+    result: dict[str, Any] | None
+    error: str | None = None
+    traceback: str | None = None
+
+
+class Work(Protocol):
+    """What is done for a cell: the lab's networks or a user's function. It is sent to other processes."""
+
+    @property
+    def name(self) -> str:
+        """Of what is done; results of two names are never mixed."""
+
+    def recorded(self, settings: Settings) -> Settings:
+        """The settings as the store shows them, defaults included."""
+
+    def identity(self, settings: Settings) -> Mapping[str, Any]:
+        """What makes the cell the one it is: equal mappings, equal cells."""
+
+    def problems(self, settings: Settings) -> list[str]:
+        """Why this cell is impossible; empty if it isn't."""
+
+    def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
+        """The cells in packs, which depend on nothing but these cells."""
+
+    def prepare(self) -> None:
+        """Called once in every process before `run`."""
+
+    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
+        """The results of a pack's cells, in plain values; any exception is the pack's failure."""
+
+    def traceback(self, error: BaseException) -> str:
+        """The part of an exception's traceback that tells a reader something."""
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """The key of a cell: the beginning of the SHA-256 of what it is, as JSON with sorted names.
+
+    1 and 1.0 are the same number.
+
+    Example:
+        >>> key_of({"eta": 1.0, "depth": 3}) == key_of({"depth": 3, "eta": 1})
+        True
+        >>> key_of({"depth": 3})
+        '1f5095ec7a7c8833ceafa42a'
+    """
+    text = json.dumps(_plain(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,31 @@
+"""Names that a specification may use, and the nearest right one where it uses another."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def check_keys(given: Iterable[str], known: Sequence[str], where: str) -> None:
+    """Refuse a key that isn't known.
+
+    Raises:
+        ValueError: it names the key and the nearest right one, or all there are.
+
+    Example:
+        >>> check_keys(["epohcs"], ["epochs", "eta"], "[cell]")
+        Traceback (most recent call last):
+        ValueError: [cell] has no key 'epohcs': did you mean 'epochs'?
+    """
+    for key in given:
+        if key not in known:
+            raise ValueError(f"{where} has no key {key!r}: {meant(key, known)}")
+
+
+def meant(key: str, known: Sequence[str]) -> str:
+    """A question with the nearest right name, or all there are.
+
+    Example:
+        >>> meant("x", ["epochs", "eta"])
+        'there are: epochs, eta'
+    """
+    near = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"

@@ -1,0 +1,237 @@
+"""Who computes packs: this process itself, or processes of one thread beside it."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, Protocol
+
+from undertow.processes import end_with_parent, one_thread_inherited, spawning
+from undertow.sweeping.cells import Outcome, Pack, Work
+
+REPORT_EVERY = 0.1
+"""Seconds: reports of small cells travel together."""
+
+MOST_FALSE_STARTS = 3
+
+
+class Report(NamedTuple):
+    """A pack that is over: its number in the task, its outcomes, its seconds."""
+
+    place: int
+    outcomes: list[Outcome]
+    seconds: float
+
+
+class Event(NamedTuple):
+    """News of a task: packs that are over; whether the whole task is; why its worker was lost, if it was."""
+
+    task: int
+    reports: list[Report]
+    ended: bool
+    lost: str = ""
+
+
+class Workers(Protocol):
+    """Who computes packs. A task is a list of packs, computed one after the other."""
+
+    @property
+    def size(self) -> int:
+        """How many tasks are computed at a time."""
+
+    @property
+    def room(self) -> int:
+        """How many tasks could be taken now."""
+
+    def submit(self, task: int, packs: Sequence[Pack]) -> None:
+        """Take a task."""
+
+    def events(self, timeout: float) -> list[Event]:
+        """What has happened; waits for something to, up to ``timeout`` seconds."""
+
+    def close(self) -> None:
+        """Stop, whatever is going on."""
+
+
+def computed(work: Work, pack: Pack, place: int) -> Report:
+    """A pack's outcomes: results, or for each cell the error that the pack ended with."""
+    start = time.perf_counter()
+    try:
+        outcomes = [Outcome(result) for result in work.run([cell.settings for cell in pack.cells])]
+    except (Exception, SystemExit) as error:  # whatever a user's function may raise
+        told = f"{type(error).__name__}: {error}"
+        outcomes = [Outcome(None, told, work.traceback(error))] * len(pack.cells)
+    return Report(place, outcomes, time.perf_counter() - start)
+
+
+class InProcess:
+    """This process computes, one pack at a time, on one thread.
+
+    Args:
+        work: what is done for a cell.
+    """
+
+    size = 1
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.waiting: list[tuple[int, int, Pack, bool]] = []
+        self._threads = _threads()
+        work.prepare()
+
+    @property
+    def room(self) -> int:
+        """One task at a time."""
+        return 0 if self.waiting else 1
+
+    def submit(self, task: int, packs: Sequence[Pack]) -> None:
+        """Take a task."""
+        self.waiting += [(task, place, pack, place == len(packs) - 1) for place, pack in enumerate(packs)]
+
+    def events(self, timeout: float) -> list[Event]:
+        """Compute the next pack."""
+        del timeout
+        if not self.waiting:
+            return []
+        task, place, pack, last = self.waiting.pop(0)
+        return [Event(task, [computed(self.work, pack, place)], last)]
+
+    def close(self) -> None:
+        """Give torch its threads back."""
+        if self._threads:
+            import torch
+
+            torch.set_num_threads(self._threads)
+
+
+def _threads() -> int | None:
+    return int(sys.modules["torch"].get_num_threads()) if "torch" in sys.modules else None
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Any
+    task: int | None = None
+    ready: bool = False
+
+
+class Processes:
+    """Processes of one thread each. One that is killed is replaced, and its task reported lost.
+
+    Args:
+        work: what is done for a cell.
+        size: how many.
+    """
+
+    def __init__(self, work: Work, size: int) -> None:
+        self.work, self._size, self._false_starts = work, size, 0
+        self._context = spawning()
+        self._workers = [self._started() for _ in range(size)]
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return self._size
+
+    @property
+    def room(self) -> int:
+        """How many of them have nothing to do."""
+        return sum(worker.task is None for worker in self._workers)
+
+    def submit(self, task: int, packs: Sequence[Pack]) -> None:
+        """Give a task to an idle process, one that is up if there is."""
+        idle = [worker for worker in self._workers if worker.task is None]
+        worker = max(idle, key=lambda w: w.ready)
+        worker.task = task
+        with contextlib.suppress(OSError):  # it has just died: `events` will find out
+            worker.pipe.send(list(packs))
+
+    def events(self, timeout: float) -> list[Event]:
+        """What the processes report."""
+        waited = [worker.pipe for worker in self._workers]
+        there = set(connection.wait(waited, timeout))
+        found = []
+        for worker in list(self._workers):
+            if worker.pipe in there:
+                found += self._heard(worker)
+        return found
+
+    def close(self) -> None:
+        """Terminate all processes."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+
+    def _heard(self, worker: _Worker) -> list[Event]:
+        try:
+            kind, content = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._replaced(worker)
+        worker.ready = True
+        if kind == "up":
+            self._false_starts = 0
+            return []
+        if kind == "unfit":
+            raise RuntimeError(f"a worker process could not start: {content}")
+        assert worker.task is not None  # noqa: S101
+        event = Event(worker.task, content, kind == "ended")
+        if event.ended:
+            worker.task = None
+        return [event]
+
+    def _replaced(self, worker: _Worker) -> list[Event]:
+        worker.process.join(5)
+        worker.pipe.close()
+        code = worker.process.exitcode
+        why = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        if not worker.ready:
+            self._false_starts += 1
+            if self._false_starts >= MOST_FALSE_STARTS:
+                raise RuntimeError(f"worker processes don't start: the last was {why}")
+        self._workers[self._workers.index(worker)] = self._started()
+        told = f"the process that computed it was {why} (the usual reason is memory)"
+        return [] if worker.task is None else [Event(worker.task, [], True, told)]
+
+    def _started(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        with one_thread_inherited():
+            process = self._context.Process(target=_serve, args=(theirs, self.work))
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+def _serve(pipe: Any, work: Work) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    end_with_parent()
+    try:
+        work.prepare()
+    except Exception as error:
+        pipe.send(("unfit", f"{type(error).__name__}: {error}"))
+        return
+    pipe.send(("up", None))
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        while True:
+            _compute(pipe, work, pipe.recv())
+
+
+def _compute(pipe: Any, work: Work, packs: Sequence[Pack]) -> None:
+    reports: list[Report] = []
+    sent = time.monotonic()
+    for place, pack in enumerate(packs):
+        reports.append(computed(work, pack, place))
+        if time.monotonic() - sent > REPORT_EVERY and place < len(packs) - 1:
+            pipe.send(("done", reports))
+            reports, sent = [], time.monotonic()
+    pipe.send(("ended", reports))

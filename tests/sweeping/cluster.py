@@ -1,0 +1,41 @@
+"""A real Ray cluster of two nodes on this machine, one of which is killed while a sweep runs. Not a test by itself."""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from undertow.sweeping import open_sweep, sweep
+
+
+def killed_midway(cluster, node, store, after, told):
+    while not store.is_file() or open_sweep(store).counts()["done"] < after:
+        time.sleep(0.02)
+    told["done_when_killed"] = open_sweep(store).counts()["done"]
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def main(spec, store, after):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    told = {}
+    killer = threading.Thread(target=killed_midway, args=(cluster, node, store, after, told))
+    killer.start()
+    results = sweep(spec, store, ray=cluster.address)
+    killer.join()
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    told["alive"] = sum(each["Alive"] for each in ray.nodes())
+    sys.stdout.write(json.dumps({**results.counts(), **told}) + "\n")
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

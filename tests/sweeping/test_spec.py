@@ -1,0 +1,147 @@
+"""What a specification says, and what is said of one that can't be."""
+
+import math
+import re
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from undertow.lab import load
+from undertow.sweeping import Spec, axes
+from undertow.sweeping.cells import key_of
+from undertow.sweeping.labsettings import SETTINGS
+from undertow.sweeping.running import Plan
+
+
+def cells(**given):
+    return list(Spec.of(given).cells())
+
+
+def test_grids_draws_and_seeds_multiply_and_the_last_runs_fastest():
+    found = cells(
+        cell={"eta": 1}, grid={"a": [1, 2], "b": [3, 4, 5]}, random={"draws": 4, "c": {"from": 0, "to": 1}}, seeds=2
+    )
+    assert len(found) == 2 * 3 * 4 * 2
+    assert [cell["seed"] for cell in found[:4]] == [0, 1, 0, 1]
+    assert {cell["a"] for cell in found[:24]} == {1}
+    assert all(cell["eta"] == 1 and 0 <= cell["c"] <= 1 for cell in found)
+    assert len({cell["c"] for cell in found}) == 4
+
+
+def test_several_grids_make_their_union_and_a_cell_in_two_of_them_is_one():
+    spec = Spec.of({"cell": {"data": "digits"}, "grid": [{"depth": [1, 2]}, {"depth": [2, 3]}]})
+    assert [cell["depth"] for cell in spec.cells()] == [1, 2, 2, 3]
+    assert [cell.settings["depth"] for cell in Plan.of(spec).cells] == [1, 2, 3]
+
+
+@given(st.integers(0, 5), st.integers(1, 30), st.integers(1, 30))
+def test_more_draws_or_other_axes_leave_the_earlier_draws_as_they_were(seed, some, more):
+    eta = {"from": 1e-3, "to": 1.0, "spacing": "log"}
+    before = cells(random={"draws": some, "draw_seed": seed, "eta": eta})
+    after = cells(
+        random={"draws": some + more, "draw_seed": seed, "width": {"from": 1, "to": 9, "integer": True}, "eta": eta}
+    )
+    assert [cell["eta"] for cell in after[:some]] == [cell["eta"] for cell in before]
+    assert all(isinstance(cell["width"], int) and 1 <= cell["width"] <= 9 for cell in after)
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1.01, 1e6), st.integers(2, 50), st.sampled_from(["linear", "log"]))
+def test_a_range_reaches_both_ends_in_even_steps(low, factor, count, spacing):
+    found = axes.values("x", {"from": low, "to": low * factor, "count": count, "spacing": spacing})
+    assert found[0] == pytest.approx(low)
+    assert found[-1] == pytest.approx(low * factor)
+    steps = [math.log(b / a) if spacing == "log" else b - a for a, b in pairwise(found)]
+    assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-6, abs=1e-9 * low * factor)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"gird": {}}, "a sweep's specification has no key 'gird': did you mean 'grid'?"),
+        ({"run": {"retry": 2}}, r"\[run\] has no key 'retry': did you mean 'retries'?"),
+        ({"run": {"retries": -1}}, "retries = -1: give a whole number from 0"),
+        ({"grid": {"eta": {"from": 1, "to": 2, "cuont": 3}}}, "the range of eta has no key 'cuont': did you mean"),
+        ({"grid": {"eta": {"from": 1, "to": 2}}}, "eta: count = None"),
+        ({"grid": {"eta": {"from": 0, "to": 2, "count": 3, "spacing": "log"}}}, "both ends must be positive"),
+        ({"grid": {"eta": {"from": "a", "to": 2, "count": 3}}}, "both ends of a range are numbers"),
+        ({"grid": {"eta": []}}, "a sweep without cells"),
+        ({"grid": {"eta": 0.1}}, r"eta = 0.1 is one value, not an axis: move it to \[cell\]"),
+        ({"grid": 3}, "grid is no table"),
+        ({"cell": {"eta": 1}, "grid": {"eta": [1]}}, r"eta is in \[cell\] and in \[grid\]"),
+        ({"cell": {"seed": 1}, "seeds": 3}, "both seeds and a setting seed"),
+        ({"seeds": "3"}, "seeds = '3': give how many"),
+        ({"random": {"eta": [1, 2]}}, "draws = 0: give both"),
+        ({"function": "train"}, "write it as FILE.py:FUNCTION"),
+    ],
+)  # fmt: skip
+def test_a_specification_that_cant_be_says_what_and_what_instead(given, told):
+    with pytest.raises(ValueError, match=told):
+        Spec.of(given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"dpeth": 3}, "there is no setting 'dpeth': did you mean 'depth'?"),
+        ({"activation": "tahn"}, "no activation named 'tahn'; there are: sigmoid, tanh"),
+        ({"depth": 2.5}, "depth = 2.5 is no whole number"),
+        ({"epochs": True}, "epochs = True is no whole number"),
+        ({"width": 0}, "width = 0: neurons in each hidden layer, from 1"),
+        ({"images": 5000}, "images = 5000: digits has 1197 training images"),
+        ({"data": "digist"}, "no data 'digist'"),
+        ({"initializer": "he", "weight_var": 2}, "weight_var = 2.0 with the initializer he: only default, lecun"),
+        ({"mu": 0.9}, "mu = 0.9 with the optimizer sgd"),
+        ({"hidden": [5, 5], "depth": 2}, "hidden beside depth or width"),
+        ({"eta": 10.0, "lmbda": 100.0, "images": 500}, "eta \\* lmbda / images = 2: it must be under 1"),
+        ({"eta": {"a": 1}}, "a setting is a number, a text"),
+        ({"eta": math.nan}, "eta = nan: a setting is"),
+    ],
+)
+def test_impossible_cells_are_listed_before_anything_runs(settings, told):
+    with pytest.raises(ValueError, match=told):
+        Plan.of(Spec.of({"cell": {"data": "digits"} | settings}))
+
+
+def test_the_list_of_impossible_cells_says_how_many_and_names_the_first():
+    spec = Spec.of(
+        {"cell": {"data": "digits"}, "grid": {"optimizer": ["sgd", "momentum"], "mu": [0.5, 0.9]}, "seeds": 3}
+    )
+    with pytest.raises(ValueError, match="so nothing was run") as error:
+        Plan.of(spec)
+    lines = str(error.value).splitlines()
+    assert lines[1:3] == [
+        "  mu = 0.5 with the optimizer sgd, which has no momentum",
+        "    (3 cells; the first: data = digits, optimizer = sgd, mu = 0.5, seed = 0)",
+    ]
+
+
+def test_a_cell_is_the_same_however_it_is_written():
+    def keys(**settings):
+        return [cell.key for cell in Plan.of(Spec.of({"cell": {"data": "digits"} | settings})).cells]
+
+    assert keys() == keys(depth=1) == keys(eta=0.1, depth=1, seed=0)
+    assert keys(eta=1) == keys(eta=1.0) != keys(eta=2)
+    assert key_of({"a": [1.0, 2]}) == key_of({"a": [1, 2.0]}) != key_of({"a": [2, 1]})
+    assert key_of({"a": True}) != key_of({"a": 1})
+
+
+def test_the_specifications_in_the_documentation_are_right(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text("utf-8")
+    (tmp_path / "train.py").write_text("def train(depth, optimizer, seed): ...")
+    specs = [Spec.of(tomllib.loads(block), tmp_path) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+    assert [len(Plan.of(spec).cells) for spec in specs] == [5 * 3 * 15 * 4, 3 * 3 * 2]
+    told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
+    assert told == [name for name in SETTINGS if name != "hidden"]
+
+
+def test_data_that_cant_be_had_are_looked_for_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("undertow.sweeping.labwork.load", lambda name: asked.append(name) or load(name))
+    spec = Spec.of({"cell": {"data": str(tmp_path)}, "grid": {"depth": list(range(30))}})
+    with pytest.raises(ValueError, match=r"nothing was run:\n  .*train-images.*\n    \(30 cells; the first: "):
+        Plan.of(spec)
+    assert asked == [str(tmp_path)]
