@@ -4,6 +4,7 @@ from undertow.lab.data import Dataset, Split, digits, idx, load, mnist
 from undertow.lab.ensemble import Ensemble
 from undertow.lab.initializers import Initializer
 from undertow.lab.optimizers import SGD, Momentum, Nesterov
+from undertow.lab.shapes import shapeset
 from undertow.lab.training import Divergence, History
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "idx",
     "load",
     "mnist",
+    "shapeset",
 ]
