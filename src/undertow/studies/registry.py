@@ -7,6 +7,7 @@ from undertow.studies.study import Study
 
 STUDIES: dict[str, str] = {
     "glorot2010": "undertow.studies.glorot2010",
+    "sutskever2013": "undertow.studies.sutskever2013",
 }
 """Name -> module with a `STUDY`; only the one asked for is imported."""
 

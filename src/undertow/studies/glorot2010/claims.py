@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from undertow.show.rows import number
 from undertow.studies.glorot2010.protocol import COMPARED, SHAPES
+from undertow.studies.statistics import concordant
 from undertow.studies.study import Claim, Judged, Results, three
 from undertow.studies.wording import listed, percent
 
@@ -185,17 +186,6 @@ def plateaus(results: Results) -> Judged:
     flat = {name: surface[name]["flat"] for name in ("log-likelihood", "quadratic")}
     measured = f"flat are {percent(flat['quadratic'])} of the quadratic cost's surface and {percent(flat['log-likelihood'])} of the log-likelihood's"
     return measured, three(flat["quadratic"] > 2 * flat["log-likelihood"], flat["quadratic"] > flat["log-likelihood"])
-
-
-def concordant(ours: dict[str, float], paper: dict[str, float]) -> float:
-    """Share of the pairs which the paper puts in an order that are in that order here.
-
-    Example:
-        >>> concordant({"a": 1.0, "b": 2.0, "c": 1.5}, {"a": 5.0, "b": 9.0, "c": 9.0})
-        1.0
-    """
-    pairs = [(a, b) for a in paper for b in paper if paper[a] < paper[b]]
-    return sum(ours[a] < ours[b] for a, b in pairs) / len(pairs)
 
 
 def _mean_error(results: Results, source: str, name: str) -> float:
