@@ -8,6 +8,7 @@ from undertow.studies.study import Study
 STUDIES: dict[str, str] = {
     "glorot2010": "undertow.studies.glorot2010",
     "sutskever2013": "undertow.studies.sutskever2013",
+    "remedies": "undertow.studies.remedies",
 }
 """Name -> module with a `STUDY`; only the one asked for is imported."""
 

@@ -4,7 +4,7 @@ The paper: I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance o
 learning", ICML 2013.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from undertow.lab import SGD, Dataset, Ensemble, Initializer, Momentum, Nesterov, Rising
 from undertow.lab.initializers import SPARSE_INPUTS
