@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from undertow.commands import comparing, examining, explaining, serving, showing, sweeping
+from undertow.commands import comparing, examining, explaining, serving, showing, studying, sweeping
 from undertow.commands.target import UserCodeError
 
 app = typer.Typer(
@@ -84,6 +84,7 @@ for command in (
     showing.show,
     serving.serve,
     sweeping.sweep,
+    studying.study,
 ):
     app.command()(command)
 

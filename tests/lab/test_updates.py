@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from undertow.lab import SGD, Ensemble, Momentum, Nesterov
+from undertow.lab import SGD, Ensemble, Momentum, Nesterov, Rising
 from undertow.lab.layers import Layer, LayerPass
 from undertow.lab.optimizers import NEVER_ABOVE, ExplicitGradient, Gradient, Optimizer, clipped, optimizer
 
@@ -123,6 +123,41 @@ def test_the_schedule_climbs_to_its_largest() -> None:
     assert climbed[0] == 0.5
     assert climbed == sorted(climbed)
     assert climbed[-1] == NEVER_ABOVE == 0.999
+
+
+def test_a_schedule_that_rises_to_a_number_is_the_number_risen_to() -> None:
+    for t in (0, 249, 250, 5_000, 10**6):
+        assert Nesterov(Rising(0.99)).momentum(t) == Nesterov(0.99).momentum(t)
+        assert Momentum(Rising(0.99)).momentum(t) == Nesterov(0.99).momentum(t)
+        assert Rising(0.99, period=2.5)(t) == Rising(0.99, period=250)(100 * t)
+
+
+def test_a_schedule_is_lowered_at_the_end_and_never_raised_by_it() -> None:
+    lowered = Rising(0.99, period=10, until=300)
+    assert [lowered(t) for t in (299, 300, 10**6)] == [pytest.approx(1 - 1 / 60), 0.9, 0.9]
+    assert Rising(0.5, until=300)(10**6) == 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"most": 1.0}, {"lowered": -0.1}, {"period": 0}])
+def test_a_schedule_that_makes_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"mu = |period = "):
+        Rising(**wrong)
+
+
+def test_classical_momentum_follows_its_schedule() -> None:
+    """v' = mu_t v - eta f'(theta); theta' = theta + v', over a rise and the lowering at the end."""
+    steps, eta, decay, mu = 40, 0.05, LMBDA / N, Rising(0.95, period=5, until=30, lowered=0.6)
+    nets = ensemble(members=1)
+    net = nets.member(0)
+    theta = [p.detach().clone() for p in net.parameters()]
+    v = [torch.zeros_like(p) for p in theta]
+    for t in range(steps):
+        v = [mu(t) * u - eta * g for u, g in zip(v, gradients_at(net, theta, decay), strict=True)]
+        theta = [p + u for p, u in zip(theta, v, strict=True)]
+    nets.train((X, Y), steps, N, eta, LMBDA, optimizer=Momentum(mu))
+    ours = [p for layer in nets.layers for p in (layer.w[0], layer.b[0, 0])]
+    for p, expected in zip(ours, theta, strict=True):
+        torch.testing.assert_close(p, expected, rtol=1e-9, atol=1e-10)
 
 
 def test_nesterov_is_the_papers_velocity_form() -> None:

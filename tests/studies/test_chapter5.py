@@ -14,8 +14,8 @@ from reading import until
 from undertow.studies.chapter5 import storage
 from undertow.studies.chapter5.claims import CLAIMS, judge
 from undertow.studies.chapter5.protocol import Protocol
-from undertow.studies.chapter5.statistics import compare
 from undertow.studies.chapter5.training import CONTROLS
+from undertow.studies.statistics import compare
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 from undertow.lab.data import Dataset, Split, digits, idx, load, mnist
 from undertow.lab.ensemble import Ensemble
 from undertow.lab.initializers import Initializer
-from undertow.lab.optimizers import SGD, Momentum, Nesterov
+from undertow.lab.optimizers import SGD, Momentum, Nesterov, Rising
+from undertow.lab.shapes import shapeset
 from undertow.lab.training import Divergence, History
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "Initializer",
     "Momentum",
     "Nesterov",
+    "Rising",
     "Split",
     "digits",
     "idx",
     "load",
     "mnist",
+    "shapeset",
 ]

@@ -5,6 +5,7 @@ whoever trains. L2 regularisation acts on the weights only, as in the book: a st
 w -> (1 - eta * lmbda / n) w - eta dC/dw, torch's ``weight_decay=lmbda / n`` on a group that holds the weights.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,18 +58,64 @@ class SGD:
 
 
 @dataclass(frozen=True)
+class Rising:
+    """A momentum coefficient that rises (Sutskever et al. 2013, eq. 5) and, if wanted, is lowered at the end.
+
+    mu_t = min(1 - 2^(-1 - log2(floor(t / period) + 1)), most), and from step ``until`` on never above ``lowered``.
+
+    Attributes:
+        most: mu_max.
+        period: steps until it rises for the first time; the paper's is 250, of 750,000 steps in all.
+        until: the first step at which it is lowered; by default none is.
+        lowered: what it is lowered to.
+
+    Raises:
+        ValueError: a coefficient outside [0, 1), or a period that isn't positive.
+
+    Example:
+        >>> mu = Rising(0.99, until=2_000)
+        >>> [mu(t) for t in (0, 250, 1000, 1999, 2000)]
+        [0.5, 0.75, 0.9, 0.9375, 0.9]
+    """
+
+    most: float = NEVER_ABOVE
+    period: float = 250
+    until: float = math.inf
+    lowered: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check_mu(self.most)
+        _check_mu(self.lowered)
+        if not self.period > 0:
+            raise ValueError(f"period = {self.period}: the steps until mu rises are a positive number")
+
+    def __call__(self, t: int) -> float:
+        """The momentum coefficient of step t = 0, 1, ..."""
+        # 2^(-1 - log2(k)) is 1/(2k), without the rounding
+        risen = min(1 - 1 / (2 * (t // self.period + 1)), self.most)
+        return risen if t < self.until else min(risen, self.lowered)
+
+
+@dataclass(frozen=True)
 class Momentum:
     """Classical momentum (Polyak 1964): v -> mu v - eta dC/dw;  w -> w + v.
 
+    Attributes:
+        mu: the momentum coefficient, or a schedule of it: ``mu(t)`` for step t = 0, 1, ...
+
     Example:
-        >>> Momentum(mu=0.5).mu
-        0.5
+        >>> Momentum(mu=0.5).momentum(10), Momentum(Rising(0.99)).momentum(250)
+        (0.5, 0.75)
     """
 
-    mu: float = 0.9
+    mu: float | Rising = 0.9
 
     def __post_init__(self) -> None:
         _check_mu(self.mu)
+
+    def momentum(self, t: int) -> float:
+        """The momentum coefficient of step t = 0, 1, ..."""
+        return self.mu(t) if isinstance(self.mu, Rising) else self.mu
 
     def state(self, layer: Layer) -> Layer:
         """The velocity, at rest."""
@@ -76,8 +123,8 @@ class Momentum:
 
     def update(self, layer: Layer, state: Layer, gradient: Gradient, *, eta: float, decay: float, t: int) -> None:
         """One step; the decay is part of the gradient, as in torch."""
-        del t
-        gradient.add_gradient_to(state, step=-eta, keep=self.mu, keep_b=self.mu)
+        mu = self.momentum(t)
+        gradient.add_gradient_to(state, step=-eta, keep=mu, keep_b=mu)
         state.w.add_(layer.w, alpha=-eta * decay)
         _add(layer, state, 1.0)
 
@@ -90,15 +137,15 @@ class Nesterov:
     gradient and, with constant mu, is ``torch.optim.SGD(nesterov=True)``.
 
     Attributes:
-        mu: the largest momentum coefficient.
-        schedule: Sutskever's: mu_t = min(1 - 2^(-1 - log2(floor(t / 250) + 1)), mu); False keeps mu constant.
+        mu: the largest momentum coefficient, or a schedule of one's own.
+        schedule: whether a number ``mu`` is risen to, as `Rising` says, or kept from the start.
 
     Example:
         >>> [Nesterov(mu=0.99).momentum(t) for t in (0, 250, 1000, 1_000_000)]
         [0.5, 0.75, 0.9, 0.99]
     """
 
-    mu: float = NEVER_ABOVE
+    mu: float | Rising = NEVER_ABOVE
     schedule: bool = True
 
     def __post_init__(self) -> None:
@@ -106,8 +153,9 @@ class Nesterov:
 
     def momentum(self, t: int) -> float:
         """The momentum coefficient of step t = 0, 1, ..."""
-        # 2^(-1 - log2(k)) is 1/(2k), without the rounding
-        return min(1 - 1 / (2 * (t // 250 + 1)), self.mu) if self.schedule else self.mu
+        if isinstance(self.mu, Rising):
+            return self.mu(t)
+        return Rising(self.mu)(t) if self.schedule else self.mu
 
     def state(self, layer: Layer) -> Layer:
         """The velocity, at rest."""
@@ -188,6 +236,6 @@ def _add(layer: Layer, other: Layer, alpha: float) -> None:
     layer.b.add_(other.b, alpha=alpha)
 
 
-def _check_mu(mu: float) -> None:
-    if not 0 <= mu < 1:
+def _check_mu(mu: float | Rising) -> None:
+    if not isinstance(mu, Rising) and not 0 <= mu < 1:
         raise ValueError(f"mu = {mu}: a momentum coefficient lies in [0, 1); at 1 nothing would ever slow down")

@@ -1,7 +1,7 @@
 """Channels that charts share: a logarithmic axis that reads well, the colours of layers, tooltips."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -11,6 +11,9 @@ from undertow.show.theme import CATEGORY_COLOURS, LAYER, layer_scale
 
 LAYER_TITLE = "layer"
 """A legend with this title is one of layers: the page makes it clickable."""
+
+LEGEND_WIDTH = 420
+"""Pixels: what a legend may take beside an axis in the narrower panels."""
 
 Domain = tuple[float, float]
 
@@ -82,9 +85,14 @@ def coloured(field: str, table: Sequence[Row], legend: bool = True) -> alt.Color
         titled = alt.Legend(title=LAYER_TITLE, values=sorted({row["layer"] for row in table})) if legend else None
         return alt.Color(field=field, type="ordinal", scale=scale, legend=titled)
     scale = alt.Scale(range=list(CATEGORY_COLOURS))
-    return alt.Color(
-        field=field, type="nominal", scale=scale, sort=None, legend=alt.Legend(title=None) if legend else None
-    )
+    named = alt.Legend(title=None, **_wrapped({str(row.get(field)) for row in table})) if legend else None
+    return alt.Color(field=field, type="nominal", scale=scale, sort=None, legend=named)
+
+
+def _wrapped(names: Collection[str]) -> dict[str, Any]:
+    """Two rows for a legend that would be cut off at the edge of a panel of half the page's width."""
+    too_wide = 7 * sum(map(len, names)) + 30 * len(names) > LEGEND_WIDTH
+    return {"columns": -(-len(names) // 2)} if too_wide else {}
 
 
 def tooltip(fields: Mapping[str, str], table: Sequence[Row]) -> list[alt.Tooltip]:

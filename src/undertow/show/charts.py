@@ -33,6 +33,7 @@ def curves_with_bands(
     dash: str | None = None,
     reference: Rows = (),
     reference_title: str = "the book",
+    log_x: bool = False,
     log_y: bool = True,
     y_domain: Domain | None = None,
     title: str = "",
@@ -50,7 +51,7 @@ def curves_with_bands(
         band_title: what lies between ``low`` and ``high``, for the tooltip ("95 % of 8 members").
         reference: rows (with the same ``x``, ``y`` and ``colour``) to lay over the curves as dotted lines.
         reference_title: what these are, for the legend.
-        log_y: a logarithmic axis; values that aren't positive become gaps.
+        log_x, log_y: logarithmic axes; values that aren't positive become gaps.
         y_domain: ends of the y axis, to give several panels the same; by default what the rows span.
         title: of this panel.
         height: of the plotting area, pixels.
@@ -65,17 +66,12 @@ def curves_with_bands(
     """
     fields = [field for field in (y, low, high) if field]
     positive = fields if log_y else []
-    table = thinned(plain(rows, positive), [colour, dash], points)
+    drawable = [row for row in rows if not log_x or row[x] > 0]
+    table = thinned(plain(drawable, positive), [colour, dash], points)
     dotted = thinned(plain(reference, positive[:1]), [colour], points)
     scaled = measured(column([*table, *dotted], *fields), y_domain, log_y)
     shared: dict[str, Any] = {
-        "x": alt.X(
-            field=x,
-            type="quantitative",
-            title=x_title,
-            scale=alt.Scale(nice=False, zero=False),
-            axis=alt.Axis(tickCount=6, **_whole(column(table, x))),
-        ),
+        "x": alt.X(field=x, type="quantitative", title=x_title, **_along(column(table, x), log_x)),
         "y": alt.Y(field=y, type="quantitative", title=y_title, **scaled),
         "color": coloured(colour, table),
         "detail": [alt.Detail(field=field, type="nominal") for field in (colour, dash) if field],
@@ -227,7 +223,7 @@ def heatmap(
     legend = alt.Legend(gradientLength=150, gradientThickness=10, format="~g", title=value_title, tickCount=4)
     cells = charted(table).encode(
         x=alt.X(field=x, type="ordinal", title=x_title, sort=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-        y=alt.Y(field=y, type="ordinal", title=y_title, sort=upwards),
+        y=alt.Y(field=y, type="ordinal", title=y_title, sort=upwards, axis=alt.Axis(labelOverlap=True)),
         tooltip=tooltip({x: x_title, y: y_title, value: value_title}, table),
     )
     filled = alt.Color(field=value, type="quantitative", scale=scale, legend=legend)
@@ -237,6 +233,12 @@ def heatmap(
         halo = {"stroke": "white", "strokeWidth": 3, "strokeJoin": "round", "opacity": 0.85}
         parts += [text.copy().mark_text(fontSize=11, **halo), text]
     return layered(parts, title, height)
+
+
+def _along(values: Sequence[float], log: bool) -> dict[str, Any]:
+    if log:
+        return measured(values, log=True)
+    return {"scale": alt.Scale(nice=False, zero=False), "axis": alt.Axis(tickCount=6, **_whole(values))}
 
 
 def _whole(values: Iterable[float]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def pictures(
     names: Sequence[str] = (),
     value_title: str = "weight",
     limit: float | None = None,
+    grey: bool = False,
     columns: int = 6,
     cell: int = 64,
     title: str = "",
@@ -35,6 +36,7 @@ def pictures(
         value_title: what the colours measure, for the legend.
         limit: the value of full colour; by default the 99.5th percentile of all sizes, beyond which colour is clipped.
             Give panels that are to be compared the same.
+        grey: photographs instead of weights: from 0, black, to ``limit``, white, without a legend.
         columns: pictures in a row.
         cell: width and height given to each, pixels.
         title: of this panel.
@@ -58,7 +60,7 @@ def pictures(
             "column": k % columns,
             "name": name,
             "value": 0,
-            "picture": _address(_coloured(image, full)),
+            "picture": _address(_grey(image, full) if grey else _coloured(image, full)),
         }
         for k, (image, name) in enumerate(zip(stack, names, strict=True))
     ]
@@ -71,7 +73,7 @@ def pictures(
             x=alt.X("column:O", axis=None),
             y=alt.Y("row:O", axis=None),
             url=alt.Url("picture:N"),
-            color=_legend(full, value_title),
+            **({} if grey else {"color": _legend(full, value_title)}),
             tooltip=[alt.Tooltip("name:N", title=" ")],
         )
         .properties(**size, **titled)
@@ -102,6 +104,11 @@ def _coloured(image: NDArray[np.floating], full: float) -> NDArray[np.uint8]:
     places = np.linspace(-full, full, len(anchors))
     channels = [np.interp(np.nan_to_num(image), places, anchors[:, k]) for k in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def _grey(image: NDArray[np.floating], full: float) -> NDArray[np.uint8]:
+    levels = np.clip(np.nan_to_num(image) / full, 0, 1) * 255
+    return np.stack([levels] * 3, axis=-1).round().astype(np.uint8)
 
 
 def _address(pixels: NDArray[np.uint8]) -> str:

@@ -3,7 +3,6 @@
 Every figure and number of the chapter, with many networks in place of one, as one page, pictures and a file of results.
 """
 
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.console import Console
 from undertow.lab import load
 from undertow.studies.chapter5.check import Verdict, check
 from undertow.studies.chapter5.protocol import Protocol
+from undertow.studies.keeping import check_writable
 
 __all__ = ["Protocol", "Verdict", "check", "run"]
 
@@ -40,20 +40,10 @@ def run(out: Path, protocol: Protocol, data: str = "mnist", console: Console | N
     )  # charts and theory: not needed to check a result
 
     loaded = load(data)  # before anything is written, and once before all processes do
-    _check_writable(out)
+    check_writable(out)
     console = console or Console()
     results = plan.measure(protocol, data, loaded, console)
     storage.save(results, out)
     with console.status("drawing the figures"):
         explorer.write(results, out)
         return article.write(results, out)
-
-
-def _check_writable(out: Path) -> None:
-    """Find out before hours of work, not after."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise OSError(f"can't write into {out} ({error.strerror}): choose another folder with --out") from error

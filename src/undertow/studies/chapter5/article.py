@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.page import Article, Prose, Section, Table, Verdict
+from undertow.show.page import Article, Prose, Section
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.chapter5.sections import accuracy, descent, explosion, layers, meaning, start, why
-from undertow.studies.chapter5.wording import percent
+from undertow.studies.pages import claims_section, counted, made_from
+from undertow.studies.wording import percent
 
 Results = dict[str, Any]
 
@@ -38,10 +39,14 @@ def article(results: Results) -> Article:
             meaning.costs(results),
             why.section(results),
             explosion.section(results),
-            _claims(results),
+            claims_section(
+                results,
+                "the text says",
+                "Everything that the chapter's text claims, in our words, beside what was measured on this run.",
+            ),
             _methods(results),
         ],
-        meta=_meta(results),
+        meta=made_from(results, networks_of_each_kind=str(results["members"])),
     )
 
 
@@ -69,33 +74,11 @@ chapter, with {len(four)} networks where the text shows one at the start and {re
 - **The text's own measure** of learning speed mixes two things: how large the gradient of each image is, and how much
   of it survives the average over images. Told apart, they tell [more about training](#descent) than its
   curves do.
-- Of the text's {len(results["claims"])} claims, {_counted(results, "yes")} hold as said,
-  {_counted(results, "partly")} in part and {_counted(results, "no")} not; [each one](#claims) with its numbers.
+- Of the text's {len(results["claims"])} claims, {counted(results, "yes")} hold as said,
+  {counted(results, "partly")} in part and {counted(results, "no")} not; [each one](#claims) with its numbers.
 
 Rather play than read? [What a gradient is made of](explore.html) has the same product under sliders.
 """
-
-
-def _counted(results: Results, holds: str) -> int:
-    return sum(claim["holds"] == holds for claim in results["claims"])
-
-
-def _claims(results: Results) -> Section:
-    rows = [[str(c["id"]), c["text"], c["measured"] + ".", Verdict(c["holds"])] for c in results["claims"]]
-    return Section(
-        "claims",
-        "Claim by claim",
-        [
-            Prose("Everything that the chapter's text claims, in our words, beside what was measured on this run."),
-            Table(
-                ["", "the text says", "measured here", "holds"],
-                rows,
-                id="claim-table",
-                caption="The claims",
-                stacked=True,
-            ),
-        ],
-    )
 
 
 def _methods(results: Results) -> Section:
@@ -130,16 +113,3 @@ def _methods(results: Results) -> Section:
             )
         ],
     )
-
-
-def _meta(results: Results) -> dict[str, str]:
-    environment = results["environment"]
-    return {
-        "data": f"{results['data']['name']}, sha256 {results['data']['sha256'][:16]}",
-        "networks of each kind": str(results["members"]),
-        "seed": str(results["seed"]),
-        "undertow": environment["undertow"],
-        "torch": environment["torch"],
-        "numpy": environment["numpy"],
-        "machine": f"{environment['machine']}, {environment['processors']} processors",
-    }

@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 
 from undertow.lab import Dataset, load
-from undertow.studies.chapter5.environment import DECIDES_BITS, environment
 from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, HIDDEN, LMBDA, network
 from undertow.studies.chapter5.storage import read
 from undertow.studies.chapter5.training import digests
+from undertow.studies.environment import DECIDES_BITS, environment
 from undertow.studies.tasks import Task, Tick, run_all
 
 CHECKED_MEMBER = 0

@@ -4,21 +4,18 @@ Whether a claim holds is decided here by a rule, from the results in hand: anoth
 decide otherwise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from undertow.show.rows import number
 from undertow.studies.chapter5.protocol import HIDDEN
-from undertow.studies.chapter5.statistics import compare
-from undertow.studies.chapter5.wording import percent, signed
+from undertow.studies.statistics import compare
+from undertow.studies.study import Claim, Judged, Results, judged, three
+from undertow.studies.wording import percent, signed
 from undertow.theory import bounds, meanfield
-
-Holds = Literal["yes", "no", "partly"]
-Results = Mapping[str, Any]
-Judged = tuple[str, Holds]
 
 CLOSE = 0.2
 """Relative: a factor this near to the predicted one counts as the predicted one."""
@@ -27,15 +24,8 @@ NEARLY_FROZEN = 0.01
 
 
 def judge(results: Results) -> list[dict[str, Any]]:
-    """All claims, in the order of the text: id, text, measured, holds (yes, no or partly).
-
-    The results are those of `plan.assemble`.
-    """
-    return [
-        {"id": i, "text": text, "measured": measured, "holds": holds}
-        for i, (text, rule) in enumerate(CLAIMS, 1)
-        for measured, holds in [rule(results)]
-    ]
+    """All claims, in the order of the text; the results are those of `plan.assemble`."""
+    return judged([Claim(text, rule) for text, rule in CLAIMS], results)
 
 
 def final_accuracy(results: Results, hidden: int) -> np.ndarray[Any, Any]:
@@ -52,7 +42,7 @@ def deeper_hurts(results: Results) -> Judged:
     said = ", ".join(f"{signed(step.mean)} ({step.said})" for step in steps)
     end = "above one, as in the text" if means[3] > means[0] else "not above one, where the text has them"
     measured = f"{', '.join(f'{m:.2f}' for m in means)} %; steps of {said}. Four layers end {end}"
-    return measured, _three(all(signs) and all(certain), any(signs))
+    return measured, three(all(signs) and all(certain), any(signs))
 
 
 def idle_layer(results: Results) -> Judged:
@@ -69,7 +59,7 @@ def idle_layer(results: Results) -> Judged:
         f"{identity:.2f} %; started near the identity and trained: {trained:.2f} %, against {four:.2f} % from random starts. "
         "An idle layer is harmless only if it passes on what it gets, and a random one does not"
     )
-    return measured, _three(random > one - 1, identity > one - 1.5)
+    return measured, three(random > one - 1, identity > one - 1.5)
 
 
 def back_fast_front_frozen(results: Results) -> Judged:
@@ -83,7 +73,7 @@ def back_fast_front_frozen(results: Results) -> Judged:
         f"epoch, {percent(front[-1])} at the end; the first layer's weights end {moved[0]:.1f} times their initial length away. "
         "At the end it is another picture than at the start"
     )
-    return measured, _three(front[0] < NEARLY_FROZEN and front[-1] < NEARLY_FROZEN, front[0] < NEARLY_FROZEN)
+    return measured, three(front[0] < NEARLY_FROZEN and front[-1] < NEARLY_FROZEN, front[0] < NEARLY_FROZEN)
 
 
 def second_layer_faster(results: Results) -> Judged:
@@ -92,7 +82,7 @@ def second_layer_faster(results: Results) -> Judged:
     larger = float(np.mean(np.median(bars[:, 1], -1) > np.median(bars[:, 0], -1)))
     factor = float(np.median(bars[:, 1]) / np.median(bars[:, 0]))
     measured = f"typical |∂C/∂b| {factor:.1f} times larger in the second layer; larger in {percent(larger)} of {len(bars)} networks"
-    return measured, _three(larger == 1.0, larger > 0.5)
+    return measured, three(larger == 1.0, larger > 0.5)
 
 
 def initial_speeds(results: Results) -> Judged:
@@ -110,7 +100,7 @@ def initial_speeds(results: Results) -> Judged:
     measured = f"medians of {n} networks: {'; '.join(said)} with 2, 3, 4 hidden layers"
     if not total:
         return f"{measured} (not MNIST: nothing to compare with)", "partly"
-    return f"{measured}; {inside} of the text's {total} values lie in our 95 % bands", _three(
+    return f"{measured}; {inside} of the text's {total} values lie in our 95 % bands", three(
         inside == total, inside > 0
     )
 
@@ -129,7 +119,7 @@ def five_to_ten(results: Results) -> Judged:
         f"ratio of neighbouring layers, median through descent: {'; '.join(said)}; within 5 to 10 at "
         f"{percent(np.mean(inside))} of steps. The first of four layers learns at {percent(slowest, 1)} of the last one's speed"
     )
-    return measured, _three(min(inside) > 0.5, slowest < 0.02)
+    return measured, three(min(inside) > 0.5, slowest < 0.02)
 
 
 def not_convergence(results: Results) -> Judged:
@@ -146,7 +136,7 @@ def not_convergence(results: Results) -> Judged:
         f"{np.median(np.asarray(deep['speed'])[:, -1]):.2g} against "
         f"{np.median(np.asarray(shallow['speed'])[:, epoch, -1]):.2g}"
     )
-    return measured, _three(accuracy > 0.9 and fresh < 0.3, accuracy > fresh)
+    return measured, three(accuracy > 0.9 and fresh < 0.3, accuracy > fresh)
 
 
 def explosion(results: Results) -> Judged:
@@ -160,7 +150,7 @@ def explosion(results: Results) -> Judged:
         f"sigmoid with large weights and centred biases: {np.median(centred[:, 0] / centred[:, -1]):.0f} times, "
         f"in every one of {len(centred)} networks; sigmoid with N(0, 1): never"
     )
-    return measured, _three(lost > members / 2, lost > 0)
+    return measured, three(lost > members / 2, lost > 0)
 
 
 def product_of_factors(results: Results) -> Judged:
@@ -199,7 +189,7 @@ def cross_entropy(results: Results) -> Judged:
             f"quadratic cost, first over last hidden layer {gains['cross-entropy']:.4f} against {gains['quadratic']:.4f}"
         )
         same.append(abs(gains["cross-entropy"] / gains["quadratic"] - 1) < CLOSE)
-    return "; ".join(said) + ". All layers gain by one factor; what is lost between them stays lost", _three(
+    return "; ".join(said) + ". All layers gain by one factor; what is lost between them stays lost", three(
         all(same), any(same)
     )
 
@@ -214,7 +204,7 @@ def full_networks(results: Results) -> Judged:
         f"{spread[2]:.1f}); mean-field theory of the matrix product says {expected:.2f}"
     )
     near = abs(spread[1] / expected - 1)
-    return measured, _three(near < CLOSE, near < 2 * CLOSE)
+    return measured, three(near < CLOSE, near < 2 * CLOSE)
 
 
 def other_obstacles(results: Results) -> Judged:
@@ -259,7 +249,3 @@ CLAIMS: list[tuple[str, Callable[[Results], Judged]]] = [
     ("Other obstacles: the activation, the initialisation, momentum.", other_obstacles),
 ]
 """The text's claims in our words, each with the rule that judges it."""
-
-
-def _three(yes: bool, partly: bool) -> Holds:
-    return "yes" if yes else "partly" if partly else "no"

@@ -10,8 +10,8 @@ from undertow.lab import Dataset
 from undertow.studies.chapter5 import explosion, speeds, trainability, training
 from undertow.studies.chapter5.chains import chains
 from undertow.studies.chapter5.claims import judge
-from undertow.studies.chapter5.environment import environment
 from undertow.studies.chapter5.protocol import BOOK_ACCURACY, BOOK_INITIAL_SPEED, HIDDEN, LMBDA, Protocol
+from undertow.studies.environment import environment
 from undertow.studies.tasks import Task, run_all
 
 EVERY = 5

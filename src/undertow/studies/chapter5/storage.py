@@ -1,20 +1,16 @@
 """results.json: written whole or not at all, read back only if it is what its schema says."""
 
 import json
-import math
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 
 from undertow.files import write_whole
+from undertow.studies.keeping import JSON_NAME as NAME
+from undertow.studies.keeping import write_json
 
-DIGITS = 8
-"""Significant digits kept: one more than float32 has."""
-
-NAME = "results.json"
 SCHEMA_NAME = "results.schema.json"
 
 
@@ -31,7 +27,7 @@ def schema() -> dict[str, Any]:
 
 def save(results: dict[str, Any], folder: Path) -> None:
     """Write results.json, and its schema beside it."""
-    write_whole(folder / NAME, json.dumps(plain(results), allow_nan=False, separators=(",", ":")).encode())
+    write_json(results, folder / NAME)
     write_whole(folder / SCHEMA_NAME, json.dumps(schema(), indent=2).encode())
 
 
@@ -55,24 +51,6 @@ def read(folder: Path) -> dict[str, Any]:
             f"{path} is not a result of `undertow chapter5`: at {wrong.json_path}, {_short(wrong.message)}"
         )
     return results
-
-
-def plain(value: Any) -> Any:
-    """Arrays as lists, numbers to eight digits, what isn't finite as null.
-
-    Example:
-        >>> plain({"a": np.array([1 / 3, np.nan])})
-        {'a': [0.33333333, None]}
-    """
-    if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
 
 
 def _short(message: str) -> str:

@@ -4,14 +4,16 @@ After Schoenholz et al. 2017, "Deep information propagation".
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from undertow.studies.study import Scale
 from undertow.studies.trainability.protocol import Protocol
 
-__all__ = ["Protocol", "run"]
+__all__ = ["STUDY", "Protocol", "run"]
 
 STORE = "cells.sweep"
 
@@ -58,10 +60,25 @@ def run(
     return write(measured, results, out)
 
 
+@dataclass(frozen=True)
+class _Trainability:
+    """A study that is a sweep: resumable, and on a cluster if wanted."""
+
+    name: str = "trainability"
+    summary: str = "how deep a network may be: depth and variances, with theory's depth scale over them"
+
+    def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
+        """See the function `run`."""
+        return run(out, scale.quick, scale.seed, console, data)
+
+
+STUDY = _Trainability()
+
+
 def measure(results: Any, protocol: Protocol, data: str) -> dict[str, Any]:
     """What `results.json` holds, as NumPy arrays and plain values."""
     from undertow.lab import load
-    from undertow.studies.chapter5.environment import environment
+    from undertow.studies.environment import environment
     from undertow.studies.trainability import claims, measuring
 
     loaded, names = load(data), ("width", "images", "epochs", "batch_size", "seeds")
@@ -86,7 +103,7 @@ def write(measured: dict[str, Any], results: Any, out: Path) -> Path:
     from importlib.util import find_spec
 
     from undertow.files import write_whole
-    from undertow.studies.chapter5.storage import plain
+    from undertow.studies.keeping import plain
     from undertow.studies.trainability.article import article
 
     kept = json.dumps(plain(measured), allow_nan=False, separators=(",", ":"))

@@ -9,8 +9,8 @@ from undertow.show.dots import dots_with_interval
 from undertow.show.page import Callout, Figure, Prose, Section, Table
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, HIDDEN, LMBDA
-from undertow.studies.chapter5.statistics import between_and_within, compare, interval
-from undertow.studies.chapter5.wording import is_the_chapters, layers, signed
+from undertow.studies.statistics import between_and_within, compare, interval
+from undertow.studies.wording import in_full_on_mnist, layers, signed
 
 Results = dict[str, Any]
 
@@ -59,7 +59,7 @@ def _opening(results: Results) -> str:
 
 
 def _curves_say(results: Results) -> str:
-    if not is_the_chapters(results):
+    if not in_full_on_mnist(results):
         return ""
     return (
         " After one pass over the data the network with four hidden layers has hardly begun; its front layers receive "

@@ -8,10 +8,10 @@ from undertow.show.charts import curves_with_bands
 from undertow.show.page import Callout, Figure, Prose, Section, Table
 from undertow.show.rows import number
 from undertow.studies.chapter5.book import book
-from undertow.studies.chapter5.curves import layer_curves
 from undertow.studies.chapter5.protocol import HIDDEN
-from undertow.studies.chapter5.statistics import middle
-from undertow.studies.chapter5.wording import is_the_chapters, layers, percent, span
+from undertow.studies.curves import layer_curves
+from undertow.studies.statistics import middle
+from undertow.studies.wording import in_full_on_mnist, layers, percent, span
 
 Results = dict[str, Any]
 
@@ -71,7 +71,7 @@ def section(results: Results) -> Section:
             _ratios(results),
             *(
                 [Callout("What this means for the chapter's claim", _meaning(results))]
-                if is_the_chapters(results)
+                if in_full_on_mnist(results)
                 else []
             ),
         ],
@@ -79,7 +79,7 @@ def section(results: Results) -> Section:
 
 
 def _closes(results: Results) -> str:
-    if not is_the_chapters(results):
+    if not in_full_on_mnist(results):
         return ""
     return (
         " With three and four hidden layers the curves now run together, at an accuracy hardly better: by the text's "
@@ -142,7 +142,7 @@ def _what_it_says(results: Results) -> str:
     accuracy = [np.asarray(results["training_speed"][str(h)]["accuracy"]) for h in HIDDEN]
     said = "; ".join(f"{percent(a.min())} to {percent(a.max())}" for a in accuracy)
     plateau = (
-        " Most of the deeper ones sit on a plateau, hardly above a constant guess." if is_the_chapters(results) else ""
+        " Most of the deeper ones sit on a plateau, hardly above a constant guess." if in_full_on_mnist(results) else ""
     )
     return f"""
         How much faster is each layer than the one before it? [](#neighbours) says, pair by pair. And one thing the text

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from undertow.show.page import Instrument, Prose, Section
 from undertow.studies.chapter5.protocol import NEURONS
-from undertow.studies.chapter5.wording import percent
+from undertow.studies.wording import percent
 from undertow.theory import meanfield
 
 Results = dict[str, Any]

@@ -7,7 +7,7 @@ import numpy as np
 from undertow.show.dots import dots_with_interval
 from undertow.show.page import Figure, Prose, Section, Table
 from undertow.show.rows import number
-from undertow.studies.chapter5.wording import listed, percent
+from undertow.studies.wording import listed, percent
 
 Results = dict[str, Any]
 

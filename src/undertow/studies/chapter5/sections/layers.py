@@ -9,9 +9,9 @@ from undertow.show.dots import dots_with_interval
 from undertow.show.page import Figure, Prose, Section, Table
 from undertow.show.pictures import pictures
 from undertow.studies.chapter5.claims import final_accuracy
-from undertow.studies.chapter5.curves import layer_curves
 from undertow.studies.chapter5.protocol import HIDDEN
-from undertow.studies.chapter5.wording import is_the_chapters, layers, percent
+from undertow.studies.curves import layer_curves
+from undertow.studies.wording import in_full_on_mnist, layers, percent
 
 Results = dict[str, Any]
 
@@ -45,7 +45,7 @@ def section(results: Results) -> Section:
             *(_images(results, h) for h in (1, 4)),
             Prose(_puzzle_text(results)),
             _controls(results),
-            *([Prose(_puzzle_answer(results))] if is_the_chapters(results) else []),
+            *([Prose(_puzzle_answer(results))] if in_full_on_mnist(results) else []),
         ],
     )
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from undertow.show.charts import curves_with_bands
 from undertow.show.page import Equation, Figure, Prose, Section
-from undertow.studies.chapter5.curves import layer_curves
-from undertow.studies.chapter5.wording import percent
+from undertow.studies.curves import layer_curves
+from undertow.studies.wording import percent
 
 Results = dict[str, Any]
 

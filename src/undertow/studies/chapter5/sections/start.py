@@ -10,8 +10,8 @@ from undertow.show.dots import dots_with_interval
 from undertow.show.page import Equation, Figure, Prose, Section, Table
 from undertow.studies.chapter5.book import book
 from undertow.studies.chapter5.protocol import HIDDEN
-from undertow.studies.chapter5.statistics import middle, percentile_of
-from undertow.studies.chapter5.wording import layers, span
+from undertow.studies.statistics import middle, percentile_of
+from undertow.studies.wording import layers, span
 from undertow.theory import meanfield
 
 Results = dict[str, Any]

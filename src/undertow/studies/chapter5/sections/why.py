@@ -8,7 +8,7 @@ from undertow.show.charts import bars, curves_with_bands, heatmap
 from undertow.show.page import Callout, Equation, Figure, Prose, Section, Table
 from undertow.show.rows import number
 from undertow.studies.chapter5.chains import CHAINS
-from undertow.studies.chapter5.wording import percent
+from undertow.studies.wording import percent
 from undertow.theory import bounds, meanfield
 
 Results = dict[str, Any]

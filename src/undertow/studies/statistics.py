@@ -1,5 +1,6 @@
 """The few statistics that the chapter's page quotes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,3 +98,14 @@ def middle(values: NDArray[Any], axis: int = 0) -> tuple[NDArray[Any], NDArray[A
     """
     low, median, high = np.nanquantile(values, [0.025, 0.5, 0.975], axis=axis)
     return low, median, high
+
+
+def concordant(ours: Mapping[str, float], paper: Mapping[str, float]) -> float:
+    """Share of the pairs which the paper puts in an order that are in that order here.
+
+    Example:
+        >>> concordant({"a": 1.0, "b": 2.0, "c": 1.5}, {"a": 5.0, "b": 9.0, "c": 9.0})
+        1.0
+    """
+    pairs = [(a, b) for a in paper for b in paper if paper[a] < paper[b]]
+    return sum(ours[a] < ours[b] for a, b in pairs) / len(pairs)

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from undertow.show.rows import MINUS, number
 
 
-def is_the_chapters(results: Mapping[str, Any]) -> bool:
-    """Whether these are the chapter's own experiments in full; what the page reads out of them is said of no others.
+def in_full_on_mnist(results: Mapping[str, Any]) -> bool:
+    """Whether these are a study's own experiments in full; what its page reads out of them is said of no others.
 
     Example:
-        >>> is_the_chapters({"quick": True, "data": {"name": "mnist"}})
+        >>> in_full_on_mnist({"quick": True, "data": {"name": "mnist"}})
         False
     """
     return results["data"]["name"] == "mnist" and not results["quick"]

@@ -1,0 +1,65 @@
+"""Two costs over the same two weights."""
+
+import altair as alt
+import numpy as np
+
+from undertow.show.charts import heatmap
+from undertow.show.page import Figure, Prose, Section
+from undertow.studies.study import Results
+from undertow.studies.wording import percent
+
+FLOOR = 1e-3
+"""What is less steep is drawn like this."""
+
+
+def section(results: Results) -> Section:
+    """The quadratic cost has plateaus."""
+    found = results["surface"]
+    flat = {name: found[name]["flat"] for name in ("log-likelihood", "quadratic")}
+    return Section(
+        "costs",
+        "A cost with plateaus",
+        [
+            Prose(
+                """
+                **The paper found** one more obstacle in the cost itself: over two weights, one of each layer, the quadratic cost
+                shows plateaus where the log-likelihood still slopes. **Method**, here: a network of one tanh unit and one
+                output, random inputs with their sign as the class (one in five mistaken), every point of the plane a
+                network of its own.
+                """
+            ),
+            Figure(
+                "surfaces",
+                [_surface(results, name) for name in ("log-likelihood", "quadratic")],
+                "How steep each cost is over two weights",
+                "Length of the gradient relative to its largest on the plane, on a logarithmic scale that ends at a thousandth.",
+            ),
+            Prose(
+                f"""
+                **Here** the gradient is under a hundredth of its largest on {percent(flat["quadratic"])} of the quadratic cost's plane and
+                on {percent(flat["log-likelihood"])} of the log-likelihood's. Where the output is wrong and sure of itself, the
+                quadratic cost's gradient has a factor $\\varphi'$ that is nearly 0, and the log-likelihood's has not. Where it is right
+                and sure, neither has reason to be steep.
+                """
+            ),
+        ],
+    )
+
+
+def _surface(results: Results, name: str) -> alt.LayerChart:
+    w, gradient = np.asarray(results["surface"]["w"]), np.asarray(results["surface"][name]["gradient"])
+    gradient = gradient / gradient.max()
+    kept = range(0, len(w), 3)
+    rows = [
+        {
+            "w1": f"{w[j]:.1f}".replace("-", "−"),
+            "w2": f"{w[i]:.1f}".replace("-", "−"),
+            "slope": max(gradient[i, j], FLOOR),
+        }
+        for i in kept
+        for j in kept
+    ]
+    return heatmap(
+        rows, x="w1", y="w2", value="slope", x_title="weight of the first layer", y_title="weight of the second",
+        value_title="steepness", log=True, title=name, height=280,
+    )  # fmt: skip

@@ -1,0 +1,32 @@
+"""The studies there are, by name. A new one is one line here."""
+
+import difflib
+from importlib import import_module
+
+from undertow.studies.study import Runnable
+
+STUDIES: dict[str, str] = {
+    "glorot2010": "undertow.studies.glorot2010",
+    "sutskever2013": "undertow.studies.sutskever2013",
+    "remedies": "undertow.studies.remedies",
+    "trainability": "undertow.studies.trainability",
+}
+"""Name -> module with a `STUDY`; only the one asked for is imported."""
+
+
+def named(name: str) -> Runnable:
+    """The study of a name.
+
+    Raises:
+        ValueError: no such study; the message names the nearest and lists all.
+
+    Example:
+        >>> named("glorot2010").name
+        'glorot2010'
+    """
+    if name not in STUDIES:
+        near = difflib.get_close_matches(name, STUDIES, n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"no study named {name!r}{meant}; there are: {', '.join(STUDIES)}")
+    found: Runnable = import_module(STUDIES[name]).STUDY
+    return found

@@ -1,0 +1,85 @@
+"""What is asked; what this design can't tell; how it was made."""
+
+from undertow.show.page import Callout, Prose, Section
+from undertow.studies.study import Results
+
+WORDS = """
+**Plain**: each layer gives $\\varphi(Wh + b)$. **BatchNorm** and **LayerNorm** bring $Wh$ to mean 0 and variance 1 first, the one for each unit over the
+images of a mini-batch, the other for each image over the units of the layer. **Residual**: a layer adds what it computes to what it was
+given, $h + \\varphi(Wh + b)$; **residual + norm**: $h + \\varphi(W\\,\\mathrm{norm}(h) + b)$ with LayerNorm. The **starts**: the **book**'s, $W$ from $N(0, 1/n)$ and $b$
+from $N(0, 1)$; **Glorot**'s and **He**'s, of variance $2/(n_{in} + n_{out})$ and $2/n_{in}$; **orthogonal** matrices; and the **critical** one, where
+mean-field theory says that a layer keeps the gradient's length: for tanh 1.688 and .038 ($n\\,\\mathrm{Var}\\,W$ and $\\mathrm{Var}\\,b$), for GELU 1.983 and .173, for
+ReLU He's. The sigmoid has no such point within reason; with biases at 0 it would take $n\\,\\mathrm{Var}\\,W = 103$, which is what it gets.
+"""
+
+
+def question(results: Results) -> Section:
+    """The experiment in short."""
+    factors = results["factors"]
+    levels = "; ".join(
+        f"{name}: {', '.join(map(str, factors[name]))}"
+        for name in ("depth", "activation", "start", "architecture", "optimizer")
+    )
+    return Section(
+        "question",
+        "What was asked",
+        [
+            Prose(
+                f"""
+                Which of the remedies makes a deep network trainable, alone or with which others? The design is the full factorial, nothing
+                left out: {levels}. Every combination is tried with three learning rates, {results["amount"]["networks"]:,} networks in all, of
+                {results["amount"]["width"]} units a layer.
+                """
+            ),
+            Callout("Words used here", WORDS),
+        ],
+    )
+
+
+def differences(results: Results) -> Section:
+    """What can't be concluded."""
+    amount = results["amount"]
+    rates = "; ".join(f"{name} {', '.join(f'{r:g}' for r in each)}" for name, each in results["rates"].items())
+    return Section(
+        "differences",
+        "What this can't tell",
+        [
+            Prose(
+                f"""
+                - **Small and short.** {amount["width"]} units a layer and {amount["updates"]} updates. A network that doesn't train here might with more patience; one that
+                  does may end worse than another. The papers that proposed these remedies trained large networks to the end.
+                - **One network a cell.** Each combination and learning rate is one network from one seed, so a single cell of a map can be luck; what is
+                  said of a factor is a mean over hundreds. Networks from the same start and depth share their random numbers.
+                - **Three learning rates** for each optimizer ({rates}), judged on the images that accuracy is reported on: a little too kind to all.
+                - **Norms** have no gain to learn; $b$ comes after them. BatchNorm judges images by the statistics of the {amount["judged"]:,} images it is judged on,
+                  not by running averages.
+                - **Residual** networks without a norm aren't scaled down with depth, as one would in earnest.
+                - **Narrow layers** wander about theory's factors: of 32 units, the product of a hundred layers' gains differs from network to network by
+                  decades.
+                """
+            )
+        ],
+    )
+
+
+def methods() -> Section:
+    """How to repeat it."""
+    return Section(
+        "methods",
+        "How this was made",
+        [
+            Prose(
+                """
+                The lab's written-out backpropagation covers plain networks under gradient descent and momentum. It doesn't cover norms, residual
+                connections and Adam. So that all combinations run by the same engine, this study uses automatic differentiation over stacked
+                networks throughout; on plain networks tests hold it to the lab, gradients and updates, and on the others to torch's own modules
+                and optimizers. The output layer starts alike in all networks. `results.json` beside this page holds all numbers, `results.parquet` a
+                row for each network.
+
+                **Sources.** M. Nielsen, *Neural Networks and Deep Learning*, 2015, chapter 5. X. Glorot and Y. Bengio 2010; K. He et al. 2015 and
+                2016; S. Ioffe and C. Szegedy 2015; J. Ba et al. 2016; D. Kingma and J. Ba 2015; A. Saxe et al. 2014; S. Schoenholz et al. 2017; G. Yang et
+                al., *A mean field theory of batch normalization*, 2019.
+                """
+            )
+        ],
+    )

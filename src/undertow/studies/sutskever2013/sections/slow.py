@@ -1,0 +1,66 @@
+"""What momentum does for the layers that get little gradient."""
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from undertow.show.charts import curves_with_bands
+from undertow.show.page import Figure, Prose, Section, Table
+from undertow.studies.curves import layer_curves
+from undertow.studies.study import Results
+from undertow.studies.sutskever2013.claims import best_method, slow_layers
+
+
+def section(results: Results) -> Section:
+    """How far each layer comes, with and without momentum."""
+    method = best_method(results, "Nesterov")
+    return Section(
+        "slow",
+        "What it does for the slow layers",
+        [
+            Prose(
+                """
+                Layers far from the output get little gradient. Can momentum make up for it? It sums up steps that agree: along a direction in which
+                the gradient is small but steady, the velocity grows to $1/(1-\\mu)$ times a single step, while steps that alternate cancel.
+                So it should help most where the cost falls slowly and steadily. **Method.** How far have a layer's weights moved from their start,
+                relative to their size there?
+                """
+            ),
+            Figure(
+                "moved",
+                [_panel(results, name) for name in ("SGD", method)],
+                "How far every layer comes",
+                "Distance of a layer's weights from their start over their size there; median over the networks and the range of all.",
+            ),
+            _table(results, method),
+            Prose(
+                """
+                A caution belongs to it: the learning rates differ, each the best for its method, and distance is not progress. What can be
+                said is which layers gain more than others, not by how much momentum alone is to be thanked.
+                """
+            ),
+        ],
+    )
+
+
+def _panel(results: Results, name: str) -> alt.LayerChart:
+    found = results["methods"][name]
+    rows = layer_curves(np.asarray(found["moved"], float), found["updates"], x="update", y="moved")
+    return curves_with_bands(
+        rows, x="update", y="moved", low="low", high="high", x_title="updates", y_title="distance", band_title="all networks",
+        log_x=True, title=f"{name}, η = {found['eta']:g}",
+    )  # fmt: skip
+
+
+def _table(results: Results, method: str) -> Table:
+    received, further = slow_layers(results, method)
+    rows: list[list[Any]] = [
+        [str(l), float(r), float(f)] for l, (r, f) in enumerate(zip(received, further, strict=True), 1)
+    ]
+    return Table(
+        ["layer", "gradient at the start, the output's = 1", f"{method} over SGD: distance moved"],
+        rows,
+        caption="Gradient that each layer gets at the start, and how many times as far momentum moves it",
+        id="slow-table",
+    )

@@ -1,0 +1,40 @@
+"""`undertow study`: what there is, and what it says to what there isn't."""
+
+import pytest
+
+from undertow.studies import keeping
+from undertow.studies.registry import STUDIES, named
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_registered_study_is_one(name):
+    study = named(name)
+    assert study.name == name
+    assert len(study.claims) >= 5
+
+
+def test_a_name_that_there_is_not(undertow, tmp_path):
+    done = undertow("study", "glorot2001", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("undertow: no study named 'glorot2001' (did you mean glorot2010?); there are: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_there_are_not(undertow, tmp_path):
+    done = undertow("study", "glorot2010", "--quick", "--data", tmp_path / "none", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "no data" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(undertow, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = undertow("study", "glorot2010", "--quick", "--data", "digits", "--out", tmp_path / "file" / "out")
+    assert done.returncode == 2
+    assert "choose another folder with --out" in done.stderr
+
+
+def test_without_pyarrow_the_json_is_still_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(keeping.importlib.util, "find_spec", lambda _name: None)
+    assert keeping.write_parquet([{"a": 1}], tmp_path / "results.parquet") is False
+    assert list(tmp_path.iterdir()) == []
