@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from undertow.columns import StoredColumns
 from undertow.record import BackwardGain, Edge, Role, Run, Site
 
 SITES = (
@@ -83,3 +85,36 @@ def test_the_cause_is_on_the_side_of_the_gain():
     shrinking = BackwardGain(0, 1, 0.5, {"activation": 0.2, "weights": 10.0, "unattributed": 0.25})
     growing = BackwardGain(0, 1, 2.0, {"activation": 0.2, "weights": 10.0, "unattributed": 1.0})
     assert (shrinking.cause, growing.cause) == ("activation", "weights")
+
+
+def test_what_an_earlier_undertow_wrote_is_read():
+    run = Run({}, SITES, EDGES, {"dead": np.ones((1, 3))})
+    new = ("scalars", "parameters", "parameter_columns", "parameter_steps", "events")
+    assert Run.from_dict({key: value for key, value in run.to_dict().items() if key not in new}) == run
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"parameter_columns": {"lr": np.ones((2, 1))}, "parameters": ("w",)},
+            "number of parameters' steps: \\[0, 2\\]",
+        ),
+        ({"parameter_columns": {"lr": np.ones((0, 2))}, "parameters": ("w",)}, "with 1 parameters"),
+        ({"parameter_columns": {"speed": np.ones((0, 1))}, "parameters": ("w",)}, "no column of parameters is named"),
+        ({"scalars": {"loss": np.ones(2), "step": np.ones(3)}}, "number of noted steps: \\[2, 3\\]"),
+    ],
+)
+def test_scalars_and_parameters_that_cannot_be(given, message):
+    with pytest.raises(ValueError, match=message):
+        Run({}, SITES, **given)
+
+
+def test_stored_columns_are_read_once_and_can_be_sent_elsewhere():
+    asked = []
+    columns = StoredColumns({"dead": (2, 3)}, lambda name: asked.append(name) or np.ones((2, 3)))
+    run = Run({}, SITES, EDGES, columns)
+    assert (len(run), "dead" in run.columns, asked) == (2, True, [])
+    assert run == Run({}, SITES, EDGES, {"dead": np.ones((2, 3))})
+    assert pickle.loads(pickle.dumps(run)) == run  # noqa: S301  # our own bytes
+    assert asked == ["dead"]

@@ -11,10 +11,18 @@ if TYPE_CHECKING:
     from undertow import lab, theory
     from undertow.examination import examine
     from undertow.reporting import Report
+    from undertow.store import open_run, save_run
+    from undertow.watching import watch
 
-__all__ = ["Report", "examine", "lab", "theory"]
+__all__ = ["Report", "examine", "lab", "open_run", "save_run", "theory", "watch"]
 
-_HOMES = {"examine": "undertow.examination", "Report": "undertow.reporting"}
+_HOMES = {
+    "examine": "undertow.examination",
+    "Report": "undertow.reporting",
+    "open_run": "undertow.store",
+    "save_run": "undertow.store",
+    "watch": "undertow.watching",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -26,7 +34,7 @@ def __getattr__(name: str) -> Any:
         0.042
         >>> undertow.examin
         Traceback (most recent call last):
-        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, lab, theory
+        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, lab, open_run, ...
     """
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from undertow.commands import comparing, examining, explaining
+from undertow.commands import comparing, examining, explaining, serving, showing
 from undertow.commands.target import UserCodeError
 
 app = typer.Typer(
@@ -76,7 +76,7 @@ def predict(
     console.print(f"\nwrote [bold]{forecast.save(expected, out)}[/bold]", soft_wrap=True)
 
 
-for command in (examining.examine, examining.check, comparing.diff, explaining.rule):
+for command in (examining.examine, examining.check, comparing.diff, explaining.rule, showing.show, serving.serve):
     app.command()(command)
 
 

@@ -12,9 +12,8 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Column = NDArray[np.floating]
+from undertow.columns import Column, Columns, check_columns, check_rows, decode, encode, plain, row_counts, same_columns
 
 
 class Role(StrEnum):
@@ -63,6 +62,32 @@ EDGE_COLUMNS = {
 
 STEP_COLUMNS = ("step", "time", "loss", "lr")
 
+SCALARS = {
+    "step": "steps of the optimizer so far",
+    "time": "seconds since the Run began",
+    "loss": "as logged",
+    "lr": "learning rate of the first parameter group",
+    "grad_norm": "norm of the gradient by all parameters, as the optimizer takes it: after clipping, unscaled",
+    "grad_norm_unclipped": "the same before clipping",
+    "nonfinite": "inf and nan among the gradients: how many, or 1 for some",
+    "scale": "loss scale; NaN where it is unknown",
+    "skipped": "1 where the optimizer's step was skipped",
+    "backwards": "backward passes so far",
+    "step_seconds": "seconds since the step before",
+    "cost_seconds": "seconds of them that undertow took",
+}
+"""What there is to note at every step, measured or not; what a user logs stands beside these under its own name."""
+
+PARAMETER_COLUMNS = {
+    "grad_norm": "norm of the loss's gradient by this parameter, as the optimizer takes it, unscaled",
+    "update_norm": "norm of the optimizer's step, decay included",
+    "weight_norm": "norm of the parameter before the step",
+    "update_ratio": "update_norm / weight_norm",
+    "progress": "share of the first-order change of the loss: -<g, dw> / its sum over all parameters",
+    "lr": "learning rate of its group",
+}
+"""What there is to read of a parameter at a recorded step, and what it means. NaN: not measured."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -98,7 +123,7 @@ class Site:
     weight_shape: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
     module_type: str = ""
-    source: str = ""
+    source: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -109,7 +134,7 @@ class Site:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: _plain(value) for key, value in vars(self).items()}
+        return {key: plain(value) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -124,6 +149,39 @@ class Edge:
 
     source: int
     target: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run at one step.
+
+    Attributes:
+        step: steps of the optimizer so far.
+        time: seconds since the Run began.
+        kind: ``"session"`` (training began or went on), ``"thinned"`` (steps that could not be kept), ``"nonfinite"``,
+            ``"governor"``, ``"finding"``, ``"graph"`` (the model's graph changed), ``"trouble"``.
+        message: one sentence.
+        data: the numbers behind it, as JSON values.
+
+    Example:
+        >>> Event.from_dict(Event(7, 0.5, "nonfinite", "the gradient became inf").to_dict()).step
+        7
+    """
+
+    step: int
+    time: float
+    kind: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: plain(value) for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**{**data, "time": np.nan if data["time"] is None else float(data["time"])})
 
 
 class Reading(Mapping[str, float]):
@@ -174,6 +232,11 @@ class Run:
         columns: by name (see `SITE_COLUMNS`), each [steps, sites].
         edge_columns: by name (see `EDGE_COLUMNS`), each [steps, edges].
         steps: by name (see `STEP_COLUMNS`), each [steps].
+        scalars: by name (see `SCALARS`), each [noted steps]: what is cheap enough to note between recorded steps.
+        parameters: names of the parameters.
+        parameter_columns: by name (see `PARAMETER_COLUMNS`), each [rows, parameters].
+        parameter_steps: steps of the optimizer at those rows, [rows].
+        events: what happened, in order.
 
     Raises:
         ValueError: a column of the wrong shape or with an unknown name.
@@ -188,22 +251,25 @@ class Run:
     header: dict[str, Any]
     sites: tuple[Site, ...]
     edges: tuple[Edge, ...] = ()
-    columns: dict[str, Column] = field(default_factory=dict)
-    edge_columns: dict[str, Column] = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
+    edge_columns: Columns = field(default_factory=dict)
     steps: dict[str, Column] = field(default_factory=dict)
+    scalars: dict[str, Column] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+    parameter_columns: Columns = field(default_factory=dict)
+    parameter_steps: Column = field(default_factory=lambda: np.empty(0))
+    events: tuple[Event, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_columns(self.columns, SITE_COLUMNS, len(self.sites), "sites")
-        _check_columns(self.edge_columns, EDGE_COLUMNS, len(self.edges), "edges")
-        lengths = {len(column) for group in (self.columns, self.edge_columns, self.steps) for column in group.values()}
-        if len(lengths) > 1:
-            raise ValueError(f"columns of one run disagree on the number of steps: {sorted(lengths)}")
+        check_columns(self.columns, SITE_COLUMNS, len(self.sites), "sites")
+        check_columns(self.edge_columns, EDGE_COLUMNS, len(self.edges), "edges")
+        check_columns(self.parameter_columns, PARAMETER_COLUMNS, len(self.parameters), "parameters")
+        check_rows("steps", self.columns, self.edge_columns, self.steps)
+        check_rows("noted steps", self.scalars)
+        check_rows("parameters' steps", self.parameter_columns, {"": self.parameter_steps})
 
     def __len__(self) -> int:
-        for group in (self.columns, self.edge_columns, self.steps):
-            for column in group.values():
-                return len(column)
-        return 0
+        return next((rows for group in (self.steps, self.columns, self.edge_columns) for rows in row_counts(group)), 0)
 
     def reading(self, site: int, step: int = -1) -> Reading:
         """The numbers of ``sites[site]`` at a recorded step (its place among the recorded ones; -1 is the last)."""
@@ -240,36 +306,51 @@ class Run:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Run):
             return NotImplemented
-        return (
-            (_plain(self.header), self.sites, self.edges) == (_plain(other.header), other.sites, other.edges)
-            and _same_columns(self.columns, other.columns)
-            and _same_columns(self.edge_columns, other.edge_columns)
-            and _same_columns(self.steps, other.steps)
+        return self._words == other._words and all(
+            same_columns(ours, theirs) for ours, theirs in zip(self._groups, other._groups, strict=True)
         )
 
     __hash__ = None  # type: ignore[assignment]  # columns are mutable
 
+    @property
+    def _words(self) -> tuple[Any, ...]:
+        events = [event.to_dict() for event in self.events]
+        return plain(self.header), self.sites, self.edges, self.parameters, events
+
+    @property
+    def _groups(self) -> list[Columns]:
+        return [*(getattr(self, name) for name in _GROUPS), {"parameter_steps": self.parameter_steps}]
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; inf and nan become strings and None, as JSON knows neither."""
         return {
-            "header": _plain(self.header),
+            "header": plain(self.header),
             "sites": [site.to_dict() for site in self.sites],
             "edges": [[edge.source, edge.target] for edge in self.edges],
-            **{group: _encode(getattr(self, group)) for group in _GROUPS},
+            "parameters": list(self.parameters),
+            **{group: encode(getattr(self, group)) for group in _GROUPS},
+            **encode({"parameter_steps": self.parameter_steps}),
+            "events": [event.to_dict() for event in self.events],
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`. What an earlier undertow did not write is empty."""
         return cls(
-            {key: _header_value(key, value) for key, value in data["header"].items()},
+            header_from(data["header"]),
             tuple(map(Site.from_dict, data["sites"])),
             tuple(Edge(*pair) for pair in data["edges"]),
-            **{group: _decode(data[group]) for group in _GROUPS},
+            **{group: decode(data.get(group, {})) for group in _GROUPS[:3]},
+            scalars=decode(data.get("scalars", {})),
+            parameters=tuple(data.get("parameters", ())),
+            parameter_columns=decode(data.get("parameter_columns", {})),
+            parameter_steps=decode({"": data.get("parameter_steps", _NOTHING)})[""],
+            events=tuple(map(Event.from_dict, data.get("events", ()))),
         )
 
 
-_GROUPS = ("columns", "edge_columns", "steps")
+_NOTHING = {"dtype": "float64", "shape": [0], "values": []}
+_GROUPS = ("columns", "edge_columns", "steps", "scalars", "parameter_columns")
 
 
 @dataclass(frozen=True)
@@ -309,7 +390,7 @@ class BackwardGain:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: _plain(value) for key, value in vars(self).items()}
+        return {key: plain(value) for key, value in vars(self).items()}
 
 
 class Severity(StrEnum):
@@ -361,7 +442,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: _plain(value) for key, value in vars(self).items()}
+        return {key: plain(value) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -377,60 +458,12 @@ def _decades(gain: float) -> float:
     return float(np.log10(gain)) if gain > 0 else float("-inf")
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, StrEnum):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
-    return _number(float(value)) if isinstance(value, float) else value
-
-
-def _check_columns(columns: Mapping[str, Column], known: Mapping[str, str], width: int, of: str) -> None:
-    for name, column in columns.items():
-        if name not in known:
-            raise ValueError(f"no column of {of} is named {name!r}; there are: {', '.join(known)}")
-        if column.ndim != 2 or column.shape[1] != width:
-            raise ValueError(f"column {name!r} has shape {column.shape}, but must be [steps, {of}] with {width} {of}")
-
-
-def _same_columns(ours: Mapping[str, Column], theirs: Mapping[str, Column]) -> bool:
-    return ours.keys() == theirs.keys() and all(
-        ours[name].dtype == theirs[name].dtype and np.array_equal(ours[name], theirs[name], equal_nan=True)
-        for name in ours
-    )
-
-
-def _encode(columns: Mapping[str, Column]) -> dict[str, Any]:
-    return {
-        name: {"dtype": str(column.dtype), "shape": list(column.shape), "values": _numbers(column.ravel())}
-        for name, column in columns.items()
-    }
-
-
-def _decode(columns: Mapping[str, Any]) -> dict[str, Column]:
-    return {
-        name: np.array(
-            [np.nan if value is None else float(value) for value in column["values"]], column["dtype"]
-        ).reshape(column["shape"])
-        for name, column in columns.items()
-    }
-
-
-def _numbers(values: Column) -> list[float | str | None]:
-    if np.isfinite(values).all():
-        return values.astype(float).tolist()
-    return [_number(float(value)) for value in values]
+def header_from(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A Run's header from JSON values: the inverse of `plain` on it."""
+    return {key: _header_value(key, value) for key, value in data.items()}
 
 
 def _header_value(key: str, value: Any) -> Any:
     if key != "loss":  # the only number of a header that may be inf or nan
         return value
     return np.nan if value is None else float(value)
-
-
-def _number(value: float) -> float | str | None:
-    if np.isfinite(value):
-        return value
-    return None if np.isnan(value) else str(value)

@@ -43,7 +43,7 @@ def test_numbers_of_several_devices_are_taken_apart():
     meter.norm("received", 2, torch.tensor([3.0, 4.0], dtype=torch.float64))
     meter.agreement(3, torch.ones(2), torch.ones(2))
     meter.agreement(4, torch.ones(2, device="meta"), torch.ones(2, device="meta"))
-    meter._settle()
+    meter.settle()
     places = {
         (str(device), dtype): sorted(place for (_, place), _ in taken)
         for (device, dtype), taken in meter._taken.items()

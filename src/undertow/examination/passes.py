@@ -59,7 +59,7 @@ class Passes:
 
     def _again(self, before: dict[str, Any], meter: Meter, finder: OriginFinder | None = None) -> Run:
         set_random_states(before)
-        self._plans.surprised = True
+        self._plans.expect_news()
         run = self._pass(meter, finder)
         assert run is not None  # noqa: S101  # the modules were watched
         return run

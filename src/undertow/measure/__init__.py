@@ -4,9 +4,19 @@ A reduction leaves a 0-d tensor on the device. They are kept in a list and stack
 step waits for its device once, however many Sites there are.
 """
 
-from undertow.measure.meter import Meter
+from undertow.measure.meter import FLOAT32_UP_TO, Meter, sent
 from undertow.measure.parameters import measure_parameters
 from undertow.measure.readout import Columns, Readout
 from undertow.measure.signals import Convolution, Signal, measure
 
-__all__ = ["Columns", "Convolution", "Meter", "Readout", "Signal", "measure", "measure_parameters"]
+__all__ = [
+    "FLOAT32_UP_TO",
+    "Columns",
+    "Convolution",
+    "Meter",
+    "Readout",
+    "Signal",
+    "measure",
+    "measure_parameters",
+    "sent",
+]

@@ -1,7 +1,8 @@
 """Numbers collected on their devices: reduced at once, or together with others where they are small, read once."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Meter:
         self._waiting.append(((name, place), x))
         self._size += size
         if self._size > WAITING_UP_TO:
-            self._settle()
+            self.settle()
 
     def agreement(self, place: int, expected: Tensor, arrived: Tensor) -> None:
         """Take what <expected, arrived> follows from: the norms of both and of their difference."""
@@ -84,28 +85,41 @@ class Meter:
         self.take(name, place, torch.dot(x.reshape(-1).to(wide), y.reshape(-1).to(wide)))
 
     def weight_norm(self, name: str, place: int, weight: Tensor, identity: int | None) -> None:
-        """Take ||W||_F; of a parameter, known by its ``id``, only the first time it is asked for."""
+        """Take ||W||_F; of a parameter, known by its ``id``, only the first time it is asked for.
+
+        It does not wait: a weight may be changed in place before it is taken, and a sharded one be freed.
+        """
         label = (name, place)
         if identity is None or self._first.setdefault(identity, label) == label:
-            self.norm(name, place, weight)
+            weight = torch.view_as_real(weight) if weight.is_complex() else weight
+            self.take(name, place, torch.linalg.vector_norm(weight, dtype=self._accumulator(weight, weight.numel())))
         else:
             self._repeated.append((label, self._first[identity]))
 
     def read(self) -> dict[str, dict[int, float]]:
         """Everything taken and noted, by name and place. One transfer for each device and precision."""
-        self._settle()
-        read: dict[str, dict[int, float]] = defaultdict(dict, {name: dict(by) for name, by in self._noted.items()})
-        for taken in self._taken.values():
-            values = torch.stack([value for _, value in taken]).tolist()
-            for ((name, place), _), value in zip(taken, values, strict=True):
-                read[name][place] = value
-        for (name, place), (source, first) in self._repeated:
-            read[name][place] = read[source][first]
-        return dict(read)
+        return self.send()()
+
+    def send(self) -> Callable[[], dict[str, dict[int, float]]]:
+        """Start the transfers; what is returned waits for them and gives what `read` gives, on any thread."""
+        self.settle()
+        noted, taken, repeated = self._noted, list(self._taken.values()), self._repeated
+        coming = [sent([value for _, value in group]) for group in taken]
+
+        def arrived() -> dict[str, dict[int, float]]:
+            read: dict[str, dict[int, float]] = defaultdict(dict, {name: dict(by) for name, by in noted.items()})
+            for group, values in zip(taken, coming, strict=True):
+                for ((name, place), _), value in zip(group, values(), strict=True):
+                    read[name][place] = value
+            for (name, place), (source, first) in repeated:
+                read[name][place] = read[source][first]
+            return dict(read)
+
+        return arrived
 
     @torch.no_grad()
-    def _settle(self) -> None:
-        """Take what waits."""
+    def settle(self) -> None:
+        """Take what waits: before weights are changed in place, or anything else that was handed in."""
         pairs, self._pairs = self._pairs, []
         self._take_agreements(pairs)
         waiting, self._waiting, self._size = self._waiting, [], 0
@@ -129,3 +143,28 @@ class Meter:
         if (self.precise or size > FLOAT32_UP_TO) and x.device.type != "mps":
             return torch.float64
         return None if x.dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def sent(values: Sequence[Tensor]) -> Callable[[], list[Any]]:
+    """Send tensors of one shape, device and precision to the host; what is returned waits for them, on any thread.
+
+    Nobody waits here. A GPU copies into pinned memory and records an event behind it. Elsewhere there is nothing to
+    wait for, or no such copy, and even stacking is left to who reads.
+
+    Example:
+        >>> sent([torch.tensor(2.0), torch.tensor(3.0)])()
+        [2.0, 3.0]
+    """
+    if not values or values[0].device.type != "cuda":
+        return lambda: torch.stack(tuple(values)).tolist() if values else []
+    packed = torch.stack(tuple(values))
+    host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
+    host.copy_(packed, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(packed.device))
+
+    def arrived() -> list[float]:
+        copied.synchronize()
+        return host.tolist()
+
+    return arrived

@@ -97,9 +97,10 @@ class Readout:
         matrices = self._matrices
         spread = np.sqrt(np.maximum(1 - rows**2 / (raw["units of parameter"] * norm**2), 0.0))
         length = matrices.length(norm, self._size)
+        looked = "biases" in raw or "inputs" in raw  # a watched step asks for neither
         biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), self._size, unknown=0.0)
         return {
-            "bias_rms": np.where(self._layer, biases, np.nan),
+            "bias_rms": np.where(self._layer & looked, biases, np.nan),
             "weight_spread": np.where(matrices.count(self._size) == 1, matrices.total(spread, self._size), np.nan),
             "weight_grad_norm": matrices.length(grad, self._size),
             "update_ratio": matrices.length(step, self._size) / np.where(length == 0, np.nan, length),

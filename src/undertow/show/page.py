@@ -132,7 +132,7 @@ class Panel:
     @property
     def json(self) -> Markup:
         """The specification for a script element."""
-        return _inert(self.spec)
+        return inert(self.spec)
 
     @property
     def layers(self) -> set[int]:
@@ -141,7 +141,7 @@ class Panel:
         return {row["layer"] for row in rows if isinstance(row.get("layer"), int)}
 
 
-def _inert(value: Any) -> Markup:
+def inert(value: Any) -> Markup:
     """JSON for a script element: no ``<`` in it, so that nothing in the data can close it."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704  escaped here
@@ -163,7 +163,7 @@ def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
     layers = set().union(*(panel.layers for several in panels.values() for panel in several))
     scripts = _scripts(article)
     return (
-        _environment()
+        environment()
         .get_template("article.html")
         .render(
             article=article,
@@ -171,9 +171,9 @@ def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
             names=names,
             layers=list(enumerate(layer_colours(max(layers, default=0)), 1)),
             css=Markup(_styles(article)),  # noqa: S704  our own files
-            inert=_inert,
+            inert=inert,
             scripts=[Markup(script) for script in scripts],  # noqa: S704  our own file and a bundle without </script
-            policy=_policy(scripts),
+            policy=policy(scripts),
             paragraphs=partial(prose.paragraphs, names=names),
             phrase=partial(prose.phrase, names=names),
         )
@@ -196,15 +196,15 @@ EXPLORING = (
 def _scripts(article: Article) -> list[str]:
     """What runs on the page: the charts' library only where there are charts."""
     scripts = [figures.vega_bundle()] if _figures(article) else []
-    scripts.append(_source("page.js"))
+    scripts.append(source("page.js"))
     if article.instruments is not None:
-        together = "\n".join(_source(f"explore/{name}.js") for name in (*EXPLORING, "main"))
+        together = "\n".join(source(f"explore/{name}.js") for name in (*EXPLORING, "main"))
         scripts.append(f'"use strict";\n(() => {{\n{together}}})();\n')
     return scripts
 
 
 def _styles(article: Article) -> str:
-    return _source("page.css") + (_source("explore/explore.css") if article.instruments is not None else "")
+    return source("page.css") + (source("explore/explore.css") if article.instruments is not None else "")
 
 
 def _names(blocks: Iterable[Block]) -> dict[str, str]:
@@ -228,26 +228,31 @@ def _names(blocks: Iterable[Block]) -> dict[str, str]:
     return names
 
 
-def _policy(scripts: Iterable[str]) -> str:
-    """A Content-Security-Policy that the browser holds the page to: these scripts only, and nothing from elsewhere."""
+def policy(scripts: Iterable[str], live: bool = False) -> str:
+    """A Content-Security-Policy that the browser holds the page to: these scripts only, and nothing from elsewhere.
+
+    A live page may ask the server that it came from, and no other.
+    """
     sums = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{s}'" for s in sums)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
+    asks = "; connect-src 'self'; form-action 'none'" if live else ""
+    kept = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
+    return f"default-src 'none'; script-src {allowed}; {kept}{asks}"
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates: everything in them is escaped, and what is missing is an error."""
     loader = PackageLoader("undertow.show")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"columns": _columns, "mathml": prose.mathml}
-    environment.tests |= {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, Verdict)}
-    environment.filters["kind"] = lambda block: type(block).__name__.lower()
-    return environment
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"columns": _columns, "mathml": prose.mathml}
+    made.tests |= {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, Verdict)}
+    made.filters["kind"] = lambda block: type(block).__name__.lower()
+    return made
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """A file of ours in ``templates``, as text."""
     return (resources.files("undertow.show") / "templates" / name).read_text("utf-8")
 
 

@@ -42,9 +42,7 @@ def report(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding],
     backbone = find_backbone(run, step=0)
     parts: list[RenderableType] = [_heading(run), _verdict(backbone, gains, findings)]
     if backbone is not None and backbone.marks:
-        theory = expected(run, backbone.step, backbone)
-        parts += [_table(backbone, gains, theory), _sum(backbone, gains)]
-        parts += [_theory(theory)] if theory.outlooks else []
+        parts += way_back(backbone, gains)
     if findings:
         parts.append(_findings(findings))
     console = Console(file=StringIO(), width=width, no_color=True, highlight=False)
@@ -80,6 +78,13 @@ def near(source: str) -> str:
     """
     path = Path(source)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else source
+
+
+def way_back(backbone: Backbone, gains: Sequence[BackwardGain]) -> list[RenderableType]:
+    """The backbone as a table with bars, what remains from end to end, and what theory expected of it."""
+    theory = expected(backbone.run, backbone.step, backbone)
+    told = [_theory(theory)] if theory.outlooks else []
+    return [_table(backbone, gains, theory), _sum(backbone, gains), *told]
 
 
 def _heading(run: Run) -> Text:

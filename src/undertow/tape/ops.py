@@ -13,7 +13,7 @@ def _names(text: str) -> frozenset[str]:
 RESHAPES = _names(
     "view unsafe_view reshape_alias t transpose permute squeeze unsqueeze alias clone to_copy slice "
     "select narrow split split_with_sizes unsafe_split unbind chunk lift_fresh view_as_real "
-    "view_as_complex backward_hook_function"
+    "view_as_complex backward_hook_function register_post_backward_function"
 )
 """Their backward pass moves numbers and adds none up: the norm stays. (``expand`` and ``repeat`` do add up.)"""
 

@@ -12,6 +12,9 @@ from undertow.tape.windows import Windows
 MOST = 16
 """Plans that are kept: a model that takes a new way each time needs none of the old ones."""
 
+PATIENCE = 16
+"""Passes in a row that must go known ways before modules are no longer watched: graphs may take turns."""
+
 
 class Plans:
     """The plans for a model's graphs, by what the graphs look like.
@@ -19,22 +22,29 @@ class Plans:
     As long as a model goes ways that are known, nothing has to be hooked on its modules, whose names are in the plan.
 
     Args:
-        model: its modules and parameters are looked up once.
+        model: its modules and parameters are looked up once, and again when a graph turns up that isn't known.
         unroll: let RNN modules run step by step instead of in one fused kernel, so that each step is a Site.
     """
 
     def __init__(self, model: nn.Module, unroll: bool = False) -> None:
-        self.modules = dict(model.named_modules())
-        self.names = _parameter_names(self.modules)
+        self._model = model
+        self._more: dict[int, str] = {}
+        self.modules: dict[str, nn.Module] = {}
+        self.names: dict[int, str] = {}
+        self._look_up()
         self.unroll = unroll
-        self.surprised = True
+        self._news = PATIENCE
         self._known: dict[tuple[object, ...], Plan] = {}
         self._readouts: dict[int, tuple[Plan, Readout]] = {}
 
     def windows(self) -> Windows | None:
-        """For the pass that comes: None if the last one went a way that was known, and the model unrolls nothing."""
+        """For the pass that comes: None if many in a row went ways that were known, and the model unrolls nothing."""
         unrolls = self.unroll and any(isinstance(module, nn.RNNBase) for module in self.modules.values())
-        return Windows(self.modules, self.unroll) if self.surprised or unrolls else None
+        return Windows(self.modules, self.unroll) if self._news or unrolls else None
+
+    def expect_news(self) -> None:
+        """Watch the modules in the passes that come."""
+        self._news = PATIENCE
 
     def of(self, vertices: list[Vertex], windows: Windows | None, line_of: LineOf | None = None) -> Plan | None:
         """The plan for a graph; None if it is a new one and nobody watched the modules while it was made.
@@ -46,8 +56,8 @@ class Plans:
         """
         key = signature(vertices, self.names)
         found = self._known.get(key)
-        self.surprised = found is None
-        if found is None and windows is not None:
+        self._news = PATIENCE if found is None else max(self._news - 1, 0)
+        if found is None and windows is not None and not self._look_up():
             classify(vertices, self.names)
             found = plan(vertices, windows, self.names, line_of)
             cut(vertices)
@@ -55,6 +65,18 @@ class Plans:
                 self._known.pop(next(iter(self._known)))
             self._known[key] = found
         return found
+
+    def also(self, names: Mapping[int, str]) -> None:
+        """More tensors to call parameters, by ``id``: sharded models compute with others than they name."""
+        self._more = dict(names)
+        self.names = _parameter_names(self.modules) | self._more
+
+    def _look_up(self) -> bool:
+        """Look at the model's modules and parameters; whether they are others than before."""
+        before = self.modules, self.names
+        self.modules = dict(self._model.named_modules())
+        self.names = _parameter_names(self.modules) | self._more
+        return (self.modules, self.names) != before
 
     def readout(self, plan: Plan, names: tuple[str, ...]) -> Readout:
         """From what was measured in a pass of this plan to columns."""

@@ -1,7 +1,7 @@
 """Hooks on every Node of one backward pass, which turn what passes into Signals."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -69,14 +69,18 @@ class Tape:
         self._captured: dict[int, Tensor] = {}
 
     def __enter__(self) -> Self:
-        if self._windows:
-            self._windows.open()
+        self.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def open(self) -> None:
+        """What ``with`` does at its beginning."""
+        if self._windows:
+            self._windows.open()
 
     def close(self) -> None:
         """Remove every hook and let go of the graph."""
@@ -129,6 +133,10 @@ class Tape:
     def edges(self) -> tuple[Edge, ...]:
         """The same."""
         return self.plan.edges
+
+    def also(self, names: Mapping[int, str]) -> None:
+        """More tensors to call parameters, by ``id``: sharded models compute with others than they name."""
+        self._plans.also(names)
 
     @property
     def called(self) -> frozenset[str]:

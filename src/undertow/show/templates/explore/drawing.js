@@ -1,5 +1,5 @@
 // SVG by hand: every picture is drawn again, in the pixels it has, whenever something moves.
-const INK = "#1d2129", MUTED = "#5b6470", FAINT = "#e4e7eb", FADING = "#2166a5", GROWING = "#b4540a";
+const INK = "var(--ink)", MUTED = "var(--muted)", FAINT = "var(--faint)", FADING = "#2166a5", GROWING = "#b4540a";
 const DIVERGING = [[19, 67, 116], [74, 137, 189], [176, 206, 228], [250, 249, 247], [247, 204, 160], [222, 136, 58], [150, 66, 4]];
 
 const svg = (name, attributes, inside = "") => {

@@ -1,0 +1,165 @@
+"""The pages and what they ask for, as an ASGI application. It answers, and changes nothing."""
+
+import asyncio
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from undertow.serving.folder import Folder
+from undertow.serving.followed import Followed
+from undertow.serving.listing import Listing
+from undertow.show import served
+from undertow.store import StoreError
+
+LOOK_EVERY = 0.4
+"""Seconds between two looks at a Run that is on somebody's screen."""
+
+LIST_EVERY = 1.5
+BEAT_EVERY = 15.0
+"""Seconds after which a connection shows that it is alive."""
+
+MOST_FOLLOWED = 12
+MOST_COMPARED = 4
+
+
+class NoSuchRunError(Exception):
+    """Asked for a Run that isn't in the folder."""
+
+
+class Pages:
+    """What is served of one folder.
+
+    Args:
+        folder: where the Runs are.
+        stopping: whether the server is about to stop; streams end then.
+    """
+
+    def __init__(self, folder: Folder, stopping: Callable[[], bool] = lambda: False) -> None:
+        self._folder, self._stopping = folder, stopping
+        self._listing = Listing(folder)
+        self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._lock = threading.Lock()
+        self._judges = ThreadPoolExecutor(1, "judging")
+
+    def application(self) -> Starlette:
+        """To be run by a server, behind a `Guard`."""
+        routes = [
+            Route("/", self._index),
+            Route("/runs", self._runs),
+            Route("/run", self._run),
+            Route("/compare", self._compare),
+            Route("/view", self._view),
+            Route("/step", self._step),
+            Route("/events", self._events),
+        ]
+        handlers: Any = {NoSuchRunError: _not_there, StoreError: _unreadable}
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    async def _index(self, _: Request) -> Response:
+        return HTMLResponse(served.runs_page(self._folder.root.name))
+
+    async def _runs(self, _: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(self._listing.to_list))
+
+    async def _run(self, request: Request) -> Response:
+        name = await run_in_threadpool(self._checked, request.query_params.get("name", ""))
+        return HTMLResponse(served.run_page(name))
+
+    async def _compare(self, request: Request) -> Response:
+        asked = list(dict.fromkeys(request.query_params.getlist("name")))[:MOST_COMPARED]
+        names = [await run_in_threadpool(self._checked, name) for name in asked]
+        return HTMLResponse(served.compare_page(names))
+
+    async def _view(self, request: Request) -> Response:
+        followed = await run_in_threadpool(self._looked_at, request.query_params.get("name", ""))
+        return Response(await run_in_threadpool(followed.view), media_type="application/json")
+
+    async def _step(self, request: Request) -> Response:
+        row = request.query_params.get("row", "")
+        if not row.isdecimal() or len(row) > 12:
+            return PlainTextResponse("row is the place of a taped step: 0, 1, ...", 400)
+        followed = await run_in_threadpool(self._looked_at, request.query_params.get("name", ""))
+        try:
+            return JSONResponse(await run_in_threadpool(followed.moment, int(row)))
+        except IndexError as error:
+            return PlainTextResponse(str(error), 404)
+
+    async def _events(self, request: Request) -> Response:
+        names = request.query_params.getlist("name")[:MOST_COMPARED]
+        for name in names:
+            await run_in_threadpool(self._checked, name)
+        told = (lambda: self._states(names)) if names else self._listing.to_list
+        every = LOOK_EVERY if names else LIST_EVERY
+        return StreamingResponse(self._stream(told, every), media_type="text/event-stream")
+
+    async def _stream(self, told: Callable[[], Any], every: float) -> AsyncIterator[str]:
+        """Server-sent events: ``told()`` whenever it says something else than before."""
+        yield "retry: 1000\n\n"
+        before, quiet = "", 0.0
+        while not self._stopping():
+            now = json.dumps(await run_in_threadpool(told), allow_nan=False)
+            if now != before:
+                yield f"event: state\ndata: {now}\n\n"
+                before, quiet = now, 0.0
+            elif quiet >= BEAT_EVERY:
+                yield ": still here\n\n"
+                quiet = 0.0
+            await asyncio.sleep(every)
+            quiet += every
+
+    def _states(self, names: list[str]) -> dict[str, Any]:
+        return {name: self._state(name) for name in names}
+
+    def _state(self, name: str) -> dict[str, Any]:
+        try:
+            followed = self._looked_at(name)
+            if followed.is_to_be_judged:
+                self._judges.submit(followed.judge)
+            return followed.state()
+        except NoSuchRunError:
+            return {"kind": "lost", "said": "its file is gone"}
+        except StoreError as error:
+            return {"kind": "lost", "said": str(error)}
+
+    def _checked(self, name: str) -> str:
+        if self._folder.find(name) is None:
+            raise NoSuchRunError(name)
+        return name
+
+    def _looked_at(self, name: str) -> Followed:
+        path = self._folder.find(name)
+        if path is None:
+            raise NoSuchRunError(name)
+        with self._lock:
+            followed = self._followed.get(name)
+            if followed is None:
+                followed = self._followed[name] = Followed(path)
+            self._followed.move_to_end(name)
+            left = self._followed.popitem(last=False)[1] if len(self._followed) > MOST_FOLLOWED else None
+        if left is not None:
+            left.close()
+        followed.refresh()
+        return followed
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._judges.shutdown(cancel_futures=True)
+        while self._followed:
+            self._followed.popitem()[1].close()
+
+
+async def _not_there(_: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"there is no run named {str(error)!r} in this folder", 404)
+
+
+async def _unreadable(_: Request, error: Exception) -> Response:
+    return PlainTextResponse(str(error), 409)

@@ -1,0 +1,94 @@
+"""The Runs in a folder, and nothing beside them."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+SUFFIX = ".undertow"
+_RANK = re.compile(r"\.rank\d+\.undertow$")
+_BESIDE = ("-wal", "-shm", "-journal")
+
+
+class Folder:
+    """Finds Runs by name, which is their path from the folder.
+
+    Links are not followed, be they folders, Runs, or the files that belong to a Run: a link could lead anywhere.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     Path(root, "first.undertow").touch()
+        ...     folder = Folder(Path(root))
+        ...     folder.names(), folder.find("first.undertow").name, folder.find("../secret.undertow")
+        (['first.undertow'], 'first.undertow', None)
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise NotADirectoryError(f"there is no folder {root}: name the one that undertow.watch writes to")
+        self.root = root.resolve()
+
+    def names(self) -> list[str]:
+        """Of all Runs, in order."""
+        return sorted(self._walk())
+
+    def find(self, name: str) -> Path | None:
+        """Where a Run is; None if there is none of that name in the folder."""
+        if "\0" in name or "\\" in name:
+            return None
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or str(pure) != name or not _is_name(pure.name):
+            return None
+        path = self.root
+        for part in pure.parts[:-1]:
+            path = path / part
+            if not _is_a(path, stat.S_ISDIR):
+                return None
+        path = path / pure.name
+        return path if _is_a(path, stat.S_ISREG) and not _linked_beside(path) else None
+
+    def _walk(self) -> Iterator[str]:
+        for place, folders, files in os.walk(self.root):
+            folders[:] = [each for each in folders if not each.startswith(".")]
+            for file in filter(_is_name, files):
+                name = Path(place, file).relative_to(self.root).as_posix()
+                if _is_text(name) and self.find(name) is not None:
+                    yield name
+
+
+def _is_name(file: str) -> bool:
+    return file.endswith(SUFFIX) and not file.startswith(".") and not _RANK.search(file)
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
+
+
+def _is_a(path: Path, kind: object) -> bool:
+    try:
+        return bool(kind(path.lstat().st_mode))  # type: ignore[operator]
+    except OSError:
+        return False
+
+
+def ranks_of(path: Path) -> list[Path]:
+    """The files that other ranks of the same training wrote beside a Run's."""
+    return [each for each in path.parent.glob(f"{_literal(path.stem)}.rank*{SUFFIX}") if _RANK.search(each.name)]
+
+
+def files_of(path: Path) -> list[Path]:
+    """A Run's file, those of other ranks, and what SQLite keeps beside each, if it is there."""
+    return [Path(f"{each}{ending}") for each in (path, *ranks_of(path)) for ending in ("", *_BESIDE)]
+
+
+def _literal(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+def _linked_beside(path: Path) -> bool:
+    return any(each.is_symlink() for each in files_of(path))

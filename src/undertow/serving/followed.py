@@ -1,0 +1,115 @@
+"""One Run that somebody looks at: kept up to date from its file, and told as JSON."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from undertow.record import Event, Finding, Run
+from undertow.serving.growth import Growth
+from undertow.serving.state import state_of
+from undertow.show.board import view
+from undertow.show.course import Course
+from undertow.show.judging import judged
+from undertow.show.moments import moment
+
+JUDGE_EVERY = 4.0
+"""Seconds between two judgements of a growing Run, at least..."""
+
+JUDGE_AFTER = 1.5
+"""Seconds in which a Run that is opened is drawn before anything else."""
+
+JUDGE_SHARE = 20.0
+"""...and at least so many times what the last one took."""
+
+
+class Followed:
+    """A Run as its pages show it. Safe to use from several threads.
+
+    Attributes:
+        path: of the Run.
+        version: rises whenever there is something new to see.
+
+    Raises:
+        StoreError: the file is no Run, damaged or from a newer undertow.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.version = 0
+        self._growth = Growth(path)
+        self._lock = threading.RLock()
+        self._last = Run({}, ())
+        self._course = Course(self._last)
+        self._events: list[Event] = []
+        self._findings: list[Finding] = []
+        self._judged: int | None = None
+        self._next_judgement = time.monotonic() + JUDGE_AFTER
+        self._told: tuple[int, bytes] = (-1, b"")
+
+    def refresh(self) -> None:
+        """Take in what came since the last time."""
+        with self._lock:
+            grown = self._growth.grown()
+            if grown is not None:
+                self._take(*grown)
+
+    @property
+    def is_to_be_judged(self) -> bool:
+        """Whether something came since it was judged, and that was long enough ago."""
+        return self._judged != self._growth.count and time.monotonic() >= self._next_judgement
+
+    def judge(self) -> None:
+        """Let the rules judge it; that can take a while, in which pages are served."""
+        if not self.is_to_be_judged:
+            return
+        began, count = time.monotonic(), self._growth.count
+        self._next_judgement = began + JUDGE_EVERY
+        findings = judged(self._growth.run())
+        with self._lock:
+            self._findings, self._judged = findings, count
+            self._next_judgement = time.monotonic() + max(JUDGE_EVERY, JUDGE_SHARE * (time.monotonic() - began))
+            self.version += 1
+
+    def _take(self, fresh: Run, whole: bool) -> None:
+        if whole:
+            self._course, self._events = Course(fresh), []
+        else:
+            self._course.add(fresh)
+        self._events += fresh.events
+        self._last = fresh
+        self.version += 1
+
+    def view(self) -> bytes:
+        """What the page draws, as JSON."""
+        with self._lock:
+            if self._told[0] != self.version:
+                drawn = view(self._course, self._last.header, self._findings, self._events, self._judged is not None)
+                self._told = (
+                    self.version,
+                    json.dumps({"version": self.version, **drawn}, allow_nan=False).encode(),
+                )
+            return self._told[1]
+
+    def moment(self, row: int) -> Mapping[str, Any]:
+        """What is told of one taped step.
+
+        Raises:
+            IndexError: so many steps were not taped.
+        """
+        with self._lock:
+            if not 0 <= row < len(self._course.taped):
+                raise IndexError(f"there is no taped step {row:,}: this run has {len(self._course.taped):,}")
+            return moment(*self._growth.step(row))
+
+    def state(self) -> dict[str, Any]:
+        """Whether it grows, for people and for the page."""
+        reached = self._course.latest.get("time", 0.0)
+        return {"version": self.version, **state_of(self.path, self._last.header, reached)}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._growth.close()

@@ -1,0 +1,73 @@
+"""What there is to say of every Run in a folder without reading much of it."""
+
+from pathlib import Path
+from typing import Any
+
+from undertow.record import Run
+from undertow.serving.folder import Folder
+from undertow.serving.state import state_of, written
+from undertow.show.telling import duration
+from undertow.store import RunReader, StoreError
+
+LAST_ROWS = 64
+"""Noted steps that the last numbers are looked for in."""
+
+
+class Listing:
+    """The Runs of a folder in a few words each; a Run is read anew only when its file has changed."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._known: dict[str, tuple[float, dict[str, Any]]] = {}
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """One entry for each Run, those written last first."""
+        found = {name: path for name in self._folder.names() if (path := self._folder.find(name)) is not None}
+        times = {name: written(path) for name, path in found.items()}
+        self._known = {name: self._looked_up(name, path, times[name]) for name, path in found.items()}
+        ordered = sorted(found, key=lambda name: (-times[name], name))
+        return [self._entry(name, found[name]) for name in ordered]
+
+    def _looked_up(self, name: str, path: Path, time: float) -> tuple[float, dict[str, Any]]:
+        known = self._known.get(name)
+        return known if known is not None and known[0] == time else (time, _told(path))
+
+    def _entry(self, name: str, path: Path) -> dict[str, Any]:
+        told = self._known[name][1]
+        state = (
+            state_of(path, told["header"], told["reached"])
+            if "header" in told
+            else {"kind": "lost", "said": "can't be read"}
+        )
+        shown = {key: value for key, value in told.items() if key not in ("header", "reached")}
+        return {"name": name, **state, **shown}
+
+
+def _told(path: Path) -> dict[str, Any]:
+    try:
+        with RunReader(path) as reader:
+            end = reader.refresh()
+            run = reader.tail(end._replace(scalars=max(0, end.scalars - LAST_ROWS), events=0))
+    except StoreError as error:
+        return {"trouble": str(error)}
+    last = {name: _last(values) for name, values in run.scalars.items()}
+    return {"header": run.header, "reached": last.get("time") or 0.0, **_numbers(run, last), "findings": _found(run)}
+
+
+def _numbers(run: Run, last: dict[str, float | None]) -> dict[str, Any]:
+    step, loss, time = (last.get(name) for name in ("step", "loss", "time"))
+    return {
+        "model": str(run.header.get("model", "")),
+        "step": None if step is None else f"{step:,.0f}",
+        "loss": None if loss is None else f"{loss:.4g}",
+        "time": None if time is None else duration(time),
+    }
+
+
+def _found(run: Run) -> list[str]:
+    return [event.message for event in run.events if event.kind == "finding"]
+
+
+def _last(values: Any) -> float | None:
+    there = values[values == values]  # not NaN
+    return float(there[-1]) if len(there) else None

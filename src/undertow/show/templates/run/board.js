@@ -1,0 +1,224 @@
+// One state; every control writes to it, every picture is drawn from it.
+const state = { place: 0, layer: null, logSteps: false, quantity: "speed", extreme: "high", scalar: null, following: true };
+let view = null, moment = null;
+
+// On a saved page the slider stops where the causes are in the page; on a live one, at every taped step.
+const stops = () => (given.moments ? given.moments.map(({ step }) => step) : view.taped);
+const stepNow = () => stops()[state.place] ?? null;
+
+const tellFindings = () => {
+  const rows = view.findings.map((finding) => {
+    const began = finding.began ?? null;
+    const when = began === null ? "" : element("button", { type: "button", className: "began",
+      textContent: finding.born ? `from the start, step ${began.toLocaleString("en")}` : `began at step ${began.toLocaleString("en")}` });
+    if (when) when.addEventListener("click", () => goTo(began));
+    return element("li", {}, element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
+      element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
+      element("p", { textContent: finding.message }), finding.where ? element("p", { className: "where", textContent: finding.where }) : "");
+  });
+  const none = element("p", { textContent: view.judged ? "Nothing wrong was found." : "Nothing has been judged yet." });
+  part("findings").replaceChildren(rows.length ? element("ul", { className: "findings" }, ...rows) : none);
+};
+
+const tellHead = () => {
+  part("facts").textContent = view.facts.join(" · ");
+  part("meta").replaceChildren(...view.meta.map(([name, value]) =>
+    element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
+};
+
+const namesOf = (key) => view.quantities[key]?.names ?? [];
+const allNames = () => [...new Set(Object.keys(view.quantities).flatMap(namesOf))];
+
+const linesOf = (key) => {
+  const series = view.quantities[key], names = namesOf(key);
+  return names.map((name, row) => ({ series, row, name, colour: depthColour(row, names.length) }));
+};
+const marks = () => [
+  ...view.events.map(({ step, kind, message }) => ({ step, severity: "event", said: `step ${step}: ${message || kind}` })),
+  ...view.findings.filter(({ began }) => began !== null && began !== undefined).map(({ began, severity, code, name }) =>
+    ({ step: began, severity, said: `${code} ${name}, from step ${began}` })),
+];
+
+const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name, k) =>
+  ({ series: view.scalars[name], row: 0, name, colour: k ? "gray" : runColour(0) }));
+const drawn = (name, lines, options) => {
+  if (!lines.length) return;
+  const range = options.range ?? rangeOf([...new Set(lines.map(({ series }) => series))], options.log);
+  frames[name] = { ...drawLines(plotOf(name), lines, { steps: view.steps, ...options, range }), lines };
+};
+
+const GUIDES = { update: [[1e-3, "1 in 1,000"]], progress: [] };
+const drawQuantity = (key) => {
+  const about = view.quantities[key];
+  if (about) part(`${key}-about`).textContent = about.meaning;
+  const range = about && !about.log ? [0, 1] : undefined;
+  drawn(key, linesOf(key), { log: about?.log, range, guides: GUIDES[key] });
+};
+
+const SHOWN_ELSEWHERE = ["loss", "grad_norm", "grad_norm_unclipped"];
+const otherScalars = () => Object.keys(view.scalars).filter((name) => !SHOWN_ELSEWHERE.includes(name));
+
+const drawMap = () => {
+  const about = view.quantities[state.quantity];
+  if (!about) return;
+  part("extreme").parentElement.hidden = about.low === about.high;
+  part("heat-title").textContent = about.title;
+  part("heat-about").textContent = about.meaning;
+  const range = about.log ? rangeOf([about], true) : [0, 1];
+  frames.heat = { ...drawHeat(plotOf("heat"), about.names, about, { log: about.log, range, steps: view.steps, extreme: state.extreme }),
+    lines: linesOf(state.quantity) };
+  drawLegend(range, about.log);
+};
+
+const drawScalar = () => {
+  const lines = state.scalar ? scalarLines(state.scalar) : [];
+  part("scalar-title").textContent = state.scalar ? given.scalars[state.scalar] ?? state.scalar : "";
+  drawn("scalar", lines, { log: logFits(lines) });
+};
+const PICTURES = {
+  loss: () => {
+    const loss = scalarLines("loss");
+    drawn("loss", loss, { log: logFits(loss), marks: marks() });
+  },
+  norm: () => drawn("norm", scalarLines("grad_norm", "grad_norm_unclipped"), { log: true }),
+  scalar: drawScalar,
+  ...Object.fromEntries(["speed", "progress", "update", "saturated", "dead"].map((key) => [key, () => drawQuantity(key)])),
+  heat: drawMap,
+  causes: () => drawMoment(),
+};
+const isEmpty = (name) => ({
+  loss: () => !view.scalars.loss, norm: () => !scalarLines("grad_norm", "grad_norm_unclipped").length,
+  scalar: () => !state.scalar, heat: () => !state.quantity, causes: () => !moment?.stretches.length,
+}[name] ?? (() => !view.quantities[name]))();
+
+const redraw = (...names) => {
+  for (const name of names) {
+    stale.add(name);
+    figureOf(name).classList.toggle("empty", isEmpty(name));
+    if (name === "heat") standTall("heat", namesOf(state.quantity));
+  }
+  drawStale();
+};
+
+const drawRamp = () => {
+  const bar = element("i", { className: "scale" });
+  bar.style.background = `linear-gradient(90deg, ${[0, 1, 2, 3, 4].map((k) => depthColour(k, 5))})`;
+  part("ramp").replaceChildren("input’s side", bar, "loss’s side");
+};
+const drawAll = () => {
+  drawRamp();
+  redraw(...Object.keys(PICTURES));
+};
+
+const offer = () => {
+  const keys = Object.keys(view.quantities), others = otherScalars();
+  if (!keys.includes(state.quantity)) state.quantity = keys[0] ?? null;
+  if (!others.includes(state.scalar)) state.scalar = others[0] ?? null;
+  filled(part("quantity"), keys.map((key) => [key, view.quantities[key].title]), state.quantity);
+  filled(part("scalar"), others.map((name) => [name, given.scalars[name] ?? name]), state.scalar);
+  filled(part("extreme"), [["high", "the largest"], ["low", "the smallest"]], state.extreme);
+  filled(part("layer"), [["", "all"], ...allNames().map((name) => [name, name])], state.layer ?? "");
+};
+
+// What follows the step: cursors, and what is told under every plot.
+const moved = () => {
+  const step = stepNow();
+  part("at").textContent = step === null ? "–" : step.toLocaleString("en");
+  part("slider").setAttribute("aria-valuetext", step === null ? "no step was taped" : `step ${step}`);
+  Object.keys(frames).forEach(follow);
+};
+const follow = (name) => {
+  const frame = frames[name], step = stepNow();
+  showCursor(frame, step);
+  tellAt(name, step, frame.lines.find((each) => each.name === state.layer) ?? (frame.lines.length === 1 ? frame.lines[0] : null));
+};
+const tellAt = (name, step, chosen) => {
+  const told = document.querySelector(`[data-told="${name}"]`);
+  if (step === null || !chosen) return void (told.textContent = "");
+  const { series, row } = chosen, bucket = bucketAt(series, step), at = row * series.count + bucket;
+  const [first, last] = [series.first[bucket], series.last[bucket]].map((each) => each.toLocaleString("en"));
+  told.textContent = `${chosen.name}, step${first === last ? "" : "s"} ${first}${first === last ? "" : ` to ${last}`}: ` +
+    between(series.low[at], series.high[at]);
+};
+
+const goTo = (step) => {
+  const all = stops();
+  if (!all.length) return;
+  move(nearestPlace(all, step));
+};
+const move = (place) => {
+  const most = stops().length - 1;
+  state.place = clamp(place, 0, Math.max(most, 0));
+  state.following = state.place === most;
+  part("slider").value = state.place;
+  moved();
+  wantMoment();
+};
+const choose = (name) => {
+  state.layer = name || null;
+  part("layer").value = state.layer ?? "";
+  drawAll();
+};
+
+const shown = (data) => {
+  view = opened(data);
+  const most = Math.max(stops().length - 1, 0);
+  part("slider").max = most;
+  part("slider").disabled = !stops().length;
+  if (state.following) state.place = most;
+  part("slider").value = state.place;
+  offer();
+  tellHead();
+  tellFindings();
+  drawAll();
+  moved();
+  wantMoment();
+  document.documentElement.dataset.shown = String(view.version ?? 0);
+};
+
+for (const [name, key] of [["quantity", "quantity"], ["extreme", "extreme"]]) {
+  part(name).addEventListener("input", ({ target }) => { state[key] = target.value; redraw("heat"); });
+}
+part("scalar").addEventListener("input", ({ target }) => { state.scalar = target.value; redraw("scalar"); });
+part("slider").addEventListener("input", ({ target }) => move(Number(target.value)));
+part("layer").addEventListener("input", ({ target }) => choose(target.value));
+part("log").addEventListener("input", ({ target }) => { state.logSteps = target.checked; drawAll(); });
+
+for (const plot of document.querySelectorAll("[data-plot]")) {
+  const name = plot.dataset.plot, heat = name === "heat";
+  const at = (event) => {
+    const box = plot.getBoundingClientRect(), frame = frames[name];
+    const py = event.clientY - box.top, step = frame.stepAt(event.clientX - box.left);
+    return [step, heat ? frame.lines[frame.rowAt(py)] : nearestLine(frame, frame.lines, step, py)];
+  };
+  plot.addEventListener("pointermove", (event) => frames[name] && tellAt(name, ...at(event)));
+  plot.addEventListener("pointerleave", () => frames[name] && moved());
+  plot.addEventListener("click", (event) => {
+    if (!frames[name]) return;
+    const [step, line] = at(event);
+    goTo(step);
+    if (line && frames[name].lines.length > 1) choose(line.name === state.layer ? null : line.name);
+  });
+  plot.addEventListener("keydown", (event) => {
+    const names = (frames[name]?.lines ?? []).map((each) => each.name), here = names.indexOf(state.layer);
+    const far = event.shiftKey ? 10 : 1;
+    const done = {
+      ArrowLeft: () => move(state.place - far), ArrowRight: () => move(state.place + far),
+      Home: () => move(0), End: () => move(Infinity),
+      ArrowUp: () => names.length > 1 && choose(names[Math.max(here - 1, 0)]),
+      ArrowDown: () => names.length > 1 && choose(names[Math.min(here + 1, names.length - 1)]),
+      Escape: () => choose(null),
+    }[event.key];
+    if (!done) return;
+    event.preventDefault();
+    done();
+  });
+}
+let wide = 0;
+new ResizeObserver(() => {
+  if (document.body.clientWidth === wide || !view) return;
+  wide = document.body.clientWidth;
+  drawAll();
+}).observe(document.body);
+dark.addEventListener("change", () => view && drawAll());
+watchScreen();

@@ -1,0 +1,54 @@
+// A live page asks for what is new whenever the server says that there is something.
+let asked = 0;
+const wantMoment = async () => {
+  const number = ++asked, step = stepNow();
+  if (step === null) {
+    moment = null;
+    return momentCame();
+  }
+  const answer = await fetch(`${given.urls.step}&row=${state.place}`).catch(() => null);
+  if (!answer?.ok || number !== asked) return;
+  moment = await answer.json();
+  momentCame();
+};
+
+const tellState = (kind, said) => {
+  part("state").className = `chip ${kind}`;
+  if (part("state").textContent !== said) part("state").textContent = said;
+};
+
+let fetching = false, again = false;
+const refresh = async () => {
+  if (fetching) return void (again = true);
+  fetching = true;
+  const answer = await fetch(given.urls.view).catch(() => null);
+  if (answer?.ok) shown(await answer.json());
+  else if (answer) tellState("lost", (await answer.text()).slice(0, 300));
+  fetching = false;
+  if (again) {
+    again = false;
+    refresh();
+  }
+};
+
+let source = null;
+const listen = () => {
+  source = new EventSource(given.urls.events);
+  source.addEventListener("state", ({ data }) => {
+    const now = JSON.parse(data)[given.name];
+    tellState(now.kind, now.said);
+    if (now.version !== undefined && now.version !== view?.version) refresh();
+  });
+  // The browser tries again by itself, unless the server has answered with an error.
+  source.addEventListener("error", () => {
+    tellState("lost", "no connection, trying again");
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  });
+};
+// Browsers allow a server few open connections: pages nobody looks at let theirs go.
+document.addEventListener("visibilitychange", () => {
+  source?.close();
+  if (document.visibilityState === "visible") listen();
+});
+refresh();
+listen();

@@ -1,0 +1,140 @@
+"""A Run for the terminal: what became of every layer through time, then one step by cause, then the findings."""
+
+from collections.abc import Sequence
+from io import StringIO
+
+import numpy as np
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from undertow.backbone import find_backbone
+from undertow.record import Finding, Run
+from undertow.show import text
+from undertow.show.buckets import Numbers
+from undertow.show.course import QUANTITIES, Course, steps_of
+from undertow.show.telling import facts, told
+from undertow.split import explain
+
+CURVE = 24
+"""Signs that a curve is drawn with."""
+
+LEVELS = "▁▂▃▄▅▆▇█"
+SHOWN = ("speed", "progress", "update", "saturated", "dead")
+MOST_ROWS = 24
+
+
+def summary(run: Run, findings: Sequence[Finding], row: int = -1, name: str = "", width: int = text.WIDTH) -> str:
+    """What ``undertow show RUN`` prints.
+
+    Args:
+        run: what was measured.
+        findings: the worst first.
+        row: the place, among the taped steps, of the one to tell by cause.
+        name: what the run is called.
+        width: columns of the terminal.
+
+    Example:
+        >>> print(summary(Run({"model": "Net"}, (), scalars={"loss": np.array([2.0, 1.0])}), [], name="first"))
+          first   Net   loss 1   2 steps noted, 0 of them taped
+        <BLANKLINE>
+          loss   2.00 -> 1.00   █▁
+        <BLANKLINE>
+          nothing wrong was found
+        <BLANKLINE>
+    """
+    course = Course(run)
+    parts: list[RenderableType] = [Text("   ".join([name, *facts(course, run.header)])), _curves(course)]
+    layers = _layers(course)
+    if layers.row_count:
+        parts.append(layers)
+    if len(run):
+        parts += _moment(run, row)
+    parts.append(_findings(findings))
+    console = Console(file=StringIO(), width=width, no_color=True, highlight=False, markup=False)
+    for part in parts:
+        console.print(Padding(part, (0, 0, 1, 2)))
+    output = console.file
+    assert isinstance(output, StringIO)  # noqa: S101  # it was made five lines above
+    return "\n".join(_printable(line).rstrip() for line in output.getvalue().split("\n"))
+
+
+def _printable(line: str) -> str:
+    """Names come from files: a control character in one shall not reach the terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in line)
+
+
+def curve(values: Numbers, log: bool = False, signs: int = CURVE, least: float = 0.0) -> str:
+    """Values as a line of blocks, the largest of each stretch; a gap where there are none.
+
+    Args:
+        values: in order.
+        log: whether decades count.
+        signs: how long the line is.
+        least: what it spans at least, so that what hardly changes looks flat (decades if ``log``).
+
+    Example:
+        >>> curve(np.array([1.0, 2.0, np.nan, 8.0]), signs=4)
+        '▁▂ █'
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        levels = np.log10(values) if log else np.asarray(values, float)
+    parts = np.array_split(np.where(np.isfinite(levels), levels, np.nan), min(signs, max(len(levels), 1)))
+    highest = np.array([np.fmax.reduce(part) if len(part) else np.nan for part in parts])
+    seen = highest[~np.isnan(highest)]
+    if not len(seen):
+        return ""
+    span = max(float(np.ptp(seen)), least)
+    low = (seen.min() + seen.max() - span) / 2 if log else seen.min()
+    return "".join(" " if np.isnan(h) else LEVELS[round(7 * (h - low) / span) if span else 0] for h in highest)
+
+
+def _curves(course: Course) -> Table:
+    table = Table.grid(padding=(0, 3))
+    for name in ("loss", "grad_norm", "lr"):
+        if name in course.latest:
+            values = course.scalar(name)
+            shown = curve(values, log=bool(values.min() > 0 and values.max() > 20 * values.min()))
+            ends = (course.began[name], course.latest[name])
+            table.add_row(name, " -> ".join(map(text.number, ends)), shown)
+    return table
+
+
+def _layers(course: Course) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+    measured = {key: each for key in SHOWN if (each := course.rows(key))}
+    table.add_column("layer, from the input", no_wrap=True)
+    for key in measured:
+        table.add_column(QUANTITIES[key].title, no_wrap=True)
+    named = dict.fromkeys(name for each in measured.values() for name in each)
+    place = {name: k for k, name in enumerate(course.order)}
+    names = sorted(named, key=lambda name: place.get(name, -1))
+    for name in names[:: -(-len(names) // MOST_ROWS) or 1]:
+        table.add_row(name, *(_cell(each.get(name), QUANTITIES[key].log) for key, each in measured.items()))
+    return table
+
+
+def _cell(read: tuple[float, Numbers] | None, log: bool) -> str:
+    return "" if read is None else f"{text.number(read[0]):>8} {curve(read[1], log, 12, least=1.0)}"
+
+
+def _moment(run: Run, row: int) -> list[RenderableType]:
+    row = range(len(run))[row]
+    backbone = find_backbone(run, row)
+    if backbone is None or not backbone.marks:
+        return [Text("no gradient goes through any layer with weights")]
+    gains = explain(run, row, backbone)
+    return [Text(f"at step {steps_of(run)[row]:,.0f}, from the loss:"), *text.way_back(backbone, gains)]
+
+
+def _findings(findings: Sequence[Finding]) -> RenderableType:
+    if not findings:
+        return Text("nothing wrong was found")
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for finding in findings:
+        began = told(finding)["began"]
+        when = "" if began is None else f"from step {began:,}: "
+        held = f" ({finding.threshold})" if finding.threshold else ""
+        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{when}{finding.message}{held}")
+    return table

@@ -1,0 +1,127 @@
+"""What is written in one transaction: items made into rows, all rows about the same thing side by side."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.columns import plain
+from undertow.record import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS, Event
+from undertow.store.appending import Appender
+from undertow.store.backlog import Item
+from undertow.store.packing import Key
+from undertow.store.series import PARAMETERS, SCALARS, TAPED
+
+Values = Mapping[str, NDArray[np.floating]]
+
+
+_TIME = ("scalars", "time")
+
+
+class Batch:
+    """Rows, events and entries of the header, in order. Adding checks; `write` only writes."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], list[dict[Key, Any]]] = {}
+        self.events: list[Event] = []
+        self._header: dict[str, Any] = {}
+        self._noted: dict[float, int] = {}
+
+    def add(self, item: Item) -> None:
+        """Add an item.
+
+        Raises:
+            ValueError, TypeError: what is wrong with it; nothing was added.
+        """
+        add: Callable[..., None] = getattr(self, f"_{item.what}")
+        add(*item.content)
+
+    def _graph(self, about: str) -> None:
+        self.rows.setdefault((TAPED, about), [])
+
+    def _taped(
+        self, about: str, sizes: tuple[int, int], by_site: Values, by_edge: Values, values: dict[str, float]
+    ) -> None:
+        row = {
+            **dict(_checked("columns", by_site, SITE_COLUMNS, sizes[0])),
+            **dict(_checked("edge_columns", by_edge, EDGE_COLUMNS, sizes[1])),
+            **dict(_numbers("steps", values)),
+        }
+        self.rows.setdefault((TAPED, about), []).append(row)
+
+    def _scalars(self, values: dict[str, float]) -> None:
+        row = dict(_numbers("scalars", values))
+        rows, step = self.rows.setdefault((SCALARS, ""), []), values["step"]
+        if step in self._noted:
+            rows[self._noted[step]].update({key: value for key, value in row.items() if key != _TIME})
+        else:
+            self._noted[step] = len(rows)
+            rows.append(row)
+
+    def _parameters(self, about: str, size: int, columns: Values, step: int) -> None:
+        row = dict(_checked("parameter_columns", columns, PARAMETER_COLUMNS, size))
+        self.rows.setdefault((PARAMETERS, about), []).append({**row, **dict(_numbers("parameter_steps", {"": step}))})
+
+    def _event(self, event: Event) -> None:
+        json.dumps(plain(event.data), allow_nan=False)  # or TypeError, here and not in the transaction
+        step, kind, message = int(event.step), _text(event.kind), _text(event.message)
+        if not -(2**63) <= step < 2**63:
+            raise ValueError(f"no step can be {step}")
+        self.events.append(Event(step, float(event.time), kind, message, event.data))
+
+    def _update_header(self, values: Mapping[str, Any]) -> None:
+        json.dumps(plain(values), allow_nan=False)
+        self._header.update(values)
+
+    def first(self) -> tuple[int, float] | None:
+        """Step and time of the first row, if there is any."""
+        for (series, _), rows in self.rows.items():
+            group = {SCALARS: "scalars", TAPED: "steps", PARAMETERS: "parameter_steps"}[series]
+            for row in rows[:1]:
+                return int(row.get((group, "step"), row.get((group, ""), -1))), row.get((group, "time"), float("nan"))
+        return None
+
+    def write(self, into: Appender) -> None:
+        """Append all of it."""
+        for (series, about), rows in self.rows.items():
+            into.subject(series, about)
+            for some in _alike(rows):
+                into.rows(series, about, _side_by_side(some))
+        for event in self.events:
+            into.event(event)
+        if self._header:
+            into.header(self._header)
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _checked(group: str, columns: Values, known: Mapping[str, str], width: int) -> Iterator[tuple[Key, Any]]:
+    for name, given in columns.items():
+        values = np.asarray(given)
+        if name not in known:
+            raise ValueError(f"no column is named {name!r}; there are: {', '.join(known)}")
+        if values.shape != (width,):
+            raise ValueError(f"column {name!r} has shape {values.shape}, but must be [{width}]")
+        yield (group, name), values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
+
+
+def _numbers(group: str, values: Mapping[str, float]) -> Iterator[tuple[Key, float]]:
+    for name, value in values.items():
+        yield (group, str(name)), float(value)
+
+
+def _alike(rows: Sequence[dict[Key, Any]]) -> Iterator[Sequence[dict[Key, Any]]]:
+    start = 0
+    for place in range(1, len(rows) + 1):
+        if place == len(rows) or rows[place].keys() != rows[start].keys():
+            yield rows[start:place]
+            start = place
+
+
+def _side_by_side(rows: Sequence[dict[Key, Any]]) -> dict[Key, NDArray[np.floating]]:
+    columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    return {key: values[:, None] if values.ndim == 1 else values for key, values in columns.items()}

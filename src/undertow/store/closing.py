@@ -1,0 +1,20 @@
+"""What is closed when its block ends."""
+
+from types import TracebackType
+from typing import Self
+
+
+class Closing:
+    """``with`` closes it."""
+
+    def close(self) -> object:
+        """Let go of what it holds."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

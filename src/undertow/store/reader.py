@@ -1,0 +1,300 @@
+"""Reading a Run, whole or what came since."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import warnings
+import weakref
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from undertow.columns import Column, Columns, StoredColumns
+from undertow.record import Edge, Event, Run, Site, header_from
+from undertow.store.closing import Closing
+from undertow.store.database import explained, for_reading, identity
+from undertow.store.errors import StoreError
+from undertow.store.packing import Damaged
+from undertow.store.parameters import Parameters
+from undertow.store.series import PARAMETERS, SCALARS, TAPED, Series, explored
+
+EAGER_BYTES = 32 << 20
+"""Columns that are larger together are read when they are asked for."""
+_BROKEN = (
+    Damaged,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    zlib.error,
+)
+
+
+class Position(NamedTuple):
+    """How far a file has grown: two that differ mean that something came.
+
+    Attributes:
+        run: of which Run.
+        taped: recorded steps of every graph.
+        scalars: noted steps.
+        parameters: rows of every set of parameters.
+        events: their number.
+        header: how often it was changed.
+    """
+
+    run: str = ""
+    taped: tuple[int, ...] = ()
+    scalars: int = 0
+    parameters: tuple[int, ...] = ()
+    events: int = 0
+    header: int = 0
+
+
+class MissingStepError(IndexError):
+    """A row that there isn't."""
+
+
+class _Contents(NamedTuple):
+    meta: Mapping[str, str]
+    taped: Sequence[tuple[str, Series]]
+    scalars: Sequence[tuple[str, Series]]
+    parameters: Sequence[tuple[str, Series]]
+    position: Position
+
+
+class RunReader(Closing):
+    """One rank's file, read as it grows, from any thread. `open_run` merges ranks; this doesn't.
+
+    Args:
+        path: of the file.
+        graph: which of the model's graphs to show; by default the one with the most recorded steps.
+
+    Raises:
+        StoreError: it is missing, damaged, newer, or no Run; reading it later raises the same.
+
+    Example:
+        >>> import tempfile
+        >>> from undertow.store import RunWriter
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "first.undertow")
+        ...     with RunWriter(path, {}) as writer, RunReader(path) as reader:
+        ...         before = reader.refresh()
+        ...         flushed = writer.scalars(0, 0.0, {"loss": 2.5}) and writer.flush()
+        ...         len(reader.tail(before).scalars["loss"]), reader.refresh() == before
+        (1, False)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], graph: int | None = None) -> None:
+        self.path, self.graph = Path(path), graph
+        self._lock = threading.RLock()
+        self._graphs: dict[str, tuple[tuple[Site, ...], tuple[Edge, ...]]] = {}
+        self._damage: list[str] = []
+        self._warned = False
+        self._open()
+        try:
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        self._file, stack = for_reading(self.path)
+        self._undo = weakref.finalize(self, stack.close)
+        self._identity = identity(self.path)
+        self._seen: tuple[int, Position] | None = None
+
+    @contextlib.contextmanager
+    def _reading(self, follow: bool = True) -> Iterator[sqlite3.Connection]:
+        """A moment of the file: nothing comes or goes in it."""
+        with self._lock:
+            if follow and (self._identity is None or identity(self.path) != self._identity):
+                self._undo()
+                self._identity = None
+                self._open()
+            try:
+                self._file.execute("BEGIN")
+                yield self._file
+            except (StoreError, MissingStepError):
+                raise
+            except (sqlite3.Error, *_BROKEN) as error:
+                raise explained(error, self.path) from error
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    self._file.execute("ROLLBACK")
+
+    @property
+    def world(self) -> int:
+        """How many processes write this Run, each its own file."""
+        with self._reading() as file:
+            return int(self._contents(file).meta["world"])
+
+    @property
+    def graphs(self) -> list[tuple[tuple[Site, ...], tuple[Edge, ...]]]:
+        """Sites and edges of every graph that the model had."""
+        with self._reading() as file:
+            return [self._graph(about) for about, _ in self._contents(file).taped]
+
+    def refresh(self) -> Position:
+        """How far the file has grown: next to nothing to ask if it has not."""
+        with self._reading() as file:
+            (version,) = file.execute("PRAGMA data_version").fetchone()
+            if self._seen is None or self._seen[0] != version:
+                self._seen = version, self._contents(file).position
+            return self._seen[1]
+
+    def run(self) -> Run:
+        """All of it. What is large is read when it is asked for."""
+        return self._run(None)[1]
+
+    def tail(self, since: Position | None) -> Run:
+        """The rows and events that came after ``since``; header, Sites and names are whole. None: all of it."""
+        return self.grown(since)[1]
+
+    def grown(self, since: Position | None) -> tuple[Position, Run]:
+        """`tail` and how far it goes: nothing comes in between."""
+        return self._run(since or Position())
+
+    def at(self, row: int) -> Run:
+        """One recorded step of the graph that is shown, with header, Sites and edges, and nothing else.
+
+        Raises:
+            IndexError: there are not so many; negative ones count from the end.
+        """
+        with self._reading() as file:
+            contents = self._contents(file)
+            number = self._shown(contents)
+            rows = contents.taped[number][1].rows if contents.taped else 0
+            if not -rows <= row < rows:
+                raise MissingStepError(f"no recorded step {row}: there are {rows}")
+            about, taped = contents.taped[number]
+            groups = ("columns", "edge_columns", "steps")
+            sites, edges = self._graph(about)
+            sizes = zip(groups, (len(sites), len(edges), 1), strict=True)
+            some = [self._columns(taped, group, size, row % rows, False, row % rows + 1) for group, size in sizes]
+            return Run(self._header(contents), sites, edges, some[0], some[1], dict(_flat(some[2])))
+
+    def _run(self, since: Position | None) -> tuple[Position, Run]:
+        with self._reading() as file:
+            contents = self._contents(file)
+            first = since if since and since.run == contents.position.run else Position()
+            run = self._taped_run(contents, first, lazily=since is None)
+            run.events = tuple(_events(file, first.events))
+            run.scalars = self._scalars(contents, first)
+        self._warn()
+        return contents.position, run
+
+    def _taped_run(self, contents: _Contents, first: Position, lazily: bool) -> Run:
+        number = self._shown(contents)
+        about, taped = contents.taped[number] if contents.taped else ('{"sites": [], "edges": []}', None)
+        sites, edges = self._graph(about)
+        begin = _at(first.taped, number)
+        named = Parameters(contents.parameters, first.parameters)
+        return Run(
+            self._header(contents),
+            sites,
+            edges,
+            self._columns(taped, "columns", len(sites), begin, lazily),
+            self._columns(taped, "edge_columns", len(edges), begin, lazily),
+            dict(_flat(self._columns(taped, "steps", 1, begin, False))),
+            parameters=named.names,
+            parameter_columns=self._later(named.shapes, named.read, lazily),
+            parameter_steps=named.steps(),
+        )
+
+    def _header(self, contents: _Contents) -> dict[str, Any]:
+        header = header_from(json.loads(contents.meta["header"]))
+        if len(contents.taped) > 1:
+            header["graphs"] = [taped.rows for _, taped in contents.taped]
+        return header
+
+    def _shown(self, contents: _Contents) -> int:
+        rows = [taped.rows for _, taped in contents.taped]
+        if self.graph is None:
+            return rows.index(max(rows)) if rows else 0
+        if not 0 <= self.graph < len(rows):
+            raise StoreError(f"{self.path} has no graph {self.graph}: it has {len(rows)}, counted from 0")
+        return self.graph
+
+    def _graph(self, about: str) -> tuple[tuple[Site, ...], tuple[Edge, ...]]:
+        if about not in self._graphs:
+            graph = json.loads(about)
+            sites = tuple(map(Site.from_dict, graph["sites"]))
+            edges = tuple(Edge(*pair) for pair in graph["edges"])
+            if [site.index for site in sites] != list(range(len(sites))):
+                raise Damaged("Sites out of order")
+            if any(not 0 <= end < len(sites) for edge in edges for end in (edge.source, edge.target)):
+                raise Damaged("edges between Sites that are not there")
+            self._graphs[about] = sites, edges
+        return self._graphs[about]
+
+    def _scalars(self, contents: _Contents, first: Position) -> dict[str, Column]:
+        return {
+            name: values
+            for _, noted in contents.scalars
+            for name, values in _flat(self._columns(noted, "scalars", 1, first.scalars, False))
+        }
+
+    def _columns(
+        self, series: Series | None, group: str, width: int, first: int, lazily: bool, last: int | None = None
+    ) -> Columns:
+        if series is None:
+            return {}
+        shape = max((last or series.rows) - first, 0), width
+        shapes = dict.fromkeys(series.names(group, width), shape)
+        return self._later(shapes, lambda name: series.read((group, name), first, last), lazily)
+
+    def _later(self, shapes: Mapping[str, tuple[int, int]], read: Callable[[str], Column], lazily: bool) -> Columns:
+        def asked(name: str) -> Column:
+            with self._reading(follow=False):
+                values = read(name)
+            self._warn()
+            return values
+
+        nbytes = sum(4 * rows * width for rows, width in shapes.values())
+        return (
+            StoredColumns(shapes, asked) if lazily and nbytes > EAGER_BYTES else {name: read(name) for name in shapes}
+        )
+
+    def _contents(self, file: sqlite3.Connection) -> _Contents:
+        meta = dict(file.execute("SELECT key, value FROM meta").fetchall())
+        taped, scalars, parameters = (list(explored(file, kind, self._damage)) for kind in (TAPED, SCALARS, PARAMETERS))
+        (events,) = file.execute("SELECT count(*) FROM events").fetchone()
+        rows = [tuple(series.rows for _, series in kind) for kind in (taped, scalars, parameters)]
+        position = Position(meta["run"], rows[0], sum(rows[1]), rows[2], events, int(meta["revision"]))
+        return _Contents(meta, taped, scalars, parameters, position)
+
+    def _warn(self) -> None:
+        if self._damage and not self._warned:
+            self._warned = True
+            parts = (
+                f"{self.path} is damaged: {len(self._damage)} of its parts can't be read: nan stands where they were"
+            )
+            warnings.warn(f"{parts} ({self._damage[0]})", RuntimeWarning, stacklevel=4)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._undo()
+
+
+def _at(counts: Sequence[int], place: int) -> int:
+    return counts[place] if place < len(counts) else 0
+
+
+def _flat(columns: Columns) -> Iterator[tuple[str, Column]]:
+    for name, values in columns.items():
+        yield name, values.reshape(len(values))
+
+
+def _events(file: sqlite3.Connection, first: int) -> Iterator[Event]:
+    rows = "SELECT step, time, kind, message, data FROM events ORDER BY id LIMIT -1 OFFSET ?"
+    for step, time, kind, message, data in file.execute(rows, (first,)):
+        yield Event(int(step), np.nan if time is None else float(time), str(kind), str(message), dict(json.loads(data)))

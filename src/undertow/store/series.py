@@ -1,0 +1,162 @@
+"""The rows about one thing, read column by column from blocks and fresh rows alike."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.store.database import ROW_BITS
+from undertow.store.packing import MOST_ROWS, Damaged, Kept, Key, Layout, inflate, unsealed
+
+TAPED, SCALARS, PARAMETERS = "taped", "scalars", "parameters"
+
+
+@dataclass
+class Series:
+    """The rows about one subject.
+
+    Attributes:
+        file: where they are.
+        number: of the subject.
+        layouts: by their number in the file, in the order of the rows.
+        rows: how many there are.
+        damage: what could not be read; nan stands where it was.
+    """
+
+    file: sqlite3.Connection
+    number: int
+    layouts: Mapping[int, Layout]
+    rows: int
+    damage: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, file: sqlite3.Connection, number: int, damage: list[str] | None = None) -> Self:
+        """What the file has about a subject.
+
+        Raises:
+            Damaged, ValueError, TypeError: that is not what was written.
+        """
+        texts = file.execute("SELECT id, columns FROM layouts WHERE subject = ? ORDER BY id", (number,)).fetchall()
+        layouts = {place: Layout.from_json(text) for place, text in texts}
+        return cls(file, number, layouts, _rows(file, number, list(layouts)), [] if damage is None else damage)
+
+    @property
+    def kept(self) -> Mapping[Key, Kept]:
+        """Every column, of the widest type it ever had; ``at`` is the last layout's."""
+        found: dict[Key, Kept] = {}
+        for layout in self.layouts.values():
+            for kept in layout.columns:
+                found[kept.group, kept.name] = kept
+        return found
+
+    def names(self, group: str, width: int) -> list[str]:
+        """The columns of a group.
+
+        Raises:
+            Damaged: one isn't ``width`` wide.
+        """
+        if any(kept.width != width for kept in self.kept.values() if kept.group == group):
+            raise Damaged(f"a column of {group} that isn't {width} wide")
+        return [name for its, name in self.kept if its == group]
+
+    def read(self, key: Key, first: int = 0, last: int | None = None) -> NDArray[np.floating]:
+        """One column from row ``first`` to before ``last``, [rows, width]; nan where it wasn't measured."""
+        last = self.rows if last is None else last
+        kept = self.kept[key]
+        out = np.full((max(last - first, 0), kept.width), np.nan, kept.dtype)
+        for number, layout in self.layouts.items():
+            if key in layout.places:
+                place = layout.places[key]
+                self._from_blocks(out, number, layout.columns[place], place, first, last)
+                self._from_rows(out, number, layout, place, first, last)
+        return out
+
+    def _from_blocks(
+        self, out: NDArray[np.floating], layout: int, kept: Kept, place: int, first: int, last: int
+    ) -> None:
+        blocks = (
+            "SELECT first, rows, content FROM blocks WHERE layout = ? AND place = ? AND first < ? AND first + rows > ?"
+        )
+        for begin, rows, content in self._despite(blocks, (layout, place, last, first), "first"):
+            try:
+                values = inflate(content, _small(rows), kept)
+            except _BROKEN as error:
+                self.damage.append(str(error))
+            else:
+                self._put(out, kept, values, _small(begin, 1 << ROW_BITS) - first)
+
+    def _from_rows(
+        self, out: NDArray[np.floating], number: int, layout: Layout, place: int, first: int, last: int
+    ) -> None:
+        begin = self.number << ROW_BITS
+        fresh = "SELECT id, content FROM rows WHERE id >= ? AND id < ? AND layout = ?"
+        kept, start, end = layout.columns[place], layout.offsets[place], layout.offsets[place + 1]
+        for row, content in self._despite(fresh, (begin + first, begin + last, number), "id"):
+            try:
+                values = np.frombuffer(unsealed(content)[start:end], kept.dtype)[None]
+                self._put(out, kept, values, row - begin - first)
+            except _BROKEN as error:
+                self.damage.append(str(error))
+
+    def _put(self, out: NDArray[np.floating], kept: Kept, values: NDArray[np.floating], at: int) -> None:
+        values, at = values[max(-at, 0) :], max(at, 0)
+        values = values[: len(out) - at]
+        if values.shape[1] != len(kept.at):
+            raise Damaged("a row of another length")
+        if len(kept.at) == kept.width:
+            out[at : at + len(values)] = values
+        else:
+            out[at : at + len(values), kept.at] = values
+
+    def _despite(self, query: str, values: Sequence[Any], by: str) -> Iterator[tuple[Any, ...]]:
+        """Rows from the front until the file is damaged there, and then from the back until it is."""
+        seen = set()
+        try:
+            for row in self.file.execute(f"{query} ORDER BY {by}", values):
+                seen.add(row[0])
+                yield row
+            return
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            self.damage.append(str(error))
+        try:
+            for row in self.file.execute(f"{query} ORDER BY {by} DESC", values):
+                if row[0] in seen:
+                    return
+                yield row
+        except sqlite3.DatabaseError:
+            return
+
+
+_BROKEN = (Damaged, ValueError, TypeError, OverflowError, IndexError)
+
+
+def explored(file: sqlite3.Connection, series: str, damage: list[str] | None = None) -> Iterator[tuple[str, Series]]:
+    """Everything of one kind that there are rows about, with its text."""
+    found = file.execute("SELECT id, about FROM subjects WHERE series = ? ORDER BY id", (series,)).fetchall()
+    for number, about in found:
+        yield about, Series.of(file, number, damage)
+
+
+def _small(value: Any, limit: int = MOST_ROWS) -> int:
+    if type(value) is not int or not 0 <= value <= limit:
+        raise Damaged("a number of rows that can't be")
+    return value
+
+
+def _rows(file: sqlite3.Connection, subject: int, layouts: Sequence[int]) -> int:
+    begin = subject << ROW_BITS
+    fresh = "SELECT max(id), count(*) FROM rows WHERE id >= ? AND id < ?"
+    newest, most = file.execute(fresh, (begin, begin + (1 << ROW_BITS))).fetchone()
+    ends = 0 if newest is None else int(newest) - begin + 1
+    for layout in layouts:
+        query = "SELECT max(first + rows), total(rows) FROM blocks WHERE place = 0 AND layout = ?"
+        end, total = file.execute(query, (layout,)).fetchone()
+        ends, most = max(ends, int(end or 0)), most + int(total)
+    if ends > most + MOST_ROWS:
+        raise Damaged("more rows than there is room for")
+    return ends

@@ -1,0 +1,230 @@
+"""On the writer's thread: numbers arrive from their devices, and become rows and events of the Run."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undertow.store import RunWriter
+from undertow.watching.judging import Jury
+from undertow.watching.notes import Noted
+from undertow.watching.recording import Taped
+
+SPIKE = 6.0
+"""Deviations from its mean by which a loss must rise to be a spike, and at least by half of itself."""
+
+SETTLED = 20
+"""Losses that must be known before one can be called a spike."""
+
+QUIET = 100
+"""Steps without a skipped one, after which the next is worth an event again."""
+
+Trail = Sequence[tuple[int, Tensor]]
+"""Steps since the note before, each with the small gradient that a non-finite number would have reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When it was: the step and the seconds since the Run began."""
+
+    step: int
+    time: float
+
+
+@dataclass
+class Course:
+    """The loss so far: whether the next one is a spike.
+
+    Example:
+        >>> course = Course()
+        >>> any(course.spikes(2.0 + 0.01 * (n % 3)) for n in range(30)), course.spikes(9.0)
+        (False, True)
+    """
+
+    mean: float = 0.0
+    variance: float = 0.0
+    known: int = 0
+
+    def spikes(self, loss: float) -> bool:
+        """Take one more loss."""
+        if not math.isfinite(loss):
+            return False
+        away = loss - self.mean
+        spike = self.known >= SETTLED and away > max(SPIKE * math.sqrt(self.variance), 0.5 * abs(self.mean))
+        share = 1 / (self.known + 1) if self.known < 2 * SETTLED else 0.05
+        self.mean += share * away
+        self.variance = (1 - share) * (self.variance + share * away * away)
+        self.known += 1
+        return spike
+
+
+@dataclass
+class Delivery:
+    """Writes what arrives.
+
+    Args:
+        writer: of the Run.
+        jury: judges tapes, as often as there is time for.
+        now: which step training has reached, for telling how late something is seen.
+        rouse: makes the governor look at the next step for a wish.
+
+    Attributes:
+        seconds: that the writer's thread has worked so far.
+        wish: to look closely now.
+        loss_scale: "1", "known" or "unknown".
+    """
+
+    writer: RunWriter
+    jury: Jury
+    now: Callable[[], int]
+    rouse: Callable[[], object]
+    seconds: float = 0.0
+    wish: bool = False
+    loss_scale: str = "1"
+    _passes: tuple[int, float] = (0, 1)
+    _backwards: tuple[int, float] = (-1, 0.0)
+    _course: Course = field(default_factory=Course)
+    _finite: int = -1
+    _lost: bool = False
+    _skipped: int = -QUIET
+    _scale: float = 0.0
+    _graphs: set[int] = field(default_factory=set)
+
+    def note(self, moment: Moment, arrived: Callable[[], Noted], trail: Trail) -> None:
+        """A step was noted."""
+        noted = arrived()
+        self.writer.scalars(moment.step, moment.time, noted.values)
+        self._look(moment, noted, trail)
+        self.seconds = time.thread_time()
+
+    def tape(
+        self,
+        moment: Moment,
+        arrived: Callable[[], Noted],
+        taped: Callable[[float, float], Taped],
+        trail: Trail,
+        micro_batch: int,
+    ) -> None:
+        """A step was taped; ``micro_batch`` is the backward pass that was."""
+        noted = arrived()
+        values, found = noted.values, taped(noted.scale, noted.divisor)
+        self.writer.scalars(moment.step, moment.time, values)
+        self.writer.parameters(moment.step, found.names, found.parameters)
+        self._look(moment, noted, trail)
+        self._know_scale(moment, noted)
+        if found.sites:
+            self._write_sites(moment, found, values)
+            self._know_pass(moment, values, micro_batch)
+            for finding, message in self.jury.hear(moment.step, found, values):
+                self.writer.event(moment.step, moment.time, "finding", message, finding.to_dict())
+        self.seconds = time.thread_time()
+
+    def _write_sites(self, moment: Moment, found: Taped, values: Mapping[str, float]) -> None:
+        graph = self.writer.graph(found.sites, found.edges)
+        if self._graphs and graph not in self._graphs:
+            text = f"The model computes through other operations than before: graph {graph}."
+            self.writer.event(moment.step, moment.time, "graph", text, {"graph": graph})
+        self._graphs.add(graph)
+        by_site = {name: column.astype("float32") for name, column in found.measured.by_site.items()}
+        by_edge = {name: column.astype("float32") for name, column in found.measured.by_edge.items()}
+        kept = {name: values[name] for name in ("loss", "lr") if name in values}
+        self.writer.taped(moment.step, moment.time, graph, by_site, by_edge, kept)
+
+    def _look(self, moment: Moment, noted: Noted, trail: Trail) -> None:
+        values = noted.values
+        if "scale" in values:
+            self._skipped_between(moment, values["scale"], trail)
+        if values.get("skipped"):
+            self.skipped(moment, values.get("scale", math.nan))
+        elif values.get("nonfinite") or not math.isfinite(values.get("loss", 0.0)):
+            self._nonfinite(moment, values, trail, noted.nonfinite)
+        else:
+            self._finite, self._lost = moment.step, False
+            self.spike(moment, values.get("loss", math.nan))
+
+    def spike(self, moment: Moment, loss: float) -> None:
+        """Take one more loss; if it is a spike, say so and look closely."""
+        before = self._course.mean
+        if self._course.spikes(loss):
+            self._rouse()
+            text = f"The loss rose to {loss:.4g} from {before:.4g}: the next steps are looked at closely."
+            self.writer.event(moment.step, moment.time, "spike", text, {"loss": loss, "before": before})
+
+    def _skipped_between(self, moment: Moment, scale: float, trail: Trail) -> None:
+        """A fused optimizer skips by itself, and nobody hears of it; but then the scale falls."""
+        before, self._scale = self._scale, scale
+        if scale < before:
+            for step, gradient in trail:
+                if step < moment.step and not bool(torch.isfinite(gradient).all()):
+                    self.writer.scalars(step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
+                    self.skipped(Moment(step, moment.time), before)
+
+    def _rouse(self) -> None:
+        self.wish = True
+        self.rouse()
+
+    def _know_scale(self, moment: Moment, noted: Noted) -> None:
+        """Say so if the loss is scaled, known or not."""
+        scale = "known" if "scale" in noted.values else self.loss_scale
+        if scale == "1" and noted.divided >= 2 and math.log2(noted.divided).is_integer():
+            scale = "unknown"
+            text = (
+                f"All gradients were divided by {noted.divided:g} between the backward pass and the optimizer's step: "
+                "the loss is scaled. Hand the scaler to watch(..., scaler=scaler), or its numbers can't be unscaled."
+            )
+            self.writer.event(moment.step, moment.time, "trouble", text, {"divided": noted.divided})
+        if scale != self.loss_scale:
+            self.loss_scale = scale
+            self.writer.update_header({"loss_scale": scale})
+
+    def _know_pass(self, moment: Moment, values: Mapping[str, float], micro_batch: int) -> None:
+        """Say which of a step's backward passes was taped, whenever that changes."""
+        step, backwards = self._backwards
+        self._backwards = moment.step, values.get("backwards", 0.0)
+        passes = round((self._backwards[1] - backwards) / max(moment.step - step, 1)) if step >= 0 else 1
+        if (micro_batch, passes) != self._passes and (step >= 0 or micro_batch > 0):
+            self._passes = micro_batch, passes
+            told = {"taped": micro_batch, "of": passes}
+            self.writer.update_header({"micro_batch": told})
+            text = f"The backward pass that is taped is number {micro_batch + 1} of {passes} in a step."
+            self.writer.event(moment.step, moment.time, "micro-batch", text, told)
+
+    def skip(self, moment: Moment, scale: Callable[[], float]) -> None:
+        """A step that wasn't noted was skipped."""
+        self.skipped(moment, scale())
+        self.seconds = time.thread_time()
+
+    def skipped(self, moment: Moment, scale: float) -> None:
+        """The optimizer was skipped, as the gradient wasn't finite."""
+        if moment.step - self._skipped >= QUIET:
+            self._rouse()
+            text = f"The optimizer was skipped: under a loss scale of {scale:g} the gradient isn't finite."
+            data = {"skipped": True, "scale": scale, "step": moment.step, "lag": self.now() - moment.step}
+            self.writer.event(moment.step, moment.time, "nonfinite", text, data)
+        self._skipped = moment.step
+
+    def _nonfinite(self, moment: Moment, values: Mapping[str, float], trail: Trail, where: Sequence[str]) -> None:
+        if self._lost:  # weights that are lost stay lost: it began once
+            return
+        self._lost = True
+        self._rouse()
+        first = next((step for step, gradient in trail if not bool(torch.isfinite(gradient).all())), moment.step)
+        after = max((step for step, _ in trail if step < first), default=self._finite)
+        exact = first - after <= 1
+        data: dict[str, Any] = {
+            "step": first,
+            "after": max(after, self._finite),
+            "exact": exact,
+            "seen": moment.step,
+            "lag": self.now() - first,
+            "loss": values.get("loss", math.nan),
+            "parameters": list(where)[:10],
+        }
+        when = f"At step {first}" if exact else f"After step {data['after']} and no later than step {first}"
+        what = f" ({', '.join(data['parameters'][:3])})" if where else ""
+        text = f"{when} the gradient isn't finite{what}; seen {data['lag']} steps later."
+        self.writer.event(first, moment.time, "nonfinite", text, data)

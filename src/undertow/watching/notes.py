@@ -1,0 +1,177 @@
+"""What is noted at a step between two tapes: the cheapest facts, and nothing that waits for a device."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from undertow.measure import FLOAT32_UP_TO, sent
+from undertow.watching.members import Member, local, own_part
+
+
+def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, list[float]]]:
+    """Send numbers to the host, by name; what is returned waits for them.
+
+    Example:
+        >>> numbers({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), torch.tensor(3)]})()
+        {'a': [1.0], 'b': [2, 3]}
+    """
+    kinds: dict[tuple[torch.device, torch.dtype], list[tuple[str, Tensor]]] = defaultdict(list)
+    for name, tensors in named.items():
+        for each in tensors:
+            kinds[each.device, each.dtype].append((name, each.detach().reshape(())))
+    coming = [([name for name, _ in kind], sent([value for _, value in kind])) for kind in kinds.values()]
+
+    def arrived() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = defaultdict(list)
+        for names, values in coming:
+            for name, value in zip(names, values(), strict=True):
+                found[name].append(value)
+        return dict(found)
+
+    return arrived
+
+
+def norms(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """The norm of each gradient, on its device."""
+    plain = [local(g.detach()) for g in gradients]
+    if any(g.layout is not torch.strided for g in plain):
+        plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
+    if any(g.is_complex() for g in plain):
+        plain = [torch.view_as_real(g) if g.is_complex() else g for g in plain]
+    return list(torch._foreach_norm(plain, 2, _accumulator(plain))) if plain else []
+
+
+def _accumulator(plain: Sequence[Tensor]) -> torch.dtype | None:
+    """What to sum squares in; None for the tensors' own precision."""
+    if plain[0].device.type != "mps" and max(g.numel() for g in plain) > FLOAT32_UP_TO:
+        return torch.float64
+    return None if plain[0].dtype in (torch.float32, torch.float64) else torch.float32
+
+
+LOGGED = "logged:"
+
+
+@dataclass
+class Note:
+    """The facts of one step, still on their devices where they are tensors.
+
+    Attributes:
+        tensors: ``loss``, ``scale`` (as it was in the backward pass), ``norms`` of the gradients as the optimizer takes
+            them, ``divisor`` (a scale that the optimizer itself divides them by), ``skip`` (a flag for it not to step),
+            ``unclipped`` (norms over all parameters before clipping), ``after backward`` (norms then), ``lr``.
+        values: what the host knows.
+        clipped: gradients that the norms before clipping were taken of; -1 if they can't be added up.
+        altered: whether somebody changed the gradients between the backward pass and the optimizer's step.
+        unclipped_is_scaled: whether they were clipped before they were unscaled.
+        gradients: how many there are, and ``names`` of their parameters.
+    """
+
+    tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    values: dict[str, float] = field(default_factory=dict)
+    clipped: int = 0
+    altered: bool = False
+    unclipped_is_scaled: bool = False
+    gradients: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def take_gradients(self, members: Sequence[Member], known: Mapping[int, Tensor] | None = None) -> None:
+        """Norms of what the optimizer is about to take; ``known``: by place among the members."""
+        mine = [(at, m.parameter.grad) for at, m in enumerate(members) if m.parameter.grad is not None and m.counts]
+        self.gradients += len(mine)
+        self.names += [members[at].name for at, _ in mine]
+        if known is None:
+            self.tensors["norms"] += norms([gradient for _, gradient in mine if gradient is not None])
+        else:
+            self.tensors["norms"] += [known[at] for at, _ in mine if at in known]
+
+    def log(self, values: Mapping[str, float | Tensor]) -> None:
+        """The user has something to say about this step."""
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                self.tensors[LOGGED + name] = [value.detach().clone()]
+            else:
+                self.values[name] = float(value)
+
+    def clipping(self, norm: Tensor, norm_type: float, count: int, scaled: bool) -> None:
+        """Gradients are about to be clipped by their norm."""
+        self.clipped = self.clipped + count if norm_type == 2 and self.clipped >= 0 else -1
+        self.unclipped_is_scaled |= scaled
+        self.tensors["unclipped"].append(own_part(norm))
+
+    def send(self) -> Callable[[], "Noted"]:
+        """Start the transfers; what is returned waits for them."""
+        coming, host = numbers(self.tensors), dict(self.values)
+
+        def arrived() -> Noted:
+            read = coming()
+            scale, divisor = read.get("scale", [1.0])[0], read.get("divisor", [1.0])[0]
+            found = host | {name: read[name][0] for name in ("scale", "lr") if name in read}
+            found |= {name.removeprefix(LOGGED): value[0] for name, value in read.items() if name.startswith(LOGGED)}
+            if "loss" in read:
+                found.setdefault("loss", read["loss"][0] / scale)
+            if "norms" in read:
+                found["grad_norm"] = length(read["norms"]) / divisor
+                found["nonfinite"] = float(not math.isfinite(found["grad_norm"]))
+            found["grad_norm_unclipped"] = self._unclipped(read, scale, found.get("grad_norm", math.nan))
+            if any(read.get("skip", ())):
+                found |= {"skipped": 1.0, "nonfinite": 1.0}
+            wrong = [
+                name for name, norm in zip(self.names, read.get("norms", ()), strict=False) if not math.isfinite(norm)
+            ]
+            return Noted(found, scale, divisor, wrong, self._divided(read, divisor))
+
+        return arrived
+
+    def _divided(self, read: Mapping[str, list[float]], divisor: float) -> float:
+        """By how much somebody divided all gradients before the step; 1 if nobody did, or not all alike."""
+        before, after = read.get("after backward", []), read.get("norms", [])
+        pairs = [(b, a * divisor) for b, a in zip(before, after, strict=False) if a and math.isfinite(b)]
+        if not pairs or len(before) != len(after):
+            return 1.0
+        factors = [b / a for b, a in pairs if a > 0]
+        alike = factors and max(factors) <= min(factors) * (1 + 1e-4)
+        return factors[0] if alike else 1.0
+
+    def _unclipped(self, read: Mapping[str, list[float]], scale: float, norm: float) -> float:
+        if "unclipped" in read and self.clipped == self.gradients:
+            return length(read["unclipped"]) / (scale if self.unclipped_is_scaled else 1.0)
+        if "after backward" in read:
+            return length(read["after backward"]) / scale
+        return math.nan if self.altered or "unclipped" in read else norm
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A note that has arrived.
+
+    Attributes:
+        values: scalars of a Run, see `undertow.record.SCALARS`.
+        scale: the loss's.
+        divisor: by which the optimizer itself divides the gradients.
+        nonfinite: parameters whose gradient isn't finite.
+        divided: by what all gradients were divided between the backward pass and the step.
+    """
+
+    values: dict[str, float]
+    scale: float = 1.0
+    divisor: float = 1.0
+    nonfinite: Sequence[str] = ()
+    divided: float = 1.0
+
+
+def length(norms: Sequence[float]) -> float:
+    """The norm of the whole from those of its parts.
+
+    Example:
+        >>> length([3.0, 4.0])
+        5.0
+    """
+    return math.sqrt(math.fsum(each * each for each in norms)) if all(map(math.isfinite, norms)) else _lost(norms)
+
+
+def _lost(norms: Sequence[float]) -> float:
+    return math.nan if any(map(math.isnan, norms)) else math.inf

@@ -1,0 +1,94 @@
+"""Two functions of torch's that are listened to while a step is looked at, and at no other time.
+
+`torch.autograd.backward` is where the loss is seen. `torch.nn.utils.clip_grad._get_total_norm` is where clipping
+computes the norm that the gradient had before; to listen there costs nothing, to compute it again would.
+
+Several watchers may listen, and others may have put a function of their own over ours: then ours stays, as a mere
+passage.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.utils.clip_grad as clipping
+from torch import Tensor
+
+
+class Listener(Protocol):
+    """Is told what happens at the step that is looked at. Must not raise."""
+
+    def backward_begins(self, tensors: object) -> None:
+        """A backward pass begins at these tensors."""
+
+    def backward_ends(self) -> None:
+        """It is over."""
+
+    def norm_computed(self, norm: Tensor, norm_type: float, count: int) -> None:
+        """Of ``count`` gradients the norm was computed, as a rule to clip them by."""
+
+
+class Passage:
+    """A function of a module of torch's, replaced as long as anybody listens."""
+
+    def __init__(self, module: Any, name: str, make: Callable[[Callable[..., Any], list[Listener]], Any]) -> None:
+        self._module, self._name, self._make = module, name, make
+        self._listeners: list[Listener] = []
+        self._original: Callable[..., Any] | None = None
+        self._ours: Callable[..., Any] | None = None
+
+    def open(self, listener: Listener) -> None:
+        """Let a listener hear."""
+        self._listeners.append(listener)
+        if self._ours is None and hasattr(self._module, self._name):
+            original = getattr(self._module, self._name)
+            self._original, self._ours = original, self._make(original, self._listeners)
+            setattr(self._module, self._name, self._ours)
+
+    def close(self, listener: Listener) -> None:
+        """Let it hear no more."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        if not self._listeners and self._ours is not None and getattr(self._module, self._name) is self._ours:
+            setattr(self._module, self._name, self._original)
+            self._ours = self._original = None
+
+
+def _hearing_backward(original: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+    def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        hearing = tuple(listeners)
+        for listener in hearing:
+            listener.backward_begins(tensors)
+        try:
+            return original(tensors, *args, **kwargs)
+        finally:
+            for listener in hearing:
+                listener.backward_ends()
+
+    return backward
+
+
+def _hearing_norms(original: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+    def total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Any:
+        norm = original(tensors, norm_type, *args, **kwargs)
+        for listener in tuple(listeners):
+            listener.norm_computed(norm, float(norm_type), 1 if isinstance(tensors, Tensor) else len(tensors))
+        return norm
+
+    return total_norm
+
+
+BACKWARD = Passage(torch.autograd, "backward", _hearing_backward)
+NORMS = Passage(clipping, "_get_total_norm", _hearing_norms)
+
+
+def listen(listener: Listener) -> None:
+    """Begin to listen to both."""
+    BACKWARD.open(listener)
+    NORMS.open(listener)
+
+
+def leave(listener: Listener) -> None:
+    """Stop listening to both."""
+    BACKWARD.close(listener)
+    NORMS.close(listener)

@@ -1,0 +1,269 @@
+"""What happens on the training thread: hooks that count, and a `Look` at the steps that the governor chooses.
+
+A step goes from one step of the first optimizer to its next. On one that isn't looked at, the hooks compare and count
+numbers of the host; none touches what is in a tensor, let alone waits for a device.
+"""
+
+import functools
+import logging
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from undertow.store import RunWriter
+from undertow.watching.delivery import Delivery, Moment
+from undertow.watching.looking import Look, Subject, clock
+from undertow.watching.recording import Recording
+from undertow.watching.schedule import Action, Governor
+
+SMALL = 1024
+"""Elements of a gradient that may be kept from note to note, to find the step at which it ceased to be finite."""
+
+TRAIL = 1024
+WINDOW_SECONDS = 4e-6
+"""What the hooks around a module's call cost, which no clock of ours can see."""
+
+_log = logging.getLogger("undertow")
+
+
+@dataclass
+class Stepper:
+    """Counts steps, and looks when the governor says so.
+
+    Args:
+        subject: what is watched.
+        governor: says when.
+        writer, delivery: take what is read.
+        start: the clock's time at which the Run began.
+
+    Attributes:
+        backwards: backward passes so far.
+        seen: the step that the last backward pass was made for.
+        noted: the last step that was looked at.
+        look: at the step that is going on, if it is looked at.
+        off: whether watching has ended.
+    """
+
+    subject: Subject
+    governor: Governor
+    writer: RunWriter
+    delivery: Delivery
+    start: float
+    backwards: int = 0
+    seen: int = 0
+    noted: int = -1
+    look: Look | None = None
+    off: bool = False
+    _handles: list[RemovableHandle] = field(default_factory=list)
+    _counter: RemovableHandle | None = None
+    _trail: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=TRAIL))
+    _last: float = 0.0
+    _stepped: bool = False
+    _at_the_door: bool = True
+    _segments: int = 1
+    _counted_before: int = 0
+    _usual_backward: float = 0.0
+    _charged: float = 0.0
+    _report_at: int = 0
+
+    def attach(self, step: int) -> None:
+        """Set the hooks, and begin with this step."""
+        for index, optimizer in enumerate(self.subject.optimizers):
+            before, after = functools.partial(self._before, index), functools.partial(self._after, index)
+            self._handles += [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._at_the_door = type(self.subject.model).forward is not nn.Module.forward
+        self._count_on(next(self._countable(), None))
+        self.seen, self._report_at, self._last = step, step + 16, clock()
+        self.governor.news = self._news
+        self._begin(self.governor.start(step))
+
+    def detach(self) -> None:
+        """Take every hook off; what is going on is forgotten."""
+        self.off = True
+        handles = [*self._handles, self._counter]
+        self._handles, self._counter = [], None
+        for handle in handles:
+            if handle is not None:
+                handle.remove()
+        look, self.look = self.look, None
+        if look is not None:
+            look.close()
+        self._trail.clear()
+
+    def fail(self, error: Exception) -> None:
+        """Something of ours went wrong: say so once, and leave training alone from now on."""
+        if self.off:
+            return
+        try:
+            self.detach()
+        except Exception:
+            _log.exception("undertow: while it stopped watching")
+        step = self.governor.step
+        text = f"undertow stopped watching at step {step}: {type(error).__name__}: {error}"
+        self.writer.event(step, self.moment(step).time, "trouble", text, {"error": repr(error)})
+        try:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        except RuntimeWarning:  # whoever makes errors of warnings wants to hear of it, not to lose a training run
+            _log.warning(text)
+
+    def moment(self, step: int) -> Moment:
+        """A step, and the time that it is now."""
+        return Moment(step, clock() - self.start)
+
+    def _accumulated(self, parameter: Tensor) -> None:
+        """A backward pass has reached the parameter that is counted on."""
+        step, gradient, trail = self.governor.step, parameter.grad, self._trail
+        self.backwards += 1
+        self.seen = step
+        if not trail or trail[-1][1] is not gradient:
+            if gradient is not None and gradient.numel() <= SMALL:
+                trail.append((step, gradient))
+        elif trail[-1][0] != step:  # zeroed in place: what it was is gone
+            trail.clear()
+        if self.subject.scaling.active and self.subject.scaling.updated():
+            if not self._stepped:
+                self._guarded(self._skip)
+            self._stepped = False
+
+    def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.look is not None:
+            self.look.before(index, callable(kwargs.get("closure", args[1] if len(args) > 1 else None)))
+
+    def _after(self, index: int, *_: object) -> None:
+        if self.look is not None:
+            self.look.after(index)
+        if index == 0 and not self.off:
+            self._stepped = True
+            if self.look is not None:
+                self._guarded(self._finish)
+            self._last = clock()
+            if action := self.governor.advance():
+                self._guarded(self._begin, action)
+
+    def _guarded(self, act: Callable[..., None], *args: Any) -> None:
+        try:
+            act(*args)
+        except Exception as error:
+            self.fail(error)
+
+    def _begin(self, action: Action) -> None:
+        if self.off or action is Action.NOTHING:
+            return
+        recording = None
+        if action is Action.TAPE:
+            tapes = self.governor.tapes
+            recording = Recording(
+                self.subject.model,
+                self.subject.plans,
+                self.subject.members,
+                self._at_the_door,
+                self.fail,
+                taped=self.subject.tapes,
+                sharded=self.subject.members.sharded,
+                with_rows=tapes & (tapes - 1) == 0,
+            )
+        segment = self.governor.tapes % self._segments
+        self.look = Look(self.subject, self.fail, recording, segment)
+        self._counted_before = self.backwards
+        self.look.open()
+
+    def _finish(self, skipped: bool = False) -> None:
+        """The step that was looked at is over."""
+        look, self.look = self.look, None
+        if look is None:
+            return
+        begun, step = clock(), self.governor.step
+        look.close()
+        self._segments, self.noted = look.segments + 1, step
+        if look.passes and self.backwards == self._counted_before:
+            self._count_on(next(self._countable(reached=True), None))
+            self.backwards += look.passes
+        if look.recording is not None and look.recording.unheard:
+            self._at_the_door = False
+        values = {"backwards": float(self.backwards), "step_seconds": begun - self._last}
+        look.note.values |= values | ({"skipped": 1.0, "nonfinite": 1.0} if skipped else {})
+        self._deliver(look, step)
+        self._pay(look, begun)
+
+    def _deliver(self, look: Look, step: int) -> None:
+        look.note.values["cost_seconds"] = look.cost + self._hidden(look)
+        moment, trail = self.moment(step), tuple(self._trail)
+        self._trail.clear()
+        arrived, recording = look.note.send(), look.recording
+        if recording is None:
+            deliver = functools.partial(self.delivery.note, moment, arrived, trail)
+        else:
+            ranks = self.subject.ranks
+            taped = recording.send(ranks.world if ranks.averaged else 1, self.subject.members.sharded)
+            deliver = functools.partial(self.delivery.tape, moment, arrived, taped, trail, recording.backward)
+        nbytes = 512 + 4 * sum(gradient.numel() for _, gradient in trail) + (1 << 16 if recording is not None else 0)
+        self.writer.later(deliver, nbytes, step)
+
+    def _hidden(self, look: Look) -> float:
+        """What the tape's own hooks cost inside the passes."""
+        if look.recording is None or not look.recording.finished:
+            return 0.0
+        usual = self._usual_backward or 0.6 * look.backward
+        return max(look.backward - usual, 0.0) + WINDOW_SECONDS * look.recording.windows
+
+    def _pay(self, look: Look, begun: float) -> None:
+        cost = look.cost + self._hidden(look) + clock() - begun
+        if look.recording is None:
+            self.governor.noted(cost)
+            share = 0.2 if self._usual_backward else 1.0
+            self._usual_backward += share * (look.backward - self._usual_backward)
+        else:
+            self.governor.taped(cost)
+
+    def _skip(self) -> None:
+        """The scaler was updated, and the optimizer hadn't stepped."""
+        step = self.governor.step
+        if self.look is not None:
+            self._finish(skipped=True)
+        else:
+            moment = self.moment(step)
+            self.writer.scalars(moment.step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
+            self.writer.later(functools.partial(self.delivery.skip, moment, self.subject.scaling.before()), 512, step)
+        self._last = clock()
+        self.governor.skip()
+        self.seen = self.governor.step
+
+    def _news(self) -> None:
+        """Before the governor decides: what the writer's thread has cost, and what it has seen."""
+        seconds = self.delivery.seconds
+        self.governor.charge(seconds - self._charged)
+        self._charged = seconds
+        if self.delivery.wish:
+            self.delivery.wish = False
+            self.governor.burst()
+        if self.governor.step >= self._report_at:
+            self._report_at = 2 * self.governor.step
+            self.report()
+
+    def report(self) -> None:
+        """Say in the Run what watching costs, and how often therefore."""
+        governor = self.governor
+        data = governor.account()
+        self.writer.event(governor.step, self.moment(0).time, "governor", governor.sentence(), data)
+        self.writer.update_header({"watching": data})
+
+    def _count_on(self, parameter: Tensor | None) -> None:
+        """Count the backward passes by those that reach this parameter."""
+        if self._counter is not None:
+            self._counter.remove()
+        self._trail.clear()
+        self._counter = None
+        if parameter is not None:
+            self._counter = parameter.register_post_accumulate_grad_hook(self._accumulated)
+
+    def _countable(self, reached: bool = False) -> Iterator[Tensor]:
+        """Parameters to count on, the best first: small, and far from the loss."""
+        members = [m.parameter for m in self.subject.members.of(0) if m.parameter.requires_grad]
+        members = [p for p in members if not reached or p.grad is not None]
+        return iter(sorted(members, key=lambda p: p.numel() > SMALL))

@@ -1,0 +1,80 @@
+"""Compiled models: the optimizer's side by default, which compiles nothing and changes no bit; the tape on request."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from undertow.record import Run
+from watch.loops import Left, sgd, train
+from watch.training import Attach, assert_same, net, no_watcher, trained
+
+Watched = Callable[..., tuple[dict[str, Any], Run]]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning", "ignore:The .grad:UserWarning"
+)
+
+
+def whole(model: nn.Sequential) -> nn.Module:
+    return torch.compile(model, backend="aot_eager")
+
+
+def in_place(model: nn.Sequential) -> nn.Module:
+    model.compile(backend="aot_eager")
+    return model
+
+
+def a_part(model: nn.Sequential) -> nn.Module:
+    model[1] = torch.compile(model[1], backend="aot_eager")
+    return model
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    torch._dynamo.reset()
+
+
+def graphs() -> int:
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.parametrize("how", [whole, in_place, a_part])
+def test_the_optimizers_side_of_a_compiled_model(how: Callable[[nn.Sequential], nn.Module], watched: Watched) -> None:
+    def loop(attach: Attach) -> Left:
+        model = how(nn.Sequential(nn.Linear(8, 12), nn.Sequential(nn.Linear(12, 12), nn.Tanh()), nn.Linear(12, 3)))
+        return train(attach, model, sgd(model))
+
+    before = graphs()
+    plain = trained(loop, no_watcher)
+    needed = graphs() - before
+    torch._dynamo.reset()
+    left, run = watched(loop, every=1)
+    assert_same(left, plain)
+    assert graphs() - before == 2 * needed  # no graph was compiled because of us
+    assert run.header["compiled"]
+    assert len(run) == 0
+    assert len(run.parameter_steps) == 7
+    assert np.isfinite(run.parameter_columns["update_norm"]).all()
+    assert np.isfinite(run.scalars["loss"]).all()
+
+
+@pytest.mark.parametrize("how", [whole, in_place])
+def test_the_full_tape_on_request_is_that_of_the_model_itself(
+    how: Callable[[nn.Sequential], nn.Module], watched: Watched
+) -> None:
+    def loop(attach: Attach, how: Callable[[nn.Sequential], nn.Module] = how) -> Left:
+        model = how(net())
+        return train(attach, model, sgd(model))
+
+    before = graphs()
+    _, run = watched(loop, every=3, full_tape=True)
+    assert graphs() - before <= 1
+    left, eager = watched(lambda attach: loop(attach, lambda model: model), every=3)
+    assert run.steps["step"].tolist() == [0, 3, 6]
+    assert [site.name for site in run.sites] == [site.name for site in eager.sites]
+    np.testing.assert_allclose(run.columns["grad_output"], eager.columns["grad_output"], rtol=1e-4)
+    assert left["losses"]
