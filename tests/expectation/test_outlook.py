@@ -246,6 +246,19 @@ def test_a_growth_that_is_theorys():
     assert "The growth is theory's" in meaning.summary(theory_of(chain(nn.ReLU, 10, 3.0)))
 
 
+def test_a_loss_that_a_normalisation_makes_up_for_is_none():
+    torch.manual_seed(0)
+    layers = [m for _ in range(6) for m in (initialised(nn.Linear(WIDTH, WIDTH), 0.4), nn.Tanh())]
+    net = nn.Sequential(
+        nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.Tanh(), *layers, nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4)
+    )
+    for layer in layers[::2]:
+        nn.init.zeros_(layer.bias)
+    found = theory_of(net)
+    assert found.expected < meaning.LOSS < found.end_to_end
+    assert "is theory's" not in meaning.summary(found)
+
+
 def test_one_layer_that_is_not_like_the_others():
     net = chain(nn.ReLU, 6, 2**0.5)
     with torch.no_grad():

@@ -5,7 +5,7 @@ import pytest
 
 from undertow.show.charts import bars, curves_with_bands, histogram
 from undertow.show.dots import dots_with_interval
-from undertow.show.figures import drawn, still, to_spec
+from undertow.show.figures import drawn, still, to_spec, to_svg
 from undertow.show.pictures import NEGATIVE_TO_POSITIVE, pictures, png
 
 CURVES = {"x": "epoch", "y": "speed", "x_title": "epoch", "y_title": "speed"}
@@ -143,3 +143,18 @@ def test_a_few_dots_are_enough(values):
     rows = [{"layer": 1, "v": v} for v in values]
     dots = [row for row in values_of(to_spec(dots_with_interval(rows, **DOTS))) if "offset" in row]
     assert [dot["v"] for dot in dots] == list(values)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (2e-5, 2e-4, ["2×10⁻⁵", "5×10⁻⁵", "10⁻⁴"]),
+        (1e-8, 1e-2, ["10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²"]),
+        (3e5, 3e6, ["5×10⁵", "10⁶", "2×10⁶"]),
+    ],
+)
+def test_labels_of_a_log_axis_say_what_the_ticks_are(low, high, labels):
+    rows = [{"epoch": 0, "layer": 1, "speed": low}, {"epoch": 1, "layer": 1, "speed": high}]
+    svg = to_svg([curves_with_bands(rows, **CURVES)], 500)
+    for label in labels:
+        assert f">{label}<" in svg

@@ -46,7 +46,9 @@ def summary(found: "Expectation") -> str:
 
 
 def _meaning(found: "Expectation") -> str:
-    if not LOSS < found.expected < GROWTH and found.measured / found.expected >= AGREEING:
+    agreeing = min(found.measured, found.end_to_end, key=lambda each: each * math.copysign(1.0, found.expected))
+    # What normalisations elsewhere make up for is no loss.
+    if not LOSS < found.expected < GROWTH and agreeing / found.expected >= AGREEING:
         word = "loss" if found.expected < 0 else "growth"
         odd = odd_one(found)
         if odd is not None:

@@ -103,6 +103,11 @@ class Expectation:
         return sum(each.measured for each in self.covered)
 
     @property
+    def end_to_end(self) -> float:
+        """Decades measured over all of the backbone, covered or not."""
+        return sum(each.measured for each in self.outlooks if math.isfinite(each.measured))
+
+    @property
     def spread(self) -> float:
         """Standard deviation of ``expected`` over random weights, as if the stretches were independent."""
         return math.sqrt(sum(each.spread**2 for each in self.covered))

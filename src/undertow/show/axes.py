@@ -111,9 +111,10 @@ def tooltip(fields: Mapping[str, str], table: Sequence[Row]) -> list[alt.Tooltip
     return lines
 
 
-_EXPONENT = "round(log(datum.value) / LN10)"
+_EXPONENT = "floor(log(datum.value) / LN10 + 1e-9)"
+_MANTISSA = f"round(100 * datum.value / pow(10, {_EXPONENT})) / 100"
 _DIGITS = "['⁰','¹','²','³','⁴','⁵','⁶','⁷','⁸','⁹']"
 _POWER_OF_TEN = (
-    f"'10' + ({_EXPONENT} < 0 ? '⁻' : '')"
+    f"({_MANTISSA} > 1 ? {_MANTISSA} + '×' : '') + '10' + ({_EXPONENT} < 0 ? '⁻' : '')"
     f" + (abs({_EXPONENT}) > 9 ? {_DIGITS}[floor(abs({_EXPONENT}) / 10)] : '') + {_DIGITS}[abs({_EXPONENT}) % 10]"
 )
