@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from undertow.record import Finding, Role, Run, Site
 from undertow.rules import over_time
 from undertow.rules.history import History
 from undertow.rules.spells import Panel, sampled, spells
 from undertow.rules.spikes import spikes_of
+from watch_rules.trainings import adam, chain, classified
 
 
 def run_of(dead, every=10):
@@ -123,6 +126,21 @@ def test_a_single_hard_batch_is_no_spike_but_two_are():
     one[100], two[100:102] = 1.9, 1.9
     assert spikes_of(one) == []
     assert [(spike.first, spike.last) for spike in spikes_of(two)] == [(100, 101)]
+
+
+@pytest.mark.parametrize("rows", [2, 4, 16])
+def test_small_batches_are_no_spikes(rows):
+    """A training on batches of a few examples: hard ones come by the dozen."""
+    torch.manual_seed(0)
+    model, loss, losses = chain(nn.ReLU, 3, gain=2.0), classified(rows), []
+    optimizer = adam(model, 3e-3)
+    for step in range(1000):
+        optimizer.zero_grad()
+        value = loss(model, step)
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert spikes_of(np.array(losses)) == []
 
 
 @settings(deadline=None, max_examples=30)

@@ -13,6 +13,7 @@ WINDOW = 40
 SETTLED = 15
 DEVIATIONS, RISE = 8.0, 0.5
 STARTS = 2.0
+MEMORY, PAST_LASTING, PAST_SINGLE = 500, 2.0, 3.0
 LOOK_BACK = 12
 MOVED, MOVED_DEVIATIONS = 3.0, 5.0
 PART_OF_LARGEST = 0.2
@@ -54,8 +55,9 @@ def loss_spikes(history: History) -> Iterator[Finding]:
         before; ``lead``: how many steps before the loss.
     Threshold:
         More than 8 (robust) standard deviations and half of itself above the median of the last 40 noted losses, at
-        two notes in a row, or once above twice the loss that the run began with. A batch that is merely hard is over
-        with the next one. What moved first is what rose to
+        two notes in a row, and by twice what two in a row were above theirs in the last 500; or once, above twice
+        the loss that the run began with, and by 3 times what any was. A batch that is merely hard is over with the
+        next one, and where batches are of one or two examples hard ones are common. What moved first is what rose to
         3 times its own median or more, and by 5 deviations, within 12 recorded steps before.
     What to do:
         If an update jumped first: a smaller learning rate, warm-up, or beta2 = 0.95 in Adam. If a gradient did: clip
@@ -76,7 +78,7 @@ def loss_spikes(history: History) -> Iterator[Finding]:
     numbers = {"before": worst.before, "top": top, "spikes": float(len(found))}
     numbers |= {"steps": float(lasted)}
     text = f"The loss rose from {worst.before:.3g} to {top:.3g}"
-    text += f" and was back after {lasted:,} steps." if over else " and has not come back."
+    text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}." if over else " and has not come back."
     if movers:
         numbers |= {"factor": movers[0].factor, "lead": float(began - movers[0].step)}
         shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
@@ -99,6 +101,8 @@ def spikes_of(values: Numbers) -> list[Spike]:
     """
     found: list[Spike] = []
     usual, limit = _limits(values)
+    excess = np.where(np.isfinite(limit), values - usual, 0.0)
+    lasting = np.minimum(excess, np.append(excess[1:], -np.inf))
     start = max(float(np.median(values[:5])), 0.0) if len(values) else 0.0
     over = -1
     for place in np.flatnonzero(values > limit).tolist():
@@ -107,8 +111,10 @@ def spikes_of(values: Numbers) -> list[Spike]:
         over = place
         while over + 1 < len(values) and values[over + 1] > limit[place]:
             over += 1
-        height = float(values[place : over + 1].max())
-        if over > place or height > STARTS * max(start, usual[place]):
+        memory = slice(max(place - MEMORY, 0), place)
+        lasts = lasting[place : over + 1].max() > PAST_LASTING * lasting[memory][:-1].max(initial=0.0)
+        throws = excess[place] > PAST_SINGLE * excess[memory].max(initial=0.0)
+        if (over > place and lasts) or (throws and values[place] > STARTS * max(start, usual[place])):
             found.append(Spike(place, over, float(usual[place])))
     return found
 
