@@ -130,6 +130,10 @@ class Meter:
                 self._weight_norms[identity] = known
         self.take("weight", place, known)
 
+    def known_norm(self, identity: int) -> Tensor | None:
+        """||W||_F of a parameter, by ``id``, if it was taken."""
+        return self._weight_norms.get(identity)
+
     def read(self) -> dict[str, dict[int, float]]:
         """Everything taken and noted, by name and place. One transfer for each device and precision."""
         return self.send()()
