@@ -46,6 +46,13 @@ def test_a_project_silences_findings_over_time(recorded, command, entries, code)
         table.unlink()
 
 
+def test_check_judges_every_graph_of_a_model_that_takes_turns(recorded, command):
+    run, file = recorded("in turns")
+    assert run.header["graphs"] == [30, 15]
+    assert "UT101" not in {finding.code for finding in over_time(run)}
+    assert "UT101 error: from the start" in command("check", file).output
+
+
 def test_check_says_what_is_missing(command, tmp_path):
     with pytest.raises(undertow.store.StoreError, match="there is no Run at"):
         command("check", tmp_path / "gone.undertow")

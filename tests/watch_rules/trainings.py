@@ -219,6 +219,18 @@ def odd_batch(at: int) -> Loss:
     return loss
 
 
+def in_turns(folder: Path, steps: int = 45) -> Run:
+    """Two of three steps go through one net, the third through another whose gradient vanishes."""
+    model = nn.ModuleDict({"often": _relu(), "seldom": _sigmoid()})
+    data = batches()
+
+    def loss(model: nn.Module, step: int) -> Tensor:
+        x, y = data(step)
+        return functional.cross_entropy(model["seldom" if step % 3 == 2 else "often"](x), y)
+
+    return train(folder, model, sgd(model), loss, steps)
+
+
 def scaled(folder: Path, steps: int = 60) -> Run:
     """A loss scaler that begins far too high, and skips steps until it has found its scale."""
     model = chain(nn.ReLU, 4, gain=2.0)
@@ -303,5 +315,6 @@ FAULTY: dict[str, Callable[[Path], Run]] = {
     "infinite in the middle": _of(_relu, sgd, lambda: broken_batch(37), 60),
     "clipped hard": _of(_relu, sgd, classified, 60, clip=0.01),
     "large epsilon": _of(_relu, lambda m: adam(m, 3e-3, eps=1e-2), classified, 60),
+    "in turns": in_turns,
     "post-norm": lambda folder: transformer(folder, pre=False),
 }
