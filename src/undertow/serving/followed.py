@@ -11,7 +11,7 @@ from typing import Any
 from undertow.record import Event, Finding, Run
 from undertow.rules import over_time
 from undertow.serving.growth import Growth
-from undertow.serving.state import state_of
+from undertow.serving.state import last_written, state_of
 from undertow.show.board import view
 from undertow.show.course import Course
 from undertow.show.moments import moment
@@ -110,7 +110,7 @@ class Followed:
     def state(self) -> dict[str, Any]:
         """Whether it grows, for people and for the page."""
         reached = self._course.latest.get("time", 0.0)
-        return {"version": self.version, **state_of(self.path, self._last.header, reached)}
+        return {"version": self.version, **state_of(last_written(self.path), self._last.header, reached)}
 
     def close(self) -> None:
         """Let go of the file."""
