@@ -49,7 +49,17 @@ def large(steps=20_000, sites=200):
     """A Run of many steps: a chain of layers whose gradient fades, and a spike at one step."""
     rng = np.random.default_rng(0)
     chain = tuple(
-        Site(i, f"layers.{(sites - 1 - i) // 2}", "addmm", Role.WEIGHT, (8, 8), None, 8, (8, 8), (f"p{i}",))
+        Site(
+            i,
+            f"layers.{(sites - 1 - i) // 2}",
+            "addmm",
+            Role.WEIGHT,
+            (8, 8),
+            None,
+            8,
+            (8, 8),
+            (f"layers.{(sites - 1 - i) // 2}.weight",),
+        )
         if i % 2 == 0
         else Site(i, f"acts.{(sites - 1 - i) // 2}", "tanh", Role.ACTIVATION, (8, 8), "tanh")
         for i in range(sites)
@@ -77,9 +87,17 @@ def large(steps=20_000, sites=200):
     loss = 2.3 * np.exp(-step / 5_000) + 0.05 * rng.random(steps) + 0.1
     times = {"step": step, "time": step * 0.01}
     header = {"model": "Chain", "parameters": 12_800}
+    learning = np.flatnonzero(weights)
+    of_parameters = {
+        "grad_norm": level[:, learning],
+        "update_norm": 1e-3 * level[:, learning],
+        "weight_norm": np.ones_like(level[:, learning]),
+        "progress": columns["progress"][:, learning],
+    }
     return Run(
         header, chain, edges, columns,
         {"contribution": contribution, "share": np.ones_like(contribution)},
         times | {"loss": loss, "lr": np.full(steps, 0.1)},
         times | {"loss": loss, "lr": np.full(steps, 0.1), "grad_norm": level[:, 0].astype(float)},
+        tuple(chain[site].parameters[0] for site in learning), of_parameters, step,
     )  # fmt: skip

@@ -3,8 +3,8 @@ import pytest
 from reading import console, requested, screen, until
 from serve.making import HOSTILE, SPIKE
 from serve.processes import serving, training
+from undertow.rules import over_time
 from undertow.show.board import saved
-from undertow.show.judging import judged
 from undertow.store import save_run
 
 pytestmark = pytest.mark.browser
@@ -67,7 +67,7 @@ def keys(page, selector, *pressed):
 @pytest.fixture(scope="module")
 def written(small_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "run.html"
-    path.write_text(saved(small_run, judged(small_run), "first.undertow"), encoding="utf-8")
+    path.write_text(saved(small_run, over_time(small_run), "first.undertow"), encoding="utf-8")
     return path
 
 

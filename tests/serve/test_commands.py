@@ -32,7 +32,7 @@ def test_show_prints_the_run_and_writes_its_page(runs, tmp_path):
     for part in (
         "first.undertow",
         "learning speed",
-        "share of progress",
+        "update ratio",
         "at step 7, from the loss",
         "UT101",
         "page.html",

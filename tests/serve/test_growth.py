@@ -1,9 +1,12 @@
 import json
+import os
+import time
 
 import numpy as np
 import pytest
 
 from undertow.record import Edge, Role, Site
+from undertow.serving.folder import Folder
 from undertow.serving.followed import Followed
 from undertow.serving.guard import Guard, is_loopback, own_names
 from undertow.serving.state import state_of
@@ -88,11 +91,34 @@ def test_when_the_models_graph_changes_the_one_taped_most_is_shown(path):
         followed.close()
 
 
-def test_a_run_that_went_on_after_its_end_has_not_ended(path):
-    path.touch()
-    assert state_of(path, {"ended": 5.0}, reached=4.9)["kind"] == "ended"
-    assert state_of(path, {"ended": 5.0}, reached=5.1)["kind"] == "growing"
-    assert state_of(path, {})["kind"] == "growing"
+def test_a_run_that_went_on_after_its_end_has_not_ended():
+    now = time.time()
+    assert state_of(now, {"ended": 5.0}, reached=4.9)["kind"] == "ended"
+    assert state_of(now, {"ended": 5.0}, reached=5.1)["kind"] == "growing"
+    assert state_of(now, {})["kind"] == "growing"
+    assert state_of(now - 7300, {}) == {"kind": "quiet", "said": "last written 2 hours ago"}
+    assert state_of(0.0, {})["kind"] == "lost"
+
+
+def test_a_folder_names_each_run_once_whatever_is_beside_it(tmp_path):
+    for file in (
+        "a.undertow",
+        "a.undertow-wal",
+        "a.rank1.undertow",
+        "a[1].undertow",
+        "b.rank2.undertow",
+        ".c.undertow",
+    ):
+        (tmp_path / file).touch()
+    os.utime(tmp_path / "a.undertow", (0, 1))
+    os.utime(tmp_path / "a.undertow-wal", (0, 3))
+    os.utime(tmp_path / "a.rank1.undertow", (0, 2))
+    (tmp_path / "d.undertow").mkdir()
+    folder = Folder(tmp_path)
+    assert folder.written()["a.undertow"] == 3
+    assert folder.names() == ["a.undertow", "a[1].undertow"]
+    assert all(folder.find(name) for name in folder.names())
+    assert not any(folder.find(name) for name in ("b.rank2.undertow", ".c.undertow", "d.undertow", "a.undertow-wal"))
 
 
 def test_loopback_is_what_no_other_machine_reaches():

@@ -228,7 +228,7 @@ def test_healthy_networks_get_notes_at_most(healthy):
 
 
 def test_every_rule_has_both_examples():
-    assert set(rules.RULES) == set(CASES)
+    assert {code for code, rule in rules.RULES.items() if not rule.over_time} == set(CASES)
 
 
 @pytest.mark.parametrize("rule", rules.RULES.values(), ids=rules.RULES)

@@ -46,8 +46,7 @@ class Meter:
         self._waiting: list[tuple[Label, Tensor]] = []
         self._pairs: list[tuple[int, Tensor, Tensor]] = []
         self._size = 0
-        self._first: dict[int, Label] = {}
-        self._repeated: list[tuple[Label, Label]] = []
+        self._weights: dict[int, Tensor] = {}
 
     def take(self, name: str, place: int, value: Tensor) -> None:
         """Keep a 0-d tensor for later."""
@@ -89,12 +88,17 @@ class Meter:
 
         It does not wait: a weight may be changed in place before it is taken, and a sharded one be freed.
         """
-        label = (name, place)
-        if identity is None or self._first.setdefault(identity, label) == label:
+        known = None if identity is None else self._weights.get(identity)
+        if known is None:
             weight = torch.view_as_real(weight) if weight.is_complex() else weight
-            self.take(name, place, torch.linalg.vector_norm(weight, dtype=self._accumulator(weight, weight.numel())))
-        else:
-            self._repeated.append((label, self._first[identity]))
+            known = torch.linalg.vector_norm(weight, dtype=self._accumulator(weight, weight.numel()))
+            if identity is not None:
+                self._weights[identity] = known
+        self.take(name, place, known)
+
+    def known_norm(self, identity: int) -> Tensor | None:
+        """||W||_F of a parameter, by ``id``, if it was taken."""
+        return self._weights.get(identity)
 
     def read(self) -> dict[str, dict[int, float]]:
         """Everything taken and noted, by name and place. One transfer for each device and precision."""
@@ -103,7 +107,7 @@ class Meter:
     def send(self) -> Callable[[], dict[str, dict[int, float]]]:
         """Start the transfers; what is returned waits for them and gives what `read` gives, on any thread."""
         self.settle()
-        noted, taken, repeated = self._noted, list(self._taken.values()), self._repeated
+        noted, taken = self._noted, list(self._taken.values())
         coming = [sent([value for _, value in group]) for group in taken]
 
         def arrived() -> dict[str, dict[int, float]]:
@@ -111,8 +115,6 @@ class Meter:
             for group, values in zip(taken, coming, strict=True):
                 for ((name, place), _), value in zip(group, values(), strict=True):
                     read[name][place] = value
-            for (name, place), (source, first) in repeated:
-                read[name][place] = read[source][first]
             return dict(read)
 
         return arrived

@@ -14,6 +14,7 @@ from undertow.rules import (  # noqa: F401  # importing them registers their rul
     progress,
     scale,
     spikes,
+    starting,
     units,
 )
 from undertow.rules.evidence import Evidence

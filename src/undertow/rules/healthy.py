@@ -26,7 +26,8 @@ def converged(evidence: Evidence) -> Iterator[Finding]:
         ones 1, cancelling ones 0.
     Threshold:
         Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
-        gradient alone proves nothing.
+        gradient alone proves nothing. Over a run: the loss fell, by more than its noise, and moved by less than 2 % of
+        that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202).
     What to do:
         Nothing, or look at the validation data.
     References:

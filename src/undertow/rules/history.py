@@ -104,10 +104,13 @@ class History:
 
     @cached_property
     def rate(self) -> Numbers:
-        """Of every taped row, the learning rate as a share of the run's largest; 1 where nobody knows."""
-        lr = np.asarray(self.run.steps.get("lr", np.full(len(self.run), np.nan)), float)
-        highest = max(np.nanmax(lr, initial=0.0), self.scalar("lr").values.max(initial=0.0))
-        return np.where(np.isnan(lr) | (highest <= 0), 1.0, lr / max(highest, 1e-300))
+        """Of every taped row, the learning rate as a share of its largest, the least of any group; 1 where unknown."""
+        lr = np.asarray(self.run.steps.get("lr", np.full(len(self.run), np.nan)), float)[:, None]
+        if "lr" in self.run.parameter_columns and len(self.run.parameter_steps):
+            rows = np.searchsorted(self.run.parameter_steps, self.steps).clip(0, len(self.run.parameter_steps) - 1)
+            lr = np.asarray(self.run.parameter_columns["lr"][rows], float)
+        highest = np.fmax.reduce(lr, axis=0, initial=1e-300)
+        return np.fmin.reduce(np.where(np.isnan(lr), np.inf, lr / highest), axis=1, initial=1.0)
 
 
 def course_of(loss: Series) -> Course | None:

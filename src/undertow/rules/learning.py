@@ -35,7 +35,8 @@ def collapsed(history: History) -> Iterator[Finding]:
     Threshold:
         Two decades less than at the first step, and in the first tenth of the taped ones, up to the end of the run,
         over three taped steps or more; and the loss since then is not under 0.9 of what it was just before. Healthy
-        runs of ours moved by less than one decade, also while their loss fell by four.
+        runs of ours moved by less than one decade, also while their loss fell by four; healthy transformers by up to
+        1.5 in their first hundred steps, and came back.
     What to do:
         Look at the steps just before: a learning rate that is too large, a missing warm-up, a batch unlike the others
         (UT405). Go back to a checkpoint from before, with a smaller learning rate or clipping.
@@ -99,12 +100,16 @@ def _lasting_from(low: NDArray[np.bool_]) -> int | None:
 
 
 def _losses_around(history: History, step: int) -> tuple[float, float]:
-    """The median loss of the twenty notes before a step, and of the last fifth of those after it."""
+    """The median loss of the twenty notes before a step (after it, if that is less), and of the last fifth after it.
+
+    A run's first steps may throw the loss up from where it began, and it would come down from there anyway.
+    """
     steps, values = history.loss
     before, after = values[steps < step][-20:], values[steps >= step]
     if not len(before) or not len(after):
         return float("nan"), float("nan")
-    return float(np.median(before)), float(np.median(after[-max(len(after) // 5, 5) :]))
+    old = min(float(np.median(before)), float(np.median(after[:20])))
+    return old, float(np.median(after[-max(len(after) // 5, 5) :]))
 
 
 def settled(history: History, faults: Sequence[Finding]) -> Iterator[Finding]:

@@ -84,7 +84,8 @@ def nonfinite(evidence: Evidence) -> Iterator[Finding]:
         In the forward pass, the first operation that made inf or nan of finite numbers, with its line of source. In
         the backward pass, the first operation that received finite gradient and passed on inf or nan.
     Threshold:
-        A single one.
+        A single one. Over a run: the step of the first, not counting those that a loss scaler skipped; the operation
+        if that step was taped, else the parameters whose gradient it was first seen in.
     What to do:
         Keep log, sqrt, division and exp away from where they or their derivatives are infinite (clamp, add a small
         number *inside*, use log_softmax or logsumexp); for float16, scale the loss.

@@ -116,7 +116,8 @@ def sampled(history: History) -> list[int]:
 def _known(history: History, column: str) -> NDArray[np.bool_]:
     if column not in history.run.columns:
         return np.zeros(len(history.run), bool)
-    return ~np.isnan(history.run.columns[column]).all(1)
+    measured: NDArray[np.bool_] = ~np.isnan(history.run.columns[column])
+    return np.asarray(measured.any(1))
 
 
 def _over_time(panel: Panel, key: Key, rows: Sequence[int]) -> Finding | None:
@@ -133,6 +134,8 @@ def _over_time(panel: Panel, key: Key, rows: Sequence[int]) -> Finding | None:
     last = next(row for row in reversed(rows[: spell.last + 1]) if panel.at(row, key))
     finding = panel.at(last, key)
     assert finding is not None  # noqa: S101  # it was asked for two lines above
+    if spell.last + 1 < len(rows) and finding.severity is Severity.NOTE:  # no fault, and over
+        return None
     ended = None
     if spell.last + 1 < len(rows):
         ended = int(history.steps[_border(panel, key, last, rows[spell.last + 1], known)])
@@ -142,7 +145,7 @@ def _over_time(panel: Panel, key: Key, rows: Sequence[int]) -> Finding | None:
         evidence={**finding.evidence, "at step": float(history.steps[last])},
         confidence=spell.share,
         began=int(history.steps[start]),
-        born=spell.first == 0 and start <= np.flatnonzero(history.finite & known)[0],
+        born=spell.first == 0 and start <= int(np.flatnonzero(history.finite & known)[0]),
         ended=ended,
     )
 

@@ -1,6 +1,6 @@
 """UT405: losses that jump, and what moved first."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,11 @@ WINDOW = 40
 SETTLED = 15
 DEVIATIONS, RISE = 8.0, 0.5
 STARTS = 2.0
+MEMORY, PAST_LASTING, PAST_SINGLE = 500, 2.0, 3.0
 LOOK_BACK = 12
-MOVED = 3.0
+MOVED, MOVED_DEVIATIONS = 3.0, 5.0
+PART_OF_LARGEST = 0.2
+FEWEST_BEFORE = 5
 MOST_TOLD = 3
 
 
@@ -52,8 +55,10 @@ def loss_spikes(history: History) -> Iterator[Finding]:
         before; ``lead``: how many steps before the loss.
     Threshold:
         More than 8 (robust) standard deviations and half of itself above the median of the last 40 noted losses, at
-        two notes in a row, or once above twice the loss that the run began with. A batch that is merely hard is over
-        with the next one. What moved first is what was 3 times its own median or more, within 12 recorded rows.
+        two notes in a row, and by twice what two in a row were above theirs in the last 500; or once, above twice
+        the loss that the run began with, and by 3 times what any was. A batch that is merely hard is over with the
+        next one, and where batches are of one or two examples hard ones are common. What moved first is what rose to
+        3 times its own median or more, and by 5 deviations, within 12 recorded steps before.
     What to do:
         If an update jumped first: a smaller learning rate, warm-up, or beta2 = 0.95 in Adam. If a gradient did: clip
         gradients, look at that batch, or use QK normalisation where it is attention's.
@@ -73,7 +78,7 @@ def loss_spikes(history: History) -> Iterator[Finding]:
     numbers = {"before": worst.before, "top": top, "spikes": float(len(found))}
     numbers |= {"steps": float(lasted)}
     text = f"The loss rose from {worst.before:.3g} to {top:.3g}"
-    text += f" and was back after {lasted:,} steps." if over else " and has not come back."
+    text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}." if over else " and has not come back."
     if movers:
         numbers |= {"factor": movers[0].factor, "lead": float(began - movers[0].step)}
         shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
@@ -96,6 +101,8 @@ def spikes_of(values: Numbers) -> list[Spike]:
     """
     found: list[Spike] = []
     usual, limit = _limits(values)
+    excess = np.where(np.isfinite(limit), values - usual, 0.0)
+    lasting = np.minimum(excess, np.append(excess[1:], -np.inf))
     start = max(float(np.median(values[:5])), 0.0) if len(values) else 0.0
     over = -1
     for place in np.flatnonzero(values > limit).tolist():
@@ -104,8 +111,10 @@ def spikes_of(values: Numbers) -> list[Spike]:
         over = place
         while over + 1 < len(values) and values[over + 1] > limit[place]:
             over += 1
-        height = float(values[place : over + 1].max())
-        if over > place or height > STARTS * max(start, usual[place]):
+        memory = slice(max(place - MEMORY, 0), place)
+        lasts = lasting[place : over + 1].max() > PAST_LASTING * lasting[memory][:-1].max(initial=0.0)
+        throws = excess[place] > PAST_SINGLE * excess[memory].max(initial=0.0)
+        if (over > place and lasts) or (throws and values[place] > STARTS * max(start, usual[place])):
             found.append(Spike(place, over, float(usual[place])))
     return found
 
@@ -133,12 +142,16 @@ def _limits_of(windows: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def moved_first(history: History, began: int) -> list[Mover]:
-    """What jumped first among updates and gradients of parameters and Sites, at or before a step; the most first."""
-    movers = [*_parameters(history, began), *_sites(history, began)]
-    if not movers:
-        return []
-    first = min(mover.step for mover in movers)
-    return sorted((m for m in movers if m.step == first), key=lambda mover: -mover.factor)[:MOST_TOLD]
+    """What jumped first, before the loss did, among the updates and gradients of parameters; the most first.
+
+    Where nothing did, what jumped together with the loss: then it was the batch.
+    """
+    found = [*_parameters(history, began), *_sites(history, began)]
+    before = [mover for mover in found if mover.step < began] or found
+    largest = max((mover.factor for mover in before), default=0.0)
+    strong = [mover for mover in before if mover.factor >= PART_OF_LARGEST * largest]
+    first = min((mover.step for mover in strong), default=0)
+    return sorted((m for m in strong if m.step == first), key=lambda mover: -mover.factor)[:MOST_TOLD]
 
 
 def _parameters(history: History, began: int) -> Iterator[Mover]:
@@ -153,28 +166,28 @@ def _parameters(history: History, began: int) -> Iterator[Mover]:
 
 
 def _sites(history: History, began: int) -> Iterator[Mover]:
+    """Where parameters weren't read."""
     run = history.run
     places = [site.index for site in run.sites if site.role in (Role.WEIGHT, Role.ATTENTION)]
-    if "grad_output" not in run.columns or len(run.parameter_steps):  # parameters are read at those steps, too
+    if "grad_output" not in run.columns or len(run.parameter_steps):
         return
     for place, step, factor in _jumps(run.columns["grad_output"][:, places], history.steps, began):
         yield Mover(f"gradient at {run.sites[places[place]].name}", step, factor, (places[place],))
 
 
-def _jumps(column: Numbers, steps: Numbers, began: int) -> Sequence[tuple[int, int, float]]:
-    """Per column that jumped before ``began`` or at it: its place, at which step first, and by which factor."""
+def _jumps(column: Numbers, steps: Numbers, began: int) -> Iterator[tuple[int, int, float]]:
+    """Of everything that jumped up to ``began``: its place, when and by which factor it jumped, step by step."""
     end = int(np.searchsorted(steps, began, side="right"))
-    start = max(end - LOOK_BACK, 1)
-    usual_rows = np.asarray(column[max(start - WINDOW, 0) : start], float)
+    start = max(end - LOOK_BACK, 0)
+    before = np.asarray(column[max(start - WINDOW, 0) : start], float)
     recent = np.asarray(column[start:end], float)
-    if not len(recent) or len(usual_rows) < 3:
-        return []
+    if not len(recent) or len(before) < FEWEST_BEFORE:
+        return
     with np.errstate(all="ignore"):
-        usual = np.nanmedian(np.where(np.isnan(usual_rows).all(0), 0.0, usual_rows), axis=0)
-        factors = np.nan_to_num(recent / usual, nan=0.0, posinf=0.0)
-    jumped = factors >= MOVED
-    return [
-        (int(place), int(steps[start + row]), float(factors[row, place]))
-        for place in np.flatnonzero(jumped.any(0))
-        for row in [int(np.argmax(jumped[:, place]))]
-    ]
+        levels, now = np.log10(np.where(before > 0, before, 1.0)), np.log10(np.where(recent > 0, recent, 1.0))
+        usual = np.median(levels, axis=0)
+        noise = 1.4826 * np.median(np.abs(levels - usual), axis=0)
+    read = (before > 0).all(0)
+    rises = np.where(read & np.isfinite(now), now - usual, 0.0)
+    for row, place in zip(*np.nonzero(rises >= np.maximum(np.log10(MOVED), MOVED_DEVIATIONS * noise)), strict=True):
+        yield int(place), int(steps[start + row]), float(10 ** min(rises[row, place], 300.0))

@@ -1,14 +1,15 @@
 """The Runs in a folder, and nothing beside them."""
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 SUFFIX = ".undertow"
 _RANK = re.compile(r"\.rank\d+\.undertow$")
 _BESIDE = ("-wal", "-shm", "-journal")
+_BESIDE_ENDING = re.compile("-(wal|shm|journal)$")
 
 
 class Folder:
@@ -35,11 +36,22 @@ class Folder:
 
     def names(self) -> list[str]:
         """Of all Runs, in order."""
-        return sorted(self._walk())
+        return sorted(self.written())
+
+    def written(self) -> dict[str, float]:
+        """Of every Run by name, when one of its files was last written to, in seconds since 1970."""
+        times: dict[str, float] = {}
+        for place, folders, files in os.walk(self.root):
+            folders[:] = [each for each in folders if not each.startswith(".")]
+            for run, stats in _by_run(place, files).items():
+                name = Path(place, run).relative_to(self.root).as_posix()
+                if _is_text(name) and all(stat.S_ISREG(each.st_mode) for each in stats):
+                    times[name] = max(each.st_mtime for each in stats)
+        return times
 
     def find(self, name: str) -> Path | None:
         """Where a Run is; None if there is none of that name in the folder."""
-        if "\0" in name or "\\" in name:
+        if not _is_text(name):
             return None
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or str(pure) != name or not _is_name(pure.name):
@@ -52,13 +64,16 @@ class Folder:
         path = path / pure.name
         return path if _is_a(path, stat.S_ISREG) and not _linked_beside(path) else None
 
-    def _walk(self) -> Iterator[str]:
-        for place, folders, files in os.walk(self.root):
-            folders[:] = [each for each in folders if not each.startswith(".")]
-            for file in filter(_is_name, files):
-                name = Path(place, file).relative_to(self.root).as_posix()
-                if _is_text(name) and self.find(name) is not None:
-                    yield name
+
+def _by_run(place: str, files: list[str]) -> dict[str, list[os.stat_result]]:
+    """The files of every Run that has its own among them."""
+    found: dict[str, list[os.stat_result]] = {file: [] for file in files if _is_name(file)}
+    for file in files:
+        run = _RANK.sub(SUFFIX, _BESIDE_ENDING.sub("", file))
+        if run in found:
+            with contextlib.suppress(OSError):  # it is gone again
+                found[run].append(os.lstat(os.path.join(place, file)))
+    return {run: stats for run, stats in found.items() if stats}
 
 
 def _is_name(file: str) -> bool:
@@ -66,7 +81,8 @@ def _is_name(file: str) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    return not any("\ud800" <= sign <= "\udfff" for sign in name)
+    """Whether it can be asked for; a backslash separates folders on some systems."""
+    return not any("\ud800" <= sign <= "\udfff" or sign in "\0\\" for sign in name)
 
 
 def _is_a(path: Path, kind: object) -> bool:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from undertow.record import Event, Finding, Run
+from undertow.rules import over_time
 from undertow.serving.growth import Growth
-from undertow.serving.state import state_of
+from undertow.serving.state import last_written, state_of
 from undertow.show.board import view
 from undertow.show.course import Course
-from undertow.show.judging import judged
 from undertow.show.moments import moment
 
 JUDGE_EVERY = 4.0
@@ -68,7 +68,7 @@ class Followed:
             return
         began, count = time.monotonic(), self._growth.count
         self._next_judgement = began + JUDGE_EVERY
-        findings = judged(self._growth.run())
+        findings = over_time(self._growth.run())
         with self._lock:
             self._findings, self._judged = findings, count
             self._next_judgement = time.monotonic() + max(JUDGE_EVERY, JUDGE_SHARE * (time.monotonic() - began))
@@ -110,7 +110,7 @@ class Followed:
     def state(self) -> dict[str, Any]:
         """Whether it grows, for people and for the page."""
         reached = self._course.latest.get("time", 0.0)
-        return {"version": self.version, **state_of(self.path, self._last.header, reached)}
+        return {"version": self.version, **state_of(last_written(self.path), self._last.header, reached)}
 
     def close(self) -> None:
         """Let go of the file."""

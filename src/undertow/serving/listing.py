@@ -5,7 +5,7 @@ from typing import Any
 
 from undertow.record import Run
 from undertow.serving.folder import Folder
-from undertow.serving.state import state_of, written
+from undertow.serving.state import state_of
 from undertow.show.telling import duration
 from undertow.store import RunReader, StoreError
 
@@ -22,20 +22,18 @@ class Listing:
 
     def to_list(self) -> list[dict[str, Any]]:
         """One entry for each Run, those written last first."""
-        found = {name: path for name in self._folder.names() if (path := self._folder.find(name)) is not None}
-        times = {name: written(path) for name, path in found.items()}
-        self._known = {name: self._looked_up(name, path, times[name]) for name, path in found.items()}
-        ordered = sorted(found, key=lambda name: (-times[name], name))
-        return [self._entry(name, found[name]) for name in ordered]
+        times = self._folder.written()
+        self._known = {name: self._looked_up(name, time) for name, time in times.items()}
+        return [self._entry(name, times[name]) for name in sorted(times, key=lambda name: (-times[name], name))]
 
-    def _looked_up(self, name: str, path: Path, time: float) -> tuple[float, dict[str, Any]]:
+    def _looked_up(self, name: str, time: float) -> tuple[float, dict[str, Any]]:
         known = self._known.get(name)
-        return known if known is not None and known[0] == time else (time, _told(path))
+        return known if known is not None and known[0] == time else (time, _told(self._folder.find(name)))
 
-    def _entry(self, name: str, path: Path) -> dict[str, Any]:
+    def _entry(self, name: str, written: float) -> dict[str, Any]:
         told = self._known[name][1]
         state = (
-            state_of(path, told["header"], told["reached"])
+            state_of(written, told["header"], told["reached"])
             if "header" in told
             else {"kind": "lost", "said": "can't be read"}
         )
@@ -43,7 +41,9 @@ class Listing:
         return {"name": name, **state, **shown}
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _told(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {"trouble": "it is gone"}
     try:
         with RunReader(path) as reader:
             end = reader.refresh()

@@ -11,31 +11,33 @@ GROWING_FOR = 10.0
 """Seconds after which a Run that got nothing new is no longer called live."""
 
 
-def state_of(path: Path, header: Mapping[str, Any], reached: float = 0.0) -> dict[str, str]:
+def state_of(written: float, header: Mapping[str, Any], reached: float = 0.0) -> dict[str, str]:
     """``kind`` (growing, quiet, ended or lost) and what is ``said`` of it.
 
     Args:
-        path: where the Run is.
+        written: when it was last written to, 0 if it is gone; see `last_written`.
         header: its header; ``ended`` is the time of the Run at which training ended.
         reached: the time of its last step: a Run that went on after its end has not ended.
 
     Example:
-        >>> state_of(Path("nowhere.undertow"), {})
+        >>> state_of(last_written(Path("nowhere.undertow")), {})
         {'kind': 'lost', 'said': 'its file is gone'}
     """
-    if not path.exists():
+    if not written:
         return {"kind": "lost", "said": "its file is gone"}
     ended = header.get("ended")
     if isinstance(ended, int | float) and ended >= reached:
         return {"kind": "ended", "said": "ended"}
-    age = time.time() - written(path)
+    age = time.time() - written
     if age < GROWING_FOR:
         return {"kind": "growing", "said": "live"}
     return {"kind": "quiet", "said": f"last written {_ago(age)} ago"}
 
 
-def written(path: Path) -> float:
+def last_written(path: Path) -> float:
     """When a Run was last written to, in seconds since 1970; 0 if it is gone."""
+    if not path.exists():
+        return 0.0
     times = []
     for each in files_of(path):
         try:

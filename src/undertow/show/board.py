@@ -88,7 +88,11 @@ def view(
     """What a page draws of a run, as JSON values: see `Course.to_dict`, and what is said beside it."""
     return {
         "facts": facts(course, header),
-        "meta": [[name, _said(value)] for name, value in {"undertow": version("undertow"), **header}.items()],
+        "meta": [
+            [name, said]
+            for name, value in {"undertow": version("undertow"), **header}.items()
+            if (said := _said(value))
+        ],
         "findings": [told(finding) for finding in findings],
         "judged": judged,
         "events": [_event(event) for event in events[-MOST_EVENTS:]],
@@ -120,4 +124,6 @@ def words() -> dict[str, Any]:
 def _said(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_said(each)}" for name, each in value.items())
-    return ", ".join(map(_said, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_said, value))
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

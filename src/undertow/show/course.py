@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.record import Role, Run, Site
 from undertow.show.buckets import Buckets, Numbers
@@ -81,7 +82,7 @@ QUANTITIES = {
 """What can be read through time, by the name that pages use."""
 
 OF_PARAMETERS = ("progress", "update", "weight")
-"""Read off the optimizer too, which is looked at more often than the graph."""
+"""Read off the optimizer, if it was: that is done more often than looking at the graph."""
 
 
 class Course:
@@ -120,10 +121,10 @@ class Course:
     def add(self, run: Run) -> None:
         """Take in the rows of ``run``, which follow those before."""
         self._add_scalars(run.scalars if len(run.scalars) else run.steps)
-        if run.columns and len(run):
-            self._add_taped(run)
         if len(run.parameter_steps):
             self._add_parameters(run)
+        if run.columns and len(run):
+            self._add_taped(run)
 
     def names(self, key: str) -> list[str]:
         """The rows of a quantity, the input's side first."""
@@ -160,7 +161,7 @@ class Course:
         return self._by_layer[key] if self._from_parameters(key) else self._by_site[key]
 
     def _from_parameters(self, key: str) -> bool:
-        return key in self._by_layer and self._by_layer[key].rows >= self._by_site[key].rows
+        return key in self._by_layer
 
     def _add_scalars(self, scalars: Mapping[str, Numbers]) -> None:
         count = max(map(len, scalars.values()), default=0)
@@ -180,6 +181,8 @@ class Course:
         steps = steps_of(run)
         self.taped += steps.tolist()
         for key, about in QUANTITIES.items():
+            if self._from_parameters(key):  # columns of a file are read when they are asked for
+                continue
             column = run.columns.get(about.column)
             if column is None:
                 column = np.broadcast_to(np.float32(np.nan), (len(steps), len(run.sites)))
@@ -227,21 +230,25 @@ def layer_of(parameter: str) -> str:
 def by_layer(run: Run, layers: Sequence[str]) -> dict[str, Numbers]:
     """Per layer what was read per parameter, [steps, layers]: shares add up, norms by their squares."""
     place = {name: k for k, name in enumerate(layers)}
-    of = np.array([place.get(layer_of(name), -1) for name in run.parameters], int)
-    columns = run.parameter_columns
-
-    def total(name: str, power: int) -> Numbers:
-        column = columns.get(name, np.full((len(run.parameter_steps), len(of)), np.nan))
-        summed = np.full((len(column), len(layers)), np.nan)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for k in range(len(layers)):
-                parts = np.asarray(column[:, of == k], float) ** power
-                summed[:, k] = np.where(np.isnan(parts).all(axis=1), np.nan, np.nansum(parts, axis=1))
-            return summed ** (1 / power)
-
-    weight, update = total("weight_norm", 2), total("update_norm", 2)
+    of = np.array([place[layer_of(name)] for name in run.parameters], int)
+    weight, update = (np.sqrt(_summed(run, name, of, 2)) for name in ("weight_norm", "update_norm"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {"progress": total("progress", 1), "update": update / weight, "weight": weight}
+        return {"progress": _summed(run, "progress", of, 1), "update": update / weight, "weight": weight}
+
+
+def _summed(run: Run, name: str, of: NDArray[np.intp], power: int) -> Numbers:
+    """Powers of a parameters' column, summed over what ``of`` says is one layer; NaN where nothing was read."""
+    total = np.full((len(run.parameter_steps), int(of.max()) + 1), np.nan)
+    column = run.parameter_columns.get(name)
+    if column is None:
+        return total
+    which = np.array([np.count_nonzero(of[: k + 1] == layer) for k, layer in enumerate(of)])
+    for turn in range(1, int(which.max()) + 1):  # the first parameter of every layer, then the second ones, ...
+        chosen = np.flatnonzero(which == turn)
+        parts = np.asarray(column[:, chosen], float) ** power
+        so_far = total[:, of[chosen]]
+        total[:, of[chosen]] = np.where(np.isnan(so_far), parts, np.where(np.isnan(parts), so_far, so_far + parts))
+    return total
 
 
 def _places(sites: Iterable[Site], fits: Callable[[Site], bool]) -> Sequence[int]:

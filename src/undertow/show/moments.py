@@ -75,8 +75,11 @@ def _causes(decades: Mapping[str, float]) -> dict[str, float]:
 def _sentence(backbone: Backbone | None) -> str:
     if backbone is None or len(backbone.marks) < 2:
         return "The gradient passes fewer than two layers here: there is no way back to draw."
-    if not np.isfinite(backbone.run.column("grad_output", backbone.step)[list(backbone.marks)]).all():
+    received = backbone.run.column("grad_output", backbone.step)[list(backbone.marks)]
+    if not np.isfinite(received).all():
         return "The gradient is not finite at this step."
+    if received[-1] == 0:
+        return "No gradient arrives at the front at this step."
     decay = backbone.decay()
     return (
         f"From the loss to the front the gradient changes by {currents.signed(decay.total)} decades, "

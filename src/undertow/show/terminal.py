@@ -1,6 +1,6 @@
 """A Run for the terminal: what became of every layer through time, then one step by cause, then the findings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import StringIO
 
 import numpy as np
@@ -19,6 +19,9 @@ from undertow.split import explain
 
 CURVE = 24
 """Signs that a curve is drawn with."""
+
+SHORT, FEW_COLUMNS = 7, 3
+"""Of curves in the table of layers, twice as long where there are few columns."""
 
 LEVELS = "▁▂▃▄▅▆▇█"
 SHOWN = ("speed", "progress", "update", "saturated", "dead")
@@ -104,19 +107,27 @@ def _curves(course: Course) -> Table:
 def _layers(course: Course) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     measured = {key: each for key in SHOWN if (each := course.rows(key))}
-    table.add_column("layer, from the input", no_wrap=True)
+    signs = SHORT if len(measured) > FEW_COLUMNS else 2 * SHORT
+    table.add_column("layer, input first", no_wrap=True)
     for key in measured:
-        table.add_column(QUANTITIES[key].title, no_wrap=True)
+        table.add_column(QUANTITIES[key].title.replace("-to-weight", "").removeprefix("share of "), no_wrap=True)
     named = dict.fromkeys(name for each in measured.values() for name in each)
-    place = {name: k for k, name in enumerate(course.order)}
-    names = sorted(named, key=lambda name: place.get(name, -1))
+    names = sorted(named, key=_places(course.order, named).__getitem__)
     for name in names[:: -(-len(names) // MOST_ROWS) or 1]:
-        table.add_row(name, *(_cell(each.get(name), QUANTITIES[key].log) for key, each in measured.items()))
+        cells = (_cell(each.get(name), QUANTITIES[key].log, signs) for key, each in measured.items())
+        table.add_row(name, *cells)
     return table
 
 
-def _cell(read: tuple[float, Numbers] | None, log: bool) -> str:
-    return "" if read is None else f"{text.number(read[0]):>8} {curve(read[1], log, 12, least=1.0)}"
+def _places(order: Sequence[str], names: Iterable[str]) -> dict[str, int]:
+    """Where each stands on the way from the input; a module of one operation goes by that."""
+    known = {name: place for place, name in enumerate(order)}
+    parts = {name.rpartition(".")[0]: place for name, place in reversed(known.items())}
+    return {name: known.get(name, parts.get(name, len(order))) for name in names}
+
+
+def _cell(read: tuple[float, Numbers] | None, log: bool, signs: int) -> str:
+    return "" if read is None else f"{text.number(read[0]):>8} {curve(read[1], log, signs, least=1.0)}"
 
 
 def _moment(run: Run, row: int) -> list[RenderableType]:

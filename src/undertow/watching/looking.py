@@ -53,6 +53,8 @@ class Look:
         failed: told of errors.
         recording: reads everything, if the step is taped.
         segment: between which two of the iteration's optimizer steps the backward pass to be taped is.
+        thorough: also take the norms that gradients have after the backward pass: it tells whether somebody changes
+            them afterwards whom nobody hears.
 
     Attributes:
         note: what was read so far.
@@ -67,6 +69,7 @@ class Look:
     failed: Failure
     recording: Recording | None = None
     segment: int = 0
+    thorough: bool = False
     note: Note = field(default_factory=Note)
     passes: int = 0
     cost: float = 0.0
@@ -135,8 +138,10 @@ class Look:
             self.recording.ends()
             if self.recording.finished:
                 self._run_as_before()
-            gradients = [m.parameter.grad for m in self.subject.members if m.parameter.grad is not None and m.counts]
-            self.note.tensors["after backward"] = norms(gradients)
+            if self.thorough:
+                members = [m for m in self.subject.members if m.counts]
+                gradients = [m.parameter.grad for m in members if m.parameter.grad is not None]
+                self.note.tensors["after backward"] = norms(gradients)
         self._versions = self._version()
         if self._closure >= 0:
             self._take(self._closure)

@@ -173,8 +173,7 @@ class Recording:
         found = norms([m.parameter.grad for _, m in mine if m.parameter.grad is not None])
         for (place, _), norm in zip(mine, found, strict=True):
             self._meter.take("grad of parameter", place, norm)
-        for (place, _), norm in zip(mine, norms([m.parameter for _, m in mine]), strict=True):
-            self._meter.take("parameter", place, norm)
+        self._take_weights(mine)
         for place, m in mine:
             self._take_rows(place, local(m.parameter.detach()))
             self._lr[place] = m.lr
@@ -182,6 +181,18 @@ class Recording:
                 self._meter.note("copy", place, 1.0)
         self._steps.append(([place for place, _ in mine], Step([m.parameter for _, m in mine])))
         return dict(zip(at, found, strict=True))
+
+    def _take_weights(self, mine: Sequence[tuple[int, Member]]) -> None:
+        """Norms of the weights; those that the tape took need not be taken again."""
+        left = []
+        for place, m in mine:
+            norm = self._meter.known_norm(id(m.parameter))
+            if norm is None:
+                left.append((place, m.parameter))
+            else:
+                self._meter.take("parameter", place, norm)
+        for (place, _), norm in zip(left, norms([p for _, p in left]), strict=True):
+            self._meter.take("parameter", place, norm)
 
     def _take_rows(self, place: int, weight: Tensor) -> None:
         if weight.dim() > 1 and self.with_rows and weight.numel() and not weight.is_complex():

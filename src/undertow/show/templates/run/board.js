@@ -27,6 +27,11 @@ const tellHead = () => {
     element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
 };
 
+const tellEvents = () => {
+  part("events").replaceChildren(...view.events.map(({ step, kind, message }) =>
+    element("li", {}, element("b", { textContent: `step ${step.toLocaleString("en")}, ${kind}` }), ` ${message}`)));
+};
+
 const namesOf = (key) => view.quantities[key]?.names ?? [];
 const allNames = () => [...new Set(Object.keys(view.quantities).flatMap(namesOf))];
 
@@ -34,14 +39,15 @@ const linesOf = (key) => {
   const series = view.quantities[key], names = namesOf(key);
   return names.map((name, row) => ({ series, row, name, colour: depthColour(row, names.length) }));
 };
+const QUIET = ["governor", "finding"];
 const marks = () => [
-  ...view.events.map(({ step, kind, message }) => ({ step, severity: "event", said: `step ${step}: ${message || kind}` })),
+  ...view.events.filter(({ kind }) => !QUIET.includes(kind)).map(({ step, kind, message }) => ({ step, severity: "event", said: `step ${step}: ${message || kind}` })),
   ...view.findings.filter(({ began }) => began !== null).map(({ began, severity, code, name }) =>
     ({ step: began, severity, said: `${code} ${name}, from step ${began}` })),
 ];
 
-const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name, k) =>
-  ({ series: view.scalars[name], row: 0, name, colour: k ? "gray" : runColour(0) }));
+const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name) =>
+  ({ series: view.scalars[name], row: 0, name, colour: name.endsWith("_unclipped") ? "#8d96a3" : runColour(0) }));
 const drawn = (name, lines, options) => {
   if (!lines.length) return;
   const range = options.range ?? rangeOf([...new Set(lines.map(({ series }) => series))], options.log);
@@ -81,14 +87,14 @@ const PICTURES = {
     const loss = scalarLines("loss");
     drawn("loss", loss, { log: logFits(loss), marks: marks() });
   },
-  norm: () => drawn("norm", scalarLines("grad_norm", "grad_norm_unclipped"), { log: true }),
+  norm: () => drawn("norm", scalarLines("grad_norm_unclipped", "grad_norm"), { log: true }),
   scalar: drawScalar,
   ...Object.fromEntries(["speed", "progress", "update", "saturated", "dead"].map((key) => [key, () => drawQuantity(key)])),
   heat: drawMap,
   causes: () => drawMoment(),
 };
 const isEmpty = (name) => ({
-  loss: () => !view.scalars.loss, norm: () => !scalarLines("grad_norm", "grad_norm_unclipped").length,
+  loss: () => !view.scalars.loss, norm: () => !scalarLines("grad_norm_unclipped", "grad_norm").length,
   scalar: () => !state.scalar, heat: () => !state.quantity, causes: () => !moment?.stretches.length,
 }[name] ?? (() => !view.quantities[name]))();
 
@@ -171,6 +177,7 @@ const shown = (data) => {
   offer();
   tellHead();
   tellFindings();
+  if (part("happened").open) tellEvents();
   drawAll();
   moved();
   wantMoment();
@@ -222,4 +229,5 @@ new ResizeObserver(() => {
   drawAll();
 }).observe(document.body);
 dark.addEventListener("change", () => view && drawAll());
+part("happened").addEventListener("toggle", () => view && tellEvents());
 watchScreen();

@@ -1,0 +1,23 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from undertow.record import Run
+from watch_rules.trainings import FAULTY, HEALTHY
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Run, Path]]:
+    """A training of `HEALTHY` or `FAULTY` by name, made when it is first asked for: the Run and its file."""
+    known: dict[str, tuple[Run, Path]] = {}
+
+    def of(name: str) -> tuple[Run, Path]:
+        if name not in known:
+            folder = tmp_path_factory.mktemp("run")
+            torch.manual_seed(0)
+            known[name] = ({**HEALTHY, **FAULTY}[name](folder), folder / "run.undertow")
+        return known[name]
+
+    return of

@@ -1,0 +1,163 @@
+"""Laws of judging through time, on Runs typed in: exact beginnings, few steps judged, no verdict by single steps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from undertow.record import Finding, Role, Run, Site
+from undertow.rules import over_time
+from undertow.rules.history import History
+from undertow.rules.spells import Panel, sampled, spells
+from undertow.rules.spikes import spikes_of
+from watch_rules.trainings import adam, chain, classified
+
+
+def run_of(dead, every=10):
+    """A ReLU with that share of dead units at every taped step."""
+    dead = np.asarray(dead, np.float32)
+    site = Site(0, "body", "relu", Role.ACTIVATION, (64, 16), activation="relu")
+    steps = {"step": every * np.arange(len(dead), dtype=float)}
+    return Run(
+        {}, (site,), (), {"dead": dead[:, None], "grad_output": np.ones((len(dead), 1), np.float32)}, steps=steps
+    )
+
+
+def told(run):
+    (finding,) = (f for f in spells(History(run)) if f.code == "UT202")
+    return finding
+
+
+def many(length, *stretches):
+    dead = np.zeros(length)
+    for start, end in stretches:
+        dead[start:end] = 0.8
+    return run_of(dead)
+
+
+@settings(deadline=None, max_examples=60)
+@given(length=st.integers(200, 20_000), start=st.floats(0.1, 0.8), part=st.floats(0.1, 1.0))
+def test_beginnings_and_ends_are_exact(length, start, part):
+    first = int(start * length)
+    last = first + max(int(part * length), length // 10)
+    last = last if last < 0.95 * length else length  # a single silent step at the end ends nothing
+    finding = told(many(length, (first, last)))
+    assert finding.began == 10 * first
+    assert finding.ended == (10 * last if last < length else None)
+    assert not finding.born
+
+
+@pytest.mark.parametrize("length", [3, 10, 100, 5_000])
+def test_what_is_so_from_the_first_step_is_born(length):
+    finding = told(many(length, (0, length)))
+    assert (finding.began, finding.born, finding.ended, finding.confidence) == (0, True, None, 1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(length=st.integers(60, 5_000), seed=st.integers(0, 1000))
+def test_single_steps_are_not_told(length, seed):
+    odd = np.random.default_rng(seed).choice(length // 4, max(length // 200, 1), replace=False) * 4
+    assert spells(History(many(length, *((at, at + 1) for at in odd)))) == []
+
+
+def test_single_steps_do_not_end_a_fault():
+    dead = np.full(200, 0.8)
+    dead[[50, 90, 130]] = 0.0
+    finding = told(run_of(dead))
+    assert (finding.began, finding.ended) == (0, None)
+
+
+def test_few_steps_of_many_are_judged():
+    history = History(many(20_000, (7_000, 20_000)))
+    assert len(sampled(history)) < 120
+    panel = Panel(history)
+    assert not panel.found()
+
+
+def test_a_fault_that_has_just_begun_is_seen_while_the_run_grows():
+    assert told(many(1_000, (990, 1_000))).began == 9_900
+
+
+def test_steps_that_are_not_finite_neither_end_a_fault_nor_make_one():
+    run = many(100, (50, 80))
+    columns = dict(run.columns)
+    columns["grad_output"] = columns["grad_output"].copy()
+    columns["grad_output"][80:] = np.nan
+    assert told(replace(run, columns=columns)).ended is None
+
+
+@pytest.mark.parametrize("factor", [1e-6, 65536.0])
+@pytest.mark.parametrize("name", ["vanishing", "by heart", "post-norm"])
+def test_verdicts_are_free_of_the_losss_scale(recorded, name, factor):
+    run = recorded(name)[0]
+    norms = {key: factor * column for key, column in run.columns.items() if key in SCALED}
+    scaled = replace(
+        run,
+        columns={**run.columns, **norms},
+        edge_columns={**run.edge_columns, "contribution": factor * run.edge_columns["contribution"]},
+        steps={**run.steps, "loss": factor * run.steps["loss"]},
+        scalars={key: factor * column if key in SCALED else column for key, column in run.scalars.items()},
+    )
+    assert verdicts(scaled) == verdicts(run)
+
+
+SCALED = {"grad_output", "grad_input", "learning_speed", "weight_grad_norm", "loss", "grad_norm", "grad_norm_unclipped"}
+
+
+def verdicts(run):
+    return [(f.code, f.began, f.ended, f.born) for f in over_time(run) if f.code not in ("UT401", "UT402", "UT404")]
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 10_000), length=st.integers(20, 400), noise=st.floats(0.01, 0.3))
+def test_noise_and_a_loss_that_falls_are_no_spikes(seed, length, noise):
+    rng = np.random.default_rng(seed)
+    losses = (0.5 + 2 * 0.98 ** np.arange(length)) * np.exp(noise * rng.standard_normal(length))
+    assert spikes_of(losses) == []
+
+
+def test_a_single_hard_batch_is_no_spike_but_two_are():
+    calm = 1 + 0.05 * np.random.default_rng(0).standard_normal(200)
+    one, two = calm.copy(), calm.copy()
+    one[100], two[100:102] = 1.9, 1.9
+    assert spikes_of(one) == []
+    assert [(spike.first, spike.last) for spike in spikes_of(two)] == [(100, 101)]
+
+
+@pytest.mark.parametrize("rows", [2, 4, 16])
+def test_small_batches_are_no_spikes(rows):
+    """A training on batches of a few examples: hard ones come by the dozen."""
+    torch.manual_seed(0)
+    model, loss, losses = chain(nn.ReLU, 3, gain=2.0), classified(rows), []
+    optimizer = adam(model, 3e-3)
+    for step in range(1000):
+        optimizer.zero_grad()
+        value = loss(model, step)
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert spikes_of(np.array(losses)) == []
+
+
+@settings(deadline=None, max_examples=30)
+@given(values=st.lists(st.floats(-1e300, 1e300) | st.just(np.inf) | st.just(np.nan), max_size=120))
+def test_any_losses_can_be_judged(values):
+    over_time(Run({}, (), scalars={"loss": np.array(values), "step": np.arange(float(len(values)))}))
+
+
+def test_an_empty_run_has_nothing_to_tell():
+    assert over_time(Run({}, ())) == []
+
+
+def test_findings_of_an_earlier_undertow_can_be_read():
+    run = many(100, (50, 100))
+    data = told(run).to_dict()
+    assert Finding.from_dict(data) == told(run)
+    for name in ("began", "born", "ended"):
+        del data[name]
+    old = Finding.from_dict(data)
+    assert (old.began, old.born, old.ended) == (None, False, None)
