@@ -45,7 +45,7 @@ def report(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding],
         parts += way_back(backbone, gains)
     if findings:
         parts.append(_findings(findings))
-    console = Console(file=StringIO(), width=width, no_color=True, highlight=False)
+    console = Console(file=StringIO(), width=width, no_color=True, highlight=False, markup=False)
     for part in parts:
         console.print(Padding(part, (0, 0, 1, 2)))
     output = console.file
