@@ -311,7 +311,6 @@ FAULTY: dict[str, Callable[[Path], Run]] = {
     "odd batch": _of(_relu, lambda m: adam(m, 0.02), lambda: odd_batch(60), 120),
     "spike": _of(_relu, sgd, classified, 120, lr=_jump(60, 40.0)),
     "infinite": _of(_tanh, sgd, lambda: broken_batch(37), 60),
-    "infinite, not taped": _of(_tanh, sgd, lambda: broken_batch(37), 80, every=1000, overhead=1.0),
     "infinite in the middle": _of(_relu, sgd, lambda: broken_batch(37), 60),
     "clipped hard": _of(_relu, sgd, classified, 60, clip=0.01),
     "large epsilon": _of(_relu, lambda m: adam(m, 3e-3, eps=1e-2), classified, 60),
