@@ -255,6 +255,7 @@ class Stepper:
     def report(self) -> None:
         """Say in the Run what watching costs, and how often therefore."""
         governor = self.governor
+        governor.settle()
         data = governor.account()
         self.writer.event(governor.step, self.moment(0).time, "governor", governor.sentence(), data)
         self.writer.update_header({"watching": data})
