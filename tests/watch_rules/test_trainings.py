@@ -70,6 +70,13 @@ def test_what_ended_is_said_to_have_ended_and_but_a_note(found):
     assert found("front still")["UT104"].ended is None
 
 
+def test_layers_without_a_learning_rate_stand_still_on_purpose(found):
+    still = found("frozen on purpose")["UT104"]
+    assert (still.began, still.ended) == (0, 31)
+    assert "Their learning rate is 0." in still.message
+    assert "learning rate" not in found("front still")["UT104"].message
+
+
 def test_converged_is_told_from_born_vanished_and_from_collapsed(found):
     converged, born, collapsed = found("by heart"), found("vanishing, one batch"), found("dying")
     assert "UT601" in converged
