@@ -8,6 +8,7 @@ Times are of the CPU, of all threads: what the writer's thread does counts.
 
 import argparse
 import contextlib
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ class Case:
 
 def book() -> nn.Module:
     sizes = [784, 30, 30, 30, 10]
-    layers = [each for a, b in zip(sizes, sizes[1:], strict=False) for each in (nn.Linear(a, b), nn.Sigmoid())]
+    layers = [each for a, b in itertools.pairwise(sizes) for each in (nn.Linear(a, b), nn.Sigmoid())]
     return nn.Sequential(*layers)
 
 
@@ -125,10 +126,15 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also those peers that are installed")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", type=int, nargs="*", default=range(len(CASES)), help="numbers of the models")
+    parser.add_argument(
+        "--monitors", nargs="*", help="names of those to time beside the unwatched loop; all if not given"
+    )
     arguments = parser.parse_args()
     monitors: dict[str, Monitor] = {"unwatched": unwatched, "watched": watching(None), "every step": watching(1)}
     if arguments.peers:
         monitors |= PEERS
+    if arguments.monitors is not None:
+        monitors = {name: m for name, m in monitors.items() if name == "unwatched" or name in arguments.monitors}
     rows = []
     for case in (CASES[number] for number in arguments.only):
         contenders = {name: (lambda m=m: seconds(case, m)) for name, m in monitors.items()}  # noqa: B023  # used at once
@@ -136,16 +142,8 @@ def main() -> None:
         asked = {"watched": f"<= {case.limit}", "every step": f"<= {case.limit_every}"}
         for name in monitors:
             each = 1e3 * times.median(name) / case.steps
-            rows.append(
-                [
-                    case.name,
-                    name,
-                    case.steps,
-                    f"{each:.3f}",
-                    f"{times.ratio(name, 'unwatched'):.3f}",
-                    asked.get(name, ""),
-                ]
-            )
+            ratio = times.ratio(name, "unwatched")
+            rows.append([case.name, name, case.steps, f"{each:.3f}", f"{ratio:.3f}", asked.get(name, "")])
     print(table(["model", "monitor", "steps", "ms a step", "x unwatched", "asked"], rows))
 
 
