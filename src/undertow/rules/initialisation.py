@@ -76,7 +76,8 @@ def _plain_layers(evidence: Evidence) -> tuple[str, float, int] | None:
         return None
     norm = evidence.column("weight_norm")
     variances = [norm[s.index] ** 2 / s.n_out for s in sites if s.role is Role.WEIGHT and s.n_out]
-    variance = float(np.nanmedian(variances)) if variances else 0.0
+    known = [each for each in variances if not np.isnan(each)]
+    variance = float(np.median(known)) if known else 0.0
     return (kind, variance, depth) if variance > 0 else None
 
 
