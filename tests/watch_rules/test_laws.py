@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from undertow.record import Finding, Role, Run, Site
+from undertow.record import Event, Finding, Role, Run, Severity, Site
 from undertow.rules import over_time
 from undertow.rules.history import History
 from undertow.rules.spells import Panel, sampled, spells
@@ -161,3 +161,64 @@ def test_findings_of_an_earlier_undertow_can_be_read():
         del data[name]
     old = Finding.from_dict(data)
     assert (old.began, old.born, old.ended) == (None, False, None)
+
+
+def learned(gradient):
+    """A loss that fell and has stood still since step 100, and the rms of a layer's gradient at every step."""
+    steps = np.arange(400.0)
+    site = Site(0, "fc", "addmm", Role.WEIGHT, (32, 8), n_out=8, parameters=("fc.weight",), weight_shape=(8, 8))
+    columns = {"weight_grad_norm": 8 * np.asarray(gradient)[:, None], "grad_output": np.ones((400, 1))}
+    return Run(
+        {"epsilon": 1e-8, "optimizer": "Adam"},
+        (site,),
+        (),
+        columns,
+        steps={"step": steps},
+        scalars={"step": steps, "loss": 0.1 + 2 * np.exp(-steps / 10)},
+    )
+
+
+def test_small_gradients_after_convergence_are_no_fault():
+    late, early = np.full(400, 1e-3), np.full(400, 1e-3)
+    late[250:], early[20:] = 1e-9, 1e-9
+    severities = [{f.code: str(f.severity) for f in over_time(learned(each))} for each in (late, early)]
+    assert severities == [{"UT402": "note", "UT601": "note"}, {"UT402": "warning", "UT601": "note"}]
+
+
+@pytest.mark.parametrize(
+    ("exact", "words"), [(True, "At step 37 numbers"), (False, "After step 30, and by step 37, numbers")]
+)
+def test_an_inf_at_a_step_that_was_not_taped_is_told_from_the_event(exact, words):
+    """The watcher saw it at step 41, in what it had kept of the steps between."""
+    steps = np.array([0.0, 10, 20, 30, 41, 50])
+    data = {"step": 37, "after": 36 if exact else 30, "exact": exact, "lag": 5, "parameters": ["fc.weight", "fc.bias"]}
+    run = Run(
+        {},
+        (Site(0, "fc", "addmm", Role.WEIGHT, parameters=("fc.weight",)),),
+        (),
+        {"grad_output": np.ones((1, 1))},
+        steps={"step": np.array([0.0])},
+        scalars={"step": steps, "nonfinite": np.array([0.0, 0, 0, 0, 1, 1])},
+        events=(Event(37, 1.0, "nonfinite", "the gradient isn't finite", data),),
+    )
+    (finding,) = over_time(run)
+    assert (finding.code, finding.began, finding.severity) == ("UT103", 37, Severity.ERROR)
+    assert finding.message.startswith(words)
+    assert "not taped" in finding.message
+    assert finding.sites == (0,)
+    assert (finding.where, finding.evidence["lag"], finding.born) == ("fc.weight, fc.bias", 5, False)
+
+
+def test_numbers_that_are_finite_again_are_a_warning():
+    flags = np.array([0.0, 0, 1, 0, 0])
+    (finding,) = over_time(Run({}, (), scalars={"step": np.arange(5.0), "nonfinite": flags}))
+    assert (finding.began, finding.ended, finding.severity) == (2, 3, Severity.WARNING)
+
+
+@pytest.mark.parametrize(("lost", "codes"), [(5, []), (40, ["UT103"])])
+def test_a_scaler_that_never_finds_its_scale_again_has_lost_the_run(lost, codes):
+    skipped = np.array([1.0, 1, 0] + [0.0] * 60 + [1.0] * lost)
+    run = Run({}, (), scalars={"step": np.arange(float(len(skipped))), "nonfinite": skipped, "skipped": skipped})
+    findings = over_time(run)
+    assert [finding.code for finding in findings] == codes
+    assert all(finding.began == 63 for finding in findings)

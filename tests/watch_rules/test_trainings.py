@@ -35,7 +35,6 @@ FIRES = {
     "spike": {"UT405"},
     "odd batch": {"UT405"},
     "infinite": {"UT103"},
-    "infinite, not taped": {"UT103"},
     "infinite in the middle": {"UT103"},
     "clipped hard": {"UT403"},
     "large epsilon": {"UT402"},
@@ -69,6 +68,13 @@ def test_what_ended_is_said_to_have_ended_and_but_a_note(found):
     over = found("front still for a while")["UT104"]
     assert (over.began, over.ended, over.severity) == (50, 100, Severity.NOTE)
     assert found("front still")["UT104"].ended is None
+
+
+def test_layers_without_a_learning_rate_stand_still_on_purpose(found):
+    still = found("frozen on purpose")["UT104"]
+    assert (still.began, still.ended) == (0, 31)
+    assert "Their learning rate is 0." in still.message
+    assert "learning rate" not in found("front still")["UT104"].message
 
 
 def test_converged_is_told_from_born_vanished_and_from_collapsed(found):
@@ -114,14 +120,12 @@ def test_a_spike_of_one_batch_moves_with_the_loss(found):
 
 
 def test_the_first_inf_is_told_to_the_step_with_its_place(found):
-    middle, inputs, untaped = (found(f"infinite{rest}")["UT103"] for rest in (" in the middle", "", ", not taped"))
-    assert [f.began for f in (middle, inputs, untaped)] == [37, 37, 37]
+    middle, inputs = found("infinite in the middle")["UT103"], found("infinite")["UT103"]
+    assert (middle.began, inputs.began) == (37, 37)
+    assert not middle.born
     assert "log_softmax" in middle.message
     assert "forward pass" in middle.message
     assert inputs.where == "0.weight"  # tanh hides the infinite input from all but the first layer's weights
-    assert "That step was not taped" in untaped.message
-    assert untaped.evidence["lag"] >= 0
-    assert not untaped.born
 
 
 def test_steps_that_a_scaler_skips_are_no_fault(recorded, found):

@@ -1,5 +1,6 @@
 """What rules over time judge by: a whole run, and what is derived from it once for all of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -107,10 +108,23 @@ class History:
         """Of every taped row, the learning rate as a share of its largest, the least of any group; 1 where unknown."""
         lr = np.asarray(self.run.steps.get("lr", np.full(len(self.run), np.nan)), float)[:, None]
         if "lr" in self.run.parameter_columns and len(self.run.parameter_steps):
-            rows = np.searchsorted(self.run.parameter_steps, self.steps).clip(0, len(self.run.parameter_steps) - 1)
-            lr = np.asarray(self.run.parameter_columns["lr"][rows], float)
+            lr = np.asarray(self.run.parameter_columns["lr"][self._parameter_rows], float)
         highest = np.fmax.reduce(lr, axis=0, initial=1e-300)
         return np.fmin.reduce(np.where(np.isnan(lr), np.inf, lr / highest), axis=1, initial=1.0)
+
+    def rates(self, row: int, parameters: Collection[str]) -> Numbers:
+        """The learning rates of some parameters at a taped row, as far as they are known."""
+        if "lr" not in self.run.parameter_columns or not len(self.run.parameter_steps):
+            return np.empty(0)
+        places = [place for place, name in enumerate(self.run.parameters) if name in parameters]
+        found = np.asarray(self.run.parameter_columns["lr"][self._parameter_rows[row]], float)[places]
+        return found[~np.isnan(found)]
+
+    @cached_property
+    def _parameter_rows(self) -> NDArray[np.intp]:
+        """For every taped row, the row of the parameters' columns of that step, or of the next."""
+        last = len(self.run.parameter_steps) - 1
+        return np.searchsorted(self.run.parameter_steps, self.steps).clip(0, last)
 
 
 def course_of(loss: Series) -> Course | None:

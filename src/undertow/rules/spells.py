@@ -34,6 +34,7 @@ NEEDS = {"UT302": "weight_spread", "UT104": "progress", "UT105": "progress", "UT
 """Columns that aren't measured at every taped step: where they aren't, the rule's silence means nothing."""
 
 AT_FIRST_ONLY = frozenset({"UT301"})
+STANDING_STILL = frozenset({"UT104", "UT105"})
 ELSEWHERE = frozenset({"UT103", "UT601"})
 """Judged over time by functions of their own."""
 
@@ -136,6 +137,7 @@ def _over_time(panel: Panel, key: Key, rows: Sequence[int]) -> Finding | None:
     assert finding is not None  # noqa: S101  # it was asked for two lines above
     if spell.last + 1 < len(rows) and finding.severity is Severity.NOTE:  # no fault, and over
         return None
+    finding = _excused(history, finding, last)
     ended = None
     if spell.last + 1 < len(rows):
         ended = int(history.steps[_border(panel, key, last, rows[spell.last + 1], known)])
@@ -148,6 +150,17 @@ def _over_time(panel: Panel, key: Key, rows: Sequence[int]) -> Finding | None:
         born=spell.first == 0 and start <= int(np.flatnonzero(history.finite & known)[0]),
         ended=ended,
     )
+
+
+def _excused(history: History, finding: Finding, row: int) -> Finding:
+    """Layers that stand still because their learning rate is 0 do so on purpose."""
+    if finding.code not in STANDING_STILL:
+        return finding
+    sites = [history.run.sites[site] for site in finding.sites]
+    rates = history.rates(row, {name for site in sites for name in site.parameters})
+    if not len(rates) or rates.any():
+        return finding
+    return replace(finding, severity=Severity.NOTE, message=f"{finding.message} Their learning rate is 0.")
 
 
 def chosen(fired: NDArray[np.bool_], steps: NDArray[np.floating]) -> Spell | None:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from undertow.store import RunWriter
+from undertow.watching.counting import Passes
 from undertow.watching.delivery import Delivery
 from undertow.watching.judging import Jury, OnFinding, check_stop
 from undertow.watching.looking import Subject, clock
@@ -116,6 +117,7 @@ def watch(
         governor,
         writer,
         Delivery(writer, jury, lambda: governor.step, governor.rouse),
+        Passes(governor),
         clock() - writer.reached[1],
     )
     stepper.attach(step if step is not None else writer.reached[0] + 1)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from undertow.store import RunWriter
+from undertow.watching.counting import Trail
 from undertow.watching.judging import Jury
+from undertow.watching.members import local
 from undertow.watching.notes import Noted
 from undertow.watching.recording import Taped
 
@@ -22,9 +24,6 @@ SETTLED = 20
 
 QUIET = 100
 """Steps without a skipped one, after which the next is worth an event again."""
-
-Trail = Sequence[tuple[int, Tensor]]
-"""Steps since the note before, each with the small gradient that a non-finite number would have reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +163,7 @@ class Delivery:
         before, self._scale = self._scale, scale
         if scale < before:
             for step, gradient in trail:
-                if step < moment.step and not bool(torch.isfinite(gradient).all()):
+                if step < moment.step and not _finite(gradient):
                     self.writer.scalars(step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
                     self.skipped(Moment(step, moment.time), before)
 
@@ -217,7 +216,7 @@ class Delivery:
             return
         self._lost = True
         self._rouse()
-        first = next((step for step, gradient in trail if not bool(torch.isfinite(gradient).all())), moment.step)
+        first = next((step for step, gradient in trail if not _finite(gradient)), moment.step)
         after = max((step for step, _ in trail if step < first), default=self._finite)
         exact = first - after <= 1
         data: dict[str, Any] = {
@@ -233,3 +232,8 @@ class Delivery:
         what = f" ({', '.join(data['parameters'][:3])})" if where else ""
         text = f"{when} the gradient isn't finite{what}; seen {data['lag']} steps later."
         self.writer.event(first, moment.time, "nonfinite", text, data)
+
+
+def _finite(gradient: Tensor) -> bool:
+    """Of the part on this process; no other is asked."""
+    return bool(torch.isfinite(local(gradient)).all())

@@ -63,6 +63,7 @@ class Look:
         backward: seconds that backward passes took.
         taken: optimizers whose gradients were read.
         segments: steps of other optimizers so far.
+        opened: the clock's time when the step began.
     """
 
     subject: Subject
@@ -76,6 +77,7 @@ class Look:
     backward: float = 0.0
     taken: set[int] = field(default_factory=set)
     segments: int = 0
+    opened: float = 0.0
     _depth: int = 0
     _began: float = 0.0
     _closure: int = -1
@@ -84,7 +86,7 @@ class Look:
 
     def open(self) -> None:
         """Begin to listen."""
-        begun = clock()
+        self.opened = begun = clock()
         patches.listen(self)
         if self.recording is not None:
             if self.subject.eager:

@@ -153,7 +153,7 @@ class Governor:
         if self.step < self.wake:
             return Action.NOTHING
         self.news()
-        self._pay_in()
+        self.settle()
         action = self._decide()
         if action is not Action.NOTHING:
             self.wake = self.step + 1
@@ -221,8 +221,11 @@ class Governor:
             )
         return so_far + f"From here on one in {self.tape_gap:.0f} is taped and one in {self.note_gap:.0f} noted."
 
-    def _pay_in(self) -> None:
+    def settle(self) -> None:
+        """Pay in for the steps since the last time."""
         now, steps = self.clock(), self.step - self._looked_at
+        if not steps:
+            return
         seconds = max(now - self._looked - self._charged, 0.0)
         known, self._looked, self._looked_at, self._charged = self._looked_at >= 0, now, self.step, 0.0
         if not known:  # the first step is like no other, and it began who knows when

@@ -8,7 +8,6 @@ import functools
 import logging
 import warnings
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,15 +17,12 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.store import RunWriter
+from undertow.watching.counting import SMALL, Passes
 from undertow.watching.delivery import Delivery, Moment
 from undertow.watching.looking import Look, Subject, clock
 from undertow.watching.recording import Recording
 from undertow.watching.schedule import Action, Governor
 
-SMALL = 1024
-"""Elements of a gradient that may be kept from note to note, to find the step at which it ceased to be finite."""
-
-TRAIL = 1024
 THOROUGH = 8
 """One tape in so many looks whether somebody changes gradients after the backward pass, unless it is known."""
 
@@ -34,18 +30,6 @@ WINDOW_SECONDS = 4e-6
 """What the hooks around a module's call cost, which no clock of ours can see."""
 
 _log = logging.getLogger("undertow")
-
-
-def _weakly(stepper: "Stepper") -> Callable[[Tensor], None]:
-    """A hook on a tensor that doesn't hold who it belongs to: a cycle through C++ is never collected."""
-    belongs = weakref.ref(stepper)
-
-    def accumulated(parameter: Tensor) -> None:
-        alive = belongs()
-        if alive is not None:
-            alive._accumulated(parameter)
-
-    return accumulated
 
 
 def _news_of(stepper: "Stepper") -> Callable[[], None]:
@@ -79,11 +63,10 @@ class Stepper:
         subject: what is watched.
         governor: says when.
         writer, delivery: take what is read.
+        passes: counts backward passes.
         start: the clock's time at which the Run began.
 
     Attributes:
-        backwards: backward passes so far.
-        seen: the step that the last backward pass was made for.
         noted: the last step that was looked at.
         look: at the step that is going on, if it is looked at.
         off: whether watching has ended.
@@ -93,16 +76,12 @@ class Stepper:
     governor: Governor
     writer: RunWriter
     delivery: Delivery
+    passes: Passes
     start: float
-    backwards: int = 0
-    seen: int = 0
     noted: int = -1
     look: Look | None = None
     off: bool = False
     _handles: list[RemovableHandle] = field(default_factory=list)
-    _counter: RemovableHandle | None = None
-    _trail: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=TRAIL))
-    _last: float = 0.0
     _stepped: bool = False
     _at_the_door: bool = True
     _segments: int = 1
@@ -119,22 +98,20 @@ class Stepper:
             self._handles += [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
         self._at_the_door = type(self.subject.model).forward is not nn.Module.forward
         self._count_on(next(self._countable(), None))
-        self.seen, self._report_at, self._last = step, step + 16, clock()
+        self.passes.begin(step)
+        self._report_at = step + 16
         self.governor.news = _news_of(self)
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
         """Take every hook off; what is going on is forgotten."""
         self.off = True
-        handles = [*self._handles, self._counter]
-        self._handles, self._counter = [], None
-        for handle in handles:
-            if handle is not None:
-                handle.remove()
+        while self._handles:
+            self._handles.pop().remove()
+        self.passes.stop()
         look, self.look = self.look, None
         if look is not None:
             look.close()
-        self._trail.clear()
 
     def fail(self, error: Exception) -> None:
         """Something of ours went wrong: say so once, and leave training alone from now on."""
@@ -156,17 +133,9 @@ class Stepper:
         """A step, and the time that it is now."""
         return Moment(step, clock() - self.start)
 
-    def _accumulated(self, parameter: Tensor) -> None:
-        """A backward pass has reached the parameter that is counted on."""
-        step, gradient, trail = self.governor.step, parameter.grad, self._trail
-        self.backwards += 1
-        self.seen = step
-        if not trail or trail[-1][1] is not gradient:
-            if gradient is not None and gradient.numel() <= SMALL:
-                trail.append((step, gradient))
-        elif trail[-1][0] != step:  # zeroed in place: what it was is gone
-            trail.clear()
-        if self.subject.scaling.active and self.subject.scaling.updated():
+    def _scaler_looked_at(self) -> None:
+        """After a backward pass: was the scaler updated since the one before, and no step taken?"""
+        if self.subject.scaling.updated():
             if not self._stepped:
                 self._guarded(self._skip)
             self._stepped = False
@@ -176,13 +145,13 @@ class Stepper:
             self.look.before(index, callable(kwargs.get("closure", args[1] if len(args) > 1 else None)))
 
     def _after(self, index: int, *_: object) -> None:
-        if self.look is not None:
-            self.look.after(index)
-        if index == 0 and not self.off:
+        look = self.look
+        if look is not None:
+            look.after(index)
+        if index == 0:
             self._stepped = True
-            if self.look is not None:
+            if look is not None:
                 self._guarded(self._finish)
-            self._last = clock()
             if action := self.governor.advance():
                 self._guarded(self._begin, action)
 
@@ -210,7 +179,7 @@ class Stepper:
         segment = tapes % self._segments
         thorough = recording is not None and (tapes < 3 or tapes % THOROUGH == 0 or self._altered)
         self.look = Look(self.subject, self.fail, recording, segment, thorough)
-        self._counted_before = self.backwards
+        self._counted_before = self.passes.total
         self.look.open()
 
     def _finish(self, skipped: bool = False) -> None:
@@ -222,20 +191,19 @@ class Stepper:
         look.close()
         self._segments, self.noted = look.segments + 1, step
         self._altered |= look.note.altered and not look.note.clipped
-        if look.passes and self.backwards == self._counted_before:
+        if look.passes and self.passes.total == self._counted_before:
             self._count_on(next(self._countable(reached=True), None))
-            self.backwards += look.passes
+            self.passes.missed(look.passes)
         if look.recording is not None and look.recording.unheard:
             self._at_the_door = False
-        values = {"backwards": float(self.backwards), "step_seconds": begun - self._last}
+        values = {"backwards": float(self.passes.total), "step_seconds": begun - look.opened}
         look.note.values |= values | ({"skipped": 1.0, "nonfinite": 1.0} if skipped else {})
         self._deliver(look, step)
         self._pay(look, begun)
 
     def _deliver(self, look: Look, step: int) -> None:
         look.note.values["cost_seconds"] = look.cost + self._hidden(look)
-        moment, trail = self.moment(step), tuple(self._trail)
-        self._trail.clear()
+        moment, trail = self.moment(step), self.passes.take()
         arrived, recording = look.note.send(), look.recording
         if recording is None:
             deliver = functools.partial(self.delivery.note, moment, arrived, trail)
@@ -271,9 +239,7 @@ class Stepper:
             moment = self.moment(step)
             self.writer.scalars(moment.step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
             self.writer.later(functools.partial(self.delivery.skip, moment, self.subject.scaling.before()), 512, step)
-        self._last = clock()
         self.governor.skip()
-        self.seen = self.governor.step
 
     def _news(self) -> None:
         """Before the governor decides: what the writer's thread has cost, and what it has seen."""
@@ -290,18 +256,14 @@ class Stepper:
     def report(self) -> None:
         """Say in the Run what watching costs, and how often therefore."""
         governor = self.governor
+        governor.settle()
         data = governor.account()
         self.writer.event(governor.step, self.moment(0).time, "governor", governor.sentence(), data)
         self.writer.update_header({"watching": data})
 
     def _count_on(self, parameter: Tensor | None) -> None:
-        """Count the backward passes by those that reach this parameter."""
-        if self._counter is not None:
-            self._counter.remove()
-        self._trail.clear()
-        self._counter = None
-        if parameter is not None:
-            self._counter = parameter.register_post_accumulate_grad_hook(_weakly(self))
+        scaled = self.subject.scaling.active
+        self.passes.count_on(parameter, weakref.WeakMethod(self._scaler_looked_at) if scaled else None)
 
     def _countable(self, reached: bool = False) -> Iterator[Tensor]:
         """Parameters to count on, the best first: small, and near the loss.

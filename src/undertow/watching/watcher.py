@@ -76,7 +76,7 @@ class Watcher:
         if stepper.off:
             return
         try:
-            self._log(stepper.seen, values)
+            self._log(stepper.passes.seen, values)
         except Exception as error:
             stepper.fail(error)
 

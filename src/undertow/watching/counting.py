@@ -1,0 +1,117 @@
+"""Backward passes are counted where they end: at the parameter that the gradient reaches.
+
+The optimizer can't be asked: it is left out exactly where it would be most interesting, when a scaler finds a gradient
+that isn't finite.
+"""
+
+import itertools
+import weakref
+from collections import deque
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from undertow.watching.members import local
+from undertow.watching.schedule import Governor
+
+SMALL = 1024
+"""Elements of a gradient that may be kept from note to note, to find the step at which it ceased to be finite."""
+
+LONGEST = 1024
+"""Backward passes that are remembered."""
+
+Trail = tuple[tuple[int, Tensor], ...]
+"""Steps since the note before, each with the small gradient that a non-finite number would have reached."""
+
+
+class Passes:
+    """Counts the backward passes that reach one parameter, and keeps its gradients for a while.
+
+    The hook is as small as can be: it runs in the middle of every backward pass. It holds nobody who holds the model,
+    as a cycle through C++ is never collected.
+
+    Args:
+        governor: knows the step that is going on.
+
+    Example:
+        >>> import time, torch
+        >>> passes, w = Passes(Governor(0.01, None, time.perf_counter)), torch.ones(2, requires_grad=True)
+        >>> passes.count_on(w)
+        >>> w.sum().backward()
+        >>> passes.total, passes.seen, [(step, gradient.tolist()) for step, gradient in passes.take()]
+        (1, 0, [(0, [1.0, 1.0])])
+    """
+
+    def __init__(self, governor: Governor) -> None:
+        self._governor = governor
+        self._trail: deque[tuple[int, int, Tensor | None]] = deque(maxlen=LONGEST)
+        self._tick = itertools.count(1).__next__
+        self._handle: RemovableHandle | None = None
+        self._total = self._seen = self._elsewhere = 0
+
+    def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
+        """Count those that reach this parameter from now on; ``then``: called after each."""
+        self.stop()
+        if parameter is None:
+            return
+        append, tick, governor = self._trail.append, self._tick, self._governor
+
+        def accumulated(parameter: Tensor) -> None:
+            append((tick(), governor.step, parameter.grad))
+
+        def accumulated_in_a_large_one(_: Tensor) -> None:
+            append((tick(), governor.step, None))
+
+        plain = accumulated if local(parameter).numel() <= SMALL else accumulated_in_a_large_one
+
+        def accumulated_and_then(parameter: Tensor) -> None:
+            plain(parameter)
+            act = then() if then is not None else None
+            if act is not None:
+                act()
+
+        hook = plain if then is None else accumulated_and_then
+        self._handle = parameter.register_post_accumulate_grad_hook(hook)
+
+    def missed(self, passes: int) -> None:
+        """So many passes were heard of that didn't reach the parameter."""
+        self._elsewhere += passes
+
+    @property
+    def total(self) -> int:
+        """Passes so far."""
+        return (self._trail[-1][0] if self._trail else self._total) + self._elsewhere
+
+    @property
+    def seen(self) -> int:
+        """The step that the last one was made for."""
+        return self._trail[-1][1] if self._trail else self._seen
+
+    def take(self) -> Trail:
+        """The gradients that were kept, by step, and keep them no longer."""
+        entries = list(self._trail)
+        self._trail.clear()
+        if not entries:
+            return ()
+        self._total, self._seen = entries[-1][:2]
+        kept: list[tuple[int, Tensor]] = []
+        for _, step, gradient in entries:
+            if gradient is None:
+                continue
+            if not kept or kept[-1][1] is not gradient:
+                kept.append((step, gradient))
+            elif kept[-1][0] != step:  # zeroed in place: what it was is gone
+                kept = [(step, gradient)]
+        return tuple(kept)
+
+    def begin(self, step: int) -> None:
+        """The first step there is."""
+        self._seen = step
+
+    def stop(self) -> None:
+        """Count no more, and forget what was kept."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+        self.take()
