@@ -1,0 +1,29 @@
+"""The nouns: what one run of one model is, as every other part of undertow reads it.
+
+A `Run` is a header, its `Site` s (the operations on the gradient's way back) and its numbers as columns,
+``[steps, sites]`` or ``[steps, edges]``. Columns and not objects: four million readings as Python objects took 15
+seconds to make. A `Reading` is a view of one row.
+"""
+
+from undertow.record.findings import BackwardGain, Finding, Severity
+from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SCALARS, SITE_COLUMNS, STEP_COLUMNS
+from undertow.record.run import Reading, Run, header_from
+from undertow.record.sites import Edge, Event, Role, Site
+
+__all__ = [
+    "EDGE_COLUMNS",
+    "PARAMETER_COLUMNS",
+    "SCALARS",
+    "SITE_COLUMNS",
+    "STEP_COLUMNS",
+    "BackwardGain",
+    "Edge",
+    "Event",
+    "Finding",
+    "Reading",
+    "Role",
+    "Run",
+    "Severity",
+    "Site",
+    "header_from",
+]

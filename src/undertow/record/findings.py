@@ -1,0 +1,121 @@
+"""What is concluded from a run: gains by cause, and what rules have to say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+
+from undertow.columns import plain
+
+
+@dataclass(frozen=True)
+class BackwardGain:
+    """What happens to the gradient between two Sites, and because of what. Derived from a `Run`, never stored.
+
+    Attributes:
+        start, end: Sites; the gradient goes from ``start`` to ``end``.
+        gain: norm of the gradient at ``end`` / at ``start``.
+        factors: by cause; they multiply to ``gain``. ``"unattributed"`` is always among them.
+        shares: for every branch that arrives at ``end``, its edge and its share of the gradient there.
+        main: Sites along the branch with the largest share, ``start`` and ``end`` included.
+
+    Example:
+        >>> gain = BackwardGain(0, 2, 0.2, {"activation": 0.19, "weights": 1.05, "unattributed": 1.0025})
+        >>> gain.cause
+        'activation'
+    """
+
+    start: int
+    end: int
+    gain: float
+    factors: Mapping[str, float]
+    shares: Mapping[int, float] = field(default_factory=dict)
+    main: tuple[int, ...] = ()
+
+    @property
+    def decades(self) -> float:
+        """log10 of the gain: -1 is a gradient a tenth as large."""
+        return _decades(self.gain)
+
+    @property
+    def cause(self) -> str:
+        """The factor farthest from 1 on the gain's own side; with a gain of 1, the one farthest on either."""
+        sign = np.sign(self.decades) or 1.0
+        return max(self.factors, key=lambda name: sign * _decades(self.factors[name]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: plain(value) for key, value in vars(self).items()}
+
+
+class Severity(StrEnum):
+    """How much a finding matters: a note is no fault."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """For comparing: note 0, warning 1, error 2."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule has to say about a run.
+
+    Attributes:
+        code: stable (``"UT101"``); ``undertow rule CODE`` explains it.
+        name: in two or three words.
+        severity: note, warning or error.
+        sites: where, as places in ``run.sites``.
+        where: the same for people: module paths.
+        message: one sentence, with the numbers that matter.
+        evidence: the numbers, by name.
+        threshold: what they are held against, and where that comes from.
+        equation: what lies behind it.
+        confidence: share of the repeats, or of the steps from ``began`` to ``ended``, in which the rule fired, 0 to 1.
+        began: in a run over time, the optimizer's step from which on it is so; None where nobody looked through time.
+        born: whether that is the first step there is: it didn't develop.
+        ended: the step from which on it is so no more; None while it lasts.
+        source: the user's ``file:line`` that called the operation at the first of the Sites, where it is known.
+
+    Example:
+        >>> Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "it fades").to_dict()["severity"]
+        'error'
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    sites: tuple[int, ...]
+    where: str
+    message: str
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    threshold: str = ""
+    equation: str = ""
+    confidence: float = 1.0
+    began: int | None = None
+    born: bool = False
+    ended: int | None = None
+    source: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: plain(value) for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        evidence = {name: np.nan if value is None else float(value) for name, value in data["evidence"].items()}
+        given = {"severity": Severity(data["severity"]), "sites": tuple(data["sites"]), "evidence": evidence}
+        return cls(**{**data, **given})
+
+
+def _decades(gain: float) -> float:
+    if np.isnan(gain):
+        return float("nan")
+    return float(np.log10(gain)) if gain > 0 else float("-inf")

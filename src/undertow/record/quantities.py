@@ -1,0 +1,57 @@
+"""Everything there is to read, by name, and what it means. NaN: not measured, or there is no such thing here."""
+
+SITE_COLUMNS = {
+    "grad_output": "norm of the gradient received, whole (not a mean over the batch)",
+    "grad_input": "norm of the gradient passed on to everything but parameters",
+    "learning_speed": "norm of the gradient received, summed over examples and positions: ||dC/db||, bias or no bias",
+    "coherence": "norm of the mean over rows / root mean square over rows: what of the batch survives averaging",
+    "derivative_rms": "root mean square of the activation's derivative",
+    "alignment_phi": "||phi'(z) g|| / (rms phi' ||g||)",
+    "alignment_w": "sqrt(n_out) ||W^T g|| / (||W||_F ||g||)",
+    "saturated": "of an activation bounded on both sides: share of values with |phi'| under a tenth of its peak",
+    "dead": "of any other activation: share of units with |phi'| under a thousandth of its peak in every row",
+    "nonfinite": "inf and nan in the gradient received",
+    "weight_norm": "||W||_F, of the weights as they are multiplied with",
+    "bias_rms": "root mean square of the biases, 0 without",
+    "input_rms": "root mean square of what comes into weights or an activation, over a part of the batch",
+    "input_likeness": "how alike they are, before weights: ||mean example||^2 / mean ||example||^2, 1 if all the same",
+    "weight_spread": "norm of the weights' deviation from their mean row / ||W||_F: 0 if all units are alike",
+    "weight_grad_norm": "norm of the loss's gradient by this Site's parameters",
+    "update_ratio": "||dw|| / ||w|| of the optimizer's step",
+    "progress": "share of the first-order change of the loss: -<g, dw> / its sum over all Sites",
+}
+"""What there is to read at a Site, and what it means. NaN: not measured, or there is no such thing here."""
+
+EDGE_COLUMNS = {
+    "contribution": "norm of the gradient that arrives along this edge",
+    "share": "<g_e, G> / ||G||^2, its share of the gradient that its receiver takes; they sum to 1",
+}
+"""What there is to read at an edge, and what it means."""
+
+STEP_COLUMNS = ("step", "time", "loss", "lr")
+
+SCALARS = {
+    "step": "steps of the optimizer so far",
+    "time": "seconds since the Run began",
+    "loss": "as logged",
+    "lr": "learning rate of the first parameter group",
+    "grad_norm": "norm of the gradient by all parameters, as the optimizer takes it: after clipping, unscaled",
+    "grad_norm_unclipped": "the same before clipping",
+    "nonfinite": "inf and nan among the gradients: how many, or 1 for some",
+    "scale": "loss scale; NaN where it is unknown",
+    "skipped": "1 where the optimizer's step was skipped",
+    "backwards": "backward passes so far",
+    "step_seconds": "seconds since the step before",
+    "cost_seconds": "seconds of them that undertow took",
+}
+"""What there is to note at every step, measured or not; what a user logs stands beside these under its own name."""
+
+PARAMETER_COLUMNS = {
+    "grad_norm": "norm of the loss's gradient by this parameter, as the optimizer takes it, unscaled",
+    "update_norm": "norm of the optimizer's step, decay included",
+    "weight_norm": "norm of the parameter before the step",
+    "update_ratio": "update_norm / weight_norm",
+    "progress": "share of the first-order change of the loss: -<g, dw> / its sum over all parameters",
+    "lr": "learning rate of its group",
+}
+"""What there is to read of a parameter at a recorded step, and what it means. NaN: not measured."""

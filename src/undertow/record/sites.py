@@ -1,0 +1,121 @@
+"""What is measured at: the operations on the gradient's way back, how it goes from one to the next, what happened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+
+from undertow.columns import plain
+
+
+class Role(StrEnum):
+    """What an operation is there for, as far as the gradient is concerned."""
+
+    WEIGHT = "weight"
+    """Multiplies by a matrix of parameters (or of frozen ones): linear, convolution, embedding, fused RNN."""
+    ACTIVATION = "activation"
+    NORM = "norm"
+    JOIN = "join"
+    """Branches of the forward pass meet here: addition, concatenation."""
+    ATTENTION = "attention"
+    """A product of two tensors that both depend on the data, or the softmax between two of them."""
+    LOSS = "loss"
+    """Between the loss and the last weights."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One operation on the backward path.
+
+    Attributes:
+        index: its place in ``run.sites``; a Site comes after every Site that it receives gradient from.
+        module: path of the module it ran in (``"layers.0"``), empty outside of the model.
+        op: torch's name for the operation (``"addmm"``).
+        role: what it is there for.
+        shape: of the gradient it receives, that is of its output.
+        activation: name of the activation, if it is one.
+        n_out: rows of the weight matrix on the receiving side, 0 where there is none.
+        weight_shape: of its weight, where it has one.
+        parameters: names of the parameters it passes gradient to.
+        module_type: class of the module it ran in.
+        source: the user's ``file:line`` that called it, where that was looked for and found.
+
+    Example:
+        >>> Site(0, "layers.1", "addmm", Role.WEIGHT, (1000, 30)).name
+        'layers.1'
+        >>> Site(1, "", "sigmoid", Role.ACTIVATION, (1000, 30)).name
+        'sigmoid'
+    """
+
+    index: int
+    module: str
+    op: str
+    role: Role
+    shape: tuple[int, ...] = ()
+    activation: str | None = None
+    n_out: int = 0
+    weight_shape: tuple[int, ...] = ()
+    parameters: tuple[str, ...] = ()
+    module_type: str = ""
+    source: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        """How it is called in a sentence: a layer by its module alone, anything else with its operation."""
+        if self.role is Role.WEIGHT and self.module:
+            return self.module
+        return f"{self.module}.{self.op}" if self.module else self.op
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: plain(value) for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        lists = {key: tuple(data[key]) for key in ("shape", "weight_shape", "parameters")}
+        return cls(**{**data, **lists, "role": Role(data["role"])})
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Gradient goes from the Site ``source`` to the Site ``target`` (both are places in ``run.sites``)."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run at one step.
+
+    Attributes:
+        step: steps of the optimizer so far.
+        time: seconds since the Run began.
+        kind: ``"session"`` (training began or went on), ``"thinned"`` (steps that could not be kept), ``"nonfinite"``,
+            ``"governor"``, ``"finding"``, ``"graph"`` (the model's graph changed), ``"trouble"``.
+        message: one sentence.
+        data: the numbers behind it, as JSON values.
+
+    Example:
+        >>> Event.from_dict(Event(7, 0.5, "nonfinite", "the gradient became inf").to_dict()).step
+        7
+    """
+
+    step: int
+    time: float
+    kind: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {key: plain(value) for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**{**data, "time": np.nan if data["time"] is None else float(data["time"])})
