@@ -96,7 +96,8 @@ class Event:
         step: steps of the optimizer so far.
         time: seconds since the Run began.
         kind: ``"session"`` (training began or went on), ``"thinned"`` (steps that could not be kept), ``"nonfinite"``,
-            ``"governor"``, ``"finding"``, ``"graph"`` (the model's graph changed), ``"trouble"``.
+            ``"governor"`` (what watching costs), ``"spike"`` (of the loss), ``"finding"``, ``"graph"`` (the model's
+            graph changed), ``"micro-batch"`` (which backward pass of a step is taped), ``"trouble"``.
         message: one sentence.
         data: the numbers behind it, as JSON values.
 

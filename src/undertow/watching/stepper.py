@@ -82,6 +82,7 @@ class Stepper:
     look: Look | None = None
     off: bool = False
     _handles: list[RemovableHandle] = field(default_factory=list)
+    _while_looking: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
     _at_the_door: bool = True
     _segments: int = 1
@@ -94,8 +95,7 @@ class Stepper:
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
         for index, optimizer in enumerate(self.subject.optimizers):
-            before, after = functools.partial(self._before, index), functools.partial(self._after, index)
-            self._handles += [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+            self._handles.append(optimizer.register_step_post_hook(functools.partial(self._after, index)))
         self._at_the_door = type(self.subject.model).forward is not nn.Module.forward
         self._count_on(next(self._countable(), None))
         self.passes.begin(step)
@@ -105,9 +105,14 @@ class Stepper:
 
     def detach(self) -> None:
         """Take every hook off; what is going on is forgotten."""
+        self._end()
+        for handles in (self._handles, self._while_looking):
+            while handles:
+                handles.pop().remove()
+
+    def _end(self) -> None:
+        """Do nothing any more. Optimizers' hooks stay: this may be one, and they can't change while they are run."""
         self.off = True
-        while self._handles:
-            self._handles.pop().remove()
         self.passes.stop()
         look, self.look = self.look, None
         if look is not None:
@@ -118,7 +123,7 @@ class Stepper:
         if self.off:
             return
         try:
-            self.detach()
+            self._end()
         except Exception:
             _log.exception("undertow: while it stopped watching")
         step = self.governor.step
@@ -148,7 +153,7 @@ class Stepper:
         look = self.look
         if look is not None:
             look.after(index)
-        if index == 0:
+        if index == 0 and not self.off:
             self._stepped = True
             if look is not None:
                 self._guarded(self._finish)
@@ -180,6 +185,9 @@ class Stepper:
         thorough = recording is not None and (tapes < 3 or tapes % THOROUGH == 0 or self._altered)
         self.look = Look(self.subject, self.fail, recording, segment, thorough)
         self._counted_before = self.passes.total
+        for index, optimizer in enumerate(self.subject.optimizers):
+            before = functools.partial(self._before, index)
+            self._while_looking.append(optimizer.register_step_pre_hook(before))
         self.look.open()
 
     def _finish(self, skipped: bool = False) -> None:
@@ -189,6 +197,8 @@ class Stepper:
             return
         begun, step = clock(), self.governor.step
         look.close()
+        while self._while_looking:
+            self._while_looking.pop().remove()
         self._segments, self.noted = look.segments + 1, step
         self._altered |= look.note.altered and not look.note.clipped
         if look.passes and self.passes.total == self._counted_before:

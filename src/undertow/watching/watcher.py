@@ -128,6 +128,6 @@ def close(stepper: Stepper) -> None:
     """End a Run."""
     if not stepper.off:
         stepper.report()
-        stepper.detach()
         stepper.writer.update_header({"ended": stepper.moment(0).time})
+    stepper.detach()
     stepper.writer.close()
