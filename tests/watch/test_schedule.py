@@ -118,3 +118,14 @@ def test_what_the_writers_thread_costs_is_charged() -> None:
     before = len(world.taped())
     world.run(5000)
     assert len(world.taped()) == before
+
+
+def test_a_cold_first_tape_sets_no_price() -> None:
+    """It takes ten times as long as any other, and would leave a run of some thousand steps without a second one."""
+    world = World(step=1e-3, note=1e-4, tape=2.5e-2)
+    world.run(1)
+    world.tape = 2.5e-3
+    world.run(2999)
+    assert world.taped()[1] <= 2
+    assert len(world.taped()) >= 8
+    assert world.governor.taping.price == pytest.approx(2.5e-3)
