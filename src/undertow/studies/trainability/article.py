@@ -66,7 +66,7 @@ def _question() -> Section:
             ),
             Prose(
                 """
-                with $\\sigma_w^2 = n_{in} \\text{Var} W$ and two normal variables $u_1$, $u_2$ whose correlation is $c^*$. Backwards
+                with $\\sigma_w^2 = n_{in} \\, \\text{Var} \\, W$ and two normal variables $u_1$, $u_2$ whose correlation is $c^*$. Backwards
                 it is the gradient that fades in the ordered phase and grows in the chaotic one. Between them, at the
                 *critical* variance, $\\xi_c$ is infinite. What the last layer can't tell apart no training can
                 classify; so a network much deeper than $\\xi_c$ should not train. Does it?
@@ -238,7 +238,7 @@ def _budget(results: Results) -> Section:
 
 
 def _claims(results: Results) -> Section:
-    rows = [[claim["text"], claim["measured"] + ".", Verdict(claim["holds"])] for claim in results["claims"]]
+    rows = [[_set(c["text"]), _set(c["measured"]) + ".", Verdict(c["holds"])] for c in results["claims"]]
     return Section(
         "claims",
         "Claim by claim",
@@ -278,6 +278,11 @@ def _differences(results: Results) -> Section:
             )
         ],
     )
+
+
+def _set(text: str) -> str:
+    """With its formulas as a page sets them."""
+    return text.replace("ξ_c", "$\\xi_c$")
 
 
 def _numbers(field: Mapping[str, Any]) -> Table:
