@@ -114,7 +114,7 @@ def _tanh(results: Results) -> Section:
     within, beyond = sides(field)
     found = factors(field)
     factor = (
-        f"Where the line is within reach, networks train down to {np.median(found):.1f} $\\xi_c$ (from {found.min():.1f} to "
+        f"Where the line is within reach, networks train up to {np.median(found):.1f} $\\xi_c$ (from {found.min():.1f} to "
         f"{found.max():.1f}), where the rule says 6."
         if found.size
         else "In this little field the end of training can't be told from the depths tried."
