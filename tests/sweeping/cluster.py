@@ -17,6 +17,16 @@ def killed_midway(cluster, node, store, after, told):
     cluster.remove_node(node, allow_graceful=False)
 
 
+def alive(ray):
+    """Nodes, as soon as the cluster has noticed that one is gone: a sweep may be over before it does."""
+    for _ in range(600):
+        found = sum(each["Alive"] for each in ray.nodes())
+        if found == 1:
+            return found
+        time.sleep(0.1)
+    return found
+
+
 def main(spec, store, after):
     import ray
     from ray.cluster_utils import Cluster
@@ -31,7 +41,7 @@ def main(spec, store, after):
     results = sweep(spec, store, ray=cluster.address)
     killer.join()
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-    told["alive"] = sum(each["Alive"] for each in ray.nodes())
+    told["alive"] = alive(ray)
     sys.stdout.write(json.dumps({**results.counts(), **told}) + "\n")
     ray.shutdown()
     cluster.shutdown()

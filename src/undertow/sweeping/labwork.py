@@ -33,6 +33,10 @@ MOST_BYTES = 1.6e7
 few members of a large network nothing is gained by more."""
 
 
+SIGNALS, LEAST_AT_ONCE = 3, 10
+"""z, a and δ are kept of every example in a pass."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """What is known of a data set without its images."""
@@ -198,10 +202,11 @@ def _roots(nets: Ensemble, variances: Sequence[float | None]) -> Tensor:
 def _results(
     nets: Ensemble, history: History, train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]
 ) -> list[dict[str, Any]]:
+    accuracy, loss = evaluated(nets, *train)
     measured = {
-        "accuracy": nets.accuracy(*judged).tolist(),
-        "train_accuracy": nets.accuracy(*train).tolist(),
-        "loss": [v if math.isfinite(v) else None for v in nets.loss(*train).tolist()],
+        "accuracy": evaluated(nets, *judged)[0].tolist(),
+        "train_accuracy": accuracy.tolist(),
+        "loss": [v if math.isfinite(v) else None for v in loss.tolist()],
     }
     where = {d.member: f"epoch {d.epoch}, mini-batch {d.mini_batch}, layer {d.layer}, {d.equation}" for d in
              history.divergences}  # fmt: skip
@@ -214,6 +219,26 @@ def _results(
             result["curve"] = [v if math.isfinite(v) else None for v in history.accuracy["curve"][i].tolist()]
         results.append(result)
     return results
+
+
+def evaluated(nets: Ensemble, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of examples that are right and mean cost, [members] each; a deep ensemble sees few examples at a time.
+
+    Example:
+        >>> nets, x, y = Ensemble([2, 3, 2], members=4), torch.rand(50, 2), torch.arange(50) % 2
+        >>> accuracy, loss = evaluated(nets, x, y)
+        >>> bool((accuracy == nets.accuracy(x, y)).all()), torch.allclose(loss, nets.loss(x, y).double())
+        (True, True)
+    """
+    inputs, labels = nets.labelled(x, y)
+    each = nets.members * sum(nets.sizes[1:]) * SIGNALS * inputs.element_size()
+    at_once = max(LEAST_AT_ONCE, min(len(inputs), int(MOST_BYTES / each)))
+    right, cost = torch.zeros(2, nets.members, dtype=torch.float64)
+    for examples, their in zip(inputs.split(at_once), labels.split(at_once), strict=True):
+        last = nets.feedforward(examples)[-1]
+        right += ((last.a.argmax(-1) == their) & last.a.isfinite().all(-1)).sum(-1)
+        cost += nets.cost.value(last.z, last.a, nets.targets(their)).double().sum(-1)
+    return right / len(inputs), cost / len(inputs)
 
 
 def _group(settings: Settings) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from undertow.show.blocks import Cell
 from undertow.show.page import Article, Equation, Figure, Prose, Section, Table, Verdict
 from undertow.studies.trainability import drawing
-from undertow.studies.trainability.claims import factors, sides
+from undertow.studies.trainability.claims import factors, rank_correlation, sides
 from undertow.studies.trainability.protocol import TRAINED
 
 Results = Mapping[str, Any]
@@ -36,14 +37,16 @@ def _lead(results: Results) -> str:
     )
     field = results["maps"]["tanh"]
     within, beyond = sides(field)
-    best = int(np.argmax(field["deepest"]))
+    reached = np.asarray(field["deepest"], dtype=float)
+    best = [f"{w:g}" for w, d in zip(field["weight_var"], reached, strict=True) if d == reached.max()]
+    at = f"a weight variance of {best[0]}" if len(best) == 1 else f"weight variances of {best[0]} to {best[-1]}"
     return f"""{taste}Whether a deep network learns at all is decided before training, by the variances of its first weights and
 biases. Mean-field theory turns them into a number of layers, $\\xi_c$, over which two different inputs become alike, or
 alike ones different. Schoenholz et al. (2017) found that networks train up to about six times that depth.
 
 Here {results["networks"]:,} networks are trained to see. Of the tanh networks no deeper than $6\\,\\xi_c$,
-{_percent(within)} train; of those deeper, {_percent(beyond)}. The deepest that train have {field["deepest"][best]:.0f} hidden
-layers, at a weight variance of {field["weight_var"][best]:g}; the critical one is {field["critical"]:.3g}.
+{_percent(within)} train; of those deeper, {_percent(beyond)}. The deepest that train have {reached.max():.0f} hidden
+layers, at {at}; the critical one is {field["critical"]:.3g}.
 """
 
 
@@ -66,7 +69,7 @@ def _question() -> Section:
             ),
             Prose(
                 """
-                with $\\sigma_w^2 = n_{in} \\text{Var} W$ and two normal variables $u_1$, $u_2$ whose correlation is $c^*$. Backwards
+                with $\\sigma_w^2 = n_{in} \\, \\text{Var} \\, W$ and two normal variables $u_1$, $u_2$ whose correlation is $c^*$. Backwards
                 it is the gradient that fades in the ordered phase and grows in the chaotic one. Between them, at the
                 *critical* variance, $\\xi_c$ is infinite. What the last layer can't tell apart no training can
                 classify; so a network much deeper than $\\xi_c$ should not train. Does it?
@@ -111,7 +114,7 @@ def _tanh(results: Results) -> Section:
     within, beyond = sides(field)
     found = factors(field)
     factor = (
-        f"Where the line is within reach, networks train down to {np.median(found):.1f} $\\xi_c$ (from {found.min():.1f} to "
+        f"Where the line is within reach, networks train up to {np.median(found):.1f} $\\xi_c$ (from {found.min():.1f} to "
         f"{found.max():.1f}), where the rule says 6."
         if found.size
         else "In this little field the end of training can't be told from the depths tried."
@@ -178,7 +181,7 @@ def _of_sigmoid(results: Results) -> str:
     first, best = min(at), max(at, key=lambda w: at[w][0])
     return (
         f"**The sigmoid** explains why the chapter’s networks were hard to train. With the usual variance of "
-        f"{first:g} theory gives it {at[first][1]:.1f} layers, and {_layers(at[first][0])} train. Its slope is at most a "
+        f"{first:g} theory gives it {at[first][1]:.1f} layers, and networks of {_layers(at[first][0])} train. Its slope is at most a "
         f"quarter, so that criticality needs variances near {field['critical']:.0f}. There sigmoid networks can be deep, "
         f"too: at {best:g}, {_layers(at[best][0])}."
     )
@@ -213,7 +216,9 @@ def _biases(results: Results) -> Section:
 
 def _budget(results: Results) -> Section:
     field = results["maps"]["tanh"]
-    first, last = (np.asarray(field["deepest_by_epoch"], dtype=float)[e] for e in (0, -1))
+    reached = np.asarray(field["deepest_by_epoch"], dtype=float)
+    first, last, epochs = reached[0], reached[-1], len(reached)
+    shape = [f"{rank_correlation(field, each):.2f}" for each in (first, last)]
     return Section(
         "budget",
         "Does it take only longer?",
@@ -221,7 +226,7 @@ def _budget(results: Results) -> Section:
             Figure(
                 "budgets",
                 drawing.budgets(field),
-                "Longer training helps near the critical variance, and little elsewhere",
+                "Longer training moves the edge outwards; its shape is there from the first epoch",
                 f"Depth of the deepest tanh networks that have {_percent(TRAINED)} of the validation images right, after "
                 "so many epochs.",
                 wide=True,
@@ -229,16 +234,29 @@ def _budget(results: Results) -> Section:
             Prose(
                 f"""
                 The depth scale is a property of the start, the depth reached one of start and budget. After one epoch
-                networks of up to {first.max():.0f} layers have learned, after {len(field["deepest_by_epoch"])} of up to
-                {last.max():.0f}. Near the critical variance, where theory sets no bound, the budget does.
+                networks of up to {first.max():.0f} layers have learned, after {epochs} of up to {last.max():.0f}; the last
+                of these epochs moved the edge at {int((reached[-1] > reached[-2]).sum())} of {len(last)} variances. Which
+                variances allow more depth than others is settled from the start: the rank correlation of depth reached
+                and 6 $\\xi_c$ is {shape[0]} after the first epoch and {shape[1]} after the last. Where theory sets no bound,
+                at the critical variance, the budget does.
                 """
             ),
         ],
     )
 
 
+def _growth(results: Results) -> str:
+    """The factor of tanh after every epoch in which the map's depths tell it."""
+    field = results["maps"]["tanh"]
+    found = [factors(field, epoch) for epoch in range(len(field["deepest_by_epoch"]))]
+    told = [f"{np.median(each):.1f}" for each in found if each.size]
+    return f"here over the epochs {', '.join(told)}" if told else "which these few depths can't show"
+
+
 def _claims(results: Results) -> Section:
-    rows = [[claim["text"], claim["measured"] + ".", Verdict(claim["holds"])] for claim in results["claims"]]
+    rows: list[list[Cell]] = [
+        [_set(c["text"]), _set(c["measured"]) + ".", Verdict(c["holds"])] for c in results["claims"]
+    ]
     return Section(
         "claims",
         "Claim by claim",
@@ -259,7 +277,8 @@ def _differences(results: Results) -> Section:
                   about infinite width. The narrower a network, the more its own chance decides, and the more so the
                   deeper it is: near the critical variance that bounds the depth before $\\xi_c$ does.
                 - **Budget.** {p["images"]:,} images and {p["epochs"] * -(-p["images"] // p["batch_size"]):,} steps
-                  are few. More would push the edge outwards near the critical variance (see [](#budgets)).
+                  are few. More push the edge outwards (see [](#budgets)): the factor before $\\xi_c$ grows with training,
+                  {_growth(results)}. The paper’s 6 is of wider networks, trained for longer.
                 - **Learning rate.** One for each activation. A smaller one would train some chaotic networks that are
                   lost here, and a larger one some ordered networks, both by a few layers.
                 - **Beyond the paper.** ReLU and the sigmoid. For ReLU from $\\sigma_w^2 = 2$ on there is no
@@ -278,6 +297,11 @@ def _differences(results: Results) -> Section:
             )
         ],
     )
+
+
+def _set(text: str) -> str:
+    """With its formulas as a page sets them."""
+    return text.replace("ξ_c", "$\\xi_c$")
 
 
 def _numbers(field: Mapping[str, Any]) -> Table:
@@ -301,7 +325,7 @@ def _meta(results: Results) -> dict[str, str]:
 
 
 def _layers(depth: float) -> str:
-    return "none" if not depth else f"{depth:.0f} hidden layer{'' if depth == 1 else 's'}"
+    return "no hidden layer" if not depth else f"{depth:.0f} hidden layer{'' if depth == 1 else 's'}"
 
 
 def _counted(n: int, what: str) -> str:

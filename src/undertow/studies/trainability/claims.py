@@ -55,10 +55,10 @@ def _sorted(field: Mapping[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.boo
     return trained, within, np.broadcast_to(~np.isnan(reach), trained.shape)
 
 
-def factors(field: Mapping[str, Any]) -> Array:
+def factors(field: Mapping[str, Any], epoch: int = -1) -> Array:
     """Depth reached over ξ_c, for each weight variance at which the map's depths hold the end.
 
-    The end lies between the deepest that trained and the next depth tried; the geometric middle is taken.
+    After all training, or after an epoch (from 0) by the validation images. The end lies between the deepest that trained and the next depth tried; the geometric middle is taken.
 
     Example:
         >>> field = {"depth": [5, 20, 80], "deepest": [5.0, 80.0, 0.0], "expected": [12.0, 600.0, 2.0]}
@@ -67,7 +67,8 @@ def factors(field: Mapping[str, Any]) -> Array:
     """
     depth = list(field["depth"])
     found = []
-    for reached, reach in zip(field["deepest"], field["expected"], strict=True):
+    deepest = field["deepest"] if epoch < 0 else field["deepest_by_epoch"][epoch]
+    for reached, reach in zip(deepest, field["expected"], strict=True):
         if reached and reached < depth[-1] and np.isfinite(reach) and reach < depth[-1]:
             following = depth[depth.index(reached) + 1]
             found.append(TRAINABLE * math.sqrt(reached * following) / reach)
@@ -120,9 +121,7 @@ def _elsewhere(results: Results) -> dict[str, str]:
     """The order of depths reached along the variances is the order of 6 ξ_c."""
     found = {}
     for name, field in results["maps"].items():
-        reach = np.minimum(np.asarray(field["expected"], dtype=float), max(field["depth"]))
-        known = ~np.isnan(reach)
-        found[name] = float(stats.spearmanr(reach[known], np.asarray(field["deepest"])[known]).statistic)
+        found[name] = rank_correlation(field, field["deepest"])
     worst = min(found.values())
     return _claim(
         "The depth that trains rises and falls with ξ_c along the variance",
@@ -137,7 +136,7 @@ def _phases(results: Results) -> dict[str, str]:
     for field in results["maps"].values():
         if field["critical"] is None:
             continue
-        loss = np.nanmean(np.asarray(field["loss"], dtype=float), -1)
+        loss = np.asarray(field["loss"], dtype=float).mean(-1)  # NaN, so no stillness, where one diverged
         ordered = np.array(field["weight_var"]) < field["critical"]
         beyond = np.array(field["depth"])[:, None] > 2 * np.asarray(field["expected"], dtype=float)
         still.append(np.abs(loss - NOWHERE)[beyond & ordered] < 0.05)
@@ -148,6 +147,19 @@ def _phases(results: Results) -> dict[str, str]:
         f"ln 10 = {NOWHERE:.2f}, within 0.05",
         "yes" if share >= 0.9 else "partly" if share >= 0.6 else "no",
     )
+
+
+def rank_correlation(field: Mapping[str, Any], reached: Any) -> float:
+    """Of depths reached and 6 ξ_c along a map's weight variances, as far as its depths go.
+
+    Example:
+        >>> field = {"depth": [5, 20], "expected": [3.0, 10.0, 900.0], "deepest": [0.0, 5.0, 20.0]}
+        >>> round(rank_correlation(field, field["deepest"]), 9)
+        1.0
+    """
+    reach = np.minimum(np.asarray(field["expected"], dtype=float), max(field["depth"]))
+    known = ~np.isnan(reach)
+    return float(stats.spearmanr(reach[known], np.asarray(reached, dtype=float)[known]).statistic)
 
 
 def _share(trained: NDArray[np.bool_], where: NDArray[np.bool_]) -> float:
