@@ -97,8 +97,6 @@ def test_the_tape_is_that_of_examine(watched: Watched) -> None:
     assert run.sites == report.run.sites
     assert run.edges == report.run.edges
     for name, column in report.run.columns.items():
-        if name in ("input_rms", "input_likeness", "bias_rms"):  # for theory, under examine only
-            continue
         np.testing.assert_allclose(run.columns[name], column, rtol=2e-3 if name == "progress" else 1e-4, err_msg=name)
 
 

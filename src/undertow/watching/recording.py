@@ -77,7 +77,7 @@ class Recording:
         failed: told of errors.
         taped: tape a backward pass; else only the optimizer's step is read.
         sharded: the model computes with other tensors than the optimizer holds.
-        with_rows: also see how alike a layer's units are.
+        with_rows: also see how alike a layer's units are, and what theory asks for: biases, and what comes into layers.
 
     Attributes:
         backward: which of the step's backward passes was taped, -1 before.
@@ -130,6 +130,7 @@ class Recording:
             self.failed(error)
 
     def _look(self) -> None:
+        self._meter.inflow = self.with_rows and not self.sharded
         self._tape = GuardedTape(self.plans, self._meter, self.failed)
         self._tape.open()
         self._open = True
@@ -198,6 +199,9 @@ class Recording:
         if weight.dim() > 1 and self.with_rows and weight.numel() and not weight.is_complex():
             self._meter.norm("sum of rows", place, weight.sum(0))
             self._meter.note("units of parameter", place, len(weight))
+        elif weight.dim() == 1 and self._meter.inflow and weight.numel():
+            self._meter.weight_norm("bias", place, weight, None)
+            self._meter.note("biases", place, len(weight))
 
     def stepped(self) -> None:
         """The optimizer has stepped."""
