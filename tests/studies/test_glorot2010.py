@@ -20,12 +20,8 @@ LAYERS = {name: c.hidden for name, c in CONFIGURATIONS.items()}
 
 
 @pytest.fixture(scope="module")
-def folder(undertow, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "glorot"
-    done = undertow("study", "glorot2010", "--quick", "--data", "digits", "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert str(out / "index.html") in done.stdout
-    return out
+def folder(studied) -> Path:
+    return studied("glorot2010")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,14 @@
 """What is asked, and how activations move while networks learn."""
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 
 from undertow.show.charts import curves_with_bands
 from undertow.show.page import Callout, Figure, Prose, Section
 from undertow.show.pictures import pictures
+from undertow.studies.curves import member_curve
 from undertow.studies.glorot2010.claims import sources, trained
 from undertow.studies.glorot2010.protocol import CONFIGURATIONS
 from undertow.studies.glorot2010.sections.figures import layer_panels
@@ -106,13 +109,14 @@ def _sigmoid_found(results: Results) -> str:
 def _error_panels(results: Results, names: tuple[str, ...]) -> list[alt.LayerChart]:
     panels = []
     for source, called in sources(results).items():
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name in names:
-            wrong = 100 * trained(results, source, name, "error")
-            for examples, values in zip(results["training"][source][name]["examples"], wrong.T, strict=True):
-                layers = f"{CONFIGURATIONS[name].hidden} hidden layers"
-                ends = {"low": values.min(), "high": values.max()}
-                rows.append({"examples": examples, "network": layers, "wrong": np.median(values), **ends})
+            wrong, examples = (
+                100 * trained(results, source, name, "error"),
+                results["training"][source][name]["examples"],
+            )
+            network = f"{CONFIGURATIONS[name].hidden} hidden layers"
+            rows += member_curve(wrong, examples, x="examples", y="wrong", network=network)
         panels.append(
             curves_with_bands(
                 rows, x="examples", y="wrong", low="low", high="high", colour="network", log_x=True, log_y=False,
