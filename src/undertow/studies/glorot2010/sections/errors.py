@@ -69,12 +69,12 @@ def _table(results: Results) -> Table:
     return Table(
         [
             "network",
-            *(f"{c}, here" for c in called),
-            "learning rates here",
-            "MNIST, paper",
-            "Shapeset, paper",
-            "CIFAR-10, paper",
-            "ImageNet, paper",
+            *(f"here: {c}" for c in called),
+            "their η",
+            "paper: MNIST",
+            "Shapeset",
+            "CIFAR-10",
+            "ImageNet",
         ],
         rows,
         caption="Test error in per cent: ours (mean ± standard deviation) beside the paper's table 1; CIFAR-10 and ImageNet are quoted only",
