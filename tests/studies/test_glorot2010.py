@@ -14,6 +14,7 @@ from undertow.studies.glorot2010.claims import CLAIMS
 from undertow.studies.glorot2010.images import images
 from undertow.studies.glorot2010.looking import JACOBIANS, jacobian_singular_values, measures
 from undertow.studies.glorot2010.protocol import CONFIGURATIONS, SHAPES
+from undertow.studies.glorot2010.sections.surface import wrong_corner
 from undertow.studies.study import judged
 
 LAYERS = {name: c.hidden for name, c in CONFIGURATIONS.items()}
@@ -48,6 +49,11 @@ def test_every_network_is_looked_at_in_every_layer(results):
 
 def test_what_does_not_depend_on_training_holds_at_once(results):
     assert [holds(results, claim) for claim in (5, 6, 7, 11)] == ["yes"] * 4
+
+
+def test_the_quadratic_cost_is_flat_where_the_output_is_wrong_and_sure_of_itself(results):
+    steep = {name: wrong_corner(results["surface"][name]["gradient"]) for name in ("log-likelihood", "quadratic")}
+    assert steep["quadratic"] < 0.02 < 0.2 < steep["log-likelihood"]
 
 
 def test_the_last_sigmoid_layer_is_pushed_to_zero(results):
