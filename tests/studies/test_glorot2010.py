@@ -14,18 +14,15 @@ from undertow.studies.glorot2010.claims import CLAIMS
 from undertow.studies.glorot2010.images import images
 from undertow.studies.glorot2010.looking import JACOBIANS, jacobian_singular_values, measures
 from undertow.studies.glorot2010.protocol import CONFIGURATIONS, SHAPES
+from undertow.studies.glorot2010.sections.surface import wrong_corner
 from undertow.studies.study import judged
 
 LAYERS = {name: c.hidden for name, c in CONFIGURATIONS.items()}
 
 
 @pytest.fixture(scope="module")
-def folder(undertow, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "glorot"
-    done = undertow("study", "glorot2010", "--quick", "--data", "digits", "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert str(out / "index.html") in done.stdout
-    return out
+def folder(studied) -> Path:
+    return studied("glorot2010")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +51,11 @@ def test_what_does_not_depend_on_training_holds_at_once(results):
     assert [holds(results, claim) for claim in (5, 6, 7, 11)] == ["yes"] * 4
 
 
+def test_the_quadratic_cost_is_flat_where_the_output_is_wrong_and_sure_of_itself(results):
+    steep = {name: wrong_corner(results["surface"][name]["gradient"]) for name in ("log-likelihood", "quadratic")}
+    assert steep["quadratic"] < 0.02 < 0.2 < steep["log-likelihood"]
+
+
 def test_the_last_sigmoid_layer_is_pushed_to_zero(results):
     assert holds(results, 1) in ("yes", "partly")
     for name in ("sigmoid", "sigmoid, 4 layers"):
@@ -67,8 +69,8 @@ def test_the_last_sigmoid_layer_is_pushed_to_zero(results):
     [
         (1, lambda r: [_set(r, n, "mean", 0.5) for n in ("sigmoid", "sigmoid, 4 layers")]),
         (2, lambda r: [_set(r, n, "error", 0.1) for n in ("sigmoid", "sigmoid, 4 layers")]),
-        (3, lambda r: _set(r, "tanh", "saturated", 0.0, last=1.0)),
-        (4, lambda r: _set(r, "softsign", "saturated", 1.0)),
+        (3, lambda r: _set(r, "tanh", "ended", 0.0, last=1.0)),
+        (4, lambda r: _set(r, "softsign", "ended", 1.0)),
         (5, lambda r: r["start"].update(standard=r["start"]["normalised"])),
         (6, lambda r: r["start"]["standard"].update(weight_gradient=[[1.0, 2.0, 4.0, 8.0, 16.0]])),
         (7, lambda r: [r["start"][kind].update(singular=[[1.3]]) for kind in ("standard", "normalised")]),
@@ -117,6 +119,14 @@ def test_the_jacobians_are_autograds():
         jacobian = torch.autograd.functional.jacobian(lambda z: net.layers[1](net.activations[0](z)), z)
         expected = torch.linalg.svdvals(jacobian)
         torch.testing.assert_close(jacobian_singular_values(nets, 0, signals[0])[0, k], expected)
+
+
+@pytest.mark.parametrize(("activation", "same"), [("tanh", True), ("sigmoid", True), ("softsign", False)])
+def test_the_end_of_the_range_is_where_the_slope_has_fallen_to_a_tenth_but_for_softsign(activation, same):
+    nets = Ensemble([6, 200, 200, 3], activation=activation, cost="log-likelihood", initializer="large")
+    found = measures(nets, torch.rand(50, 6), torch.zeros(50, dtype=torch.int64))
+    assert 0.1 < found["saturated"][0, 1] < 1
+    assert (abs(found["ended"] - found["saturated"]).max() < 0.01) == same
 
 
 def test_shapes_to_train_on_are_not_those_to_judge_by():

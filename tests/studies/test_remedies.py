@@ -144,11 +144,8 @@ def test_the_critical_start_keeps_the_gradients_length(activation):
 
 
 @pytest.fixture(scope="module")
-def folder(undertow, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "remedies"
-    done = undertow("study", "remedies", "--quick", "--data", "digits", "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out
+def folder(studied) -> Path:
+    return studied("remedies")
 
 
 @pytest.fixture(scope="module")

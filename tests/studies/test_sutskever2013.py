@@ -17,11 +17,8 @@ from undertow.studies.sutskever2013.training import initial_gains, moved, square
 
 
 @pytest.fixture(scope="module")
-def folder(undertow, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "sutskever"
-    done = undertow("study", "sutskever2013", "--quick", "--data", "digits", "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out
+def folder(studied) -> Path:
+    return studied("sutskever2013")
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from undertow.show.theme import CATEGORY_COLOURS, LAYER, layer_scale
 LAYER_TITLE = "layer"
 """A legend with this title is one of layers: the page makes it clickable."""
 
-LEGEND_WIDTH = 420
-"""Pixels: what a legend may take beside an axis in the narrower panels."""
+LEGEND_WIDTH = 350
+"""Pixels: what a legend may take, on a phone too."""
 
 Domain = tuple[float, float]
 
@@ -90,7 +90,7 @@ def coloured(field: str, table: Sequence[Row], legend: bool = True) -> alt.Color
 
 
 def _wrapped(names: Collection[str]) -> dict[str, Any]:
-    """Two rows for a legend that would be cut off at the edge of a panel of half the page's width."""
+    """Two rows for a legend that would be cut off at the edge of a narrow panel."""
     too_wide = 7 * sum(map(len, names)) + 30 * len(names) > LEGEND_WIDTH
     return {"columns": -(-len(names) // 2)} if too_wide else {}
 

@@ -26,3 +26,21 @@ def layer_curves(values: ArrayLike, steps: Iterable[Any], x: str, y: str) -> lis
         for step, layers in zip(steps, bands, strict=True)
         for l, (middle, low, high) in enumerate(layers, 1)
     ]
+
+
+def member_curve(values: ArrayLike, steps: Iterable[Any], x: str, y: str, **named: Any) -> list[dict[str, Any]]:
+    """One curve: the median over networks, with their range as ``low`` and ``high``.
+
+    Args:
+        values: [networks, steps].
+        steps: where each of the second axis lies on the x axis.
+        x, y: fields to write them to.
+        named: further fields that all rows get, to tell the curve from others.
+
+    Example:
+        >>> member_curve([[1.0], [2.0], [6.0]], steps=[0], x="epoch", y="error", network="tanh")
+        [{'epoch': 0, 'error': 2.0, 'low': 1.0, 'high': 6.0, 'network': 'tanh'}]
+    """
+    found = np.asarray(values, float)
+    bands = zip(steps, np.median(found, 0).tolist(), found.min(0).tolist(), found.max(0).tolist(), strict=True)
+    return [{x: step, y: middle, "low": low, "high": high, **named} for step, middle, low, high in bands]

@@ -90,7 +90,7 @@ def tanh_saturates_upwards(results: Results) -> Judged:
     """Under the standard start tanh layers saturate one after the other, the first first."""
     said, first, in_order, networks = [], 0, 0, 0
     for source, called in sources(results).items():
-        share = trained(results, source, "tanh", "saturated")[:, -1]
+        share = trained(results, source, "tanh", "ended")[:, -1]
         said.append(f"{called}: {', '.join(percent(v) for v in np.median(share, 0))}")
         first += int((share.argmax(-1) == 0).sum())
         in_order += int((np.diff(share) < 0).all(-1).sum())
@@ -103,10 +103,10 @@ def tanh_saturates_upwards(results: Results) -> Judged:
 
 
 def softsign_stays_clear(results: Results) -> Judged:
-    """Softsign saturates less than tanh, and in all layers together."""
+    """Fewer of softsign's units come to the ends of their range than of tanh's."""
     said, below = [], []
     for source, called in sources(results).items():
-        tanh, softsign = (np.median(trained(results, source, n, "saturated")[:, -1], 0) for n in ("tanh", "softsign"))
+        tanh, softsign = (np.median(trained(results, source, n, "ended")[:, -1], 0) for n in ("tanh", "softsign"))
         said.append(f"{called}: at most {percent(softsign.max())} of a layer, against tanh's {percent(tanh.max())}")
         below.append(softsign.max() < tanh.max())
     return "; ".join(said), three(all(below), any(below))

@@ -13,6 +13,10 @@ from undertow.lab.layers import LayerPass
 
 Array = NDArray[np.float64]
 
+RANGE = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0)}
+END = 1 / 40
+"""For tanh and the sigmoid this end of the range is where φ' falls below a tenth of its largest; not for softsign."""
+
 JACOBIANS = 4
 """Examples whose Jacobians are decomposed."""
 
@@ -21,6 +25,7 @@ def measures(nets: Ensemble, x: Tensor, y: Tensor) -> dict[str, Array]:
     """Everything at once, each [members, hidden layers]; ``singular`` has a column less.
 
     mean, sd: of the activations over units and examples.
+    ended: share of units, over examples, within a fortieth of their range from an end of it.
     saturated: share of units, over examples, where φ' is under a tenth of its largest value.
     delta: root mean square of dC/dz of single examples.
     weight_gradient: root mean square of dC/dw of single examples.
@@ -37,6 +42,7 @@ def measures(nets: Ensemble, x: Tensor, y: Tensor) -> dict[str, Array]:
     columns = {
         "mean": [signals[l].a.mean((1, 2)) for l in hidden],
         "sd": [signals[l].a.flatten(1).std(1) for l in hidden],
+        "ended": [_ended(nets.activations[l], signals[l].a) for l in hidden],
         "saturated": [_saturated(nets, l, signals[l]) for l in hidden],
         "delta": [_rms(signals[l].delta) for l in hidden],
         "weight_gradient": [_weight_gradient(signals[l]) for l in hidden],
@@ -63,6 +69,11 @@ def samples(signals: Sequence[LayerPass], count: int, generator: np.random.Gener
         drawn["delta"].append(delta)
         drawn["weight_gradient"].append(delta * inputs[example, generator.integers(inputs.shape[1], size=count)])
     return {name: np.stack(each) for name, each in drawn.items()}
+
+
+def _ended(name: str, a: Tensor) -> Tensor:
+    low, high = RANGE[name]
+    return ((a - (low + high) / 2).abs() > (0.5 - END) * (high - low)).double().mean((1, 2))
 
 
 def _saturated(nets: Ensemble, l: int, at: LayerPass) -> Tensor:

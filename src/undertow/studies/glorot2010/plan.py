@@ -80,4 +80,4 @@ def rows(results: Results) -> list[dict[str, Any]]:
     return table
 
 
-_MEASURED = ("mean", "sd", "saturated", "delta", "weight_gradient")
+_MEASURED = ("mean", "sd", "ended", "saturated", "delta", "weight_gradient")

@@ -84,10 +84,10 @@ class Amount:
 
     width: int = 100
     start_width: int = PAPER_WIDTH
-    members: int = 4
-    pilot: int = 100_000
-    images: int = 1_000_000
-    shapes: int = 1_500_000
+    members: int = 3
+    pilot: int = 60_000
+    images: int = 500_000
+    shapes: int = 1_200_000
     points: int = 48
     examined: int = 300
     held_out: int = 10_000

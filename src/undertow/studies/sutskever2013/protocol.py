@@ -103,9 +103,9 @@ class Amount:
     """
 
     hidden: tuple[int, ...] = (128, 64, 32, 16)
-    updates: int = 7_500
-    lowered_for: int = 500
-    scale_updates: int = 4_000
+    updates: int = 4_000
+    lowered_for: int = 300
+    scale_updates: int = 2_000
     members: int = 2
     rates: int = 3
     looks: int = 40

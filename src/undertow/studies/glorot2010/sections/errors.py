@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from undertow.show.charts import curves_with_bands
 from undertow.show.dots import dots_with_interval
 from undertow.show.page import Figure, Prose, Section, Table
+from undertow.studies.curves import member_curve
 from undertow.studies.glorot2010.claims import sources, test_error, trained
 from undertow.studies.glorot2010.protocol import BATCH_SIZE, COMPARED, CONFIGURATIONS, PAPER_ERROR, SHAPES
 from undertow.studies.statistics import compare
@@ -70,12 +69,12 @@ def _table(results: Results) -> Table:
     return Table(
         [
             "network",
-            *(f"{c}, here" for c in called),
-            "learning rates here",
-            "MNIST, paper",
-            "Shapeset, paper",
-            "CIFAR-10, paper",
-            "ImageNet, paper",
+            *(f"here: {c}" for c in called),
+            "their η",
+            "paper: MNIST",
+            "Shapeset",
+            "CIFAR-10",
+            "ImageNet",
         ],
         rows,
         caption="Test error in per cent: ours (mean ± standard deviation) beside the paper's table 1; CIFAR-10 and ImageNet are quoted only",
@@ -101,12 +100,13 @@ def _said(results: Results) -> str:
 def _curves(results: Results) -> Figure:
     panels = []
     for source, called in sources(results).items():
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name in COMPARED:
-            wrong = 100 * trained(results, source, name, "error")
-            for examples, values in zip(results["training"][source][name]["examples"], wrong.T, strict=True):
-                ends = {"low": values.min(), "high": values.max()}
-                rows.append({"examples": examples, "network": name, "wrong": np.median(values), **ends})
+            wrong, examples = (
+                100 * trained(results, source, name, "error"),
+                results["training"][source][name]["examples"],
+            )
+            rows += member_curve(wrong, examples, x="examples", y="wrong", network=name)
         panels.append(
             curves_with_bands(
                 rows, x="examples", y="wrong", low="low", high="high", colour="network", log_x=True,

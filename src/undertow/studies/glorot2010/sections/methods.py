@@ -27,7 +27,8 @@ def differences(results: Results) -> Section:
                   ellipses, from a generator of our own; errors on the two can't be compared number by number. Where shapes are
                   still hard to all networks at the end, the order between the best is that of how quickly they learn.
                 - **Data.** CIFAR-10 and the small ImageNet are quoted and not repeated.
-                - **Saturation** is measured by $\\varphi'$; the paper shows percentiles and standard deviations of activations.
+                - **Saturation** is counted, as the share of units near the ends of their range; the paper shows percentiles and
+                  standard deviations of activations.
                 """
             )
         ],

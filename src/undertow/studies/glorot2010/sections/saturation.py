@@ -1,11 +1,14 @@
 """What is asked, and how activations move while networks learn."""
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 
 from undertow.show.charts import curves_with_bands
 from undertow.show.page import Callout, Figure, Prose, Section
 from undertow.show.pictures import pictures
+from undertow.studies.curves import member_curve
 from undertow.studies.glorot2010.claims import sources, trained
 from undertow.studies.glorot2010.protocol import CONFIGURATIONS
 from undertow.studies.glorot2010.sections.figures import layer_panels
@@ -14,8 +17,8 @@ from undertow.studies.study import Results
 WORDS = """
 The **activation function** $\\varphi$ turns what a unit is given, $z$, into what it passes on, $a = \\varphi(z)$. The **sigmoid** runs
 from 0 to 1, **tanh** from −1 to 1, and **softsign**, $z / (1 + |z|)$, too, but it gets there far more slowly. A unit is
-**saturated** where $\\varphi$ has become flat: here, where $\\varphi'$ is under a tenth of its largest value. Little gradient passes
-through such a unit. The **standard start** draws weights uniformly from $\\pm 1/\\sqrt{n}$, where $n$ counts a unit's inputs; the
+**saturated** near an end of that range, where $\\varphi$ is flat: here, within a fortieth of the range. Little gradient passes through such a
+unit. The **standard start** draws weights uniformly from $\\pm 1/\\sqrt{n}$, where $n$ counts a unit's inputs; the
 **normalised start** from $\\pm \\sqrt{6} / \\sqrt{n_{in} + n_{out}}$. Biases start at 0. **N** marks a network that started normalised.
 """
 
@@ -106,13 +109,14 @@ def _sigmoid_found(results: Results) -> str:
 def _error_panels(results: Results, names: tuple[str, ...]) -> list[alt.LayerChart]:
     panels = []
     for source, called in sources(results).items():
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name in names:
-            wrong = 100 * trained(results, source, name, "error")
-            for examples, values in zip(results["training"][source][name]["examples"], wrong.T, strict=True):
-                layers = f"{CONFIGURATIONS[name].hidden} hidden layers"
-                ends = {"low": values.min(), "high": values.max()}
-                rows.append({"examples": examples, "network": layers, "wrong": np.median(values), **ends})
+            wrong, examples = (
+                100 * trained(results, source, name, "error"),
+                results["training"][source][name]["examples"],
+            )
+            network = f"{CONFIGURATIONS[name].hidden} hidden layers"
+            rows += member_curve(wrong, examples, x="examples", y="wrong", network=network)
         panels.append(
             curves_with_bands(
                 rows, x="examples", y="wrong", low="low", high="high", colour="network", log_x=True, log_y=False,
@@ -141,14 +145,13 @@ def others(results: Results) -> Section:
                 layer_panels(
                     results,
                     {"tanh": "tanh", "softsign": "softsign"},
-                    "saturated",
+                    "ended",
                     "saturated share",
                     log_y=False,
                     y_domain=(0, 1),
                 ),
-                "How much of each layer is flat",
-                "Share of a layer's units, over 300 images held out, where φ' is under a tenth of its largest value: |a| above .95 "
-                "for tanh and above .68 for softsign. Median over the networks and the range of all.",
+                "How much of each layer has come to an end of its range",
+                "Share of a layer's units, over 300 images held out, with |a| above .95. Median over the networks and the range of all.",
             ),
             Prose(_others_found(results)),
         ],
@@ -156,11 +159,21 @@ def others(results: Results) -> Section:
 
 
 def _others_found(results: Results) -> str:
-    said = []
+    said, flat = [], []
     for source, called in sources(results).items():
-        tanh, softsign = (np.median(trained(results, source, n, "saturated")[:, -1], 0) for n in ("tanh", "softsign"))
-        said.append(
-            f"on {called} {100 * tanh[0]:.0f} % of tanh's first layer and {100 * tanh[-1]:.0f} % of its last end up flat, and "
-            f"{100 * softsign[0]:.0f} and {100 * softsign[-1]:.0f} % of softsign's"
+        ended, saturated = (
+            {n: np.median(trained(results, source, n, what)[:, -1], 0) for n in ("tanh", "softsign")}
+            for what in ("ended", "saturated")
         )
-    return f"**Here**, by this measure, {'; '.join(said)}."
+        said.append(
+            f"on {called} {100 * ended['tanh'][0]:.0f} % of tanh's first layer and {100 * ended['tanh'][-1]:.0f} % of its last are there "
+            f"at the end, of softsign's {100 * ended['softsign'][0]:.0f} and {100 * ended['softsign'][-1]:.0f} %"
+        )
+        flat.append(
+            f"{100 * saturated['softsign'][0]:.0f} % against tanh's {100 * saturated['tanh'][0]:.0f} on {called}"
+        )
+    return f"""
+        **Here**, {"; ".join(said)}. It depends on what one calls flat, though. Softsign's slope, $(1 - |a|)^2$, has fallen to a tenth at
+        $|a| = .68$ already, where tanh's is still more than a half. Counted by the slope, softsign's first layer is as flat as tanh's:
+        {" and ".join(flat)}.
+        """

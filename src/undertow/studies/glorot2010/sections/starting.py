@@ -81,7 +81,7 @@ def _histograms(results: Results, what: str, name: str, title: str, x_title: str
                 colour="layer", bins=61, title=f"{kind} start",
             )
         )  # fmt: skip
-    said = "" if what == "activation" else " The outermost 3 % are cut off, and the axes differ."
+    said = "" if what == "activation" else " The outermost 3\u00a0% are cut off, and the axes differ."
     said += " The first layer is left out: most of its inputs are black pixels." if what == "weight_gradient" else ""
     return Figure(
         name,

@@ -2,6 +2,7 @@
 
 import altair as alt
 import numpy as np
+from numpy.typing import ArrayLike
 
 from undertow.show.charts import heatmap
 from undertow.show.page import Figure, Prose, Section
@@ -16,6 +17,7 @@ def section(results: Results) -> Section:
     """The quadratic cost has plateaus."""
     found = results["surface"]
     flat = {name: found[name]["flat"] for name in ("log-likelihood", "quadratic")}
+    corner = {name: wrong_corner(found[name]["gradient"]) for name in flat}
     return Section(
         "costs",
         "A cost with plateaus",
@@ -37,13 +39,21 @@ def section(results: Results) -> Section:
             Prose(
                 f"""
                 **Here** the gradient is under a hundredth of its largest on {percent(flat["quadratic"])} of the quadratic cost's plane and
-                on {percent(flat["log-likelihood"])} of the log-likelihood's. Where the output is wrong and sure of itself, the
-                quadratic cost's gradient has a factor $\\varphi'$ that is nearly 0, and the log-likelihood's has not. Where it is right
-                and sure, neither has reason to be steep.
+                on {percent(flat["log-likelihood"])} of the log-likelihood's. Most of that lies where the weights agree in sign and the output
+                is right but for the mistaken fifth, which the quadratic cost gives up and the log-likelihood doesn't. The plateau that hurts is
+                opposite, where the output is wrong and sure of itself: in that corner the log-likelihood is still
+                {percent(corner["log-likelihood"])} as steep as at its steepest, and the quadratic cost, whose gradient has a factor
+                $\\varphi'$ that is nearly 0 there, {percent(corner["quadratic"], 1)}.
                 """
             ),
         ],
     )
+
+
+def wrong_corner(gradient: ArrayLike) -> float:
+    """How steep a cost is in the corner where the first weight is most negative and the second most positive."""
+    steepness = np.asarray(gradient, float)
+    return float(steepness[-1, 0] / steepness.max())
 
 
 def _surface(results: Results, name: str) -> alt.LayerChart:

@@ -8,6 +8,7 @@ import numpy as np
 from undertow.show.charts import bars, curves_with_bands
 from undertow.show.page import Equation, Figure, Prose, Section, Table
 from undertow.show.rows import number
+from undertow.studies.curves import member_curve
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import HIGH, final
 from undertow.studies.sutskever2013.protocol import LOWERED, METHODS, PAPER_LOWERING
@@ -55,24 +56,23 @@ def section(results: Results) -> Section:
 def _curves(results: Results) -> Figure:
     panels = []
     for kind, title in (("Nesterov", "Nesterov's method"), ("classical", "classical momentum")):
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name, method in METHODS.items():
             if method.kind in ("SGD", kind):
-                rows += _error_rows(results["methods"][name], f"μ {method.mu:g}" if method.mu else "SGD")
+                rows += curve(results["methods"][name], f"μ {method.mu:g}" if method.mu else "SGD")
         panels.append(error_curves(rows, title))
     return Figure(
         "error-curves",
         panels,
         "Error through training",
-        "Squared error summed over pixels, mean over training images; mean of the networks and the range of all. Both axes are "
+        "Squared error summed over pixels, mean over training images; median of the networks and the range of all. Both axes are "
         "logarithmic. The drop at the right end is where momentum is lowered.",
     )
 
 
-def _error_rows(found: Results, name: str) -> list[dict[str, Any]]:
-    error = np.asarray(found["error"], float)
-    ends = zip(found["updates"], error.mean(0), error.min(0), error.max(0), strict=True)
-    return [{"update": t, "method": name, "error": e, "low": low, "high": high} for t, e, low, high in ends]
+def curve(found: Results, name: str) -> list[dict[str, Any]]:
+    """The squared error of one kind of network through training, as rows for `error_curves`."""
+    return member_curve(found["error"], found["updates"], x="update", y="error", method=name)
 
 
 def error_curves(rows: list[dict[str, Any]], title: str) -> alt.LayerChart:

@@ -6,9 +6,10 @@ import numpy as np
 
 from undertow.show.charts import curves_with_bands
 from undertow.show.page import Figure, Prose, Section, Table
+from undertow.studies.curves import member_curve
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import scale_error, sigmoid_gains
-from undertow.studies.sutskever2013.sections.momentum import error_curves
+from undertow.studies.sutskever2013.sections.momentum import curve, error_curves
 
 WRITTEN = {"0.25": "× ¼", "0.5": "× ½", "1": "× 1", "2": "× 2", "4": "× 4"}
 
@@ -46,9 +47,7 @@ def _gains(results: Results) -> Figure:
     for scale, found in results["scales"].items():
         gains = np.asarray(found["gain"], float)
         size = np.append(np.cumprod(gains[:, ::-1], 1)[:, ::-1], np.ones((len(gains), 1)), 1)
-        for l, sizes in enumerate(size.T, 1):
-            ends = {"low": sizes.min(), "high": sizes.max()}
-            rows.append({"place": l, "scale": WRITTEN[scale], "size": float(np.median(sizes)), **ends})
+        rows += member_curve(size, range(1, size.shape[1] + 1), x="place", y="size", scale=WRITTEN[scale])
         depth = size.shape[1]
         foreseen += [
             {"place": l, "scale": WRITTEN[scale], "size": found["expected_gain"] ** (depth - l)}
@@ -89,18 +88,12 @@ def _table(results: Results) -> Table:
 
 
 def _errors(results: Results) -> Figure:
-    rows = []
-    for scale, found in results["scales"].items():
-        error = np.asarray(found["error"], float)
-        ends = zip(found["updates"], error.mean(0), error.min(0), error.max(0), strict=True)
-        rows += [
-            {"update": t, "method": WRITTEN[scale], "error": e, "low": low, "high": high} for t, e, low, high in ends
-        ]
+    rows = [row for scale, found in results["scales"].items() for row in curve(found, WRITTEN[scale])]
     return Figure(
         "scale-curves",
         error_curves(rows, ""),
         "Training from five scales",
-        "Squared error, mean of the networks and the range of all.",
+        "Squared error, median of the networks and the range of all.",
     )
 
 
