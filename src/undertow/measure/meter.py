@@ -47,6 +47,20 @@ class Meter:
         self._pairs: list[tuple[int, Tensor, Tensor]] = []
         self._size = 0
         self._weights: dict[int, Tensor] = {}
+        self._rooms: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def room(self, like: Tensor) -> Tensor:
+        """A tensor to write to, of another's shape and kind. It is the same memory each time, unless it is small.
+
+        Small ones wait, and need their own. For large ones the system would have to find new memory each time.
+        """
+        size = like.numel()
+        if size <= SMALL_UP_TO or not like.is_contiguous():
+            return torch.empty_like(like)
+        room = self._rooms.get((like.device, like.dtype))
+        if room is None or room.numel() < size:
+            room = self._rooms[like.device, like.dtype] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return room[:size].view(like.shape)
 
     def take(self, name: str, place: int, value: Tensor) -> None:
         """Keep a 0-d tensor for later."""

@@ -67,8 +67,17 @@ def saved(node: Node, name: str) -> Tensor | None:
     return value.detach() if isinstance(value, Tensor) else None
 
 
-def derivative(op: str, node: Node) -> Tensor | None:
-    """phi'(z), elementwise, in the shape of z; None where it is not known or not safe to read."""
+def derivative(op: str, node: Node, room: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """phi'(z), elementwise, in the shape of z; None where it is not known or not safe to read.
+
+    Args:
+        op: torch's name for the activation.
+        node: of its backward pass.
+        room: gives a tensor to write to, of the shape and kind of another.
+    """
+    if op in _WRITTEN:
+        kept = saved(node, "result")
+        return None if kept is None else _WRITTEN[op](kept, room(kept))
     if op not in _DERIVATIVES:
         return None
     name, formula = _DERIVATIVES[op]
@@ -98,10 +107,19 @@ def _log_sigmoid(_: Node, z: Tensor) -> Tensor:
     return torch.sigmoid(-z)
 
 
+_WRITTEN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sigmoid": lambda s, out: torch.addcmul(s, s, s, value=-1, out=out),
+    "tanh": lambda t, out: torch.addcmul(_one(t), t, t, value=-1, out=out),
+    "relu": lambda a, out: torch.sign(a, out=out),  # on CPU ten times as fast as to compare and convert
+}
+"""The usual ones, from their result, without a tensor of their own: to get one from the system takes longer."""
+
+
+def _one(like: Tensor) -> Tensor:
+    return torch.ones((), dtype=like.dtype, device=like.device)
+
+
 _DERIVATIVES: dict[str, tuple[str, Callable[[Any, Tensor], Tensor]]] = {
-    "sigmoid": ("result", lambda _, s: torch.addcmul(s, s, s, value=-1)),
-    "tanh": ("result", lambda _, t: torch.addcmul(torch.ones((), dtype=t.dtype, device=t.device), t, t, value=-1)),
-    "relu": ("result", lambda _, a: a.sign()),  # on CPU ten times as fast as to compare and convert
     "leaky_relu": ("self", lambda node, z: torch.where(z > 0, 1.0, node._saved_negative_slope).to(z.dtype)),
     "gelu": ("self", lambda node, z: aten.gelu_backward(torch.ones_like(z), z, approximate=node._saved_approximate)),
     "silu": ("self", _from_kernel(aten.silu_backward)),

@@ -186,7 +186,7 @@ class Tape:
                 if self.meter.inflow:
                     signal.inflow = inflow(tap.op, node, tap.weight)
         elif tap.role is Role.ACTIVATION:
-            signal.derivative = facts.derivative(tap.op, node)
+            signal.derivative = facts.derivative(tap.op, node, self.meter.room)
             if self.meter.inflow:
                 signal.inflow = preactivation(tap.op, node)
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
