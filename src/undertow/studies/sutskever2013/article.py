@@ -56,5 +56,5 @@ def _factors(results: Results) -> str:
     lost = math.log10(small) * depth
     return (
         f"Theory says that a layer of a sparse start passes on {own:.2f} of the gradient's length, and of one a quarter as large "
-        f"{small:.2f}: over {depth} layers a loss of {-lost:.1f} decades. That is why it fails."
+        f"{small:.2f}: over {depth} layers a loss of {-lost:.1f} decades. Such a start has to wait for it."
     )

@@ -102,6 +102,8 @@ def _said(results: Results) -> str:
     said = ", ".join(f"{WRITTEN[scale]} {value:.3g}" for scale, value in error.items())
     return f"""
         **Here** the errors at the end are {said}. A network that gives back the mean image whatever it is shown is left with
-        {results["scales"]["1"]["constant"]:.3g}: a start that is too small stays there, since nothing of the image reaches the code and
-        nothing of the error reaches the encoder.
+        {results["scales"]["1"]["constant"]:.3g}. A start that is too small sits at that error, since nothing of the image reaches the code
+        and nothing of the error reaches the encoder; how long, the curves show. Whether it ever leaves depends on the depth and the
+        learning rate: the paper's networks on Curves didn't. A start that is too large sets out far above it, from
+        saturated units, and needs longer than it is given here.
         """
