@@ -94,6 +94,7 @@ def test_the_slider_tells_causes_at_any_step(page, written, small_run):
     keys(page, "[data-part='slider']", *[Keys.ARROW_RIGHT] * 3)
     assert page.execute_script(TEXT, "moment") == page.execute_script(TEXT, "at") == "3"
     page.find_element("css selector", "summary").click()
+    until(lambda: page.find_elements("css selector", "[data-part='readings'] tr"))
     row = page.find_element("css selector", "[data-part='readings'] tr").text.split()
     assert row[0] == "0"
     assert float(row[1].replace("×10⁻", "e-").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789"))) == pytest.approx(
