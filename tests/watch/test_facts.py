@@ -247,8 +247,8 @@ def test_a_closure_is_taped_where_it_first_computes(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("every", [1, 5, 100_000])
-def test_the_first_non_finite_step_is_found_exactly(every: int, watched: Watched) -> None:
-    """Also between two notes, and without a scaler: at step 13."""
+def test_the_first_non_finite_step_is_found(every: int, watched: Watched) -> None:
+    """Also between two notes, and without a scaler: at step 13. Known for sure if step 12 was looked at."""
 
     def loop(attach: Attach) -> Left:
         model = net()
@@ -264,7 +264,9 @@ def test_the_first_non_finite_step_is_found_exactly(every: int, watched: Watched
     found = events(run, "nonfinite")
     assert len(found) == 1
     assert found[0].data["step"] == 13
-    assert found[0].data["exact"]
+    finite = run.scalars["step"][run.scalars["nonfinite"] == 0]
+    assert found[0].data["after"] == finite.max()
+    assert found[0].data["exact"] == (finite.max() == 12)
     assert found[0].data["seen"] >= 13
     assert found[0].data["lag"] >= 0
 

@@ -87,13 +87,23 @@ def merged(run: Run, world: int, others: Sequence[Run]) -> Run:
     _ratio(whole["parameter_columns"], rules["parameter_columns"])
     settled: dict[str, Any] = {group: _settled(columns, getattr(run, group)) for group, columns in whole.items()}
     events = [*run.events, *(event for rank, other in enumerate(others, 1) for event in _told(rank, other))]
-    header = {**run.header, "ranks": {"world": world, "read": 1 + len(others)}}
+    header = {**run.header, **_unreached([run, *others]), "ranks": {"world": world, "read": 1 + len(others)}}
     return replace(
         run,
         header=header,
         events=tuple(sorted(events, key=lambda event: event.step) if others else events),
         **settled,
     )
+
+
+def _unreached(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """What no rank's gradient reached, and no rank ran: experts may have been chosen on another one."""
+    found = {}
+    for name in ("unreached", "not run"):
+        known = [run.header[name] for run in runs if isinstance(run.header.get(name), list)]
+        if known:
+            found[name] = [each for each in known[0] if all(each in other for other in known[1:])]
+    return found
 
 
 def _rules(run: Run) -> dict[str, dict[str, str]]:

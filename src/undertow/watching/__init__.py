@@ -1,6 +1,7 @@
 """`watch`: a tape on some steps of a training run, and cheap notes on others, at a cost nobody feels."""
 
 import atexit
+import functools
 import math
 import os
 import platform
@@ -19,6 +20,7 @@ from undertow.watching.delivery import Delivery
 from undertow.watching.judging import Jury, OnFinding, check_stop
 from undertow.watching.looking import Subject, clock
 from undertow.watching.members import Members, Ranks, compiled, innermost, unwrapped
+from undertow.watching.onset import Moment, Onset
 from undertow.watching.scaling import Scaling
 from undertow.watching.schedule import Governor
 from undertow.watching.stepper import Stepper
@@ -104,6 +106,7 @@ def watch(
     writer = RunWriter(path, told, resume=resume, rank=ranks.rank, world=ranks.world)
     governor = Governor(overhead, every, clock)
     jury = Jury(JUDGING * overhead, on_finding, frozenset(stop_on), told)
+    passes, onset = Passes(governor), Onset(writer, lambda: governor.step)
     stepper = Stepper(
         Subject(
             inner,
@@ -116,14 +119,23 @@ def watch(
         ),
         governor,
         writer,
-        Delivery(writer, jury, lambda: governor.step, governor.rouse),
-        Passes(governor),
+        Delivery(writer, jury, onset, governor.rouse),
+        passes,
         clock() - writer.reached[1],
     )
     stepper.attach(step if step is not None else writer.reached[0] + 1)
     atexit.register(_close, weakref.ref(stepper), os.getpid())
-    weakref.finalize(stepper, writer.close).atexit = False
+    rest = None if stepper.subject.scaling.active else onset
+    weakref.finalize(stepper, _left, writer, passes, rest, stepper.start).atexit = False
     return Watcher(stepper)
+
+
+def _left(writer: RunWriter, passes: Passes, onset: Onset | None, start: float) -> None:
+    """Model and optimizer are gone, and nobody closed: what is known has to be in the file nevertheless."""
+    trail, moment = passes.take(), Moment(passes.seen, clock() - start)
+    if onset is not None:
+        writer.later(functools.partial(onset.rest, moment, trail), 512, moment.step)
+    writer.close()
 
 
 def _close(stepper: "weakref.ref[Stepper]", process: int) -> None:

@@ -2,18 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from undertow.store import RunWriter
 from undertow.watching.counting import Trail
 from undertow.watching.judging import Jury
-from undertow.watching.members import local
 from undertow.watching.notes import Noted
+from undertow.watching.onset import Moment, Onset, is_finite
 from undertow.watching.recording import Taped
 
 SPIKE = 6.0
@@ -24,14 +22,6 @@ SETTLED = 20
 
 QUIET = 100
 """Steps without a skipped one, after which the next is worth an event again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When it was: the step and the seconds since the Run began."""
-
-    step: int
-    time: float
 
 
 @dataclass
@@ -68,7 +58,7 @@ class Delivery:
     Args:
         writer: of the Run.
         jury: judges tapes, as often as there is time for.
-        now: which step training has reached, for telling how late something is seen.
+        onset: says when the gradient ceased to be finite.
         rouse: makes the governor look at the next step for a wish.
 
     Attributes:
@@ -79,16 +69,13 @@ class Delivery:
 
     writer: RunWriter
     jury: Jury
-    now: Callable[[], int]
+    onset: Onset
     rouse: Callable[[], object]
     seconds: float = 0.0
     wish: bool = False
     loss_scale: str = "1"
-    _passes: tuple[int, float] = (0, 1)
-    _backwards: tuple[int, float] = (-1, 0.0)
+    _patterns: set[tuple[int, int]] = field(default_factory=lambda: {(0, 1)})
     _course: Course = field(default_factory=Course)
-    _finite: int = -1
-    _lost: bool = False
     _skipped: int = -QUIET
     _scale: float = 0.0
     _blamed: bool = False
@@ -107,9 +94,9 @@ class Delivery:
         arrived: Callable[[], Noted],
         taped: Callable[[float, float], Taped],
         trail: Trail,
-        micro_batch: int,
+        passes: int,
     ) -> None:
-        """A step was taped; ``micro_batch`` is the backward pass that was."""
+        """A step was taped, in which there were so many backward passes."""
         noted = arrived()
         values, found = noted.values, taped(noted.scale, noted.divisor)
         self.writer.scalars(moment.step, moment.time, values)
@@ -117,8 +104,9 @@ class Delivery:
         self._look(moment, noted, trail)
         self._know_scale(moment, noted)
         if found.sites:
+            self._know_reached(found)
             self._write_sites(moment, found, values)
-            self._know_pass(moment, values, micro_batch)
+            self._know_pass(moment, found.backward, passes)
             for finding, message in self.jury.hear(moment.step, found, values):
                 self.writer.event(moment.step, moment.time, "finding", message, finding.to_dict())
             if (error := self.jury.failure) is not None and not self._blamed:
@@ -127,14 +115,22 @@ class Delivery:
                 self.writer.event(moment.step, moment.time, "trouble", text, {"error": repr(error)})
         self.seconds = time.thread_time()
 
+    def _know_reached(self, found: Taped) -> None:
+        """Say in the header what the first tape didn't reach: rules ask there."""
+        if not self._graphs and found.unreached is not None:
+            told = {"unreached": list(found.unreached), "not run": list(found.idle)}
+            self.jury.header = {**self.jury.header, **told}
+            self.writer.update_header(told)
+
     def _write_sites(self, moment: Moment, found: Taped, values: Mapping[str, float]) -> None:
         graph = self.writer.graph(found.sites, found.edges)
         if self._graphs and graph not in self._graphs:
             text = f"The model computes through other operations than before: graph {graph}."
             self.writer.event(moment.step, moment.time, "graph", text, {"graph": graph})
         self._graphs.add(graph)
-        by_site = {name: column.astype("float32") for name, column in found.measured.by_site.items()}
-        by_edge = {name: column.astype("float32") for name, column in found.measured.by_edge.items()}
+        with np.errstate(over="ignore"):
+            by_site = {name: column.astype(np.float32) for name, column in found.measured.by_site.items()}
+            by_edge = {name: column.astype(np.float32) for name, column in found.measured.by_edge.items()}
         kept = {name: values[name] for name in ("loss", "lr") if name in values}
         self.writer.taped(moment.step, moment.time, graph, by_site, by_edge, kept)
 
@@ -145,9 +141,10 @@ class Delivery:
         if values.get("skipped"):
             self.skipped(moment, values.get("scale", math.nan))
         elif values.get("nonfinite") or not math.isfinite(values.get("loss", 0.0)):
-            self._nonfinite(moment, values, trail, noted.nonfinite)
+            if self.onset.say(moment, trail, values.get("loss", math.nan), noted.nonfinite):
+                self._rouse()
         else:
-            self._finite, self._lost = moment.step, False
+            self.onset.passed(moment.step)
             self.spike(moment, values.get("loss", math.nan))
 
     def spike(self, moment: Moment, loss: float) -> None:
@@ -163,7 +160,7 @@ class Delivery:
         before, self._scale = self._scale, scale
         if scale < before:
             for step, gradient in trail:
-                if step < moment.step and not _finite(gradient):
+                if step < moment.step and not is_finite(gradient):
                     self.writer.scalars(step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
                     self.skipped(Moment(step, moment.time), before)
 
@@ -185,16 +182,13 @@ class Delivery:
             self.loss_scale = scale
             self.writer.update_header({"loss_scale": scale})
 
-    def _know_pass(self, moment: Moment, values: Mapping[str, float], micro_batch: int) -> None:
-        """Say which of a step's backward passes was taped, whenever that changes."""
-        step, backwards = self._backwards
-        self._backwards = moment.step, values.get("backwards", 0.0)
-        passes = round((self._backwards[1] - backwards) / max(moment.step - step, 1)) if step >= 0 else 1
-        if (micro_batch, passes) != self._passes and (step >= 0 or micro_batch > 0):
-            self._passes = micro_batch, passes
-            told = {"taped": micro_batch, "of": passes}
+    def _know_pass(self, moment: Moment, taped: int, passes: int) -> None:
+        """Say which of a step's backward passes was taped, once of each: with several optimizers they take turns."""
+        if (taped, passes) not in self._patterns:
+            self._patterns.add((taped, passes))
+            told = {"taped": taped, "of": passes}
             self.writer.update_header({"micro_batch": told})
-            text = f"The backward pass that is taped is number {micro_batch + 1} of {passes} in a step."
+            text = f"The backward pass that is taped is number {taped + 1} of {passes} in a step."
             self.writer.event(moment.step, moment.time, "micro-batch", text, told)
 
     def skip(self, moment: Moment, scale: Callable[[], float]) -> None:
@@ -207,33 +201,13 @@ class Delivery:
         if moment.step - self._skipped >= QUIET:
             self._rouse()
             text = f"The optimizer was skipped: under a loss scale of {scale:g} the gradient isn't finite."
-            data = {"skipped": True, "scale": scale, "step": moment.step, "lag": self.now() - moment.step}
+            data = {"skipped": True, "scale": scale, "step": moment.step, "lag": self.onset.now() - moment.step}
             self.writer.event(moment.step, moment.time, "nonfinite", text, data)
         self._skipped = moment.step
 
-    def _nonfinite(self, moment: Moment, values: Mapping[str, float], trail: Trail, where: Sequence[str]) -> None:
-        if self._lost:  # weights that are lost stay lost: it began once
-            return
-        self._lost = True
-        self._rouse()
-        first = next((step for step, gradient in trail if not _finite(gradient)), moment.step)
-        after = max((step for step, _ in trail if step < first), default=self._finite)
-        exact = first - after <= 1
-        data: dict[str, Any] = {
-            "step": first,
-            "after": max(after, self._finite),
-            "exact": exact,
-            "seen": moment.step,
-            "lag": self.now() - first,
-            "loss": values.get("loss", math.nan),
-            "parameters": list(where)[:10],
-        }
-        when = f"At step {first}" if exact else f"After step {data['after']} and no later than step {first}"
-        what = f" ({', '.join(data['parameters'][:3])})" if where else ""
-        text = f"{when} the gradient isn't finite{what}; seen {data['lag']} steps later."
-        self.writer.event(first, moment.time, "nonfinite", text, data)
-
-
-def _finite(gradient: Tensor) -> bool:
-    """Of the part on this process; no other is asked."""
-    return bool(torch.isfinite(local(gradient)).all())
+    def rest(self, moment: Moment, trail: Trail, scale: Callable[[], float] | None) -> None:
+        """Watching ends, and nobody looked at the last steps; ``scale``: the loss's, if a scaler skips steps."""
+        if scale is None:
+            self.onset.rest(moment, trail)
+        else:
+            self._skipped_between(moment, scale(), trail)

@@ -170,7 +170,7 @@ def length(norms: Sequence[float]) -> float:
         >>> length([3.0, 4.0])
         5.0
     """
-    return math.sqrt(math.fsum(each * each for each in norms)) if all(map(math.isfinite, norms)) else _lost(norms)
+    return math.hypot(*norms) if all(map(math.isfinite, norms)) else _lost(norms)
 
 
 def _lost(norms: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 import math
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +107,7 @@ class Recording:
     _steps: list[tuple[list[int], Step]] = field(default_factory=list)
     _moved: list[tuple[list[int], Callable[[], Moved]]] = field(default_factory=list)
     _names: tuple[str, ...] = ()
+    _unreached: list[str] = field(default_factory=list)
     _lr: dict[int, Any] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -170,6 +171,7 @@ class Recording:
         self._names = self._names or self.members.names
         places = {name: place for place, name in enumerate(self._names)}
         at = [n for n, m in enumerate(members) if m.parameter.grad is not None and m.name in places]
+        self._unreached += [m.name for m in members if m.parameter.grad is None and m.parameter.requires_grad]
         mine = [(places[members[n].name], members[n]) for n in at]
         found = norms([m.parameter.grad for _, m in mine if m.parameter.grad is not None])
         for (place, _), norm in zip(mine, found, strict=True):
@@ -228,6 +230,8 @@ class Recording:
         meter, moved, names = self._meter.send(), list(self._moved), tuple(self._names or self.members.names)
         sites, edges = (tape.sites, tape.edges) if tape is not None else ((), ())
         readout = self.plans.readout(tape.plan, names) if tape is not None else Readout((), (), names)
+        backward, unreached = self.backward, tuple(self._unreached) if tape is not None else None
+        idle = tuple(name for name in self._unreached if tape is not None and not _ran(name, tape.called))
         lrs = {place: float(lr) for place, lr in self._lr.items() if not isinstance(lr, Tensor)}
 
         def arrived(scale: float, divisor: float) -> Taped:
@@ -238,21 +242,37 @@ class Recording:
                 for at, (step, inner) in values().items():
                     read["step"][places[at]], read["ascent"][places[at]] = step, inner / divisor
             measured = readout.columns(read)
-            _unscale(measured, scale, world, sites, edges)
-            return Taped(sites, edges, measured, names, _of_parameters(read, lrs, len(names), partial))
+            with np.errstate(all="ignore"):  # numbers of a training that diverges overflow, and that is to be seen
+                _unscale(measured, scale, world, sites, edges)
+                parameters = _of_parameters(read, lrs, len(names), partial)
+            return Taped(sites, edges, measured, names, parameters, backward, unreached, idle)
 
         return arrived
 
 
 @dataclass(frozen=True, slots=True)
 class Taped:
-    """What was read: of the Sites and edges, and of the parameters, each column [parameters]."""
+    """What was read: of the Sites and edges, and of the parameters, each column [parameters].
+
+    Attributes:
+        backward: which of the step's backward passes it was.
+        unreached: parameters that require grad and got none, of the optimizers that stepped; None if nothing was taped.
+        idle: those of them whose modules weren't run.
+    """
 
     sites: tuple[Site, ...]
     edges: tuple[Edge, ...]
     measured: Columns
     names: tuple[str, ...]
     parameters: dict[str, Column]
+    backward: int = 0
+    unreached: tuple[str, ...] | None = None
+    idle: tuple[str, ...] = ()
+
+
+def _ran(name: str, called: Collection[str]) -> bool:
+    """Whether the module that holds a parameter was called."""
+    return name.replace("_orig_mod.", "").rpartition(".")[0] in called
 
 
 def _weakly(method: "weakref.WeakMethod[Callable[[], None]]") -> Callable[[], None]:
@@ -302,7 +322,6 @@ def _of_parameters(
     lr = np.full(size, np.nan)
     for place, value in lrs.items():
         lr[place] = value
-    with np.errstate(all="ignore"):
-        ratio = np.where(weight > 0, step / weight, np.nan)
+    ratio = np.where(weight > 0, step / weight, np.nan)
     found = {"grad_norm": grad, "update_norm": step, "weight_norm": weight, "update_ratio": ratio}
     return {name: each.astype(np.float32) for name, each in (found | {"progress": share, "lr": lr}).items()}

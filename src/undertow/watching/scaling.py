@@ -39,11 +39,16 @@ class Scaling:
         current = getattr(self._scaler, "_scale", None) if self.active else None
         return current.detach().clone() if isinstance(current, Tensor) else None
 
+    def sent(self) -> Callable[[], float]:
+        """The scale that is in force; what is returned waits for it."""
+        scale = self.scale()
+        coming = sent([] if scale is None else [scale])
+        return lambda: float((coming() or [math.nan])[0])
+
     def before(self) -> Callable[[], float]:
         """The scale that was in force before the update of a skipped step; what is returned waits for it."""
-        scale, backoff = self.scale(), float(getattr(self._scaler, "get_backoff_factor", lambda: 0.5)())
-        coming = sent([] if scale is None else [scale])
-        return lambda: (coming() or [math.nan])[0] / backoff
+        coming, backoff = self.sent(), float(getattr(self._scaler, "get_backoff_factor", lambda: 0.5)())
+        return lambda: coming() / backoff
 
     def updated(self) -> bool:
         """Whether the scaler was updated since this was last asked: an iteration is over, optimizer or no optimizer."""

@@ -17,9 +17,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.store import RunWriter
-from undertow.watching.counting import SMALL, Passes
-from undertow.watching.delivery import Delivery, Moment
+from undertow.watching.counting import SMALL, Passes, Trail
+from undertow.watching.delivery import Delivery
 from undertow.watching.looking import Look, Subject, clock
+from undertow.watching.onset import Moment
 from undertow.watching.recording import Recording
 from undertow.watching.schedule import Action, Governor
 
@@ -99,6 +100,7 @@ class Stepper:
         self._at_the_door = type(self.subject.model).forward is not nn.Module.forward
         self._count_on(next(self._countable(), None))
         self.passes.begin(step)
+        self.delivery.onset.passed(step - 1)  # what isn't finite at the first step began there
         self._report_at = step + 16
         self.governor.news = _news_of(self)
         self._begin(self.governor.start(step))
@@ -220,9 +222,8 @@ class Stepper:
         else:
             ranks = self.subject.ranks
             taped = recording.send(ranks.world if ranks.averaged else 1, self.subject.members.sharded)
-            deliver = functools.partial(self.delivery.tape, moment, arrived, taped, trail, recording.backward)
-        nbytes = 512 + 4 * sum(gradient.numel() for _, gradient in trail) + (1 << 16 if recording is not None else 0)
-        self.writer.later(Once(deliver), nbytes, step)
+            deliver = functools.partial(self.delivery.tape, moment, arrived, taped, trail, look.passes)
+        self.writer.later(Once(deliver), _held(trail) + (1 << 16 if recording is not None else 0), step)
 
     def _hidden(self, look: Look) -> float:
         """What the tape's own hooks cost inside the passes."""
@@ -263,6 +264,13 @@ class Stepper:
             self._report_at = 2 * self.governor.step
             self.report()
 
+    def rest(self) -> None:
+        """Watching ends: have what is left of the trail looked at."""
+        trail, moment = self.passes.take(), self.moment(self.governor.step + 1)  # a step skipped last isn't over yet
+        scale = self.subject.scaling.sent() if self.subject.scaling.active else None
+        deliver = functools.partial(self.delivery.rest, moment, trail, scale)
+        self.writer.later(Once(deliver), _held(trail), moment.step)
+
     def report(self) -> None:
         """Say in the Run what watching costs, and how often therefore."""
         governor = self.governor
@@ -284,3 +292,8 @@ class Stepper:
         members = [m.parameter for m in reversed(self.subject.members.of(0)) if m.parameter.requires_grad]
         members = [p for p in members if not reached or p.grad is not None]
         return iter(sorted(members, key=lambda p: p.numel() > SMALL))
+
+
+def _held(trail: Trail) -> int:
+    """Bytes, more or less."""
+    return 512 + 4 * sum(gradient.numel() for _, gradient in trail)

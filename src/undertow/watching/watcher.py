@@ -9,8 +9,8 @@ from typing import Any, Self
 from torch import Tensor
 
 from undertow.record import Finding
-from undertow.watching.delivery import Moment
 from undertow.watching.notes import numbers
+from undertow.watching.onset import Moment
 from undertow.watching.stepper import Stepper
 
 
@@ -127,6 +127,7 @@ class Watcher:
 def close(stepper: Stepper) -> None:
     """End a Run."""
     if not stepper.off:
+        stepper.rest()
         stepper.report()
         stepper.writer.update_header({"ended": stepper.moment(0).time})
     stepper.detach()

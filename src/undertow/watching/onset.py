@@ -1,0 +1,79 @@
+"""When the gradient ceased to be finite: between which two steps, at least."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undertow.store import RunWriter
+from undertow.watching.counting import Trail
+from undertow.watching.members import local
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When it was: the step and the seconds since the Run began."""
+
+    step: int
+    time: float
+
+
+@dataclass
+class Onset:
+    """Says once when it began. It holds neither the model nor whoever is told of findings.
+
+    Args:
+        writer: of the Run.
+        now: which step training has reached, for telling how late it is seen.
+
+    Attributes:
+        finite: the last step at which every gradient was seen to be finite, or the one before the first.
+        lost: whether it was said, and the numbers weren't finite again since.
+    """
+
+    writer: RunWriter
+    now: Callable[[], int]
+    finite: int = -1
+    lost: bool = False
+
+    def passed(self, step: int) -> None:
+        """At this step every gradient was finite."""
+        self.finite, self.lost = step, False
+
+    def rest(self, moment: Moment, trail: Trail) -> None:
+        """Watching ends: what the last steps left, at which nobody looked, isn't finite if weights are lost."""
+        if trail and not is_finite(trail[-1][1]):
+            self.say(Moment(trail[-1][0], moment.time), trail)
+
+    def say(self, moment: Moment, trail: Trail, loss: float = math.nan, where: Sequence[str] = ()) -> bool:
+        """A gradient isn't finite; whether that is new.
+
+        The trail tells of one parameter's gradient only: others may have ceased to be finite before it. So the step is
+        known exactly only if all were seen to be finite at the step before.
+        """
+        if self.lost:  # weights that are lost stay lost: it began once
+            return False
+        self.lost = True
+        first = next((step for step, gradient in trail if not is_finite(gradient)), moment.step)
+        exact = first - self.finite <= 1
+        data: dict[str, Any] = {
+            "step": first,
+            "after": self.finite,
+            "exact": exact,
+            "seen": moment.step,
+            "lag": self.now() - first,
+            "loss": loss,
+            "parameters": list(where)[:10],
+        }
+        when = f"At step {first}" if exact else f"After step {self.finite} and no later than step {first}"
+        what = f" ({', '.join(data['parameters'][:3])})" if where else ""
+        text = f"{when} the gradient isn't finite{what}; seen {data['lag']} steps later."
+        return self.writer.event(first, moment.time, "nonfinite", text, data)
+
+
+def is_finite(gradient: Tensor) -> bool:
+    """Of the part on this process; no other is asked."""
+    return bool(torch.isfinite(local(gradient)).all())
