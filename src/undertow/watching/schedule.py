@@ -5,8 +5,8 @@ what was measured to have been spent is taken out. A tape is made when the accou
 steps, a spike of the loss, the first non-finite number) the account may be overdrawn, by what so many steps pay in, and
 the next tapes wait until that is paid back.
 
-The first tape is a cold one, many times as dear as those that follow: what it costs is told but not charged, and the
-second is made at once, to know the price.
+The first tape is a cold one, many times as dear as those that follow. The second is made at once, to know the price;
+what the first cost is told, and charged as if it had been warm.
 
 Nothing is computed at a step that isn't looked at: the next one to look at is known in advance.
 """
@@ -27,11 +27,8 @@ class Action(IntEnum):
     """Read everything."""
 
 
-BURST_STEPS = 300
-"""A burst may cost in advance what so many steps pay in."""
-
-FIRST_BURST_STEPS = 1000
-"""The same of the first one: most changes at the start."""
+BURST_STEPS = 100
+"""A burst may cost in advance what so many steps pay in: over as many, the overhead is twice what was asked for."""
 
 BURST_LENGTH = 16
 NOTES_SHARE = 0.4
@@ -49,7 +46,7 @@ class Account:
     Attributes:
         saved: seconds paid in and not spent.
         price: seconds that it costs once, smoothed; 0 as long as nobody knows.
-        looks: how many there were. The first one is cold: it is not charged, and forgotten when the second is known.
+        looks: how many there were. The first one is cold: what it cost is forgotten when the second is known.
     """
 
     saved: float = 0.0
@@ -60,7 +57,7 @@ class Account:
         """Take out what one look has cost."""
         self.looks += 1
         if self.looks > 1:
-            self.saved -= seconds
+            self.saved -= 2 * seconds if self.looks == 2 else seconds
         self.price = seconds if self.looks <= 2 else self.price + 0.4 * (seconds - self.price)
 
     def wait(self, income: float, overdraft: float = 0.0) -> float:
@@ -112,7 +109,6 @@ class Governor:
     news: Callable[[], object] = bool
     """Asked before anything is decided; may `charge` and call for a `burst`."""
     _burst_until: int = 0
-    _first_burst_until: int = 0
     _looked: float = 0.0
     _looked_at: int = -1
     _charged: float = 0.0
@@ -120,7 +116,7 @@ class Governor:
     def start(self, step: int) -> Action:
         """Begin with this step, which is always taped."""
         self.step, self.wake = step, step + 1
-        self._burst_until = self._first_burst_until = step + BURST_LENGTH
+        self._burst_until = step + BURST_LENGTH
         return Action.TAPE
 
     def burst(self) -> None:
@@ -266,8 +262,6 @@ class Governor:
     def _waits(self) -> tuple[float, float]:
         """Steps until the next tape and the next note."""
         overdraft = self._most() if self.step < self._burst_until else 0.0
-        if self.step < self._first_burst_until:
-            overdraft = FIRST_BURST_STEPS * self.overhead * self.typical
         tape = self.taping.wait(self.for_tapes, overdraft)
         note = self.noting.wait(self.for_notes, overdraft / 10)
         if self.every is not None:
