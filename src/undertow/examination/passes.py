@@ -47,7 +47,7 @@ class Passes:
         before = random_states()
         run = self._pass(Meter(inflow=True))
         if run is None:
-            return self._again(before, Meter(inflow=True))
+            run = self._again(before, Meter(inflow=True))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
         if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():

@@ -3,7 +3,6 @@
 After Schoenholz et al. 2017, "Deep information propagation".
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,12 +101,10 @@ def write(measured: dict[str, Any], results: Any, out: Path) -> Path:
     """Write the page, its figures, and the numbers."""
     from importlib.util import find_spec
 
-    from undertow.files import write_whole
-    from undertow.studies.keeping import plain
+    from undertow.studies.keeping import JSON_NAME, PARQUET_NAME, write_json
     from undertow.studies.trainability.article import article
 
-    kept = json.dumps(plain(measured), allow_nan=False, separators=(",", ":"))
-    write_whole(out / "results.json", kept.encode())
+    write_json(measured, out / JSON_NAME)
     if find_spec("pyarrow"):
-        results.save(out / "results.parquet")
+        results.save(out / PARQUET_NAME)
     return article(measured).write(out / "index.html", figures_in=out / "figures")
