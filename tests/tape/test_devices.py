@@ -45,12 +45,12 @@ def test_numbers_of_several_devices_are_taken_apart():
     meter.agreement(4, torch.ones(2, device="meta"), torch.ones(2, device="meta"))
     meter.settle()
     places = {
-        (str(device), dtype): sorted(place for (_, place), _ in taken)
-        for (device, dtype), taken in meter._taken.items()
+        (str(device), dtype): sorted(place for _, place in labels)
+        for (device, dtype), (labels, _) in meter._taken.items()
     }
     assert places == {
         ("cpu", torch.float32): [0, 3, 3, 3],
         ("cpu", torch.float64): [2],
         ("meta", torch.float32): [1, 4, 4, 4],
     }
-    assert all(value.device == device for (device, _), taken in meter._taken.items() for _, value in taken)
+    assert all(value.device == device for (device, _), (_, values) in meter._taken.items() for value in values)

@@ -105,7 +105,7 @@ def test_memory_does_not_grow(tmp_path: Path) -> None:
         (recording.Recording, "take_gradients"),
         (recording.Recording, "begins"),
         (recording.Recording, "send"),
-        (recording, "Step"),
+        (looking.Subject, "roster"),
         (recording.Tape, "_signal"),
         (looking.Look, "_take"),
         (members.Members, "of"),

@@ -4,19 +4,26 @@ A reduction leaves a 0-d tensor on the device. They are kept in a list and stack
 step waits for its device once, however many Sites there are.
 """
 
-from undertow.measure.meter import FLOAT32_UP_TO, Meter, sent
+from undertow.measure.meter import FLOAT32_UP_TO, Meter, sending, sent
 from undertow.measure.parameters import measure_parameters
+from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
 from undertow.measure.signals import Convolution, Signal, measure
 
 __all__ = [
     "FLOAT32_UP_TO",
+    "Array",
     "Columns",
     "Convolution",
+    "Label",
     "Meter",
+    "Part",
+    "Reading",
     "Readout",
     "Signal",
+    "index",
     "measure",
     "measure_parameters",
+    "sending",
     "sent",
 ]

@@ -1,12 +1,14 @@
 """Numbers collected on their devices: reduced at once, or together with others where they are small, read once."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from undertow.measure.reading import Label, Reading, index
 
 FLOAT32_UP_TO = 2**20
 """Elements up to which sums of squares are right to five digits in float32; at 50 million they are off by 0.4 %."""
@@ -17,8 +19,7 @@ SMALL_UP_TO = 2**12
 WAITING_UP_TO = 2**16
 """Elements that may wait. They are all that is held of a pass: 256 kB in float32."""
 
-Label = tuple[str, int]
-"""Of a number: its name, and the place of its Site, edge or parameter."""
+Kind = tuple[torch.device, torch.dtype]
 
 
 class Meter:
@@ -29,26 +30,40 @@ class Meter:
             numbers under 1e-19. (Large tensors always are: see `FLOAT32_UP_TO`.)
         count_nonfinite: count inf and nan at every Site. A norm already tells whether there are any.
         inflow: look at what comes into layers and activations, too, as theory wants to know it.
+        verify: hold what autograd passes on against what weights and derivatives say; else it is taken for right.
+        lasting: parameters are neither changed nor freed before `settle`, so that norms of small ones may wait.
 
     Example:
         >>> meter = Meter()
         >>> meter.norm("received", 3, torch.tensor([3.0, 4.0]))
         >>> meter.note("rows", 3, 2)
-        >>> meter.read()
-        {'rows': {3: 2.0}, 'received': {3: 5.0}}
+        >>> reading = meter.read()
+        >>> reading["received"].values, reading["rows"].values
+        (array([5.]), array([2.]))
     """
 
-    def __init__(self, precise: bool = False, count_nonfinite: bool = False, inflow: bool = False) -> None:
+    def __init__(
+        self,
+        precise: bool = False,
+        count_nonfinite: bool = False,
+        inflow: bool = False,
+        verify: bool = True,
+        lasting: bool = False,
+    ) -> None:
         self.precise = precise
         self.count_nonfinite = count_nonfinite
         self.inflow = inflow
-        self._taken: dict[tuple[torch.device, torch.dtype], list[tuple[Label, Tensor]]] = defaultdict(list)
-        self._noted: dict[str, dict[int, float]] = defaultdict(dict)
+        self.verify = verify
+        self.lasting = lasting
+        self._taken: dict[Kind, tuple[list[Label], list[Tensor]]] = {}
+        self._noted: list[tuple[Label, float]] = []
         self._waiting: list[tuple[Label, Tensor]] = []
+        self._counted: list[tuple[Label, Tensor, float]] = []
         self._pairs: list[tuple[int, Tensor, Tensor]] = []
+        self._weighed: list[tuple[Label, int, Tensor]] = []
         self._size = 0
         self._weights: dict[int, Tensor] = {}
-        self._rooms: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+        self._rooms: dict[Kind, Tensor] = {}
 
     def room(self, like: Tensor) -> Tensor:
         """A tensor to write to, of another's shape and kind. It is the same memory each time, unless it is small.
@@ -65,23 +80,55 @@ class Meter:
 
     def take(self, name: str, place: int, value: Tensor) -> None:
         """Keep a 0-d tensor for later."""
-        self._taken[value.device, value.dtype].append(((name, place), value))
+        labels, values = self._group(value)
+        labels.append((name, place))
+        values.append(value)
+
+    def take_each(self, labels: Sequence[Label], values: Sequence[Tensor]) -> None:
+        """Keep many, of whatever device and precision."""
+        for (name, place), value in zip(labels, values, strict=True):
+            self.take(name, place, value)
+
+    def take_all(self, labels: Sequence[Label], values: Sequence[Tensor]) -> None:
+        """Keep many of one device and precision."""
+        if values:
+            mine, kept = self._group(values[0])
+            mine += labels
+            kept += values
+
+    def _group(self, value: Tensor) -> tuple[list[Label], list[Tensor]]:
+        kind = value.device, value.dtype
+        group = self._taken.get(kind)
+        if group is None:
+            group = self._taken[kind] = ([], [])
+        return group
 
     def note(self, name: str, place: int, value: float) -> None:
         """Keep a number that the host knows already."""
-        self._noted[name][place] = float(value)
+        self._noted.append(((name, place), value))
 
     def norm(self, name: str, place: int, x: Tensor) -> None:
         """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
         size = x.numel()
-        if size > SMALL_UP_TO:
-            x = torch.view_as_real(x) if x.is_complex() else x
-            self.take(name, place, torch.linalg.vector_norm(x, dtype=self._accumulator(x, size)))
+        if size <= SMALL_UP_TO:
+            self._waiting.append(((name, place), x))
+            self._wait(size)
             return
-        self._waiting.append(((name, place), x))
-        self._size += size
-        if self._size > WAITING_UP_TO:
-            self.settle()
+        x = torch.view_as_real(x) if x.is_complex() else x
+        self.take(name, place, torch.linalg.vector_norm(x, dtype=self._accumulator(x, size)))
+
+    def count_above(self, name: str, place: int, x: Tensor, threshold: float) -> None:
+        """Count the elements above a threshold, twice, and those that equal it, once. A small tensor is held meanwhile.
+
+        Sign and sum: on CPU many times as fast as to compare and count, which goes by way of bool.
+        """
+        size = x.numel()
+        if size <= SMALL_UP_TO:
+            self._counted.append(((name, place), x, threshold))
+            self._wait(size)
+            return
+        above_less_below = x.sub(threshold).sign_().sum(dtype=_exact(x))
+        self.take(name, place, above_less_below.add_(size))
 
     def agreement(self, place: int, expected: Tensor, arrived: Tensor) -> None:
         """Take what <expected, arrived> follows from: the norms of both and of their difference."""
@@ -89,7 +136,7 @@ class Meter:
             self._take_agreements([(place, expected, arrived)])
             return
         self._pairs.append((place, expected, arrived))
-        self._size += 2 * arrived.numel()
+        self._wait(2 * arrived.numel())
 
     def inner(self, name: str, place: int, x: Tensor, y: Tensor) -> None:
         """Take <x, y>, of complex tensors the real part."""
@@ -101,9 +148,13 @@ class Meter:
     def weight_norm(self, name: str, place: int, weight: Tensor, identity: int | None) -> None:
         """Take ||W||_F; of a parameter, known by its ``id``, only the first time it is asked for.
 
-        It does not wait: a weight may be changed in place before it is taken, and a sharded one be freed.
+        Unless parameters are `lasting`, it doesn't wait: one may be changed in place before it is taken, and a sharded
+        one be freed.
         """
         known = None if identity is None else self._weights.get(identity)
+        if known is None and identity is not None and self.lasting and weight.numel() <= SMALL_UP_TO:
+            self._weighed.append(((name, place), identity, weight))
+            return
         if known is None:
             weight = torch.view_as_real(weight) if weight.is_complex() else weight
             known = torch.linalg.vector_norm(weight, dtype=self._accumulator(weight, weight.numel()))
@@ -115,41 +166,50 @@ class Meter:
         """||W||_F of a parameter, by ``id``, if it was taken."""
         return self._weights.get(identity)
 
-    def read(self) -> dict[str, dict[int, float]]:
-        """Everything taken and noted, by name and place. One transfer for each device and precision."""
+    def read(self) -> Reading:
+        """Everything taken and noted. One transfer for each device and precision."""
         return self.send()()
 
-    def send(self) -> Callable[[], dict[str, dict[int, float]]]:
+    def send(self) -> Callable[[], Reading]:
         """Start the transfers; what is returned waits for them and gives what `read` gives, on any thread."""
         self.settle()
-        noted = self._noted
-        coming = [
-            (_one(tuple(label for label, _ in group)), sent([v for _, v in group])) for group in self._taken.values()
-        ]
-
-        def arrived() -> dict[str, dict[int, float]]:
-            read: dict[str, dict[int, float]] = defaultdict(dict, {name: dict(by) for name, by in noted.items()})
-            for labels, values in coming:
-                for (name, place), value in zip(labels, values(), strict=True):
-                    read[name][place] = value
-            return dict(read)
-
-        return arrived
+        noted = index(tuple(label for label, _ in self._noted)), [value for _, value in self._noted]
+        coming = [(index(tuple(labels)), sent(values)) for labels, values in self._taken.values()]
+        return lambda: Reading.of([noted, *((labels, values()) for labels, values in coming)])
 
     @torch.no_grad()
     def settle(self) -> None:
         """Take what waits: before weights are changed in place, or anything else that was handed in."""
         pairs, self._pairs = self._pairs, []
         self._take_agreements(pairs)
+        self._take_weights()
         waiting, self._waiting, self._size = self._waiting, [], 0
-        by_kind: dict[tuple[torch.device, torch.dtype], tuple[list[Label], list[Tensor]]] = {}
-        for label, x in waiting:
-            labels, tensors = by_kind.setdefault((x.device, x.dtype), ([], []))
-            labels.append(label)
-            tensors.append(torch.view_as_real(x) if x.is_complex() else x)
-        for labels, tensors in by_kind.values():
-            norms = torch._foreach_norm(tensors, 2, self._accumulator(tensors[0], 0))
-            self._taken[norms[0].device, norms[0].dtype] += zip(labels, norms, strict=True)
+        for labels, tensors in _by_kind(waiting):
+            self.take_all(labels, torch._foreach_norm(tensors, 2, self._accumulator(tensors[0], 0)))
+        self._take_counts()
+
+    def _wait(self, size: int) -> None:
+        self._size += size
+        if self._size > WAITING_UP_TO:
+            self.settle()
+
+    def _take_weights(self) -> None:
+        weighed, self._weighed = self._weighed, []
+        new = {identity: weight for _, identity, weight in weighed if identity not in self._weights}
+        for identities, weights in _by_kind(list(new.items())):
+            norms = torch._foreach_norm(weights, 2, self._accumulator(weights[0], 0))
+            self._weights.update(zip(identities, norms, strict=True))
+        for (name, place), identity, _ in weighed:
+            self.take(name, place, self._weights[identity])
+
+    def _take_counts(self) -> None:
+        counted, self._counted = self._counted, []
+        thresholds = {label: threshold for label, _, threshold in counted}
+        for labels, tensors in _by_kind([(label, x) for label, x, _ in counted]):
+            signs = torch._foreach_sub(tensors, [thresholds[label] for label in labels])
+            torch._foreach_sign_(signs)
+            torch._foreach_add_(signs, 1)
+            self.take_all(labels, torch._foreach_norm(signs, 1, _exact(signs[0])))
 
     def _take_agreements(self, pairs: Sequence[tuple[int, Tensor, Tensor]]) -> None:
         for place, expected, arrived in pairs:
@@ -161,38 +221,57 @@ class Meter:
         """What to sum squares in; None for the tensor's own precision."""
         if (self.precise or size > FLOAT32_UP_TO) and x.device.type != "mps":
             return torch.float64
-        return None if x.dtype in (torch.float32, torch.float64) else torch.float32
+        return _exact(x)
 
 
-@lru_cache(maxsize=64)
-def _one(labels: tuple[Label, ...]) -> tuple[Label, ...]:
-    """The same labels as those of the passes before, instead of more that wait with what they name."""
-    return labels
+def _exact(x: Tensor) -> torch.dtype | None:
+    """What to add up in; None for the tensor's own precision."""
+    return None if x.dtype in (torch.float32, torch.float64) else torch.float32
 
 
-def sent(values: Sequence[Tensor]) -> Callable[[], list[Any]]:
-    """Send tensors of one shape, device and precision to the host; what is returned waits for them, on any thread.
+def _by_kind(labelled: Sequence[tuple[Any, Tensor]]) -> Iterable[tuple[list[Any], list[Tensor]]]:
+    groups: dict[Kind, tuple[list[Any], list[Tensor]]] = {}
+    for label, x in labelled:
+        labels, tensors = groups.setdefault((x.device, x.dtype), ([], []))
+        labels.append(label)
+        tensors.append(torch.view_as_real(x) if x.is_complex() else x)
+    return groups.values()
 
-    Nobody waits here. A GPU copies into pinned memory and records an event behind it. Elsewhere there is nothing to
-    wait for, or no such copy. They are stacked at once: hundreds of small tensors that wait to be read keep the garbage
-    collector busier than all the rest.
+
+def sent(values: Sequence[Tensor]) -> Callable[[], NDArray[Any]]:
+    """Send 0-d tensors of one device and precision to the host, as `sending` does. They are stacked at once:
+
+    hundreds of small tensors that wait to be read keep the garbage collector busier than all the rest.
 
     Example:
         >>> sent([torch.tensor(2.0), torch.tensor(3.0)])()
-        [2.0, 3.0]
+        array([2., 3.], dtype=float32)
     """
     if not values:
-        return list
+        return _nothing
     packed = torch.stack(tuple(values))
+    return sending(packed.float() if packed.dtype is torch.bfloat16 else packed)  # numpy knows no bfloat16
+
+
+def _nothing() -> NDArray[Any]:
+    return np.empty(0)
+
+
+def sending(packed: Tensor) -> Callable[[], NDArray[Any]]:
+    """Send a tensor that nobody changes to the host; what is returned waits for it, on any thread.
+
+    Nobody waits here. A GPU copies into pinned memory and records an event behind it. Elsewhere there is nothing to
+    wait for, or no such copy.
+    """
     if packed.device.type != "cuda":
-        return packed.tolist
+        return lambda: packed.cpu().numpy()
     host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
     host.copy_(packed, non_blocking=True)
     copied = torch.cuda.Event()
     copied.record(torch.cuda.current_stream(packed.device))
 
-    def arrived() -> list[float]:
+    def arrived() -> NDArray[Any]:
         copied.synchronize()
-        return host.tolist()
+        return host.numpy()
 
     return arrived

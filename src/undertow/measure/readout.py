@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.measure.reading import Array, Reading
 from undertow.record import SITE_COLUMNS, Edge, Role, Site
-
-Array = NDArray[np.float64]
-Read = Mapping[str, Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """One recorded step: columns by name, each [sites] or [edges]."""
+    """One recorded step, or many: columns by name, each [..., sites] or [..., edges]."""
 
     by_site: dict[str, Array]
     by_edge: dict[str, Array]
@@ -30,7 +28,9 @@ class Readout:
     Example:
         >>> sites = (Site(0, "fc2", "addmm", Role.WEIGHT), Site(1, "fc1", "addmm", Role.WEIGHT))
         >>> readout = Readout(sites, (Edge(0, 1),))
-        >>> readout.columns({"received": {0: 1.0, 1: 0.25}}).by_site["grad_input"].tolist()
+        >>> from undertow.measure import index
+        >>> read = Reading.of([(index((("received", 0), ("received", 1))), [1.0, 0.25])])
+        >>> readout.columns(read).by_site["grad_input"].tolist()
         [0.25, nan]
     """
 
@@ -41,15 +41,16 @@ class Readout:
         self._source = np.array([edge.source for edge in edges], dtype=int)
         self._target = np.array([edge.target for edge in edges], dtype=int)
         self._alone = np.bincount(self._target, minlength=len(sites))[self._target] == 1
-        self._passes_on = np.bincount(self._source, minlength=len(sites)) > 0
-        self._own = _Pairs.of(sites, names, lambda site: site.parameters)
+        self._onward = _Sums(self._source, len(sites))
+        self._passes_on = self._onward.count > 0
+        self._own = _Pairs(sites, names, lambda site: site.parameters)
         # A parameter that is used at many Sites makes one step: each has an equal part of it.
         self._uses = np.bincount(self._own.place, minlength=len(names)).clip(1)
         self._layer = np.array([site.role is Role.WEIGHT and bool(site.parameters) for site in sites], dtype=bool)
-        self._matrices = _Pairs.of(sites, names, _matrices)
+        self._matrices = _Pairs(sites, names, _matrices)
 
-    def columns(self, read: Read) -> Columns:
-        """What `Meter.read` returned, as columns of a Run, each [sites] or [edges].
+    def columns(self, read: Reading) -> Columns:
+        """What `Meter.read` returned, as columns of a Run, each [..., sites] or [..., edges].
 
         An edge that alone feeds its Site carries the whole gradient received there, and nobody had to measure it.
         """
@@ -59,32 +60,36 @@ class Readout:
             by_edge = self._by_edge(_Raw(read, len(self._target)), received)
             by_site = {**self._by_site(raw, received, by_edge), **self._by_parameter(_Raw(read, len(self.names)))}
         assert by_site.keys() == SITE_COLUMNS.keys()  # noqa: S101  # the two lists are kept by hand
-        return Columns(by_site, by_edge)
+        return Columns({name: _shaped(column, received.shape) for name, column in by_site.items()}, by_edge)
 
     def _by_site(self, raw: "_Raw", received: Array, by_edge: Mapping[str, Array]) -> dict[str, Array]:
-        passed = np.sqrt(np.bincount(self._source, by_edge["contribution"] ** 2, minlength=self._size))
-        passed[~self._passes_on] = np.nan
+        passed = np.sqrt(self._onward.total(by_edge["contribution"] ** 2))
+        passed[..., ~self._passes_on] = np.nan
         slope_rms = raw["slope"] / np.sqrt(raw["values"])
-        # <expected, arrived> / ||arrived||^2, by the law of cosines.
-        agreement = (1 + (raw["expected"] ** 2 - raw["differing"] ** 2) / raw["arrived"] ** 2) / 2
         return {
             "grad_output": received,
             "grad_input": passed,
             "learning_speed": raw["summed"],
             "coherence": raw["summed"] / (np.sqrt(raw["rows"]) * received),
             "derivative_rms": slope_rms,
-            "alignment_phi": raw["slope_times_g"] / (slope_rms * received),
-            "alignment_w": self._n_out * passed * agreement / (raw["weight"] * received),
-            "saturated": (1 - raw["above_less_below"] / raw["values"]) / 2,
-            "dead": (1 - raw["alive_less_dead"] / raw["units"]) / 2,
+            "alignment_phi": raw.get("slope_times_g", passed) / (slope_rms * received),
+            "alignment_w": self._n_out * passed * self._agreement(raw) / (raw["weight"] * received),
+            "saturated": 1 - raw["steep"] / (2 * raw["values"]),
+            "dead": 1 - raw["alive"] / (2 * raw["units"]),
             "nonfinite": raw["nonfinite"],
             "weight_norm": raw["weight"],
             "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
             "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
         }
 
+    def _agreement(self, raw: "_Raw") -> Array | float:
+        """<expected, arrived> / ||arrived||^2, by the law of cosines; 1 in passes that didn't ask."""
+        if "arrived" not in raw:
+            return 1.0
+        return (1 + (raw["expected"] ** 2 - raw["differing"] ** 2) / raw["arrived"] ** 2) / 2
+
     def _by_edge(self, raw: "_Raw", received: Array) -> dict[str, Array]:
-        arriving = received[self._target]
+        arriving = received[..., self._target]
         share = np.where(self._alone, 1.0, raw.get("inner", 0.0) / arriving**2)
         # 0: nothing came along the edge, as autograd passes None for a gradient of zeros.
         return {"contribution": np.where(self._alone, arriving, raw.get("contribution", 0.0)), "share": share}
@@ -92,20 +97,25 @@ class Readout:
     def _by_parameter(self, raw: "_Raw") -> dict[str, Array]:
         grad, norm, step, rows = raw["grad of parameter"], raw["parameter"], raw["step"], raw["sum of rows"]
         descent = -raw["ascent"] if "ascent" in raw else grad**2
-        part = self._own.total(np.where(np.isnan(descent), 0.0, descent / self._uses), self._size)
-        total = np.nansum(part)
+        part = self._own.total(np.where(np.isnan(descent), 0.0, descent / self._uses))
+        total = np.nansum(part, axis=-1, keepdims=True)
         matrices = self._matrices
         spread = np.sqrt(np.maximum(1 - rows**2 / (raw["units of parameter"] * norm**2), 0.0))
-        length = matrices.length(norm, self._size)
+        length = matrices.length(norm)
         looked = "biases" in raw or "inputs" in raw  # a watched step asks for neither
-        biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), self._size, unknown=0.0)
+        biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), unknown=0.0)
         return {
             "bias_rms": np.where(self._layer & looked, biases, np.nan),
-            "weight_spread": np.where(matrices.count(self._size) == 1, matrices.total(spread, self._size), np.nan),
-            "weight_grad_norm": matrices.length(grad, self._size),
-            "update_ratio": matrices.length(step, self._size) / np.where(length == 0, np.nan, length),
-            "progress": part / total if total > 0 else np.full(self._size, np.nan),
+            "weight_spread": np.where(matrices.count == 1, matrices.total(spread), np.nan),
+            "weight_grad_norm": matrices.length(grad),
+            "update_ratio": matrices.length(step) / np.where(length == 0, np.nan, length),
+            "progress": np.where(total > 0, part / total, np.nan),
         }
+
+
+def _shaped(column: Array, shape: tuple[int, ...]) -> Array:
+    """What was measured nowhere has no passes yet."""
+    return column if column.shape == shape else np.broadcast_to(column, shape).copy()
 
 
 def _matrices(site: Site) -> Sequence[str]:
@@ -115,49 +125,61 @@ def _matrices(site: Site) -> Sequence[str]:
     return [name for name in site.parameters if "bias" not in name.rpartition(".")[2]] or site.parameters
 
 
-@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Adds up values by where they belong.
+
+    Args:
+        at: for every value the place it is added to.
+        size: how many places there are.
+    """
+
+    def __init__(self, at: NDArray[np.intp], size: int) -> None:
+        self.count = np.bincount(at, minlength=size)
+        self._order = np.argsort(at, kind="stable")
+        self._at, self._starts = np.unique(at[self._order], return_index=True)
+
+    def total(self, values: Array) -> Array:
+        """Sums, [..., places], of values, [..., values]."""
+        found = np.zeros((*values.shape[:-1], len(self.count)))
+        if len(self._at):
+            found[..., self._at] = np.add.reduceat(values[..., self._order], self._starts, axis=-1)
+        return found
+
+
 class _Pairs:
-    """Which Site has which parameter, as two lists of equal length."""
+    """Which Site has which parameter."""
 
-    site: NDArray[np.intp]
-    place: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, sites: Sequence[Site], names: Sequence[str], chosen: Callable[[Site], Sequence[str]]) -> "_Pairs":
+    def __init__(self, sites: Sequence[Site], names: Sequence[str], chosen: Callable[[Site], Sequence[str]]) -> None:
         places = {name: place for place, name in enumerate(names)}
         found = [(site.index, places[name]) for site in sites for name in chosen(site) if name in places]
         pairs = np.array(found, dtype=np.intp).reshape(-1, 2)
-        return cls(pairs[:, 0], pairs[:, 1])
+        self.place = pairs[:, 1]
+        self._sums = _Sums(pairs[:, 0], len(sites))
+        self.count = self._sums.count
 
-    def count(self, size: int) -> NDArray[np.intp]:
-        return np.bincount(self.site, minlength=size)
-
-    def total(self, values: Array, size: int) -> Array:
+    def total(self, values: Array) -> Array:
         """Sum over a Site's parameters; nan where it has none."""
-        summed = np.bincount(self.site, values[self.place], minlength=size)
-        return np.where(self.count(size) > 0, summed, np.nan)
+        return np.where(self.count > 0, self._sums.total(values[..., self.place]), np.nan)
 
-    def length(self, norms: Array, size: int, unknown: float = np.nan) -> Array:
+    def length(self, norms: Array, unknown: float = np.nan) -> Array:
         """Norm of a Site's parameters taken together; where none is known, ``unknown``."""
-        known = ~np.isnan(norms[self.place])
-        found = _Pairs(self.site[known], self.place[known])
-        return np.where(found.count(size) > 0, np.sqrt(found.total(norms**2, size)), unknown)
+        each = norms[..., self.place]
+        missing = np.isnan(each)
+        found = np.sqrt(self._sums.total(np.where(missing, 0.0, each**2)))
+        return np.where(self._sums.total(~missing * 1.0) > 0, found, unknown)
 
 
 class _Raw:
     """What was read, by name, as arrays over places; nan where nothing was."""
 
-    def __init__(self, read: Read, size: int) -> None:
+    def __init__(self, read: Reading, size: int) -> None:
         self._read, self._size = read, size
 
     def __contains__(self, name: str) -> bool:
         return name in self._read
 
     def __getitem__(self, name: str) -> Array:
-        return self.get(name, np.nan)
+        return self._read.column(name, self._size)
 
-    def get(self, name: str, default: float) -> Array:
-        values = [default] * self._size
-        for place, value in self._read.get(name, {}).items():
-            values[place] = value
-        return np.array(values)
+    def get(self, name: str, default: float | Array) -> Array:
+        return self._read.column(name, self._size, default)

@@ -41,6 +41,7 @@ class Signal:
         learns: whether a learning speed is asked for.
         summed: the gradient received, summed over rows, where autograd has done it for a bias.
         derivative: phi'(z), if it is an activation whose z could be read; `measure` writes over it.
+        onward: whether what is passed on arrives at another Site, and is measured there.
         peak: the largest |phi'| that activation has anywhere.
         bounded: whether it saturates on both sides (and can't be dead).
         rising: whether phi' is nowhere negative.
@@ -58,6 +59,7 @@ class Signal:
     learns: bool = False
     summed: Tensor | None = None
     derivative: Tensor | None = None
+    onward: bool = False
     peak: float = 1.0
     bounded: bool = False
     rising: bool = False
@@ -101,7 +103,7 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
         _inflow(signal, signal.inflow, meter)
     if signal.weight is not None:
         meter.weight_norm("weight", signal.site, signal.weight, signal.weight_id)
-        if signal.passed is not None:
+        if signal.passed is not None and meter.verify:
             meter.agreement(signal.site, *_project(signal, signal.weight, g, plain(signal.passed)))
 
 
@@ -126,22 +128,15 @@ def _activation(signal: Signal, slope: Tensor, g: Tensor, meter: Meter) -> None:
     size, steepness = slope.numel(), slope if signal.rising else slope.abs()
     meter.note("values", signal.site, size)
     if signal.bounded:
-        # Sign and sum: on CPU many times as fast as to compare and count, which goes by way of bool.
-        above_less_below = steepness.sub(SATURATED_BELOW * signal.peak).sign_()
-        meter.take("above_less_below", signal.site, above_less_below.sum(dtype=_exact(slope)))
+        meter.count_above("steep", signal.site, steepness, SATURATED_BELOW * signal.peak)
     elif slope.dim() > 1 and size:
         largest = steepness.amax([d for d in range(slope.dim()) if d != signal.features % slope.dim()])
-        dead = largest.sub_(DEAD_BELOW * signal.peak).sign_()
-        meter.take("alive_less_dead", signal.site, dead.sum(dtype=_exact(slope)))
+        meter.count_above("alive", signal.site, largest, DEAD_BELOW * signal.peak)
         meter.note("units", signal.site, largest.numel())
     meter.norm("slope", signal.site, slope)
-    # In place where it is worth it: activations are the largest tensors there are. (A small norm still waits.)
-    meter.norm("slope_times_g", signal.site, slope * g if size <= SMALL_UP_TO else slope.mul_(g))
-
-
-def _exact(x: Tensor) -> torch.dtype | None:
-    """What to add ones up in; None for the tensor's own precision."""
-    return None if x.dtype in (torch.float32, torch.float64) else torch.float32
+    if meter.verify or not signal.onward:
+        # In place where it is worth it: activations are the largest tensors there are. (A small norm still waits.)
+        meter.norm("slope_times_g", signal.site, slope * g if size <= SMALL_UP_TO else slope.mul_(g))
 
 
 def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:

@@ -88,6 +88,7 @@ class RunWriter(Closing):
         self._abouts: list[tuple[str, tuple[int, int]]] = []
         self._names: dict[tuple[str, ...], str] = {}
         self._batch: Batch | None = None
+        self._rest: list[Callable[[], object]] = []
         self._thread: threading.Thread | None = None
         self._at_exit = functools.partial(_close, weakref.ref(self))
         try:
@@ -142,7 +143,10 @@ class RunWriter(Closing):
         return self._put("event", step, _OVERHEAD, Event(step, time, kind, message, dict(data or {})), room=1.5)
 
     def later(self, act: Callable[[], object], nbytes: int = 1024, step: int | None = None) -> bool:
-        """Have the writer's thread call ``act``, which may call the methods above; ``nbytes``: what it holds on to."""
+        """Have the writer's thread call ``act``, which may call the methods above; ``nbytes``: what it holds on to.
+
+        What it returns, if that can be called, is called once when all that waited has been.
+        """
         return self._put("later", step, nbytes, act)
 
     def update_header(self, values: Mapping[str, Any]) -> bool:
@@ -196,13 +200,17 @@ class RunWriter(Closing):
         self._batch = batch = Batch()
         for item in items:
             self._add(batch, item)
+        while self._rest:
+            self._add(batch, Item("later", None, 0, (self._rest.pop(),)))
         self._batch = None
         return batch
 
     def _add(self, batch: Batch, item: Item) -> bool:
         try:
             if item.what == "later":
-                item.content[0]()
+                rest = item.content[0]()
+                if callable(rest) and rest not in self._rest:
+                    self._rest.append(rest)
             else:
                 batch.add(item)
         except Exception as error:  # a callable of somebody else, numbers of somebody else

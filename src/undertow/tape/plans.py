@@ -1,11 +1,14 @@
 """What one pass found out about a model's graph, for the passes that follow."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
 
-from torch import nn
+from torch import Tensor, nn
 
 from undertow.measure import Readout
-from undertow.tape.graph import Vertex, classify, cut, signature
+from undertow.tape.graph import Node, classify, cut, discover, signature
+from undertow.tape.routes import Route
 from undertow.tape.sites import LineOf, Plan, plan
 from undertow.tape.windows import Windows
 
@@ -14,6 +17,33 @@ MOST = 16
 
 PATIENCE = 16
 """Passes in a row that must go known ways before modules are no longer watched: graphs may take turns."""
+
+TRIED = 4
+"""Ways that a pass may have gone which are tried before its graph is discovered from scratch."""
+
+
+@dataclass(slots=True)
+class Known:
+    """A graph that was met before: its plan, the way through it, and where on that the plan's Nodes are."""
+
+    plan: Plan
+    route: Route
+    at: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Graph:
+    """A graph that is there now.
+
+    Attributes:
+        plan: for all like it.
+        nodes: one for each of the plan's taps.
+        other_leaves: tensors that take gradient but are no parameters of the model.
+    """
+
+    plan: Plan
+    nodes: list[Node]
+    other_leaves: list[Tensor]
 
 
 class Plans:
@@ -34,7 +64,8 @@ class Plans:
         self._look_up()
         self.unroll = unroll
         self._news = PATIENCE
-        self._known: dict[tuple[object, ...], Plan] = {}
+        self._known: dict[tuple[object, ...], Known] = {}
+        self._last: list[Known] = []
         self._readouts: dict[int, tuple[Plan, Readout]] = {}
 
     def windows(self) -> Windows | None:
@@ -46,25 +77,40 @@ class Plans:
         """Watch the modules in the passes that come."""
         self._news = PATIENCE
 
-    def of(self, vertices: list[Vertex], windows: Windows | None, line_of: LineOf | None = None) -> Plan | None:
-        """The plan for a graph; None if it is a new one and nobody watched the modules while it was made.
+    def of(self, root: Node, windows: Windows | None, line_of: LineOf | None = None) -> Graph | None:
+        """The graph behind a loss; None if it is a new one and nobody watched the modules while it was made.
 
         Args:
-            vertices: as `discover` found them.
+            root: the loss's Node.
             windows: what the modules' calls left, if they were watched.
             line_of: tells the line of source by a Node's number.
         """
+        for known in self._last:
+            nodes = known.route.follow(root)
+            if nodes is not None and not any(id(leaf) in self.names for leaf in known.route.foreign(nodes)):
+                return self._met(known, nodes)
+        vertices = discover(root)
         key = signature(vertices, self.names)
-        found = self._known.get(key)
-        self._news = PATIENCE if found is None else max(self._news - 1, 0)
-        if found is None and windows is not None and not self._look_up():
+        known_plan = self._known[key].plan if key in self._known else None
+        self._news = PATIENCE if known_plan is None else self._news
+        if known_plan is None and windows is not None and not self._look_up():
             classify(vertices, self.names)
-            found = plan(vertices, windows, self.names, line_of)
+            known_plan = plan(vertices, windows, self.names, line_of)
             cut(vertices)
             if len(self._known) >= MOST:
                 self._known.pop(next(iter(self._known)))
-            self._known[key] = found
-        return found
+        if known_plan is None:
+            return None
+        route = Route(vertices, self.names)
+        known = self._known[key] = Known(known_plan, route, tuple(route.places[tap.at] for tap in known_plan.taps))
+        ordered = sorted(vertices, key=lambda vertex: route.places[vertex.place])
+        return self._met(known, [vertex.node for vertex in ordered])
+
+    def _met(self, known: Known, nodes: list[Node]) -> Graph:
+        self._news = max(self._news - 1, 0)
+        if not self._last or self._last[0] is not known:
+            self._last = [known, *islice((each for each in self._last if each.plan is not known.plan), TRIED - 1)]
+        return Graph(known.plan, [nodes[place] for place in known.at], known.route.foreign(nodes))
 
     def also(self, names: Mapping[int, str]) -> None:
         """More tensors to call parameters, by ``id``: sharded models compute with others than they name."""

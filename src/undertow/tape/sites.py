@@ -27,6 +27,7 @@ class Tap:
         passes: which of its inputs gets the gradient that is passed on, if it multiplies by a weight.
         bias: which of its inputs is a bias, whose gradient is that received summed over rows.
         features: which dimension of its output counts units.
+        onward: whether it passes gradient on to another Site.
         peak, bounded, rising: of its activation's derivative, as a `Signal` has them.
     """
 
@@ -40,6 +41,7 @@ class Tap:
     passes: int | None = None
     bias: int | None = None
     features: int = -1
+    onward: bool = False
     peak: float = 1.0
     bounded: bool = False
     rising: bool = False
@@ -80,6 +82,8 @@ def plan(vertices: Sequence[Vertex], windows: Windows, names: Mapping[int, str],
     edges = _connect(kept, places, taps)
     for site, vertex in zip(sites, kept, strict=True):
         _prepare(taps[id(vertex)], vertex, site)
+    for edge in edges:
+        taps[id(kept[edge.source])].onward = True
     needed = tuple(tap for tap in taps.values() if tap.site >= 0 or tap.captures)
     return Plan(tuple(sites), tuple(edges), needed, windows.called)
 

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from undertow.measure import Columns, Convolution, Meter, Signal, measure
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
-from undertow.tape.graph import Node, discover
+from undertow.tape.graph import Node
 from undertow.tape.inflow import inflow, preactivation
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
@@ -111,14 +111,10 @@ class Tape:
             raise ValueError("the loss has no grad_fn: nothing that requires grad went into it")
         if self._windows:
             self._windows.close()
-        vertices = discover(loss.grad_fn)
-        plan = self._plans.of(vertices, self._windows, line_of)
-        if plan is None:
+        graph = self._plans.of(loss.grad_fn, self._windows, line_of)
+        if graph is None:
             return False
-        names = self._plans.names
-        self.plan = plan
-        self.other_leaves = [v.leaf for v in vertices if v.leaf is not None and id(v.leaf) not in names]
-        self._nodes = [vertices[tap.at].node for tap in plan.taps]
+        self.plan, self._nodes, self.other_leaves = graph.plan, graph.nodes, graph.other_leaves
         # The hook holds no Node and no tape: a cycle through C++ is never collected.
         tape = weakref.ref(self)
         self._handles = [node.register_hook(_hook(tape, number)) for number, node in enumerate(self._nodes)]
@@ -189,6 +185,7 @@ class Tape:
             signal.derivative = facts.derivative(tap.op, node, self.meter.room)
             if self.meter.inflow:
                 signal.inflow = preactivation(tap.op, node)
+            signal.onward = tap.onward
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
         return signal
 

@@ -5,14 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from undertow.store import RunWriter
 from undertow.watching.counting import Trail
 from undertow.watching.judging import Jury
 from undertow.watching.notes import Noted
 from undertow.watching.onset import Moment, Onset, is_finite
-from undertow.watching.recording import Taped
+from undertow.watching.sheets import Sheet, Taped, filled, lots
 
 SPIKE = 6.0
 """Deviations from its mean by which a loss must rise to be a spike, and at least by half of itself."""
@@ -80,6 +78,7 @@ class Delivery:
     _scale: float = 0.0
     _blamed: bool = False
     _graphs: set[int] = field(default_factory=set)
+    _pending: list[tuple[Sheet, Moment, Mapping[str, float], int]] = field(default_factory=list)
 
     def note(self, moment: Moment, arrived: Callable[[], Noted], trail: Trail) -> None:
         """A step was noted."""
@@ -89,33 +88,43 @@ class Delivery:
         self.seconds = time.thread_time()
 
     def tape(
-        self,
-        moment: Moment,
-        arrived: Callable[[], Noted],
-        taped: Callable[[float, float], Taped],
-        trail: Trail,
-        passes: int,
-    ) -> None:
-        """A step was taped, in which there were so many backward passes."""
+        self, moment: Moment, arrived: Callable[[], Noted], sheet: Sheet, trail: Trail, passes: int
+    ) -> Callable[[], None]:
+        """A step was taped, in which there were so many backward passes. What is returned records all that were."""
         noted = arrived()
-        values, found = noted.values, taped(noted.scale, noted.divisor)
-        self.writer.scalars(moment.step, moment.time, values)
-        self.writer.parameters(moment.step, found.names, found.parameters)
+        sheet.arrive(noted.scale, noted.divisor)
+        self.writer.scalars(moment.step, moment.time, noted.values)
         self._look(moment, noted, trail)
         self._know_scale(moment, noted)
-        if found.sites:
-            self._know_reached(found)
-            self._write_sites(moment, found, values)
-            self._know_pass(moment, found.backward, passes)
-            for finding, message in self.jury.hear(moment.step, found, values):
-                self.writer.event(moment.step, moment.time, "finding", message, finding.to_dict())
-            if (error := self.jury.failure) is not None and not self._blamed:
-                self._blamed = True
-                text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
-                self.writer.event(moment.step, moment.time, "trouble", text, {"error": repr(error)})
+        self._pending.append((sheet, moment, noted.values, passes))
+        return self.settle
+
+    def settle(self) -> None:
+        """Record the taped steps that have arrived."""
+        pending, self._pending = self._pending, []
+        rest = iter(pending)
+        for lot in lots([sheet for sheet, *_ in pending]):
+            for taped in filled(lot):
+                _, moment, values, passes = next(rest)
+                self._record(moment, taped, values, passes)
         self.seconds = time.thread_time()
 
-    def _know_reached(self, found: Taped) -> None:
+    def _record(self, moment: Moment, taped: Taped, values: Mapping[str, float], passes: int) -> None:
+        sheet = taped.sheet
+        self.writer.parameters(moment.step, sheet.names, taped.parameters)
+        if not sheet.sites:
+            return
+        self._know_reached(sheet)
+        self._write_sites(moment, taped, values)
+        self._know_pass(moment, sheet.backward, passes)
+        for finding, message in self.jury.hear(moment.step, taped, values):
+            self.writer.event(moment.step, moment.time, "finding", message, finding.to_dict())
+        if (error := self.jury.failure) is not None and not self._blamed:
+            self._blamed = True
+            text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
+            self.writer.event(moment.step, moment.time, "trouble", text, {"error": repr(error)})
+
+    def _know_reached(self, found: Sheet) -> None:
         """Say in the header what the first tape didn't reach: rules ask there."""
         if not self._graphs and found.unreached is not None:
             told = {"unreached": list(found.unreached), "not run": list(found.idle)}
@@ -123,16 +132,13 @@ class Delivery:
             self.writer.update_header(told)
 
     def _write_sites(self, moment: Moment, found: Taped, values: Mapping[str, float]) -> None:
-        graph = self.writer.graph(found.sites, found.edges)
+        graph = self.writer.graph(found.sheet.sites, found.sheet.edges)
         if self._graphs and graph not in self._graphs:
             text = f"The model computes through other operations than before: graph {graph}."
             self.writer.event(moment.step, moment.time, "graph", text, {"graph": graph})
         self._graphs.add(graph)
-        with np.errstate(over="ignore"):
-            by_site = {name: column.astype(np.float32) for name, column in found.measured.by_site.items()}
-            by_edge = {name: column.astype(np.float32) for name, column in found.measured.by_edge.items()}
         kept = {name: values[name] for name in ("loss", "lr") if name in values}
-        self.writer.taped(moment.step, moment.time, graph, by_site, by_edge, kept)
+        self.writer.taped(moment.step, moment.time, graph, found.measured.by_site, found.measured.by_edge, kept)
 
     def _look(self, moment: Moment, noted: Noted, trail: Trail) -> None:
         values = noted.values

@@ -7,7 +7,7 @@ from typing import Any
 
 from undertow import rules
 from undertow.record import Finding, Run, Severity
-from undertow.watching.recording import Taped
+from undertow.watching.sheets import Taped
 
 OnFinding = Callable[[Finding], object]
 
@@ -75,8 +75,8 @@ class Jury:
         measured = found.measured
         return Run(
             {**self.header, "loss": values.get("loss", 0.0), "lr": values.get("lr", 0.0)},
-            tuple(found.sites),
-            tuple(found.edges),
+            found.sheet.sites,
+            found.sheet.edges,
             {name: column[None] for name, column in measured.by_site.items()},
             {name: column[None] for name, column in measured.by_edge.items()},
         )

@@ -15,6 +15,7 @@ from undertow.watching import patches
 from undertow.watching.members import Members, Ranks
 from undertow.watching.notes import Note, norms
 from undertow.watching.recording import Failure, Recording
+from undertow.watching.roster import Roster
 from undertow.watching.scaling import Scaling, left_to_the_optimizer
 
 clock = time.perf_counter
@@ -37,6 +38,17 @@ class Subject:
     ranks: Ranks
     tapes: bool = True
     eager: bool = False
+
+    _rosters: dict[int, Roster] = field(default_factory=dict)
+
+    def roster(self, optimizer: int) -> tuple[Roster, list[Tensor | None]]:
+        """Whom gradient reached of one optimizer's parameters, and the gradients of all."""
+        members, gradients = self.members.gradients(optimizer)
+        layouts = [None if g is None else g.layout for g in gradients]
+        known = self._rosters.get(optimizer)
+        if known is None or known.members is not members or known.layouts != layouts:
+            known = self._rosters[optimizer] = Roster(members, self.members.names, layouts)
+        return known, gradients
 
     @cached_property
     def plans(self) -> Plans:
@@ -167,10 +179,12 @@ class Look:
         if index in self.taken:
             return
         self.taken.add(index)
-        optimizer, members = self.subject.optimizers[index], self.subject.members.of(index)
-        note = self.note
-        known = self.recording.take_gradients(members) if self.recording is not None else None
-        note.take_gradients(members, known)
+        optimizer, note = self.subject.optimizers[index], self.note
+        roster, gradients = self.subject.roster(index)
+        if self.recording is not None:
+            note.take_gradients(roster.names, roster.counted(self.recording.take_gradients(roster, gradients)))
+        else:
+            note.take_gradients(roster.names, norms(roster.counted(roster.reached(gradients))))
         note.altered |= not self.subject.scaling.active and self._version() != self._versions
         scale, skip = left_to_the_optimizer(optimizer)
         if scale is not None:

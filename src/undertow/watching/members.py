@@ -73,6 +73,7 @@ class Members:
         self._model, self._optimizers = model, optimizers
         self._sizes: list[int] = []
         self._by_optimizer: list[list[Member]] = []
+        self._parameters: list[list[nn.Parameter]] = []
         self.sharded = False
         self.refresh()
 
@@ -87,6 +88,11 @@ class Members:
             self.refresh()
         return self._by_optimizer[optimizer]
 
+    def gradients(self, optimizer: int) -> tuple[list[Member], list[Tensor | None]]:
+        """Those of one optimizer, with the gradient of each."""
+        members = self.of(optimizer)
+        return members, [p.grad for p in self._parameters[optimizer]]
+
     def refresh(self) -> None:
         """Look who is there."""
         self._sizes = self._count()
@@ -98,6 +104,7 @@ class Members:
             order = sorted(mine, key=lambda key: named[key][0])
             found.append([self._member(named[key][1], *mine[key]) for key in order])
         self._by_optimizer = found
+        self._parameters = [[m.parameter for m in each] for each in found]
         self._names = tuple(name for _, name in sorted(named[id(m.parameter)] for each in found for m in each))
 
     def _member(self, name: str, parameter: nn.Parameter, group: dict[str, Any]) -> Member:
@@ -120,6 +127,11 @@ def is_sharded(tensor: Tensor) -> bool:
 def local(tensor: Tensor) -> Tensor:
     """The part of it on this process, without asking any other."""
     return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]  # a DTensor's method
+
+
+def parts(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """`local` of each."""
+    return tensors if "torch.distributed.tensor" not in sys.modules else [local(each) for each in tensors]
 
 
 def answers_for(parameter: Tensor) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from undertow.measure import FLOAT32_UP_TO, sent
-from undertow.watching.members import Member, local, own_part
+from undertow.watching.members import own_part, parts
 
 
 def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, list[float]]]:
@@ -28,7 +28,7 @@ def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, lis
     def arrived() -> dict[str, list[float]]:
         found: dict[str, list[float]] = defaultdict(list)
         for names, values in coming:
-            for name, value in zip(names, values(), strict=True):
+            for name, value in zip(names, values().tolist(), strict=True):
                 found[name].append(value)
         return dict(found)
 
@@ -37,7 +37,7 @@ def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, lis
 
 def norms(gradients: Sequence[Tensor]) -> list[Tensor]:
     """The norm of each gradient, on its device."""
-    plain = [local(g.detach()) for g in gradients]
+    plain = parts(gradients)
     if any(g.layout is not torch.strided for g in plain):
         plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
     if any(g.is_complex() for g in plain):
@@ -78,15 +78,11 @@ class Note:
     gradients: int = 0
     names: list[str] = field(default_factory=list)
 
-    def take_gradients(self, members: Sequence[Member], known: Mapping[int, Tensor] | None = None) -> None:
-        """Norms of what the optimizer is about to take; ``known``: by place among the members."""
-        mine = [(at, m.parameter.grad) for at, m in enumerate(members) if m.parameter.grad is not None and m.counts]
-        self.gradients += len(mine)
-        self.names += [members[at].name for at, _ in mine]
-        if known is None:
-            self.tensors["norms"] += norms([gradient for _, gradient in mine if gradient is not None])
-        else:
-            self.tensors["norms"] += [known[at] for at, _ in mine if at in known]
+    def take_gradients(self, names: Sequence[str], norms: Sequence[Tensor]) -> None:
+        """Norms of what the optimizer is about to take, by parameter."""
+        self.gradients += len(names)
+        self.names += names
+        self.tensors["norms"] += norms
 
     def log(self, values: Mapping[str, float | Tensor]) -> None:
         """The user has something to say about this step."""

@@ -1,23 +1,20 @@
 """A step that is taped: one backward pass under the tape, and what the optimizer made of it."""
 
-import math
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from undertow.columns import Column
-from undertow.measure import Columns, Meter, Readout
-from undertow.record import Edge, Site
+from undertow.measure import Meter, Part, Readout
 from undertow.tape import Plans, Tape
-from undertow.watching.members import Member, Members, local, unsharded_names
+from undertow.watching.members import Members, parts, unsharded_names
 from undertow.watching.notes import norms
-from undertow.watching.sampling import Moved, Step
+from undertow.watching.roster import Roster
+from undertow.watching.sheets import Sheet
 
 CALLS = 4096
 """More calls of the model than this before a backward pass are no training step: somebody evaluates."""
@@ -104,11 +101,11 @@ class Recording:
     _tries: int = 0
     _calls: int = 0
     _bell: RemovableHandle | None = None
-    _steps: list[tuple[list[int], Step]] = field(default_factory=list)
-    _moved: list[tuple[list[int], Callable[[], Moved]]] = field(default_factory=list)
-    _names: tuple[str, ...] = ()
+    _steps: list[Roster] = field(default_factory=list)
+    _moves: list[Callable[[], Part]] = field(default_factory=list)
+    _rates: list[tuple[Roster, list[Any]]] = field(default_factory=list)
     _unreached: list[str] = field(default_factory=list)
-    _lr: dict[int, Any] = field(default_factory=dict)
+    _names: Sequence[str] = ()
 
     def prepare(self) -> None:
         """The part of the step begins whose backward pass is wanted."""
@@ -131,7 +128,8 @@ class Recording:
             self.failed(error)
 
     def _look(self) -> None:
-        self._meter.inflow = self.with_rows and not self.sharded
+        self._meter.inflow, self._meter.lasting = self.with_rows and not self.sharded, not self.sharded
+        self._meter.verify = self.with_rows
         self._tape = GuardedTape(self.plans, self._meter, self.failed)
         self._tape.open()
         self._open = True
@@ -162,43 +160,37 @@ class Recording:
             self._meter.settle()  # before the optimizer changes the weights
             self.finished = True
 
-    def take_gradients(self, members: Sequence[Member]) -> dict[int, Tensor]:
+    def take_gradients(self, roster: Roster, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """The optimizer is about to step: what it takes, and what the weights are before.
 
         Returns:
-            The norms of the gradients, by place among ``members``.
+            The norms of the gradients.
         """
-        self._names = self._names or self.members.names
-        places = {name: place for place, name in enumerate(self._names)}
-        at = [n for n, m in enumerate(members) if m.parameter.grad is not None and m.name in places]
-        self._unreached += [m.name for m in members if m.parameter.grad is None and m.parameter.requires_grad]
-        mine = [(places[members[n].name], members[n]) for n in at]
-        found = norms([m.parameter.grad for _, m in mine if m.parameter.grad is not None])
-        for (place, _), norm in zip(mine, found, strict=True):
-            self._meter.take("grad of parameter", place, norm)
-        self._take_weights(mine)
-        for place, m in mine:
-            self._take_rows(place, local(m.parameter.detach()))
-            self._lr[place] = m.lr
-            if not m.counts:
-                self._meter.note("copy", place, 1.0)
-        self._steps.append(([place for place, _ in mine], Step([m.parameter for _, m in mine])))
-        return dict(zip(at, found, strict=True))
+        self._names = self._names or roster.watched
+        roster = roster if roster.watched == self._names else roster.among(self._names)
+        gradients = roster.reached(gradients)
+        self._unreached += roster.unreached
+        found = norms(gradients)
+        self._meter.take_each(roster.labels, found)
+        self._take_weights(roster)
+        if self.with_rows:
+            for place, weight in zip(roster.places.tolist(), parts(roster.parameters), strict=True):
+                self._take_rows(place, weight)
+        for place in roster.copies:
+            self._meter.note("copy", place, 1.0)
+        roster.before(gradients)
+        self._rates.append((roster, roster.rates))
+        self._steps.append(roster)
+        return found
 
-    def _take_weights(self, mine: Sequence[tuple[int, Member]]) -> None:
+    def _take_weights(self, roster: Roster) -> None:
         """Norms of the weights; those that the tape took need not be taken again."""
-        left = []
-        for place, m in mine:
-            norm = self._meter.known_norm(id(m.parameter))
-            if norm is None:
-                left.append((place, m.parameter))
-            else:
-                self._meter.take("parameter", place, norm)
-        for (place, _), norm in zip(left, norms([p for _, p in left]), strict=True):
-            self._meter.take("parameter", place, norm)
+        known = [self._meter.known_norm(identity) for identity in roster.identities]
+        left = iter(norms([p for p, norm in zip(roster.parameters, known, strict=True) if norm is None]))
+        self._meter.take_each(roster.weighed, [next(left) if norm is None else norm for norm in known])
 
     def _take_rows(self, place: int, weight: Tensor) -> None:
-        if weight.dim() > 1 and self.with_rows and weight.numel() and not weight.is_complex():
+        if weight.dim() > 1 and weight.numel() and not weight.is_complex():
             self._meter.norm("sum of rows", place, weight.sum(0))
             self._meter.note("units of parameter", place, len(weight))
         elif weight.dim() == 1 and self._meter.inflow and weight.numel():
@@ -207,8 +199,8 @@ class Recording:
 
     def stepped(self) -> None:
         """The optimizer has stepped."""
-        for places, step in self._steps:
-            self._moved.append((places, step.finish()))
+        for roster in self._steps:
+            self._moves += roster.after()
         self._steps.clear()
 
     def close(self) -> None:
@@ -224,50 +216,18 @@ class Recording:
             self._bell.remove()
             self._bell = None
 
-    def send(self, world: int, partial: bool) -> Callable[[float, float], "Taped"]:
-        """Start the transfers; what is returned, given the scale and the divisor, waits for them."""
+    def send(self, world: int, partial: bool) -> Sheet:
+        """Start the transfers."""
+        names = tuple(self._names or self.members.names)
+        coming, moves, rates = self._meter.send(), self._moves, self._rates
         tape = self._tape if self.finished else None
-        meter, moved, names = self._meter.send(), list(self._moved), tuple(self._names or self.members.names)
-        sites, edges = (tape.sites, tape.edges) if tape is not None else ((), ())
-        readout = self.plans.readout(tape.plan, names) if tape is not None else Readout((), (), names)
-        backward, unreached = self.backward, tuple(self._unreached) if tape is not None else None
-        idle = tuple(name for name in self._unreached if tape is not None and not _ran(name, tape.called))
-        lrs = {place: float(lr) for place, lr in self._lr.items() if not isinstance(lr, Tensor)}
-
-        def arrived(scale: float, divisor: float) -> Taped:
-            read = meter()
-            _divide(read, "grad of parameter", divisor)
-            read["ascent"], read["step"] = {}, {}
-            for places, values in moved:
-                for at, (step, inner) in values().items():
-                    read["step"][places[at]], read["ascent"][places[at]] = step, inner / divisor
-            measured = readout.columns(read)
-            with np.errstate(all="ignore"):  # numbers of a training that diverges overflow, and that is to be seen
-                _unscale(measured, scale, world, sites, edges)
-                parameters = _of_parameters(read, lrs, len(names), partial)
-            return Taped(sites, edges, measured, names, parameters, backward, unreached, idle)
-
-        return arrived
-
-
-@dataclass(frozen=True, slots=True)
-class Taped:
-    """What was read: of the Sites and edges, and of the parameters, each column [parameters].
-
-    Attributes:
-        backward: which of the step's backward passes it was.
-        unreached: parameters that require grad and got none, of the optimizers that stepped; None if nothing was taped.
-        idle: those of them whose modules weren't run.
-    """
-
-    sites: tuple[Site, ...]
-    edges: tuple[Edge, ...]
-    measured: Columns
-    names: tuple[str, ...]
-    parameters: dict[str, Column]
-    backward: int = 0
-    unreached: tuple[str, ...] | None = None
-    idle: tuple[str, ...] = ()
+        if tape is None:
+            return Sheet(Readout((), (), names), (), (), names, world, partial, coming, moves, rates, self.backward)
+        readout, sites, edges = self.plans.readout(tape.plan, names), tape.sites, tape.edges
+        sheet = Sheet(readout, sites, edges, names, world, partial, coming, moves, rates, self.backward)
+        sheet.unreached = tuple(self._unreached)
+        sheet.idle = tuple(name for name in self._unreached if not _ran(name, tape.called))
+        return sheet
 
 
 def _ran(name: str, called: Collection[str]) -> bool:
@@ -282,46 +242,3 @@ def _weakly(method: "weakref.WeakMethod[Callable[[], None]]") -> Callable[[], No
             alive()
 
     return ring
-
-
-def _divide(read: Mapping[str, dict[int, float]], name: str, divisor: float) -> None:
-    for place in read.get(name, {}):
-        read[name][place] /= divisor
-
-
-def _unscale(measured: Columns, scale: float, world: int, sites: Sequence[Site], edges: Sequence[Edge]) -> None:
-    """Gradients of the loss itself (a parameter's was unscaled when it was read).
-
-    Under data parallelism each process has one part of a mean.
-    """
-    # Of the loss, a single number, there is one all together and not one for each process.
-    received = np.array([world if site.shape else math.sqrt(world) for site in sites])
-    along = received[[edge.target for edge in edges]]
-    passed = np.ones(len(sites))
-    passed[[edge.source for edge in edges]] = along
-    measured.by_site["grad_output"] /= scale * received
-    measured.by_site["grad_input"] /= scale * passed
-    measured.by_site["learning_speed"] /= scale
-    measured.by_edge["contribution"] /= scale * along
-
-
-def _of_parameters(
-    read: Mapping[str, Mapping[int, float]], lrs: Mapping[int, float], size: int, partial: bool
-) -> dict[str, Column]:
-    def column(name: str) -> Column:
-        found = np.full(size, np.nan)
-        for place, value in read.get(name, {}).items():
-            found[place] = value
-        return found
-
-    grad, step, weight, descent = column("grad of parameter"), column("step"), column("parameter"), -column("ascent")
-    for place in read.get("copy", {}):  # another process answers for it
-        grad[place] = step[place] = weight[place] = descent[place] = 0.0
-    total = float(np.nansum(descent))
-    share = descent if partial else descent / total if total > 0 else np.full(size, math.nan)
-    lr = np.full(size, np.nan)
-    for place, value in lrs.items():
-        lr[place] = value
-    ratio = np.where(weight > 0, step / weight, np.nan)
-    found = {"grad_norm": grad, "update_norm": step, "weight_norm": weight, "update_ratio": ratio}
-    return {name: each.astype(np.float32) for name, each in (found | {"progress": share, "lr": lr}).items()}

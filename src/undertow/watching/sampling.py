@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.measure import sent
-from undertow.watching.members import local
+from undertow.measure import Part, index, sending
 
 WEIGHTS = 4096
 RUN, FEWEST = 16, 4
@@ -47,91 +47,109 @@ def pattern(shape: Sequence[int]) -> Pattern:
     return Pattern(run, step)
 
 
-def sample(parameter: Tensor, chosen: Pattern) -> Tensor:
-    """The weights taken, [runs, run] or [weights]: a view wherever there can be one."""
-    x = local(parameter.detach())
-    if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
-        x = x.permute(0, 2, 3, 1)
-    flat = x.reshape(-1)
-    return flat.unfold(0, chosen.run, chosen.step) if chosen.step else flat
+def sample(x: Tensor, chosen: Pattern) -> Tensor:
+    """The weights taken, [runs, run], or all as they are: a view wherever there can be one."""
+    if not chosen.step:
+        return x
+    if not x.is_contiguous():
+        channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        x = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()
+    return x.as_strided(((x.numel() - chosen.run) // chosen.step + 1, chosen.run), (chosen.step, 1))
 
 
-Moved = dict[int, tuple[float, float]]
-"""Of every parameter, by its place: ||dw|| and <g, dw>."""
+class Sampler:
+    """Samples the same parameters before and after a step, over and over, into the same memory.
 
-
-class Step:
-    """One step of an optimizer, as a sample of the weights tells it.
+    Args:
+        weights: as they are now; what they are at a step is handed in then.
+        places: numbers to call them by.
 
     Example:
-        >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
-        >>> w.grad = torch.tensor([3.0, 4.0])
-        >>> step = Step([w])
-        >>> with torch.no_grad():
-        ...     _ = w.sub_(w.grad, alpha=0.5)
-        >>> step.finish()()
-        {0: (2.5, -12.5)}
+        >>> from undertow.measure import Reading
+        >>> w, gradient = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+        >>> sampler = Sampler([w], [0])
+        >>> sampler.before([w], [gradient])
+        >>> _ = w.sub_(gradient, alpha=0.5)
+        >>> moved = Reading.of(arrived() for arrived in sampler.after([w]))
+        >>> moved["step"].values, moved["ascent"].values
+        (array([2.5]), array([-12.5]))
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._batches: list[_Batch] = []
-        kinds: dict[tuple[torch.device, torch.dtype, int], list[tuple[int, Tensor, Pattern]]] = {}
-        for place, p in enumerate(parameters):
-            mine = local(p)
-            if p.grad is not None and p.grad.layout is torch.strided and mine.numel():
-                chosen = pattern(mine.shape)
-                kinds.setdefault((mine.device, mine.dtype, chosen.run), []).append((place, p, chosen))
-        for (device, _, run), members in kinds.items():
-            self._batches.append(_Batch(device, run, members))
+    def __init__(self, weights: Sequence[Tensor], places: Sequence[int]) -> None:
+        self._kinds = _kinds(weights)
+        groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+        for at, w in enumerate(weights):
+            if w.numel():
+                groups.setdefault((w.device, _wide(w.dtype)), []).append(at)
+        self._batches = [
+            _Batch(kind, at, [places[n] for n in at], [weights[n] for n in at]) for kind, at in groups.items()
+        ]
 
-    def finish(self) -> Callable[[], Moved]:
-        """The step was taken. What is returned waits for the numbers."""
-        coming = [batch.finish() for batch in self._batches]
-        self._batches.clear()
+    def fits(self, weights: Sequence[Tensor]) -> bool:
+        """Whether these are still of the shapes and kinds that it was made for."""
+        return _kinds(weights) == self._kinds
 
-        def arrived() -> Moved:
-            return {place: pair for batch in coming for place, pair in batch().items()}
+    def before(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """A step is about to be taken."""
+        for batch in self._batches:
+            batch.before(weights, gradients)
 
-        return arrived
+    def after(self, weights: Sequence[Tensor]) -> list[Callable[[], Part]]:
+        """It was taken. What is returned waits for ``step``, ||dw||, and ``ascent``, <g, dw>, of each parameter."""
+        return [batch.after(weights) for batch in self._batches]
+
+
+def _kinds(weights: Sequence[Tensor]) -> list[tuple[object, ...]]:
+    return [(w.shape, w.dtype, w.device) for w in weights]
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
 
 
 class _Batch:
-    """Parameters of one device and kind, whose samples lie side by side."""
+    """Parameters of one device and precision, whose samples lie side by side."""
 
-    def __init__(self, device: torch.device, run: int, members: list[tuple[int, Tensor, Pattern]]) -> None:
-        self._members = members
-        before = [sample(p, chosen) for _, p, chosen in members]
-        self._lengths = [len(each) for each in before]
-        self._before = torch.cat(before)
-        self._gradients = torch.cat([sample(p.grad, chosen) for _, p, chosen in members if p.grad is not None])
-        self._device, self._run = device, run
-
-    def finish(self) -> Callable[[], Moved]:
-        moved = torch.cat([sample(p, chosen) for _, p, chosen in self._members])
-        if moved.dtype not in (torch.float32, torch.float64):
-            moved, self._before = moved.float(), self._before.float()
-        moved = moved.sub_(self._before)
-        inner = self._sums(self._gradients.to(moved.dtype).mul_(moved))
-        squares = self._sums(moved.mul_(moved))
-        share = [
-            local(p).numel() / (n * max(self._run, 1))
-            for n, (_, p, _) in zip(self._lengths, self._members, strict=True)
+    def __init__(
+        self, kind: tuple[torch.device, torch.dtype], at: list[int], places: list[int], weights: list[Tensor]
+    ) -> None:
+        device, dtype = kind
+        weights = [_real(w) for w in weights]
+        self._members = [(n, pattern(w.shape)) for n, w in zip(at, weights, strict=True)]
+        self._index = index(tuple((name, place) for name in ("step", "ascent") for place in places))
+        samples = [sample(w, chosen) for w, (_, chosen) in zip(weights, self._members, strict=True)]
+        sizes = [each.numel() for each in samples]
+        self._memory = torch.empty((3, sum(sizes)), dtype=dtype, device=device)
+        self._rooms = [
+            [room.view(s.shape) for room, s in zip(row.split(sizes), samples, strict=True)] for row in self._memory
         ]
-        places, coming = [place for place, _, _ in self._members], sent([torch.cat([squares, inner])])
+        self._lengths = torch.tensor(2 * sizes, device=device)
+        self._share = np.array([w.numel() / n for w, n in zip(weights, sizes, strict=True)])
 
-        def arrived() -> Moved:
-            values = coming()
-            half = len(places)
-            return {
-                place: ((values[0][n] * share[n]) ** 0.5, values[0][half + n] * share[n])
-                for n, place in enumerate(places)
-            }
+    def before(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        _, before, gradient = self._rooms
+        torch._foreach_copy_(before, self._taken(weights))
+        torch._foreach_copy_(gradient, self._taken(gradients))
+
+    def after(self, weights: Sequence[Tensor]) -> Callable[[], Part]:
+        moved, inner, gradient = self._memory
+        torch._foreach_copy_(self._rooms[0], self._taken(weights))
+        moved.sub_(inner)
+        torch.mul(moved, gradient, out=inner)
+        moved.mul_(moved)
+        sums = torch.segment_reduce(self._memory[:2].view(-1), "sum", lengths=self._lengths, unsafe=True)
+        coming, labels, share = sending(sums), self._index, self._share
+
+        def arrived() -> Part:
+            values = coming().astype(np.float64).reshape(2, -1) * share
+            np.sqrt(values[0], out=values[0])
+            return labels, values.reshape(-1)
 
         return arrived
 
-    def _sums(self, values: Tensor) -> Tensor:
-        """Of each parameter, [parameters]."""
-        if values.dim() == 2:
-            values = values.sum(1)
-        lengths = torch.tensor(self._lengths, device=self._device)
-        return torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True)
+    def _taken(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [sample(_real(tensors[n]), chosen) for n, chosen in self._members]
+
+
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x) if x.is_complex() else x

@@ -43,7 +43,7 @@ class Scaling:
         """The scale that is in force; what is returned waits for it."""
         scale = self.scale()
         coming = sent([] if scale is None else [scale])
-        return lambda: float((coming() or [math.nan])[0])
+        return lambda: float(next(iter(coming()), math.nan))
 
     def before(self) -> Callable[[], float]:
         """The scale that was in force before the update of a skipped step; what is returned waits for it."""

@@ -51,9 +51,9 @@ class Once:
     def __init__(self, act: Callable[[], object]) -> None:
         self._act: list[Callable[[], object]] = [act]
 
-    def __call__(self) -> None:
+    def __call__(self) -> object:
         """Do it."""
-        self._act.pop()()
+        return self._act.pop()()
 
 
 @dataclass(eq=False)
