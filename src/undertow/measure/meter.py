@@ -234,7 +234,10 @@ def _by_kind(labelled: Sequence[tuple[Any, Tensor]]) -> Iterable[tuple[list[Any]
     for label, x in labelled:
         labels, tensors = groups.setdefault((x.device, x.dtype), ([], []))
         labels.append(label)
-        tensors.append(torch.view_as_real(x) if x.is_complex() else x)
+        tensors.append(x)
+    for (_, dtype), (_, tensors) in groups.items():
+        if dtype.is_complex:
+            tensors[:] = map(torch.view_as_real, tensors)
     return groups.values()
 
 

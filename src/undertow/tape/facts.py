@@ -59,12 +59,12 @@ def activation_name(vertex: Vertex) -> str:
 
 
 def saved(node: Node, name: str) -> Tensor | None:
-    """A tensor that a Node saved, or None where reading it is not safe."""
+    """A tensor that a Node saved, or None where reading it is not safe. To be read with gradients off."""
     raw = getattr(node, f"_raw_saved_{name}", None)
     if raw is None or getattr(raw, "unpack_hook", raw) is not None:
         return None
     value = getattr(node, f"_saved_{name}")
-    return value.detach() if isinstance(value, Tensor) else None
+    return value if isinstance(value, Tensor) else None
 
 
 def derivative(op: str, node: Node, room: Callable[[Tensor], Tensor]) -> Tensor | None:
@@ -156,12 +156,15 @@ class Weight:
 
     def matrix(self, node: Node) -> Tensor | None:
         """[n_out, n_in] (a convolution's as torch stores it); None if out of reach."""
-        w = self.parameter.detach() if self.parameter is not None else saved(node, self.kept_as)
-        if w is None or w.is_complex():  # a complex gradient is multiplied by the conjugate
-            return None
-        if self.kept_as == "weight":
+        w = self.as_kept(node)
+        if w is None or self.kept_as == "weight":
             return w
         return w.t() if w.dim() == 2 and self.on_the_right != self.transposed else w if w.dim() == 2 else None
+
+    def as_kept(self, node: Node) -> Tensor | None:
+        """The same numbers in whatever order they are kept."""
+        w = self.parameter if self.parameter is not None else saved(node, self.kept_as)
+        return None if w is None or w.is_complex() else w  # a complex gradient is multiplied by the conjugate
 
 
 FACTORS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
@@ -36,7 +37,7 @@ class Route:
         >>> w = torch.ones(2, requires_grad=True)
         >>> route = Route(discover(w.sigmoid().sum().grad_fn), {id(w): "w"})
         >>> [node.name() for node in route.follow(w.sigmoid().sum().grad_fn)]
-        ['SumBackward0', 'SigmoidBackward0', 'struct torch::autograd::AccumulateGrad']
+        ['SumBackward0', 'SigmoidBackward0', 'torch::autograd::AccumulateGrad']
         >>> route.follow(w.tanh().sum().grad_fn) is None
         True
     """
@@ -55,15 +56,16 @@ class Route:
 
     def follow(self, root: Node) -> list[Node] | None:
         """The Nodes, each at its place; None if the graph is another one."""
-        nodes, known = [root], 1
+        nodes: list[Node] = [root]
+        known = 1
         for place, stop in enumerate(self.stops):
-            node = nodes[place]
+            node, kind = nodes[place], cast("object", type(nodes[place]))
             if stop.leaf is not None:
-                if type(node) is not stop.kind or (stop.leaf and id(node.variable) != stop.leaf):
+                if kind is not stop.kind or (stop.leaf and id(node.variable) != stop.leaf):
                     return None
                 continue
             ways, expected = node.next_functions, stop.ways
-            if len(ways) != len(expected) or (type(node) if type(stop.kind) is type else node.name()) != stop.kind:
+            if len(ways) != len(expected) or (node.name() if isinstance(stop.kind, str) else kind) != stop.kind:
                 return None
             for (source, output), (to, output_expected) in zip(ways, expected, strict=True):
                 if to == known and source is not None:

@@ -178,7 +178,10 @@ class Tape:
             if tap.bias is not None:
                 signal.summed = grad_input[tap.bias]
             if tap.weight is not None:
-                _add_weight(signal, tap, tap.weight, node, grad_input)
+                if self.meter.verify:
+                    _add_weight(signal, tap, tap.weight, node, grad_input)
+                else:
+                    _weigh(signal, tap.weight, node)
                 if self.meter.inflow:
                     signal.inflow = inflow(tap.op, node, tap.weight)
         elif tap.role is Role.ACTIVATION:
@@ -205,6 +208,12 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
             alive._pass(number, grad_input, grad_output)
 
     return on_gradient
+
+
+def _weigh(signal: Signal, weight: facts.Weight, node: Node) -> None:
+    """Only what its norm needs."""
+    signal.weight = weight.as_kept(node)
+    signal.weight_id = None if weight.parameter is None else id(weight.parameter)
 
 
 def _add_weight(signal: Signal, tap: Tap, weight: facts.Weight, node: Node, grad_input: Gradients) -> None:

@@ -131,7 +131,11 @@ def local(tensor: Tensor) -> Tensor:
 
 def parts(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     """`local` of each."""
-    return tensors if "torch.distributed.tensor" not in sys.modules else [local(each) for each in tensors]
+    distributed = sys.modules.get("torch.distributed.tensor")
+    if distributed is None:
+        return tensors
+    sharded = distributed.DTensor
+    return [each.to_local() if isinstance(each, sharded) else each for each in tensors]
 
 
 def answers_for(parameter: Tensor) -> bool:

@@ -19,11 +19,14 @@ def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, lis
         >>> numbers({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), torch.tensor(3)]})()
         {'a': [1.0], 'b': [2, 3]}
     """
-    kinds: dict[tuple[torch.device, torch.dtype], list[tuple[str, Tensor]]] = defaultdict(list)
+    kinds: dict[tuple[torch.device, torch.dtype], tuple[list[str], list[Tensor]]] = {}
     for name, tensors in named.items():
         for each in tensors:
-            kinds[each.device, each.dtype].append((name, each.detach().reshape(())))
-    coming = [([name for name, _ in kind], sent([value for _, value in kind])) for kind in kinds.values()]
+            names, values = kinds.setdefault((each.device, each.dtype), ([], []))
+            names.append(name)
+            values.append(each if each.dim() == 0 else each.reshape(()))
+    with torch.no_grad():
+        coming = [(names, sent(values)) for names, values in kinds.values()]
 
     def arrived() -> dict[str, list[float]]:
         found: dict[str, list[float]] = defaultdict(list)
@@ -37,10 +40,10 @@ def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, lis
 
 def norms(gradients: Sequence[Tensor]) -> list[Tensor]:
     """The norm of each gradient, on its device."""
-    plain = parts(gradients)
+    plain = list(parts(gradients))
     if any(g.layout is not torch.strided for g in plain):
         plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
-    if any(g.is_complex() for g in plain):
+    if any(dtype.is_complex for dtype in {g.dtype for g in plain}):
         plain = [torch.view_as_real(g) if g.is_complex() else g for g in plain]
     return list(torch._foreach_norm(plain, 2, _accumulator(plain))) if plain else []
 

@@ -38,13 +38,16 @@ class Passage:
         self._listeners: list[weakref.ref[Listener]] = []
         self._original: Callable[..., Any] | None = None
         self._ours: Callable[..., Any] | None = None
+        self._before: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     def open(self, listener: Listener) -> None:
         """Let a listener hear."""
         self._listeners.append(weakref.ref(listener, lambda _: self._tidy()))
         if self._ours is None and hasattr(self._module, self._name):
             original = getattr(self._module, self._name)
-            self._original, self._ours = original, functools.wraps(original)(self._make(original, self))
+            if self._before is None or self._before[0] is not original:
+                self._before = original, functools.wraps(original)(self._make(original, self))
+            self._original, self._ours = self._before
             setattr(self._module, self._name, self._ours)
 
     def close(self, listener: Listener) -> None:

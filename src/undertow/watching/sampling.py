@@ -114,6 +114,7 @@ class _Batch:
         self, kind: tuple[torch.device, torch.dtype], at: list[int], places: list[int], weights: list[Tensor]
     ) -> None:
         device, dtype = kind
+        self._complex = any(w.is_complex() for w in weights)
         weights = [_real(w) for w in weights]
         self._members = [(n, pattern(w.shape)) for n, w in zip(at, weights, strict=True)]
         self._index = index(tuple((name, place) for name in ("step", "ascent") for place in places))
@@ -148,7 +149,9 @@ class _Batch:
         return arrived
 
     def _taken(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        return [sample(_real(tensors[n]), chosen) for n, chosen in self._members]
+        if self._complex:
+            return [sample(_real(tensors[n]), chosen) for n, chosen in self._members]
+        return [sample(tensors[n], chosen) for n, chosen in self._members]
 
 
 def _real(x: Tensor) -> Tensor:

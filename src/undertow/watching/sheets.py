@@ -88,10 +88,9 @@ def filled(lot: Sequence[Sheet]) -> list[Taped]:
     scale, divisor = (np.array(each)[:, None] for each in zip(*((s.scale, s.divisor) for s in lot), strict=True))
     with np.errstate(all="ignore"):  # numbers of a training that diverges overflow, and that is to be seen
         read.divide(("grad of parameter", "ascent"), divisor)
-        measured = first.readout.columns(read)
-        _unscale(measured, scale, first)
-        by_site, by_edge = _narrow(measured.by_site), _narrow(measured.by_edge)
         parameters = _narrow(_of_parameters(read, _rates(lot), first.partial))
+        measured = _measured(read, scale, first) if first.sites else Columns({}, {})
+        by_site, by_edge = _narrow(measured.by_site), _narrow(measured.by_edge)
     return [
         Taped(sheet, Columns(_row(by_site, n), _row(by_edge, n)), _row(parameters, n)) for n, sheet in enumerate(lot)
     ]
@@ -116,6 +115,12 @@ def _rates(lot: Sequence[Sheet]) -> Array:
 
 def _rate(value: object) -> float:
     return math.nan if value is None or isinstance(value, Tensor) else float(value)  # type: ignore[arg-type]
+
+
+def _measured(read: Reading, scale: Array, sheet: Sheet) -> Columns:
+    measured = sheet.readout.columns(read)
+    _unscale(measured, scale, sheet)
+    return measured
 
 
 def _unscale(measured: Columns, scale: Array, sheet: Sheet) -> None:

@@ -217,6 +217,7 @@ class Stepper:
         look.note.values["cost_seconds"] = look.cost + self._hidden(look)
         moment, trail = self.moment(step), self.passes.take()
         arrived, recording = look.note.send(), look.recording
+        deliver: Callable[[], object]
         if recording is None:
             deliver = functools.partial(self.delivery.note, moment, arrived, trail)
         else:
