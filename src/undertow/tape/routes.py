@@ -55,7 +55,10 @@ class Route:
         self._foreign = [place for place, stop in enumerate(self.stops) if stop.leaf == 0]
 
     def follow(self, root: Node) -> list[Node] | None:
-        """The Nodes, each at its place; None if the graph is another one."""
+        """The Nodes, each at its place; None if the graph is another one.
+
+        Where a tensor was that is no parameter there may be any tensor: see `foreign`.
+        """
         nodes: list[Node] = [root]
         known = 1
         for place, stop in enumerate(self.stops):
@@ -78,7 +81,7 @@ class Route:
         return nodes if len(set(map(id, nodes))) == known else None
 
     def foreign(self, nodes: Sequence[Node]) -> list[Tensor]:
-        """Tensors that take gradient but are no parameters, of the Nodes that were found."""
+        """Tensors that take gradient and were no parameters, of the Nodes that were found."""
         return [nodes[place].variable for place in self._foreign]
 
 
