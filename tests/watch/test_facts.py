@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import undertow
 from undertow.record import Run
+from undertow.watching import stepper
 from watch import loops
 from watch.loops import Left, sgd, train
 from watch.training import Attach, batch, loss_of, net
@@ -248,8 +249,9 @@ def test_a_closure_is_taped_where_it_first_computes(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("every", [1, 5, 100_000])
-def test_the_first_non_finite_step_is_found(every: int, watched: Watched) -> None:
+def test_the_first_non_finite_step_is_found(every: int, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also between two notes, and without a scaler: at step 13. Known for sure if step 12 was looked at."""
+    monkeypatch.setattr(stepper, "IN_FRONT_FROM", float("inf"))
 
     def loop(attach: Attach) -> Left:
         model = net()
@@ -270,6 +272,53 @@ def test_the_first_non_finite_step_is_found(every: int, watched: Watched) -> Non
     assert found[0].data["exact"] == (finite.max() == 12)
     assert found[0].data["seen"] >= 13
     assert found[0].data["lag"] >= 0
+
+
+class Breaking(torch.autograd.Function):
+    """Loses the gradient on its way back, when told to."""
+
+    now = False
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        return g / 0 if Breaking.now else g
+
+
+@pytest.mark.parametrize(("both", "step"), [(True, 13), (False, 14)])
+def test_what_begins_in_front_is_known_if_both_ends_are_kept(
+    both: bool, step: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At step 13 the gradient is lost behind the first layer, whose weights are lost with it: so all is at step 14."""
+    monkeypatch.setattr(stepper, "IN_FRONT_FROM", -1.0 if both else float("inf"))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.front, self.back = nn.Linear(8, 6), net(out=3)
+            self.back[0] = nn.Linear(6, 12)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.back(Breaking.apply(torch.tanh(self.front(x))))
+
+    def loop(attach: Attach) -> Left:
+        model = Net()
+        optimizer = sgd(model)
+        watcher = attach(model, optimizer)
+        while watcher.step < 40:
+            Breaking.now = watcher.step == 13
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            optimizer.step()
+        return model, []
+
+    _, run = watched(loop, every=20, overhead=1e-9)
+    found = events(run, "nonfinite")
+    assert [each.data["step"] for each in found] == [step]
+    assert found[0].data["exact"] is both
 
 
 def test_what_the_user_logs(watched: Watched) -> None:

@@ -7,7 +7,7 @@ that isn't finite.
 import itertools
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
@@ -21,8 +21,8 @@ SMALL = 1024
 LONGEST = 1024
 """Backward passes that are remembered."""
 
-Trail = tuple[tuple[int, Tensor], ...]
-"""Steps since the note before, each with the small gradient that a non-finite number would have reached."""
+Trail = tuple[tuple[int, tuple[Tensor, ...]], ...]
+"""Steps since the note before, each with one or two small gradients that a non-finite number would have reached."""
 
 
 class Passes:
@@ -39,15 +39,16 @@ class Passes:
         >>> passes, w = Passes(Governor(0.01, None, time.perf_counter)), torch.ones(2, requires_grad=True)
         >>> passes.count_on(w)
         >>> w.sum().backward()
-        >>> passes.total, passes.seen, [(step, gradient.tolist()) for step, gradient in passes.take()]
-        (1, 0, [(0, [1.0, 1.0])])
+        >>> passes.total, passes.seen, [(n, [g.tolist() for g in kept]) for n, kept in passes.take()]
+        (1, 0, [(0, [[1.0, 1.0]])])
     """
 
     def __init__(self, governor: Governor) -> None:
         self._governor = governor
         self._trail: deque[tuple[int, int, Tensor | None]] = deque(maxlen=LONGEST)
         self._tick = itertools.count(1).__next__
-        self._handle: RemovableHandle | None = None
+        self._in_front: deque[tuple[int, Tensor | None]] = deque(maxlen=LONGEST)
+        self._handles: list[RemovableHandle] = []
         self._total = self._seen = self._elsewhere = 0
 
     def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
@@ -72,7 +73,16 @@ class Passes:
                 act()
 
         hook = plain if then is None else accumulated_and_then
-        self._handle = parameter.register_post_accumulate_grad_hook(hook)
+        self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
+
+    def keep_in_front(self, parameter: Tensor) -> None:
+        """Keep the gradients of this one, too, at the other end: a pass whose both ends are finite is, as a rule."""
+        append, governor = self._in_front.append, self._governor
+
+        def accumulated(parameter: Tensor) -> None:
+            append((governor.step, parameter.grad))
+
+        self._handles.append(parameter.register_post_accumulate_grad_hook(accumulated))
 
     def missed(self, passes: int) -> None:
         """So many passes were heard of that didn't reach the parameter."""
@@ -90,20 +100,15 @@ class Passes:
 
     def take(self) -> Trail:
         """The gradients that were kept, by step, and keep them no longer."""
-        entries = list(self._trail)
+        entries, in_front = list(self._trail), list(self._in_front)
         self._trail.clear()
+        self._in_front.clear()
         if not entries:
             return ()
         self._total, self._seen = entries[-1][:2]
-        kept: list[tuple[int, Tensor]] = []
-        for _, step, gradient in entries:
-            if gradient is None:
-                continue
-            if not kept or kept[-1][1] is not gradient:
-                kept.append((step, gradient))
-            elif kept[-1][0] != step:  # zeroed in place: what it was is gone
-                kept = [(step, gradient)]
-        return tuple(kept)
+        there = dict(_still_there(in_front))
+        kept = _still_there([(step, gradient) for _, step, gradient in entries])
+        return tuple((step, (gradient, there[step]) if step in there else (gradient,)) for step, gradient in kept)
 
     def begin(self, step: int) -> None:
         """The first step there is."""
@@ -111,7 +116,19 @@ class Passes:
 
     def stop(self) -> None:
         """Count no more, and forget what was kept."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        while self._handles:
+            self._handles.pop().remove()
         self.take()
+
+
+def _still_there(entries: Iterable[tuple[int, Tensor | None]]) -> list[tuple[int, Tensor]]:
+    """Of each step the last gradient; none from before one that was zeroed in place."""
+    kept: list[tuple[int, Tensor]] = []
+    for step, gradient in entries:
+        if gradient is None:
+            continue
+        if not kept or kept[-1][1] is not gradient:
+            kept.append((step, gradient))
+        elif kept[-1][0] != step:
+            kept = [(step, gradient)]
+    return kept

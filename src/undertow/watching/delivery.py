@@ -9,7 +9,7 @@ from undertow.store import RunWriter
 from undertow.watching.counting import Trail
 from undertow.watching.judging import Jury
 from undertow.watching.notes import Noted
-from undertow.watching.onset import Moment, Onset, is_finite
+from undertow.watching.onset import Moment, Onset, are_finite
 from undertow.watching.sheets import Sheet, Taped, filled, lots
 
 SPIKE = 6.0
@@ -165,8 +165,8 @@ class Delivery:
         """A fused optimizer skips by itself, and nobody hears of it; but then the scale falls."""
         before, self._scale = self._scale, scale
         if scale < before:
-            for step, gradient in trail:
-                if step < moment.step and not is_finite(gradient):
+            for step, gradients in trail:
+                if step < moment.step and not are_finite(gradients):
                     self.writer.scalars(step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
                     self.skipped(Moment(step, moment.time), before)
 

@@ -12,6 +12,9 @@ from undertow.store import RunWriter
 from undertow.watching.counting import Trail
 from undertow.watching.members import local
 
+BOTH = 2
+"""Ends of a network."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -45,20 +48,22 @@ class Onset:
 
     def rest(self, moment: Moment, trail: Trail) -> None:
         """Watching ends: what the last steps left, at which nobody looked, isn't finite if weights are lost."""
-        if trail and not is_finite(trail[-1][1]):
+        if trail and not are_finite(trail[-1][1]):
             self.say(Moment(trail[-1][0], moment.time), trail)
 
     def say(self, moment: Moment, trail: Trail, loss: float = math.nan, where: Sequence[str] = ()) -> bool:
         """A gradient isn't finite; whether that is new.
 
-        The trail tells of one parameter's gradient only: others may have ceased to be finite before it. So the step is
-        known exactly only if all were seen to be finite at the step before.
+        The trail tells of the gradient near the loss, and perhaps of that in front: others may have ceased to be finite
+        before. So the step is known exactly only if all were seen to be finite at the step before, or both ends were
+        ever since they had been: what isn't finite on its way back doesn't become so again.
         """
         if self.lost:  # weights that are lost stay lost: it began once
             return False
         self.lost = True
-        first = next((step for step, gradient in trail if not is_finite(gradient)), moment.step)
-        exact = first - self.finite <= 1
+        first = next((step for step, gradients in trail if not are_finite(gradients)), moment.step)
+        ends = {step: len(gradients) for step, gradients in trail}
+        exact = all(ends.get(step) == BOTH for step in range(self.finite + 1, first))
         data: dict[str, Any] = {
             "step": first,
             "after": self.finite,
@@ -74,6 +79,6 @@ class Onset:
         return self.writer.event(first, moment.time, "nonfinite", text, data)
 
 
-def is_finite(gradient: Tensor) -> bool:
-    """Of the part on this process; no other is asked."""
-    return bool(torch.isfinite(local(gradient)).all())
+def are_finite(gradients: Sequence[Tensor]) -> bool:
+    """Of the parts on this process; no other is asked."""
+    return all(bool(torch.isfinite(local(gradient)).all()) for gradient in gradients)

@@ -106,6 +106,8 @@ class Governor:
     taping: Account = field(default_factory=Account)
     wake: int = 0
     """The next step at which there is anything to do: until then it is enough to count."""
+    hooks: float = HOOKS_SECONDS
+    """What hooks cost in a step."""
     news: Callable[[], object] = bool
     """Asked before anything is decided; may `charge` and call for a `burst`."""
     _burst_until: int = 0
@@ -169,7 +171,7 @@ class Governor:
     @property
     def income(self) -> float:
         """Seconds that a step pays in, what the hooks cost taken off."""
-        return self.overhead * self.typical - HOOKS_SECONDS
+        return self.overhead * self.typical - self.hooks
 
     @property
     def for_notes(self) -> float:
@@ -221,7 +223,7 @@ class Governor:
         if self.every is not None:
             return so_far + f"Every {self.every} steps one is taped, as asked for."
         if math.isinf(self.tape_gap):
-            limit, floor = self.overhead * self.typical, HOOKS_SECONDS
+            limit, floor = self.overhead * self.typical, self.hooks
             return (
                 so_far
                 + f"{100 * self.overhead:.2g} % of a step are {limit:.1e} s, hooks alone take {floor:.1e}: no more."
@@ -241,7 +243,7 @@ class Governor:
         # An evaluation between two steps is no step.
         self.typical = mean if self.typical == 0 else self.typical + 0.3 * (min(mean, 3 * self.typical) - self.typical)
         self.elapsed += min(mean, 3 * self.typical) * steps
-        self.spent += HOOKS_SECONDS * steps
+        self.spent += self.hooks * steps
         for account, income in ((self.noting, self.for_notes), (self.taping, self.for_tapes)):
             account.saved = min(account.saved + max(income, 0.0) * steps, self._most() + account.price)
 

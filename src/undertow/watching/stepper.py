@@ -30,6 +30,9 @@ THOROUGH = 8
 WINDOW_SECONDS = 4e-6
 """What the hooks around a module's call cost, which no clock of ours can see."""
 
+IN_FRONT_FROM, IN_FRONT_SECONDS = 5e-5, 2e-6
+"""What a step must pay in for a second gradient to be kept, and what that costs where it is the first layer's."""
+
 _log = logging.getLogger("undertow")
 
 
@@ -92,6 +95,7 @@ class Stepper:
     _usual_backward: float = 0.0
     _charged: float = 0.0
     _report_at: int = 0
+    _in_front: bool = False
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
@@ -212,6 +216,8 @@ class Stepper:
         look.note.values |= values | ({"skipped": 1.0, "nonfinite": 1.0} if skipped else {})
         self._deliver(look, step)
         self._pay(look, begun)
+        if not self._in_front and self.governor.income > IN_FRONT_FROM:
+            self._keep_in_front()
 
     def _deliver(self, look: Look, step: int) -> None:
         look.note.values["cost_seconds"] = look.cost + self._hidden(look)
@@ -280,7 +286,16 @@ class Stepper:
         self.writer.event(governor.step, self.moment(0).time, "governor", governor.sentence(), data)
         self.writer.update_header({"watching": data})
 
+    def _keep_in_front(self) -> None:
+        """Steps are long enough for one more hook: keep a gradient of the front of the network, too."""
+        self._in_front = True
+        small = [p for p in reversed(list(self._countable(reached=True))) if p.numel() <= SMALL]
+        if len(small) > 1 and not self.subject.members.sharded:
+            self.governor.hooks += IN_FRONT_SECONDS
+            self.passes.keep_in_front(small[0])
+
     def _count_on(self, parameter: Tensor | None) -> None:
+        self._in_front = False
         scaled = self.subject.scaling.active
         self.passes.count_on(parameter, weakref.WeakMethod(self._scaler_looked_at) if scaled else None)
 
@@ -297,4 +312,4 @@ class Stepper:
 
 def _held(trail: Trail) -> int:
     """Bytes, more or less."""
-    return 512 + 4 * sum(gradient.numel() for _, gradient in trail)
+    return 512 + 4 * sum(gradient.numel() for _, gradients in trail for gradient in gradients)
