@@ -366,3 +366,28 @@ def test_steps_that_are_computed_together_have_the_bits_of_those_computed_alone(
         for group in ("columns", "edge_columns", "parameter_columns"):
             for name, column in getattr(theirs, group).items():
                 np.testing.assert_array_equal(getattr(ours, group)[name], column, err_msg=name)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e25])
+def test_gradients_that_float32_cannot_square_have_their_norms_nevertheless(size: float, watched: Watched) -> None:
+    """As soon as the first look's numbers have arrived; and until then nobody says that they aren't finite."""
+    true: list[float] = []
+
+    def loop(attach: Attach) -> Left:
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        watcher = attach(model, optimizer)
+        for _ in range(5):
+            optimizer.zero_grad()
+            (size * loss_of(model)).backward()
+            true.append(total([p.grad for p in model.parameters() if p.grad is not None]))
+            optimizer.step()
+            watcher.flush()
+        return model, []
+
+    _, run = watched(loop, every=1)
+    np.testing.assert_allclose(run.scalars["grad_norm"][2:], true[2:], rtol=1e-5)
+    first = next(site.index for site in reversed(run.sites) if site.parameters)
+    assert np.isfinite(np.log(run.columns["learning_speed"][2:, first])).all()
+    assert run.scalars["nonfinite"].tolist()[2:] == [0, 0, 0]
+    assert not events(run, "nonfinite")

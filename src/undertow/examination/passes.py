@@ -11,12 +11,9 @@ from undertow.examination.origin import Origin, OriginFinder
 from undertow.examination.sources import SourceFinder
 from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.examination.untouched import random_states, set_random_states
-from undertow.measure import Meter, measure_parameters
+from undertow.measure import Meter, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
-
-SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
-"""Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
 
 _SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 
@@ -50,7 +47,7 @@ class Passes:
             run = self._again(before, Meter(inflow=True))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
-        if finite and ((received > SMALLEST_SQUARED) & (received < LARGEST_SQUARED)).all():
+        if finite and squares_fit(received):
             return run
         if finite:
             return self._again(before, Meter(precise=True, inflow=True))

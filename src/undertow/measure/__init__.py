@@ -4,7 +4,7 @@ A reduction leaves a 0-d tensor on the device. They are kept in a list and stack
 step waits for its device once, however many Sites there are.
 """
 
-from undertow.measure.meter import FLOAT32_UP_TO, Meter, sending, sent
+from undertow.measure.meter import FLOAT32_UP_TO, Meter, sending, sent, squares_fit
 from undertow.measure.parameters import measure_parameters
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
@@ -26,4 +26,5 @@ __all__ = [
     "measure_parameters",
     "sending",
     "sent",
+    "squares_fit",
 ]

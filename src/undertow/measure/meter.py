@@ -13,6 +13,9 @@ from undertow.measure.reading import Label, Reading, index
 FLOAT32_UP_TO = 2**20
 """Elements up to which sums of squares are right to five digits in float32; at 50 million they are off by 0.4 %."""
 
+SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
+"""Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
+
 SMALL_UP_TO = 2**12
 """Elements up to which calling torch costs more than the arithmetic: such norms wait, and are taken together."""
 
@@ -20,6 +23,16 @@ WAITING_UP_TO = 2**16
 """Elements that may wait. They are all that is held of a pass: 256 kB in float32."""
 
 Kind = tuple[torch.device, torch.dtype]
+
+
+def squares_fit(norms: NDArray[Any] | float) -> bool:
+    """Whether float32 could square what these norms were taken of.
+
+    Example:
+        >>> squares_fit(np.array([1e-3, 2.0])), squares_fit(0.0), squares_fit(np.inf)
+        (True, False, False)
+    """
+    return bool(np.all((norms > SMALLEST_SQUARED) & (norms < LARGEST_SQUARED)))
 
 
 class Meter:

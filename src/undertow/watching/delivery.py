@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from undertow.measure import squares_fit
 from undertow.store import RunWriter
 from undertow.watching.counting import Trail
 from undertow.watching.judging import Jury
@@ -63,6 +64,7 @@ class Delivery:
         seconds: that the writer's thread has worked so far.
         wish: to look closely now.
         loss_scale: "1", "known" or "unknown".
+        precise: numbers were met whose squares float32 can't hold: from now on they are added up in float64.
     """
 
     writer: RunWriter
@@ -72,6 +74,7 @@ class Delivery:
     seconds: float = 0.0
     wish: bool = False
     loss_scale: str = "1"
+    precise: bool = False
     _patterns: set[tuple[int, int]] = field(default_factory=lambda: {(0, 1)})
     _course: Course = field(default_factory=Course)
     _skipped: int = -QUIET
@@ -83,7 +86,8 @@ class Delivery:
     def note(self, moment: Moment, arrived: Callable[[], Noted], trail: Trail) -> None:
         """A step was noted."""
         noted = arrived()
-        self.writer.scalars(moment.step, moment.time, noted.values)
+        self.precise |= not squares_fit(noted.values.get("grad_norm", 1.0))
+        self.writer.scalars(moment.step, moment.time, _known(noted.values))
         self._look(moment, noted, trail)
         self.seconds = time.thread_time()
 
@@ -93,7 +97,7 @@ class Delivery:
         """A step was taped, in which there were so many backward passes. What is returned records all that were."""
         noted = arrived()
         sheet.arrive(noted.scale, noted.divisor)
-        self.writer.scalars(moment.step, moment.time, noted.values)
+        self.writer.scalars(moment.step, moment.time, _known(noted.values))
         self._look(moment, noted, trail)
         self._know_scale(moment, noted)
         self._pending.append((sheet, moment, noted.values, passes))
@@ -114,6 +118,7 @@ class Delivery:
         self.writer.parameters(moment.step, sheet.names, taped.parameters)
         if not sheet.sites:
             return
+        self.precise |= not squares_fit(taped.measured.by_site["grad_output"])
         self._know_reached(sheet)
         self._write_sites(moment, taped, values)
         self._know_pass(moment, sheet.backward, passes)
@@ -146,6 +151,8 @@ class Delivery:
             self._skipped_between(moment, values["scale"], trail)
         if values.get("skipped"):
             self.skipped(moment, values.get("scale", math.nan))
+        elif math.isnan(values.get("nonfinite", 0.0)) and all(are_finite(gradients) for _, gradients in trail):
+            self._rouse()  # the next look is a precise one, and tells
         elif values.get("nonfinite") or not math.isfinite(values.get("loss", 0.0)):
             if self.onset.say(moment, trail, values.get("loss", math.nan), noted.nonfinite):
                 self._rouse()
@@ -217,3 +224,9 @@ class Delivery:
             self.onset.rest(moment, trail)
         else:
             self._skipped_between(moment, scale(), trail)
+
+
+def _known(values: Mapping[str, float]) -> dict[str, float]:
+    """Without the norm, where it may have overflowed."""
+    unknown = ("grad_norm", "nonfinite") if math.isnan(values.get("nonfinite", 0.0)) else ()
+    return {name: value for name, value in values.items() if name not in unknown}

@@ -67,6 +67,7 @@ class Look:
         segment: between which two of the iteration's optimizer steps the backward pass to be taped is.
         thorough: also take the norms that gradients have after the backward pass: it tells whether somebody changes
             them afterwards whom nobody hears.
+        precise: numbers are so small or large that float32 can't hold their squares.
 
     Attributes:
         note: what was read so far.
@@ -83,6 +84,7 @@ class Look:
     recording: Recording | None = None
     segment: int = 0
     thorough: bool = False
+    precise: bool = False
     note: Note = field(default_factory=Note)
     passes: int = 0
     cost: float = 0.0
@@ -155,7 +157,7 @@ class Look:
             if self.thorough:
                 members = [m for m in self.subject.members if m.counts]
                 gradients = [m.parameter.grad for m in members if m.parameter.grad is not None]
-                self.note.tensors["after backward"] = norms(gradients)
+                self.note.tensors["after backward"] = norms(gradients, self.precise)
         self._versions = self._version()
         if self._closure >= 0:
             self._take(self._closure)
@@ -180,11 +182,12 @@ class Look:
             return
         self.taken.add(index)
         optimizer, note = self.subject.optimizers[index], self.note
+        note.precise = self.precise
         roster, gradients = self.subject.roster(index)
         if self.recording is not None:
             note.take_gradients(roster.names, roster.counted(self.recording.take_gradients(roster, gradients)))
         else:
-            note.take_gradients(roster.names, norms(roster.counted(roster.reached(gradients))))
+            note.take_gradients(roster.names, norms(roster.counted(roster.reached(gradients)), self.precise))
         note.altered |= not self.subject.scaling.active and self._version() != self._versions
         scale, skip = left_to_the_optimizer(optimizer)
         if scale is not None:

@@ -38,19 +38,19 @@ def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, lis
     return arrived
 
 
-def norms(gradients: Sequence[Tensor]) -> list[Tensor]:
-    """The norm of each gradient, on its device."""
+def norms(gradients: Sequence[Tensor], precise: bool = False) -> list[Tensor]:
+    """The norm of each gradient, on its device; ``precise``: in float64, whatever the size."""
     plain = list(parts(gradients))
     if any(g.layout is not torch.strided for g in plain):
         plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
     if any(dtype.is_complex for dtype in {g.dtype for g in plain}):
         plain = [torch.view_as_real(g) if g.is_complex() else g for g in plain]
-    return list(torch._foreach_norm(plain, 2, _accumulator(plain))) if plain else []
+    return list(torch._foreach_norm(plain, 2, _accumulator(plain, precise))) if plain else []
 
 
-def _accumulator(plain: Sequence[Tensor]) -> torch.dtype | None:
+def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
     """What to sum squares in; None for the tensors' own precision."""
-    if plain[0].device.type != "mps" and max(g.numel() for g in plain) > FLOAT32_UP_TO:
+    if plain[0].device.type != "mps" and (precise or max(g.numel() for g in plain) > FLOAT32_UP_TO):
         return torch.float64
     return None if plain[0].dtype in (torch.float32, torch.float64) else torch.float32
 
@@ -71,6 +71,7 @@ class Note:
         altered: whether somebody changed the gradients between the backward pass and the optimizer's step.
         unclipped_is_scaled: whether they were clipped before they were unscaled.
         gradients: how many there are, and ``names`` of their parameters.
+        precise: norms were added up in float64.
     """
 
     tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
@@ -80,6 +81,7 @@ class Note:
     unclipped_is_scaled: bool = False
     gradients: int = 0
     names: list[str] = field(default_factory=list)
+    precise: bool = False
 
     def take_gradients(self, names: Sequence[str], norms: Sequence[Tensor]) -> None:
         """Norms of what the optimizer is about to take, by parameter."""
@@ -103,7 +105,7 @@ class Note:
 
     def send(self) -> Callable[[], "Noted"]:
         """Start the transfers; what is returned waits for them."""
-        coming, host = numbers(self.tensors), dict(self.values)
+        coming, host, precise = numbers(self.tensors), dict(self.values), self.precise
 
         def arrived() -> Noted:
             read = coming()
@@ -116,6 +118,8 @@ class Note:
                 found["grad_norm"] = length(read["norms"]) / divisor
                 found["nonfinite"] = float(not math.isfinite(found["grad_norm"]))
             found["grad_norm_unclipped"] = self._unclipped(read, scale, found.get("grad_norm", math.nan))
+            if "norms" in read and unknown(found, precise):
+                found |= dict.fromkeys(("grad_norm", "grad_norm_unclipped", "nonfinite"), math.nan)
             if any(read.get("skip", ())):
                 found |= {"skipped": 1.0, "nonfinite": 1.0}
             wrong = [
@@ -160,6 +164,16 @@ class Noted:
     divisor: float = 1.0
     nonfinite: Sequence[str] = ()
     divided: float = 1.0
+
+
+def unknown(values: Mapping[str, float], precise: bool) -> bool:
+    """Whether a norm may be infinite because float32 couldn't hold the squares: there is no trace of it in the loss.
+
+    Example:
+        >>> unknown({"grad_norm": math.inf, "loss": 2.0}, precise=False), unknown({"grad_norm": 1.0}, precise=False)
+        (True, False)
+    """
+    return math.isinf(values["grad_norm"]) and not precise and math.isfinite(values.get("loss", 0.0))
 
 
 def length(norms: Sequence[float]) -> float:

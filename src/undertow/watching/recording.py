@@ -75,6 +75,7 @@ class Recording:
         taped: tape a backward pass; else only the optimizer's step is read.
         sharded: the model computes with other tensors than the optimizer holds.
         with_rows: also see how alike a layer's units are, and what theory asks for: biases, and what comes into layers.
+        precise: numbers are so small or large that float32 can't hold their squares.
 
     Attributes:
         backward: which of the step's backward passes was taped, -1 before.
@@ -91,6 +92,7 @@ class Recording:
     taped: bool = True
     sharded: bool = False
     with_rows: bool = False
+    precise: bool = False
     backward: int = -1
     unheard: bool = False
     finished: bool = False
@@ -129,7 +131,7 @@ class Recording:
 
     def _look(self) -> None:
         self._meter.inflow, self._meter.lasting = self.with_rows and not self.sharded, not self.sharded
-        self._meter.verify = self.with_rows
+        self._meter.verify, self._meter.precise = self.with_rows, self.precise
         self._tape = GuardedTape(self.plans, self._meter, self.failed)
         self._tape.open()
         self._open = True
@@ -170,7 +172,7 @@ class Recording:
         roster = roster if roster.watched == self._names else roster.among(self._names)
         gradients = roster.reached(gradients)
         self._unreached += roster.unreached
-        found = norms(gradients)
+        found = norms(gradients, self.precise)
         self._meter.take_each(roster.labels, found)
         self._take_weights(roster)
         if self.with_rows:

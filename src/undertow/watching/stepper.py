@@ -186,10 +186,11 @@ class Stepper:
                 taped=self.subject.tapes,
                 sharded=self.subject.members.sharded,
                 with_rows=tapes & (tapes - 1) == 0,
+                precise=self.delivery.precise,
             )
         segment = tapes % self._segments
         thorough = recording is not None and (tapes < 3 or tapes % THOROUGH == 0 or self._altered)
-        self.look = Look(self.subject, self.fail, recording, segment, thorough)
+        self.look = Look(self.subject, self.fail, recording, segment, thorough, self.delivery.precise)
         self._counted_before = self.passes.total
         for index, optimizer in enumerate(self.subject.optimizers):
             before = functools.partial(self._before, index)
