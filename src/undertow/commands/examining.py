@@ -14,9 +14,6 @@ from undertow.reporting import Report
 from undertow.rules import over_time
 from undertow.store import open_run
 
-OFTEN, FEWEST_TAPES, MOST_GRAPHS = 0.1, 10, 4
-"""Of a run whose model takes several ways: which of them are judged beside the one taken most."""
-
 Target = Annotated[
     str, typer.Argument(metavar="FILE.py:FUNCTION", help="FUNCTION() returns (model, compute_loss[, optimizer]).")
 ]
@@ -68,18 +65,8 @@ def found(of: str, repeats: int = 1) -> tuple[Sequence[Finding], int]:
 
 
 def _in_run(file: Path) -> tuple[Sequence[Finding], int]:
-    """In every graph that the model was often taped with: of two optimizers' turns each has its own."""
     silences, run = silencing.configured(file), open_run(file)
-    rows: list[int] = run.header.get("graphs", [])
-    shown = rows.index(max(rows)) if rows else 0
-    often = [n for n, count in enumerate(rows) if count >= max(OFTEN * sum(rows), FEWEST_TAPES) and n != shown]
-    told, silenced = _kept(over_time(run), run, silences)
-    for number in often[:MOST_GRAPHS]:
-        run = open_run(file, graph=number)
-        known = {(each.code, each.name) for each in told}
-        kept, silent = _kept([each for each in over_time(run) if (each.code, each.name) not in known], run, silences)
-        told, silenced = [*told, *kept], silenced + silent
-    return sorted(told, key=lambda each: (-each.severity.rank, each.code)), silenced
+    return _kept(over_time(run), run, silences)
 
 
 def is_run(of: str) -> bool:
