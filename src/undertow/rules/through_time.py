@@ -10,7 +10,7 @@ from undertow.rules.numbers import first_nonfinite
 from undertow.rules.registry import RULES
 from undertow.rules.spells import spells
 
-STANDING_IN_THE_WAY = frozenset({"UT101", "UT102", "UT103", "UT104", "UT105", "UT108", "UT202"})
+STANDING_IN_THE_WAY = frozenset({"UT101", "UT102", "UT103", "UT104", "UT105", "UT108", "UT202", "UT404"})
 """Faults because of which a loss may stand still that has not converged."""
 
 OFTEN = 0.1

@@ -11,6 +11,9 @@ from undertow.watching.recording import Taped
 
 OnFinding = Callable[[Finding], object]
 
+OF_A_STEP = {"loss": 0.0, "lr": 0.0, "scale": 1.0}
+"""What rules want to know of the step, and what it is where nobody knows."""
+
 FIRST = 0.2
 """Seconds that judging takes the first time: much is loaded for it."""
 
@@ -74,7 +77,7 @@ class Jury:
     def _run(self, found: Taped, values: Mapping[str, float]) -> Run:
         measured = found.measured
         return Run(
-            {**self.header, "loss": values.get("loss", 0.0), "lr": values.get("lr", 0.0)},
+            {**self.header, **{name: values.get(name, usual) for name, usual in OF_A_STEP.items()}},
             tuple(found.sites),
             tuple(found.edges),
             {name: column[None] for name, column in measured.by_site.items()},
