@@ -140,6 +140,7 @@ def test_a_spike_of_one_batch_moves_with_the_loss(found):
     assert spike.began == 60
     assert spike.evidence["lead"] == 0
     assert "gradient of" in spike.where
+    assert "At the same step moved: " in spike.message
 
 
 def test_the_first_inf_is_told_to_the_step_with_its_place(found):
