@@ -1,7 +1,7 @@
 """The README's picture of a run's page: `make pictures`, or python docs/pictures/run.py [OUT.png].
 
-Four small residual blocks under Adam; at step 900 the learning rate is multiplied by 60, and stays there. Every step is taped, so that
-the picture is the same each time, but for the seconds. It is taken in a headless Chromium.
+Four small residual blocks under Adam; at step 900 the learning rate is multiplied by 60, and stays there. Every step is
+taped, so that the picture is the same each time, but for the seconds. It is taken in a headless Chromium.
 """
 
 import sys
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from reading import chromium, screen  # how the tests open pages
-
 import undertow
+from reading import chromium, screen  # how the tests open pages
 from undertow.rules import over_time
 from undertow.show.board import saved
 
