@@ -94,9 +94,7 @@ def test_a_finding_that_ended_says_when_it_did(page, small_run, tmp_path):
     chips = [each.text for each in page.find_elements("css selector", ".began")]
     assert chips == ["from the start, step 0", "began at step 12, ended at step 1,030"]
     looked_at(page, "loss")
-    flags = page.execute_script(
-        "return [...document.querySelectorAll('[data-plot=loss] title')].map((t) => t.textContent)"
-    )
+    titles = "return [...document.querySelectorAll('[data-plot=loss] title')].map((title) => title.textContent)"
     assert "UT104 front layers frozen: began at step 12, ended at step 1,030" in page.execute_script(titles)
 
 
