@@ -50,7 +50,7 @@ def check(
     findings, silenced = found(of, repeats)
     failing = [finding for finding in findings if finding.severity.rank >= fail_on.rank]
     for finding in failing:
-        typer.echo(said(finding))
+        typer.echo(str(finding))
     rest = len(findings) - len(failing)
     typer.echo(f"{_counted(len(failing), fail_on)}; {rest} below, {silenced} silenced")
     raise typer.Exit(code=bool(failing))
@@ -73,21 +73,6 @@ def is_run(of: str) -> bool:
     """Whether it is the name of a run's file, and neither of a report nor of a function of the user's."""
     path = Path(of)
     return path.suffix.lower() not in (".json", ".py") and (path.is_file() or ":" not in of)
-
-
-def said(finding: Finding) -> str:
-    """A finding in a line, with when it began and ended where that is known."""
-    places = ", ".join(filter(None, (finding.where, finding.source)))
-    where = f" [{places}]" if places else ""
-    return f"{finding.code} {finding.severity}: {when(finding)}{finding.message}{where}"
-
-
-def when(finding: Finding) -> str:
-    """Since which step it is so, as the beginning of a sentence; empty where that isn't known."""
-    if finding.began is None:
-        return ""
-    start = f"from the start (step {finding.began:,})" if finding.born else f"from step {finding.began:,}"
-    return f"{start}{'' if finding.ended is None else f' to step {finding.ended:,}'}: "
 
 
 def examined(of: str, repeats: int) -> tuple[Report, int]:

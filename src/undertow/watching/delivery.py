@@ -101,7 +101,7 @@ class Delivery:
         values, found = noted.values, taped(noted.scale, noted.divisor)
         self.writer.scalars(moment.step, moment.time, values)
         self.writer.parameters(moment.step, found.names, found.parameters)
-        self._look(moment, noted, trail)
+        self._look(moment, noted, trail, found)
         self._know_scale(moment, noted)
         if found.sites:
             self._know_reached(found)
@@ -109,11 +109,15 @@ class Delivery:
             self._know_pass(moment, found.backward, passes)
             for finding, message in self.jury.hear(moment.step, found, values):
                 self.writer.event(moment.step, moment.time, "finding", message, finding.to_dict())
-            if (error := self.jury.failure) is not None and not self._blamed:
-                self._blamed = True
-                text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
-                self.writer.event(moment.step, moment.time, "trouble", text, {"error": repr(error)})
+            self._know_failure(moment)
         self.seconds = time.thread_time()
+
+    def _know_failure(self, moment: Moment) -> None:
+        """Say in the Run that the user's own function failed."""
+        if (error := self.jury.failure) is not None and not self._blamed:
+            self._blamed = True
+            text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
+            self.writer.event(moment.step, moment.time, "trouble", text, {"error": repr(error)})
 
     def _know_reached(self, found: Taped) -> None:
         """Say in the header what the first tape didn't reach: rules ask there."""
@@ -134,7 +138,7 @@ class Delivery:
         kept = {name: values[name] for name in ("loss", "lr") if name in values}
         self.writer.taped(moment.step, moment.time, graph, by_site, by_edge, kept)
 
-    def _look(self, moment: Moment, noted: Noted, trail: Trail) -> None:
+    def _look(self, moment: Moment, noted: Noted, trail: Trail, found: Taped | None = None) -> None:
         values = noted.values
         if "scale" in values:
             self._skipped_between(moment, values["scale"], trail)
@@ -143,9 +147,16 @@ class Delivery:
         elif values.get("nonfinite") or not math.isfinite(values.get("loss", 0.0)):
             if self.onset.say(moment, trail, values.get("loss", math.nan), noted.nonfinite):
                 self._rouse()
+                self._lost(moment, found, values)
         else:
             self.onset.passed(moment.step)
             self.spike(moment, values.get("loss", math.nan))
+
+    def _lost(self, moment: Moment, found: Taped | None, values: Mapping[str, float]) -> None:
+        """Numbers ceased to be finite: nobody waits for the next tape to hear of it."""
+        if self.onset.told is not None:
+            self.jury.lost(self.onset.told, found if self.onset.told.step == moment.step else None, values)
+            self._know_failure(moment)
 
     def spike(self, moment: Moment, loss: float) -> None:
         """Take one more loss; if it is a spike, say so and look closely."""
@@ -208,6 +219,7 @@ class Delivery:
     def rest(self, moment: Moment, trail: Trail, scale: Callable[[], float] | None) -> None:
         """Watching ends, and nobody looked at the last steps; ``scale``: the loss's, if a scaler skips steps."""
         if scale is None:
-            self.onset.rest(moment, trail)
+            if self.onset.rest(moment, trail):
+                self._lost(moment, None, {})
         else:
             self._skipped_between(moment, scale(), trail)
