@@ -4,6 +4,7 @@
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md from the rules' docstrings
+# make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # Everything is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chapter5 test test-browser zoo lint docs clean
+.PHONY: chapter5 test test-browser zoo lint docs pictures clean
 
 chapter5: $(VENV)/.installed
 	$(BIN)/undertow chapter5
@@ -33,6 +34,9 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
+
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python docs/pictures/run.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -3,6 +3,7 @@ import pytest
 from reading import console, requested, screen, until
 from serve.making import HOSTILE, SPIKE
 from serve.processes import serving, training
+from undertow.record import Finding, Severity
 from undertow.rules import over_time
 from undertow.show.board import saved
 from undertow.store import save_run
@@ -82,6 +83,19 @@ def test_a_saved_page_draws_everything_and_asks_for_nothing(page, written):
     assert "UT101" in page.find_element("css selector", ".findings").text
     assert console(page) == []
     assert requested(page) == [written.as_uri()]
+
+
+def test_a_finding_that_ended_says_when_it_did(page, small_run, tmp_path):
+    over = Finding("UT104", "front layers frozen", Severity.NOTE, (), "0", "They stand.", began=12, ended=1030)
+    lasting = Finding("UT101", "vanishing", Severity.ERROR, (), "fc", "It fades.", began=0, born=True)
+    path = tmp_path / "run.html"
+    path.write_text(saved(small_run, [lasting, over], "first.undertow"), encoding="utf-8")
+    opened(page, path.as_uri())
+    chips = [each.text for each in page.find_elements("css selector", ".began")]
+    assert chips == ["from the start, step 0", "began at step 12, ended at step 1,030"]
+    looked_at(page, "loss")
+    titles = "return [...document.querySelectorAll('[data-plot=loss] title')].map((title) => title.textContent)"
+    assert "UT104 front layers frozen: began at step 12, ended at step 1,030" in page.execute_script(titles)
 
 
 def test_the_slider_tells_causes_at_any_step(page, written, small_run):
@@ -205,6 +219,7 @@ def test_the_list_follows_and_leads_to_a_comparison(page, tmp_path, small_run):
         until(lambda: page.execute_script("return document.documentElement.dataset.shown") == "2")
         for name in ("loss", "norm", "lines-0", "lines-1", "heat-0", "heat-1"):
             looked_at(page, name)
+        until(lambda: "from the start, step 0" in page.execute_script(TEXT, "findings-1"))
         addresses = {url.partition("?")[0].removeprefix(address) for url in requested(page)}
         assert addresses <= {"", "events", "compare", "view"}
         assert console(page) == []

@@ -101,7 +101,7 @@ def test_no_control_character_of_a_name_reaches_the_terminal(small_run):
 def test_findings_are_told_with_their_steps(small_run):
     found = Finding("UT101", "vanishing", Severity.ERROR, (), "fc", "It fades.", began=12, ended=30)
     assert "from step 12 to step 30: It fades." in summary(small_run, [found])
-    assert told(found)["began"] == 12
+    assert (told(found)["began"], told(found)["ended"]) == (12, 30)
     assert 12 in told_rows(small_run, [found])
 
 

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 import undertow
 from undertow.cli import app
+from undertow.record import Severity
 from undertow.rules import over_time
 
 
@@ -46,11 +48,46 @@ def test_a_project_silences_findings_over_time(recorded, command, entries, code)
         table.unlink()
 
 
-def test_check_judges_every_graph_of_a_model_that_takes_turns(recorded, command):
+def test_every_graph_of_a_model_that_takes_turns_is_judged(recorded, command, tmp_path):
     run, file = recorded("in turns")
     assert run.header["graphs"] == [30, 15]
-    assert "UT101" not in {finding.code for finding in over_time(run)}
-    assert "UT101 error: from the start" in command("check", file).output
+    alone = over_time(replace(run, elsewhere=()))
+    assert "UT101" not in {finding.code for finding in alone}
+    assert all(finding in over_time(run) for finding in alone)
+    (vanishing,) = (finding for finding in over_time(run) if finding.code == "UT101")
+    assert (vanishing.severity, vanishing.began, vanishing.born, vanishing.sites) == (Severity.ERROR, 2, True, ())
+    assert "another way than most often, as at step 2" in vanishing.message
+    assert "seldom" in vanishing.where
+    for words in (["check", file], ["show", file]):
+        assert "UT101" in command(*words).output
+    assert undertow.explain(run).findings == over_time(run)
+    undertow.save_run(run, tmp_path / "again.undertow")
+    again = undertow.open_run(tmp_path / "again.undertow")
+    assert (again, again.elsewhere) == (run, run.elsewhere)
+    assert over_time(again) == over_time(run)
+
+
+def test_a_way_that_is_seldom_taken_is_not_judged(recorded):
+    run, _ = recorded("in turns")
+    few = replace(run, header={**run.header, "graphs": [150, 14]})
+    assert over_time(few) == over_time(replace(run, elsewhere=()))
+
+
+def test_the_same_fault_in_the_same_layers_is_told_once(recorded):
+    run, _ = recorded("vanishing")
+    assert over_time(replace(run, elsewhere=(run,))) == over_time(run)
+
+
+@pytest.mark.parametrize(("entry", "code"), [("UT101:seldom", 0), ("UT101:often", 1), ("UT101", 0)])
+def test_a_project_silences_what_is_found_elsewhere(recorded, command, entry, code):
+    file = recorded("in turns")[1]
+    table = file.parent / "pyproject.toml"
+    others = sorted({each.code for each in over_time(recorded("in turns")[0])} - {"UT101"})
+    table.write_text(f"[tool.undertow]\nsilence = {json.dumps([*others, entry])}\n")
+    try:
+        assert command("check", file).exit_code == code
+    finally:
+        table.unlink()
 
 
 def test_check_says_what_is_missing(command, tmp_path):

@@ -38,6 +38,9 @@ FIRES = {
     "infinite in the middle": {"UT103"},
     "clipped hard": {"UT403"},
     "large epsilon": {"UT402"},
+    "float16 runs dry": {"UT404"},
+    "float16 runs dry early": {"UT404"},
+    "small in float16": {"UT404"},
     "post-norm": {"UT101", "UT104", "UT108", "UT406"},
 }
 
@@ -62,6 +65,26 @@ def test_a_fault_of_the_first_step_is_born_and_another_has_developed(found):
         (50, False),
         (50, False),
     ]
+
+
+@pytest.mark.parametrize(("name", "step"), [("float16 runs dry", 30), ("float16 runs dry early", 15)])
+def test_float16_runs_dry_when_the_loss_is_scaled_down_and_nothing_has_converged(found, name, step):
+    """The loss stands still from there on, because nothing is learned any more."""
+    dry = found(name)["UT404"]
+    assert (dry.began, dry.born, dry.ended, dry.severity) == (step, False, None, Severity.WARNING)
+    assert len(dry.sites) == 4
+    assert "UT601" not in found(name)
+
+
+def test_a_gradient_that_a_scaler_makes_large_enough_is_not_too_small_for_float16(recorded, found):
+    """The scale is taken out of what is recorded, but float16 has to hold the gradient with it."""
+    assert found("small in float16")["UT404"].born
+    assert "UT404" not in found("small in float16, scaled")
+    told = [
+        {event.data["code"] for event in recorded(name)[0].events if event.kind == "finding"}
+        for name in ("small in float16", "small in float16, scaled")
+    ]
+    assert ["UT404" in codes for codes in told] == [True, False]
 
 
 def test_what_ended_is_said_to_have_ended_and_but_a_note(found):
@@ -117,6 +140,7 @@ def test_a_spike_of_one_batch_moves_with_the_loss(found):
     assert spike.began == 60
     assert spike.evidence["lead"] == 0
     assert "gradient of" in spike.where
+    assert "At the same step moved: " in spike.message
 
 
 def test_the_first_inf_is_told_to_the_step_with_its_place(found):

@@ -246,6 +246,43 @@ def scaled(folder: Path, steps: int = 60) -> Run:
     return undertow.open_run(watcher.path)
 
 
+def in_half(scale: Callable[[int], float], steps: int = 60) -> Callable[[Path], Run]:
+    """Weights of float16; the loss is scaled by hand, the gradients divided again before the step."""
+
+    def run(folder: Path) -> Run:
+        model = chain(nn.ReLU, 3, gain=2.0).half()
+        optimizer, data = sgd(model), batches()
+        with undertow.watch(model, optimizer, folder / "run.undertow", every=1) as watcher:
+            for step in range(steps):
+                optimizer.zero_grad()
+                x, y = data(step)
+                loss = functional.cross_entropy(model(x.half()).float(), y)
+                (scale(step) * loss).backward()
+                for parameter in model.parameters():
+                    parameter.grad.div_(scale(step))
+                optimizer.step()
+                watcher.log(loss=loss)
+        return undertow.open_run(watcher.path)
+
+    return run
+
+
+def small_in_half(folder: Path, scale: float, steps: int = 30) -> Run:
+    """The gradient of a loss a million times too small, in weights of float16; a scaler makes it large, or doesn't."""
+    model = chain(nn.ReLU, 3, gain=2.0).half()
+    optimizer, data = adam(model, eps=1e-4, fused=True), batches()
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    settings = {"every": 1, "scaler": scaler, "on_finding": lambda _: None}  # judged while it trains, too
+    with undertow.watch(model, optimizer, folder / "run.undertow", **settings) as watcher:
+        for step in range(steps):
+            optimizer.zero_grad()
+            x, y = data(step)
+            scaler.scale(1e-6 * functional.cross_entropy(model(x.half()).float(), y)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    return undertow.open_run(watcher.path)
+
+
 def transformer(folder: Path, pre: bool, warm: int = 0, steps: int = 80) -> Run:
     model = Transformer(12, pre, width=16, words=8, length=8)
     return train(folder, model, adam(model, 4e-3), added_up(), steps, lr=warm_up(warm) if warm else None, every=4)
@@ -297,6 +334,7 @@ HEALTHY: dict[str, Callable[[Path], Run]] = {
     "zero head": _of(headless, sgd, classified, 100),
     "two optimizers": adversaries,
     "scaler": scaled,
+    "float16": in_half(lambda _: 0.125),
     "frozen on purpose": _of(_tanh, halves, classified, 60, lr=lambda step, number: float(number == 1 or step > 30)),
     "hard batches": _of(_relu, lambda m: adam(m, 3e-3), lambda: classified(4), 200),
     "pre-norm": lambda folder: transformer(folder, pre=True),
@@ -317,5 +355,9 @@ FAULTY: dict[str, Callable[[Path], Run]] = {
     "clipped hard": _of(_relu, sgd, classified, 60, clip=0.01),
     "large epsilon": _of(_relu, lambda m: adam(m, 3e-3, eps=1e-2), classified, 60),
     "in turns": in_turns,
+    "float16 runs dry": in_half(lambda step: 1.0 if step < 30 else 1e-7),
+    "float16 runs dry early": in_half(lambda step: 1.0 if step < 15 else 1e-7),
+    "small in float16": lambda folder: small_in_half(folder, 1.0),
+    "small in float16, scaled": lambda folder: small_in_half(folder, 2.0**16),
     "post-norm": lambda folder: transformer(folder, pre=False),
 }

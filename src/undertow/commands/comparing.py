@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from undertow.commands.examining import is_run, when
+from undertow.commands.examining import is_run
 from undertow.record import Finding, Run
 from undertow.reporting import Report, explain
 from undertow.reporting.difference import Difference, Pair, difference
@@ -118,4 +118,4 @@ def _gain(stretch: Stretch | None) -> str:
 
 def _print_findings(console: Console, sign: str, findings: Sequence[Finding]) -> None:
     for finding in findings:
-        console.print(f"{sign} {finding.code} {finding.severity}: {when(finding)}{finding.message}", soft_wrap=True)
+        console.print(f"{sign} {finding.code} {finding.severity}: {finding.span}{finding.message}", soft_wrap=True)

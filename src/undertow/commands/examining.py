@@ -14,9 +14,6 @@ from undertow.reporting import Report
 from undertow.rules import over_time
 from undertow.store import open_run
 
-OFTEN, FEWEST_TAPES, MOST_GRAPHS = 0.1, 10, 4
-"""Of a run whose model takes several ways: which of them are judged beside the one taken most."""
-
 Target = Annotated[
     str, typer.Argument(metavar="FILE.py:FUNCTION", help="FUNCTION() returns (model, compute_loss[, optimizer]).")
 ]
@@ -53,7 +50,7 @@ def check(
     findings, silenced = found(of, repeats)
     failing = [finding for finding in findings if finding.severity.rank >= fail_on.rank]
     for finding in failing:
-        typer.echo(said(finding))
+        typer.echo(str(finding))
     rest = len(findings) - len(failing)
     typer.echo(f"{_counted(len(failing), fail_on)}; {rest} below, {silenced} silenced")
     raise typer.Exit(code=bool(failing))
@@ -68,39 +65,14 @@ def found(of: str, repeats: int = 1) -> tuple[Sequence[Finding], int]:
 
 
 def _in_run(file: Path) -> tuple[Sequence[Finding], int]:
-    """In every graph that the model was often taped with: of two optimizers' turns each has its own."""
     silences, run = silencing.configured(file), open_run(file)
-    rows: list[int] = run.header.get("graphs", [])
-    shown = rows.index(max(rows)) if rows else 0
-    often = [n for n, count in enumerate(rows) if count >= max(OFTEN * sum(rows), FEWEST_TAPES) and n != shown]
-    told, silenced = _kept(over_time(run), run, silences)
-    for number in often[:MOST_GRAPHS]:
-        run = open_run(file, graph=number)
-        known = {(each.code, each.name) for each in told}
-        kept, silent = _kept([each for each in over_time(run) if (each.code, each.name) not in known], run, silences)
-        told, silenced = [*told, *kept], silenced + silent
-    return sorted(told, key=lambda each: (-each.severity.rank, each.code)), silenced
+    return _kept(over_time(run), run, silences)
 
 
 def is_run(of: str) -> bool:
     """Whether it is the name of a run's file, and neither of a report nor of a function of the user's."""
     path = Path(of)
     return path.suffix.lower() not in (".json", ".py") and (path.is_file() or ":" not in of)
-
-
-def said(finding: Finding) -> str:
-    """A finding in a line, with when it began and ended where that is known."""
-    places = ", ".join(filter(None, (finding.where, finding.source)))
-    where = f" [{places}]" if places else ""
-    return f"{finding.code} {finding.severity}: {when(finding)}{finding.message}{where}"
-
-
-def when(finding: Finding) -> str:
-    """Since which step it is so, as the beginning of a sentence; empty where that isn't known."""
-    if finding.began is None:
-        return ""
-    start = f"from the start (step {finding.began:,})" if finding.born else f"from step {finding.began:,}"
-    return f"{start}{'' if finding.ended is None else f' to step {finding.ended:,}'}: "
 
 
 def examined(of: str, repeats: int) -> tuple[Report, int]:

@@ -5,6 +5,7 @@
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Silence:
         """Whether the finding is one of these: all that it speaks of must match."""
         if finding.code != self.code:
             return False
-        places = {run.sites[site].module for site in finding.sites} or set(finding.where.split(", "))
+        places = {run.sites[site].module for site in finding.sites} or set(re.split(", | -> ", finding.where))
         return not self.pattern or all(self._matches(place) for place in places)
 
     def _matches(self, path: str) -> bool:

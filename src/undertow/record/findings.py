@@ -84,7 +84,10 @@ class Finding:
         source: the user's ``file:line`` that called the operation at the first of the Sites, where it is known.
 
     Example:
-        >>> Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "it fades").to_dict()["severity"]
+        >>> found = Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "It fades.", began=50)
+        >>> print(found)
+        UT101 error: from step 50: It fades. [fc1]
+        >>> found.to_dict()["severity"]
         'error'
     """
 
@@ -102,6 +105,18 @@ class Finding:
     born: bool = False
     ended: int | None = None
     source: str = ""
+
+    def __str__(self) -> str:
+        places = ", ".join(filter(None, (self.where, self.source)))
+        return f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}"
+
+    @property
+    def span(self) -> str:
+        """Since which step it is so, and until when, as the beginning of a sentence; empty where that isn't known."""
+        if self.began is None:
+            return ""
+        start = f"from the start (step {self.began:,})" if self.born else f"from step {self.began:,}"
+        return f"{start}{'' if self.ended is None else f' to step {self.ended:,}'}: "
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

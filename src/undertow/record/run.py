@@ -66,6 +66,8 @@ class Run:
         parameter_columns: by name (see `PARAMETER_COLUMNS`), each [rows, parameters].
         parameter_steps: steps of the optimizer at those rows, [rows].
         events: what happened, in order.
+        elsewhere: the same run where the model took other ways, each with its own Sites and taped steps: those that it
+            took most often. Not compared by ``==``, and not in `to_dict`.
 
     Raises:
         ValueError: a column of the wrong shape or with an unknown name.
@@ -89,6 +91,7 @@ class Run:
     parameter_columns: Columns = field(default_factory=dict)
     parameter_steps: Column = field(default_factory=lambda: np.empty(0))
     events: tuple[Event, ...] = ()
+    elsewhere: "tuple[Run, ...]" = ()
 
     def __post_init__(self) -> None:
         check_columns(self.columns, SITE_COLUMNS, len(self.sites), "sites")
@@ -176,6 +179,7 @@ class Run:
             parameter_columns=decode(data.get("parameter_columns", {})),
             parameter_steps=decode({"": data.get("parameter_steps", _NOTHING)})[""],
             events=tuple(map(Event.from_dict, data.get("events", ()))),
+            elsewhere=(),
         )
 
 

@@ -102,6 +102,7 @@ def at_row(run: Run, row: int) -> Run:
         columns={name: column[only] for name, column in run.columns.items()},
         edge_columns={name: column[only] for name, column in run.edge_columns.items()},
         steps=steps,
+        elsewhere=(),
     )
 
 

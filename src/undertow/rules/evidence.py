@@ -85,6 +85,16 @@ class Evidence:
         loss = self.run.header.get("loss", 0.0)
         return bool(np.isfinite(loss) and np.isfinite(self.column("grad_output")).all() and not np.nansum(counted))
 
+    @cached_property
+    def loss_scale(self) -> float:
+        """What the loss was multiplied by before the backward pass; 1 where nobody knows. It isn't in the numbers."""
+        scalars = self.run.scalars
+        if not {"scale", "step"} <= scalars.keys() or "step" not in self.run.steps:
+            return float(self.run.header.get("scale", 1.0))
+        known = scalars["scale"][scalars["step"] <= self.run.steps["step"][self.step]]
+        known = known[~np.isnan(known)]
+        return float(known[-1]) if len(known) else 1.0
+
     def column(self, name: str) -> NDArray[np.floating]:
         """One quantity at every Site."""
         return self.run.column(name, self.step)

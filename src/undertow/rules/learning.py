@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from undertow.backbone import decades, find_backbone
 from undertow.record import Finding, Severity
-from undertow.rules.history import History, Numbers
+from undertow.rules.history import BINS, History, Numbers
 from undertow.rules.registry import rule_over_time
 
 COLLAPSED_BY = 2.0
@@ -121,7 +121,8 @@ def settled(history: History, faults: Sequence[Finding]) -> Iterator[Finding]:
     course = history.course
     if course is None or not course.fell or course.settled is None or not history.finite[-3:].all():
         return
-    if any(_stands_in_the_way(fault, course.settled) for fault in faults):
+    two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
+    if any(_stands_in_the_way(fault, course.settled + two_bins) for fault in faults):
         return
     numbers = {"start": course.start, "end": course.end}
     text = f"The loss fell from {course.start:.3g} to {course.end:.3g} and stands still: small gradients are no fault."
@@ -129,6 +130,7 @@ def settled(history: History, faults: Sequence[Finding]) -> Iterator[Finding]:
     yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=course.settled)
 
 
-def _stands_in_the_way(fault: Finding, of: int) -> bool:
+def _stands_in_the_way(fault: Finding, of: float) -> bool:
+    """``of``: the step at which the loss stands still, and a little later: that isn't known to the step."""
     lasts = fault.ended is None and fault.began is not None
     return lasts and (fault.code in LOST or (fault.began or 0) <= of)

@@ -180,7 +180,7 @@ def underflow(evidence: Evidence) -> Iterator[Finding]:
     Why it is bad:
         What is smaller becomes zero: those layers stand still, and everything in front of them.
     Evidence:
-        ``rms`` of the gradient of a layer's weights, the median over layers.
+        ``rms`` of the gradient of a layer's weights, the median over layers; with the loss's scale, if it has one.
     Threshold:
         Under 6e-8, the smallest positive number of float16, in a model with parameters of float16. (Under autocast the
         parameters are float32, and this is not judged.)
@@ -193,7 +193,8 @@ def underflow(evidence: Evidence) -> Iterator[Finding]:
         return
     norm = evidence.column("weight_grad_norm")
     layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
-    rms = {s.index: float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
+    scale = evidence.loss_scale
+    rms = {s.index: scale * float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
     small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
     if not rms or len(small) < len(rms) / 2:
         return

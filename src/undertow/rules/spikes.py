@@ -1,6 +1,6 @@
 """UT405: losses that jump, and what moved first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ SETTLED = 15
 DEVIATIONS, RISE = 8.0, 0.5
 STARTS = 2.0
 MEMORY, PAST_LASTING, PAST_SINGLE = 500, 2.0, 3.0
-LOOK_BACK = 12
+LOOK_BACK, LONGEST_LEAD = 12, 50
 MOVED, MOVED_DEVIATIONS = 3.0, 5.0
 PART_OF_LARGEST = 0.2
 FEWEST_BEFORE = 5
@@ -52,13 +52,15 @@ def loss_spikes(history: History) -> Iterator[Finding]:
     Evidence:
         ``before`` and ``top``: the loss; ``steps``, how long it lasted; ``spikes``, how many there were in all;
         ``factor``: of what moved first, its update or gradient as a multiple of what it usually was in the steps
-        before; ``lead``: how many steps before the loss.
+        before; ``lead``: how many steps before the loss; 0 where it moved together with the loss, and nothing before.
     Threshold:
         More than 8 (robust) standard deviations and half of itself above the median of the last 40 noted losses, at
         two notes in a row, and by twice what two in a row were above theirs in the last 500; or once, above twice
         the loss that the run began with, and by 3 times what any was. A batch that is merely hard is over with the
         next one, and where batches are of one or two examples hard ones are common. What moved first is what rose to
-        3 times its own median or more, and by 5 deviations, within 12 recorded steps before.
+        3 times its own median or more, and by 5 deviations, in the last 12 recorded steps before, none of them more
+        than 50 steps of the optimizer back: what was odd longer ago is not why. Where nothing was recorded there,
+        or in fewer than 5 steps before, what moved first isn't known, and the message says so.
     What to do:
         If an update jumped first: a smaller learning rate, warm-up, or beta2 = 0.95 in Adam. If a gradient did: clip
         gradients, look at that batch, or use QK normalisation where it is attention's.
@@ -78,11 +80,12 @@ def loss_spikes(history: History) -> Iterator[Finding]:
     numbers = {"before": worst.before, "top": top, "spikes": float(len(found))}
     numbers |= {"steps": float(lasted)}
     text = f"The loss rose from {worst.before:.3g} to {top:.3g}"
+    if began - steps[worst.first - 1] > 1:
+        text += f" between steps {steps[worst.first - 1]:,.0f} and {began:,}"
     text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}." if over else " and has not come back."
     if movers:
         numbers |= {"factor": movers[0].factor, "lead": float(began - movers[0].step)}
-        shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
-        text += f" First moved, at step {movers[0].step:,}: {shown}."
+    text += _told(movers, began, _recorded_before(history, began))
     if len(found) > 1:
         text += f" There were {len(found)} such spikes."
     sites = tuple(dict.fromkeys(site for mover in movers for site in mover.sites))
@@ -90,6 +93,19 @@ def loss_spikes(history: History) -> Iterator[Finding]:
     limit = f"{DEVIATIONS:.0f} deviations and {RISE:.0%} above the median before, twice in a row"
     severity = Severity.NOTE if over and len(found) == 1 else Severity.WARNING
     yield Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
+
+
+def _told(movers: Sequence[Mover], began: int, recorded: int) -> str:
+    """What moved first in words; ``recorded``: steps before the spike in which something could have been seen."""
+    shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
+    unknown = "" if recorded else " What moved first isn't known: too few steps just before it were taped."
+    if not movers:
+        taped = f"{recorded} steps" if recorded > 1 else "step"
+        return unknown or f" In the {taped} taped just before nothing else was out of the ordinary."
+    lead = began - movers[0].step
+    if not lead:
+        return f" At the same step moved: {shown}.{unknown}"
+    return f" First moved, at step {movers[0].step:,} ({lead} step{'s' if lead > 1 else ''} before): {shown}."
 
 
 def spikes_of(values: Numbers) -> list[Spike]:
@@ -142,7 +158,7 @@ def _limits_of(windows: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def moved_first(history: History, began: int) -> list[Mover]:
-    """What jumped first, before the loss did, among the updates and gradients of parameters; the most first.
+    """What jumped first, shortly before the loss did, among the updates and gradients of parameters; the most first.
 
     Where nothing did, what jumped together with the loss: then it was the batch.
     """
@@ -152,6 +168,19 @@ def moved_first(history: History, began: int) -> list[Mover]:
     strong = [mover for mover in before if mover.factor >= PART_OF_LARGEST * largest]
     first = min((mover.step for mover in strong), default=0)
     return sorted((m for m in strong if m.step == first), key=lambda mover: -mover.factor)[:MOST_TOLD]
+
+
+def _recorded_before(history: History, began: int) -> int:
+    """Steps in which what moved first is looked for, but for the one at which the loss rose; 0 if that can't be."""
+    steps = history.run.parameter_steps if len(history.run.parameter_steps) else history.steps
+    start, _ = _window(steps, began)
+    return int(np.searchsorted(steps, began)) - start if start >= FEWEST_BEFORE else 0
+
+
+def _window(steps: Numbers, began: int) -> tuple[int, int]:
+    """The recorded steps shortly before ``began``, and it: the place of the first, and the one after the last."""
+    end = int(np.searchsorted(steps, began, side="right"))
+    return max(end - LOOK_BACK, int(np.searchsorted(steps, began - LONGEST_LEAD))), end
 
 
 def _parameters(history: History, began: int) -> Iterator[Mover]:
@@ -176,9 +205,8 @@ def _sites(history: History, began: int) -> Iterator[Mover]:
 
 
 def _jumps(column: Numbers, steps: Numbers, began: int) -> Iterator[tuple[int, int, float]]:
-    """Of everything that jumped up to ``began``: its place, when and by which factor it jumped, step by step."""
-    end = int(np.searchsorted(steps, began, side="right"))
-    start = max(end - LOOK_BACK, 0)
+    """Of everything that jumped shortly up to ``began``: its place, when and by which factor it did, step by step."""
+    start, end = _window(steps, began)
     before = np.asarray(column[max(start - WINDOW, 0) : start], float)
     recent = np.asarray(column[start:end], float)
     if not len(recent) or len(before) < FEWEST_BEFORE:

@@ -116,4 +116,5 @@ def _rows(site: Site) -> float:
 
 
 def _more(found: Sequence[Site]) -> str:
-    return f", and more than half at {len(found) - 1} others" if len(found) > 1 else ""
+    others = len(found) - 1
+    return f", and more than half at {others} other{'s' if others > 1 else ''}" if others else ""

@@ -1,6 +1,8 @@
 """A Run from its file, or from the files that the processes of one training run wrote each for itself."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from undertow.record import Run
@@ -15,7 +17,7 @@ def open_run(path: str | os.PathLike[str], graph: int | None = None) -> Run:
     Args:
         path: of the file; of rank 0's, if there are several.
         graph: which of the model's graphs, if it changed during the run; by default the one with the most recorded
-            steps. ``header["graphs"]`` counts the recorded steps of each.
+            steps, with others in ``elsewhere``. ``header["graphs"]`` counts the recorded steps of each.
 
     Raises:
         StoreError: it is missing, damaged, newer, or no Run.
@@ -30,7 +32,13 @@ def open_run(path: str | os.PathLike[str], graph: int | None = None) -> Run:
     run, world = reader.run(), reader.world
     if world <= 1:
         return run
-    found = [_alike(other, run) for other in other_ranks(path, world)]
+    ranks = list(other_ranks(path, world))
+    elsewhere = tuple(_merged(each, world, ranks) for each in run.elsewhere)
+    return replace(_merged(run, world, ranks), elsewhere=elsewhere)
+
+
+def _merged(run: Run, world: int, ranks: Sequence[Path]) -> Run:
+    found = [_alike(rank, run) for rank in ranks]
     return merged(run, world, [other for other in found if other is not None])
 
 

@@ -8,6 +8,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ from undertow.store.series import PARAMETERS, SCALARS, TAPED, Series, explored
 
 EAGER_BYTES = 32 << 20
 """Columns that are larger together are read when they are asked for."""
+
+OFTEN, MOST_ELSEWHERE = 10, 4
+"""Recorded steps with which a graph is read beside the one that is shown, and how many such graphs at most."""
 
 
 class Position(NamedTuple):
@@ -176,11 +180,21 @@ class RunReader(Closing):
             run = self._taped_run(contents, first, lazily=since is None)
             run.events = tuple(_events(file, first.events))
             run.scalars = self._scalars(contents, first)
+            if since is None and self.graph is None:
+                run.elsewhere = tuple(self._elsewhere(contents, run))
         self._warn()
         return contents.position, run
 
-    def _taped_run(self, contents: _Contents, first: Position, lazily: bool) -> Run:
-        number = self._shown(contents)
+    def _elsewhere(self, contents: _Contents, shown: Run) -> Iterator[Run]:
+        """The run through other graphs than the one that is shown, as far as they were taped often."""
+        rows = {number: taped.rows for number, (_, taped) in enumerate(contents.taped) if taped.rows >= OFTEN}
+        rows.pop(self._shown(contents), None)
+        for number in sorted(sorted(rows, key=rows.__getitem__, reverse=True)[:MOST_ELSEWHERE]):
+            other = self._taped_run(contents, Position(), True, number)
+            yield replace(other, scalars=shown.scalars, events=shown.events)
+
+    def _taped_run(self, contents: _Contents, first: Position, lazily: bool, number: int | None = None) -> Run:
+        number = self._shown(contents) if number is None else number
         about, taped = contents.taped[number] if contents.taped else ('{"sites": [], "edges": []}', None)
         sites, edges = self._graph(about)
         begin = _at(first.taped, number)

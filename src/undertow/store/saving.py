@@ -18,6 +18,9 @@ from undertow.store.errors import StoreError
 from undertow.store.packing import Key
 from undertow.store.series import PARAMETERS, SCALARS, TAPED
 
+BY_GRAPH = ("columns", "edge_columns", "steps")
+"""What a Run has of every graph for itself."""
+
 
 def meta(header: Any, rank: int = 0, world: int = 1) -> dict[str, str]:
     """What a new file says about itself."""
@@ -26,7 +29,7 @@ def meta(header: Any, rank: int = 0, world: int = 1) -> dict[str, str]:
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a Run as one file that `open_run` reads back equal: whole, or not at all.
+    """Write a Run, with what it has ``elsewhere``, as one file that `open_run` reads back equal: whole, or not at all.
 
     Raises:
         StoreError: there is a file already, or it can't be written.
@@ -56,13 +59,21 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
 
 def _fill(file: sqlite3.Connection, run: Run) -> None:
     into = Appender(file)
-    taped = {**_keyed("columns", run.columns), **_keyed("edge_columns", run.edge_columns), **_keyed("steps", run.steps)}
-    into.bulk(TAPED, about_graph(run.sites, run.edges), taped)
+    for each in _ways(run):
+        taped = {key: values for group in BY_GRAPH for key, values in _keyed(group, getattr(each, group)).items()}
+        into.bulk(TAPED, about_graph(each.sites, each.edges), taped)
     into.bulk(SCALARS, "", _keyed("scalars", run.scalars))
     steps = _keyed("parameter_steps", {"": run.parameter_steps})
     into.bulk(PARAMETERS, json.dumps(run.parameters), {**_keyed("parameter_columns", run.parameter_columns), **steps})
     for event in run.events:
         into.event(event)
+
+
+def _ways(run: Run) -> list[Run]:
+    """The run and those elsewhere, in the order that their graphs had in its file."""
+    counts = run.header.get("graphs", [])
+    place = counts.index(max(counts)) if counts and len(counts) == len(run.elsewhere) + 1 else 0
+    return [*run.elsewhere[:place], run, *run.elsewhere[place:]]
 
 
 def _keyed(group: str, columns: Columns) -> dict[Key, NDArray[np.floating]]:

@@ -66,8 +66,12 @@ def watch(
             eager step are not those of a compiled one.
         resume: go on with the Run in ``path``.
         step: number of the first step; 0 if not given, or when resuming the one after the last recorded.
-        on_finding: called with every new finding of the rules, on a thread of its own.
-        stop_on: codes of findings, or severities (``"error"``), after which ``watcher.stopping`` tells the loop so.
+        on_finding: called with every new finding, while it trains, on a thread of its own: don't touch the model there.
+            The rules that judge single steps are asked about taped ones, as often as a fifth of ``overhead`` allows;
+            the first inf or nan is told when it is seen. What takes a whole run to see (spikes, collapse, clipping,
+            convergence) isn't told: `undertow.explain` tells it, also while the Run grows.
+        stop_on: codes of findings, or severities (``["error"]``), after which ``watcher.stopping`` holds the finding.
+            Nothing stops by itself: the loop asks, and breaks. It is told some steps late, as nothing waits for it.
         header: more to say about the run, as JSON values.
 
     Returns:

@@ -98,7 +98,7 @@ class Delivery:
         noted = arrived()
         sheet.arrive(noted.scale, noted.divisor)
         self.writer.scalars(moment.step, moment.time, _known(noted.values))
-        self._look(moment, noted, trail)
+        self._look(moment, noted, trail, sheet)
         self._know_scale(moment, noted)
         self._pending.append((sheet, moment, noted.values, passes))
         return self.settle
@@ -124,6 +124,10 @@ class Delivery:
         self._know_pass(moment, sheet.backward, passes)
         for finding, message in self.jury.hear(moment.step, taped, values):
             self.writer.event(moment.step, moment.time, "finding", message, finding.to_dict())
+        self._know_failure(moment)
+
+    def _know_failure(self, moment: Moment) -> None:
+        """Say in the Run that the user's own function failed."""
         if (error := self.jury.failure) is not None and not self._blamed:
             self._blamed = True
             text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
@@ -145,7 +149,7 @@ class Delivery:
         kept = {name: values[name] for name in ("loss", "lr") if name in values}
         self.writer.taped(moment.step, moment.time, graph, found.measured.by_site, found.measured.by_edge, kept)
 
-    def _look(self, moment: Moment, noted: Noted, trail: Trail) -> None:
+    def _look(self, moment: Moment, noted: Noted, trail: Trail, sheet: Sheet | None = None) -> None:
         values = noted.values
         if "scale" in values:
             self._skipped_between(moment, values["scale"], trail)
@@ -156,9 +160,17 @@ class Delivery:
         elif values.get("nonfinite") or not math.isfinite(values.get("loss", 0.0)):
             if self.onset.say(moment, trail, values.get("loss", math.nan), noted.nonfinite):
                 self._rouse()
+                self._lost(moment, sheet, values)
         else:
             self.onset.passed(moment.step)
             self.spike(moment, values.get("loss", math.nan))
+
+    def _lost(self, moment: Moment, sheet: Sheet | None, values: Mapping[str, float]) -> None:
+        """Numbers ceased to be finite: nobody waits for the next tape to hear of it."""
+        if self.onset.told is not None:
+            taped = filled([sheet])[0] if sheet is not None and self.onset.told.step == moment.step else None
+            self.jury.lost(self.onset.told, taped, values)
+            self._know_failure(moment)
 
     def spike(self, moment: Moment, loss: float) -> None:
         """Take one more loss; if it is a spike, say so and look closely."""
@@ -221,7 +233,8 @@ class Delivery:
     def rest(self, moment: Moment, trail: Trail, scale: Callable[[], float] | None) -> None:
         """Watching ends, and nobody looked at the last steps; ``scale``: the loss's, if a scaler skips steps."""
         if scale is None:
-            self.onset.rest(moment, trail)
+            if self.onset.rest(moment, trail):
+                self._lost(moment, None, {})
         else:
             self._skipped_between(moment, scale(), trail)
 

@@ -1,15 +1,26 @@
 """The rules of `examine`, on steps of a training run, as often as there is time for."""
 
+import importlib
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from undertow import rules
-from undertow.record import Finding, Run, Severity
+from undertow.record import Event, Finding, Run, Severity
+from undertow.rules.history import History
+from undertow.rules.numbers import first_nonfinite
 from undertow.watching.sheets import Taped
 
 OnFinding = Callable[[Finding], object]
+
+LOST = "UT103"
+"""Told when it is seen, and not again at every tape that follows."""
+
+OF_A_STEP = {"loss": 0.0, "lr": 0.0, "scale": 1.0}
+"""What rules want to know of the step, and what it is where nobody knows."""
 
 FIRST = 0.2
 """Seconds that judging takes the first time: much is loaded for it."""
@@ -43,18 +54,30 @@ class Jury:
     def __post_init__(self) -> None:
         if self.on_finding is None and not self.stop_on:  # nobody waits for it
             self._not_before = self.clock() + FIRST / self.share
+        else:
+            importlib.import_module("undertow.theory")  # a rule needs it: better now than during training
 
     def hear(self, step: int, found: Taped, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
         """Judge one tape, if it is time: new findings, each with what to say."""
         begun = self.clock()
-        if begun < self._not_before:
+        if begun < self._not_before or values.get("skipped"):  # by a scaler, whose ordinary work that is
             return []
-        new = [each for each in rules.judge([self._run(found, values)]) if self._is_new(each)]
+        told = [each for each in rules.judge([self._run(found, values)]) if each.code != LOST and self._is_new(each)]
+        new = [replace(each, evidence={**each.evidence, "at step": float(step)}) for each in told]
         taken = self.clock() - begun
         self._not_before = begun + taken / self.share
         for finding in new:
             self._tell(finding)
         return [(finding, f"{finding.code} {finding.name}, seen at step {step}: {finding.message}") for finding in new]
+
+    def lost(self, event: Event, found: Taped | None, values: Mapping[str, float]) -> None:
+        """Tell that numbers ceased to be finite, whenever that is seen; ``found``: if that very step was taped."""
+        run = Run(dict(self.header), ()) if found is None or not found.sheet.sites else self._run(found, values)
+        after = event.data["after"]  # the last step that was finite: -1 if none was
+        seen = {"step": np.array([float(after if after >= 0 else event.step)])}
+        run = replace(run, events=(event,), scalars=seen, steps={"step": np.full(len(run), float(event.step))})
+        for finding in first_nonfinite(History(run)):
+            self._tell(finding)
 
     def _is_new(self, finding: Finding) -> bool:
         key = finding.code, finding.where
@@ -74,7 +97,7 @@ class Jury:
     def _run(self, found: Taped, values: Mapping[str, float]) -> Run:
         measured = found.measured
         return Run(
-            {**self.header, "loss": values.get("loss", 0.0), "lr": values.get("lr", 0.0)},
+            {**self.header, **{name: values.get(name, usual) for name, usual in OF_A_STEP.items()}},
             found.sheet.sites,
             found.sheet.edges,
             {name: column[None] for name, column in measured.by_site.items()},

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undertow.record import Event
 from undertow.store import RunWriter
 from undertow.watching.counting import Trail
 from undertow.watching.members import local
@@ -35,21 +36,24 @@ class Onset:
     Attributes:
         finite: the last step at which every gradient was seen to be finite, or the one before the first.
         lost: whether it was said, and the numbers weren't finite again since.
+        told: what was said last.
     """
 
     writer: RunWriter
     now: Callable[[], int]
     finite: int = -1
     lost: bool = False
+    told: Event | None = None
 
     def passed(self, step: int) -> None:
         """At this step every gradient was finite."""
         self.finite, self.lost = step, False
 
-    def rest(self, moment: Moment, trail: Trail) -> None:
+    def rest(self, moment: Moment, trail: Trail) -> bool:
         """Watching ends: what the last steps left, at which nobody looked, isn't finite if weights are lost."""
         if trail and not are_finite(trail[-1][1]):
-            self.say(Moment(trail[-1][0], moment.time), trail)
+            return self.say(Moment(trail[-1][0], moment.time), trail)
+        return False
 
     def say(self, moment: Moment, trail: Trail, loss: float = math.nan, where: Sequence[str] = ()) -> bool:
         """A gradient isn't finite; whether that is new.
@@ -76,7 +80,9 @@ class Onset:
         when = f"At step {first}" if exact else f"After step {self.finite} and no later than step {first}"
         what = f" ({', '.join(data['parameters'][:3])})" if where else ""
         text = f"{when} the gradient isn't finite{what}; seen {data['lag']} steps later."
-        return self.writer.event(first, moment.time, "nonfinite", text, data)
+        self.told = Event(first, moment.time, "nonfinite", text, data)
+        self.writer.event(first, moment.time, "nonfinite", text, data)
+        return True
 
 
 def are_finite(gradients: Sequence[Tensor]) -> bool:

@@ -37,7 +37,10 @@ class Watcher:
 
     @property
     def stopping(self) -> Finding | None:
-        """The finding that training should stop for (see ``stop_on``), or None: the loop has to ask."""
+        """The first finding that training should stop for, by what ``stop_on`` names; None before, and without it.
+
+        The loop has to ask: ``if watcher.stopping: break``.
+        """
         return self._stepper.delivery.jury.stopping
 
     @property

@@ -8,11 +8,9 @@ const stepNow = () => stops()[state.place] ?? null;
 
 const tellFindings = () => {
   const rows = view.findings.map((finding) => {
-    const { began, ended, born } = finding, at = (step) => step.toLocaleString("en");
-    const until = ended === null ? "" : `, ended at step ${at(ended)}`;
-    const when = began === null ? "" : element("button", { type: "button", className: "began",
-      textContent: (born ? `from the start, step ${at(began)}` : `began at step ${at(began)}`) + until });
-    if (when) when.addEventListener("click", () => goTo(began));
+    const span = spanOf(finding);
+    const when = span && element("button", { type: "button", className: "began", textContent: span });
+    if (when) when.addEventListener("click", () => goTo(finding.began));
     return element("li", {}, element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
       element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
       element("p", { textContent: finding.message }), finding.where ? element("p", { className: "where", textContent: finding.where }) : "");
@@ -42,8 +40,8 @@ const linesOf = (key) => {
 const QUIET = ["governor", "finding"];
 const marks = () => [
   ...view.events.filter(({ kind }) => !QUIET.includes(kind)).map(({ step, kind, message }) => ({ step, severity: "event", said: `step ${step}: ${message || kind}` })),
-  ...view.findings.filter(({ began }) => began !== null).map(({ began, severity, code, name }) =>
-    ({ step: began, severity, said: `${code} ${name}, from step ${began}` })),
+  ...view.findings.filter(({ began }) => began !== null).map((finding) =>
+    ({ step: finding.began, severity: finding.severity, said: `${finding.code} ${finding.name}: ${spanOf(finding)}` })),
 ];
 
 const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name) =>

@@ -22,7 +22,12 @@ const element = (name, attributes = {}, ...inside) => {
   made.append(...inside);
   return made;
 };
-
+// Since when, and until when, a finding holds; one that doesn't know says nothing.
+const spanOf = ({ began, ended, born }) => {
+  if (began === null) return "";
+  const at = (step) => step.toLocaleString("en"), until = ended === null ? "" : `, ended at step ${at(ended)}`;
+  return (born ? `from the start, step ${at(began)}` : `began at step ${at(began)}`) + until;
+};
 
 const logFits = (lines) => lines.every(({ series: { low, high } }) => {
   let least = Infinity, most = 0;

@@ -87,7 +87,7 @@ const tellOne = (k) => {
   part(`findings-${k}`).replaceChildren(...view.findings.slice(0, 6).map((finding) => element("li", {},
     element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
     element("b", { textContent: `${finding.code} ${finding.name}` }),
-    finding.began === null ? "" : ` from step ${finding.began.toLocaleString("en")}`)));
+    finding.began === null ? "" : `, ${spanOf(finding)}`)));
 };
 
 for (const plot of document.querySelectorAll("[data-plot]")) {
