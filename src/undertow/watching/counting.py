@@ -7,7 +7,8 @@ that isn't finite.
 import itertools
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
@@ -21,8 +22,30 @@ SMALL = 1024
 LONGEST = 1024
 """Backward passes that are remembered."""
 
-Trail = tuple[tuple[int, tuple[Tensor, ...]], ...]
-"""Steps since the note before, each with one or two small gradients that a non-finite number would have reached."""
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The backward passes since the note before, each with a small gradient that what is not finite would have reached.
+
+    Attributes:
+        passes: the number of each, its step, and the gradient; None where there is no small one.
+        in_front: steps, and gradients of the front of the network.
+    """
+
+    passes: Sequence[tuple[int, int, Tensor | None]] = ()
+    in_front: Sequence[tuple[int, Tensor | None]] = ()
+
+    def steps(self) -> tuple[tuple[int, tuple[Tensor, ...]], ...]:
+        """By step what is still there: one gradient or two."""
+        there = dict(_still_there(self.in_front))
+        kept = _still_there([(step, gradient) for _, step, gradient in self.passes])
+        return tuple((step, (gradient, there[step]) if step in there else (gradient,)) for step, gradient in kept)
+
+    @property
+    def nbytes(self) -> int:
+        """That it holds, more or less."""
+        last = self.passes[-1][2] if self.passes else None
+        return 512 + len(self.passes) * (100 + (0 if last is None else 4 * last.numel()))
 
 
 class Passes:
@@ -39,7 +62,7 @@ class Passes:
         >>> passes, w = Passes(Governor(0.01, None, time.perf_counter)), torch.ones(2, requires_grad=True)
         >>> passes.count_on(w)
         >>> w.sum().backward()
-        >>> passes.total, passes.seen, [(n, [g.tolist() for g in kept]) for n, kept in passes.take()]
+        >>> passes.total, passes.seen, [(n, [g.tolist() for g in kept]) for n, kept in passes.take().steps()]
         (1, 0, [(0, [[1.0, 1.0]])])
     """
 
@@ -99,16 +122,13 @@ class Passes:
         return self._trail[-1][1] if self._trail else self._seen
 
     def take(self) -> Trail:
-        """The gradients that were kept, by step, and keep them no longer."""
-        entries, in_front = list(self._trail), list(self._in_front)
+        """The gradients that were kept, and keep them no longer."""
+        trail = Trail(list(self._trail), list(self._in_front))
         self._trail.clear()
         self._in_front.clear()
-        if not entries:
-            return ()
-        self._total, self._seen = entries[-1][:2]
-        there = dict(_still_there(in_front))
-        kept = _still_there([(step, gradient) for _, step, gradient in entries])
-        return tuple((step, (gradient, there[step]) if step in there else (gradient,)) for step, gradient in kept)
+        if trail.passes:
+            self._total, self._seen, _ = trail.passes[-1]
+        return trail
 
     def begin(self, step: int) -> None:
         """The first step there is."""

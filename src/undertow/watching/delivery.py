@@ -155,7 +155,7 @@ class Delivery:
             self._skipped_between(moment, values["scale"], trail)
         if values.get("skipped"):
             self.skipped(moment, values.get("scale", math.nan))
-        elif math.isnan(values.get("nonfinite", 0.0)) and all(are_finite(gradients) for _, gradients in trail):
+        elif math.isnan(values.get("nonfinite", 0.0)) and all(are_finite(gradients) for _, gradients in trail.steps()):
             self._rouse()  # the next look is a precise one, and tells
         elif values.get("nonfinite") or not math.isfinite(values.get("loss", 0.0)):
             if self.onset.say(moment, trail, values.get("loss", math.nan), noted.nonfinite):
@@ -184,7 +184,7 @@ class Delivery:
         """A fused optimizer skips by itself, and nobody hears of it; but then the scale falls."""
         before, self._scale = self._scale, scale
         if scale < before:
-            for step, gradients in trail:
+            for step, gradients in trail.steps():
                 if step < moment.step and not are_finite(gradients):
                     self.writer.scalars(step, moment.time, {"skipped": 1.0, "nonfinite": 1.0})
                     self.skipped(Moment(step, moment.time), before)

@@ -51,8 +51,9 @@ class Onset:
 
     def rest(self, moment: Moment, trail: Trail) -> bool:
         """Watching ends: what the last steps left, at which nobody looked, isn't finite if weights are lost."""
-        if trail and not are_finite(trail[-1][1]):
-            return self.say(Moment(trail[-1][0], moment.time), trail)
+        steps = trail.steps()
+        if steps and not are_finite(steps[-1][1]):
+            return self.say(Moment(steps[-1][0], moment.time), trail)
         return False
 
     def say(self, moment: Moment, trail: Trail, loss: float = math.nan, where: Sequence[str] = ()) -> bool:
@@ -65,8 +66,9 @@ class Onset:
         if self.lost:  # weights that are lost stay lost: it began once
             return False
         self.lost = True
-        first = next((step for step, gradients in trail if not are_finite(gradients)), moment.step)
-        ends = {step: len(gradients) for step, gradients in trail}
+        steps = trail.steps()
+        first = next((step for step, gradients in steps if not are_finite(gradients)), moment.step)
+        ends = {step: len(gradients) for step, gradients in steps}
         exact = all(ends.get(step) == BOTH for step in range(self.finite + 1, first))
         data: dict[str, Any] = {
             "step": first,

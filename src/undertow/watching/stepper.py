@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.store import RunWriter
-from undertow.watching.counting import SMALL, Passes, Trail
+from undertow.watching.counting import SMALL, Passes
 from undertow.watching.delivery import Delivery
 from undertow.watching.looking import Look, Subject, clock
 from undertow.watching.onset import Moment
@@ -231,7 +231,7 @@ class Stepper:
             ranks = self.subject.ranks
             taped = recording.send(ranks.world if ranks.averaged else 1, self.subject.members.sharded)
             deliver = functools.partial(self.delivery.tape, moment, arrived, taped, trail, look.passes)
-        self.writer.later(Once(deliver), _held(trail) + (1 << 16 if recording is not None else 0), step)
+        self.writer.later(Once(deliver), trail.nbytes + (1 << 16 if recording is not None else 0), step)
 
     def _hidden(self, look: Look) -> float:
         """What the tape's own hooks cost inside the passes."""
@@ -277,7 +277,7 @@ class Stepper:
         trail, moment = self.passes.take(), self.moment(self.governor.step + 1)  # a step skipped last isn't over yet
         scale = self.subject.scaling.sent() if self.subject.scaling.active else None
         deliver = functools.partial(self.delivery.rest, moment, trail, scale)
-        self.writer.later(Once(deliver), _held(trail), moment.step)
+        self.writer.later(Once(deliver), trail.nbytes, moment.step)
 
     def report(self) -> None:
         """Say in the Run what watching costs, and how often therefore."""
@@ -309,8 +309,3 @@ class Stepper:
         members = [m.parameter for m in reversed(self.subject.members.of(0)) if m.parameter.requires_grad]
         members = [p for p in members if not reached or p.grad is not None]
         return iter(sorted(members, key=lambda p: p.numel() > SMALL))
-
-
-def _held(trail: Trail) -> int:
-    """Bytes, more or less."""
-    return 512 + 4 * sum(gradient.numel() for _, gradients in trail for gradient in gradients)
