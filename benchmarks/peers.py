@@ -9,6 +9,7 @@ import importlib.util
 import itertools
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -121,14 +122,15 @@ def traintools(model: nn.Module, optimizer: Optimizer, _: Path) -> Iterator[Atta
     """The quick start's `inspect`, without printing what it finds."""
     from traintools import GradientHealthMonitor
 
-    monitor, numbers, last = GradientHealthMonitor(), itertools.count(), []
+    monitor, numbers = GradientHealthMonitor(), itertools.count()
+    reports: deque[Any] = deque(maxlen=1)
 
     def look(_: Tensor) -> None:
-        last[:] = [monitor.inspect(model, step=next(numbers), lr=optimizer.param_groups[0]["lr"])]
+        reports.append(monitor.inspect(model, step=next(numbers), lr=optimizer.param_groups[0]["lr"]))
 
     yield Attached(look)
-    assert len(last[0].layers) == len(gradients(model))
-    assert last[0].total_grad_norm > 0
+    assert len(reports[0].layers) == len(gradients(model))
+    assert reports[0].total_grad_norm > 0
 
 
 @contextlib.contextmanager
@@ -146,7 +148,7 @@ def torchlens_checks(model: nn.Module, optimizer: Optimizer, _: Path) -> Iterato
 
 
 def torchlens_watch(**settings: Any) -> Monitor:
-    """Statistics of the gradients into its file of JSON lines; at the 257th step it stops training, unless told of more."""
+    """Statistics of the gradients into its file of JSON lines, with room for more than the 256 steps it allows for."""
 
     @contextlib.contextmanager
     def watched(model: nn.Module, optimizer: Optimizer, folder: Path) -> Iterator[Attached]:
@@ -174,7 +176,8 @@ def torchlens_trace(model: nn.Module, *_: Any) -> Iterator[Attached]:
     from torchlens.debug import gradient_flow_audit_rows
     from torchlens.options import CaptureOptions
 
-    capture, traces, found = CaptureOptions(save_grads=True, backward_ready=True), [], [0]
+    capture, found = CaptureOptions(save_grads=True, backward_ready=True), [0]
+    traces: list[Any] = []
 
     def forward(x: Tensor) -> Tensor:
         traces.append(torchlens.trace(model, x, capture=capture))
