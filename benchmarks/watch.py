@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/watch.py            the default, and a tape at every step
     OMP_NUM_THREADS=1 python benchmarks/watch.py --peers    and what others take (pip install 'undertow[peers]')
 
-Times are of the CPU, of all threads: what the writer's thread does counts. Peers that are many times slower than the loop
-are timed over fewer steps; everything is given for one step.
+Times are of the CPU, of all threads: what the writer's thread does counts. Peers that are many times slower than the
+loop are timed over fewer steps; everything is given for one step.
 """
 
 import argparse
