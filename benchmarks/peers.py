@@ -44,7 +44,7 @@ class Peer:
     name: str
     monitor: Monitor
     package: str = "torch"
-    fewer: int = 1
+    fewer: float = 1
     """It is timed over so many times fewer steps than the others: its ratio is one of times a step all the same."""
 
 

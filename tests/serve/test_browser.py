@@ -3,7 +3,7 @@ import pytest
 from reading import console, requested, screen, until
 from serve.making import HOSTILE, SPIKE
 from serve.processes import serving, training
-from undertow.record import Finding, Severity
+from undertow.record import Finding, Run, Severity
 from undertow.rules import over_time
 from undertow.show.board import saved
 from undertow.store import save_run
@@ -96,6 +96,24 @@ def test_a_finding_that_ended_says_when_it_did(page, small_run, tmp_path):
     looked_at(page, "loss")
     titles = "return [...document.querySelectorAll('[data-plot=loss] title')].map((title) => title.textContent)"
     assert "UT104 front layers frozen: began at step 12, ended at step 1,030" in page.execute_script(titles)
+
+
+def test_a_run_that_cannot_be_read_shows_why_and_nothing_else(page, served):
+    page.get(f"{served}/run?name=broken.undertow".replace("//run", "/run"))
+    until(lambda: page.execute_script("return document.body.classList.contains('unread')"))
+    assert "broken.undertow is not an undertow Run" in page.execute_script(TEXT, "state")
+    assert not page.find_element("css selector", "main").is_displayed()
+    page.get(served)
+    until(lambda: len(page.find_elements("css selector", ".runs tbody tr")) == 4)
+    closed = [each.get_attribute("aria-label") for each in page.find_elements("css selector", ".runs input:disabled")]
+    assert closed == ["compare broken.undertow"]
+
+
+def test_a_run_without_a_step_says_so(page, tmp_path):
+    path = tmp_path / "run.html"
+    path.write_text(saved(Run({"model": "Net"}, ()), [], "first.undertow"), encoding="utf-8")
+    opened(page, path.as_uri())
+    assert page.execute_script(TEXT, "findings") == "No step was recorded: there is nothing to judge yet."
 
 
 def test_the_slider_tells_causes_at_any_step(page, written, small_run):

@@ -4,12 +4,14 @@ import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from undertow.cli import main
+from undertow.cli import app, main
 from undertow.record import Finding, Run, Severity
 from undertow.show.board import told_rows
 from undertow.show.telling import told
 from undertow.show.terminal import summary
+from undertow.store import save_run
 
 HIDDEN = """
 import sys
@@ -96,6 +98,31 @@ def test_no_control_character_of_a_name_reaches_the_terminal(small_run):
     printed = summary(run, [], name="\x1b[31mname")
     assert not set(printed) & set("\x1b\x07\r")
     assert "[bold]net[/bold]" in printed
+
+
+def test_what_is_no_run_is_told_in_one_line(tmp_path, refusal):
+    (tmp_path / "empty.undertow").touch()
+    told = {name: refusal("show", tmp_path / name) for name in ("empty.undertow", "", "gone.undertow")}
+    assert "is not an undertow Run: the file is empty" in told["empty.undertow"]
+    assert "is a folder, and not a Run: give a file in it, or `undertow serve` all of it" in told[""]
+    assert "the file does not exist" in told["gone.undertow"]
+
+
+def test_a_run_without_a_step_is_not_said_to_be_healthy():
+    printed = summary(Run({"model": "Net"}, ()), [], name="first")
+    assert "nothing wrong" not in printed
+    assert "No step was recorded: there is nothing to judge yet." in printed
+    assert "nothing wrong was found" in summary(Run({}, (), scalars={"loss": np.ones(1)}), [])
+
+
+def test_causes_are_those_of_the_last_finite_step(small_run, tmp_path):
+    run = Run.from_dict(small_run.to_dict())
+    run.columns["grad_output"][50:] = np.nan
+    save_run(run, tmp_path / "lost.undertow")
+    words = ["show", str(tmp_path / "lost.undertow")]
+    printed = [CliRunner().invoke(app, [*words, *more]).output for more in ([], ["--step", "55"])]
+    assert "at step 49, from the loss:" in printed[0]
+    assert "at step 55 the gradient is not finite" in printed[1]
 
 
 def test_findings_are_told_with_their_steps(small_run):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from undertow.files import write_whole
-from undertow.reporting.explanation import row_of
+from undertow.reporting.explanation import last_finite, row_of
 from undertow.store import open_run
 
 Recorded = Annotated[Path, typer.Argument(metavar="RUN", help="A file that `undertow.watch` wrote, or still writes.")]
@@ -15,7 +15,7 @@ Recorded = Annotated[Path, typer.Argument(metavar="RUN", help="A file that `unde
 def show(
     run: Recorded,
     out: Annotated[Path | None, typer.Option(help="Write everything as one page: .html.")] = None,
-    step: Annotated[int | None, typer.Option(min=0, help="Tell causes at this step; the last unless given.")] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="Tell causes at this step; else the last finite.")] = None,
 ) -> None:
     """Show how a run went: every layer through time, what changes the gradient and why, and what is wrong."""
     if out is not None and out.suffix.lower() != ".html":
@@ -24,7 +24,7 @@ def show(
     from undertow.show.terminal import summary
 
     opened = open_run(run)
-    row = row_of(opened, step)
+    row = last_finite(opened) if step is None else row_of(opened, step)
     findings = over_time(opened)
     typer.echo(summary(opened, findings, row, run.name))
     if out is not None:

@@ -64,7 +64,7 @@ def explain(run: Run, step: int | None = None) -> Explanation:
         >>> explain(run).findings
         []
     """
-    row = _last_finite(run) if step is None else row_of(run, step)
+    row = last_finite(run) if step is None else row_of(run, step)
     gains = split.explain(run, row) if len(run) else ()
     return Explanation(run, row, gains, over_time(run))
 
@@ -106,6 +106,12 @@ def at_row(run: Run, row: int) -> Run:
     )
 
 
-def _last_finite(run: Run) -> int:
+def last_finite(run: Run) -> int:
+    """The place of the last taped step at which everything was finite; -1, the last of all, if there is none.
+
+    Example:
+        >>> last_finite(Run({}, (), steps={"step": np.array([0.0, 8.0]), "loss": np.array([1.0, np.inf])}))
+        0
+    """
     rows = np.flatnonzero(History(run).finite)
     return int(rows[-1]) if len(rows) else -1

@@ -65,7 +65,9 @@ def _numbers(run: Run, last: dict[str, float | None]) -> dict[str, Any]:
 
 
 def _found(run: Run) -> list[str]:
-    return [event.message for event in run.events if event.kind == "finding"]
+    """What was found while it trained, the worst that can happen to it last."""
+    lost = [event for event in run.events if event.kind == "nonfinite" and not event.data.get("skipped")]
+    return [event.message for event in [*(e for e in run.events if e.kind == "finding"), *lost]]
 
 
 def _last(values: Any) -> float | None:

@@ -17,7 +17,7 @@ from undertow.show.buckets import packed
 from undertow.show.course import Course, steps_of
 from undertow.show.moments import moment
 from undertow.show.page import environment, inert, policy, source
-from undertow.show.telling import facts, told
+from undertow.show.telling import NOTHING_YET, facts, told
 
 DRAWING = ("explore/numbers", "explore/drawing", "run/series", "run/plots", "run/common")
 BOARD = (*DRAWING, "run/board", "run/causes")
@@ -95,6 +95,7 @@ def view(
         ],
         "findings": [told(finding) for finding in findings],
         "judged": judged,
+        "nothing": NOTHING_YET,
         "events": [_event(event) for event in events[-MOST_EVENTS:]],
         "taped": packed(course.taped, "f8"),
         **course.to_dict(),
@@ -123,7 +124,7 @@ def words() -> dict[str, Any]:
 
 def _said(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_said(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {said}" for name, each in value.items() if (said := _said(each)))
     if isinstance(value, list | tuple):
         return ", ".join(map(_said, value))
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -6,6 +6,8 @@ from typing import Any
 from undertow.record import Finding
 from undertow.show.course import Course
 
+NOTHING_YET = "No step was recorded: there is nothing to judge yet."
+
 
 def facts(course: Course, header: Mapping[str, Any]) -> list[str]:
     """A run in a line: what was trained, how far it is."""
@@ -18,7 +20,8 @@ def facts(course: Course, header: Mapping[str, Any]) -> list[str]:
         known.append(f"loss {course.latest['loss']:.4g}")
     if "time" in course.latest:
         known.append(duration(course.latest["time"]))
-    return [*known, f"{course.noted:,} steps noted, {len(course.taped):,} of them taped"]
+    noted = f"{course.noted:,} step{'' if course.noted == 1 else 's'} noted"
+    return [*known, f"{noted}, {len(course.taped):,} of them taped"]
 
 
 def duration(seconds: float) -> str:

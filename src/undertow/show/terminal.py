@@ -14,7 +14,7 @@ from undertow.record import Finding, Run
 from undertow.show import text
 from undertow.show.buckets import Numbers
 from undertow.show.course import QUANTITIES, Course, steps_of
-from undertow.show.telling import facts
+from undertow.show.telling import NOTHING_YET, facts
 from undertow.split import explain
 
 CURVE = 24
@@ -48,13 +48,11 @@ def summary(run: Run, findings: Sequence[Finding], row: int = -1, name: str = ""
         <BLANKLINE>
     """
     course = Course(run)
-    parts: list[RenderableType] = [Text("   ".join([name, *facts(course, run.header)])), _curves(course)]
-    layers = _layers(course)
-    if layers.row_count:
-        parts.append(layers)
+    parts: list[RenderableType] = [Text("   ".join([name, *facts(course, run.header)]))]
+    parts += [table for table in (_curves(course), _layers(course)) if table.row_count]
     if len(run):
         parts += _moment(run, row)
-    parts.append(_findings(findings))
+    parts.append(_findings(findings) if findings or course.noted or len(run) else Text(NOTHING_YET))
     console = Console(file=StringIO(), width=width, no_color=True, highlight=False, markup=False)
     for part in parts:
         console.print(Padding(part, (0, 0, 1, 2)))
@@ -135,8 +133,10 @@ def _moment(run: Run, row: int) -> list[RenderableType]:
     backbone = find_backbone(run, row)
     if backbone is None or not backbone.marks:
         return [Text("no gradient goes through any layer with weights")]
-    gains = explain(run, row, backbone)
-    return [Text(f"at step {steps_of(run)[row]:,.0f}, from the loss:"), *text.way_back(backbone, gains)]
+    at = f"at step {steps_of(run)[row]:,.0f}"
+    if not np.isfinite(run.column("grad_output", row)[list(backbone.marks)]).any():
+        return [Text(f"{at} the gradient is not finite: --step tells of another")]
+    return [Text(f"{at}, from the loss:"), *text.way_back(backbone, explain(run, row, backbone))]
 
 
 def _when(finding: Finding) -> str:

@@ -242,8 +242,12 @@ def for_reading(path: Path) -> tuple[sqlite3.Connection, contextlib.ExitStack]:
     Raises:
         StoreError: it is missing, or no Run.
     """
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, and not a Run: give a file in it, or `undertow serve` all of it")
     if not path.is_file():
         raise StoreError(f"there is no Run at {path}: the file does not exist")
+    if not path.stat().st_size:
+        raise StoreError(f"{path} is not an undertow Run: the file is empty")
     stack = contextlib.ExitStack()
     try:
         return _first_readable(path, stack), stack

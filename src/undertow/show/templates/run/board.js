@@ -15,7 +15,8 @@ const tellFindings = () => {
       element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
       element("p", { textContent: finding.message }), finding.where ? element("p", { className: "where", textContent: finding.where }) : "");
   });
-  const none = element("p", { textContent: view.judged ? "Nothing wrong was found." : "Nothing has been judged yet." });
+  const nothing = !view.taped.length && !Object.keys(view.scalars).length;
+  const none = element("p", { textContent: nothing ? view.nothing : view.judged ? "Nothing wrong was found." : "Nothing has been judged yet." });
   part("findings").replaceChildren(rows.length ? element("ul", { className: "findings" }, ...rows) : none);
 };
 
@@ -77,7 +78,7 @@ const drawMap = () => {
 
 const drawScalar = () => {
   const lines = state.scalar ? scalarLines(state.scalar) : [];
-  part("scalar-title").textContent = state.scalar ? given.scalars[state.scalar] ?? state.scalar : "";
+  part("scalar-title").textContent = state.scalar ? given.scalars[state.scalar] ?? state.scalar : "Noted besides";
   drawn("scalar", lines, { log: logFits(lines) });
 };
 const PICTURES = {

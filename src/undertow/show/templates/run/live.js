@@ -27,10 +27,14 @@ const refresh = async () => {
   const answer = await fetch(given.urls.view).catch(() => null);
   if (answer?.ok) {
     const data = await answer.json(), began = performance.now();
+    document.body.classList.remove("unread");
     shown(data);
     await afterPaint();
     await pause(Math.min(performance.now() - began, 400));
-  } else if (answer) tellState("lost", (await answer.text()).slice(0, 300));
+  } else if (answer) {
+    tellState("lost", (await answer.text()).slice(0, 300));
+    document.body.classList.toggle("unread", view === null);
+  }
   fetching = false;
   if (again) {
     again = false;

@@ -13,7 +13,7 @@ const asked = (names) => names.map((name) => `name=${encodeURIComponent(name)}`)
 const tellChoice = () => {
   for (const name of chosen) if (!rows.has(name)) chosen.delete(name);
   part("compare").disabled = chosen.size < 2;
-  for (const [name, { box }] of rows) box.disabled = chosen.size >= MOST && !chosen.has(name);
+  for (const [name, { box, unread }] of rows) box.disabled = (unread || chosen.size >= MOST) && !chosen.has(name);
 };
 
 const rowOf = (name) => {
@@ -47,6 +47,7 @@ const shown = (runs) => {
   runs.forEach((run, place) => {
     if (!rows.has(run.name)) rows.set(run.name, rowOf(run.name));
     const { row, cells, told } = rows.get(run.name);
+    rows.get(run.name).unread = run.trouble !== undefined;
     cells.chip.className = `chip ${run.kind}`;
     cells.chip.textContent = run.said;
     for (const key of ["model", "step", "loss", "time"]) cells[key].textContent = run[key] ?? "";
