@@ -17,6 +17,7 @@ import undertow
 from undertow.record import Event, Run
 from undertow.rules import over_time
 from undertow.store import RunWriter
+from undertow.watching import stepper
 from watch import loops
 from watch.loops import Left, sgd, train
 from watch.training import Attach, batch, loss_of, net
@@ -61,14 +62,21 @@ def with_an_inf(at: int, watching: int, upto: int) -> Callable[[Attach], Left]:
     return loop
 
 
-def test_a_step_that_only_one_gradient_tells_of_is_not_called_exact(watched: Watched) -> None:
-    """The one that is counted is still finite at step 37, the first bad one, and no more at 38."""
+@pytest.mark.parametrize(("short", "seen"), [(False, 38), (True, 39)])
+def test_a_step_that_only_one_gradient_tells_of_is_not_called_exact(
+    short: bool, seen: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is counted is still finite at step 37, the first bad one, and no more at 38.
+
+    Where steps are so short that one gradient in eight is kept, it is the last one that tells, at 39.
+    """
+    monkeypatch.setattr(stepper, "COUNTING_FROM", float("inf") if short else float("-inf"))
     _, run = watched(with_an_inf(37, watching=30, upto=40), every=1)
     (event,) = events(run, "nonfinite")
-    assert (event.data["after"], event.data["step"], event.data["exact"]) == (30, 38, False)
-    assert "After step 30 and no later than step 38" in event.message
+    assert (event.data["after"], event.data["step"], event.data["exact"]) == (30, seen, False)
+    assert f"After step 30 and no later than step {seen}" in event.message
     finding = next(f for f in over_time(run) if f.code == "UT108" or "cease to be finite" in f.message)
-    assert "After step 30, and by step 38" in finding.message
+    assert f"After step 30, and by step {seen}" in finding.message
 
 
 def test_a_step_before_which_all_was_seen_to_be_finite_is_exact(watched: Watched) -> None:
@@ -77,8 +85,9 @@ def test_a_step_before_which_all_was_seen_to_be_finite_is_exact(watched: Watched
     assert (event.data["after"], event.data["step"], event.data["exact"]) == (36, 37, True)
 
 
-def test_what_nobody_looked_at_is_looked_at_in_the_end(watched: Watched) -> None:
+def test_what_nobody_looked_at_is_looked_at_in_the_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """At close: in steps 5 and 6 of 7, after the last look at step 3."""
+    monkeypatch.setattr(stepper, "COUNTING_FROM", float("-inf"))
     _, run = watched(with_an_inf(4, watching=3, upto=7), every=1)
     assert run.scalars["step"].tolist() == [0, 1, 2, 3]
     (event,) = events(run, "nonfinite")

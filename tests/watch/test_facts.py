@@ -251,6 +251,7 @@ def test_a_closure_is_taped_where_it_first_computes(watched: Watched) -> None:
 @pytest.mark.parametrize("every", [1, 5, 100_000])
 def test_the_first_non_finite_step_is_found(every: int, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also between two notes, and without a scaler: at step 13. Known for sure if step 12 was looked at."""
+    monkeypatch.setattr(stepper, "COUNTING_FROM", float("-inf"))
     monkeypatch.setattr(stepper, "IN_FRONT_FROM", float("inf"))
 
     def loop(attach: Attach) -> Left:
@@ -293,6 +294,7 @@ def test_what_begins_in_front_is_known_if_both_ends_are_kept(
     both: bool, step: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At step 13 the gradient is lost behind the first layer, whose weights are lost with it: so all is at step 14."""
+    monkeypatch.setattr(stepper, "COUNTING_FROM", float("-inf"))
     monkeypatch.setattr(stepper, "IN_FRONT_FROM", -1.0 if both else float("inf"))
 
     class Net(nn.Module):
@@ -391,3 +393,35 @@ def test_gradients_that_float32_cannot_square_have_their_norms_nevertheless(size
     assert np.isfinite(np.log(run.columns["learning_speed"][2:, first])).all()
     assert run.scalars["nonfinite"].tolist()[2:] == [0, 0, 0]
     assert not events(run, "nonfinite")
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("micro", [1, 3])
+def test_passes_are_counted_and_what_is_logged_has_its_step(
+    micro: int, short: bool, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hooks, and where steps are short by the optimizer's steps; logged before the step or behind it."""
+    monkeypatch.setattr(stepper, "COUNTING_FROM", float("inf") if short else float("-inf"))
+
+    def loop(attach: Attach) -> Left:
+        model = net()
+        optimizer = sgd(model)
+        watcher = attach(model, optimizer)
+        for step in range(40):
+            optimizer.zero_grad()
+            for _ in range(micro):
+                loss_of(model).backward()
+            if step % 3 == 0:
+                watcher.log(before=float(step))
+            optimizer.step()
+            if step % 3 == 1:
+                watcher.log(behind=float(step))
+        return model, []
+
+    _, run = watched(loop, every=7)
+    steps = run.scalars["step"]
+    noted = ~np.isnan(run.scalars["backwards"])
+    np.testing.assert_array_equal(run.scalars["backwards"][noted], micro * (steps[noted] + 1))
+    for name, at in (("before", range(0, 40, 3)), ("behind", range(1, 40, 3))):
+        known = ~np.isnan(run.scalars[name])
+        assert steps[known].tolist() == run.scalars[name][known].tolist() == list(at)

@@ -21,6 +21,8 @@ SMALL = 1024
 
 LONGEST = 1024
 """Backward passes that are remembered."""
+EVERY = 8
+"""One gradient in so many is kept where steps are so short that to get hold of each would be felt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,11 @@ class Passes:
         self._tick = itertools.count(1).__next__
         self._in_front: deque[tuple[int, Tensor | None]] = deque(maxlen=LONGEST)
         self._handles: list[RemovableHandle] = []
-        self._total = self._seen = self._elsewhere = 0
+        self._total = self._seen = 0
+        self._asked: Tensor | None = None
+        self._last: Tensor | None = None
+        self._each = self._from = self._done = 0
+        self._version, self._every = -1, EVERY
 
     def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
         """Count those that reach this parameter from now on; ``then``: called after each."""
@@ -98,6 +104,35 @@ class Passes:
         hook = plain if then is None else accumulated_and_then
         self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
 
+    def count_steps(self, parameter: Tensor, each: int) -> None:
+        """Take the optimizer's steps for ``each`` passes from now on: where steps are short a hook costs too much.
+
+        To be called when the optimizer has stepped.
+        And only one gradient in `EVERY` is kept, as to get hold of each would cost as much.
+        """
+        self.stop()
+        self._asked, self._each, self._from = parameter, each, self._done
+        self._hold(parameter.grad)
+
+    @property
+    def by_steps(self) -> bool:
+        """Whether steps are counted, and not the passes themselves."""
+        return self._asked is not None
+
+    def stepped(self, step: int) -> None:
+        """The optimizer has taken this step."""
+        self._done = step + 1
+        if self._asked is not None and step % self._every == 0:
+            self._hold(self._asked.grad)
+            self._trail.append((0, step, self._last))
+
+    def _hold(self, gradient: Tensor | None) -> None:
+        self._last, self._version = gradient, -1 if gradient is None else gradient._version
+
+    def tell_apart(self) -> None:
+        """Somebody asks what was `seen`: keep every gradient, so that it is known to the step."""
+        self._every = 1
+
     def keep_in_front(self, parameter: Tensor) -> None:
         """Keep the gradients of this one, too, at the other end: a pass whose both ends are finite is, as a rule."""
         append, governor = self._in_front.append, self._governor
@@ -109,25 +144,38 @@ class Passes:
 
     def missed(self, passes: int) -> None:
         """So many passes were heard of that didn't reach the parameter."""
-        self._elsewhere += passes
+        self._total += passes
 
     @property
     def total(self) -> int:
         """Passes so far."""
-        return (self._trail[-1][0] if self._trail else self._total) + self._elsewhere
+        if self._asked is not None:
+            return self._total + (self._done - self._from) * self._each
+        return self._total + (self._trail[-1][0] - self._from if self._trail else 0)
 
     @property
     def seen(self) -> int:
         """The step that the last one was made for."""
-        return self._trail[-1][1] if self._trail else self._seen
+        if self._asked is None:
+            return self._trail[-1][1] if self._trail else self._seen
+        return self._governor.step if self._is_new(self._asked.grad) else self._done - 1
+
+    def _is_new(self, gradient: Tensor | None) -> bool:
+        """Whether there was a pass since the last step."""
+        return gradient is not None and (gradient is not self._last or gradient._version != self._version)
 
     def take(self) -> Trail:
         """The gradients that were kept, and keep them no longer."""
-        trail = Trail(list(self._trail), list(self._in_front))
+        if self._asked is not None and self._done > self._from:
+            self._trail.append((0, self._done - 1, self._asked.grad))
+        total, trail = self.total, Trail(list(self._trail), list(self._in_front))
         self._trail.clear()
         self._in_front.clear()
-        if trail.passes:
-            self._total, self._seen, _ = trail.passes[-1]
+        self._total = total
+        if self._asked is not None:
+            self._seen, self._from = self._done - 1, self._done
+        elif trail.passes:
+            self._from, self._seen, _ = trail.passes[-1]
         return trail
 
     def begin(self, step: int) -> None:
@@ -139,6 +187,8 @@ class Passes:
         while self._handles:
             self._handles.pop().remove()
         self.take()
+        self._asked = self._last = None
+        self._tick, self._from = itertools.count(1).__next__, 0
 
 
 def _still_there(entries: Iterable[tuple[int, Tensor | None]]) -> list[tuple[int, Tensor]]:

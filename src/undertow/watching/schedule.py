@@ -240,8 +240,9 @@ class Governor:
         if not known:  # the first step is like no other, and it began who knows when
             return
         mean = seconds / steps
-        # An evaluation between two steps is no step.
-        self.typical = mean if self.typical == 0 else self.typical + 0.3 * (min(mean, 3 * self.typical) - self.typical)
+        # An evaluation between two steps is no step; many steps tell more than one.
+        part = 1 - 0.7**steps
+        self.typical = mean if self.typical == 0 else self.typical + part * (min(mean, 3 * self.typical) - self.typical)
         self.elapsed += min(mean, 3 * self.typical) * steps
         self.spent += self.hooks * steps
         for account, income in ((self.noting, self.for_notes), (self.taping, self.for_tapes)):

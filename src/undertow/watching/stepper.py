@@ -30,6 +30,9 @@ THOROUGH = 8
 WINDOW_SECONDS = 4e-6
 """What the hooks around a module's call cost, which no clock of ours can see."""
 
+COUNTING_FROM = 1e-5
+"""What a step must pay in for backward passes to be counted by a hook, which takes 4 us of it."""
+
 IN_FRONT_FROM, IN_FRONT_SECONDS = 5e-5, 2e-6
 """What a step must pay in for a second gradient to be kept, and what that costs where it is the first layer's."""
 
@@ -99,7 +102,9 @@ class Stepper:
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
-        for index, optimizer in enumerate(self.subject.optimizers):
+        first, *rest = self.subject.optimizers
+        self._handles.append(first.register_step_post_hook(self._first_stepped))
+        for index, optimizer in enumerate(rest, start=1):
             self._handles.append(optimizer.register_step_post_hook(functools.partial(self._after, index)))
         self._at_the_door = type(self.subject.model).forward is not nn.Module.forward
         self._count_on(next(self._countable(), None))
@@ -156,15 +161,23 @@ class Stepper:
             self.look.before(index, callable(kwargs.get("closure", args[1] if len(args) > 1 else None)))
 
     def _after(self, index: int, *_: object) -> None:
-        look = self.look
-        if look is not None:
-            look.after(index)
-        if index == 0 and not self.off:
-            self._stepped = True
-            if look is not None:
-                self._guarded(self._finish)
-            if action := self.governor.advance():
-                self._guarded(self._begin, action)
+        if self.look is not None:
+            self.look.after(index)
+
+    def _first_stepped(self, *_: object) -> None:
+        """The first optimizer has taken its step: an iteration is over. As short as can be where nothing is due."""
+        if self.off:
+            return
+        governor = self.governor
+        self._stepped = True
+        self.passes.stepped(governor.step)
+        if self.look is not None:
+            self.look.after(0)
+            self._guarded(self._finish)
+        if governor.step + 1 < governor.wake:
+            governor.step += 1
+        elif action := governor.advance():
+            self._guarded(self._begin, action)
 
     def _guarded(self, act: Callable[..., None], *args: Any) -> None:
         try:
@@ -217,8 +230,7 @@ class Stepper:
         look.note.values |= values | ({"skipped": 1.0, "nonfinite": 1.0} if skipped else {})
         self._deliver(look, step)
         self._pay(look, begun)
-        if not self._in_front and self.governor.income > IN_FRONT_FROM:
-            self._keep_in_front()
+        self._choose_hooks(look.passes)
 
     def _deliver(self, look: Look, step: int) -> None:
         look.note.values["cost_seconds"] = look.cost + self._hidden(look)
@@ -286,6 +298,17 @@ class Stepper:
         data = governor.account()
         self.writer.event(governor.step, self.moment(0).time, "governor", governor.sentence(), data)
         self.writer.update_header({"watching": data})
+
+    def _choose_hooks(self, passes: int) -> None:
+        """As many as steps are long enough for."""
+        income, countable = self.governor.income, next(self._countable(reached=True), None)
+        if self.passes.by_steps and income > 3 * COUNTING_FROM:
+            self._count_on(countable)
+        elif income < COUNTING_FROM and passes and countable is not None and countable.numel() <= SMALL:
+            if self.governor.typical and not self.subject.scaling.active and not self.passes.by_steps:
+                self.passes.count_steps(countable, passes)
+        elif not self._in_front and income > IN_FRONT_FROM:
+            self._keep_in_front()
 
     def _keep_in_front(self) -> None:
         """Steps are long enough for one more hook: keep a gradient of the front of the network, too."""

@@ -79,6 +79,7 @@ class Watcher:
         if stepper.off:
             return
         try:
+            stepper.passes.tell_apart()
             self._log(stepper.passes.seen, values)
         except Exception as error:
             stepper.fail(error)
