@@ -88,3 +88,32 @@ def test_the_full_tape_on_request_is_that_of_the_model_itself(
     assert [site.name for site in run.sites] == [site.name for site in eager.sites]
     np.testing.assert_allclose(run.columns["grad_output"], eager.columns["grad_output"], rtol=1e-4)
     assert left["losses"]
+
+
+def test_a_compiled_function_that_calls_the_model_stays_one_graph(watched: Watched) -> None:
+    """Nobody told us that it is compiled; hooks of ours on the model must not become part of it, or end training."""
+
+    def loop(attach: Attach) -> Left:
+        model = Layers(nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, 3))
+        optimizer = sgd(model)
+        attach(model, optimizer)
+
+        @torch.compile(backend="aot_eager", fullgraph=True)
+        def compute_loss(x: Tensor) -> Tensor:
+            return model(x).square().mean()
+
+        losses = []
+        for _ in range(7):
+            optimizer.zero_grad()
+            loss = compute_loss(torch.randn(16, 8))
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return model, losses
+
+    plain = trained(loop, no_watcher)
+    torch._dynamo.reset()
+    left, run = watched(loop, every=1)
+    assert_same(left, plain)
+    assert not [event for event in run.events if event.kind == "trouble"]
+    assert np.isfinite(run.scalars["loss"]).all()

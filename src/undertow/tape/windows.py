@@ -87,6 +87,8 @@ class Windows:
         return calls
 
     def _enter(self, module: nn.Module, _: object) -> None:
+        if torch.compiler.is_compiling():  # a function that calls it: our own must not become part of that
+            return
         place = id(module)
         known = self._names.get(place)
         if known is None:  # a copy made meanwhile, which has our hooks too
@@ -96,6 +98,8 @@ class Windows:
         under_way.append((place, window, _forbid_fused_kernels() if place in self._fused else None))
 
     def _leave(self, module: nn.Module, *_: object) -> None:
+        if torch.compiler.is_compiling():
+            return
         place, calls = id(module), self._calls()
         if place not in self._names:
             return

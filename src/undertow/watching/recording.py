@@ -46,8 +46,8 @@ class Doorbell:
         self._ring = ring
 
     def __call__(self, *_: object) -> None:
-        """The model is called."""
-        if torch.is_grad_enabled():
+        """The model is called; perhaps by a function that is being compiled, which our own must not become part of."""
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled():
             self._ring()
 
     def __reduce__(self) -> tuple[Any, ...]:
