@@ -35,6 +35,9 @@ NOTES_SHARE = 0.4
 HOOKS_SECONDS = 1.2e-6
 """What hooks that do nothing cost in a step, and no clock of ours can see: measured, see benchmarks/watch.py."""
 
+SETTLED = 3
+"""Looks of one kind after which it is known what is usual."""
+
 LONGEST_GAP = 4096
 """Steps between two looks at the clock. A gap is planned from a step time that may change."""
 
@@ -54,8 +57,10 @@ class Account:
     looks: int = 0
 
     def spend(self, seconds: float) -> None:
-        """Take out what one look has cost."""
+        """Take out what one look has cost. What took much longer than usual was interrupted by somebody else."""
         self.looks += 1
+        if self.looks > SETTLED:
+            seconds = min(seconds, 3 * self.price)
         if self.looks > 1:
             self.saved -= 2 * seconds if self.looks == 2 else seconds
         self.price = seconds if self.looks <= 2 else self.price + 0.4 * (seconds - self.price)
