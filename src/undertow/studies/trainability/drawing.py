@@ -11,7 +11,7 @@ from undertow.show.rows import plain
 from undertow.show.theme import CATEGORY_COLOURS
 
 THEORY = CATEGORY_COLOURS[1]
-LINE, CRITICAL = "6 ξ_c", "critical"
+LINE, CRITICAL = "6 ξ, theory", "critical"
 """What theory draws over a map."""
 
 Field = Mapping[str, Any]
@@ -34,7 +34,7 @@ def depth_map(field: Field, name: str, height: int = 320) -> alt.LayerChart:
         for i, d in enumerate(field["depth"])
         for j, w in enumerate(field["weight_var"])
     ]  # fmt: skip
-    x, y = _axis("left", across, "variance of the weights, n_in Var W"), _axis("bottom", upwards, "hidden layers")
+    x, y = _axis("left", across, "variance of the weights, n Var W"), _axis("bottom", upwards, "hidden layers")
     cells = (
         charted(plain(rows))
         .mark_rect(stroke="white", strokeWidth=0.6)
@@ -46,11 +46,11 @@ def depth_map(field: Field, name: str, height: int = 320) -> alt.LayerChart:
             color=_accuracy(),
             tooltip=[
                 alt.Tooltip("depth:Q", title="hidden layers"),
-                alt.Tooltip("weight_var:Q", title="n_in Var W"),
+                alt.Tooltip("weight_var:Q", title="n Var W"),
                 alt.Tooltip("accuracy:Q", title="accuracy", format=".3f"),
                 alt.Tooltip("least:Q", title="least", format=".3f"),
                 alt.Tooltip("greatest:Q", title="greatest", format=".3f"),
-                alt.Tooltip("expected:N", title="6 ξ_c, layers"),
+                alt.Tooltip("expected:N", title="6 ξ, layers"),
             ],
         )
     )
@@ -84,13 +84,13 @@ def bias_map(field: Field, height: int = 300) -> alt.LayerChart:
         for j, w in enumerate(field["weight_var"])
     ]  # fmt: skip
     base = charted(plain(rows)).encode(
-        x=alt.X("weight_var:O", title="variance of the weights, n_in Var W", axis=alt.Axis(labelAngle=0)),
+        x=alt.X("weight_var:O", title="variance of the weights, n Var W", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("bias_var:O", title="variance of the biases", sort="descending"),
         tooltip=[
-            alt.Tooltip("weight_var:Q", title="n_in Var W"),
+            alt.Tooltip("weight_var:Q", title="n Var W"),
             alt.Tooltip("bias_var:Q", title="Var b"),
             alt.Tooltip("accuracy:Q", title="accuracy", format=".3f"),
-            alt.Tooltip("expected:N", title="6 ξ_c, layers"),
+            alt.Tooltip("expected:N", title="6 ξ, layers"),
         ],
     )
     cells = base.mark_rect(stroke="white", strokeWidth=1).encode(color=_accuracy())
@@ -114,7 +114,7 @@ def budgets(field: Field, height: int = 280) -> alt.LayerChart:
     domain = [min(field["weight_var"]), max(field["weight_var"])]
     x = alt.X(
         "weight_var:Q",
-        title="variance of the weights, n_in Var W",
+        title="variance of the weights, n Var W",
         scale=alt.Scale(domain=domain, nice=False),
         axis=alt.Axis(tickCount=8),
     )

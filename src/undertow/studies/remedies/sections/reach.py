@@ -20,13 +20,13 @@ def section(results: Results) -> Section:
     for a, activation in enumerate(factors["activation"]):
         rows = [
             {"start": s, "architecture": h, "deepest": int(reached[a, j, :, k].max())}
-            for j, h in reversed(list(enumerate(factors["architecture"])))
-            for k, s in enumerate(factors["start"])
+            for k, s in reversed(list(enumerate(factors["start"])))
+            for j, h in enumerate(factors["architecture"])
         ]
         panels.append(
             heatmap(
-                rows, x="start", y="architecture", value="deepest", x_title="start", y_title="between the layers",
-                value_title="hidden layers", labels=True, title=WRITTEN[activation], height=190,
+                rows, x="architecture", y="start", value="deepest", x_title="between the layers", y_title="start",
+                value_title="hidden layers, the deepest that train", labels=True, title=WRITTEN[activation], height=190,
             )
         )  # fmt: skip
     return Section(

@@ -19,6 +19,7 @@ def question(results: Results) -> Section:
     """The experiment in short, with pictures."""
     best = best_method(results)
     shown = {
+        "the images": results["methods"]["SGD"]["shown"],
         "SGD": results["methods"]["SGD"]["pictures"],
         best: results["methods"][best]["pictures"],
         "started at a quarter of the scale": results["scales"]["0.25"]["pictures"],
@@ -41,8 +42,8 @@ def question(results: Results) -> Section:
                     for name, images in shown.items()
                 ],
                 "Test images given back",
-                "What the first network of a kind makes of the same eight test images, after training.",
-                columns=3,
+                "Eight test images, and what the first network of a kind makes of them after training.",
+                columns=2,
             ),
         ],
     )
