@@ -59,6 +59,10 @@ class Runnable(Protocol):
     def summary(self) -> str:
         """What it is about, in a line."""
 
+    @property
+    def stopped(self) -> str:
+        """What has become of a run that is stopped half-way, to end a sentence with."""
+
     def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
         """Run it, write it down, and say which file the page is."""
 
@@ -75,6 +79,7 @@ class Study:
         claims: what the results are held to.
         article: results, claims judged -> the page.
         rows: results -> a table of single networks or measurements, all rows with the same keys.
+        stopped: what has become of a run that is stopped half-way.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Study:
     claims: Sequence[Claim]
     article: Callable[[Results], Article]
     rows: Callable[[Results], Sequence[Mapping[str, Any]]]
+    stopped: str = "nothing was written"
 
     def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
         """See the function `run`."""

@@ -65,6 +65,7 @@ class _Trainability:
 
     name: str = "trainability"
     summary: str = "how deep a network may be: depth and variances, with theory's depth scale over them"
+    stopped: str = "what was trained is kept, and the same command goes on from there"
 
     def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
         """See the function `run`."""
