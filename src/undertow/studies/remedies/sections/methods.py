@@ -1,6 +1,8 @@
 """What is asked; what this design can't tell; how it was made."""
 
 from undertow.show.page import Callout, Prose, Section
+from undertow.studies.remedies.design import WRITTEN
+from undertow.studies.remedies.table import CALLED
 from undertow.studies.study import Results
 
 WORDS = """
@@ -17,7 +19,7 @@ def question(results: Results) -> Section:
     """The experiment in short."""
     factors = results["factors"]
     levels = "; ".join(
-        f"{name}: {', '.join(map(str, factors[name]))}"
+        f"{CALLED[name]}: {', '.join(WRITTEN.get(level, str(level)) for level in factors[name])}"
         for name in ("depth", "activation", "start", "architecture", "optimizer")
     )
     return Section(
