@@ -29,14 +29,14 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"  # number and sign stay on one line
 
 
-def signed(value: float) -> str:
-    """A change, with its sign and two digits.
+def signed(value: float, digits: int = 2) -> str:
+    """A change, with its sign and so many digits after the point.
 
     Example:
         >>> signed(0.3), signed(-0.24)
         ('+0.30', '−0.24')
     """
-    return f"{value:+.2f}".replace("-", MINUS)
+    return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def span(low: float, high: float) -> str:

@@ -110,7 +110,7 @@ def tanh_saturates_upwards(results: Results) -> Judged:
     for source, called in sources(results).items():
         share = trained(results, source, "tanh", "ended")[:, -1]
         said.append(f"{called}: {', '.join(percent(v) for v in np.median(share, 0))}")
-        first += int((share.argmax(-1) == 0).sum())
+        first += int(((share.argmax(-1) == 0) & (share[:, 0] > 0.01)).sum())
         in_order += int((np.diff(share) < 0).all(-1).sum())
         networks += len(share)
     measured = (
