@@ -18,6 +18,8 @@ LEGEND_WIDTH = 275
 LETTER, SYMBOL = 6.4, 26
 """Pixels: what a letter of a legend takes, about, and the symbol before a name with the gap after it."""
 
+LAYERS_IN_A_ROW = 6
+
 Domain = tuple[float, float]
 
 
@@ -87,7 +89,9 @@ def coloured(field: str, table: Sequence[Row], legend: bool = True, beside: str 
     """
     if field == "layer":
         scale = layer_scale(max((row["layer"] for row in table), default=1))
-        titled = alt.Legend(title=LAYER_TITLE, values=sorted({row["layer"] for row in table})) if legend else None
+        layers = sorted({row["layer"] for row in table})
+        rows = {"columns": -(-len(layers) // 2)} if len(layers) > LAYERS_IN_A_ROW else {}
+        titled = alt.Legend(title=LAYER_TITLE, values=layers, **rows) if legend else None
         return alt.Color(field=field, type="ordinal", scale=scale, legend=titled)
     scale = alt.Scale(range=list(CATEGORY_COLOURS))
     named = (

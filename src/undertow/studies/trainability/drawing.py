@@ -11,6 +11,7 @@ from undertow.show.rows import plain
 from undertow.show.theme import CATEGORY_COLOURS
 
 THEORY = CATEGORY_COLOURS[1]
+_EPOCHS = ["#8fb8d6", "#3a86b8", "#06304a"]
 LINE, CRITICAL = "6 ξ, theory", "critical"
 """What theory draws over a map."""
 
@@ -120,7 +121,10 @@ def budgets(field: Field, height: int = 280) -> alt.LayerChart:
     )
     y = alt.Y("deepest:Q", title="hidden layers", scale=alt.Scale(domain=[0, top * 1.15], nice=False, clamp=False))
     colour = alt.Color(
-        "epochs:N", sort=None, legend=alt.Legend(title=None), scale=alt.Scale(range=["#8fb8d6", "#3a86b8", "#06304a"])
+        "epochs:N",
+        sort=None,
+        legend=alt.Legend(title=None, columns=2),
+        scale=alt.Scale(range=_EPOCHS),
     )
     found = (
         charted(plain(rows))
@@ -153,12 +157,12 @@ def _axis(field: str, ends: Sequence[float], title: str) -> Any:
 
 
 def _accuracy() -> alt.Color:
-    legend = alt.Legend(title="accuracy", gradientLength=110, gradientThickness=10, format="~%", tickCount=4)
+    legend = alt.Legend(title="accuracy", gradientLength=75, gradientThickness=10, format="~%", tickCount=4)
     return alt.Color("accuracy:Q", scale=alt.Scale(scheme="tealblues", domain=[0, 1]), legend=legend)
 
 
 def _legend() -> alt.Legend:
-    return alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeColor=THEORY)
+    return alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeColor=THEORY, columns=1)
 
 
 def _rounded(depth: float) -> str:
