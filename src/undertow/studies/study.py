@@ -12,6 +12,7 @@ from undertow.show.page import Article
 from undertow.studies.environment import environment
 from undertow.studies.keeping import JSON_NAME, PARQUET_NAME, check_writable, write_json, write_parquet
 from undertow.studies.tasks import Task, run_all
+from undertow.studies.wording import unmarked
 
 Results = Mapping[str, Any]
 Holds = Literal["yes", "partly", "no"]
@@ -133,7 +134,7 @@ def measure(study: Study, scale: Scale, data_name: str, data: Dataset, console: 
         "schema": 1,
         "quick": scale.quick,
         "seed": scale.seed,
-        "data": {"name": data.name, "sha256": data.sha256, "image_shape": list(data.image_shape)},
+        "data": {"name": unmarked(data.name), "sha256": data.sha256, "image_shape": list(data.image_shape)},
         **study.assemble(found, scale),
         "environment": environment(),
     }

@@ -1,5 +1,6 @@
 """Numbers as the page's sentences want them, and whether its sentences may speak of the chapter's experiments."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,16 @@ def in_full_on_mnist(results: Mapping[str, Any]) -> bool:
         False
     """
     return results["data"]["name"] == "mnist" and not results["quick"]
+
+
+def unmarked(name: str) -> str:
+    """A data set's name, which is a folder's, without the signs that a page would read as more than text.
+
+    Example:
+        >>> unmarked("fashion_mnist, v2"), unmarked("[x](y) *b*: $z$")
+        ('fashion_mnist, v2', '-x-(y) -b-- -z-')
+    """
+    return re.sub(r"[^\w .,()+-]", "-", name)
 
 
 def percent(share: float, digits: int = 0) -> str:
