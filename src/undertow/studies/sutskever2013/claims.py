@@ -58,6 +58,15 @@ def slow_layers(results: Results, method: str) -> tuple[Array, Array]:
     return received, far[method] / far["SGD"]
 
 
+def caught_up(results: Results, method: str, share: float = 0.1) -> tuple[int, float]:
+    """How far the front half of the layers has come relative to the last, after about a share of training: update, ratio."""
+    found = results["methods"][method]
+    updates = np.asarray(found["updates"], float)
+    at = int(np.abs(updates - share * updates[-1]).argmin())
+    moved = np.median(np.asarray(found["moved"], float)[:, at], 0)
+    return int(updates[at]), float(moved[: len(moved) // 2].mean() / moved[-1])
+
+
 def slowness(received: Array, further: Array) -> float:
     """Rank correlation of what layers get and what they gain; negative where those that get least gain most."""
     return float(stats.spearmanr(received, further).statistic)

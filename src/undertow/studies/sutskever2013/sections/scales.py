@@ -104,14 +104,21 @@ def _said(results: Results) -> str:
     error = {scale: scale_error(results, scale) for scale in results["scales"]}
     said = ", ".join(f"{value:.3g} at {WRITTEN[scale]}" for scale, value in error.items())
     constant, last = results["scales"]["1"]["constant"], max(results["scales"]["1"]["updates"])
-    needs = ", and needs longer than it is given here" if error["4"] > min(error.values()) else ""
     return f"""
         **Here** the errors at the end are {said}. A network that gives back the mean image whatever it is shown is left with
         {constant:.3g}. A start that is too small sits at that error, since nothing of the image reaches the code
         and nothing of the error reaches the encoder; how long, the curves show. After {last:,} updates {_stuck(error, constant)}. Whether such
         a start ever leaves it depends on the depth and the learning rate: the paper's networks on Curves, whose encoders have six layers,
-        didn't. A start that is too large sets out far above it, from saturated units{needs}.
+        didn't. A start that is too large sets out far above it, from saturated units; after {last:,} updates {_above(error, constant)}.
         """
+
+
+def _above(error: dict[str, float], constant: float) -> str:
+    """Which of the large starts have come to be better than the mean image."""
+    better = [WRITTEN[scale] for scale in ("2", "4") if error[scale] <= STUCK * constant]
+    if not better:
+        return "neither is better than the mean image"
+    return " and ".join(better) + (" are" if len(better) > 1 else " alone is") + " better than the mean image"
 
 
 def _stuck(error: dict[str, float], constant: float) -> str:

@@ -10,8 +10,8 @@ from undertow.show.page import Figure, Prose, Section, Table
 from undertow.show.rows import number
 from undertow.studies.curves import layer_curves
 from undertow.studies.study import Results
-from undertow.studies.sutskever2013.claims import best_method, slow_layers, slowness
-from undertow.studies.wording import signed
+from undertow.studies.sutskever2013.claims import best_method, caught_up, slow_layers, slowness
+from undertow.studies.wording import percent, signed
 
 
 def section(results: Results) -> Section:
@@ -59,8 +59,11 @@ def _said(results: Results, method: str) -> str:
         if rank < 0.5
         else "those that get most gain most"
     )
+    at, alone = caught_up(results, "SGD")
+    _, carried = caught_up(results, method)
     return f"""
-        **Here** layer {most + 1} gains most, which comes {number(float(further[most]))} times as far with momentum as without, and layer {least + 1} least,
+        **Here** the slow layers catch up sooner with momentum: after {at:,} updates the front half of the layers has come, on average, {percent(alone)} as far
+        as the last layer by SGD and {percent(carried)} by {method}. Over all of training it is another matter: layer {most + 1} gains most, which comes {number(float(further[most]))} times as far with momentum as without, and layer {least + 1} least,
         {number(float(further[least]))} times. The rank correlation with the gradient that layers get at the start is {signed(rank)}: {told}.
         """
 
