@@ -1,5 +1,10 @@
 """`undertow study`: what there is, and what it says to what there isn't."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from undertow.studies import keeping
@@ -39,3 +44,21 @@ def test_without_pyarrow_the_json_is_still_there(monkeypatch, tmp_path):
     monkeypatch.setattr(keeping.importlib.util, "find_spec", lambda _name: None)
     assert keeping.write_parquet([{"a": 1}], tmp_path / "results.parquet") is False
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "awaited", "said"),
+    [("remedies", "", "stopped; nothing was written"), ("trainability", "cells.sweep", "goes on from there")],
+)
+def test_a_study_that_is_stopped_says_what_has_become_of_it(tmp_path, name, awaited, said):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "undertow", "study", name, "--quick", "--data", "digits", "--out", out]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / awaited).exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate()
+    assert running.returncode == 130
+    assert said in errors
+    assert not (out / "index.html").exists()

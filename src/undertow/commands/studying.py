@@ -28,6 +28,6 @@ def study(
     try:
         page = chosen.run(folder, Scale(seed, quick), data, console)
     except KeyboardInterrupt:
-        Console(stderr=True).print("undertow: stopped; nothing was written")
+        Console(stderr=True).print(f"undertow: stopped; {chosen.stopped}", soft_wrap=True)
         raise typer.Exit(130) from None
     console.print(f"[bold]{page}[/bold] is the page, {folder / 'results.json'} holds the numbers", soft_wrap=True)

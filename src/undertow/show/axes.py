@@ -1,7 +1,7 @@
 """Channels that charts share: a logarithmic axis that reads well, the colours of layers, tooltips."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -12,8 +12,13 @@ from undertow.show.theme import CATEGORY_COLOURS, LAYER, layer_scale
 LAYER_TITLE = "layer"
 """A legend with this title is one of layers: the page makes it clickable."""
 
-LEGEND_WIDTH = 350
+LEGEND_WIDTH = 275
 """Pixels: what a legend may take, on a phone too."""
+
+LETTER, SYMBOL = 6.4, 26
+"""Pixels: what a letter of a legend takes, about, and the symbol before a name with the gap after it."""
+
+LAYERS_IN_A_ROW = 6
 
 Domain = tuple[float, float]
 
@@ -73,8 +78,10 @@ def layered(parts: Sequence[alt.Chart], title: str, height: int) -> alt.LayerCha
     return alt.LayerChart(layer=list(parts), height=height, **titled).add_params(LAYER)
 
 
-def coloured(field: str, table: Sequence[Row], legend: bool = True) -> alt.Color:
+def coloured(field: str, table: Sequence[Row], legend: bool = True, beside: str = "") -> alt.Color:
     """Colour by layer where the field is ``layer`` (numbers from 1), by the categorical palette otherwise.
+
+    ``beside`` is what another legend beside this one says, so that there is room for both.
 
     Example:
         >>> coloured("layer", [{"layer": 1}, {"layer": 2}]).to_dict()["scale"]["range"]
@@ -82,17 +89,32 @@ def coloured(field: str, table: Sequence[Row], legend: bool = True) -> alt.Color
     """
     if field == "layer":
         scale = layer_scale(max((row["layer"] for row in table), default=1))
-        titled = alt.Legend(title=LAYER_TITLE, values=sorted({row["layer"] for row in table})) if legend else None
+        layers = sorted({row["layer"] for row in table})
+        rows = {"columns": -(-len(layers) // 2)} if len(layers) > LAYERS_IN_A_ROW else {}
+        titled = alt.Legend(title=LAYER_TITLE, values=layers, **rows) if legend else None
         return alt.Color(field=field, type="ordinal", scale=scale, legend=titled)
     scale = alt.Scale(range=list(CATEGORY_COLOURS))
-    named = alt.Legend(title=None, **_wrapped({str(row.get(field)) for row in table})) if legend else None
+    named = (
+        alt.Legend(title=None, **_wrapped(list(dict.fromkeys(str(row.get(field)) for row in table)), beside))
+        if legend
+        else None
+    )
     return alt.Color(field=field, type="nominal", scale=scale, sort=None, legend=named)
 
 
-def _wrapped(names: Collection[str]) -> dict[str, Any]:
-    """Two rows for a legend that would be cut off at the edge of a narrow panel."""
-    too_wide = 7 * sum(map(len, names)) + 30 * len(names) > LEGEND_WIDTH
-    return {"columns": -(-len(names) // 2)} if too_wide else {}
+def _wrapped(names: Sequence[str], beside: str = "") -> dict[str, Any]:
+    """So many columns that a legend isn't cut off at the edge of a narrow panel; nothing where one row has room.
+
+    Example:
+        >>> _wrapped(["plain", "BatchNorm", "LayerNorm", "residual", "residual + norm"]), _wrapped(["tanh", "ReLU"])
+        ({'columns': 2}, {})
+    """
+    room = LEGEND_WIDTH - (LETTER * len(beside) + 2 * SYMBOL if beside else 0)
+    for columns in range(len(names), 1, -1):
+        widest = (max(map(len, names[first::columns])) for first in range(columns))
+        if sum(LETTER * letters + SYMBOL for letters in widest) <= room:
+            return {} if columns == len(names) else {"columns": columns}
+    return {"columns": 1} if len(names) > 1 else {}
 
 
 def tooltip(fields: Mapping[str, str], table: Sequence[Row]) -> list[alt.Tooltip]:

@@ -15,6 +15,9 @@ from undertow.show.axes import Domain, charted, coloured, layered, measured, too
 from undertow.show.rows import Row, Rows, column, grouped, number, plain, thinned
 from undertow.show.theme import INK, MUTED, highlight
 
+IN_LINES = "split(replace(replace(datum.label, ' + ', '|+ '), regexp('([a-z])([A-Z])'), '$1|$2'), '|')"
+"""The name of a field's column, "residual + norm" and "BatchNorm" in two lines: a phone has no room for one."""
+
 POINTED_AT = 40
 """So many points of a curve answer to the pointer."""
 
@@ -73,7 +76,7 @@ def curves_with_bands(
     shared: dict[str, Any] = {
         "x": alt.X(field=x, type="quantitative", title=x_title, **_along(column(table, x), log_x)),
         "y": alt.Y(field=y, type="quantitative", title=y_title, **scaled),
-        "color": coloured(colour, table),
+        "color": coloured(colour, table, beside=reference_title if dotted else ""),
         "detail": [alt.Detail(field=field, type="nominal") for field in (colour, dash) if field],
     }
     curves = charted(table).encode(**shared)
@@ -202,7 +205,7 @@ def heatmap(
         x_title, y_title, value_title: what they measure, with units.
         centre: the value without colour where both signs matter; None where only size does.
         log: colour by the logarithm.
-        labels: write the numbers into the cells, where they are few.
+        labels: write the numbers into the cells, where they are few; in place of a legend, and no name is left out.
         title: of this panel.
         height: of the plotting area, pixels.
 
@@ -220,13 +223,18 @@ def heatmap(
     if centre is not None:
         reach = max((abs(v - centre) for v in column(table, value)), default=0) or 1.0
         scale = alt.Scale(scheme="blueorange", domain=[centre - reach, centre + reach])
-    legend = alt.Legend(gradientLength=150, gradientThickness=10, format="~g", title=value_title, tickCount=4)
+    legend = alt.Legend(gradientLength=110, gradientThickness=10, format="~g", title=value_title, tickCount=4)
+    names = (
+        alt.Axis(labelAngle=0, labelOverlap=False, labelExpr=IN_LINES)
+        if labels
+        else alt.Axis(labelAngle=0, labelOverlap=True)
+    )
     cells = charted(table).encode(
-        x=alt.X(field=x, type="ordinal", title=x_title, sort=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+        x=alt.X(field=x, type="ordinal", title=x_title, sort=None, axis=names),
         y=alt.Y(field=y, type="ordinal", title=y_title, sort=upwards, axis=alt.Axis(labelOverlap=True)),
         tooltip=tooltip({x: x_title, y: y_title, value: value_title}, table),
     )
-    filled = alt.Color(field=value, type="quantitative", scale=scale, legend=legend)
+    filled = alt.Color(field=value, type="quantitative", scale=scale, legend=None if labels else legend)
     parts = [cells.mark_rect(stroke="white", strokeWidth=1).encode(color=filled)]
     if labels:
         text = cells.mark_text(fontSize=11, color=INK).encode(text=alt.Text(field="label", type="nominal"))

@@ -12,6 +12,7 @@ from undertow.show.page import Article
 from undertow.studies.environment import environment
 from undertow.studies.keeping import JSON_NAME, PARQUET_NAME, check_writable, write_json, write_parquet
 from undertow.studies.tasks import Task, run_all
+from undertow.studies.wording import unmarked
 
 Results = Mapping[str, Any]
 Holds = Literal["yes", "partly", "no"]
@@ -59,6 +60,10 @@ class Runnable(Protocol):
     def summary(self) -> str:
         """What it is about, in a line."""
 
+    @property
+    def stopped(self) -> str:
+        """What has become of a run that is stopped half-way, to end a sentence with."""
+
     def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
         """Run it, write it down, and say which file the page is."""
 
@@ -75,6 +80,7 @@ class Study:
         claims: what the results are held to.
         article: results, claims judged -> the page.
         rows: results -> a table of single networks or measurements, all rows with the same keys.
+        stopped: what has become of a run that is stopped half-way.
     """
 
     name: str
@@ -84,6 +90,7 @@ class Study:
     claims: Sequence[Claim]
     article: Callable[[Results], Article]
     rows: Callable[[Results], Sequence[Mapping[str, Any]]]
+    stopped: str = "nothing was written"
 
     def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
         """See the function `run`."""
@@ -127,7 +134,7 @@ def measure(study: Study, scale: Scale, data_name: str, data: Dataset, console: 
         "schema": 1,
         "quick": scale.quick,
         "seed": scale.seed,
-        "data": {"name": data.name, "sha256": data.sha256, "image_shape": list(data.image_shape)},
+        "data": {"name": unmarked(data.name), "sha256": data.sha256, "image_shape": list(data.image_shape)},
         **study.assemble(found, scale),
         "environment": environment(),
     }

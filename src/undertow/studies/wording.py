@@ -1,5 +1,6 @@
 """Numbers as the page's sentences want them, and whether its sentences may speak of the chapter's experiments."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,16 @@ def in_full_on_mnist(results: Mapping[str, Any]) -> bool:
     return results["data"]["name"] == "mnist" and not results["quick"]
 
 
+def unmarked(name: str) -> str:
+    """A data set's name, which is a folder's, without the signs that a page would read as more than text.
+
+    Example:
+        >>> unmarked("fashion_mnist, v2"), unmarked("[x](y) *b*: $z$")
+        ('fashion_mnist, v2', '-x-(y) -b-- -z-')
+    """
+    return re.sub(r"[^\w .,()+-]", "-", name)
+
+
 def percent(share: float, digits: int = 0) -> str:
     """A share as a percentage.
 
@@ -29,14 +40,14 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"  # number and sign stay on one line
 
 
-def signed(value: float) -> str:
-    """A change, with its sign and two digits.
+def signed(value: float, digits: int = 2) -> str:
+    """A change, with its sign and so many digits after the point.
 
     Example:
         >>> signed(0.3), signed(-0.24)
         ('+0.30', '−0.24')
     """
-    return f"{value:+.2f}".replace("-", MINUS)
+    return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def span(low: float, high: float) -> str:

@@ -5,19 +5,19 @@ from collections.abc import Iterable, Sequence
 
 
 def check_keys(given: Iterable[str], known: Sequence[str], where: str) -> None:
-    """Refuse a key that isn't known.
+    """Refuse keys that aren't known.
 
     Raises:
-        ValueError: it names the key and the nearest right one, or all there are.
+        ValueError: it names each of them and the nearest right one, or all there are.
 
     Example:
         >>> check_keys(["epohcs"], ["epochs", "eta"], "[cell]")
         Traceback (most recent call last):
         ValueError: [cell] has no key 'epohcs': did you mean 'epochs'?
     """
-    for key in given:
-        if key not in known:
-            raise ValueError(f"{where} has no key {key!r}: {meant(key, known)}")
+    unknown = [f"{where} has no key {key!r}: {meant(key, known)}" for key in given if key not in known]
+    if unknown:
+        raise ValueError("\n  ".join(unknown))
 
 
 def meant(key: str, known: Sequence[str]) -> str:

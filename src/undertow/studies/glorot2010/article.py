@@ -1,6 +1,7 @@
 """The study's page: its first words, its sections, its table of claims."""
 
 from undertow.show.page import Article
+from undertow.studies.glorot2010.claims import escaped, sources, told_escape
 from undertow.studies.glorot2010.sections import errors, saturation, starting, surface
 from undertow.studies.glorot2010.sections.methods import differences, methods
 from undertow.studies.pages import claims_section, counted, made_from, taste
@@ -32,6 +33,14 @@ def article(results: Results) -> Article:
     )
 
 
+def _escapes(results: Results) -> str:
+    said = []
+    for source, called in sources(results).items():
+        four, five = (told_escape(escaped(results, source, name)) for name in ("sigmoid, 4 layers", "sigmoid"))
+        said.append(f"with four hidden layers {four} learn {called}, with five {five}")
+    return "; ".join(said)
+
+
 def _lead(results: Results) -> str:
     amount, claims = results["amount"], results["claims"]
     return f"""{taste(results)}In 2010 deep networks were trained by first training each layer on its own, for trained
@@ -41,7 +50,7 @@ comes back to it, and at how both change. This page looks at the same things, in
 are only looked at before training they have {amount["start_width"]:,} units a layer.
 
 - **The sigmoid's last hidden layer switches itself off** within the first steps, because that is the quickest way to
-  lower the cost while the layers below know nothing. With four hidden layers it comes back; with five it may not.
+  lower the cost while the layers below know nothing. It comes back, the later the deeper: {_escapes(results)}.
 - **The standard start is too small.** What comes back shrinks by the same factor at every layer, though the gradients of
   the weights hide it: they are about equal in all layers.
 - **A start that keeps the variance both ways**, $\\mathrm{{Var}}\\,W = 2/(n_{{in}} + n_{{out}})$, mends that. It is still the

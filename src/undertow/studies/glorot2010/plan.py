@@ -11,6 +11,7 @@ from undertow.studies.glorot2010 import starts, surfaces, training
 from undertow.studies.glorot2010.protocol import CONFIGURATIONS, PAPER_ERROR, SHAPES, Amount
 from undertow.studies.study import Results, Scale
 from undertow.studies.tasks import Task
+from undertow.studies.wording import unmarked
 
 STARTS = {"standard": "tanh", "normalised": "tanh N"}
 
@@ -27,22 +28,29 @@ def plan(scale: Scale, data: Dataset) -> list[Task]:
     shared: dict[str, Any] = {"amount": amount, "seed": scale.seed}
     trained = [
         Task(f"{source}: {name}", training.train, amount.points - 1, {"source": source, "name": name, **shared})
-        for source in (SHAPES, data.name)
+        for source in (SHAPES, given(data))
         for name in CONFIGURATIONS
     ]
     started = [
-        Task(f"start: {kind}", starts.start, amount.start_seeds, {"source": data.name, "name": name, **shared})
+        Task(f"start: {kind}", starts.start, amount.start_seeds, {"source": given(data), "name": name, **shared})
         for kind, name in STARTS.items()
     ]
     return [*trained, *started, Task("surfaces", surfaces.surfaces, 2, {"seed": scale.seed})]
 
 
+def given(data: Dataset) -> str:
+    """What the data set goes by: its name, which a folder called like our shapes must not take from them."""
+    name = unmarked(data.name)
+    return f"{name} (given)" if name == SHAPES else name
+
+
 def assemble(found: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
     """Sort what the experiments found by the question it answers."""
-    split = {name: name.split(": ") for name in found if ": " in name and not name.startswith("start")}
     training_by_source: dict[str, dict[str, Any]] = {}
-    for name, (source, configuration) in split.items():
-        training_by_source.setdefault(source, {})[configuration] = found[name]
+    for name in found:
+        source, _, configuration = name.rpartition(": ")
+        if configuration in CONFIGURATIONS:
+            training_by_source.setdefault(source, {})[configuration] = found[name]
     return {
         "amount": vars(Amount.of(scale)),
         "paper_error": PAPER_ERROR,

@@ -38,7 +38,7 @@ class Configuration:
     etas: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
 
 
-SIGMOID_ETAS = (1.0, 0.3, 0.1)  # where none gets anywhere the first is taken
+SIGMOID_ETAS = (1.0, 0.3, 0.1)
 CONFIGURATIONS = {
     each.name: each
     for each in (
@@ -70,7 +70,7 @@ class Amount:
         width: of the hidden layers of networks that are trained.
         start_width: of those only looked at as they start.
         members: networks of each kind trained.
-        pilot: examples that each learning rate is tried on.
+        pilot, shapes_pilot: images, and shapes, that each learning rate is tried on.
         images, shapes: examples trained on, of the data set named and of our own shapes.
         points: how often training is looked at, at steps that grow by a factor.
         examined: examples that activations and gradients are measured on, as in the paper.
@@ -86,8 +86,9 @@ class Amount:
     start_width: int = PAPER_WIDTH
     members: int = 3
     pilot: int = 60_000
+    shapes_pilot: int = 300_000
     images: int = 500_000
-    shapes: int = 1_200_000
+    shapes: int = 2_000_000
     points: int = 48
     examined: int = 300
     held_out: int = 10_000
@@ -103,6 +104,7 @@ class Amount:
             start_width=100,
             members=2,
             pilot=2_000,
+            shapes_pilot=2_000,
             images=20_000,
             shapes=20_000,
             points=12,

@@ -1,5 +1,6 @@
 """Training the configurations, looked at on the way."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from undertow.lab import Dataset, Ensemble
 from undertow.studies.glorot2010.images import Images, images
 from undertow.studies.glorot2010.looking import measures
-from undertow.studies.glorot2010.protocol import BATCH_SIZE, CONFIGURATIONS, Amount, Configuration, network
+from undertow.studies.glorot2010.protocol import BATCH_SIZE, CONFIGURATIONS, SHAPES, Amount, Configuration, network
 from undertow.studies.tasks import Tick
 
 Array = NDArray[np.float64]
@@ -20,6 +21,9 @@ FIRST_LOOK = 500
 AT_ONCE = 10_000
 JUDGED = 2_000
 """Validation images that errors on the way are measured on."""
+
+PLATEAU = 0.85
+"""Error of a network that does hardly better than a guess, of nine classes or ten."""
 
 PILOT_SEED = 10_007
 """Added to the seed for the pilot's images, so that its networks see others than those that count."""
@@ -36,7 +40,7 @@ def train(data: Dataset, tick: Tick, /, *, source: str, name: str, amount: Amoun
     """
     configuration = CONFIGURATIONS[name]
     pilot = {eta: _pilot(configuration, source, data, amount, seed, eta) for eta in configuration.etas}
-    eta = min(pilot, key=lambda each: pilot[each])
+    eta = chosen(pilot)
     stream = images(source, data, seed, amount.held_out)
     nets = network(configuration, source, data, amount.width, amount.members, seed)
     looks = _look_points(amount.examples(source), amount.points)
@@ -56,10 +60,21 @@ def train(data: Dataset, tick: Tick, /, *, source: str, name: str, amount: Amoun
     }
 
 
+def chosen(pilot: Mapping[float, float]) -> float:
+    """The learning rate with the least error; the largest where none gets anywhere, and the least is chance.
+
+    Example:
+        >>> chosen({0.1: 0.4, 0.2: 0.3}), chosen({0.1: 0.89, 0.2: 0.9})
+        (0.2, 0.2)
+    """
+    best = min(pilot, key=lambda each: pilot[each])
+    return best if pilot[best] < PLATEAU else max(pilot)
+
+
 def _pilot(c: Configuration, source: str, data: Dataset, amount: Amount, seed: int, eta: float) -> float:
     stream = images(source, data, seed + PILOT_SEED, amount.held_out)
     nets = network(c, source, data, amount.width, 1, seed + PILOT_SEED)
-    _train(nets, stream, amount.pilot, eta)
+    _train(nets, stream, amount.shapes_pilot if source == SHAPES else amount.pilot, eta)
     return 1 - float(nets.accuracy(stream.validation.x[:JUDGED], stream.validation.y[:JUDGED]).mean())
 
 

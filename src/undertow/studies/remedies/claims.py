@@ -76,16 +76,21 @@ def optimizer_matters_least(results: Results) -> Judged:
 
 def gradient_tells(results: Results) -> Judged:
     """Plain networks whose gradient has faded before training don't train."""
-    [h] = index(results, "architecture", "plain")
-    decades = gradient_decades(results)[:, h]
-    accuracy = best_accuracy(results)[:, h].max(1)
-    faded, level = decades < -FADED, np.abs(decades) < 1
-    shares = [float(np.mean(accuracy[chosen] >= TRAINS)) if chosen.any() else np.nan for chosen in (faded, level)]
+    (faded, few), (level, many) = faded_and_level(results)
     measured = (
-        f"{percent(shares[0])} of {int(faded.sum())} plain networks that lose more than {FADED:g} decades from last to first layer train with "
-        f"their best optimizer, and {percent(shares[1])} of {int(level.sum())} within one decade"
+        f"{percent(few)} of {faded} plain networks that lose more than {FADED:g} decades from last to first layer train with "
+        f"their best optimizer, and {percent(many)} of {level} within one decade"
     )
-    return measured, three(shares[0] == 0 and shares[1] > 0.9, shares[0] < 0.5 * shares[1])
+    return measured, three(few == 0 and many > 0.9, few < 0.5 * many)
+
+
+def faded_and_level(results: Results) -> tuple[tuple[int, float], tuple[int, float]]:
+    """Plain networks whose gradient has faded before training, and those in which it hasn't: how many, what share trains."""
+    [h] = index(results, "architecture", "plain")
+    decades, accuracy = gradient_decades(results)[:, h], best_accuracy(results)[:, h].max(1)
+    groups = decades < -FADED, np.abs(decades) < 1
+    faded, level = ((int(g.sum()), float(np.mean(accuracy[g] >= TRAINS)) if g.any() else np.nan) for g in groups)
+    return faded, level
 
 
 def batch_norm_explodes(results: Results) -> Judged:

@@ -70,6 +70,14 @@ def main_effect(results: Results, factor: str) -> dict[str, float]:
 
 
 AXES = ("activation", "architecture", "optimizer", "depth", "start")
+CALLED = {
+    "activation": "activation",
+    "architecture": "between the layers",
+    "optimizer": "optimizer",
+    "depth": "hidden layers",
+    "start": "start",
+}
+"""The factors as they are called in text."""
 
 
 def _decades(speed: Array) -> Array:

@@ -40,7 +40,7 @@ def _lead(results: Results) -> str:
     return f"""{taste(results)}Deep autoencoders were held to be beyond plain gradient descent: they were pretrained layer by
 layer, or trained by second-order methods. This paper showed that nothing is needed but a start of the right size and
 momentum on the right schedule. Here are its experiments on {results["data"]["name"]}, **far smaller**: encoders of {ours} where the paper has
-{theirs}, and {max(results["methods"]["SGD"]["updates"]):,} updates, which are {times:.0f} times fewer. What can be compared is the order of the methods, not their errors.
+{theirs}, and {max(results["methods"]["SGD"]["updates"]):,} updates, which are {times:,.0f} times fewer. What can be compared is the order of the methods, not their errors.
 
 - **Momentum.** After the same number of updates plain gradient descent is left with a squared error of
   {number(final(results, "SGD"))}, the best method with momentum, {best}, with {number(final(results, best))}.

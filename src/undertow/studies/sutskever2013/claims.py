@@ -29,6 +29,14 @@ def scale_error(results: Results, scale: str) -> float:
     return float(np.mean(_last(results["scales"][scale], "error")))
 
 
+def lowered(results: Results, method: str) -> tuple[float, float, float]:
+    """Squared error before momentum is lowered, at the end, and at the end if it is left high; means over networks."""
+    before, high = (
+        float(np.mean(np.asarray(results["methods"][method][key], float))) for key in ("before", "kept_high")
+    )
+    return before, final(results, method), high
+
+
 def sigmoid_gains(results: Results, scale: str) -> Array:
     """||δ^l|| / ||δ^{l+1}|| before training where layer l is one of sigmoids and not fed by pixels, [members, layers].
 
@@ -48,6 +56,20 @@ def slow_layers(results: Results, method: str) -> tuple[Array, Array]:
     received = np.append(np.cumprod(gains[::-1])[::-1], 1.0)
     far = {n: np.median(np.asarray(results["methods"][n]["moved"], float)[:, -1], 0) for n in ("SGD", method)}
     return received, far[method] / far["SGD"]
+
+
+def caught_up(results: Results, method: str, share: float = 0.1) -> tuple[int, float]:
+    """How far the front half of the layers has come relative to the last, after about a share of training: update, ratio."""
+    found = results["methods"][method]
+    updates = np.asarray(found["updates"], float)
+    at = int(np.abs(updates - share * updates[-1]).argmin())
+    moved = np.median(np.asarray(found["moved"], float)[:, at], 0)
+    return int(updates[at]), float(moved[: len(moved) // 2].mean() / moved[-1])
+
+
+def slowness(received: Array, further: Array) -> float:
+    """Rank correlation of what layers get and what they gain; negative where those that get least gain most."""
+    return float(stats.spearmanr(received, further).statistic)
 
 
 def best_method(results: Results, kind: str = "") -> str:
@@ -88,9 +110,7 @@ def lowering_helps(results: Results) -> Judged:
     said, gains = [], []
     for kind in ("N", "M"):
         for mu in HIGH:
-            found = results["methods"][f"{mu:g}{kind}"]
-            before, high = (float(np.mean(np.asarray(found[key], float))) for key in ("before", "kept_high"))
-            after = final(results, f"{mu:g}{kind}")
+            before, after, high = lowered(results, f"{mu:g}{kind}")
             said.append(
                 f"{mu:g}{kind}: {number(before)} before, {number(after)} after, {number(high)} with momentum left high"
             )
@@ -121,7 +141,7 @@ def slow_layers_gain(results: Results) -> Judged:
     """Directions along which the cost falls slowly but steadily gain most from momentum."""
     method = best_method(results, "Nesterov")
     received, further = slow_layers(results, method)
-    rank = float(stats.spearmanr(received, further).statistic)
+    rank = slowness(received, further)
     measured = (
         f"{method} moves the layers, first to last, {listed(further)} times as far as SGD; the rank correlation with the gradient that "
         f"they get at the start is {rank:.2f}"

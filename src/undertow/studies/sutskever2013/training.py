@@ -26,7 +26,7 @@ def compare(data: Dataset, tick: Tick, /, *, name: str, amount: Amount, seed: in
 
     Returns:
         eta: the one kept; tried: final error of each learning rate, {eta: [members]};
-        pictures: some test images given back, [pictures, rows, columns];
+        pictures: some test images given back, and shown: the same as they are, both [pictures, rows, columns];
         updates: at each look, [looks]; error: squared error on training images, [members, looks];
         moved: distance of every layer's weights from their start over their size there, [members, looks, layers];
         test_error: on test images, [members]; and with momentum lowered_at, the update from which it is lowered,
@@ -107,6 +107,7 @@ def run(
         "moved": distance,
         "test_error": squared_error(nets, data.test.x),
         "pictures": reconstructed(nets, data),
+        "shown": data.test.x[:PICTURES].double().numpy().reshape(-1, *data.image_shape).round(3),
     }
 
 

@@ -65,6 +65,7 @@ class _Trainability:
 
     name: str = "trainability"
     summary: str = "how deep a network may be: depth and variances, with theory's depth scale over them"
+    stopped: str = "what was trained is kept, and the same command goes on from there"
 
     def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
         """See the function `run`."""
@@ -79,6 +80,7 @@ def measure(results: Any, protocol: Protocol, data: str) -> dict[str, Any]:
     from undertow.lab import load
     from undertow.studies.environment import environment
     from undertow.studies.trainability import claims, measuring
+    from undertow.studies.wording import unmarked
 
     loaded, names = load(data), ("width", "images", "epochs", "batch_size", "seeds")
     rows = results.rows()
@@ -88,7 +90,7 @@ def measure(results: Any, protocol: Protocol, data: str) -> dict[str, Any]:
         "quick": protocol.quick,
         "seed": protocol.seed,
         "protocol": {name: getattr(protocol, name) for name in names},
-        "data": {"name": loaded.name, "sha256": loaded.sha256},
+        "data": {"name": unmarked(loaded.name), "sha256": loaded.sha256},
         "networks": len(rows),
         "seconds": results.seconds(),
         **measuring.fields(rows, protocol),

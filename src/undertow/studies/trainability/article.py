@@ -8,12 +8,10 @@ import numpy as np
 from undertow.show.blocks import Cell
 from undertow.show.page import Article, Equation, Figure, Prose, Section, Table, Verdict
 from undertow.studies.trainability import drawing
-from undertow.studies.trainability.claims import factors, rank_correlation, sides
+from undertow.studies.trainability.claims import NAMES, NOWHERE, factors, lost_losses, rank_correlation, sides
 from undertow.studies.trainability.protocol import TRAINED
 
 Results = Mapping[str, Any]
-
-NAMES = {"tanh": "tanh", "relu": "ReLU", "sigmoid": "sigmoid"}
 
 
 def article(results: Results) -> Article:
@@ -123,10 +121,17 @@ def _tanh(results: Results) -> Section:
         "tanh",
         "tanh: the paper’s own map",
         [
+            Prose(
+                """
+                **The paper found** that the networks that train fill the region under a line, on either side of the critical
+                variance and for every data set, optimizer and length of training it tried: it lies at about
+                $6\\,\\xi_c$. **Here** is the same map, with that line drawn over it.
+                """
+            ),
             Figure(
                 "tanh-map",
                 drawing.depth_map(field, ""),
-                "Networks train under theory’s line, and hardly above it",
+                "Where networks train, and theory’s line",
                 "Each field is the mean accuracy, on the images trained with, of networks with that depth and weight "
                 "variance. Both axes are logarithmic. Point at a field for its numbers.",
                 table=_numbers(field),
@@ -137,15 +142,29 @@ def _tanh(results: Results) -> Section:
                 The line was drawn without training anything. Of the settings under it {_percent(within)} train, of
                 those above it {_percent(beyond)}. {factor}
 
-                To the left of the critical variance, in the ordered phase, networks above the line end where they
-                began: all images look alike to the last layer, and the loss stays at ln 10 = 2.30, that of guessing.
-                To the right, in the chaotic phase, the last layer sees noise that differs from image to image and the
-                gradient grows on its way back; what training can do with that is to shut the noise off, and it ends
-                near the same loss.
+                {_ends(field)}
                 """
             ),
         ],
     )
+
+
+def _ends(field: Mapping[str, Any]) -> str:
+    """How networks above the line end, on either side of the critical variance."""
+    ordered, chaotic = (lost_losses(field, side) for side in ("ordered", "chaotic"))
+    said = []
+    if ordered.size:
+        said.append(
+            "To the left of the critical variance, in the ordered phase, networks far above the line end where they began: all "
+            f"images look alike to the last layer. The median loss of those above it is {np.median(ordered):.2f}; that of guessing is "
+            f"ln 10 = {NOWHERE:.2f}."
+        )
+    if chaotic.size:
+        said.append(
+            "To the right, in the chaotic phase, the last layer sees noise that differs from image to image, and the gradient "
+            f"grows on its way back. There the median is {np.median(chaotic):.2f}: the best to be made of noise is to shut it off."
+        )
+    return " ".join(said)
 
 
 def _others(results: Results) -> Section:
@@ -168,22 +187,28 @@ def _others(results: Results) -> Section:
 def _of_relu(results: Results) -> str:
     field = results["maps"]["relu"]
     at = dict(zip(field["weight_var"], field["deepest"], strict=True))
+    lost = int(np.nansum(np.asarray(field["diverged"], dtype=float)))
+    high = max(at)
+    diverged = f" Of the networks on this map {lost} ended in numbers that are not finite." if lost else ""
+    beyond = f", at {high:g}, beyond it, of up to {at[high]:.0f}." if high > 2 else "."
     return (
         f"**ReLU** is ordered below $\\sigma_w^2 = 2$, He’s variance, and has no chaotic phase: above 2 it is the signal "
-        f"itself that grows with every layer. At 2 networks of {at[2.0]:.0f} hidden layers train, at "
-        f"{min(at):g} of {at[min(at)]:.0f}."
+        f"itself that grows with every layer. At 2 networks of up to {at[2.0]:.0f} hidden layers train, at "
+        f"{min(at):g} of up to {at[min(at)]:.0f}{beyond}{diverged}"
     )
 
 
 def _of_sigmoid(results: Results) -> str:
     field = results["maps"]["sigmoid"]
     at = dict(zip(field["weight_var"], zip(field["deepest"], field["expected"], strict=True), strict=True))
-    first, best = min(at), max(at, key=lambda w: at[w][0])
+    first, most = min(at), max(reached for reached, _ in at.values())
+    best = [w for w in at if at[w][0] == most]
+    span = f"at {best[0]:g}" if len(best) == 1 else f"from {best[0]:g} to {best[-1]:g}"
     return (
         f"**The sigmoid** explains why the chapter’s networks were hard to train. With the usual variance of "
         f"{first:g} theory gives it {at[first][1]:.1f} layers, and networks of {_layers(at[first][0])} train. Its slope is at most a "
-        f"quarter, so that criticality needs variances near {field['critical']:.0f}. There sigmoid networks can be deep, "
-        f"too: at {best:g}, {_layers(at[best][0])}."
+        f"quarter, so that criticality needs variances near {field['critical']:.0f}. On the way there more depth is to be had: "
+        f"{span} it is most, {_layers(most)}."
     )
 
 
@@ -192,6 +217,7 @@ def _biases(results: Results) -> Section:
     trained = np.asarray(field["train_accuracy"], dtype=float).mean(-1) >= TRAINED
     within = np.asarray(field["expected"], dtype=float) >= field["depth"]
     agree = float((trained == within).mean())
+    train, fail = float(trained[within].mean()), float(trained[~within].mean())
     return Section(
         "biases",
         "Both variances at one depth",
@@ -207,7 +233,8 @@ def _biases(results: Results) -> Section:
             Prose(
                 f"""
                 The band that trains is the neighbourhood of the critical line, which with more bias variance moves to
-                larger weights. Theory and training agree on {_percent(agree)} of these settings.
+                larger weights. Theory and training agree on {_percent(agree)} of these settings: {_percent(train)} of those with a dot
+                train, and {_percent(fail)} of those without.
                 """
             ),
         ],
@@ -226,7 +253,7 @@ def _budget(results: Results) -> Section:
             Figure(
                 "budgets",
                 drawing.budgets(field),
-                "Longer training moves the edge outwards; its shape is there from the first epoch",
+                "How deep networks train after one epoch and more",
                 f"Depth of the deepest tanh networks that have {_percent(TRAINED)} of the validation images right, after "
                 "so many epochs.",
                 wide=True,
@@ -260,7 +287,7 @@ def _claims(results: Results) -> Section:
     return Section(
         "claims",
         "Claim by claim",
-        [Table(["the paper", "measured here", "holds"], rows, "The claims", id="claim-table", stacked=True)],
+        [Table(["the paper says", "measured here", "holds"], rows, "The claims", id="claim-table", stacked=True)],
     )
 
 
@@ -275,7 +302,7 @@ def _differences(results: Results) -> Section:
                 - **Size.** The paper’s networks have 300 neurons a layer and up to 300 layers; these have {p["width"]} and up to
                   {max(results["maps"]["tanh"]["depth"])}, so that the whole map is trained on two cores in minutes. Theory is
                   about infinite width. The narrower a network, the more its own chance decides, and the more so the
-                  deeper it is: near the critical variance that bounds the depth before $\\xi_c$ does.
+                  deeper it is: near the critical variance, where $\\xi_c$ allows any depth, that and the budget bound it.
                 - **Budget.** {p["images"]:,} images and {p["epochs"] * -(-p["images"] // p["batch_size"]):,} steps
                   are few. More push the edge outwards (see [](#budgets)): the factor before $\\xi_c$ grows with training,
                   {_growth(results)}. The paper’s 6 is of wider networks, trained for longer.

@@ -11,7 +11,8 @@ from undertow.show.rows import plain
 from undertow.show.theme import CATEGORY_COLOURS
 
 THEORY = CATEGORY_COLOURS[1]
-LINE, CRITICAL = "6 ξ_c", "critical"
+_EPOCHS = ["#8fb8d6", "#3a86b8", "#06304a"]
+LINE, CRITICAL = "6 ξ, theory", "critical"
 """What theory draws over a map."""
 
 Field = Mapping[str, Any]
@@ -34,7 +35,7 @@ def depth_map(field: Field, name: str, height: int = 320) -> alt.LayerChart:
         for i, d in enumerate(field["depth"])
         for j, w in enumerate(field["weight_var"])
     ]  # fmt: skip
-    x, y = _axis("left", across, "variance of the weights, n_in Var W"), _axis("bottom", upwards, "hidden layers")
+    x, y = _axis("left", across, "variance of the weights, n Var W"), _axis("bottom", upwards, "hidden layers")
     cells = (
         charted(plain(rows))
         .mark_rect(stroke="white", strokeWidth=0.6)
@@ -46,11 +47,11 @@ def depth_map(field: Field, name: str, height: int = 320) -> alt.LayerChart:
             color=_accuracy(),
             tooltip=[
                 alt.Tooltip("depth:Q", title="hidden layers"),
-                alt.Tooltip("weight_var:Q", title="n_in Var W"),
+                alt.Tooltip("weight_var:Q", title="n Var W"),
                 alt.Tooltip("accuracy:Q", title="accuracy", format=".3f"),
                 alt.Tooltip("least:Q", title="least", format=".3f"),
                 alt.Tooltip("greatest:Q", title="greatest", format=".3f"),
-                alt.Tooltip("expected:N", title="6 ξ_c, layers"),
+                alt.Tooltip("expected:N", title="6 ξ, layers"),
             ],
         )
     )
@@ -84,13 +85,13 @@ def bias_map(field: Field, height: int = 300) -> alt.LayerChart:
         for j, w in enumerate(field["weight_var"])
     ]  # fmt: skip
     base = charted(plain(rows)).encode(
-        x=alt.X("weight_var:O", title="variance of the weights, n_in Var W", axis=alt.Axis(labelAngle=0)),
+        x=alt.X("weight_var:O", title="variance of the weights, n Var W", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("bias_var:O", title="variance of the biases", sort="descending"),
         tooltip=[
-            alt.Tooltip("weight_var:Q", title="n_in Var W"),
+            alt.Tooltip("weight_var:Q", title="n Var W"),
             alt.Tooltip("bias_var:Q", title="Var b"),
             alt.Tooltip("accuracy:Q", title="accuracy", format=".3f"),
-            alt.Tooltip("expected:N", title="6 ξ_c, layers"),
+            alt.Tooltip("expected:N", title="6 ξ, layers"),
         ],
     )
     cells = base.mark_rect(stroke="white", strokeWidth=1).encode(color=_accuracy())
@@ -114,13 +115,16 @@ def budgets(field: Field, height: int = 280) -> alt.LayerChart:
     domain = [min(field["weight_var"]), max(field["weight_var"])]
     x = alt.X(
         "weight_var:Q",
-        title="variance of the weights, n_in Var W",
+        title="variance of the weights, n Var W",
         scale=alt.Scale(domain=domain, nice=False),
         axis=alt.Axis(tickCount=8),
     )
     y = alt.Y("deepest:Q", title="hidden layers", scale=alt.Scale(domain=[0, top * 1.15], nice=False, clamp=False))
     colour = alt.Color(
-        "epochs:N", sort=None, legend=alt.Legend(title=None), scale=alt.Scale(range=["#8fb8d6", "#3a86b8", "#06304a"])
+        "epochs:N",
+        sort=None,
+        legend=alt.Legend(title=None, columns=2),
+        scale=alt.Scale(range=_EPOCHS),
     )
     found = (
         charted(plain(rows))
@@ -153,12 +157,12 @@ def _axis(field: str, ends: Sequence[float], title: str) -> Any:
 
 
 def _accuracy() -> alt.Color:
-    legend = alt.Legend(title="accuracy", gradientLength=110, gradientThickness=10, format="~%", tickCount=4)
+    legend = alt.Legend(title="accuracy", gradientLength=75, gradientThickness=10, format="~%", tickCount=4)
     return alt.Color("accuracy:Q", scale=alt.Scale(scheme="tealblues", domain=[0, 1]), legend=legend)
 
 
 def _legend() -> alt.Legend:
-    return alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeColor=THEORY)
+    return alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeColor=THEORY, columns=1)
 
 
 def _rounded(depth: float) -> str:

@@ -9,7 +9,7 @@ from undertow.theory import meanfield
 
 Array = NDArray[np.float64]
 
-POINTS = 60
+POINTS = 150
 
 
 def depths(activation: str, weight_var: Array, bias_var: float) -> Array:

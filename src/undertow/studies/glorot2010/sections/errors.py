@@ -6,10 +6,10 @@ from undertow.show.charts import curves_with_bands
 from undertow.show.dots import dots_with_interval
 from undertow.show.page import Figure, Prose, Section, Table
 from undertow.studies.curves import member_curve
-from undertow.studies.glorot2010.claims import sources, test_error, trained
+from undertow.studies.glorot2010.claims import gained, sources, test_error, trained
 from undertow.studies.glorot2010.protocol import BATCH_SIZE, COMPARED, CONFIGURATIONS, PAPER_ERROR, SHAPES
-from undertow.studies.statistics import compare
 from undertow.studies.study import Results
+from undertow.studies.wording import signed
 
 
 def section(results: Results) -> Section:
@@ -23,8 +23,8 @@ def section(results: Results) -> Section:
                 f"""
                 **Method.** Each network is trained by plain stochastic gradient descent, {BATCH_SIZE} images at a time, without weight
                 decay: on {amount["images"]:,} images of {digits}, its training set over and over, and on {amount["shapes"]:,} shapes,
-                no two the same. The learning rate is the best on validation images of three or four tried on {amount["pilot"]:,}
-                images; the paper chose its own in the same manner, and trained for far longer.
+                no two the same. The learning rate is the best on validation images of three or four tried on a short pilot;
+                the paper chose its own in the same manner, and trained for far longer.
                 """
             ),
             _dots(results),
@@ -62,15 +62,13 @@ def _table(results: Results) -> Table:
         ours = [
             f"{e.mean():.2f} ± {e.std(ddof=1):.2f}" for e in (test_error(results, s, name) for s in sources(results))
         ]
-        etas = " / ".join(f"{results['training'][s][name]['eta']:g}" for s in sources(results))
         paper = [PAPER_ERROR[data].get(name) for data in ("MNIST", "Shapeset", "CIFAR-10", "ImageNet, small")]
-        rows.append([name, *ours, etas, *paper])
+        rows.append([name, *ours, *paper])
     called = list(sources(results).values())
     return Table(
         [
             "network",
-            *(f"here: {c}" for c in called),
-            "their η",
+            *(f"here: {c.removeprefix('our ')}" for c in called),
             "paper: MNIST",
             "Shapeset",
             "CIFAR-10",
@@ -87,9 +85,11 @@ def _said(results: Results) -> str:
     said = []
     for source, called in sources(results).items():
         order = sorted(COMPARED, key=lambda n: test_error(results, source, n).mean())
-        step = compare(test_error(results, source, "tanh N"), test_error(results, source, "tanh"))
+        step = gained(results, source, "tanh")
+        rates = ", ".join(f"{results['training'][source][name]['eta']:g}" for name in order)
         said.append(
-            f"On {called}, best to worst: {', '.join(order)}. The normalised start is worth {step.mean:.2f} points to tanh ({step.said})."
+            f"On {called}, best to worst: {', '.join(order)} (their learning rates: {rates}). The normalised start changes "
+            f"tanh's error by {signed(-step.mean)} points ({step.said})."
         )
     return f"""
         **The paper found** tanh best from the normalised start (or level with softsign), softsign good from either, tanh

@@ -19,14 +19,17 @@ def differences(results: Results) -> Section:
                   paper's throughout. What is said of networks before training is measured at a width of {amount["start_width"]:,}.
                 - **Length.** {amount["shapes"]:,} shapes and {amount["images"]:,} other images. The paper's figures run over tens of millions of images; its
                   five-layer sigmoid networks had that long to escape and didn't. Ours that are still saturated at the end may
-                  be so for want of time: not having escaped is all that can be said.
-                - **Learning rates.** Three or four are tried for each network, on a short pilot, which favours those that are
-                  quick at first; where no rate gets a sigmoid network off the plateau in the pilot, the largest is
+                  be so for want of time: not having escaped is all that can be said. Where a network leaves a plateau in the course of training,
+                  as tanh from the standard start does on shapes, its error at the end tells how late it left rather than what it can do.
+                - **Learning rates.** Three or four are tried for each network, on a pilot ({amount["pilot"]:,} images, {amount["shapes_pilot"]:,} shapes), which
+                  favours those that are quick at first; where no rate gets a network off the plateau in the pilot, the largest is
                   taken.
+                - **The weights' gradients** are measured here to the end of a training that gets nearly all images right, on single images; the paper
+                  doesn't say how far its networks were. Late gradients are those of the few images that are still wrong.
                 - **Shapes.** Grey levels run from −½ to ½. Ours are triangles, rectangles and ellipses where Shapeset-3×2 has triangles, parallelograms and
                   ellipses, from a generator of our own; errors on the two can't be compared number by number. Where shapes are
                   still hard to all networks at the end, the order between the best is that of how quickly they learn.
-                - **Data.** CIFAR-10 and the small ImageNet are quoted and not repeated.
+                - **Data.** Shapes are drawn once and shown in eight positions, turned and mirrored. CIFAR-10 and the small ImageNet are quoted and not repeated.
                 - **Saturation** is counted, as the share of units near the ends of their range; the paper shows percentiles and
                   standard deviations of activations.
                 """

@@ -64,7 +64,8 @@ def sigmoid(results: Results) -> Section:
 
                 **The paper found** that in networks of sigmoids the mean of the last hidden layer goes to 0 “very quickly at
                 the beginning”, while the other layers lie above one half, the lower the nearer to the input. With four
-                hidden layers that regime is left after a long time, with five it never was.
+                hidden layers that regime is left after a long time, with five it never was. That was on Shapeset; on MNIST its network of
+                five layers, which ends with an error of 2.21 %, must have left it, too.
                 """
             ),
             Figure(
@@ -74,6 +75,13 @@ def sigmoid(results: Results) -> Section:
                 "Mean activation of every hidden layer on images held out; median over the networks and the range of all.",
             ),
             Prose(_sigmoid_found(results)),
+            Figure(
+                "sigmoid-sds",
+                layer_panels(results, networks, "sd", "standard deviation", log_y=False),
+                "How much activations vary",
+                "Standard deviation over a hidden layer's units and images held out; median over the networks and the range of all.",
+            ),
+            Prose("A layer at 0 varies by next to nothing, whatever is shown. When it comes back, the error falls:"),
             Figure(
                 "sigmoid-errors",
                 _error_panels(results, tuple(networks)),
@@ -103,7 +111,7 @@ def _sigmoid_found(results: Results) -> str:
                 f"{called}, {layers} layers: down to {top.min():.3f} after {examples[int(top.argmin())]:,} images, "
                 f"{top[-1]:.3f} at the end"
             )
-    return f"**Here** the last hidden layer's mean goes, on {'; '.join(said)}. When it comes back, the error falls:"
+    return f"**Here** the last hidden layer's mean goes, on {'; '.join(said)}."
 
 
 def _error_panels(results: Results, names: tuple[str, ...]) -> list[alt.LayerChart]:
@@ -154,6 +162,14 @@ def others(results: Results) -> Section:
                 "Share of a layer's units, over 300 images held out, with |a| above .95. Median over the networks and the range of all.",
             ),
             Prose(_others_found(results)),
+            Figure(
+                "other-sds",
+                layer_panels(
+                    results, {"tanh": "tanh", "softsign": "softsign"}, "sd", "standard deviation", log_y=False
+                ),
+                "How much their activations vary",
+                "Standard deviation over a hidden layer's units and images held out; median over the networks and the range of all.",
+            ),
         ],
     )
 
@@ -170,10 +186,10 @@ def _others_found(results: Results) -> str:
             f"at the end, of softsign's {100 * ended['softsign'][0]:.0f} and {100 * ended['softsign'][-1]:.0f} %"
         )
         flat.append(
-            f"{100 * saturated['softsign'][0]:.0f} % against tanh's {100 * saturated['tanh'][0]:.0f} on {called}"
+            f"{100 * saturated['softsign'][0]:.0f} % of softsign's first layer and {100 * saturated['tanh'][0]:.0f} % of tanh's on {called}"
         )
     return f"""
         **Here**, {"; ".join(said)}. It depends on what one calls flat, though. Softsign's slope, $(1 - |a|)^2$, has fallen to a tenth at
-        $|a| = .68$ already, where tanh's is still more than a half. Counted by the slope, softsign's first layer is as flat as tanh's:
+        $|a| = .68$ already, where tanh's is still more than a half. Counted by that, there are flat
         {" and ".join(flat)}.
         """

@@ -97,7 +97,7 @@ def _sizes(results: Results) -> Table:
         found = results["start"][kind]
         for what, said in (("sd", "activations"), ("delta", "∂C/∂z"), ("weight_gradient", "∂C/∂w")):
             sizes = np.median(np.asarray(found[what], float), 0)
-            rows.append([f"{kind}: {said}", *(float(v) for v in sizes / sizes[-1])])
+            rows.append([f"{kind}: {said}", *(f"{v:.2f}" for v in sizes / sizes[-1])])
     columns = ["start and signal", *(f"layer {l}" for l in range(1, len(rows[0])))]
     caption = "Sizes relative to the last hidden layer's (standard deviation, root mean square), median over networks"
     return Table(columns, rows, caption=caption, id="sizes")

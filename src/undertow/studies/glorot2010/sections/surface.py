@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from undertow.show.charts import heatmap
 from undertow.show.page import Figure, Prose, Section
+from undertow.studies.glorot2010.claims import Array
 from undertow.studies.study import Results
 from undertow.studies.wording import percent
 
@@ -29,6 +30,12 @@ def section(results: Results) -> Section:
                 output, random inputs with their sign as the class (one in five mistaken), every point of the plane a
                 network of its own.
                 """
+            ),
+            Figure(
+                "cost-surfaces",
+                [_cost(results, name) for name in ("log-likelihood", "quadratic")],
+                "Two costs over the same two weights",
+                "From the least value on the plane (0) to the greatest (1).",
             ),
             Figure(
                 "surfaces",
@@ -56,20 +63,22 @@ def wrong_corner(gradient: ArrayLike) -> float:
     return float(steepness[-1, 0] / steepness.max())
 
 
+def _cost(results: Results, name: str) -> alt.LayerChart:
+    cost = np.asarray(results["surface"][name]["cost"], float)
+    return _plane(results, (cost - cost.min()) / np.ptp(cost), name, "cost", log=False)
+
+
 def _surface(results: Results, name: str) -> alt.LayerChart:
-    w, gradient = np.asarray(results["surface"]["w"]), np.asarray(results["surface"][name]["gradient"])
-    gradient = gradient / gradient.max()
+    gradient = np.asarray(results["surface"][name]["gradient"], float)
+    return _plane(results, np.maximum(gradient / gradient.max(), FLOOR), name, "steepness", log=True)
+
+
+def _plane(results: Results, values: Array, name: str, value_title: str, log: bool) -> alt.LayerChart:
+    """Every third point of the plane as a coloured cell."""
+    w = [f"{each:.1f}".replace("-", "−") for each in np.asarray(results["surface"]["w"])]
     kept = range(0, len(w), 3)
-    rows = [
-        {
-            "w1": f"{w[j]:.1f}".replace("-", "−"),
-            "w2": f"{w[i]:.1f}".replace("-", "−"),
-            "slope": max(gradient[i, j], FLOOR),
-        }
-        for i in kept
-        for j in kept
-    ]
+    rows = [{"w1": w[j], "w2": w[i], "value": values[i, j]} for i in kept for j in kept]
     return heatmap(
-        rows, x="w1", y="w2", value="slope", x_title="weight of the first layer", y_title="weight of the second",
-        value_title="steepness", log=True, title=name, height=280,
+        rows, x="w1", y="w2", value="value", x_title="weight of the first layer", y_title="weight of the second",
+        value_title=value_title, log=log, title=name, height=280,
     )  # fmt: skip

@@ -2,23 +2,16 @@
 
 from undertow.show.charts import bars
 from undertow.show.page import Figure, Prose, Section
-from undertow.studies.remedies.table import AXES, main_effect
+from undertow.studies.remedies.design import WRITTEN
+from undertow.studies.remedies.table import AXES, CALLED, main_effect
 from undertow.studies.study import Results
-
-CALLED = {
-    "activation": "activation",
-    "architecture": "between the layers",
-    "optimizer": "optimizer",
-    "depth": "hidden layers",
-    "start": "start",
-}
 
 
 def section(results: Results) -> Section:
     """Mean accuracies at the levels of each factor."""
     panels = [
         bars(
-            [{"level": level, "right": 100 * mean} for level, mean in main_effect(results, factor).items()],
+            [{"level": WRITTEN.get(level, level), "right": 100 * mean} for level, mean in main_effect(results, factor).items()],
             x="level", y="right", x_title=CALLED[factor], y_title="right, %, on average", y_domain=(0, 100), height=150,
         )
         for factor in AXES

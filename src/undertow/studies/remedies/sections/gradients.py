@@ -9,6 +9,7 @@ from undertow.show.page import Figure, Prose, Section, Table
 from undertow.studies.remedies.design import TRAINS, WRITTEN, variances
 from undertow.studies.remedies.table import best_accuracy, gradient_decades
 from undertow.studies.study import Results
+from undertow.studies.wording import percent
 
 EDGES = (-np.inf, -8, -4, -2, -1, 1, 2, np.inf)
 NAMES = ("−8 and less", "−8 to −4", "−4 to −2", "−2 to −1", "−1 to 1", "1 to 2", "2 and more")
@@ -37,7 +38,7 @@ def section(results: Results) -> Section:
             Prose(
                 f"""
                 Does it tell which networks train? Sort all by how many decades lie between the first hidden layer and the last, and count
-                which of them reach {TRAINS:.0%} with their best optimizer.
+                which of them reach {percent(TRAINS)} with their best optimizer.
                 """
             ),
             _telling(results),

@@ -1,7 +1,12 @@
 """What is asked; what this design can't tell; how it was made."""
 
+import numpy as np
+
 from undertow.show.page import Callout, Prose, Section
+from undertow.studies.remedies.design import WRITTEN
+from undertow.studies.remedies.table import CALLED, gradient_decades, index
 from undertow.studies.study import Results
+from undertow.studies.wording import signed
 
 WORDS = """
 **Plain**: each layer gives $\\varphi(Wh + b)$. **BatchNorm** and **LayerNorm** bring $Wh$ to mean 0 and variance 1 first, the one for each unit over the
@@ -17,7 +22,7 @@ def question(results: Results) -> Section:
     """The experiment in short."""
     factors = results["factors"]
     levels = "; ".join(
-        f"{name}: {', '.join(map(str, factors[name]))}"
+        f"{CALLED[name]}: {', '.join(WRITTEN.get(level, str(level)) for level in factors[name])}"
         for name in ("depth", "activation", "start", "architecture", "optimizer")
     )
     return Section(
@@ -39,11 +44,25 @@ def question(results: Results) -> Section:
 def differences(results: Results) -> Section:
     """What can't be concluded."""
     amount = results["amount"]
+    depth = results["factors"]["depth"][-1]
     rates = "; ".join(f"{name} {', '.join(f'{r:g}' for r in each)}" for name, each in results["rates"].items())
     return Section(
         "differences",
-        "What this can't tell",
+        "Where this departs from what is said, and what it can't tell",
         [
+            Prose(
+                f"""
+                - **Residual connections** without a norm add up: every layer adds to what it was given, so that signals and gradients grow with depth
+                  where the activation isn't bounded. Before training, over {depth} layers, the gradient changes by {_decades(results, "residual", "relu")} decades for
+                  ReLU, {_decades(results, "residual", "gelu")} for GELU, {_decades(results, "residual", "tanh")} for tanh. None of the
+                  learning rates tried suits the deepest of those. In earnest the sum is normalised or scaled down; the papers' residual networks have norms.
+                - **BatchNorm** makes gradients explode where a layer's slope isn't small: {_decades(results, "BatchNorm", "tanh")} decades over {depth} layers of tanh,
+                  {_decades(results, "BatchNorm", "relu")} of ReLU. Not so with the sigmoid ({_decades(results, "BatchNorm", "sigmoid")}), whose
+                  slope of at most a quarter works against it; so BatchNorm carries it deeper than the others.
+                - **Orthogonal** matrices keep all lengths and not only the mean one, which is more than the critical start does; where the activation is
+                  near its straight line (tanh about 0) the whole network does so then (Saxe et al.).
+                """
+            ),
             Prose(
                 f"""
                 - **Small and short.** {amount["width"]} units a layer and {amount["updates"]} updates. A network that doesn't train here might with more patience; one that
@@ -57,9 +76,15 @@ def differences(results: Results) -> Section:
                 - **Narrow layers** wander about theory's factors: of 32 units, the product of a hundred layers' gains differs from network to network by
                   decades.
                 """
-            )
+            ),
         ],
     )
+
+
+def _decades(results: Results, architecture: str, activation: str) -> str:
+    """By how many decades the gradient grows on its way back through the deepest networks, the middle one of the starts."""
+    [h], [a] = index(results, "architecture", architecture), index(results, "activation", activation)
+    return signed(float(np.nanmedian(gradient_decades(results)[a, h, -1])), 1)
 
 
 def methods() -> Section:

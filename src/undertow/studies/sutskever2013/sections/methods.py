@@ -6,7 +6,8 @@ from undertow.show.page import Callout, Figure, Prose, Section
 from undertow.show.pictures import pictures
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import best_method
-from undertow.studies.sutskever2013.protocol import BATCH_SIZE, PAPER_HIDDEN, PAPER_UPDATES
+from undertow.studies.sutskever2013.protocol import BATCH_SIZE, METHODS, PAPER_HIDDEN, PAPER_UPDATES
+from undertow.studies.sutskever2013.sections.scales import WRITTEN
 
 WORDS = """
 An **autoencoder** is given an image and has to give it back, through a **code** of a few numbers in the middle. The **encoder** leads to the
@@ -19,6 +20,7 @@ def question(results: Results) -> Section:
     """The experiment in short, with pictures."""
     best = best_method(results)
     shown = {
+        "the images": results["methods"]["SGD"]["shown"],
         "SGD": results["methods"]["SGD"]["pictures"],
         best: results["methods"][best]["pictures"],
         "started at a quarter of the scale": results["scales"]["0.25"]["pictures"],
@@ -41,8 +43,8 @@ def question(results: Results) -> Section:
                     for name, images in shown.items()
                 ],
                 "Test images given back",
-                "What the first network of a kind makes of the same eight test images, after training.",
-                columns=3,
+                "Eight test images, and what the first network of a kind makes of them after training.",
+                columns=2,
             ),
         ],
     )
@@ -66,6 +68,8 @@ def differences(results: Results) -> Section:
                   a different thing here: it remembers {1000 / updates:.0%} of the whole training.
                 - **Learning rates.** Three for each momentum, from ranges that a trial run showed to hold the best; the paper
                   chooses among six. A best one at the end of its three could be better still beyond it.
+                - **Scales.** The same three learning rates are tried at every scale; the best is the largest of them at {_at_the_end(results)}. The
+                  paper's networks had more room to choose in and hundreds of times as many updates, in which a slow start is made up for.
                 - **Lowering** lasts {amount["lowered_for"]} updates here, {amount["lowered_for"] / updates:.0%} of training; in the paper the last 1,000 are 0.13 %.
                 - **Data.** Curves and Faces are quoted and not repeated; the scales, which the paper tries on Curves, are tried on {results["data"]["name"]}.
                 - **Batches** of {BATCH_SIZE} images, as in the paper.
@@ -73,6 +77,13 @@ def differences(results: Results) -> Section:
             )
         ],
     )
+
+
+def _at_the_end(results: Results) -> str:
+    """The scales whose best learning rate is the largest that was tried."""
+    etas = METHODS["0.99N"].etas[: results["amount"]["rates"]]
+    there = [WRITTEN[scale] for scale, found in results["scales"].items() if float(found["eta"]) == max(etas)]
+    return " and ".join(there) if there else "none"
 
 
 def methods(results: Results) -> Section:

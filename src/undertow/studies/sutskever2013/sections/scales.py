@@ -11,6 +11,9 @@ from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import scale_error, sigmoid_gains
 from undertow.studies.sutskever2013.sections.momentum import curve, error_curves
 
+STUCK = 0.9
+"""A network with this share of the mean image's error, or more, has learned next to nothing but that image."""
+
 WRITTEN = {"0.25": "× ¼", "0.5": "× ½", "1": "× 1", "2": "× 2", "4": "× 4"}
 
 
@@ -99,11 +102,30 @@ def _errors(results: Results) -> Figure:
 
 def _said(results: Results) -> str:
     error = {scale: scale_error(results, scale) for scale in results["scales"]}
-    said = ", ".join(f"{WRITTEN[scale]} {value:.3g}" for scale, value in error.items())
+    said = ", ".join(f"{value:.3g} at {WRITTEN[scale]}" for scale, value in error.items())
+    constant, last = results["scales"]["1"]["constant"], max(results["scales"]["1"]["updates"])
     return f"""
         **Here** the errors at the end are {said}. A network that gives back the mean image whatever it is shown is left with
-        {results["scales"]["1"]["constant"]:.3g}. A start that is too small sits at that error, since nothing of the image reaches the code
-        and nothing of the error reaches the encoder; how long, the curves show. Whether it ever leaves depends on the depth and the
-        learning rate: the paper's networks on Curves didn't. A start that is too large sets out far above it, from
-        saturated units, and needs longer than it is given here.
+        {constant:.3g}. A start that is too small sits at that error, since nothing of the image reaches the code
+        and nothing of the error reaches the encoder; how long, the curves show. After {last:,} updates {_stuck(error, constant)}. Whether such
+        a start ever leaves it depends on the depth and the learning rate: the paper's networks on Curves, whose encoders have six layers,
+        didn't. A start that is too large sets out far above it, from saturated units; after {last:,} updates {_above(error, constant)}.
         """
+
+
+def _above(error: dict[str, float], constant: float) -> str:
+    """Which of the large starts have come to be better than the mean image."""
+    better = [WRITTEN[scale] for scale in ("2", "4") if error[scale] <= STUCK * constant]
+    if not better:
+        return "neither is better than the mean image"
+    return " and ".join(better) + (" are" if len(better) > 1 else " alone is") + " better than the mean image"
+
+
+def _stuck(error: dict[str, float], constant: float) -> str:
+    """Which of the small starts are still where nothing is learned."""
+    there = [WRITTEN[scale] for scale in ("0.25", "0.5") if error[scale] > STUCK * constant]
+    return (
+        " and ".join(there) + (" are" if len(there) > 1 else " is") + " there still"
+        if there
+        else "neither is there still"
+    )
