@@ -90,7 +90,7 @@ def coloured(field: str, table: Sequence[Row], legend: bool = True, beside: str 
     if field == "layer":
         scale = layer_scale(max((row["layer"] for row in table), default=1))
         layers = sorted({row["layer"] for row in table})
-        rows = {"columns": -(-len(layers) // 2)} if len(layers) > LAYERS_IN_A_ROW else {}
+        rows: dict[str, Any] = {"columns": -(-len(layers) // 2)} if len(layers) > LAYERS_IN_A_ROW else {}
         titled = alt.Legend(title=LAYER_TITLE, values=layers, **rows) if legend else None
         return alt.Color(field=field, type="ordinal", scale=scale, legend=titled)
     scale = alt.Scale(range=list(CATEGORY_COLOURS))

@@ -16,6 +16,9 @@ Array = NDArray[np.float64]
 SATURATED_MEAN = 0.1
 """A sigmoid layer whose mean activation is under this is at its lower end."""
 
+SATURATED_SHARE = 0.2
+"""A layer with this share of its units at an end of their range is called saturated."""
+
 KEPT_WITHIN = 1.25
 """What differs by less than this factor from what it is compared with is called alike."""
 
@@ -104,18 +107,36 @@ def escapes(results: Results) -> Judged:
     return measured, three(all(earlier) and all(as_said), any(earlier))
 
 
+def saturated_from(results: Results, source: str, name: str) -> Array:
+    """Images trained on when a fifth of each layer has first come to an end of its range, inf if never, [members, layers]."""
+    there = trained(results, source, name, "ended") > SATURATED_SHARE
+    examples = np.append(np.asarray(results["training"][source][name]["examples"], float), np.inf)
+    return np.asarray(examples[np.where(there.any(1), there.argmax(1), -1)])
+
+
+def told_saturation(when: Array) -> str:
+    """After how many images each layer was saturated, the median over networks, in words.
+
+    Example:
+        >>> told_saturation(np.array([[900.0, 1200.0, np.inf]]))
+        '900 / 1,200 / never'
+    """
+    return " / ".join(f"{v:,.0f}" if np.isfinite(v) else "never" for v in np.median(when, 0))
+
+
 def tanh_saturates_upwards(results: Results) -> Judged:
     """Under the standard start tanh layers saturate one after the other, the first first."""
     said, first, in_order, networks = [], 0, 0, 0
     for source, called in sources(results).items():
-        share = trained(results, source, "tanh", "ended")[:, -1]
-        said.append(f"{called}: {', '.join(percent(v) for v in np.median(share, 0))}")
-        first += int(((share.argmax(-1) == 0) & (share[:, 0] > 0.01)).sum())
-        in_order += int((np.diff(share) < 0).all(-1).sum())
-        networks += len(share)
+        when = saturated_from(results, source, "tanh")
+        said.append(f"{called}: {told_saturation(when)}")
+        begun = np.isfinite(when[:, 0])
+        first += int((begun & (when[:, :1] < when[:, 1:]).all(1)).sum())
+        in_order += int((begun & (when[:, :-1] <= when[:, 1:]).all(1) & (when[:, 0] < when[:, -1])).sum())
+        networks += len(when)
     measured = (
-        f"saturated share of layers 1 to 5 at the end, {'; '.join(said)}; the first layer's is the largest in {first} of {networks} "
-        f"networks, all five are in order in {in_order}"
+        f"a fifth of layers 1 to 5 has come to an end of its range after so many images, {'; '.join(said)}. The first layer is first in {first} of "
+        f"{networks} networks, all five come in order in {in_order}"
     )
     return measured, three(in_order == networks, first > networks / 2)
 

@@ -24,7 +24,7 @@ def differences(results: Results) -> Section:
                 - **Learning rates.** Three or four are tried for each network, on a pilot ({amount["pilot"]:,} images, {amount["shapes_pilot"]:,} shapes), which
                   favours those that are quick at first; where no rate gets a network off the plateau in the pilot, the largest is
                   taken.
-                - **The weights' gradients** are measured here to the end of a training that gets nearly all images right, on single images; the paper
+                - **The weights' gradients** are measured here on single images, and on digits to the end of a training that gets nearly all right; the paper
                   doesn't say how far its networks were. Late gradients are those of the few images that are still wrong.
                 - **Shapes.** Grey levels run from −½ to ½. Ours are triangles, rectangles and ellipses where Shapeset-3×2 has triangles, parallelograms and
                   ellipses, from a generator of our own; errors on the two can't be compared number by number. Where shapes are

@@ -9,7 +9,7 @@ from undertow.show.charts import curves_with_bands
 from undertow.show.page import Callout, Figure, Prose, Section
 from undertow.show.pictures import pictures
 from undertow.studies.curves import member_curve
-from undertow.studies.glorot2010.claims import sources, trained
+from undertow.studies.glorot2010.claims import saturated_from, sources, told_saturation, trained
 from undertow.studies.glorot2010.protocol import CONFIGURATIONS
 from undertow.studies.glorot2010.sections.figures import layer_panels
 from undertow.studies.study import Results
@@ -175,12 +175,13 @@ def others(results: Results) -> Section:
 
 
 def _others_found(results: Results) -> str:
-    said, flat = [], []
+    said, flat, begun = [], [], []
     for source, called in sources(results).items():
         ended, saturated = (
             {n: np.median(trained(results, source, n, what)[:, -1], 0) for n in ("tanh", "softsign")}
             for what in ("ended", "saturated")
         )
+        begun.append(f"{told_saturation(saturated_from(results, source, 'tanh'))} ({called})")
         said.append(
             f"on {called} {100 * ended['tanh'][0]:.0f} % of tanh's first layer and {100 * ended['tanh'][-1]:.0f} % of its last are there "
             f"at the end, of softsign's {100 * ended['softsign'][0]:.0f} and {100 * ended['softsign'][-1]:.0f} %"
@@ -189,7 +190,8 @@ def _others_found(results: Results) -> str:
             f"{100 * saturated['softsign'][0]:.0f} % of softsign's first layer and {100 * saturated['tanh'][0]:.0f} % of tanh's on {called}"
         )
     return f"""
-        **Here**, {"; ".join(said)}. It depends on what one calls flat, though. Softsign's slope, $(1 - |a|)^2$, has fallen to a tenth at
+        **Here** a fifth of tanh's layers 1 to 5 is there after so many images: {"; ".join(begun)}. And
+        {"; ".join(said)}. It depends on what one calls flat, though. Softsign's slope, $(1 - |a|)^2$, has fallen to a tenth at
         $|a| = .68$ already, where tanh's is still more than a half. Counted by that, there are flat
         {" and ".join(flat)}.
         """

@@ -55,7 +55,7 @@ def differences(results: Results) -> Section:
                 - **Residual connections** without a norm add up: every layer adds to what it was given, so that signals and gradients grow with depth
                   where the activation isn't bounded. Before training, over {depth} layers, the gradient changes by {_decades(results, "residual", "relu")} decades for
                   ReLU, {_decades(results, "residual", "gelu")} for GELU, {_decades(results, "residual", "tanh")} for tanh. None of the
-                  learning rates tried suits the deepest of those. In earnest the sum is normalised or scaled down; the papers' residual networks have norms.
+                  learning rates tried suits the deepest of ReLU and GELU. In earnest the sum is normalised or scaled down; the papers' residual networks have norms.
                 - **BatchNorm** makes gradients explode where a layer's slope isn't small: {_decades(results, "BatchNorm", "tanh")} decades over {depth} layers of tanh,
                   {_decades(results, "BatchNorm", "relu")} of ReLU. Not so with the sigmoid ({_decades(results, "BatchNorm", "sigmoid")}), whose
                   slope of at most a quarter works against it; so BatchNorm carries it deeper than the others.
