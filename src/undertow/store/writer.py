@@ -185,6 +185,8 @@ class RunWriter(Closing):
                 items, missed, ended = self._backlog.take(GATHER)
                 if ended and not missed.counts:
                     break
+                if not items and not missed.counts:  # what came may be followed by more about the same step
+                    continue
                 batch = self._made(items)
                 if missed.counts:
                     batch.events.append(missed.event())

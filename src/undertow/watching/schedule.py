@@ -119,6 +119,7 @@ class Governor:
     _looked: float = 0.0
     _looked_at: int = -1
     _charged: float = 0.0
+    _latest: Account | None = None
 
     def start(self, step: int) -> Action:
         """Begin with this step, which is always taped."""
@@ -141,8 +142,8 @@ class Governor:
         self.wake = self.step + 1
 
     def charge(self, seconds: float) -> None:
-        """Say what something cost that is neither a note nor a tape: a hook, the writer's thread."""
-        self.taping.saved -= seconds
+        """Say what something cost that is neither a note nor a tape, but follows from the last one: writing it down."""
+        (self._latest or self.taping).saved -= seconds
         self._charged += seconds
         self.spent += seconds
 
@@ -158,6 +159,7 @@ class Governor:
 
     def _count(self, account: Account, seconds: float) -> None:
         account.spend(seconds)
+        self._latest = account
         self._charged += seconds
         self.spent += seconds
 
