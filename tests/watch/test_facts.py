@@ -252,7 +252,7 @@ def test_a_closure_is_taped_where_it_first_computes(watched: Watched) -> None:
 def test_the_first_non_finite_step_is_found(every: int, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also between two notes, and without a scaler: at step 13. Known for sure if step 12 was looked at."""
     monkeypatch.setattr(stepper, "COUNTING_FROM", float("-inf"))
-    monkeypatch.setattr(stepper, "IN_FRONT_FROM", float("inf"))
+    monkeypatch.setitem(stepper.IN_FRONT_FROM, "cpu", float("inf"))
 
     def loop(attach: Attach) -> Left:
         model = net()
@@ -295,7 +295,7 @@ def test_what_begins_in_front_is_known_if_both_ends_are_kept(
 ) -> None:
     """At step 13 the gradient is lost behind the first layer, whose weights are lost with it: so all is at step 14."""
     monkeypatch.setattr(stepper, "COUNTING_FROM", float("-inf"))
-    monkeypatch.setattr(stepper, "IN_FRONT_FROM", -1.0 if both else float("inf"))
+    monkeypatch.setitem(stepper.IN_FRONT_FROM, "cpu", -1.0 if both else float("inf"))
 
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -6,6 +6,7 @@ numbers of the host; none touches what is in a tensor, let alone waits for a dev
 
 import functools
 import logging
+import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -33,8 +34,12 @@ WINDOW_SECONDS = 4e-6
 COUNTING_FROM = 1e-5
 """What a step must pay in for backward passes to be counted by a hook, which takes 4 us of it."""
 
-IN_FRONT_FROM, IN_FRONT_SECONDS = 5e-5, 2e-6
-"""What a step must pay in for a second gradient to be kept, and what that costs where it is the first layer's."""
+IN_FRONT_FROM, IN_FRONT_SECONDS = {"cpu": math.inf, "elsewhere": 5e-5}, 2e-6
+"""What a step must pay in for the front's gradient to be kept, too, and what the hook costs.
+
+On a CPU nothing is enough: what is held lies in the way of the memory of the large gradients behind it, which the system
+then takes back and hands out anew, 300 pages in each step of an MLP, 6 % of its time. A GPU's small blocks are kept apart.
+"""
 
 _log = logging.getLogger("undertow")
 
@@ -307,8 +312,9 @@ class Stepper:
         elif income < COUNTING_FROM and passes and countable is not None and countable.numel() <= SMALL:
             if self.governor.typical and not self.subject.scaling.active and not self.passes.by_steps:
                 self.passes.count_steps(countable, passes)
-        elif not self._in_front and income > IN_FRONT_FROM:
-            self._keep_in_front()
+        elif countable is not None and not self._in_front:
+            if income > IN_FRONT_FROM.get(countable.device.type, IN_FRONT_FROM["elsewhere"]):
+                self._keep_in_front()
 
     def _keep_in_front(self) -> None:
         """Steps are long enough for one more hook: keep a gradient of the front of the network, too."""
