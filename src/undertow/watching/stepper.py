@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -37,11 +38,16 @@ COUNTING_FROM = 1e-5
 IN_FRONT_FROM, IN_FRONT_SECONDS = {"cpu": math.inf, "elsewhere": 5e-5}, 2e-6
 """What a step must pay in for the front's gradient to be kept, too, and what the hook costs.
 
-On a CPU nothing is enough: what is held lies in the way of the memory of the large gradients behind it, which the system
-then takes back and hands out anew, 300 pages in each step of an MLP, 6 % of its time. A GPU's small blocks are kept apart.
+On a CPU nothing is enough: what is held lies in the way of the memory of the large gradients behind it, which the
+system then takes back and hands out anew, 300 pages in each step of an MLP, 6 % of its time. A GPU's small blocks are
+kept apart.
 """
 
 _log = logging.getLogger("undertow")
+
+
+def _in_front_from(device: torch.device) -> float:
+    return IN_FRONT_FROM.get(device.type, IN_FRONT_FROM["elsewhere"])
 
 
 def _news_of(stepper: "Stepper") -> Callable[[], None]:
@@ -312,9 +318,8 @@ class Stepper:
         elif income < COUNTING_FROM and passes and countable is not None and countable.numel() <= SMALL:
             if self.governor.typical and not self.subject.scaling.active and not self.passes.by_steps:
                 self.passes.count_steps(countable, passes)
-        elif countable is not None and not self._in_front:
-            if income > IN_FRONT_FROM.get(countable.device.type, IN_FRONT_FROM["elsewhere"]):
-                self._keep_in_front()
+        elif countable is not None and not self._in_front and income > _in_front_from(countable.device):
+            self._keep_in_front()
 
     def _keep_in_front(self) -> None:
         """Steps are long enough for one more hook: keep a gradient of the front of the network, too."""
