@@ -3,7 +3,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-import setuptools  # noqa: F401  # torch's compiler asks for it, and it complains if distutils was imported before it
 import torch
 
 from reading import chromium

