@@ -4,7 +4,7 @@ A reduction leaves a 0-d tensor on the device. They are kept in a list and stack
 step waits for its device once, however many Sites there are.
 """
 
-from undertow.measure.meter import FLOAT32_UP_TO, Meter, sending, sent, squares_fit
+from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent, squares_fit
 from undertow.measure.parameters import measure_parameters
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
@@ -21,6 +21,7 @@ __all__ = [
     "Reading",
     "Readout",
     "Signal",
+    "by_kind",
     "index",
     "measure",
     "measure_parameters",

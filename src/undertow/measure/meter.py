@@ -1,7 +1,7 @@
 """Numbers collected on their devices: reduced at once, or together with others where they are small, read once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ WAITING_UP_TO = 2**16
 """Elements that may wait. They are all that is held of a pass: 256 kB in float32."""
 
 Kind = tuple[torch.device, torch.dtype]
+L = TypeVar("L")
 
 
 def squares_fit(norms: NDArray[Any] | float) -> bool:
@@ -197,7 +198,7 @@ class Meter:
         self._take_agreements(pairs)
         self._take_weights()
         waiting, self._waiting, self._size = self._waiting, [], 0
-        for labels, tensors in _by_kind(waiting):
+        for labels, tensors in _real(waiting):
             self.take_all(labels, torch._foreach_norm(tensors, 2, self._accumulator(tensors[0], 0)))
         self._take_counts()
 
@@ -209,7 +210,7 @@ class Meter:
     def _take_weights(self) -> None:
         weighed, self._weighed = self._weighed, []
         new = {identity: weight for _, identity, weight in weighed if identity not in self._weights}
-        for identities, weights in _by_kind(list(new.items())):
+        for identities, weights in _real(new.items()):
             norms = torch._foreach_norm(weights, 2, self._accumulator(weights[0], 0))
             self._weights.update(zip(identities, norms, strict=True))
         for (name, place), identity, _ in weighed:
@@ -218,7 +219,7 @@ class Meter:
     def _take_counts(self) -> None:
         counted, self._counted = self._counted, []
         thresholds = {label: threshold for label, _, threshold in counted}
-        for labels, tensors in _by_kind([(label, x) for label, x, _ in counted]):
+        for labels, tensors in _real((label, x) for label, x, _ in counted):
             signs = torch._foreach_sub(tensors, [thresholds[label] for label in labels])
             torch._foreach_sign_(signs)
             torch._foreach_add_(signs, 1)
@@ -242,22 +243,32 @@ def _exact(x: Tensor) -> torch.dtype | None:
     return None if x.dtype in (torch.float32, torch.float64) else torch.float32
 
 
-def _by_kind(labelled: Sequence[tuple[Any, Tensor]]) -> Iterable[tuple[list[Any], list[Tensor]]]:
-    groups: dict[Kind, tuple[list[Any], list[Tensor]]] = {}
+def by_kind(labelled: Iterable[tuple[L, Tensor]]) -> Iterable[tuple[list[L], list[Tensor]]]:
+    """Sort labelled tensors by device and precision: what can be computed and sent together.
+
+    Example:
+        >>> [labels for labels, _ in by_kind([("a", torch.ones(1)), ("b", torch.tensor(2)), ("c", torch.ones(2))])]
+        [['a', 'c'], ['b']]
+    """
+    groups: dict[Kind, tuple[list[L], list[Tensor]]] = {}
     for label, x in labelled:
         labels, tensors = groups.setdefault((x.device, x.dtype), ([], []))
         labels.append(label)
         tensors.append(x)
-    for (_, dtype), (_, tensors) in groups.items():
-        if dtype.is_complex:
-            tensors[:] = map(torch.view_as_real, tensors)
     return groups.values()
 
 
-def sent(values: Sequence[Tensor]) -> Callable[[], NDArray[Any]]:
-    """Send 0-d tensors of one device and precision to the host, as `sending` does. They are stacked at once:
+def _real(labelled: Iterable[tuple[L, Tensor]]) -> Iterable[tuple[list[L], list[Tensor]]]:
+    """`by_kind`, complex ones as pairs of real numbers."""
+    for labels, tensors in by_kind(labelled):
+        yield labels, list(map(torch.view_as_real, tensors)) if tensors[0].is_complex() else tensors
 
-    hundreds of small tensors that wait to be read keep the garbage collector busier than all the rest.
+
+def sent(values: Sequence[Tensor]) -> Callable[[], NDArray[Any]]:
+    """Send 0-d tensors of one device and precision to the host, as `sending` does.
+
+    They are stacked at once: hundreds of small tensors that wait to be read keep the garbage collector busier than all
+    the rest.
 
     Example:
         >>> sent([torch.tensor(2.0), torch.tensor(3.0)])()

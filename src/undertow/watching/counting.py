@@ -107,8 +107,8 @@ class Passes:
     def count_steps(self, parameter: Tensor, each: int) -> None:
         """Take the optimizer's steps for ``each`` passes from now on: where steps are short a hook costs too much.
 
-        To be called when the optimizer has stepped.
-        And only one gradient in `EVERY` is kept, as to get hold of each would cost as much.
+        Only one gradient in `EVERY` is kept, as to get hold of each would cost as much. To be called when the optimizer
+        has stepped.
         """
         self.stop()
         self._asked, self._each, self._from = parameter, each, self._done

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from undertow.measure import FLOAT32_UP_TO, sent
+from undertow.measure import FLOAT32_UP_TO, by_kind, sent
 from undertow.watching.members import own_part, parts
 
 
@@ -19,14 +19,9 @@ def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, lis
         >>> numbers({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), torch.tensor(3)]})()
         {'a': [1.0], 'b': [2, 3]}
     """
-    kinds: dict[tuple[torch.device, torch.dtype], tuple[list[str], list[Tensor]]] = {}
-    for name, tensors in named.items():
-        for each in tensors:
-            names, values = kinds.setdefault((each.device, each.dtype), ([], []))
-            names.append(name)
-            values.append(each if each.dim() == 0 else each.reshape(()))
     with torch.no_grad():
-        coming = [(names, sent(values)) for names, values in kinds.values()]
+        single = [(name, each.reshape(()) if each.dim() else each) for name, many in named.items() for each in many]
+        coming = [(names, sent(values)) for names, values in by_kind(single)]
 
     def arrived() -> dict[str, list[float]]:
         found: dict[str, list[float]] = defaultdict(list)

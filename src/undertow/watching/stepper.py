@@ -24,7 +24,7 @@ from undertow.watching.delivery import Delivery
 from undertow.watching.looking import Look, Subject, clock
 from undertow.watching.onset import Moment
 from undertow.watching.recording import Recording
-from undertow.watching.schedule import Action, Governor
+from undertow.watching.schedule import HOOKS_SECONDS, Action, Governor
 
 THOROUGH = 8
 """One tape in so many looks whether somebody changes gradients after the backward pass, unless it is known."""
@@ -330,7 +330,7 @@ class Stepper:
             self.passes.keep_in_front(small[0])
 
     def _count_on(self, parameter: Tensor | None) -> None:
-        self._in_front = False
+        self._in_front, self.governor.hooks = False, HOOKS_SECONDS
         scaled = self.subject.scaling.active
         self.passes.count_on(parameter, weakref.WeakMethod(self._scaler_looked_at) if scaled else None)
 
