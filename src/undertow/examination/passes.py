@@ -77,7 +77,7 @@ class Passes:
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape)
             steps, told = _trial(self._optimizer, parameters)
-            return tape.run(header | told, measure_parameters(parameters, steps, meter))
+            return tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
 
     def _reached(self, tape: Tape) -> dict[str, Any]:
         parameters = self._parameters

@@ -20,6 +20,16 @@ RESHAPES = _names(
 PRODUCTS = _names("addmm mm addmv mv dot bmm baddbmm linear mkldnn_linear convolution")
 """With a parameter as one factor they are layers; with data in both, attention."""
 
+FACTORS: dict[str, dict[int, str]] = {
+    "convolution": {0: "input", 1: "weight"},
+    "addmm": {1: "mat1", 2: "mat2"},
+    "mm": {0: "self", 1: "mat2"},
+}
+"""The two factors of a product, the data's place first: their places among the inputs, and what the Node calls them."""
+
+ADDENDS = frozenset({"addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm"})
+"""Products whose first input is added on: a bias, or what a residual connection carries."""
+
 RECURRENT = frozenset({"mkldnn_rnn_layer", "cudnn_rnn", "miopen_rnn"})
 """A whole layer of an RNN, all its time steps, as one operation."""
 
@@ -27,7 +37,7 @@ EMBEDDINGS = frozenset({"embedding", "embedding_bag"})
 
 ACTIVATIONS = _names(
     "sigmoid tanh relu leaky_relu gelu silu elu softplus hardtanh hardswish hardsigmoid mish erf "
-    "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu"
+    "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu celu softshrink hardshrink"
 )
 
 NORMS = _names(
