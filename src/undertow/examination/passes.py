@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from undertow.examination.origin import Origin, OriginFinder
+from undertow.examination.dependence import DependenceFinder
+from undertow.examination.origin import OriginFinder
 from undertow.examination.sources import SourceFinder
 from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.examination.untouched import random_states, set_random_states
@@ -33,6 +34,7 @@ class Passes:
         self._model, self._compute_loss, self._optimizer = model, compute_loss, optimizer
         self._parameters = dict(model.named_parameters())
         self._plans = Plans(model, unroll=True)
+        self._traced: tuple[list[str], dict[str, Any]] = [], {}
 
     def examine(self) -> Run:
         """One pass as a Run of one step.
@@ -42,6 +44,11 @@ class Passes:
         before it, so that nobody knows which modules it went through.
         """
         before = random_states()
+        run = self._measured(before)
+        run.header.update(self._dependence(before, run.header))
+        return run
+
+    def _measured(self, before: dict[str, Any]) -> Run:
         run = self._pass(Meter(inflow=True))
         if run is None:
             run = self._again(before, Meter(inflow=True))
@@ -53,6 +60,28 @@ class Passes:
             return self._again(before, Meter(precise=True, inflow=True))
         with OriginFinder(self._model) as finder:
             return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
+
+    def _dependence(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+        """Whether the loss's value depends on the parameters that no gradient reaches: a third pass, forward alone."""
+        names = [name for name in header["unreached"] if name not in header["not run"]]
+        if names and names != self._traced[0]:
+            self._traced = names, self._trace(before, names)
+        return self._traced[1] if names else {}
+
+    def _trace(self, before: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        set_random_states(before)
+        try:
+            with DependenceFinder(self._model, {name: self._parameters[name] for name in names}) as finder:
+                loss = self._compute_loss()
+        except Exception:  # an operation that can't be watched: then nobody knows
+            return {}
+        used, left = finder.used(loss), finder.left_torch
+        cuts = {name: finder.cut(name) for name in names if name in used}
+        return {
+            "cut off": {name: {} if cut is None else vars(cut) for name, cut in cuts.items()},
+            "read out": [name for name in names if name in left - used],
+            "unused": [name for name in names if name not in left | used],
+        }
 
     def _again(self, before: dict[str, Any], meter: Meter, finder: OriginFinder | None = None) -> Run:
         set_random_states(before)
@@ -68,7 +97,7 @@ class Passes:
         with Tape(self._plans, meter) as tape:
             with SourceFinder() as sources:
                 loss = _checked(self._compute_loss(), parameters)
-            header: dict[str, Any] = {"loss": loss.item(), "origin": _origin(finder)}
+            header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
             if finder is not None:
                 finder.close()
             if not tape.attach(loss, sources.line_of):
@@ -93,9 +122,12 @@ class Passes:
         }
 
 
-def _origin(finder: OriginFinder | None) -> dict[str, str] | None:
-    found: Origin | None = finder.origin if finder else None
-    return None if found is None else vars(found)
+def _origin(finder: OriginFinder | None) -> dict[str, Any]:
+    """What the forward pass has to say of inf and nan: the operation that made them, or what brought them in."""
+    origin, imported = (None, None) if finder is None else (finder.origin, finder.imported)
+    if origin is not None or imported is None:
+        return {"origin": None if origin is None else vars(origin)}
+    return {"origin": None, "imported": vars(imported)}
 
 
 def _trial(
