@@ -91,16 +91,16 @@ class Backbone:
     def main_path(self, start: int, end: int) -> list[int]:
         """Edges from ``start`` to ``end``: at every join the one with the largest share. Both must be of a block."""
         share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
-        return self._back(start, end, lambda edge: share[edge], self._live)
+        return self._back(start, end, lambda edge, _: share[edge], self._live)
 
     def deepest_path(self, start: int, end: int) -> list[int]:
-        """Edges from ``start`` to ``end`` along the most WEIGHT Sites; of equals, with the larger share."""
+        """Edges from ``start`` to ``end`` along the most WEIGHT Sites; of equals, with the larger share.
+
+        Edges that carry nothing count as well: a starved branch is just what this is to find. They may lead around
+        ``start``, which is a dominator only of what carries gradient; such ways are none of the block's.
+        """
         share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
-
-        def worth(edge: int) -> tuple[int, float]:
-            return int(self.depth[self.run.edges[edge].source]), float(share[edge])
-
-        return self._back(start, end, worth, self.run.incoming)
+        return self._back(start, end, lambda edge, depth: (depth, share[edge]), self.run.incoming)
 
     @cached_property
     def _live(self) -> Sequence[Sequence[int]]:
@@ -108,12 +108,26 @@ class Backbone:
         live = _live(self.run, self.step)
         return live if live[self.front] else self.run.incoming
 
-    def _back(self, start: int, end: int, worth: Callable[[int], Any], incoming: Sequence[Sequence[int]]) -> list[int]:
+    def _back(
+        self, start: int, end: int, worth: Callable[[int, int], Any], incoming: Sequence[Sequence[int]]
+    ) -> list[int]:
+        """Edges from ``start`` to ``end``, at every Site the worthiest of those that lead back to ``start``."""
+        depth, edges = self._depth_within(start, end, incoming), self.run.edges
         path: list[int] = []
         while end != start:
-            path.append(max(incoming[end], key=worth))
-            end = self.run.edges[path[-1]].source
+            inside = [edge for edge in incoming[end] if edges[edge].source in depth]
+            path.append(max(inside, key=lambda edge: worth(edge, depth[edges[edge].source])))
+            end = edges[path[-1]].source
         return path[::-1]
+
+    def _depth_within(self, start: int, end: int, incoming: Sequence[Sequence[int]]) -> dict[int, int]:
+        """WEIGHT Sites on the longest way from ``start`` to each Site that it leads to, up to ``end``."""
+        depth = {start: 0}
+        for site in range(start + 1, end + 1):
+            before = [depth[source] for e in incoming[site] if (source := self.run.edges[e].source) in depth]
+            if before:
+                depth[site] = max(before) + (self.run.sites[site].role is Role.WEIGHT)
+        return depth
 
     def starvation(self, path: Sequence[int]) -> Decay:
         """Of the gradient that the WEIGHT Sites along a path of edges receive, down to where it is smallest.
@@ -182,12 +196,14 @@ def _dominators(run: Run, incoming: Sequence[Sequence[int]]) -> tuple[list[int],
     Those that nothing reaches have none (-1).
     """
     parent, level = [-1] * len(run.sites), [0] * len(run.sites)
+    reached = {0}
     for site, arriving in enumerate(incoming):
-        if not arriving:
+        sources = [source for edge in arriving if (source := run.edges[edge].source) in reached]
+        if not sources:
             continue
-        common = run.edges[arriving[0]].source
-        for edge in arriving[1:]:
-            other = run.edges[edge].source
+        reached.add(site)
+        common = sources[0]
+        for other in sources[1:]:
             while common != other:
                 if level[common] < level[other]:
                     common, other = other, common
