@@ -1,4 +1,4 @@
-"""No Run may make a reader of it raise: random graphs with dead, zero and non-finite edges, at one step and over many."""
+"""No Run may make a reader of it raise: random graphs with dead, zero and non-finite edges."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -23,7 +23,8 @@ def runs(draw):
     count, steps = draw(st.integers(1, 9)), draw(st.integers(1, 3))
     roles = [Role.LOSS, *draw(st.lists(st.sampled_from(list(OPS)), min_size=count, max_size=count))]
     sites = tuple(
-        Site(i, f"m{i}", OPS.get(role, "mse_loss"), role, (4, 3), n_out=3, weight_shape=(3, 3) if role is Role.WEIGHT else None,
+        Site(i, f"m{i}", OPS.get(role, "mse_loss"), role, (4, 3), n_out=3,
+             weight_shape=(3, 3) if role is Role.WEIGHT else None,
              parameters=(f"m{i}.weight",) if role is Role.WEIGHT else ())
         for i, role in enumerate(roles)
     )  # fmt: skip
@@ -48,7 +49,7 @@ def test_a_path_between_dominators_stays_between_them(run):
             for path in (backbone.main_path(start, end), backbone.deepest_path(start, end)):
                 sources = [run.edges[edge].source for edge in path]
                 assert sources[0] == start
-                assert sources[1:] + [end] == [run.edges[edge].target for edge in path]
+                assert [*sources[1:], end] == [run.edges[edge].target for edge in path]
 
 
 @settings(deadline=None, max_examples=150)
