@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow import explain
-from undertow.backbone import find_backbone
+from undertow import attribute
+from undertow.analysis.attribution import attribute as split
+from undertow.analysis.gradient_path import find_gradient_path
 from undertow.record import Edge, Role, Run, Site
 from undertow.reporting import Report
 from undertow.rules import judge
-from undertow.split import explain as split
 
 OPS = {
     Role.WEIGHT: "addmm", Role.ACTIVATION: "relu", Role.NORM: "native_layer_norm", Role.JOIN: "add",
@@ -44,9 +44,9 @@ def runs(draw):
 @given(runs())
 def test_a_path_between_dominators_stays_between_them(run):
     for step in range(len(run)):
-        backbone = find_backbone(run, step)
-        for start, end in backbone.blocks() if backbone else ():
-            for path in (backbone.main_path(start, end), backbone.deepest_path(start, end)):
+        gradient_path = find_gradient_path(run, step)
+        for start, end in gradient_path.blocks() if gradient_path else ():
+            for path in (gradient_path.main_path(start, end), gradient_path.deepest_path(start, end)):
                 sources = [run.edges[edge].source for edge in path]
                 assert sources[0] == start
                 assert [*sources[1:], end] == [run.edges[edge].target for edge in path]
@@ -56,5 +56,5 @@ def test_a_path_between_dominators_stays_between_them(run):
 @given(runs())
 def test_every_reader_reads_every_run(run):
     assert str(Report(run, split(run, step=0), judge([run])))
-    assert str(explain(run))
-    explain(run).report().to_dict()
+    assert str(attribute(run))
+    attribute(run).report().to_dict()
