@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.backbone import Backbone, find_backbone, weight_depth
+from undertow.analysis.attribution import attribute
+from undertow.analysis.gradient_path import GradientPath, find_gradient_path, weight_depth
 from undertow.record import BackwardGain, Role, Run, Site
-from undertow.split import explain
 
 FEWEST_STEPS = 8
 """Uses of the same weights that make a recurrence."""
@@ -38,14 +38,14 @@ class Evidence:
     step: int = -1
 
     @cached_property
-    def backbone(self) -> Backbone | None:
-        """The backbone, or None without weights."""
-        return find_backbone(self.run, self.step)
+    def gradient_path(self) -> GradientPath | None:
+        """The gradient path, or None without weights."""
+        return find_gradient_path(self.run, self.step)
 
     @cached_property
     def gains(self) -> tuple[BackwardGain, ...]:
-        """Every block of the backbone by cause."""
-        return explain(self.run, self.step, self.backbone)
+        """Every block of the gradient path by cause."""
+        return attribute(self.run, self.step, self.gradient_path)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -74,9 +74,9 @@ class Evidence:
 
     @cached_property
     def starts_at_zero(self) -> bool:
-        """Whether weights on the backbone are all zero, as some heads are on purpose before their first step."""
+        """Whether weights on the gradient path are all zero, as some heads are on purpose before their first step."""
         norms = self.column("weight_norm")
-        return self.backbone is not None and any(norms[site] == 0 for site in self.backbone.sites)
+        return self.gradient_path is not None and any(norms[site] == 0 for site in self.gradient_path.sites)
 
     @cached_property
     def finite(self) -> bool:
@@ -104,5 +104,5 @@ class Evidence:
         return self.run.sites[site].name
 
     def between(self, start: int, end: int) -> str:
-        """What to call a stretch of the backbone."""
+        """What to call a segment of the gradient path."""
         return f"{self.name(start)} -> {self.name(end)}"

@@ -41,7 +41,7 @@ def converged(evidence: Evidence) -> Iterator[Finding]:
         for s in layers
         if np.isfinite(coherence[s.index]) and rows[s.index] > 1 and not _before_norm(evidence.run, s)
     ]
-    gone = evidence.backbone is not None and not evidence.column("grad_output")[1:].any()
+    gone = evidence.gradient_path is not None and not evidence.column("grad_output")[1:].any()
     if not gone and (not ratios or np.median(ratios) >= CANCELLING_BELOW):
         return
     ratio = 0.0 if gone else float(np.median(ratios))

@@ -69,11 +69,21 @@ def _told(history: History, step: int, event: Event | None, row: int | None) -> 
         seen = f", seen first in the gradient of {', '.join(parameters[:3])}" if parameters else ""
         text = f"{when} numbers cease to be finite{seen}. {why}"
         sites, where = _sites(history, parameters), ", ".join(parameters[:3]) or "the loss"
-    born, over = step <= history.first_step, _over(history, step)
+    from_start, over = step <= history.first_step, _over(history, step)
     severity = Severity.ERROR if over is None else Severity.WARNING
     text += "" if over is None else f" From step {over:,} on they were finite again."
     return Finding(
-        "UT103", "inf or nan", severity, sites, where, text, numbers, threshold, began=step, born=born, ended=over
+        "UT103",
+        "inf or nan",
+        severity,
+        sites,
+        where,
+        text,
+        numbers,
+        threshold,
+        began=step,
+        from_start=from_start,
+        ended=over,
     )
 
 

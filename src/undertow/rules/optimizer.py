@@ -167,7 +167,7 @@ def clipping(history: History) -> Iterator[Finding]:
     began = int(steps[usable][np.argmax(hard)])
     yield Finding(
         "UT403", "clipping always on", severity, (), "the gradient's norm", text, numbers, limit, began=began,
-        born=began <= history.first_step,
+        from_start=began <= history.first_step,
     )  # fmt: skip
 
 

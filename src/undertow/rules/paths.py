@@ -1,4 +1,4 @@
-"""UT106 and UT107: gradient that is lost beside the backbone, or back through time."""
+"""UT106 and UT107: gradient that is lost beside the gradient path, or back through time."""
 
 import itertools
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from undertow.backbone import strongest_route
+from undertow.analysis.gradient_path import strongest_route
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.evidence import FEWEST_STEPS, Evidence
 from undertow.rules.registry import rule
@@ -17,7 +17,7 @@ FEWEST_IN_A_BRANCH = 4
 
 @rule("UT106", "starved branch")
 def starved(evidence: Evidence) -> Iterator[Finding]:
-    """A deep branch beside the backbone gets no gradient.
+    """A deep branch beside the gradient path gets no gradient.
 
     What:
         The front learns through a short cut, while the gradient vanishes step by step in a branch around it: the
@@ -35,23 +35,31 @@ def starved(evidence: Evidence) -> Iterator[Finding]:
     References:
         Veit, Wilber, Belongie 2016 (gradient in residual networks comes along short paths).
     """
-    backbone = evidence.backbone
-    if backbone is None or not evidence.finite or evidence.starts_at_zero:
+    gradient_path = evidence.gradient_path
+    if gradient_path is None or not evidence.finite or evidence.starts_at_zero:
         return
-    for start, end in backbone.blocks():
-        path = backbone.deepest_path(start, end)
-        if path == backbone.main_path(start, end):
+    for start, end in gradient_path.blocks():
+        path = gradient_path.deepest_path(start, end)
+        if path == gradient_path.main_path(start, end):
             continue
-        found = backbone.starvation(path)
-        if len(found.marks) < FEWEST_IN_A_BRANCH or not evidence.recurrent.isdisjoint(found.marks):
+        found = gradient_path.starvation(path)
+        if len(found.waypoints) < FEWEST_IN_A_BRANCH or not evidence.recurrent.isdisjoint(found.waypoints):
             continue
         if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
-            where = evidence.between(found.marks[0], found.marks[-1])
+            where = evidence.between(found.waypoints[0], found.waypoints[-1])
             text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
             numbers = {"rate": found.rate, "total": found.total}
             limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
             yield Finding(
-                "UT106", "starved branch", Severity.WARNING, found.marks, where, text, numbers, limits, PRODUCT_EQUATION
+                "UT106",
+                "starved branch",
+                Severity.WARNING,
+                found.waypoints,
+                where,
+                text,
+                numbers,
+                limits,
+                PRODUCT_EQUATION,
             )
 
 

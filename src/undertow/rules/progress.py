@@ -75,8 +75,8 @@ def _frozen(
         return
     # What is born from nothing or next to it (a token of zeros, under Adam) outruns all else in its first step.
     ratio = evidence.column("update_ratio")
-    born = ~(ratio <= 1) if np.isfinite(ratio).any() else evidence.column("weight_norm") == 0
-    part = np.where(born, 0.0, np.abs(np.nan_to_num(progress)))
+    from_start = ~(ratio <= 1) if np.isfinite(ratio).any() else evidence.column("weight_norm") == 0
+    part = np.where(from_start, 0.0, np.abs(np.nan_to_num(progress)))
     if not part.any():
         return
     share = float(part[inside].sum() / part.sum())

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from undertow.backbone import Decay, decades, decay
+from undertow.analysis.attribution import cause_of, product
+from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.record import Finding, Severity
 from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
-from undertow.split import cause_of, product
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
 EXPLODING_RATE, EXPLODING_TOTAL = 0.095, 2.5
-FEWEST_MARKS = 3
+FEWEST_WAYPOINTS = 3
 PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z^{l+1}) (w^{l+2})^T ... grad_a C"
 
 
@@ -22,12 +22,12 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.
 
     What:
-        The norm of the gradient, taken at the weights and joins of the backbone, falls steadily.
+        The norm of the gradient, taken at the weights and joins of the gradient path, falls steadily.
     Why it is bad:
         The front layers learn slower than the back ones by the same factor; with enough layers not at all.
     Evidence:
-        ``rate``, decades per mark (Theil-Sen, so that no single layer makes it); ``total``, decades from end to end;
-        the decades of each cause.
+        ``rate``, decades per waypoint (Theil-Sen, so that no single layer makes it); ``total``, decades from end to
+        end; the decades of each cause.
     Threshold:
         rate <= -0.08 and total <= -1.3. On 34 networks x 3 seeds this parted those seen not to train from the rest.
         And no single step makes more than 70 % of it: one small factor (LayerScale) is no decay, and learns.
@@ -37,7 +37,11 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
     References:
         Nielsen 2015, chapter 5, eq. 121-124; Hochreiter 1991; Bengio, Simard, Frasconi 1994.
     """
-    if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
+    if (
+        evidence.gradient_path is None
+        or not evidence.finite
+        or len(evidence.gradient_path.waypoints) < FEWEST_WAYPOINTS
+    ):
         return
     found = _beside_time(evidence)
     if evidence.starts_at_zero or found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL or not found.steady:
@@ -50,7 +54,7 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
     """The gradient grows from layer to layer on its way to the front.
 
     What:
-        The norm of the gradient on the backbone rises steadily, and not because a normalisation rescales it.
+        The norm of the gradient on the gradient path rises steadily, and not because a normalisation rescales it.
     Why it is bad:
         A step that suits the back layers throws the front ones far away: the loss jumps, or becomes NaN.
     Evidence:
@@ -64,7 +68,11 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
     References:
         Nielsen 2015, chapter 5; Pascanu, Mikolov, Bengio 2013; Yang et al. 2019 (mean field of BatchNorm).
     """
-    if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
+    if (
+        evidence.gradient_path is None
+        or not evidence.finite
+        or len(evidence.gradient_path.waypoints) < FEWEST_WAYPOINTS
+    ):
         return
     found = _without_normalisation(evidence)
     if found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
@@ -124,8 +132,8 @@ def _backward_origin(evidence: Evidence) -> Finding:
 
 
 def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold: str) -> Finding:
-    assert evidence.backbone is not None  # noqa: S101  # both rules looked already
-    start, end = found.marks[0], found.marks[-1]
+    assert evidence.gradient_path is not None  # noqa: S101  # both rules looked already
+    start, end = found.waypoints[0], found.waypoints[-1]
     causes = product(gain for gain in evidence.gains if start <= gain.start and gain.end <= end)
     by_cause = {cause: float(decades(factor)) for cause, factor in causes.items()}
     sign = np.sign(found.total)
@@ -145,37 +153,37 @@ def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold:
 
 
 def _source_of(evidence: Evidence, cause: str) -> str:
-    """The first line on the backbone that a cause is due to."""
+    """The first line on the gradient path that a cause is due to."""
     sites = (evidence.run.sites[site] for gain in evidence.gains for site in gain.main)
     return next((site.source for site in sites if site.source and cause_of(evidence.run, site) == cause), "")
 
 
 def _beside_time(evidence: Evidence) -> Decay:
     """A recurrence counts once, with the gradient of all its steps: that it fades through time is for UT107 to say."""
-    backbone = evidence.backbone
-    assert backbone is not None  # noqa: S101  # the caller looked already
+    gradient_path = evidence.gradient_path
+    assert gradient_path is not None  # noqa: S101  # the caller looked already
     run, received = evidence.run, evidence.column("grad_output")
-    recurrent = [mark for mark in backbone.marks if mark in evidence.recurrent]
+    recurrent = [waypoint for waypoint in gradient_path.waypoints if waypoint in evidence.recurrent]
     if not recurrent:
-        return backbone.decay()
+        return gradient_path.decay()
     levels: dict[tuple[str, ...] | int, float] = {}
-    for mark in backbone.marks:
-        parameters = run.sites[mark].parameters
-        if mark in recurrent:
+    for waypoint in gradient_path.waypoints:
+        parameters = run.sites[waypoint].parameters
+        if waypoint in recurrent:
             steps = [site for site in evidence.recurrent if run.sites[site].parameters == parameters]
             levels[parameters] = float(decades(np.linalg.norm(received[steps])))
-        elif not recurrent[0] < mark < recurrent[-1]:
-            levels[mark] = float(decades(received[mark]))
-    return decay(np.array(list(levels.values())), backbone.marks)
+        elif not recurrent[0] < waypoint < recurrent[-1]:
+            levels[waypoint] = float(decades(received[waypoint]))
+    return decay(np.array(list(levels.values())), gradient_path.waypoints)
 
 
 def _without_normalisation(evidence: Evidence) -> Decay:
-    backbone = evidence.backbone
-    assert backbone is not None  # noqa: S101  # the caller looked already
-    grown = {backbone.sites[0]: 0.0}
+    gradient_path = evidence.gradient_path
+    assert gradient_path is not None  # noqa: S101  # the caller looked already
+    grown = {gradient_path.sites[0]: 0.0}
     total = 0.0
     for gain in evidence.gains:
         total += max(0.0, float(decades(gain.factors.get("normalisation", 1.0))))
         grown[gain.end] = total
-    levels = backbone.gradient - np.array([grown[site] for site in backbone.marks])
-    return decay(levels, backbone.marks, backbone.depth[list(backbone.marks)])
+    levels = gradient_path.gradient - np.array([grown[site] for site in gradient_path.waypoints])
+    return decay(levels, gradient_path.waypoints, gradient_path.depth[list(gradient_path.waypoints)])

@@ -147,7 +147,7 @@ def _over_time(panel: Panel, key: Key, rows: Sequence[int]) -> Finding | None:
         evidence={**finding.evidence, "at step": float(history.steps[last])},
         confidence=spell.share,
         began=int(history.steps[start]),
-        born=spell.first == 0 and start <= int(np.flatnonzero(history.finite & known)[0]),
+        from_start=spell.first == 0 and start <= int(np.flatnonzero(history.finite & known)[0]),
         ended=ended,
     )
 
