@@ -41,6 +41,7 @@ class Site:
         weight_shape: of its weight, where it has one.
         parameters: names of the parameters it passes gradient to.
         module_type: class of the module it ran in.
+        inside: part of a convolution's products that are made with its input and not with padding; 1 elsewhere.
         source: the user's ``file:line`` that called it, where that was looked for and found.
 
     Example:
@@ -60,6 +61,7 @@ class Site:
     weight_shape: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
     module_type: str = ""
+    inside: float = 1.0
     source: str = field(default="", compare=False)
 
     @property

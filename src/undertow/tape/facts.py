@@ -5,10 +5,12 @@ the block again, each time. Such tensors are left alone. All of it happens insid
 no storage behind their saved tensors at any other time.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -245,7 +247,7 @@ class Weight:
     def as_kept(self, node: Node) -> Tensor | None:
         """The same numbers in whatever order they are kept."""
         w = self.parameter if self.parameter is not None else saved(node, self.kept_as)
-        if w is None or w.is_complex():  # a complex gradient is multiplied by the conjugate
+        if w is None or w.layout is not torch.strided or w.is_complex():  # those multiply by the conjugate
             return None
         return w if self.scale == 1 else w * self.scale
 
@@ -260,6 +262,28 @@ def weight_of(vertex: Vertex) -> Weight | None:
     parameter, transposed = _leaf(vertex, slot)
     scale = float(getattr(vertex.node, "_saved_alpha", 1)) if vertex.op in ADDENDS else 1.0
     return Weight(slot, slot == right, parameter, transposed, names[slot], scale)
+
+
+def inside(vertex: Vertex) -> float:
+    """Return the part of a convolution's products that are made with its input and not with the padding around it."""
+    node, source, weight = vertex.node, vertex.inputs[0][0], vertex.inputs[1][0]
+    if source is None or weight is None or node._saved_transposed:
+        return 1.0
+    sizes = zip(source.shape[2:], vertex.shape[2:], weight.shape[2:], strict=True)
+    settings = zip(node._saved_stride, node._saved_padding, node._saved_dilation, strict=True)
+    return math.prod(_inside_along(*size, *setting) for size, setting in zip(sizes, settings, strict=True))
+
+
+def _inside_along(inputs: int, outputs: int, taps: int, stride: int, padding: int, dilation: int) -> float:
+    """Of one dimension.
+
+    Example:
+        >>> _inside_along(inputs=8, outputs=4, taps=3, stride=2, padding=1, dilation=1)    # 1 of 12 is outside
+        0.9166666666666666
+    """
+    first = np.arange(outputs)[:, None] * stride - padding
+    places = first + np.arange(taps) * dilation
+    return float(np.mean((places >= 0) & (places < inputs)))
 
 
 def _leaf(vertex: Vertex, slot: int) -> tuple[Tensor | None, bool]:

@@ -1,6 +1,7 @@
 """What a Site is called: the module that computes it, or the part of that module that owns its weights."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -8,25 +9,53 @@ from undertow.tape.graph import Vertex
 from undertow.tape.ops import FACTORS
 from undertow.tape.windows import OUTSIDE, Window, WindowIndex, clean_path
 
-Owners = Mapping[int, Sequence[tuple[str, str]]]
-"""By ``id`` of a parameter: path and class of every module that holds it."""
+Home = tuple[str, str]
+"""Path and class of a module."""
 
 
-def owners_of(modules: Mapping[str, nn.Module]) -> dict[int, list[tuple[str, str]]]:
-    """Return path and class of all modules that hold a parameter themselves, by the parameter's ``id``.
+@dataclass(frozen=True)
+class Owners:
+    """Who holds the parameters.
 
-    Example:
-        >>> net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
-        >>> net[1].weight = net[0].weight
-        >>> owners_of(dict(net.named_modules()))[id(net[0].weight)]
-        [('0', 'Embedding'), ('1', 'Linear')]
+    Attributes:
+        homes: by ``id`` of a parameter every module that holds it itself.
+        frozen: paths of modules that hold a matrix which takes no gradient.
     """
-    found: dict[int, list[tuple[str, str]]] = {}
-    for path, module in modules.items():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                found.setdefault(id(parameter), []).append((clean_path(path), type(module).__name__))
-    return found
+
+    homes: Mapping[int, Sequence[Home]]
+    frozen: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, modules: Mapping[str, nn.Module], more: Mapping[int, str]) -> "Owners":
+        """Look the modules of a model up.
+
+        Args:
+            modules: by path.
+            more: names of tensors that are used instead of parameters, by ``id``.
+
+        Example:
+            >>> net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
+            >>> net[1].weight = net[0].weight
+            >>> Owners.of(dict(net.named_modules()), {}).homes[id(net[0].weight)]
+            [('0', 'Embedding'), ('1', 'Linear')]
+        """
+        homes: dict[int, list[Home]] = {}
+        frozen: set[str] = set()
+        for path, module in modules.items():
+            for parameter in module._parameters.values():
+                if parameter is None:
+                    continue
+                homes.setdefault(id(parameter), []).append((clean_path(path), type(module).__name__))
+                if not parameter.requires_grad and parameter.dim() > 1:
+                    frozen.add(clean_path(path))
+        for identity, name in more.items():
+            path = name.rpartition(".")[0]
+            homes.setdefault(identity, [(clean_path(path), type(modules.get(path)).__name__)])
+        return cls(homes, frozenset(frozen))
+
+    def multiply_by_frozen(self, called: frozenset[str]) -> frozenset[str]:
+        """Return paths of modules that may multiply by frozen weights, be it those of a part that was never called."""
+        return self.frozen | {path.rpartition(".")[0] for path in self.frozen - called}
 
 
 def named_after_owner(vertex: Vertex, window: Window, owners: Owners, called: frozenset[str]) -> Window:
@@ -35,7 +64,7 @@ def named_after_owner(vertex: Vertex, window: Window, owners: Owners, called: fr
     `nn.MultiheadAttention` multiplies by ``out_proj.weight`` without calling ``out_proj``; Mamba's fused kernels take
     the weights of ``conv1d`` and ``dt_proj``. A head that takes an embedding's weights is named by who computes.
     """
-    homes = [home for leaf in weights_of(vertex) for home in owners.get(id(leaf), ())]
+    homes = [home for leaf in weights_of(vertex) for home in owners.homes.get(id(leaf), ())]
     prefix = f"{window.module}." if window.module else ""
     if any(path == window.module for path, _ in homes):
         return window
@@ -66,7 +95,7 @@ def locate(data_side: Sequence[Vertex], windows: WindowIndex, owners: Owners) ->
     open_cases: dict[int, dict[int, Window]] = {}
     for vertex in data_side:
         hits = windows.candidates(vertex.number)
-        homes = {path for leaf in vertex.own_parameters() for path, _ in owners.get(id(leaf), ())}
+        homes = {path for leaf in vertex.own_parameters() for path, _ in owners.homes.get(id(leaf), ())}
         sure = [thread for thread, window in hits.items() if len(hits) == 1 or window.module in homes]
         if len(sure) == 1:
             found[id(vertex)], threads[id(vertex)] = hits[sure[0]], sure[0]

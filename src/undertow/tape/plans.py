@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from undertow.measure import Readout
 from undertow.tape.graph import Node, cut, discover, signature
-from undertow.tape.naming import Owners, owners_of
+from undertow.tape.naming import Owners
 from undertow.tape.routes import Route
 from undertow.tape.sides import classify
 from undertow.tape.sites import LineOf, Plan, plan
-from undertow.tape.windows import Windows, clean_path
+from undertow.tape.windows import Windows
 
 MOST = 16
 """Plans that are kept: a model that takes a new way each time needs none of the old ones."""
@@ -97,7 +97,7 @@ class Plans:
         self._news = PATIENCE if known_plan is None else self._news
         if known_plan is None and windows is not None and not self._look_up():
             classify(vertices, self.names)
-            known_plan = plan(vertices, windows, self.names, self._owners(), line_of)
+            known_plan = plan(vertices, windows, self.names, Owners.of(self.modules, self._more), line_of)
             cut(vertices)
             if len(self._known) >= MOST:
                 self._known.pop(next(iter(self._known)))
@@ -118,15 +118,6 @@ class Plans:
         """More tensors to call parameters, by ``id``: sharded models compute with others than they name."""
         self._more = dict(names)
         self.names = _parameter_names(self.modules) | self._more
-
-    def _owners(self) -> Owners:
-        """Modules that hold each parameter; of tensors named by `also`, those that their names say."""
-        found = owners_of(self.modules)
-        for identity, name in self._more.items():
-            path = name.rpartition(".")[0]
-            module = self.modules.get(path)
-            found.setdefault(identity, [(clean_path(path), type(module).__name__)])
-        return found
 
     def _look_up(self) -> bool:
         """Look at the model's modules and parameters; whether they are others than before."""

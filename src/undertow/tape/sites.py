@@ -1,6 +1,6 @@
 """From the graph to Sites, edges, and what the hook on each Node has to look at."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from undertow.record import Edge, Role, Site
@@ -87,7 +87,9 @@ def plan(
     parameters = [tuple(sorted({names[id(leaf)] for leaf in vertex.parameters()})) for vertex in kept]
     index = windows.index()
     found = locate(data_side, index, owners)
-    sites = _sites(kept, data_side, found, parameters)
+    frozen = owners.multiply_by_frozen(windows.called)
+    roles = {id(vertex): _role(vertex, found[id(vertex)], frozen) for vertex in kept}
+    sites = _sites(kept, data_side, found, roles, parameters)
     sites = [_named_after_owner(s, v, found, owners, windows.called) for s, v in zip(sites, kept, strict=True)]
     if line_of is not None and index.only_thread() is not None:  # threads count their Nodes alike
         sites = [replace(site, source=line_of(vertex.number)) for site, vertex in zip(sites, kept, strict=True)]
@@ -161,9 +163,12 @@ def _follow(vertex: Vertex, slot: int, places: Mapping[int, int]) -> tuple[Verte
 
 
 def _sites(
-    kept: list[Vertex], data_side: list[Vertex], found: Mapping[int, Window], parameters: list[tuple[str, ...]]
+    kept: list[Vertex],
+    data_side: list[Vertex],
+    found: Mapping[int, Window],
+    roles: dict[int, Role],
+    parameters: list[tuple[str, ...]],
 ) -> list[Site]:
-    roles = {id(v): _role(v, found[id(v)]) for v in kept}
     behind_weights: set[int] = set()
     for vertex in data_side:
         behind = any(id(source) in behind_weights for source, _, _ in vertex.arrivals)
@@ -177,8 +182,10 @@ def _sites(
     ]
 
 
-def _role(vertex: Vertex, window: Window) -> Role:
-    return role_of(vertex.op, window.module_type, len(_multiplied(vertex)), len(vertex.weight_slots))
+def _role(vertex: Vertex, window: Window, frozen: Set[str]) -> Role:
+    data, weights = len(_multiplied(vertex)), len(vertex.weight_slots)
+    constant = data == 1 and not weights and window.module not in frozen
+    return role_of(vertex.op, window.module_type, data, weights, constant)
 
 
 def _multiplied(vertex: Vertex) -> list[int]:
@@ -208,6 +215,7 @@ def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tu
         weight_shape=weight,
         parameters=parameters,
         module_type=window.module_type,
+        inside=facts.inside(vertex) if vertex.op == "convolution" else 1.0,
     )
 
 
