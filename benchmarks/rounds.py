@@ -37,10 +37,10 @@ def measure(contenders: Mapping[str, Run], rounds: int) -> Times:
     for counted in [False] + [True] * rounds:
         for name, run in contenders.items():
             start = time.process_time()
-            other_graphs = run()
+            elsewhere = run()
             here = time.process_time() - start
             if counted:
-                seconds[name].append(here if other_graphs is None else other_graphs)
+                seconds[name].append(here if elsewhere is None else elsewhere)
     return Times(seconds)
 
 

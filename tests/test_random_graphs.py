@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow import attribute
-from undertow.analysis.attribution import attribute as split
+from undertow import explain
+from undertow.analysis.attribution import attribute
 from undertow.analysis.gradient_path import find_gradient_path
 from undertow.record import Edge, Role, Run, Site
 from undertow.reporting import Report
@@ -55,6 +55,6 @@ def test_a_path_between_dominators_stays_between_them(run):
 @settings(deadline=None, max_examples=150)
 @given(runs())
 def test_every_reader_reads_every_run(run):
-    assert str(Report(run, split(run, step=0), judge([run])))
-    assert str(attribute(run))
-    attribute(run).report().to_dict()
+    assert str(Report(run, attribute(run, step=0), judge([run])))
+    assert str(explain(run))
+    explain(run).report().to_dict()

@@ -10,8 +10,8 @@ from undertow.analysis.gradient_path import Decay, decay
 from undertow.analysis.theory_check import TheoryCheck, check_theory
 from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 from undertow.rules.scale import EXPLODING_RATE, EXPLODING_TOTAL, VANISHING_RATE, VANISHING_TOTAL
 
@@ -21,7 +21,7 @@ LARGEST_VARIANCE = 100.0
 
 
 @rule("UT301", "initialisation off for the depth")
-def initialisation(evidence: Evidence) -> Iterator[Finding]:
+def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.
 
     What:
@@ -45,8 +45,8 @@ def initialisation(evidence: Evidence) -> Iterator[Finding]:
     References:
         Poole et al. 2016; Schoenholz et al. 2017; Glorot, Bengio 2010; He et al. 2015.
     """
-    activation, found = _kind(evidence), check_theory(evidence.run, evidence.step, evidence.gradient_path)
-    if activation is None or evidence.gradient_path is None or len(found.covered) < FEWEST_LAYERS or not _off(found):
+    activation, found = _kind(diagnosis), check_theory(diagnosis.run, diagnosis.step, diagnosis.gradient_path)
+    if activation is None or diagnosis.gradient_path is None or len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
     size = "small" if found.expected < 0 else "large"
@@ -59,19 +59,21 @@ def initialisation(evidence: Evidence) -> Iterator[Finding]:
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
     numbers |= {"needed": needed} if needed else {}
-    waypoints = evidence.gradient_path.waypoints
-    where = evidence.between(waypoints[0], waypoints[-1])
+    waypoints = diagnosis.gradient_path.waypoints
+    where = diagnosis.between(waypoints[0], waypoints[-1])
     limit = f"expected <= {VANISHING_TOTAL} or >= {EXPLODING_TOTAL} decades, measured at least half of it"
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
     name = "initialisation off for the depth"
     yield Finding("UT301", name, Severity.WARNING, waypoints, where, text, numbers, limit, equation)
 
 
-def _kind(evidence: Evidence) -> str | None:
+def _kind(diagnosis: Diagnosis) -> str | None:
     """The activation, if the gradient path is plain layers with one kind of it."""
-    if evidence.gradient_path is None or not evidence.finite:
+    if diagnosis.gradient_path is None or not diagnosis.finite:
         return None
-    sites = [evidence.run.sites[i] for i in evidence.gradient_path.sites if evidence.run.sites[i].role is not Role.LOSS]
+    sites = [
+        diagnosis.run.sites[i] for i in diagnosis.gradient_path.sites if diagnosis.run.sites[i].role is not Role.LOSS
+    ]
     if {site.role for site in sites} - {Role.WEIGHT, Role.ACTIVATION, Role.OTHER}:
         return None
     kinds = Counter(site.activation for site in sites if site.role is Role.ACTIVATION)

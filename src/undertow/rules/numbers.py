@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Event, Finding, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.history import History
 from undertow.rules.registry import RULES
 
@@ -55,7 +55,7 @@ def _told(history: History, step: int, event: Event | None, row: int | None) -> 
     exact = bool(data.get("exact", row is not None))
     after = int(data.get("after", -1))
     when = f"At step {step:,}" if exact or after < 0 else f"After step {after:,}, and by step {step:,},"
-    taped = next(RULES["UT103"].judge(Evidence(history.run, row)), None) if row is not None else None
+    taped = next(RULES["UT103"].judge(Diagnosis(history.run, row)), None) if row is not None else None
     parameters = [str(name) for name in data.get("parameters", ())] or _parameters(history, step)
     numbers = {"exact": float(exact), **({"lag": float(data["lag"])} if "lag" in data else {})}
     threshold = "none is allowed"

@@ -1,6 +1,7 @@
-"""What rules judge by: one recorded step, and what is derived from it once for all of them."""
+"""The noun in the middle: one recorded step of a Run, its gradient path, gains, theory and findings."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from undertow.analysis.attribution import attribute
 from undertow.analysis.gradient_path import GradientPath, find_gradient_path, weight_depth
-from undertow.record import BackwardGain, Role, Run, Site
+from undertow.analysis.theory_check import TheoryCheck, check_theory
+from undertow.record import BackwardGain, Finding, Role, Run, Site
 
 FEWEST_STEPS = 8
 """Uses of the same weights that make a recurrence."""
@@ -30,22 +32,41 @@ class Layer:
     depth: int
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """One recorded step of a Run."""
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """One recorded step of a Run and all that is concluded from it, each worked out once.
+
+    Rules read it and fill ``findings``; renderers read it and nothing else.
+
+    Attributes:
+        run: what was measured.
+        step: which recorded step; -1 is the last.
+        findings: what the rules have to say, the worst first; empty until they were asked.
+
+    Example:
+        >>> diagnosis = Diagnosis(Run({}, ()))
+        >>> diagnosis.gradient_path, diagnosis.gains, diagnosis.theory.predictions, diagnosis.findings
+        (None, (), (), ())
+    """
 
     run: Run
     step: int = -1
+    findings: Sequence[Finding] = ()
 
     @cached_property
     def gradient_path(self) -> GradientPath | None:
-        """The gradient path, or None without weights."""
+        """The path that all gradient to the front takes, or None without weights."""
         return find_gradient_path(self.run, self.step)
 
     @cached_property
     def gains(self) -> tuple[BackwardGain, ...]:
-        """Every block of the gradient path by cause."""
-        return attribute(self.run, self.step, self.gradient_path)
+        """Every block of the gradient path by cause, the loss's side first."""
+        return () if self.gradient_path is None else attribute(self.run, self.step, self.gradient_path)
+
+    @cached_property
+    def theory(self) -> TheoryCheck:
+        """What theory expects along the gradient path, and where measurement differs."""
+        return TheoryCheck() if self.gradient_path is None else check_theory(self.run, self.step, self.gradient_path)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
