@@ -1,5 +1,6 @@
 """The graph behind a loss: discovered, and recognised by its signature."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,9 +63,9 @@ class Vertex:
         """Whether it only hands one gradient through, in another shape."""
         if len(self.arrivals) != 1 or len(self.data_slots) != 1:
             return False
-        if self.op in RESHAPES:
-            return True
         source = self.inputs[self.data_slots[0]][0]
+        if self.op in RESHAPES or (self.op == "as_strided" and source is not None and _as_many(self, source)):
+            return True
         # A bias, a mask or a position added on; at the input, the position is all there is.
         if self.op not in ("add", "sub") or source is None or self.shape != source.shape:
             return False
@@ -110,6 +111,10 @@ class Vertex:
                     found += giver.own_parameters()
                     stack.append(giver)
         return found
+
+
+def _as_many(one: Vertex, other: Vertex) -> bool:
+    return math.prod(one.shape) == math.prod(other.shape)
 
 
 def discover(root: Node) -> list[Vertex]:

@@ -43,6 +43,14 @@ ACTIVATIONS = _names(
     "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu celu softshrink hardshrink"
 )
 
+IN_PLACE = {
+    "ReLU": "relu", "ReLU6": "hardtanh", "LeakyReLU": "leaky_relu", "ELU": "elu", "CELU": "celu", "SELU": "selu",
+    "RReLU": "rrelu_with_noise", "SiLU": "silu", "Mish": "mish", "Hardtanh": "hardtanh", "Hardswish": "hardswish",
+    "Hardsigmoid": "hardsigmoid", "Threshold": "threshold",
+}  # fmt: skip
+"""Modules of torch's that may write over a view (a linear layer's output on 3-d input is one), which autograd notes as
+``CopySlices``, whatever was done; and the operation that it was."""
+
 NORMS = _names(
     "native_batch_norm cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm "
     "fused_rms_norm rms_norm linalg_vector_norm"

@@ -7,7 +7,7 @@ from undertow.record import Edge, Role, Site
 from undertow.tape import facts
 from undertow.tape.graph import Vertex
 from undertow.tape.naming import Owners, locate, named_after_owner
-from undertow.tape.ops import ADDENDS, role_of
+from undertow.tape.ops import ADDENDS, IN_PLACE, role_of
 from undertow.tape.windows import OUTSIDE, Window, Windows
 
 
@@ -183,9 +183,16 @@ def _sites(
 
 
 def _role(vertex: Vertex, window: Window, frozen: Set[str]) -> Role:
+    if _in_place(vertex, window):
+        return Role.ACTIVATION
     data, weights = len(_multiplied(vertex)), len(vertex.weight_slots)
     constant = data == 1 and not weights and window.module not in frozen
     return role_of(vertex.op, window.module_type, data, weights, constant)
+
+
+def _in_place(vertex: Vertex, window: Window) -> str | None:
+    """The activation that wrote over a view, of which autograd keeps nothing that tells what it was."""
+    return IN_PLACE.get(window.module_type) if vertex.op == "copy_slices" else None
 
 
 def _multiplied(vertex: Vertex) -> list[int]:
@@ -203,14 +210,14 @@ def _named_after_owner(
 
 
 def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tuple[str, ...]) -> Site:
-    weight = _weight_shape(vertex) if role is Role.WEIGHT else ()
+    weight, in_place = _weight_shape(vertex) if role is Role.WEIGHT else (), _in_place(vertex, window)
     return Site(
         place,
         window.module if window is not OUTSIDE else "",
-        vertex.op,
+        in_place or vertex.op,
         role,
         vertex.shape,
-        activation=facts.activation_name(vertex) if role is Role.ACTIVATION else None,
+        activation=in_place or (facts.activation_name(vertex) if role is Role.ACTIVATION else None),
         n_out=_n_out(vertex, weight),
         weight_shape=weight,
         parameters=parameters,
