@@ -1,4 +1,4 @@
-"""What weights do to a gradient is known for any number of rows, whatever cancels among them, and a wrong product shows."""
+"""What weights do to a gradient is known for any number of rows, whatever cancels; a wrong product shows."""
 
 import numpy as np
 import pytest

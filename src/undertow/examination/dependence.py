@@ -1,6 +1,7 @@
 """Whether the loss depends on a parameter that no gradient reaches: used and cut off, or not used at all."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -95,18 +96,23 @@ class DependenceFinder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation; what it writes depends on all that it read."""
         del types
-        given = [t for t in _tensors((args, kwargs or {})) if t.numel()]
+        given = [t for t in _tensors(_read(func, args, kwargs or {})) if t.numel()]
         depends = self._depends(given)
         if depends & self._uncut:
             self._look_for_cuts(given)
         out = func(*args, **(kwargs or {}))
         writer = Cut(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
+        self._write(out, depends, writer)
+        if _NORM.match(writer.op):  # the mean and the deviation that it returns beside know nothing of its weights
+            self._write(out[1:], self._depends(_tensors(args[:1])), writer)
+        return out
+
+    def _write(self, out: Any, depends: int, writer: Cut) -> None:
         for place in {_memory(tensor) for tensor in _tensors(out) if tensor.numel()}:
             if depends:
                 self._traced[place] = _Traced(depends, writer)
             else:
                 self._traced.pop(place, None)  # memory that somebody else had before
-        return out
 
     def _depends(self, tensors: Iterable[Tensor]) -> int:
         known = (self._traced.get(_memory(tensor)) for tensor in tensors)
@@ -128,6 +134,8 @@ class DependenceFinder(TorchDispatchMode):
             self._uncut &= ~new
 
 
+_NORM = re.compile(r"_?native_\w+_norm(_legit)?$")
+
 _READERS = frozenset({"item", "tolist", "numpy", "__float__", "__int__", "__bool__", "__index__", "__array__"})
 
 
@@ -143,6 +151,17 @@ class _Listener(TorchFunctionMode):
         if getattr(func, "__name__", "") in _READERS:
             self._finder.leaves_torch(args)
         return func(*args, **(kwargs or {}))
+
+
+def _read(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What an operation's values follow from: not a tensor it takes the shape of, nor a bias in a backward pass."""
+    op = func.__name__.split(".")[0]
+    if op.endswith("_like") or op.startswith("new_"):
+        return ()
+    if not op.endswith("_backward"):
+        return args, kwargs
+    names = [argument.name for argument in func._schema.arguments]
+    return [value for name, value in (*zip(names, args, strict=False), *kwargs.items()) if name != "bias"]
 
 
 def _memory(tensor: Tensor) -> int:

@@ -16,6 +16,9 @@ _MASKS = frozenset({"full", "fill", "fill_", "masked_fill", "masked_fill_", "new
 _WHATEVER_WAS_THERE = ("empty", "resize_", "set_")
 """What hands out memory with whatever was there before."""
 
+_MATRIX_PRODUCTS = frozenset({"addmm", "mm", "bmm", "baddbmm", "mv", "addmv", "convolution"})
+"""Nobody multiplies a mask of -inf: what they make nan of came in as data."""
+
 _WRITES_ONLY = frozenset({"copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_", "random_"})
 """What works in place and doesn't read what was there."""
 
@@ -44,7 +47,7 @@ class OriginFinder(TorchDispatchMode):
 
     Attributes:
         origin: the first operation that made inf or nan out of finite numbers.
-        imported: the first that was handed some, if none had made any until then; nan before inf, as masks hold -inf.
+        imported: the first that was handed some, if none had made any until then; masks, which hold -inf, come last.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -69,7 +72,7 @@ class OriginFinder(TorchDispatchMode):
     @property
     def imported(self) -> Import | None:
         """What came from outside."""
-        return self._imported.get("nan", self._imported.get("inf"))
+        return self._imported.get("data", self._imported.get("mask"))
 
     def __enter__(self) -> Self:
         self._open = True
@@ -93,25 +96,21 @@ class OriginFinder(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         op = func.__name__.split(".")[0]
         given = _read(op, args, kwargs or {})
-        finite, nan = _finite(given), _has_nan(given)
+        bad = [tensor for tensor in given if not _finite([tensor])]
+        nan, infinite = _has_nan(bad), _has_inf(bad)
+        what = self._names.get(bad[0].untyped_storage().data_ptr(), "an input") if bad else ""
         out = func(*args, **(kwargs or {}))
-        if any(each in op for each in _WHATEVER_WAS_THERE):
-            return out
-        if not finite:
-            self._take_in(op, given, "nan" if nan else "inf")
         results = list(_tensors(out))
+        if any(each in op for each in _WHATEVER_WAS_THERE) or _finite(results):
+            return out
         # Out of finite numbers, or nan out of a mask's -inf: a softmax that everything is hidden from.
-        if op not in _MASKS and not _finite(results) and (finite or (not nan and _has_nan(results))):
+        news = _has_nan(results) and not nan
+        if op not in _MASKS and (not bad or (news and not infinite and op not in _MATRIX_PRODUCTS)):
             self.origin = Origin(self._modules.innermost, op, users_line())
+        elif bad:
+            kind = "data" if nan or infinite or news else "mask"
+            self._imported.setdefault(kind, Import(self._modules.innermost, op, users_line(), what))
         return out
-
-    def _take_in(self, op: str, given: Iterable[Tensor], kind: str) -> None:
-        if kind in self._imported:
-            return
-        test = torch.isnan if kind == "nan" else torch.isinf
-        guilty = next(t for t in given if _counts(t) and bool(test(t).any()))
-        what = self._names.get(guilty.untyped_storage().data_ptr(), "an input")
-        self._imported[kind] = Import(self._modules.innermost, op, users_line(), what)
 
 
 def _names(model: nn.Module) -> dict[int, str]:
@@ -147,6 +146,11 @@ def _counts(tensor: Tensor) -> bool:
 
 def _has_nan(tensors: Iterable[Tensor]) -> bool:
     return any(bool(torch.isnan(t).any()) for t in tensors if _counts(t))
+
+
+def _has_inf(tensors: Iterable[Tensor]) -> bool:
+    """Whether any holds +inf, which no mask does."""
+    return any(bool(torch.isposinf(t).any()) for t in tensors if _counts(t) and not t.is_complex())
 
 
 def _finite(tensors: Iterable[Tensor]) -> bool:
