@@ -2,7 +2,7 @@
 
 import pytest
 
-from rules.trainings import HEALTHY
+from rules.trainings import FAULTY, HEALTHY
 from undertow.record import Severity
 
 
