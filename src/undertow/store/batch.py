@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from undertow.columns import plain
 from undertow.record import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS, Event
-from undertow.store.appending import Appender
+from undertow.store.appender import Appender
 from undertow.store.backlog import Item
 from undertow.store.packing import Key
 from undertow.store.series import PARAMETERS, SCALARS, TAPED

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.record import Edge, Event, Site
-from undertow.store.appending import about_graph
+from undertow.store.appender import about_graph
 from undertow.store.backlog import Backlog, Item
 from undertow.store.batch import Batch
 from undertow.store.closing import Closing
 from undertow.store.database import Journal
-from undertow.store.naming import rank_path
-from undertow.store.transactions import Ended, Transactions
+from undertow.store.rank_paths import rank_path
+from undertow.store.run_file import Ended, Transactions
 
 Values = Mapping[str, NDArray[np.floating]]
 

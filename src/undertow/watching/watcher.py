@@ -9,9 +9,9 @@ from typing import Any, Self
 from torch import Tensor
 
 from undertow.record import Finding
-from undertow.watching.notes import numbers
-from undertow.watching.onset import Moment
-from undertow.watching.stepper import Stepper
+from undertow.watching.loop_hooks import Stepper
+from undertow.watching.nonfinite_detector import Moment
+from undertow.watching.step_facts import numbers
 
 
 class Watcher:

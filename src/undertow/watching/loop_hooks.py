@@ -19,12 +19,12 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.store import RunWriter
-from undertow.watching.counting import SMALL, Passes
-from undertow.watching.delivery import Delivery
-from undertow.watching.looking import Look, Subject, clock
-from undertow.watching.onset import Moment
-from undertow.watching.recording import Recording
-from undertow.watching.schedule import HOOKS_SECONDS, Action, Governor
+from undertow.watching.full_step import Recording
+from undertow.watching.governor import HOOKS_SECONDS, Action, Governor
+from undertow.watching.nonfinite_detector import Moment
+from undertow.watching.pass_counter import SMALL, Passes
+from undertow.watching.step_observer import Look, Subject, clock
+from undertow.watching.step_processor import Delivery
 
 THOROUGH = 8
 """One tape in so many looks whether somebody changes gradients after the backward pass, unless it is known."""

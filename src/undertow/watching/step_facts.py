@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from undertow.measure import FLOAT32_UP_TO, by_kind, sent
-from undertow.watching.members import own_part, parts
+from undertow.watching.watched_parameters import own_part, parts
 
 
 def numbers(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, list[float]]]:

@@ -14,8 +14,8 @@ from torch._inductor.cpp_builder import get_cpp_compiler
 
 import undertow
 from undertow.record import Run
-from watch.loops import Left, sgd, train
-from watch.training import Attach, assert_same, loss_of, no_watcher, trained
+from watching.loops import Left, sgd, train
+from watching.training import Attach, assert_same, loss_of, no_watcher, trained
 
 Watched = Callable[..., tuple[dict[str, Any], Run]]
 

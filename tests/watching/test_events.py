@@ -17,10 +17,10 @@ import undertow
 from undertow.record import Event, Run
 from undertow.rules import over_time
 from undertow.store import RunWriter
-from undertow.watching import stepper
-from watch import loops
-from watch.loops import Left, sgd, train
-from watch.training import Attach, batch, loss_of, net
+from undertow.watching import loop_hooks
+from watching import loops
+from watching.loops import Left, sgd, train
+from watching.training import Attach, batch, loss_of, net
 
 Watched = Callable[..., tuple[dict[str, Any], Run]]
 
@@ -70,8 +70,8 @@ def test_a_step_that_only_one_gradient_tells_of_is_not_called_exact(
 
     Where steps are so short that one gradient in eight is kept, it is the last one that tells, at 39.
     """
-    monkeypatch.setattr(stepper, "COUNTING_FROM", float("inf") if short else float("-inf"))
-    monkeypatch.setitem(stepper.IN_FRONT_FROM, "cpu", float("inf"))
+    monkeypatch.setattr(loop_hooks, "COUNTING_FROM", float("inf") if short else float("-inf"))
+    monkeypatch.setitem(loop_hooks.IN_FRONT_FROM, "cpu", float("inf"))
     _, run = watched(with_an_inf(37, watching=30, upto=40), every=1)
     (event,) = events(run, "nonfinite")
     assert (event.data["after"], event.data["step"], event.data["exact"]) == (30, seen, False)
@@ -88,8 +88,8 @@ def test_a_step_before_which_all_was_seen_to_be_finite_is_exact(watched: Watched
 
 def test_what_nobody_looked_at_is_looked_at_in_the_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """At close: in steps 5 and 6 of 7, after the last look at step 3."""
-    monkeypatch.setattr(stepper, "COUNTING_FROM", float("-inf"))
-    monkeypatch.setitem(stepper.IN_FRONT_FROM, "cpu", float("inf"))
+    monkeypatch.setattr(loop_hooks, "COUNTING_FROM", float("-inf"))
+    monkeypatch.setitem(loop_hooks.IN_FRONT_FROM, "cpu", float("inf"))
     _, run = watched(with_an_inf(4, watching=3, upto=7), every=1)
     assert run.scalars["step"].tolist() == [0, 1, 2, 3]
     (event,) = events(run, "nonfinite")

@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 
 from undertow.tape import Plans
 from undertow.watching import patches
-from undertow.watching.members import Members, Ranks
-from undertow.watching.notes import Note, norms
-from undertow.watching.recording import Failure, Recording
-from undertow.watching.roster import Roster
-from undertow.watching.scaling import Scaling, left_to_the_optimizer
+from undertow.watching.full_step import Failure, Recording
+from undertow.watching.loss_scale import Scaling, left_to_the_optimizer
+from undertow.watching.step_facts import Note, norms
+from undertow.watching.updated_parameters import Roster
+from undertow.watching.watched_parameters import Members, Ranks
 
 clock = time.perf_counter
 

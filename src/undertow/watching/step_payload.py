@@ -11,7 +11,7 @@ from torch import Tensor
 from undertow.columns import Column
 from undertow.measure import Array, Columns, Part, Reading, Readout
 from undertow.record import Edge, Site
-from undertow.watching.roster import Roster
+from undertow.watching.updated_parameters import Roster
 
 Rates = Sequence[tuple[Roster, Sequence[Any]]]
 """Whom each of the optimizers' parameter groups gave which learning rate."""

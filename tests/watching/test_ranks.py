@@ -12,7 +12,7 @@ from torch import nn
 
 import undertow
 from undertow.record import Run
-from watch import ranks
+from watching import ranks
 
 WORLD = 2
 

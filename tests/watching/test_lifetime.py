@@ -17,10 +17,10 @@ from torch import nn
 
 import undertow
 from undertow.record import Finding, Run, Severity
-from undertow.watching import Watcher, looking, members, recording
-from watch import loops
-from watch.loops import sgd
-from watch.training import assert_same, hooks_left, loss_of, net, no_watcher, trained
+from undertow.watching import Watcher, full_step, step_observer, watched_parameters
+from watching import loops
+from watching.loops import sgd
+from watching.training import assert_same, hooks_left, loss_of, net, no_watcher, trained
 
 
 def steps(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
@@ -103,13 +103,13 @@ def test_memory_does_not_grow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("home", "name"),
     [
-        (recording.Recording, "take_gradients"),
-        (recording.Recording, "begins"),
-        (recording.Recording, "send"),
-        (looking.Subject, "roster"),
-        (recording.Tape, "_signal"),
-        (looking.Look, "_take"),
-        (members.Members, "of"),
+        (full_step.Recording, "take_gradients"),
+        (full_step.Recording, "begins"),
+        (full_step.Recording, "send"),
+        (step_observer.Subject, "roster"),
+        (full_step.Tape, "_signal"),
+        (step_observer.Look, "_take"),
+        (watched_parameters.Members, "of"),
     ],
 )
 def test_an_error_of_ours_stops_the_watching_and_not_the_training(
@@ -146,7 +146,7 @@ def test_who_makes_errors_of_warnings_does_not_lose_a_training_run(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(recording.Recording, "take_gradients", broken)
+    monkeypatch.setattr(full_step.Recording, "take_gradients", broken)
     left = trained(lambda _: loops.plain(lambda *a: undertow.watch(*a, tmp_path / "first.undertow")), no_watcher)
     assert_same(left, trained(loops.plain, no_watcher))
 

@@ -12,7 +12,7 @@ from undertow import rules
 from undertow.record import Event, Finding, Run, Severity
 from undertow.rules.history import History
 from undertow.rules.numbers import first_nonfinite
-from undertow.watching.sheets import Taped
+from undertow.watching.step_payload import Taped
 
 OnFinding = Callable[[Finding], object]
 

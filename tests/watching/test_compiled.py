@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from undertow.record import Run
-from watch.loops import Left, sgd, train
-from watch.training import Attach, assert_same, net, no_watcher, trained
+from watching.loops import Left, sgd, train
+from watching.training import Attach, assert_same, net, no_watcher, trained
 
 Watched = Callable[..., tuple[dict[str, Any], Run]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.record import Event
-from undertow.store.appending import Appender, sizes
+from undertow.store.appender import Appender, sizes
 from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_writing, identity, session, settle
 from undertow.store.errors import StoreError

@@ -7,7 +7,7 @@ from torch import nn
 
 import undertow
 from undertow.record import Run
-from watch.training import Loop, trained
+from watching.training import Loop, trained
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from torch.utils.hooks import RemovableHandle
 
 from undertow.measure import Meter, Part, Readout
 from undertow.tape import Plans, Tape
-from undertow.watching.members import Members, parts, unsharded_names
-from undertow.watching.notes import norms
-from undertow.watching.roster import Roster
-from undertow.watching.sheets import Sheet
+from undertow.watching.step_facts import norms
+from undertow.watching.step_payload import Sheet
+from undertow.watching.updated_parameters import Roster
+from undertow.watching.watched_parameters import Members, parts, unsharded_names
 
 CALLS = 4096
 """More calls of the model than this before a backward pass are no training step: somebody evaluates."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from undertow.measure import squares_fit
 from undertow.store import RunWriter
-from undertow.watching.counting import Trail
-from undertow.watching.judging import Jury
-from undertow.watching.notes import Noted
-from undertow.watching.onset import Moment, Onset, are_finite
-from undertow.watching.sheets import Sheet, Taped, filled, lots
+from undertow.watching.nonfinite_detector import Moment, Onset, are_finite
+from undertow.watching.online_checker import Jury
+from undertow.watching.pass_counter import Trail
+from undertow.watching.step_facts import Noted
+from undertow.watching.step_payload import Sheet, Taped, filled, lots
 
 SPIKE = 6.0
 """Deviations from its mean by which a loss must rise to be a spike, and at least by half of itself."""

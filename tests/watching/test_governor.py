@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.watching.schedule import BURST_STEPS, HOOKS_SECONDS, Account, Action, Governor
+from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Account, Action, Governor
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import undertow
-from watch.training import loss_of, net
+from watching.training import loss_of, net
 
 WAITING = ("_local_scalar_dense", "equal", "is_nonzero", "nonzero")
 """What a host must wait for: the operations behind ``.item()``, ``bool(tensor)``, ``float(tensor)``."""

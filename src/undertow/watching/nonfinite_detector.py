@@ -10,8 +10,8 @@ from torch import Tensor
 
 from undertow.record import Event
 from undertow.store import RunWriter
-from undertow.watching.counting import Trail
-from undertow.watching.members import local
+from undertow.watching.pass_counter import Trail
+from undertow.watching.watched_parameters import local
 
 BOTH = 2
 """Ends of a network."""

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from undertow.record import Run
-from watch.loops import LOOPS
-from watch.training import Loop, assert_same, no_watcher, trained
+from watching.loops import LOOPS
+from watching.training import Loop, assert_same, no_watcher, trained
 
 Watched = Callable[..., tuple[dict[str, Any], Run]]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from watch.training import Attach, batch, loss_of, net
+from watching.training import Attach, batch, loss_of, net
 
 STEPS = 7
 Left = tuple[nn.Module, list[Any]]

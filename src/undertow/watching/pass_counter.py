@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from undertow.watching.members import local
-from undertow.watching.schedule import Governor
+from undertow.watching.governor import Governor
+from undertow.watching.watched_parameters import local
 
 SMALL = 1024
 """Elements of a gradient that may be kept from note to note, to find the step at which it ceased to be finite."""

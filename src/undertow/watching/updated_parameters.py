@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from undertow.measure import Label, Part
-from undertow.watching.members import Member, parts
-from undertow.watching.sampling import Sampler
+from undertow.watching.update_sampler import Sampler
+from undertow.watching.watched_parameters import Member, parts
 
 Layouts = Sequence[torch.layout | None]
 
