@@ -1,4 +1,4 @@
-"""The file as its one writer sees it: a batch is in it whole, or not at all."""
+"""`RunFile`: a Run's file, open for writing by one session. It has no thread: `commit` returns when a batch is in."""
 
 import contextlib
 import os
@@ -21,8 +21,34 @@ class Ended(Exception):  # noqa: N818  # the end of recording, not of training
     """The file is out of reach for good."""
 
 
-class Transactions:
-    """A file open for writing, as one session of a Run."""
+class RunFile:
+    """A file open for writing, as one session of a Run: a batch is in it whole, or not at all.
+
+    Args:
+        path: of a Run that is there; `begin` makes a new one where there is none.
+        journal: SQLite's "wal", or "rollback" where that doesn't work, or "auto" to find that out.
+        header: entries to set in the Run's header.
+
+    Attributes:
+        note: why another file is written than was asked for; empty if it isn't.
+        graphs: the graphs in the file, each as text with the numbers of its Sites and edges.
+        reached: the last step with scalars and its time in a Run that goes on, (-1, 0.0) in a new one.
+
+    Raises:
+        StoreError, sqlite3.Error: it is no Run, or can't be written.
+
+    Example:
+        >>> import tempfile
+        >>> from undertow.store import open_run
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = RunFile.begin(Path(folder, "first.undertow"), {"model": "Net"})
+        ...     batch = Batch()
+        ...     batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
+        ...     file.commit(batch)
+        ...     file.close()
+        ...     open_run(file.path).scalars["loss"]
+        array([2.5])
+    """
 
     def __init__(self, path: Path, journal: Journal, header: Mapping[str, Any] | None = None) -> None:
         self.path, self.note = path, ""
@@ -42,9 +68,15 @@ class Transactions:
 
     @classmethod
     def begin(
-        cls, path: Path, header: dict[str, Any], resume: bool, rank: int, world: int, journal: Journal
-    ) -> "Transactions":
-        """A new Run, or another session of the one that is there. What can't be gone on with is left alone.
+        cls,
+        path: Path,
+        header: Mapping[str, Any],
+        resume: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        journal: Journal = "auto",
+    ) -> "RunFile":
+        """Make a new Run, or go on with the one that is there. What can't be gone on with is left alone.
 
         Raises:
             OSError, sqlite3.Error: nothing can be written there.
@@ -61,7 +93,7 @@ class Transactions:
         return made
 
     def commit(self, batch: Batch) -> None:
-        """Write a batch.
+        """Write a batch in one transaction, and return when it is in the file.
 
         Raises:
             Ended: somebody else writes to the file now, or it is gone, or damaged.
