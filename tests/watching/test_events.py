@@ -16,8 +16,7 @@ from torch import Tensor, nn
 import undertow
 from undertow.record import Event, Run
 from undertow.rules import over_time
-from undertow.store import RunWriter
-from undertow.watching import loop_hooks
+from undertow.watching import RunWriter, loop_hooks
 from watching import loops
 from watching.loops import Left, sgd, train
 from watching.training import Attach, batch, loss_of, net

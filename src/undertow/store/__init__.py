@@ -13,17 +13,17 @@ from undertow.store.errors import StoreError
 from undertow.store.exporting import export
 from undertow.store.opening import open_run
 from undertow.store.reader import Position, RunReader
-from undertow.store.run_file import Ended, RunFile
+from undertow.store.run_file import RunFile, WritingEnded
 from undertow.store.saving import save_run
 from undertow.store.tables import table
 
 __all__ = [
     "Batch",
-    "Ended",
     "Position",
     "RunFile",
     "RunReader",
     "StoreError",
+    "WritingEnded",
     "export",
     "open_run",
     "save_run",

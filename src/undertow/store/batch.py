@@ -1,4 +1,4 @@
-"""Collect what one transaction writes: rows, with all rows about the same thing side by side, events, header entries."""
+"""`Batch`: what one transaction writes, all rows about the same thing side by side."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

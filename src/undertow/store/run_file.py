@@ -17,7 +17,7 @@ from undertow.store.saving import meta
 from undertow.store.series import SCALARS, TAPED, explored
 
 
-class Ended(Exception):  # noqa: N818  # the end of recording, not of training
+class WritingEnded(Exception):  # noqa: N818  # the end of recording, not of training
     """The file is out of reach for good."""
 
 
@@ -96,7 +96,7 @@ class RunFile:
         """Write a batch in one transaction, and return when it is in the file.
 
         Raises:
-            Ended: somebody else writes to the file now, or it is gone, or damaged.
+            WritingEnded: somebody else writes to the file now, or it is gone, or damaged.
             sqlite3.Error, OSError: not now; the file is as it was before.
         """
 
@@ -109,7 +109,7 @@ class RunFile:
 
     def _transact(self, act: Callable[[], None]) -> None:
         if identity(self.path) != self._identity:
-            raise Ended("the file was deleted, moved or replaced while it was written to")
+            raise WritingEnded("the file was deleted, moved or replaced while it was written to")
         try:
             if self._stale:
                 self._into.reload()
@@ -121,7 +121,7 @@ class RunFile:
         except BaseException as error:
             self._back()
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                raise Ended(f"the file is damaged ({error})") from error
+                raise WritingEnded(f"the file is damaged ({error})") from error
             raise
 
     def _back(self) -> None:
@@ -133,7 +133,7 @@ class RunFile:
         last = "SELECT id, pid, host FROM sessions ORDER BY id DESC LIMIT 1"
         number, process, host = self._file.execute(last).fetchone()
         if number != self._session:
-            raise Ended(f"process {process} on {host} goes on with this Run")
+            raise WritingEnded(f"process {process} on {host} goes on with this Run")
 
     def _greet(self, batch: Batch) -> None:
         first = batch.first()
@@ -146,7 +146,7 @@ class RunFile:
 
     def close(self) -> None:
         """Leave one plain file behind, all of it in blocks."""
-        with contextlib.suppress(Ended, OSError, sqlite3.Error):
+        with contextlib.suppress(WritingEnded, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from undertow.watching.attach import watch
+    from undertow.watching.run_writer import RunWriter
     from undertow.watching.watcher import Watcher
 
-__all__ = ["Watcher", "watch"]
+__all__ = ["RunWriter", "Watcher", "watch"]
 
-_HOMES = {"Watcher": "watcher", "watch": "attach"}
+_HOMES = {"RunWriter": "run_writer", "Watcher": "watcher", "watch": "attach"}
 
 
 def __getattr__(name: str) -> Any:

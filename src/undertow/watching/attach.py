@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from undertow.store import RunWriter
 from undertow.watching.governor import Governor
 from undertow.watching.loop_hooks import Stepper
 from undertow.watching.loss_scale import Scaling
 from undertow.watching.nonfinite_detector import Moment, Onset
 from undertow.watching.online_checker import Jury, OnFinding, check_stop
 from undertow.watching.pass_counter import Passes
+from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_observer import Subject, clock
 from undertow.watching.step_processor import Delivery
 from undertow.watching.watched_parameters import Members, Ranks, compiled, innermost, unwrapped

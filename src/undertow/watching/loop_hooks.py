@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.store import RunWriter
 from undertow.watching.full_step import Recording
 from undertow.watching.governor import HOOKS_SECONDS, Action, Governor
 from undertow.watching.nonfinite_detector import Moment
 from undertow.watching.pass_counter import SMALL, Passes
+from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_observer import Look, Subject, clock
 from undertow.watching.step_processor import Delivery
 

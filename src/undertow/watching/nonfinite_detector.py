@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from undertow.record import Event
-from undertow.store import RunWriter
 from undertow.watching.pass_counter import Trail
+from undertow.watching.run_writer import RunWriter
 from undertow.watching.watched_parameters import local
 
 BOTH = 2

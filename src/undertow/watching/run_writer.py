@@ -1,14 +1,8 @@
-"""Writing a Run while it happens."""
+"""`RunWriter`: writes a Run while it happens, and keeps nobody waiting."""
 
 import atexit
-import functools
 import json
-import logging
 import os
-import sqlite3
-import threading
-import warnings
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,22 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.record import Edge, Event, Site
+from undertow.store import RunFile
 from undertow.store.appender import about_graph
-from undertow.store.backlog import Backlog, Item
-from undertow.store.batch import Batch
 from undertow.store.closing import Closing
 from undertow.store.database import Journal
 from undertow.store.rank_paths import rank_path
-from undertow.store.run_file import Ended, Transactions
+from undertow.watching.pending_warnings import PendingWarnings
+from undertow.watching.write_queue import Item, WriteQueue
+from undertow.watching.writer_thread import WriterThread
 
 Values = Mapping[str, NDArray[np.floating]]
+KnownGraph = tuple[str, tuple[int, int]]
+"""A graph as text, and the numbers of its Sites and edges."""
 
-GATHER = 0.2
-"""Seconds of training that one transaction holds; a killed process loses two or three of them."""
 _OVERHEAD = 200
-_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-_TROUBLE = (sqlite3.Error, OSError)
-_log = logging.getLogger("undertow")
+"""Bytes that an item takes beside its numbers."""
 
 
 class RunWriter(Closing):
@@ -53,7 +46,6 @@ class RunWriter(Closing):
 
     Attributes:
         path: where it writes.
-        troubled: why it can't write at the moment, or None.
         reached: the last noted step and its time in a Run that goes on, (-1, 0.0) in a new one.
 
     Example:
@@ -80,48 +72,40 @@ class RunWriter(Closing):
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world} processes: ranks go from 0 to {world - 1}")
         self.path, self.reached = str(rank_path(Path(path), rank)), (-1, 0.0)
-        self.troubled: str | None = None
-        self._backlog, self._process = Backlog(queue_bytes), os.getpid()
-        self._unsaid: list[str] = []
-        self._said: set[str] = set()
-        self._graphs: dict[Any, tuple[int, str, tuple[int, int]]] = {}
-        self._abouts: list[tuple[str, tuple[int, int]]] = []
-        self._names: dict[tuple[str, ...], str] = {}
-        self._batch: Batch | None = None
-        self._rest: list[Callable[[], object]] = []
-        self._thread: threading.Thread | None = None
-        self._at_exit = functools.partial(_close, weakref.ref(self))
+        self._queue, self._warnings, self._process = WriteQueue(queue_bytes), PendingWarnings(), os.getpid()
+        self._graphs, self._names = GraphNumbers(()), dict[tuple[str, ...], str]()
+        self._thread: WriterThread | None = None
         try:
-            self._begin(dict(header), resume, rank, world, journal)
+            self._begin(RunFile.begin(Path(self.path), dict(header), resume, rank, world, journal))
         except Exception as error:  # whatever it is, training goes on
-            self._backlog.stop()
-            self._fail("gone", f"nothing of this run is recorded, because {self.path} can't be written: {error}")
-        self._say()
+            self._queue.stop()
+            why = f"nothing of this run is recorded, because {self.path} can't be written: {error}"
+            self._warnings.trouble_with("gone", why)
+        self._warnings.give()
 
-    def _begin(self, header: dict[str, Any], resume: bool, rank: int, world: int, journal: Journal) -> None:
-        self._file = Transactions.begin(Path(self.path), header, resume, rank, world, journal)
-        if self._file.note:
-            self._warn("name", self._file.note)
-        self.path, self.reached = str(self._file.path), self._file.reached
-        self._abouts = self._file.graphs
-        self._thread = threading.Thread(target=self._work, name="undertow writer", daemon=True)
+    def _begin(self, file: RunFile) -> None:
+        if file.note:
+            self._warnings.add("name", file.note)
+        self.path, self.reached = str(file.path), file.reached
+        self._graphs = GraphNumbers(file.graphs)
+        self._thread = WriterThread(file, self._queue, self._warnings)
         self._thread.start()
-        atexit.register(self._at_exit)
+        atexit.register(self.close)  # which holds this until then, also where nobody else does
+
+    @property
+    def troubled(self) -> str | None:
+        """Why nothing can be written at the moment, or None."""
+        return self._warnings.trouble
 
     def graph(self, sites: Sequence[Site], edges: Sequence[Edge]) -> int:
-        """The number of this graph in the file: the same graph, the same number."""
-        key = tuple(sites), tuple(edges)
-        if key not in self._graphs:
-            about = about_graph(*key)
-            new = (about, (len(key[0]), len(key[1])))
-            if new not in self._abouts:
-                self._abouts.append(new)
-                self._put("graph", None, len(about), about, room=np.inf)
-            self._graphs[key] = (self._abouts.index(new), *new)
-        return self._graphs[key][0]
+        """Return the number of this graph in the file: the same graph, the same number."""
+        number, new = self._graphs.find(sites, edges)
+        if new is not None:
+            self._put("graph", None, len(new), new, room=np.inf)
+        return number
 
     def scalars(self, step: int, time: float, values: Mapping[str, float]) -> bool:
-        """Note one step: numbers by name."""
+        """Record one step's numbers by name."""
         return self._put("scalars", step, _OVERHEAD, {"step": step, "time": time, **values})
 
     def parameters(self, step: int, names: Sequence[str], columns: Values) -> bool:
@@ -134,7 +118,7 @@ class RunWriter(Closing):
         self, step: int, time: float, graph: int, by_site: Values, by_edge: Values, values: Mapping[str, float]
     ) -> bool:
         """Record one step's numbers of a graph: by name, each [sites] or [edges]; ``values``: loss, lr."""
-        about, sizes = self._abouts[graph]
+        about, sizes = self._graphs[graph]
         numbers = {"step": step, "time": time, **values}
         return self._put("taped", step, _size(by_site) + _size(by_edge), about, sizes, by_site, by_edge, numbers)
 
@@ -155,112 +139,62 @@ class RunWriter(Closing):
 
     def _put(self, what: str, step: int | None, nbytes: int, *content: Any, room: float = 1.0) -> bool:
         item = Item(what, step, nbytes, content)
-        if self._batch is not None and threading.current_thread() is self._thread:
-            return self._add(self._batch, item)
-        if self._unsaid:
-            self._say()
-        return os.getpid() == self._process and self._backlog.put(item, room)
+        if self._thread is not None and (taken := self._thread.takes(item)) is not None:
+            return taken
+        self._warnings.give()
+        return os.getpid() == self._process and self._queue.put(item, room)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until everything given so far is in the file; whether it is."""
-        self._say()
-        return os.getpid() == self._process and self._backlog.flush(timeout)
+        self._warnings.give()
+        return os.getpid() == self._process and self._queue.flush(timeout)
 
     def close(self, timeout: float = 10.0) -> bool:
         """Write what is left and let go of the file; whether all of it is there. Called again, it does nothing."""
-        if os.getpid() != self._process or self._backlog.closing:
+        if os.getpid() != self._process or self._queue.closing:
             return False
-        self._backlog.close()
-        atexit.unregister(self._at_exit)
-        if self._thread:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                self._fail("slow", f"{self.path} is still being written after {timeout:g} seconds: its end may be lost")
-        self._say()
-        return not self._backlog.stopped and not (self._thread and self._thread.is_alive())
-
-    def _work(self) -> None:
-        try:
-            while not self._backlog.stopped:
-                items, missed, ended = self._backlog.take(GATHER)
-                if ended and not missed.counts:
-                    break
-                if not items and not missed.counts:  # what came may be followed by more about the same step
-                    continue
-                batch = self._made(items)
-                if missed.counts:
-                    batch.events.append(missed.event())
-                self._write(batch)
-                self._backlog.done(items)
-        except Exception as error:  # whatever it is, training goes on
-            self._backlog.stop()
-            self._fail("gone", f"{self.path} is recorded no further: {type(error).__name__}: {error}")
-        finally:
-            self._file.close()
-
-    def _made(self, items: Sequence[Item]) -> Batch:
-        self._batch = batch = Batch()
-        for item in items:
-            self._add(batch, item)
-        while self._rest:
-            self._add(batch, Item("later", None, 0, (self._rest.pop(),)))
-        self._batch = None
-        return batch
-
-    def _add(self, batch: Batch, item: Item) -> bool:
-        try:
-            if item.what == "later":
-                rest = item.content[0]()
-                if callable(rest) and rest not in self._rest:
-                    self._rest.append(rest)
-            else:
-                batch.add(item)
-        except Exception as error:  # a callable of somebody else, numbers of somebody else
-            self._warn("item", f"{item.what} of step {item.step} can't be recorded: {type(error).__name__}: {error}")
-            return False
-        return True
-
-    def _write(self, batch: Batch) -> None:
-        pauses = iter(_PAUSES)
-        while True:
-            try:
-                self._file.commit(batch)
-            except Ended as error:
-                self._backlog.stop()
-                self._fail("gone", f"{self.path} is recorded no further: {error}")
-            except _TROUBLE as error:
-                self._fail("now", f"{self.path} can't be written at the moment: {error}. Steps wait in memory for now")
-                if self._backlog.pause(next(pauses, _PAUSES[-1])):
-                    continue
-                self._backlog.stop()
-                _log.warning("undertow: the last steps of %s are lost: %s", self.path, error)
-            else:
-                self.troubled = None
-            return
-
-    def _fail(self, kind: str, message: str) -> None:
-        self.troubled = message
-        self._warn(kind, message)
-
-    def _warn(self, kind: str, message: str) -> None:
-        """Once of each kind, and from the thread that trains: see `_say`."""
-        if kind not in self._said:
-            self._said.add(kind)
-            self._unsaid.append(message)
-
-    def _say(self) -> None:
-        messages, self._unsaid = self._unsaid, []
-        for message in messages:
-            try:
-                warnings.warn(f"undertow: {message}", RuntimeWarning, stacklevel=3)
-            except RuntimeWarning:  # whoever makes errors of warnings wants to hear of it, not to lose a training run
-                _log.warning("undertow: %s", message)
+        self._queue.close()
+        atexit.unregister(self.close)
+        ended = self._thread is None or self._thread.join(timeout)
+        if not ended:
+            what = f"{self.path} is still being written after {timeout:g} seconds: its end may be lost"
+            self._warnings.trouble_with("slow", what)
+        self._warnings.give()
+        return ended and not self._queue.stopped
 
 
-def _close(writer: weakref.ref[RunWriter]) -> None:
-    found = writer()
-    if found is not None:
-        found.close()
+class GraphNumbers:
+    """Numbers the graphs of a file in the order in which they came: the same graph, the same number.
+
+    Args:
+        known: the graphs in the file, in their order.
+
+    Example:
+        >>> graphs = GraphNumbers([])
+        >>> graphs.find((), ())
+        (0, '{"sites": [], "edges": []}')
+        >>> graphs.find((), ())
+        (0, None)
+    """
+
+    def __init__(self, known: Sequence[KnownGraph]) -> None:
+        self._known = list(known)
+        self._numbers: dict[tuple[tuple[Site, ...], tuple[Edge, ...]], int] = {}
+
+    def __getitem__(self, number: int) -> KnownGraph:
+        return self._known[number]
+
+    def find(self, sites: Sequence[Site], edges: Sequence[Edge]) -> tuple[int, str | None]:
+        """Return the number of a graph, and its text if it is new to the file."""
+        key = tuple(sites), tuple(edges)
+        if key in self._numbers:
+            return self._numbers[key], None
+        graph = about_graph(*key), (len(key[0]), len(key[1]))
+        new = graph not in self._known
+        if new:
+            self._known.append(graph)
+        self._numbers[key] = self._known.index(graph)
+        return self._numbers[key], graph[0] if new else None
 
 
 def _size(columns: Values) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from undertow.measure import squares_fit
-from undertow.store import RunWriter
 from undertow.watching.nonfinite_detector import Moment, Onset, are_finite
 from undertow.watching.online_checker import Jury
 from undertow.watching.pass_counter import Trail
+from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_facts import Noted
 from undertow.watching.step_payload import Sheet, Taped, filled, lots
 

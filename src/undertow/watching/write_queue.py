@@ -1,4 +1,4 @@
-"""What waits to be written: bounded in bytes, and counting what found no room."""
+"""`WriteQueue`: what waits to be written, bounded in bytes, and a count of what found no room."""
 
 import threading
 from dataclasses import dataclass, field
@@ -8,7 +8,14 @@ from undertow.record import Event
 
 
 class Item(NamedTuple):
-    """Something to write: ``what`` of `Batch` 's methods and its arguments, or ``"later"`` and a callable."""
+    """Something to write: the name of a method of `undertow.store.Batch` and its arguments, or ``"later"`` and a call.
+
+    Attributes:
+        what: the method's name.
+        step: the step that it belongs to, None if it belongs to none.
+        nbytes: memory that it holds.
+        content: the arguments.
+    """
 
     what: str
     step: int | None
@@ -18,11 +25,15 @@ class Item(NamedTuple):
 
 @dataclass
 class Missed:
-    """What found no room since that was last said."""
+    """Counts the items that found no room since that was last said.
+
+    Attributes:
+        counts: how many of each kind.
+        steps: the first and the last step among them; empty if none belonged to a step.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     steps: list[int] = field(default_factory=list)
-    """The first and the last."""
 
     def note(self, item: Item) -> None:
         """Count one more."""
@@ -31,15 +42,23 @@ class Missed:
             self.steps = [min(item.step, *self.steps), max(item.step, *self.steps)] if self.steps else [item.step] * 2
 
     def event(self) -> Event:
-        """The gap, for the Run."""
+        """Return the event that tells the Run of the gap."""
         first, last = self.steps or (-1, -1)
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         message = f"not recorded between steps {first} and {last}, because the disk was too slow: {counted}"
         return Event(first, float("nan"), "thinned", message, {"first": first, "last": last, **self.counts})
 
 
-class Backlog:
-    """Between the thread that trains and the one that writes. Nothing but `take`, `pause` and `flush` waits."""
+class WriteQueue:
+    """Stands between the thread that trains and the one that writes. Nothing but `take`, `pause` and `flush` waits.
+
+    Args:
+        room: bytes that may wait.
+
+    Attributes:
+        closing: no more is taken, and what is there is still written.
+        stopped: no more is taken, and what was there is dropped.
+    """
 
     def __init__(self, room: int) -> None:
         self._room, self._held = room, 0
@@ -66,10 +85,13 @@ class Backlog:
             return True
 
     def take(self, gather: float) -> tuple[list[Item], Missed, bool]:
-        """Everything there is, once there is something and then for so many seconds.
+        """Wait until there is something, then ``gather`` seconds for more, and return it.
 
-        Without the items about the newest step, which others may follow: those come with the next call, which waits no
-        longer than that. Also what found no room, and whether there is nothing more to come.
+        Items about the newest step stay behind, as others of the same step may follow: they come with the next call,
+        which waits no longer than ``gather``.
+
+        Returns:
+            The items, what found no room, and whether there is nothing more to come.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._items or self.closing or self._hurried, gather if self._kept else None)
@@ -82,32 +104,32 @@ class Backlog:
             return items[:end], missed, self.closing and not items
 
     def done(self, items: list[Item]) -> None:
-        """They are written, or will never be."""
+        """Say that these are written, or never will be."""
         with self._changed:
             self._held -= sum(item.nbytes for item in items)
             self._done += len(items)
             self._changed.notify_all()
 
     def pause(self, seconds: float) -> bool:
-        """Wait before another attempt; whether there is to be one."""
+        """Wait before another attempt to write; whether there is to be one."""
         with self._changed:
             self._changed.wait_for(lambda: self._hurried or self.closing, seconds)
             self._hurried = False
             return not self.closing
 
     def flush(self, timeout: float) -> bool:
-        """Wait until what was given so far is written."""
+        """Wait until everything given so far is written; whether it is."""
         with self._changed:
             goal, self._hurried = self._given, True
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._done >= goal or self.stopped, timeout) and not self.stopped
 
     def close(self) -> None:
-        """Take no more."""
+        """Take no more; what is there is still written."""
         self._end("closing")
 
     def stop(self) -> None:
-        """Take no more, and let go of what is there."""
+        """Take no more, and drop what is there."""
         self._end("stopped")
         with self._changed:
             self._items, self._kept = [], []
@@ -119,7 +141,7 @@ class Backlog:
 
 
 def _newest(items: list[Item]) -> int:
-    """Where the items about the last item's step begin."""
+    """Find the place where the items about the last item's step begin."""
     step = next((item.step for item in reversed(items) if item.step is not None), None)
     place = len(items)
     while place and step is not None and items[place - 1].step in (step, None):

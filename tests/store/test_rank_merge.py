@@ -6,7 +6,8 @@ from hypothesis.extra import numpy as hnp
 
 from undertow.columns import StoredColumns
 from undertow.record import Edge, Role, Site
-from undertow.store import RunWriter, open_run, reader
+from undertow.store import open_run, reader
+from undertow.watching import RunWriter
 
 SITES = (Site(0, "fc2", "addmm", Role.WEIGHT), Site(1, "fc1", "addmm", Role.WEIGHT))
 RULES = {

@@ -6,14 +6,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from store import growing
 from undertow.record import Role, Site
-from undertow.store import RunWriter, StoreError, open_run, save_run
+from undertow.store import StoreError, open_run, save_run
+from undertow.watching import RunWriter
 
 SITES = tuple(Site(i, f"layers.{i}", "addmm", Role.WEIGHT) for i in range(100))
 NUMBERS = np.arange(100, dtype=np.float32)
@@ -83,7 +86,7 @@ LIMITED = """
 import resource, sys, warnings
 import numpy as np
 from undertow.record import Role, Site
-from undertow.store import RunWriter
+from undertow.watching import RunWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 writer = RunWriter(sys.argv[1], {})
 graph = writer.graph([Site(i, "x", "addmm", Role.WEIGHT) for i in range(100)], ())
@@ -121,7 +124,9 @@ def test_a_killed_run_on_a_file_system_that_became_read_only(tmp_path, left):
     with tmpfs(tmp_path, "size=8m"):
         path = tmp_path / "run.undertow"
         process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, path, Path(__file__).parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", KILLED, path, Path(__file__).parents[1]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         process.stdout.readline()
         process.kill()
@@ -136,7 +141,7 @@ def test_a_killed_run_on_a_file_system_that_became_read_only(tmp_path, left):
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from test_trouble import RunWriter, train
+from watching.test_run_writer import RunWriter, train
 writer = RunWriter(sys.argv[1], {}, journal="wal")
 train(writer, 10)
 print(writer.flush(), flush=True)
@@ -305,3 +310,62 @@ def test_a_forked_child_leaves_the_file_alone(tmp_path):
         assert os.waitpid(child, 0)[1] == 0
         train(writer, 5, 5)
     assert len(whole(path, 10)) == 10
+
+
+def test_what_finds_no_room_is_counted_in_the_run(tmp_path):
+    path = tmp_path / "run.undertow"
+    with RunWriter(path, {}, queue_bytes=20_000) as writer:
+        held = threading.Event()
+        assert writer.later(held.wait)
+        taken = [writer.scalars(step, 0.0, {"loss": 1.0}) for step in range(500)]
+        assert writer.event(500, 0.0, "finding", "there is room for this"), "events go before numbers"
+        held.set()
+        assert writer.flush()
+        assert writer.scalars(500, 0.0, {})
+    run, lost = open_run(path), taken.count(False)
+    assert 0 < lost < 500
+    assert run.scalars["step"].tolist() == [*np.flatnonzero(taken), 500]
+    (thinned,) = (event for event in run.events if event.kind == "thinned")
+    assert (thinned.data["scalars"], thinned.data["first"], thinned.data["last"]) == (lost, taken.index(False), 499)
+
+
+def test_values_that_come_later_are_in_their_place(tmp_path):
+    with RunWriter(tmp_path / "run.undertow", {}) as writer:
+        graph = writer.graph(growing.SITES, growing.EDGES)
+        for step in range(50):
+            if step % 2:
+                writer.later(lambda step=step: writer.taped(step, 0.0, graph, growing.row(step), {}, {}))
+            else:
+                writer.taped(step, 0.0, graph, growing.row(step), {}, {})
+    assert open_run(writer.path).steps["step"].tolist() == list(range(50))
+
+
+def test_a_writer_that_nobody_closes_is_closed_at_exit(tmp_path):
+    code = (
+        "import sys; from undertow.watching import RunWriter; RunWriter(sys.argv[1], {}).scalars(0, 0.0, {'loss': 2.5})"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "run.undertow"], check=True)
+    assert open_run(tmp_path / "run.undertow").scalars["loss"].tolist() == [2.5]
+    assert [path.name for path in tmp_path.iterdir()] == ["run.undertow"]
+
+
+def test_what_is_logged_of_a_step_joins_what_was_noted_of_it(tmp_path):
+    with RunWriter(tmp_path / "run.undertow", {}) as writer:
+        for step in range(2000):
+            writer.scalars(step, step / 10, {"grad_norm": step, "loss": -1.0})
+            writer.later(lambda step=step: writer.scalars(step, step / 10 + 0.01, {"loss": step}), step=step)
+    run = open_run(writer.path)
+    assert run.scalars["step"].tolist() == run.scalars["loss"].tolist() == list(range(2000))
+    assert run.scalars["time"].tolist() == [step / 10 for step in range(2000)]
+
+
+def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path):
+    writer, hangs = RunWriter(tmp_path / "run.undertow", {}), threading.Event()
+    writer.later(hangs.wait)
+    growing.write(writer, range(10))
+    assert not writer.flush(timeout=0.1)
+    with pytest.warns(RuntimeWarning, match="is still being written after 0.1 seconds"):
+        assert not writer.close(timeout=0.1)
+    hangs.set()
+    writer._thread.join()
+    assert growing.numbers_of(open_run(writer.path)) == growing.expected(range(10))
