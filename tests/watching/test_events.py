@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import undertow
 from undertow.record import Event, Run
 from undertow.rules import over_time
-from undertow.watching import RunWriter, loop_hooks
+from undertow.watching import RunWriter, pass_placement
 from watching import loops
 from watching.loops import Left, sgd, train
 from watching.training import Attach, batch, loss_of, net
@@ -29,8 +29,8 @@ def events(run: Run, kind: str) -> list[Event]:
 
 
 def look_no_more(watcher: Any) -> None:
-    watcher._stepper.governor.wake = 10**9
-    watcher._stepper.governor.news = lambda: None
+    watcher._hooks.governor.wake = 10**9
+    watcher._hooks.governor.news = lambda: None
 
 
 def test_passes_that_take_turns_are_told_once_each(watched: Watched) -> None:
@@ -69,8 +69,8 @@ def test_a_step_that_only_one_gradient_tells_of_is_not_called_exact(
 
     Where steps are so short that one gradient in eight is kept, it is the last one that tells, at 39.
     """
-    monkeypatch.setattr(loop_hooks, "COUNTING_FROM", float("inf") if short else float("-inf"))
-    monkeypatch.setitem(loop_hooks.IN_FRONT_FROM, "cpu", float("inf"))
+    monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("inf") if short else float("-inf"))
+    monkeypatch.setitem(pass_placement.IN_FRONT_FROM, "cpu", float("inf"))
     _, run = watched(with_an_inf(37, watching=30, upto=40), every=1)
     (event,) = events(run, "nonfinite")
     assert (event.data["after"], event.data["step"], event.data["exact"]) == (30, seen, False)
@@ -87,8 +87,8 @@ def test_a_step_before_which_all_was_seen_to_be_finite_is_exact(watched: Watched
 
 def test_what_nobody_looked_at_is_looked_at_in_the_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """At close: in steps 5 and 6 of 7, after the last look at step 3."""
-    monkeypatch.setattr(loop_hooks, "COUNTING_FROM", float("-inf"))
-    monkeypatch.setitem(loop_hooks.IN_FRONT_FROM, "cpu", float("inf"))
+    monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("-inf"))
+    monkeypatch.setitem(pass_placement.IN_FRONT_FROM, "cpu", float("inf"))
     _, run = watched(with_an_inf(4, watching=3, upto=7), every=1)
     assert run.scalars["step"].tolist() == [0, 1, 2, 3]
     (event,) = events(run, "nonfinite")
@@ -116,7 +116,7 @@ SCRIPT = """
         watcher = undertow.watch(net, optimizer, sys.argv[1], every=10)
         for step in range(8):
             if step == 3:
-                watcher._stepper.governor.wake = 10
+                watcher._hooks.governor.wake = 10
             optimizer.zero_grad()
             (net(torch.randn(6, 4)).square().mean() * (float("nan") if step == 6 else 1.0)).backward()
             optimizer.step()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import undertow
 from undertow.record import Run
-from undertow.watching import loop_hooks
+from undertow.watching import pass_placement
 from watching import loops
 from watching.loops import Left, sgd, train
 from watching.training import Attach, batch, loss_of, net
@@ -183,7 +183,7 @@ def test_a_fused_optimizer_that_skips_between_two_notes(watched: Watched) -> Non
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
         watcher = attach(model, optimizer, scaler=scaler)
-        while watcher.step < 61 or watcher._stepper.noted <= 61:
+        while watcher.step < 61 or watcher._hooks.observations.last <= 61:
             step = watcher.step
             optimizer.zero_grad()
             scaler.scale(loss_of(model) * (float("inf") if step == 61 else 1.0)).backward()
@@ -251,14 +251,14 @@ def test_a_closure_is_taped_where_it_first_computes(watched: Watched) -> None:
 @pytest.mark.parametrize("every", [1, 5, 100_000])
 def test_the_first_non_finite_step_is_found(every: int, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also between two notes, and without a scaler: at step 13. Known for sure if step 12 was looked at."""
-    monkeypatch.setattr(loop_hooks, "COUNTING_FROM", float("-inf"))
-    monkeypatch.setitem(loop_hooks.IN_FRONT_FROM, "cpu", float("inf"))
+    monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("-inf"))
+    monkeypatch.setitem(pass_placement.IN_FRONT_FROM, "cpu", float("inf"))
 
     def loop(attach: Attach) -> Left:
         model = net()
         optimizer = sgd(model)
         watcher = attach(model, optimizer)
-        while watcher.step < 30 or watcher._stepper.noted <= 13:
+        while watcher.step < 30 or watcher._hooks.observations.last <= 13:
             optimizer.zero_grad()
             (loss_of(model) * (float("nan") if watcher.step == 13 else 1.0)).backward()
             optimizer.step()
@@ -294,8 +294,8 @@ def test_what_begins_in_front_is_known_if_both_ends_are_kept(
     both: bool, step: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At step 13 the gradient is lost behind the first layer, whose weights are lost with it: so all is at step 14."""
-    monkeypatch.setattr(loop_hooks, "COUNTING_FROM", float("-inf"))
-    monkeypatch.setitem(loop_hooks.IN_FRONT_FROM, "cpu", -1.0 if both else float("inf"))
+    monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("-inf"))
+    monkeypatch.setitem(pass_placement.IN_FRONT_FROM, "cpu", -1.0 if both else float("inf"))
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -401,7 +401,7 @@ def test_passes_are_counted_and_what_is_logged_has_its_step(
     micro: int, short: bool, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By hooks, and where steps are short by the optimizer's steps; logged before the step or behind it."""
-    monkeypatch.setattr(loop_hooks, "COUNTING_FROM", float("inf") if short else float("-inf"))
+    monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("inf") if short else float("-inf"))
 
     def loop(attach: Attach) -> Left:
         model = net()

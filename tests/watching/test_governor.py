@@ -30,20 +30,20 @@ class World:
 
     def run(self, steps: int, pause: float = 0.0) -> "World":
         for _ in range(steps):
-            action, cost = self.next, {Action.NOTHING: 0.0, Action.NOTE: self.note, Action.TAPE: self.tape}[self.next]
+            action, cost = self.next, {Action.NOTHING: 0.0, Action.LIGHT: self.note, Action.FULL: self.tape}[self.next]
             self.now += self.step + HOOKS_SECONDS + cost + pause
             self.trained += self.step
             self.spent += HOOKS_SECONDS + cost
             self.actions.append(action)
-            if action is Action.NOTE:
-                self.governor.noted(cost)
-            elif action is Action.TAPE:
-                self.governor.taped(cost)
+            if action is Action.LIGHT:
+                self.governor.light_step(cost)
+            elif action is Action.FULL:
+                self.governor.full_step(cost)
             self.next = self.governor.advance()
         return self
 
     def taped(self) -> list[int]:
-        return [step for step, action in enumerate(self.actions) if action is Action.TAPE]
+        return [step for step, action in enumerate(self.actions) if action is Action.FULL]
 
 
 SECONDS = st.floats(2e-4, 1.0)
@@ -79,7 +79,7 @@ def test_the_first_steps_are_taped_densely_and_paid_back() -> None:
     assert len([step for step in taped if step < 20]) >= 5
     gaps = [b - a for a, b in itertools.pairwise(taped)]
     assert max(gaps[:30]) > gaps[-1]  # the debt is paid, then it is looked at as often as can be paid
-    assert gaps[-1] == pytest.approx(world.governor.tape_gap, rel=0.5)
+    assert gaps[-1] == pytest.approx(world.governor.full_gap, rel=0.5)
 
 
 def test_a_burst_is_dense_and_paid_back() -> None:
@@ -111,7 +111,7 @@ def test_an_evaluation_between_steps_earns_nothing() -> None:
     assert len(world.taped()) - before <= 6
 
 
-@pytest.mark.parametrize("kind", [Action.NOTE, Action.TAPE])
+@pytest.mark.parametrize("kind", [Action.LIGHT, Action.FULL])
 def test_what_the_writers_thread_costs_is_charged(kind: Action) -> None:
     """A second of its work has to be earned before the next look of the kind that made the work."""
     world = World(step=0.01, note=0.0005, tape=0.005).run(500)
@@ -132,7 +132,7 @@ def test_a_cold_first_tape_sets_no_price() -> None:
     world.run(2999)
     assert world.taped()[1] <= 2
     assert len(world.taped()) >= 6
-    assert world.governor.taping.price == pytest.approx(2.5e-3)
+    assert world.governor.full.price == pytest.approx(2.5e-3)
 
 
 def test_an_interruption_is_no_price_but_a_new_price_is_learned() -> None:

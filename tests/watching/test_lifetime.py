@@ -17,7 +17,15 @@ from torch import nn
 
 import undertow
 from undertow.record import Finding, Run, Severity
-from undertow.watching import Watcher, full_step, step_observer, watched_parameters
+from undertow.watching import (
+    Watcher,
+    backward_tape,
+    full_step,
+    step_observer,
+    update_reader,
+    watch_target,
+    watched_parameters,
+)
 from watching import loops
 from watching.loops import sgd
 from watching.training import assert_same, hooks_left, loss_of, net, no_watcher, trained
@@ -103,13 +111,13 @@ def test_memory_does_not_grow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("home", "name"),
     [
-        (full_step.Recording, "take_gradients"),
-        (full_step.Recording, "begins"),
-        (full_step.Recording, "send"),
-        (step_observer.Subject, "roster"),
-        (full_step.Tape, "_signal"),
-        (step_observer.Look, "_take"),
-        (watched_parameters.Members, "of"),
+        (update_reader.UpdateReader, "before"),
+        (backward_tape.BackwardTape, "begins"),
+        (full_step.FullStep, "send"),
+        (watch_target.WatchTarget, "updated"),
+        (backward_tape.Tape, "_signal"),
+        (step_observer.StepObserver, "_take"),
+        (watched_parameters.WatchedParameters, "of"),
     ],
 )
 def test_an_error_of_ours_stops_the_watching_and_not_the_training(
@@ -146,7 +154,7 @@ def test_who_makes_errors_of_warnings_does_not_lose_a_training_run(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(full_step.Recording, "take_gradients", broken)
+    monkeypatch.setattr(full_step.FullStep, "take_gradients", broken)
     left = trained(lambda _: loops.plain(lambda *a: undertow.watch(*a, tmp_path / "first.undertow")), no_watcher)
     assert_same(left, trained(loops.plain, no_watcher))
 
@@ -256,8 +264,8 @@ def test_numbers_that_are_lost_last_are_told_at_the_end(tmp_path: Path) -> None:
     told: list[Finding] = []
     with undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1, on_finding=told.append) as watcher:
         steps(model, optimizer, 2)
-        watcher._stepper.governor.wake = 10**9
-        watcher._stepper.governor.news = lambda: None
+        watcher._hooks.governor.wake = 10**9
+        watcher._hooks.governor.news = lambda: None
         diverge(model, optimizer, 3, 6, watcher)
         assert not told or told[-1].code != "UT103"
     assert told[-1].code == "UT103"

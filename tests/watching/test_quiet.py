@@ -94,7 +94,7 @@ def test_other_steps_compute_nothing_at_all(tmp_path: Path) -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         if watching:
             watcher = undertow.watch(model, optimizer, tmp_path / "first.undertow")
-            governor = watcher._stepper.governor
+            governor = watcher._hooks.governor
             steps(model, optimizer, 3)
             governor.wake = 10**9  # nothing to do for a long time
             governor.news = lambda: None
@@ -102,6 +102,6 @@ def test_other_steps_compute_nothing_at_all(tmp_path: Path) -> None:
         else:
             steps(model, optimizer, 5)
         counts.append(steps(model, optimizer, 4))
-    assert watcher._stepper.look is None
+    assert watcher._hooks.observations.current is None
     assert counts[0] == counts[1]
     watcher.close()

@@ -1,35 +1,41 @@
-"""`watch`: a tape on some steps of a training run, and cheap notes on others, at a cost nobody feels."""
+"""`watch`: attaches a watcher to a training loop that stays as it is."""
 
 import atexit
 import functools
-import math
 import os
-import platform
 import weakref
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from undertow.watching.feedback import Feedback
 from undertow.watching.governor import Governor
-from undertow.watching.loop_hooks import Stepper
-from undertow.watching.loss_scale import Scaling
-from undertow.watching.nonfinite_detector import Moment, Onset
-from undertow.watching.online_checker import Jury, OnFinding, check_stop
-from undertow.watching.pass_counter import Passes
+from undertow.watching.governor_report import GovernorReport
+from undertow.watching.loop_hooks import LoopHooks
+from undertow.watching.loss_scale import LossScale
+from undertow.watching.nonfinite_detector import NonfiniteDetector
+from undertow.watching.observation_costs import ObservationCosts
+from undertow.watching.observations import Observations
+from undertow.watching.online_checker import FindingListener, OnFinding, OnlineChecker, check_stop
+from undertow.watching.pass_counter import PassCounter
+from undertow.watching.pass_placement import PassPlacement
+from undertow.watching.ranks import Ranks
+from undertow.watching.run_description import describe
 from undertow.watching.run_writer import RunWriter
-from undertow.watching.step_observer import Subject, clock
-from undertow.watching.step_processor import Delivery
-from undertow.watching.watched_parameters import Members, Ranks, compiled, innermost, unwrapped
-from undertow.watching.watcher import Watcher, close
+from undertow.watching.step_outbox import StepOutbox
+from undertow.watching.step_planner import StepPlanner
+from undertow.watching.step_processor import StepProcessor
+from undertow.watching.step_time import RunClock, clock
+from undertow.watching.unwrapping import innermost, is_compiled, unwrapped
+from undertow.watching.user_log import UserLog
+from undertow.watching.watch_target import WatchTarget
+from undertow.watching.watched_parameters import WatchedParameters
+from undertow.watching.watcher import Watcher
 
-__all__ = ["Watcher", "watch"]
-
-JUDGING = 0.2
-"""Part of the overhead that goes into judging what was taped."""
+CHECKING = 0.2
+"""Part of the overhead that goes into checking full steps by the rules."""
 
 
 def watch(
@@ -98,54 +104,60 @@ def watch(
     """
     optimizers = _checked(model, optimizer, overhead, every)
     check_stop(stop_on)
-    inner = unwrapped(model)
-    members = Members(inner, optimizers)
-    if not any(True for _ in members):
+    target = _target(model, optimizers, scaler, full_tape)
+    about = {**describe(target), **dict(header or {})}
+    about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}
+    about["partial"] = target.ranks.partial(target.parameters.sharded)
+    writer = RunWriter(path, about, resume=resume, rank=target.ranks.rank, world=target.ranks.world)
+    listener = FindingListener(on_finding, frozenset(stop_on))
+    checker = OnlineChecker(CHECKING * overhead, listener, about)
+    first = step if step is not None else writer.reached[0] + 1
+    return _attached(target, writer, checker, Governor(overhead, every, clock), first)
+
+
+def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tape: bool | None) -> WatchTarget:
+    inner, compiled = unwrapped(model), is_compiled(model)
+    parameters = WatchedParameters(inner, optimizers)
+    if not any(True for _ in parameters):
         raise ValueError("the optimizer holds no parameter of this model: is it this model's optimizer?")
-    ranks, is_compiled = Ranks.of(model), compiled(model)
-    tapes = not is_compiled if full_tape is None else full_tape
-    told = {**_about(inner, optimizers, members), **dict(header or {})}
-    told |= {"compiled": is_compiled, "overhead": overhead, "every": every, "loss_scale": "1"}
-    told["partial"] = ranks.partial(members.sharded)
-    writer = RunWriter(path, told, resume=resume, rank=ranks.rank, world=ranks.world)
-    governor = Governor(overhead, every, clock)
-    jury = Jury(JUDGING * overhead, on_finding, frozenset(stop_on), told)
-    passes, onset = Passes(governor), Onset(writer, lambda: governor.step)
-    stepper = Stepper(
-        Subject(
-            inner,
-            optimizers,
-            members,
-            Scaling(scaler),
-            ranks,
-            tapes=tapes,
-            eager=is_compiled and tapes,
-        ),
-        governor,
-        writer,
-        Delivery(writer, jury, onset, governor.rouse),
-        passes,
-        clock() - writer.reached[1],
-    )
-    stepper.attach(step if step is not None else writer.reached[0] + 1)
-    atexit.register(_close, weakref.ref(stepper), os.getpid())
-    rest = None if stepper.subject.scaling.active else onset
-    weakref.finalize(stepper, _left, writer, passes, rest, stepper.start).atexit = False
-    return Watcher(stepper)
+    tapes = not compiled if full_tape is None else full_tape
+    ranks = Ranks.of(model)
+    return WatchTarget(inner, optimizers, parameters, LossScale(scaler), ranks, tapes, eager=compiled and tapes)
 
 
-def _left(writer: RunWriter, passes: Passes, onset: Onset | None, start: float) -> None:
-    """Model and optimizer are gone, and nobody closed: what is known has to be in the file nevertheless."""
-    trail, moment = passes.take(), Moment(passes.seen, clock() - start)
-    if onset is not None:
-        writer.later(functools.partial(onset.rest, moment, trail), 512, moment.step)
+def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, governor: Governor, step: int) -> Watcher:
+    """Put the parts together, and begin with this step.
+
+    What outlives the model (``passes``, ``nonfinite``, ``feedback`` and ``report``) must not hold it, nor the user's
+    functions that ``checker`` holds, as those may hold it.
+    """
+    passes, nonfinite = PassCounter(governor), NonfiniteDetector(writer, lambda: governor.step)
+    feedback, run_clock = Feedback(governor.wake_up), RunClock(clock() - writer.reached[1])
+    outbox = StepOutbox(writer, StepProcessor(writer, checker, nonfinite, feedback), passes, run_clock)
+    placement, costs = PassPlacement(passes, target, governor), ObservationCosts(governor)
+    observations = Observations(target, StepPlanner(target, feedback), costs, passes, placement, outbox)
+    report = GovernorReport(governor, feedback, writer, run_clock)
+    hooks = LoopHooks(target, governor, passes, observations, outbox, report)
+    nonfinite.saw_finite(step - 1)  # what isn't finite at the first step began there
+    hooks.attach(step)
+    atexit.register(_finish, weakref.ref(hooks), os.getpid())
+    rest = None if target.loss_scale.active else nonfinite
+    weakref.finalize(hooks, _left, writer, passes, rest, run_clock).atexit = False
+    return Watcher(hooks, writer, checker.listener, UserLog(passes, observations, outbox))
+
+
+def _left(writer: RunWriter, passes: PassCounter, nonfinite: NonfiniteDetector | None, run_clock: RunClock) -> None:
+    """Write what is known: model and optimizer are gone, and nobody closed."""
+    history, when = passes.take(), run_clock.at(passes.seen)
+    if nonfinite is not None:
+        writer.later(functools.partial(nonfinite.finish, when, history), 512, when.step)
     writer.close()
 
 
-def _close(stepper: "weakref.ref[Stepper]", process: int) -> None:
-    alive = stepper()
+def _finish(hooks: "weakref.ref[LoopHooks]", process: int) -> None:
+    alive = hooks()
     if alive is not None and os.getpid() == process:
-        close(alive)
+        alive.finish()
 
 
 def _checked(
@@ -165,20 +177,3 @@ def _checked(
     if every is not None and every < 1:
         raise ValueError(f"every is {every}: give 1 for every step, 10 for every tenth")
     return optimizers
-
-
-def _about(model: nn.Module, optimizers: Sequence[Optimizer], members: Members) -> dict[str, Any]:
-    parameters = [member.parameter for member in members]
-    group = optimizers[0].param_groups[0]
-    settings = {key: group.get(name) for key, name in (("lr", "lr"), ("epsilon", "eps"))}
-    return {
-        "model": type(model).__name__.removeprefix("FSDP"),
-        "parameters": sum(p.numel() for p in parameters),
-        "devices": sorted({str(p.device) for p in parameters}),
-        "dtypes": sorted({str(p.dtype) for p in parameters}),
-        "optimizer": ", ".join(type(each).__name__ for each in optimizers),
-        **{key: float(value) for key, value in settings.items() if isinstance(value, float) and math.isfinite(value)},
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

@@ -1,4 +1,4 @@
-"""The loss scale of mixed precision: by what gradients are too large, and whether the optimizer was skipped for it.
+"""`LossScale`: the factor by which mixed precision enlarges gradients, and whether it skipped the optimizer.
 
 `torch.amp.GradScaler` multiplies the loss, divides the gradients before the optimizer takes them, and leaves the
 optimizer out where one isn't finite. Its scale stays on the device: it is copied there, never read here. That it was
@@ -14,8 +14,8 @@ from torch import Tensor
 from undertow.measure import sent
 
 
-class Scaling:
-    """What is known of the loss scale.
+class LossScale:
+    """Follows the loss scale of a scaler.
 
     Args:
         scaler: a ``torch.amp.GradScaler``, or what behaves like one; None if there is none, or nobody said.
@@ -23,9 +23,9 @@ class Scaling:
     Example:
         >>> import torch
         >>> scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-        >>> scaling = Scaling(scaler)
+        >>> loss_scale = LossScale(scaler)
         >>> _ = scaler.scale(torch.ones(()))
-        >>> scaling.scale().item()
+        >>> loss_scale.scale().item()
         8.0
     """
 
@@ -35,30 +35,30 @@ class Scaling:
         self._version = self._now()
 
     def scale(self) -> Tensor | None:
-        """The scale that is in force, a copy on its device; None if it is 1 or unknown."""
+        """Return the scale that is in force, a copy on its device; None if it is 1 or unknown."""
         current = getattr(self._scaler, "_scale", None) if self.active else None
         return current.detach().clone() if isinstance(current, Tensor) else None
 
     def sent(self) -> Callable[[], float]:
-        """The scale that is in force; what is returned waits for it."""
+        """Send the scale that is in force; what is returned waits for it."""
         scale = self.scale()
         coming = sent([] if scale is None else [scale])
         return lambda: float(next(iter(coming()), math.nan))
 
     def before(self) -> Callable[[], float]:
-        """The scale that was in force before the update of a skipped step; what is returned waits for it."""
+        """Send the scale that was in force before the update of a skipped step; what is returned waits for it."""
         coming, backoff = self.sent(), float(getattr(self._scaler, "get_backoff_factor", lambda: 0.5)())
         return lambda: coming() / backoff
 
     def updated(self) -> bool:
-        """Whether the scaler was updated since this was last asked: an iteration is over, optimizer or no optimizer."""
+        """Tell whether the scaler was updated since this was last asked: then an iteration is over, stepped or not."""
         version = self._now()
         changed = version != self._version
         self._version = version
         return changed
 
     def unscaled(self, optimizer: object) -> bool:
-        """Whether the gradients of an optimizer were divided by the scale already."""
+        """Tell whether the gradients of an optimizer were divided by the scale already."""
         states = getattr(self._scaler, "_per_optimizer_states", None) if self.active else None
         if not states or id(optimizer) not in states:
             return not self.active
@@ -70,6 +70,6 @@ class Scaling:
 
 
 def left_to_the_optimizer(optimizer: object) -> tuple[Tensor | None, Tensor | None]:
-    """The scale that a fused optimizer divides by itself, and the flag that tells it to skip; None where it needn't."""
+    """Return the scale that a fused optimizer divides by itself, and the flag for it to skip; None where it needn't."""
     scale, flag = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
     return (scale if isinstance(scale, Tensor) else None), (flag if isinstance(flag, Tensor) else None)

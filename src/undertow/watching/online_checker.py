@@ -1,4 +1,4 @@
-"""The rules of `examine`, on steps of a training run, as often as there is time for."""
+"""`OnlineChecker`: asks the rules of `examine` about full steps while it trains, as often as there is time for."""
 
 import importlib
 import time
@@ -12,80 +12,45 @@ from undertow import rules
 from undertow.record import Event, Finding, Run, Severity
 from undertow.rules.history import History
 from undertow.rules.numbers import first_nonfinite
-from undertow.watching.step_payload import Taped
+from undertow.watching.step_payload import StepColumns
 
 OnFinding = Callable[[Finding], object]
 
 LOST = "UT103"
-"""Told when it is seen, and not again at every tape that follows."""
+"""Told when it is seen, and not again at every full step that follows."""
 
 OF_A_STEP = {"loss": 0.0, "lr": 0.0, "scale": 1.0}
 """What rules want to know of the step, and what it is where nobody knows."""
 
 FIRST = 0.2
-"""Seconds that judging takes the first time: much is loaded for it."""
+"""Seconds that checking takes the first time: much is loaded for it."""
 
 
 @dataclass
-class Jury:
-    """Judges a tape, keeps what was found, and says whether training should stop.
+class FindingListener:
+    """Tells the user of findings, and remembers the one to stop for.
 
     Args:
-        share: of the time that may go into judging.
-        on_finding: called with every new finding, on the writer's thread.
+        on_finding: the user's function, called with every new finding, on the writer's thread.
         stop_on: codes of findings, or severities, after which training should stop.
-        header: what rules want to know of the model and the optimizer.
 
     Attributes:
         stopping: the finding to stop for, None as long as there is none.
         failure: what went wrong in ``on_finding``; it isn't called again.
     """
 
-    share: float
     on_finding: OnFinding | None = None
     stop_on: Collection[str] = ()
-    header: Mapping[str, Any] = field(default_factory=dict)
     stopping: Finding | None = None
     failure: Exception | None = None
-    clock: Callable[[], float] = time.monotonic
-    _known: set[tuple[str, str]] = field(default_factory=set)
-    _not_before: float = 0.0
 
-    def __post_init__(self) -> None:
-        if self.on_finding is None and not self.stop_on:  # nobody waits for it
-            self._not_before = self.clock() + FIRST / self.share
-        else:
-            importlib.import_module("undertow.theory")  # a rule needs it: better now than during training
+    @property
+    def waits(self) -> bool:
+        """Tell whether anybody waits for findings."""
+        return self.on_finding is not None or bool(self.stop_on)
 
-    def hear(self, step: int, found: Taped, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
-        """Judge one tape, if it is time: new findings, each with what to say."""
-        begun = self.clock()
-        if begun < self._not_before or values.get("skipped"):  # by a scaler, whose ordinary work that is
-            return []
-        told = [each for each in rules.judge([self._run(found, values)]) if each.code != LOST and self._is_new(each)]
-        new = [replace(each, evidence={**each.evidence, "at step": float(step)}) for each in told]
-        taken = self.clock() - begun
-        self._not_before = begun + taken / self.share
-        for finding in new:
-            self._tell(finding)
-        return [(finding, f"{finding.code} {finding.name}, seen at step {step}: {finding.message}") for finding in new]
-
-    def lost(self, event: Event, found: Taped | None, values: Mapping[str, float]) -> None:
-        """Tell that numbers ceased to be finite, whenever that is seen; ``found``: if that very step was taped."""
-        run = Run(dict(self.header), ()) if found is None or not found.sheet.sites else self._run(found, values)
-        after = event.data["after"]  # the last step that was finite: -1 if none was
-        seen = {"step": np.array([float(after if after >= 0 else event.step)])}
-        run = replace(run, events=(event,), scalars=seen, steps={"step": np.full(len(run), float(event.step))})
-        for finding in first_nonfinite(History(run)):
-            self._tell(finding)
-
-    def _is_new(self, finding: Finding) -> bool:
-        key = finding.code, finding.where
-        new = key not in self._known
-        self._known.add(key)
-        return new
-
-    def _tell(self, finding: Finding) -> None:
+    def tell(self, finding: Finding) -> None:
+        """Tell of a finding."""
         if self.stopping is None and (finding.code in self.stop_on or str(finding.severity) in self.stop_on):
             self.stopping = finding
         if self.on_finding is not None and self.failure is None:
@@ -94,12 +59,72 @@ class Jury:
             except Exception as error:  # it is the user's, and training goes on
                 self.failure = error
 
-    def _run(self, found: Taped, values: Mapping[str, float]) -> Run:
-        measured = found.measured
+
+@dataclass
+class OnlineChecker:
+    """Checks full steps by the rules, and tells of every new finding.
+
+    Args:
+        share: of the time that may go into checking.
+        listener: told of findings.
+        header: what rules want to know of the model and the optimizer.
+    """
+
+    share: float
+    listener: FindingListener = field(default_factory=FindingListener)
+    header: Mapping[str, Any] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _known: set[tuple[str, str]] = field(default_factory=set)
+    _not_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.listener.waits:
+            self._not_before = self.clock() + FIRST / self.share
+        else:
+            importlib.import_module("undertow.theory")  # a rule needs it: better now than during training
+
+    def learn(self, facts: Mapping[str, Any]) -> None:
+        """Add to what rules may ask the header for."""
+        self.header = {**self.header, **facts}
+
+    def check(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
+        """Check one full step, if it is time; return new findings, each with what to say."""
+        begun = self.clock()
+        if begun < self._not_before or values.get("skipped"):  # by a scaler, whose ordinary work that is
+            return []
+        found = rules.judge([self._run(columns, values)])
+        found = [each for each in found if each.code != LOST and self._is_new(each)]
+        new = [replace(each, evidence={**each.evidence, "at step": float(step)}) for each in found]
+        taken = self.clock() - begun
+        self._not_before = begun + taken / self.share
+        for finding in new:
+            self.listener.tell(finding)
+        return [(finding, f"{finding.code} {finding.name}, seen at step {step}: {finding.message}") for finding in new]
+
+    def lost(self, event: Event, columns: StepColumns | None, values: Mapping[str, float]) -> None:
+        """Tell that numbers ceased to be finite; ``columns``: of that very step, if it was a full one."""
+        run = Run(dict(self.header), ())
+        if columns is not None and columns.payload.graph.sites:
+            run = self._run(columns, values)
+        after = event.data["after"]  # the last step that was finite: -1 if none was
+        seen = {"step": np.array([float(after if after >= 0 else event.step)])}
+        run = replace(run, events=(event,), scalars=seen, steps={"step": np.full(len(run), float(event.step))})
+        for finding in first_nonfinite(History(run)):
+            self.listener.tell(finding)
+
+    def _is_new(self, finding: Finding) -> bool:
+        key = finding.code, finding.where
+        new = key not in self._known
+        self._known.add(key)
+        return new
+
+    def _run(self, columns: StepColumns, values: Mapping[str, float]) -> Run:
+        """Make a Run of one step."""
+        measured, graph = columns.measured, columns.payload.graph
         return Run(
             {**self.header, **{name: values.get(name, usual) for name, usual in OF_A_STEP.items()}},
-            found.sheet.sites,
-            found.sheet.edges,
+            graph.sites,
+            graph.edges,
             {name: column[None] for name, column in measured.by_site.items()},
             {name: column[None] for name, column in measured.by_edge.items()},
         )

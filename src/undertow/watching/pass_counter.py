@@ -1,4 +1,4 @@
-"""Backward passes are counted where they end: at the parameter that the gradient reaches.
+"""`PassCounter`: counts backward passes where they end, at the parameter that the gradient reaches.
 
 The optimizer can't be asked: it is left out exactly where it would be most interesting, when a scaler finds a gradient
 that isn't finite.
@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from undertow.watching.governor import Governor
-from undertow.watching.watched_parameters import local
+from undertow.watching.sharding import local
 
 SMALL = 1024
-"""Elements of a gradient that may be kept from note to note, to find the step at which it ceased to be finite."""
+"""Elements of a gradient that may be kept until the next observed step, to find when it ceased to be finite."""
 
 LONGEST = 1024
 """Backward passes that are remembered."""
@@ -26,8 +26,8 @@ EVERY = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
-    """The backward passes since the note before, each with a small gradient that what is not finite would have reached.
+class PassHistory:
+    """The backward passes since the observed step before, each with a small gradient that an inf or nan would reach.
 
     Attributes:
         passes: the number of each, its step, and the gradient; None where there is no small one.
@@ -38,19 +38,19 @@ class Trail:
     in_front: Sequence[tuple[int, Tensor | None]] = ()
 
     def steps(self) -> tuple[tuple[int, tuple[Tensor, ...]], ...]:
-        """By step what is still there: one gradient or two."""
+        """Return by step the gradients that are still there: one or two."""
         there = dict(_still_there(self.in_front))
         kept = _still_there([(step, gradient) for _, step, gradient in self.passes])
         return tuple((step, (gradient, there[step]) if step in there else (gradient,)) for step, gradient in kept)
 
     @property
     def nbytes(self) -> int:
-        """That it holds, more or less."""
+        """Return the bytes that it holds, more or less."""
         last = self.passes[-1][2] if self.passes else None
         return 512 + len(self.passes) * (100 + (0 if last is None else 4 * last.numel()))
 
 
-class Passes:
+class PassCounter:
     """Counts the backward passes that reach one parameter, and keeps its gradients for a while.
 
     The hook is as small as can be: it runs in the middle of every backward pass. It holds nobody who holds the model,
@@ -61,7 +61,7 @@ class Passes:
 
     Example:
         >>> import time, torch
-        >>> passes, w = Passes(Governor(0.01, None, time.perf_counter)), torch.ones(2, requires_grad=True)
+        >>> passes, w = PassCounter(Governor(0.01, None, time.perf_counter)), torch.ones(2, requires_grad=True)
         >>> passes.count_on(w)
         >>> w.sum().backward()
         >>> passes.total, passes.seen, [(n, [g.tolist() for g in kept]) for n, kept in passes.take().steps()]
@@ -70,7 +70,7 @@ class Passes:
 
     def __init__(self, governor: Governor) -> None:
         self._governor = governor
-        self._trail: deque[tuple[int, int, Tensor | None]] = deque(maxlen=LONGEST)
+        self._history: deque[tuple[int, int, Tensor | None]] = deque(maxlen=LONGEST)
         self._tick = itertools.count(1).__next__
         self._in_front: deque[tuple[int, Tensor | None]] = deque(maxlen=LONGEST)
         self._handles: list[RemovableHandle] = []
@@ -85,7 +85,7 @@ class Passes:
         self.stop()
         if parameter is None:
             return
-        append, tick, governor = self._trail.append, self._tick, self._governor
+        append, tick, governor = self._history.append, self._tick, self._governor
 
         def accumulated(parameter: Tensor) -> None:
             append((tick(), governor.step, parameter.grad))
@@ -120,11 +120,11 @@ class Passes:
         return self._asked is not None
 
     def stepped(self, step: int) -> None:
-        """The optimizer has taken this step."""
+        """Note that the optimizer has taken this step."""
         self._done = step + 1
         if self._asked is not None and step % self._every == 0:
             self._hold(self._asked.grad)
-            self._trail.append((0, step, self._last))
+            self._history.append((0, step, self._last))
 
     def _hold(self, gradient: Tensor | None) -> None:
         self._last, self._version = gradient, -1 if gradient is None else gradient._version
@@ -143,43 +143,43 @@ class Passes:
         self._handles.append(parameter.register_post_accumulate_grad_hook(accumulated))
 
     def missed(self, passes: int) -> None:
-        """So many passes were heard of that didn't reach the parameter."""
+        """Add passes that were heard of and didn't reach the parameter."""
         self._total += passes
 
     @property
     def total(self) -> int:
-        """Passes so far."""
+        """Return the number of passes so far."""
         if self._asked is not None:
             return self._total + (self._done - self._from) * self._each
-        return self._total + (self._trail[-1][0] - self._from if self._trail else 0)
+        return self._total + (self._history[-1][0] - self._from if self._history else 0)
 
     @property
     def seen(self) -> int:
-        """The step that the last one was made for."""
+        """Return the step that the last pass was made for."""
         if self._asked is None:
-            return self._trail[-1][1] if self._trail else self._seen
+            return self._history[-1][1] if self._history else self._seen
         return self._governor.step if self._is_new(self._asked.grad) else self._done - 1
 
     def _is_new(self, gradient: Tensor | None) -> bool:
-        """Whether there was a pass since the last step."""
+        """Tell whether there was a pass since the last step."""
         return gradient is not None and (gradient is not self._last or gradient._version != self._version)
 
-    def take(self) -> Trail:
-        """The gradients that were kept, and keep them no longer."""
+    def take(self) -> PassHistory:
+        """Return the gradients that were kept, and keep them no longer."""
         if self._asked is not None and self._done > self._from:
-            self._trail.append((0, self._done - 1, self._asked.grad))
-        total, trail = self.total, Trail(list(self._trail), list(self._in_front))
-        self._trail.clear()
+            self._history.append((0, self._done - 1, self._asked.grad))
+        total, history = self.total, PassHistory(list(self._history), list(self._in_front))
+        self._history.clear()
         self._in_front.clear()
         self._total = total
         if self._asked is not None:
             self._seen, self._from = self._done - 1, self._done
-        elif trail.passes:
-            self._from, self._seen, _ = trail.passes[-1]
-        return trail
+        elif history.passes:
+            self._from, self._seen, _ = history.passes[-1]
+        return history
 
     def begin(self, step: int) -> None:
-        """The first step there is."""
+        """Begin with this step."""
         self._seen = step
 
     def stop(self) -> None:
@@ -192,7 +192,7 @@ class Passes:
 
 
 def _still_there(entries: Iterable[tuple[int, Tensor | None]]) -> list[tuple[int, Tensor]]:
-    """Of each step the last gradient; none from before one that was zeroed in place."""
+    """Return the last gradient of each step; none from before one that was zeroed in place."""
     kept: list[tuple[int, Tensor]] = []
     for step, gradient in entries:
         if gradient is None:

@@ -1,226 +1,151 @@
-"""One step that is looked at, from its beginning to the optimizer's step."""
+"""`StepObserver`: listens to one step of training, and has a light or a full step read what it hears."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from undertow.tape import Plans
 from undertow.watching import patches
-from undertow.watching.full_step import Failure, Recording
-from undertow.watching.loss_scale import Scaling, left_to_the_optimizer
-from undertow.watching.step_facts import Note, norms
-from undertow.watching.updated_parameters import Roster
-from undertow.watching.watched_parameters import Members, Ranks
-
-clock = time.perf_counter
+from undertow.watching.full_step import FullStep
+from undertow.watching.light_step import LightStep
+from undertow.watching.step_time import clock
+from undertow.watching.watch_target import WatchTarget
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is watched, and what is known about it beforehand.
+@dataclass
+class StepTimer:
+    """Times one step.
 
     Attributes:
-        model: the user's own module, without what wraps it.
-        tapes: whether backward passes are taped at all.
-        eager: whether the model is compiled, and has to be run without that where it is taped.
+        opened: the clock's time when the step began.
+        cost: seconds that observing took, as far as a clock of ours could see.
+        backward: seconds that backward passes took.
     """
 
-    model: nn.Module
-    optimizers: Sequence[Optimizer]
-    members: Members
-    scaling: Scaling
-    ranks: Ranks
-    tapes: bool = True
-    eager: bool = False
+    opened: float = 0.0
+    cost: float = 0.0
+    backward: float = 0.0
+    _depth: int = 0
+    _began: float = 0.0
 
-    _rosters: dict[int, Roster] = field(default_factory=dict)
+    def enters(self) -> bool:
+        """Enter a backward pass; whether it is not inside another (checkpoints run some there)."""
+        self._depth += 1
+        return self._depth == 1
 
-    def roster(self, optimizer: int) -> tuple[Roster, list[Tensor | None]]:
-        """Whom gradient reached of one optimizer's parameters, and the gradients of all."""
-        members, gradients = self.members.gradients(optimizer)
-        layouts = [None if g is None else g.layout for g in gradients]
-        known = self._rosters.get(optimizer)
-        if known is None or known.members is not members or known.layouts != layouts:
-            known = self._rosters[optimizer] = Roster(members, self.members.names, layouts)
-        return known, gradients
+    def starts(self) -> None:
+        """Take the time at which the outermost backward pass really starts."""
+        self._began = clock()
 
-    @cached_property
-    def plans(self) -> Plans:
-        """What taped steps found out about the model's graph."""
-        return Plans(self.model)
+    def leaves(self) -> bool:
+        """Leave a backward pass; whether it was the outermost."""
+        self._depth -= 1
+        if self._depth == 0:
+            self.backward += clock() - self._began
+        return self._depth == 0
 
 
 @dataclass(eq=False)
-class Look:
-    """Listens to one step.
+class StepObserver:
+    """Listens to one step, from its beginning to the step of the first optimizer.
 
     Args:
-        subject: what is watched.
+        number: of the step.
+        target: what is watched.
+        step: reads what is heard.
         failed: told of errors.
-        recording: reads everything, if the step is taped.
-        segment: between which two of the iteration's optimizer steps the backward pass to be taped is.
-        thorough: also take the norms that gradients have after the backward pass: it tells whether somebody changes
-            them afterwards whom nobody hears.
-        precise: numbers are so small or large that float32 can't hold their squares.
 
     Attributes:
-        note: what was read so far.
         passes: backward passes so far.
-        cost: seconds that looking took, as far as a clock of ours could see.
-        backward: seconds that backward passes took.
-        taken: optimizers whose gradients were read.
         segments: steps of other optimizers so far.
-        opened: the clock's time when the step began.
+        timer: times it.
     """
 
-    subject: Subject
-    failed: Failure
-    recording: Recording | None = None
-    segment: int = 0
-    thorough: bool = False
-    precise: bool = False
-    note: Note = field(default_factory=Note)
+    number: int
+    target: WatchTarget
+    step: LightStep | FullStep
+    failed: Callable[[Exception], None]
     passes: int = 0
-    cost: float = 0.0
-    backward: float = 0.0
-    taken: set[int] = field(default_factory=set)
     segments: int = 0
-    opened: float = 0.0
-    _depth: int = 0
-    _began: float = 0.0
+    timer: StepTimer = field(default_factory=StepTimer)
+    _taken: set[int] = field(default_factory=set)
     _closure: int = -1
-    _stance: Any = None
-    _versions: int = -1
+    _version: int = -1
 
     def open(self) -> None:
         """Begin to listen."""
-        self.opened = begun = clock()
+        self.timer.opened = begun = clock()
         patches.listen(self)
-        if self.recording is not None:
-            if self.subject.eager:
-                self._stance = torch.compiler.set_stance("force_eager")
-                self._stance.__enter__()
-            if self.segment == 0:
-                self.recording.prepare()
-        self.cost += clock() - begun
+        self.step.open()
+        self.timer.cost += clock() - begun
 
     def close(self) -> None:
         """Stop listening; what was read stays."""
         patches.leave(self)
-        if self.recording is not None:
-            self.recording.close()
-        self._run_as_before()
-
-    def _run_as_before(self) -> None:
-        if self._stance is not None:
-            stance, self._stance = self._stance, None
-            stance.__exit__(None, None, None)
+        self.step.close()
 
     def backward_begins(self, tensors: object) -> None:
-        """A backward pass begins, perhaps inside another (checkpoints do that)."""
-        self._depth += 1
-        if self._depth == 1:
+        """Hear that a backward pass begins at these tensors, perhaps inside another."""
+        if self.timer.enters():
             self._guarded(self._begins, tensors)
-        self._began = clock() if self._depth == 1 else self._began
+            self.timer.starts()
 
     def _begins(self, tensors: object) -> None:
-        loss = _single(tensors)
-        if "scale" not in self.note.tensors and (scale := self.subject.scaling.scale()) is not None:
-            self.note.tensors["scale"] = [scale]
-        if loss is None:
-            return
-        if self.recording is not None and self.segments >= self.segment:
-            self.recording.begins(self.passes, loss)
-        taped = self.recording is not None and self.recording.backward == self.passes
-        if loss.numel() == 1 and (taped or "loss" not in self.note.tensors):
-            self.note.tensors["loss"] = [loss.detach()]
+        facts, loss = self.step.facts, _single(tensors)
+        if "scale" not in facts.tensors and (scale := self.target.loss_scale.scale()) is not None:
+            facts.tensors["scale"] = [scale]
+        if loss is not None:
+            self.step.backward_begins(self.passes, loss)
 
     def backward_ends(self) -> None:
-        """It is over."""
-        self._depth -= 1
-        if self._depth == 0:
-            self.backward += clock() - self._began
+        """Hear that it is over."""
+        if self.timer.leaves():
             self._guarded(self._ends)
 
     def _ends(self) -> None:
         self.passes += 1
-        if self.recording is not None:
-            self.recording.ends()
-            if self.recording.finished:
-                self._run_as_before()
-            if self.thorough:
-                members = [m for m in self.subject.members if m.counts]
-                gradients = [m.parameter.grad for m in members if m.parameter.grad is not None]
-                self.note.tensors["after backward"] = norms(gradients, self.precise)
-        self._versions = self._version()
+        self.step.backward_ends()
+        self._version = self.target.gradient_version()
         if self._closure >= 0:
             self._take(self._closure)
 
     def norm_computed(self, norm: Tensor, norm_type: float, count: int) -> None:
-        """Somebody clips."""
+        """Hear that somebody computed the norm of ``count`` gradients, to clip them by it."""
         self._guarded(self._clipping, norm, norm_type, count)
 
     def _clipping(self, norm: Tensor, norm_type: float, count: int) -> None:
-        scaled = not self.subject.scaling.unscaled(self.subject.optimizers[0])
-        self.note.clipping(norm.detach(), norm_type, count, scaled)
+        scaled = not self.target.loss_scale.unscaled(self.target.optimizers[0])
+        self.step.facts.clipping(norm.detach(), norm_type, count, scaled)
 
     def before(self, index: int, closure: bool) -> None:
-        """An optimizer is about to step."""
-        if closure:  # it computes its gradients itself
+        """Hear that an optimizer is about to step, perhaps with a closure that computes its gradients."""
+        if closure:
             self._closure = index
         else:
             self._guarded(self._take, index)
 
     def _take(self, index: int) -> None:
-        if index in self.taken:
+        if index in self._taken:
             return
-        self.taken.add(index)
-        optimizer, note = self.subject.optimizers[index], self.note
-        note.precise = self.precise
-        roster, gradients = self.subject.roster(index)
-        if self.recording is not None:
-            note.take_gradients(roster.names, roster.counted(self.recording.take_gradients(roster, gradients)))
-        else:
-            note.take_gradients(roster.names, norms(roster.counted(roster.reached(gradients)), self.precise))
-        note.altered |= not self.subject.scaling.active and self._version() != self._versions
-        scale, skip = left_to_the_optimizer(optimizer)
-        if scale is not None:
-            note.tensors["divisor"] = [scale.detach()]
-            note.tensors.setdefault("scale", [scale.detach()])
-        if skip is not None:
-            note.tensors["skip"] = [skip.detach()]
-        if index == 0:
-            lr = optimizer.param_groups[0].get("lr", float("nan"))
-            if isinstance(lr, Tensor):
-                note.tensors["lr"] = [lr.detach().clone()]
-            else:
-                note.values["lr"] = float(lr)
+        self._taken.add(index)
+        self.step.take_gradients(*self.target.updated(index))
+        if not self.target.loss_scale.active:  # which changes them itself
+            self.step.facts.altered |= self.target.gradient_version() != self._version
+        self.step.facts.see_optimizer(self.target.optimizers[index], first=index == 0)
 
     def after(self, index: int) -> None:
-        """An optimizer has stepped."""
+        """Hear that an optimizer has stepped."""
         self._guarded(self._after, index)
 
     def _after(self, index: int) -> None:
-        if index not in self.taken:
-            self._take(index)
+        self._take(index)
         self._closure = -1
-        if self.recording is not None:
-            self.recording.stepped()
+        self.step.stepped()
         if index != 0:
             self.segments += 1
-            if self.recording is not None and self.segments == self.segment:
-                self.recording.prepare()
-
-    def _version(self) -> int:
-        """Changes in place of one gradient: whoever clips or unscales changes them all."""
-        gradients = (m.parameter.grad for m in self.subject.members)
-        return next((g._version for g in gradients if g is not None), -1)
+            self.step.segment_begins(self.segments)
 
     def _guarded(self, act: Callable[..., None], *args: Any) -> None:
         begun = clock()
@@ -229,11 +154,11 @@ class Look:
                 act(*args)
         except Exception as error:
             self.failed(error)
-        self.cost += clock() - begun
+        self.timer.cost += clock() - begun
 
 
 def _single(tensors: object) -> Tensor | None:
-    """The loss, where a backward pass begins at one tensor."""
+    """Return the loss, where a backward pass begins at one tensor."""
     if not isinstance(tensors, Tensor):
         many = list(tensors) if isinstance(tensors, Sequence) else []
         if len(many) != 1:

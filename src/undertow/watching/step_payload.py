@@ -1,4 +1,4 @@
-"""From what taped steps send to columns of the Run: many steps alike at once, on the writer's thread."""
+"""`StepPayload`: the numbers that a full step sends, and the columns of the Run made of them, many steps at once."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,90 +9,124 @@ import numpy as np
 from torch import Tensor
 
 from undertow.columns import Column
-from undertow.measure import Array, Columns, Part, Reading, Readout
+from undertow.measure import Array, Columns, Reading, Readout
 from undertow.record import Edge, Site
-from undertow.watching.updated_parameters import Roster
+from undertow.watching.updated_parameters import UpdatedParameters
 
-Rates = Sequence[tuple[Roster, Sequence[Any]]]
-"""Whom each of the optimizers' parameter groups gave which learning rate."""
+Rates = Sequence[tuple[UpdatedParameters, Sequence[Any]]]
+"""The learning rates that the optimizers' parameter groups had, with the parameters that they are of."""
 
 
-@dataclass(slots=True, eq=False)
-class Sheet:
-    """What one taped step sends.
+@dataclass(frozen=True, slots=True)
+class TapedGraph:
+    """The graph of a backward pass.
 
     Attributes:
         readout: knows which number goes where.
         sites, edges: of the graph; none if only the optimizer's step was read.
-        names: of the parameters.
-        world: of how many processes each has a part of a mean.
-        partial: whether parameters lie on several processes.
-        coming: what the meter sends, and ``moves`` what the samplers do.
-        rates: of the optimizers.
-        backward: which of the step's backward passes it was.
-        unreached: parameters that require grad and got none, of the optimizers that stepped; None if nothing was taped.
-        idle: those of them whose modules weren't run.
-        read: what has arrived, under this ``scale`` and ``divisor``.
     """
 
     readout: Readout
-    sites: tuple[Site, ...]
-    edges: tuple[Edge, ...]
+    sites: tuple[Site, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """How the numbers of one process are parts of a whole.
+
+    Attributes:
+        world: number of processes of which each has a part of a mean.
+        partial: whether parameters lie on several processes.
+    """
+
+    world: int = 1
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What gradient didn't reach.
+
+    Attributes:
+        unreached: parameters that require grad and got none, of the optimizers that stepped.
+        idle: those of them whose modules weren't run.
+    """
+
+    unreached: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class StepPayload:
+    """What one full step sends to the writer's thread.
+
+    Attributes:
+        graph: of the backward pass that was taped.
+        names: of the parameters.
+        shards: how the numbers are parts of a whole.
+        coming: waits for the numbers.
+        rates: the learning rates.
+        backward: which of the step's backward passes was taped.
+        reach: what gradient didn't reach; None if no backward pass was taped.
+        read: the numbers that have arrived, under this loss ``scale`` and this ``divisor`` of gradients.
+    """
+
+    graph: TapedGraph
     names: tuple[str, ...]
-    world: int
-    partial: bool
+    shards: Shards
     coming: Callable[[], Reading]
-    moves: Sequence[Callable[[], Part]]
     rates: Rates
     backward: int = 0
-    unreached: tuple[str, ...] | None = None
-    idle: tuple[str, ...] = ()
+    reach: Reach | None = None
     read: Reading = field(default_factory=lambda: Reading([]))
     scale: float = 1.0
     divisor: float = 1.0
 
     def arrive(self, scale: float, divisor: float) -> None:
         """Wait for the numbers. ``scale``: the loss's; ``divisor``: the optimizer's own, of gradients."""
-        self.read = Reading([*self.coming().parts, *Reading.of(moved() for moved in self.moves).parts])
-        self.scale, self.divisor = scale, divisor
+        self.read, self.scale, self.divisor = self.coming(), scale, divisor
 
-    def alike(self, other: "Sheet") -> bool:
-        """Whether the same was read, of the same graph."""
-        mine, theirs = ((s.readout, s.names, s.world, s.partial, [r for r, _ in s.rates]) for s in (self, other))
-        return mine == theirs and self.read.alike(other.read)
+    def alike(self, other: "StepPayload") -> bool:
+        """Tell whether the same was read, of the same graph."""
+        return self._kind() == other._kind() and self.read.alike(other.read)
+
+    def _kind(self) -> tuple[object, ...]:
+        return self.graph.readout, self.names, self.shards, [updated for updated, _ in self.rates]
 
 
 @dataclass(frozen=True, slots=True)
-class Taped:
-    """One taped step: the sheet, and its columns: of Sites and edges, and of parameters, each [parameters]."""
+class StepColumns:
+    """One full step as columns: of Sites and edges, and of parameters, each [parameters]."""
 
-    sheet: Sheet
+    payload: StepPayload
     measured: Columns
     parameters: dict[str, Column]
 
 
-def lots(sheets: Sequence[Sheet]) -> list[list[Sheet]]:
+def batches(payloads: Sequence[StepPayload]) -> list[list[StepPayload]]:
     """Put those that follow one another and are alike together."""
-    found: list[list[Sheet]] = []
-    for sheet in sheets:
-        if found and found[-1][0].alike(sheet):
-            found[-1].append(sheet)
+    found: list[list[StepPayload]] = []
+    for payload in payloads:
+        if found and found[-1][0].alike(payload):
+            found[-1].append(payload)
         else:
-            found.append([sheet])
+            found.append([payload])
     return found
 
 
-def filled(lot: Sequence[Sheet]) -> list[Taped]:
-    """Columns of steps that are alike, and have arrived."""
-    first, read = lot[0], Reading.stacked([sheet.read for sheet in lot])
-    scale, divisor = (np.array(each)[:, None] for each in zip(*((s.scale, s.divisor) for s in lot), strict=True))
+def columns_of(batch: Sequence[StepPayload]) -> list[StepColumns]:
+    """Compute the columns of steps that are alike and have arrived."""
+    first, read = batch[0], Reading.stacked([payload.read for payload in batch])
+    scale, divisor = (np.array(each)[:, None] for each in zip(*((p.scale, p.divisor) for p in batch), strict=True))
     with np.errstate(all="ignore"):  # numbers of a training that diverges overflow, and that is to be seen
         read.divide(("grad of parameter", "ascent"), divisor)
-        parameters = _narrow(_of_parameters(read, _rates(lot), first.partial))
-        measured = _measured(read, scale, first) if first.sites else Columns({}, {})
+        parameters = _narrow(_of_parameters(read, _rates(batch), first.shards.partial))
+        measured = _measured(read, scale, first) if first.graph.sites else Columns({}, {})
         by_site, by_edge = _narrow(measured.by_site), _narrow(measured.by_edge)
     return [
-        Taped(sheet, Columns(_row(by_site, n), _row(by_edge, n)), _row(parameters, n)) for n, sheet in enumerate(lot)
+        StepColumns(payload, Columns(_row(by_site, n), _row(by_edge, n)), _row(parameters, n))
+        for n, payload in enumerate(batch)
     ]
 
 
@@ -104,12 +138,12 @@ def _row(columns: dict[str, Any], number: int) -> dict[str, Any]:
     return {name: column[number] for name, column in columns.items()}
 
 
-def _rates(lot: Sequence[Sheet]) -> Array:
-    """The learning rate of every parameter, [steps, parameters]; nan where the optimizer keeps it on a device."""
-    lr = np.full((len(lot), len(lot[0].names)), np.nan)
-    for number, (roster, _) in enumerate(lot[0].rates):
-        known = np.array([[_rate(each) for each in sheet.rates[number][1]] for sheet in lot])
-        lr[:, roster.places] = known[:, roster.group]
+def _rates(batch: Sequence[StepPayload]) -> Array:
+    """Return the learning rate of every parameter, [steps, parameters]; nan where it is kept on a device."""
+    lr = np.full((len(batch), len(batch[0].names)), np.nan)
+    for number, (updated, _) in enumerate(batch[0].rates):
+        known = np.array([[_rate(each) for each in payload.rates[number][1]] for payload in batch])
+        lr[:, updated.places] = known[:, updated.group]
     return lr
 
 
@@ -117,22 +151,22 @@ def _rate(value: object) -> float:
     return math.nan if value is None or isinstance(value, Tensor) else float(value)  # type: ignore[arg-type]
 
 
-def _measured(read: Reading, scale: Array, sheet: Sheet) -> Columns:
-    measured = sheet.readout.columns(read)
-    _unscale(measured, scale, sheet)
+def _measured(read: Reading, scale: Array, payload: StepPayload) -> Columns:
+    measured = payload.graph.readout.columns(read)
+    _unscale(measured, scale, payload.graph, payload.shards.world)
     return measured
 
 
-def _unscale(measured: Columns, scale: Array, sheet: Sheet) -> None:
-    """Gradients of the loss itself (a parameter's was unscaled when it was read), [steps, sites].
+def _unscale(measured: Columns, scale: Array, graph: TapedGraph, world: int) -> None:
+    """Divide gradients by the loss scale, [steps, sites] (those of parameters were divided when they were read).
 
     Under data parallelism each process has one part of a mean.
     """
     # Of the loss, a single number, there is one all together and not one for each process.
-    received = np.array([sheet.world if site.shape else math.sqrt(sheet.world) for site in sheet.sites])
-    along = received[[edge.target for edge in sheet.edges]]
-    passed = np.ones(len(sheet.sites))
-    passed[[edge.source for edge in sheet.edges]] = along
+    received = np.array([world if site.shape else math.sqrt(world) for site in graph.sites])
+    along = received[[edge.target for edge in graph.edges]]
+    passed = np.ones(len(graph.sites))
+    passed[[edge.source for edge in graph.edges]] = along
     measured.by_site["grad_output"] /= scale * received
     measured.by_site["grad_input"] /= scale * passed
     measured.by_site["learning_speed"] /= scale

@@ -1,4 +1,4 @@
-"""What an optimizer's step did to the weights, from a sample of them: no second copy of a model is kept.
+"""`UpdateSampler`: what an optimizer's step did to the weights, from a sample of them, without a copy of the model.
 
 From a large parameter short runs of weights are taken at equal distances, which share no factor with the length of a
 row: so all rows and all columns are met alike, and of an embedding, of which a step touches some rows only, every row
@@ -22,33 +22,33 @@ RUN, FEWEST = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class SamplePattern:
     """Which weights of a parameter are taken: runs of ``run``, from one's start to the next ``step``; all if 0."""
 
     run: int
     step: int
 
 
-def pattern(shape: Sequence[int]) -> Pattern:
-    """The pattern for a parameter of this shape.
+def sample_pattern(shape: Sequence[int]) -> SamplePattern:
+    """Return the pattern for a parameter of this shape.
 
     Example:
-        >>> pattern((30, 10)), pattern((256, 256)), pattern((50_000, 768))
-        (Pattern(run=0, step=0), Pattern(run=16, step=255), Pattern(run=4, step=767))
+        >>> sample_pattern((30, 10)), sample_pattern((256, 256)), sample_pattern((50_000, 768))
+        (SamplePattern(run=0, step=0), SamplePattern(run=16, step=255), SamplePattern(run=4, step=767))
     """
     size, rows = math.prod(shape), shape[0] if len(shape) > 1 else 1
     wanted = max(WEIGHTS, rows)
     if size < 2 * wanted:
-        return Pattern(0, 0)
+        return SamplePattern(0, 0)
     run = max(FEWEST, min(RUN, wanted // rows))
     step, row = size // max(wanted // run, rows), size // rows
     while len(shape) > 1 and step > run and math.gcd(step, row) != 1:
         step -= 1
-    return Pattern(run, step)
+    return SamplePattern(run, step)
 
 
-def sample(x: Tensor, chosen: Pattern) -> Tensor:
-    """The weights taken, [runs, run], or all as they are: a view wherever there can be one."""
+def sample(x: Tensor, chosen: SamplePattern) -> Tensor:
+    """Return the weights taken, [runs, run], or all as they are: a view wherever there can be one."""
     if not chosen.step:
         return x
     if not x.is_contiguous():
@@ -57,7 +57,7 @@ def sample(x: Tensor, chosen: Pattern) -> Tensor:
     return x.as_strided(((x.numel() - chosen.run) // chosen.step + 1, chosen.run), (chosen.step, 1))
 
 
-class Sampler:
+class UpdateSampler:
     """Samples the same parameters before and after a step, over and over, into the same memory.
 
     Args:
@@ -67,7 +67,7 @@ class Sampler:
     Example:
         >>> from undertow.measure import Reading
         >>> w, gradient = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
-        >>> sampler = Sampler([w], [0])
+        >>> sampler = UpdateSampler([w], [0])
         >>> sampler.before([w], [gradient])
         >>> _ = w.sub_(gradient, alpha=0.5)
         >>> moved = Reading.of(arrived() for arrived in sampler.after([w]))
@@ -86,16 +86,20 @@ class Sampler:
         ]
 
     def fits(self, weights: Sequence[Tensor]) -> bool:
-        """Whether these are still of the shapes and kinds that it was made for."""
+        """Tell whether these are still of the shapes and kinds that it was made for."""
         return _kinds(weights) == self._kinds
 
     def before(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        """A step is about to be taken."""
+        """Keep a sample of weights and gradients: a step is about to be taken."""
         for batch in self._batches:
             batch.before(weights, gradients)
 
     def after(self, weights: Sequence[Tensor]) -> list[Callable[[], Part]]:
-        """It was taken. What is returned waits for ``step``, ||dw||, and ``ascent``, <g, dw>, of each parameter."""
+        """Compare with the weights after the step.
+
+        Returns:
+            What waits for ``step``, ||dw||, and ``ascent``, <g, dw>, of each parameter.
+        """
         return [batch.after(weights) for batch in self._batches]
 
 
@@ -116,7 +120,7 @@ class _Batch:
         device, dtype = kind
         self._complex = any(w.is_complex() for w in weights)
         weights = [_real(w) for w in weights]
-        self._members = [(n, pattern(w.shape)) for n, w in zip(at, weights, strict=True)]
+        self._members = [(n, sample_pattern(w.shape)) for n, w in zip(at, weights, strict=True)]
         self._index = index(tuple((name, place) for name in ("step", "ascent") for place in places))
         samples = [sample(w, chosen) for w, (_, chosen) in zip(weights, self._members, strict=True)]
         sizes = [each.numel() for each in samples]
