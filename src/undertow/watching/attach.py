@@ -88,7 +88,7 @@ def watch(
         ValueError: the optimizer holds no parameter of the model, or a number makes no sense.
 
     Example:
-        >>> import tempfile, undertow
+        >>> import tempfile, torch, undertow
         >>> _ = torch.manual_seed(0)
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
         >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)

@@ -33,6 +33,7 @@ class WatchedParameters:
     """The parameters of a model that optimizers hold, in the model's order.
 
     Example:
+        >>> import torch
         >>> net = nn.Linear(2, 1)
         >>> watched = WatchedParameters(net, [torch.optim.SGD(net.parameters(), lr=0.5)])
         >>> [(each.name, each.lr) for each in watched.of(0)]
