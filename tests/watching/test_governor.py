@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Account, Action, Governor
+from undertow.watching.cost_account import CostAccount
+from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Action, Governor
 
 
 @dataclass
@@ -136,7 +137,7 @@ def test_a_cold_first_tape_sets_no_price() -> None:
 
 
 def test_an_interruption_is_no_price_but_a_new_price_is_learned() -> None:
-    account = Account()
+    account = CostAccount()
     for _ in range(5):
         account.spend(1e-3)
     before = account.saved

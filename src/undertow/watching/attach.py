@@ -64,16 +64,16 @@ def watch(
         path: the Run's file; an existing one is left alone, and ``name-2`` written. With several processes every one
             writes its own, beside it.
         overhead: share of the step time that watching may cost. A governor measures what it does cost, chooses the
-            steps to look at accordingly, and says so in the Run.
+            steps to observe accordingly, and says so in the Run.
         scaler: the ``torch.amp.GradScaler``, if there is one, so that gradients can be unscaled and skipped steps seen.
-        every: tape every so many steps, whatever it costs.
+        every: take a full step every so many steps, whatever it costs.
         full_tape: whether to tape the backward pass; else only the optimizer's side is read. By default it is taped
-            unless the model is compiled. A compiled model is run eagerly at a step that is taped, and the bits of an
-            eager step are not those of a compiled one.
+            unless the model is compiled. A compiled model is run eagerly at a full step, and the bits of an eager
+            step are not those of a compiled one.
         resume: go on with the Run in ``path``.
         step: number of the first step; 0 if not given, or when resuming the one after the last recorded.
         on_finding: called with every new finding, while it trains, on a thread of its own: don't touch the model there.
-            The rules that judge single steps are asked about taped ones, as often as a fifth of ``overhead`` allows;
+            The rules that judge single steps are asked about full ones, as often as a fifth of ``overhead`` allows;
             the first inf or nan is told when it is seen. What takes a whole run to see (spikes, collapse, clipping,
             convergence) isn't told: `undertow.explain` tells it, also while the Run grows.
         stop_on: codes of findings, or severities (``["error"]``), after which ``watcher.stopping`` holds the finding.

@@ -1,15 +1,13 @@
 """`BackwardTape`: tapes one backward pass of a step that somebody trains."""
 
-import weakref
 from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from undertow.measure import Meter
 from undertow.tape import Plans, Tape
-from undertow.watching.forward_trigger import attach_trigger
+from undertow.watching.forward_trigger import CallListener
 from undertow.watching.sharding import unsharded_names
 from undertow.watching.step_payload import TapedGraph
 
@@ -55,31 +53,32 @@ class BackwardTape:
     def __init__(
         self, model: nn.Module, make: Callable[[], GuardedTape], on_call: bool, sharded: bool, failed: Failure
     ) -> None:
-        self._model, self._make, self._on_call, self._sharded, self._failed = model, make, on_call, sharded, failed
+        self._model, self._make, self._sharded = model, make, sharded
+        self._calls = CallListener(model, self._called, failed) if on_call else None
         self.backward, self.finished, self.unheard = -1, False, False
         self._tape: GuardedTape | None = None
-        self._trigger: RemovableHandle | None = None
-        self._is_open, self._tries, self._calls = False, 0, 0
+        self._is_open, self._tries = False, 0
 
     def prepare(self) -> None:
         """Begin the part of the step whose backward pass is wanted."""
-        if self.backward >= 0 or self._trigger is not None or self._is_open:
+        if self.backward >= 0 or self._waits or self._is_open:
             return
-        if self._on_call:
-            self._trigger = attach_trigger(self._model, weakref.WeakMethod(self._called))
+        if self._calls is not None:
+            self._calls.open()
         else:
             self._open()
 
-    def _called(self) -> None:
-        """Open the tape at the model's first call; the model's own hooks must not raise."""
-        try:
-            self._calls += 1
-            if not self._is_open:
-                self._open()
-            elif self._calls > CALLS:
-                self.close()
-        except Exception as error:
-            self._failed(error)
+    @property
+    def _waits(self) -> bool:
+        """Tell whether the model's calls are listened to: until a backward pass is taped."""
+        return self._calls is not None and self._calls.waits
+
+    def _called(self, calls: int) -> None:
+        """Open the tape at the model's first call; give up where it is called far too often."""
+        if not self._is_open:
+            self._open()
+        elif calls > CALLS:
+            self.close()
 
     def _open(self) -> None:
         self._tape = self._make()
@@ -91,7 +90,7 @@ class BackwardTape:
         if self.backward >= 0 or self._tries >= TRIES:
             return
         if self._tape is None or not self._is_open:
-            self.unheard = self._trigger is not None
+            self.unheard = self._waits
             return
         if self._sharded:
             self._tape.also(unsharded_names(self._model))
@@ -120,9 +119,8 @@ class BackwardTape:
         self._is_open = False
 
     def _silence(self) -> None:
-        if self._trigger is not None:
-            self._trigger.remove()
-            self._trigger = None
+        if self._calls is not None:
+            self._calls.close()
 
     @property
     def called(self) -> Collection[str]:

@@ -34,15 +34,50 @@ class ForwardTrigger:
         return _nothing_to_do, ()
 
 
-def attach_trigger(model: nn.Module, fire: "weakref.WeakMethod[Callable[[], None]]") -> RemovableHandle:
-    """Have a method called before the hooks of others when a model is called; its object isn't held alive."""
+class CallListener:
+    """Hears the calls of a model that is trained. Whoever it calls isn't held alive.
 
-    def alive() -> None:
-        act = fire()
-        if act is not None:
-            act()
+    Args:
+        model: the user's own module.
+        heard: called at each call, with the number of calls so far.
+        failed: told of errors, as a hook of the user's module must not raise.
+    """
 
-    return model.register_forward_pre_hook(ForwardTrigger(alive), prepend=True)
+    def __init__(self, model: nn.Module, heard: Callable[[int], None], failed: Callable[[Exception], None]) -> None:
+        self._model, self._heard, self._failed = model, weakref.WeakMethod(heard), failed
+        self._handle: RemovableHandle | None = None
+        self._calls = 0
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether it listens."""
+        return self._handle is not None
+
+    def open(self) -> None:
+        """Listen, before the hooks of others."""
+        method = weakref.WeakMethod(self._called)
+
+        def fire() -> None:
+            act = method()
+            if act is not None:
+                act()
+
+        self._handle = self._model.register_forward_pre_hook(ForwardTrigger(fire), prepend=True)
+
+    def _called(self) -> None:
+        try:
+            self._calls += 1
+            heard = self._heard()
+            if heard is not None:
+                heard(self._calls)
+        except Exception as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
 
 
 def _nothing_to_do() -> Callable[..., None]:

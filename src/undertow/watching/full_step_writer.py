@@ -55,8 +55,8 @@ class FullStepWriter:
         self._reporter.check(when, columns, values)
 
     def _write_sites(self, when: StepTime, columns: StepColumns, values: Mapping[str, float]) -> None:
-        measured, taped = columns.measured, columns.payload.graph
-        graph = self._writer.graph(taped.sites, taped.edges)
+        measured = columns.measured
+        graph = self._writer.graph(columns.graph.sites, columns.graph.edges)
         if self._graphs and graph not in self._graphs:
             text = f"The model computes through other operations than before: graph {graph}."
             self._writer.event(when.step, when.time, "graph", text, {"graph": graph})

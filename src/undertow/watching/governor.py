@@ -13,8 +13,10 @@ Nothing is computed at a step that isn't observed: the next one to observe is kn
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
+
+from undertow.watching.cost_account import CostAccount
+from undertow.watching.training_time import TrainingTime
 
 
 class Action(IntEnum):
@@ -35,45 +37,10 @@ LIGHT_SHARE = 0.4
 HOOKS_SECONDS = 1.2e-6
 """What hooks that do nothing cost in a step, and no clock of ours can see: measured, see benchmarks/watch.py."""
 
-SETTLED = 3
-"""Observed steps of one kind after which it is known what is usual."""
-
 LONGEST_GAP = 4096
 """Steps between two readings of the clock. A gap is planned from a step time that may change."""
 
 
-@dataclass
-class Account:
-    """What one kind of observed step may cost, and how often it may happen therefore.
-
-    Attributes:
-        saved: seconds paid in and not spent.
-        price: seconds that it costs once, smoothed; 0 as long as nobody knows.
-        observed: how many there were. The first one is cold: what it cost is forgotten when the second is known.
-    """
-
-    saved: float = 0.0
-    price: float = 0.0
-    observed: int = 0
-
-    def spend(self, seconds: float) -> None:
-        """Take out what one observed step has cost. One that took much longer than usual was interrupted."""
-        self.observed += 1
-        if self.observed > SETTLED:
-            seconds = min(seconds, 3 * self.price)
-        if self.observed > 1:
-            self.saved -= 2 * seconds if self.observed == 2 else seconds
-        self.price = seconds if self.observed <= 2 else self.price + 0.4 * (seconds - self.price)
-
-    def wait(self, income: float, overdraft: float = 0.0) -> float:
-        """Return the steps until the next one can be paid, if every step pays ``income``; 0 if it can be now."""
-        missing = self.price - self.saved - overdraft
-        if missing <= 0:
-            return 0.0
-        return missing / income if income > 0 else math.inf
-
-
-@dataclass
 class Governor:
     """Decides what to do at the next step.
 
@@ -84,12 +51,9 @@ class Governor:
 
     Attributes:
         step: number of the step that is going on.
-        typical: seconds that a step takes without being watched; 0 as long as nobody knows.
-        spent: seconds that watching has cost.
-        elapsed: seconds of training that were accounted for, without what watching cost.
-        full_steps, light_steps: how many there were.
-        light, full: their accounts.
         wake: the next step at which there is anything to do: until then it is enough to count.
+        light, full: accounts of the two kinds of observed steps.
+        spent: seconds that watching has cost.
         hooks: seconds that hooks cost in a step.
         news: called before anything is decided; may `charge` and call for a `burst`.
 
@@ -102,25 +66,15 @@ class Governor:
         (<Action.LIGHT: 1>, <Action.FULL: 2>)
     """
 
-    overhead: float
-    every: int | None
-    clock: Callable[[], float]
-    step: int = 0
-    typical: float = 0.0
-    spent: float = 0.0
-    elapsed: float = 0.0
-    full_steps: int = 0
-    light_steps: int = 0
-    light: Account = field(default_factory=Account)
-    full: Account = field(default_factory=Account)
-    wake: int = 0
-    hooks: float = HOOKS_SECONDS
-    news: Callable[[], object] = bool
-    _burst_until: int = 0
-    _looked: float = 0.0
-    _looked_at: int = -1
-    _charged: float = 0.0
-    _latest: Account | None = None
+    def __init__(self, overhead: float, every: int | None, clock: Callable[[], float]) -> None:
+        self.overhead, self.every = overhead, every
+        self.step = self.wake = 0
+        self.light, self.full = CostAccount(), CostAccount()
+        self.spent, self.hooks = 0.0, HOOKS_SECONDS
+        self.news: Callable[[], object] = bool
+        self._time = TrainingTime(clock)
+        self._burst_until = 0
+        self._latest: CostAccount | None = None
 
     def start(self, step: int) -> Action:
         """Begin with this step, which is always a full one."""
@@ -138,7 +92,7 @@ class Governor:
         self.wake = 0
 
     def skip(self) -> None:
-        """The step is over without a step of the optimizer. The next one has begun already: it isn't looked at."""
+        """Count a step that the optimizer didn't take. The next one has begun already: it isn't observed."""
         self.step += 1
         self.wake = self.step + 1
 
@@ -149,18 +103,16 @@ class Governor:
 
     def light_step(self, seconds: float) -> None:
         """Say what a light step cost."""
-        self.light_steps += 1
         self._count(self.light, seconds)
 
     def full_step(self, seconds: float) -> None:
         """Say what a full step cost."""
-        self.full_steps += 1
         self._count(self.full, seconds)
 
-    def _count(self, account: Account, seconds: float) -> None:
+    def _count(self, account: CostAccount, seconds: float) -> None:
         account.spend(seconds)
         self._latest = account
-        self._charged += seconds
+        self._time.exclude(seconds)
         self.spent += seconds
 
     def advance(self) -> Action:
@@ -174,6 +126,11 @@ class Governor:
         if action is not Action.NOTHING:
             self.wake = self.step + 1
         return action
+
+    @property
+    def typical(self) -> float:
+        """Return the seconds that a step takes without being watched; 0 as long as nobody knows."""
+        return self._time.typical
 
     @property
     def income(self) -> float:
@@ -194,7 +151,7 @@ class Governor:
     @property
     def measured(self) -> float:
         """Return what watching has cost, as a share of the time of training."""
-        return self.spent / self.elapsed if self.elapsed > 0 else math.nan
+        return self.spent / self._time.elapsed if self._time.elapsed > 0 else math.nan
 
     @property
     def full_gap(self) -> float:
@@ -218,15 +175,15 @@ class Governor:
             "note_seconds": self.light.price,
             "tape_gap": self.full_gap,
             "note_gap": self.light_gap,
-            "tapes": float(self.full_steps),
-            "notes": float(self.light_steps),
+            "tapes": float(self.full.observed),
+            "notes": float(self.light.observed),
         }
         return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
     def sentence(self) -> str:
         """Say what watching costs and how often it happens, for people."""
         so_far = f"Up to step {self.step} watching has cost {100 * self.measured:.2g} % of the time of training: "
-        so_far += f"{self.full_steps} steps were taped and {self.light_steps} more noted. "
+        so_far += f"{self.full.observed} steps were taped and {self.light.observed} more noted. "
         if self.every is not None:
             return so_far + f"Every {self.every} steps one is taped, as asked for."
         if math.isinf(self.full_gap):
@@ -239,24 +196,15 @@ class Governor:
 
     def settle(self) -> None:
         """Pay in for the steps since the last time."""
-        now, steps = self.clock(), self.step - self._looked_at
+        steps = self._time.pass_to(self.step)
         if not steps:
             return
-        seconds = max(now - self._looked - self._charged, 0.0)
-        known, self._looked, self._looked_at, self._charged = self._looked_at >= 0, now, self.step, 0.0
-        if not known:  # the first step is like no other, and it began who knows when
-            return
-        mean = seconds / steps
-        # An evaluation between two steps is no step; many steps tell more than one.
-        part = 1 - 0.7**steps
-        self.typical = mean if self.typical == 0 else self.typical + part * (min(mean, 3 * self.typical) - self.typical)
-        self.elapsed += min(mean, 3 * self.typical) * steps
         self.spent += self.hooks * steps
         for account, income in ((self.light, self.for_light_steps), (self.full, self.for_full_steps)):
             account.saved = min(account.saved + max(income, 0.0) * steps, self._most() + account.price)
 
     def _most(self) -> float:
-        """More isn't saved up: an old credit is no reason to slow down today."""
+        """Return the most that is saved up: an old credit is no reason to slow down today."""
         return BURST_STEPS * self.overhead * self.typical
 
     def _decide(self) -> Action:

@@ -83,7 +83,7 @@ class Observations:
         self.placement.choose(observer.passes)
 
     def _add_counts(self, observer: StepObserver, finishing: float, skipped: bool) -> None:
-        values = observer.step.facts.values
+        values = observer.facts.values
         values |= {"backwards": float(self.passes.total), "step_seconds": finishing - observer.timer.opened}
         values |= {"skipped": 1.0, "nonfinite": 1.0} if skipped else {}
         values["cost_seconds"] = self.costs.so_far(observer)
@@ -96,7 +96,7 @@ class Observations:
         """Add what the user logs to the step that is being observed; whether it is this one."""
         if self.current is None or step != self.current.number:
             return False
-        self.current.step.facts.log(values)
+        self.current.facts.log(values)
         return True
 
     def abandon(self) -> None:

@@ -104,7 +104,7 @@ class OnlineChecker:
     def lost(self, event: Event, columns: StepColumns | None, values: Mapping[str, float]) -> None:
         """Tell that numbers ceased to be finite; ``columns``: of that very step, if it was a full one."""
         run = Run(dict(self.header), ())
-        if columns is not None and columns.payload.graph.sites:
+        if columns is not None and columns.graph.sites:
             run = self._run(columns, values)
         after = event.data["after"]  # the last step that was finite: -1 if none was
         seen = {"step": np.array([float(after if after >= 0 else event.step)])}
@@ -120,7 +120,7 @@ class OnlineChecker:
 
     def _run(self, columns: StepColumns, values: Mapping[str, float]) -> Run:
         """Make a Run of one step."""
-        measured, graph = columns.measured, columns.payload.graph
+        measured, graph = columns.measured, columns.graph
         return Run(
             {**self.header, **{name: values.get(name, usual) for name, usual in OF_A_STEP.items()}},
             graph.sites,

@@ -24,17 +24,20 @@ LONGEST = 1024
 EVERY = 8
 """One gradient in so many is kept where steps are so short that to get hold of each would be felt."""
 
+Pass = tuple[int, int, Tensor | None]
+"""A backward pass: its number, its step, and the gradient; None where there is no small one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PassHistory:
     """The backward passes since the observed step before, each with a small gradient that an inf or nan would reach.
 
     Attributes:
-        passes: the number of each, its step, and the gradient; None where there is no small one.
+        passes: the passes.
         in_front: steps, and gradients of the front of the network.
     """
 
-    passes: Sequence[tuple[int, int, Tensor | None]] = ()
+    passes: Sequence[Pass] = ()
     in_front: Sequence[tuple[int, Tensor | None]] = ()
 
     def steps(self) -> tuple[tuple[int, tuple[Tensor, ...]], ...]:
@@ -48,6 +51,33 @@ class PassHistory:
         """Return the bytes that it holds, more or less."""
         last = self.passes[-1][2] if self.passes else None
         return 512 + len(self.passes) * (100 + (0 if last is None else 4 * last.numel()))
+
+
+class StepsForPasses:
+    """Takes the optimizer's steps for backward passes, where steps are so short that a hook costs too much.
+
+    Args:
+        parameter: whose gradient tells whether there was a pass since the last step.
+        each: passes in a step.
+        first: the step from which on they are counted.
+    """
+
+    def __init__(self, parameter: Tensor, each: int, first: int) -> None:
+        self.parameter, self.each, self.first = parameter, each, first
+        self._last: Tensor | None = None
+        self._version = -1
+        self.hold()
+
+    def hold(self) -> Tensor | None:
+        """Return the gradient that is there now, and know it again."""
+        gradient = self.parameter.grad
+        self._last, self._version = gradient, -1 if gradient is None else gradient._version
+        return gradient
+
+    def is_new(self) -> bool:
+        """Tell whether there was a pass since `hold`."""
+        gradient = self.parameter.grad
+        return gradient is not None and (gradient is not self._last or gradient._version != self._version)
 
 
 class PassCounter:
@@ -70,15 +100,13 @@ class PassCounter:
 
     def __init__(self, governor: Governor) -> None:
         self._governor = governor
-        self._history: deque[tuple[int, int, Tensor | None]] = deque(maxlen=LONGEST)
-        self._tick = itertools.count(1).__next__
+        self._history: deque[Pass] = deque(maxlen=LONGEST)
         self._in_front: deque[tuple[int, Tensor | None]] = deque(maxlen=LONGEST)
         self._handles: list[RemovableHandle] = []
-        self._total = self._seen = 0
-        self._asked: Tensor | None = None
-        self._last: Tensor | None = None
-        self._each = self._from = self._done = 0
-        self._version, self._every = -1, EVERY
+        self._tick = itertools.count(1).__next__
+        self._taken = self._total = self._seen = 0
+        self._done, self._every = 0, EVERY
+        self._steps: StepsForPasses | None = None
 
     def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
         """Count those that reach this parameter from now on; ``then``: called after each."""
@@ -105,32 +133,26 @@ class PassCounter:
         self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
 
     def count_steps(self, parameter: Tensor, each: int) -> None:
-        """Take the optimizer's steps for ``each`` passes from now on: where steps are short a hook costs too much.
+        """Take the optimizer's steps for ``each`` passes from now on. To be called when the optimizer has stepped.
 
-        Only one gradient in `EVERY` is kept, as to get hold of each would cost as much. To be called when the optimizer
-        has stepped.
+        Only one gradient in `EVERY` is kept, as to get hold of each would cost as much as the hook.
         """
         self.stop()
-        self._asked, self._each, self._from = parameter, each, self._done
-        self._hold(parameter.grad)
+        self._steps = StepsForPasses(parameter, each, self._done)
 
     @property
     def by_steps(self) -> bool:
-        """Whether steps are counted, and not the passes themselves."""
-        return self._asked is not None
+        """Tell whether steps are counted, and not the passes themselves."""
+        return self._steps is not None
 
     def stepped(self, step: int) -> None:
         """Note that the optimizer has taken this step."""
         self._done = step + 1
-        if self._asked is not None and step % self._every == 0:
-            self._hold(self._asked.grad)
-            self._history.append((0, step, self._last))
-
-    def _hold(self, gradient: Tensor | None) -> None:
-        self._last, self._version = gradient, -1 if gradient is None else gradient._version
+        if self._steps is not None and step % self._every == 0:
+            self._history.append((0, step, self._steps.hold()))
 
     def tell_apart(self) -> None:
-        """Somebody asks what was `seen`: keep every gradient, so that it is known to the step."""
+        """Keep every gradient from now on: somebody asks what was `seen`, so it must be known to the step."""
         self._every = 1
 
     def keep_in_front(self, parameter: Tensor) -> None:
@@ -149,33 +171,30 @@ class PassCounter:
     @property
     def total(self) -> int:
         """Return the number of passes so far."""
-        if self._asked is not None:
-            return self._total + (self._done - self._from) * self._each
-        return self._total + (self._history[-1][0] - self._from if self._history else 0)
+        if self._steps is not None:
+            return self._total + (self._done - self._steps.first) * self._steps.each
+        return self._total + (self._history[-1][0] - self._taken if self._history else 0)
 
     @property
     def seen(self) -> int:
         """Return the step that the last pass was made for."""
-        if self._asked is None:
+        if self._steps is None:
             return self._history[-1][1] if self._history else self._seen
-        return self._governor.step if self._is_new(self._asked.grad) else self._done - 1
-
-    def _is_new(self, gradient: Tensor | None) -> bool:
-        """Tell whether there was a pass since the last step."""
-        return gradient is not None and (gradient is not self._last or gradient._version != self._version)
+        return self._governor.step if self._steps.is_new() else self._done - 1
 
     def take(self) -> PassHistory:
         """Return the gradients that were kept, and keep them no longer."""
-        if self._asked is not None and self._done > self._from:
-            self._history.append((0, self._done - 1, self._asked.grad))
+        steps = self._steps
+        if steps is not None and self._done > steps.first:
+            self._history.append((0, self._done - 1, steps.parameter.grad))
         total, history = self.total, PassHistory(list(self._history), list(self._in_front))
         self._history.clear()
         self._in_front.clear()
         self._total = total
-        if self._asked is not None:
-            self._seen, self._from = self._done - 1, self._done
+        if steps is not None:
+            self._seen, steps.first = self._done - 1, self._done
         elif history.passes:
-            self._from, self._seen, _ = history.passes[-1]
+            self._taken, self._seen, _ = history.passes[-1]
         return history
 
     def begin(self, step: int) -> None:
@@ -187,8 +206,8 @@ class PassCounter:
         while self._handles:
             self._handles.pop().remove()
         self.take()
-        self._asked = self._last = None
-        self._tick, self._from = itertools.count(1).__next__, 0
+        self._steps = None
+        self._tick, self._taken = itertools.count(1).__next__, 0
 
 
 def _still_there(entries: Iterable[tuple[int, Tensor | None]]) -> list[tuple[int, Tensor]]:

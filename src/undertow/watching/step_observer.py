@@ -10,6 +10,7 @@ from torch import Tensor
 from undertow.watching import patches
 from undertow.watching.full_step import FullStep
 from undertow.watching.light_step import LightStep
+from undertow.watching.step_facts import StepFacts
 from undertow.watching.step_time import clock
 from undertow.watching.watch_target import WatchTarget
 
@@ -74,6 +75,11 @@ class StepObserver:
     _closure: int = -1
     _version: int = -1
 
+    @property
+    def facts(self) -> StepFacts:
+        """Return what was read so far of the cheapest facts."""
+        return self.step.facts
+
     def open(self) -> None:
         """Begin to listen."""
         self.timer.opened = begun = clock()
@@ -93,7 +99,7 @@ class StepObserver:
             self.timer.starts()
 
     def _begins(self, tensors: object) -> None:
-        facts, loss = self.step.facts, _single(tensors)
+        facts, loss = self.facts, _single(tensors)
         if "scale" not in facts.tensors and (scale := self.target.loss_scale.scale()) is not None:
             facts.tensors["scale"] = [scale]
         if loss is not None:
@@ -117,7 +123,7 @@ class StepObserver:
 
     def _clipping(self, norm: Tensor, norm_type: float, count: int) -> None:
         scaled = not self.target.loss_scale.unscaled(self.target.optimizers[0])
-        self.step.facts.clipping(norm.detach(), norm_type, count, scaled)
+        self.facts.clipping(norm.detach(), norm_type, count, scaled)
 
     def before(self, index: int, closure: bool) -> None:
         """Hear that an optimizer is about to step, perhaps with a closure that computes its gradients."""
@@ -132,8 +138,8 @@ class StepObserver:
         self._taken.add(index)
         self.step.take_gradients(*self.target.updated(index))
         if not self.target.loss_scale.active:  # which changes them itself
-            self.step.facts.altered |= self.target.gradient_version() != self._version
-        self.step.facts.see_optimizer(self.target.optimizers[index], first=index == 0)
+            self.facts.altered |= self.target.gradient_version() != self._version
+        self.facts.see_optimizer(self.target.optimizers[index], first=index == 0)
 
     def after(self, index: int) -> None:
         """Hear that an optimizer has stepped."""

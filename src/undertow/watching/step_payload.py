@@ -30,6 +30,10 @@ class TapedGraph:
     sites: tuple[Site, ...] = ()
     edges: tuple[Edge, ...] = ()
 
+    def columns(self, read: Reading) -> Columns:
+        """Compute the columns of Sites and edges, each [steps, sites] or [steps, edges]."""
+        return self.readout.columns(read)
+
 
 @dataclass(frozen=True, slots=True)
 class Shards:
@@ -103,6 +107,11 @@ class StepColumns:
     measured: Columns
     parameters: dict[str, Column]
 
+    @property
+    def graph(self) -> TapedGraph:
+        """Return the graph of the backward pass that was taped."""
+        return self.payload.graph
+
 
 def batches(payloads: Sequence[StepPayload]) -> list[list[StepPayload]]:
     """Put those that follow one another and are alike together."""
@@ -143,7 +152,7 @@ def _rates(batch: Sequence[StepPayload]) -> Array:
     lr = np.full((len(batch), len(batch[0].names)), np.nan)
     for number, (updated, _) in enumerate(batch[0].rates):
         known = np.array([[_rate(each) for each in payload.rates[number][1]] for payload in batch])
-        lr[:, updated.places] = known[:, updated.group]
+        lr[:, updated.places] = known[:, updated.groups.place]
     return lr
 
 
@@ -152,7 +161,7 @@ def _rate(value: object) -> float:
 
 
 def _measured(read: Reading, scale: Array, payload: StepPayload) -> Columns:
-    measured = payload.graph.readout.columns(read)
+    measured = payload.graph.columns(read)
     _unscale(measured, scale, payload.graph, payload.shards.world)
     return measured
 

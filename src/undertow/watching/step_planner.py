@@ -78,7 +78,7 @@ class StepPlanner:
 
     def learn(self, observer: StepObserver) -> None:
         """Learn from a step that was observed."""
-        facts = observer.step.facts
+        facts = observer.facts
         self.segments = observer.segments + 1
         self.altered |= facts.altered and not facts.clipped
         if isinstance(observer.step, FullStep) and observer.step.unheard:

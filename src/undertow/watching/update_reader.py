@@ -41,12 +41,12 @@ class UpdateReader:
         reached = updated.reached(gradients)
         self.unreached += updated.unreached
         found = norms(reached, self._precise)
-        self._meter.take_each(updated.labels, found)
+        self._meter.take_each(updated.labels("grad of parameter"), found)
         self._take_weights(updated)
         for place in updated.copies:
             self._meter.note("copy", place, 1.0)
-        updated.before(reached)
-        self.rates.append((updated, updated.rates))
+        updated.sample.before(reached)
+        self.rates.append((updated, updated.groups.rates()))
         self._stepping.append(updated)
         return found
 
@@ -54,7 +54,7 @@ class UpdateReader:
         """Take the weights' norms; those that the tape took need not be taken again."""
         known = [self._meter.known_norm(identity) for identity in updated.identities]
         left = iter(norms([p for p, norm in zip(updated.parameters, known, strict=True) if norm is None]))
-        self._meter.take_each(updated.weighed, [next(left) if norm is None else norm for norm in known])
+        self._meter.take_each(updated.labels("parameter"), [next(left) if norm is None else norm for norm in known])
         if self._with_rows:
             for place, weight in zip(updated.places.tolist(), local_parts(updated.parameters), strict=True):
                 self._take_rows(place, weight)
@@ -70,5 +70,5 @@ class UpdateReader:
     def after(self) -> None:
         """Read how far the weights moved: an optimizer has stepped."""
         for updated in self._stepping:
-            self.moves += updated.after()
+            self.moves += updated.sample.after()
         self._stepping.clear()
