@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rounds import table
-from undertow.show.board import saved
+from undertow.render.run_page import saved
 from undertow.store import open_run, save_run
 from undertow.watching import RunWriter
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.growing import EDGES, SITES, edges, expected, numbers_of, row, write
+from undertow.analysis.attribution import attribute
 from undertow.columns import StoredColumns
-from undertow.split import explain
 from undertow.store import Position, RunReader, StoreError, open_run, reader, save_run
 from undertow.watching import RunWriter
 
@@ -19,7 +19,7 @@ def test_what_was_written_is_read(tmp_path):
         write(writer, range(3000))
     run = open_run(writer.path)
     assert numbers_of(run) == expected(range(3000))
-    assert explain(run, step=7) == explain(expected(range(3000)), step=7)
+    assert attribute(run, step=7) == attribute(expected(range(3000)), step=7)
     assert [path.name for path in tmp_path.iterdir()] == ["run.undertow"]
 
 

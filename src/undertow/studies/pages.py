@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from undertow.show.page import Prose, Section, Table, Verdict
+from undertow.render.page import Prose, Section, Table, Verdict
 
 Results = Mapping[str, Any]
 

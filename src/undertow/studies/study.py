@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from rich.console import Console
 
 from undertow.lab import Dataset, load
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.environment import environment
 from undertow.studies.keeping import JSON_NAME, PARQUET_NAME, check_writable, write_json, write_parquet
 from undertow.studies.tasks import Task, run_all

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from undertow.show.rows import MINUS, number
+from undertow.render.rows import MINUS, number
 
 
 def in_full_on_mnist(results: Mapping[str, Any]) -> bool:

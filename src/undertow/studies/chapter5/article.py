@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.page import Article, Prose, Section
+from undertow.render.page import Article, Prose, Section
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.chapter5.sections import accuracy, descent, explosion, layers, meaning, start, why

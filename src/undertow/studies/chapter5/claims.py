@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.rows import number
+from undertow.render.rows import number
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.statistics import compare
 from undertow.studies.study import Claim, Judged, Results, judged, three

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.activations import ACTIVATIONS
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.chapter5.protocol import NEURONS
 from undertow.studies.chapter5.sections import explore
 from undertow.theory import bounds, meanfield

@@ -1,6 +1,6 @@
 """The study's page: its first words, its sections, its table of claims."""
 
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.glorot2010.claims import escaped, sources, told_escape
 from undertow.studies.glorot2010.sections import errors, saturation, starting, surface
 from undertow.studies.glorot2010.sections.methods import differences, methods

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.show.rows import number
+from undertow.render.rows import number
 from undertow.studies.glorot2010.protocol import COMPARED, SHAPES
 from undertow.studies.statistics import Difference, compare, concordant
 from undertow.studies.study import Claim, Judged, Results, three

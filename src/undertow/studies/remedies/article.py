@@ -1,6 +1,6 @@
 """The study's page: its first words, its sections, its table of claims."""
 
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.pages import claims_section, counted, made_from, taste
 from undertow.studies.remedies.claims import DEEP, faded_and_level, share_trained
 from undertow.studies.remedies.sections import factors, gradients, methods, reach

@@ -2,8 +2,8 @@
 
 import math
 
-from undertow.show.page import Article
-from undertow.show.rows import number
+from undertow.render.page import Article
+from undertow.render.rows import number
 from undertow.studies.pages import claims_section, counted, made_from, taste
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import best_method, final

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from undertow.show.rows import number
+from undertow.render.rows import number
 from undertow.studies.statistics import concordant
 from undertow.studies.study import Claim, Judged, Results, three
 from undertow.studies.sutskever2013.protocol import METHODS, MU

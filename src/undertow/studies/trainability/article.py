@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.blocks import Cell
-from undertow.show.page import Article, Equation, Figure, Prose, Section, Table, Verdict
+from undertow.render.blocks import Cell
+from undertow.render.page import Article, Equation, Figure, Prose, Section, Table, Verdict
 from undertow.studies.trainability import drawing
 from undertow.studies.trainability.claims import NAMES, NOWHERE, factors, lost_losses, rank_correlation, sides
 from undertow.studies.trainability.protocol import TRAINED

@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from undertow.show.axes import charted, layered, log_ticks
-from undertow.show.rows import plain
-from undertow.show.theme import CATEGORY_COLOURS
+from undertow.render.axes import charted, layered, log_ticks
+from undertow.render.rows import plain
+from undertow.render.theme import CATEGORY_COLOURS
 
 THEORY = CATEGORY_COLOURS[1]
 _EPOCHS = ["#8fb8d6", "#3a86b8", "#06304a"]

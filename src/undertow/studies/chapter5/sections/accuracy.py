@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import curves_with_bands
-from undertow.show.dots import dots_with_interval
-from undertow.show.page import Callout, Figure, Prose, Section, Table
+from undertow.render.charts import curves_with_bands
+from undertow.render.dot_charts import dots_with_interval
+from undertow.render.page import Callout, Figure, Prose, Section, Table
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, HIDDEN, LMBDA
 from undertow.studies.statistics import between_and_within, compare, interval

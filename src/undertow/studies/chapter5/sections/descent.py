@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import curves_with_bands
-from undertow.show.page import Callout, Figure, Prose, Section, Table
-from undertow.show.rows import number
+from undertow.render.charts import curves_with_bands
+from undertow.render.page import Callout, Figure, Prose, Section, Table
+from undertow.render.rows import number
 from undertow.studies.chapter5.book import book
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.curves import layer_curves

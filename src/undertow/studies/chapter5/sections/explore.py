@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.show.page import Instrument, Prose, Section
+from undertow.render.page import Instrument, Prose, Section
 from undertow.studies.chapter5.protocol import NEURONS
 from undertow.studies.wording import percent
 from undertow.theory import meanfield

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.dots import dots_with_interval
-from undertow.show.page import Figure, Prose, Section, Table
-from undertow.show.rows import number
+from undertow.render.dot_charts import dots_with_interval
+from undertow.render.page import Figure, Prose, Section, Table
+from undertow.render.rows import number
 from undertow.studies.wording import listed, percent
 
 Results = dict[str, Any]

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import bars, curves_with_bands
-from undertow.show.dots import dots_with_interval
-from undertow.show.page import Figure, Prose, Section, Table
-from undertow.show.pictures import pictures
+from undertow.render.charts import bars, curves_with_bands
+from undertow.render.dot_charts import dots_with_interval
+from undertow.render.page import Figure, Prose, Section, Table
+from undertow.render.pictures import pictures
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.curves import layer_curves

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import curves_with_bands
-from undertow.show.page import Equation, Figure, Prose, Section
+from undertow.render.charts import curves_with_bands
+from undertow.render.page import Equation, Figure, Prose, Section
 from undertow.studies.curves import layer_curves
 from undertow.studies.wording import percent
 

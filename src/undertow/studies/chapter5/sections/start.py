@@ -5,9 +5,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from undertow.show.charts import bars
-from undertow.show.dots import dots_with_interval
-from undertow.show.page import Equation, Figure, Prose, Section, Table
+from undertow.render.charts import bars
+from undertow.render.dot_charts import dots_with_interval
+from undertow.render.page import Equation, Figure, Prose, Section, Table
 from undertow.studies.chapter5.book import book
 from undertow.studies.chapter5.protocol import HIDDEN
 from undertow.studies.statistics import middle, percentile_of

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import bars, curves_with_bands, heatmap
-from undertow.show.page import Callout, Equation, Figure, Prose, Section, Table
-from undertow.show.rows import number
+from undertow.render.charts import bars, curves_with_bands, heatmap
+from undertow.render.page import Callout, Equation, Figure, Prose, Section, Table
+from undertow.render.rows import number
 from undertow.studies.chapter5.chains import CHAINS
 from undertow.studies.wording import percent
 from undertow.theory import bounds, meanfield

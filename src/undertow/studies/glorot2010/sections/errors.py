@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from undertow.show.charts import curves_with_bands
-from undertow.show.dots import dots_with_interval
-from undertow.show.page import Figure, Prose, Section, Table
+from undertow.render.charts import curves_with_bands
+from undertow.render.dot_charts import dots_with_interval
+from undertow.render.page import Figure, Prose, Section, Table
 from undertow.studies.curves import member_curve
 from undertow.studies.glorot2010.claims import gained, sources, test_error, trained
 from undertow.studies.glorot2010.protocol import BATCH_SIZE, COMPARED, CONFIGURATIONS, PAPER_ERROR, SHAPES

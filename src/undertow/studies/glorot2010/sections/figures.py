@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from undertow.show.charts import curves_with_bands
+from undertow.render.charts import curves_with_bands
 from undertow.studies.curves import layer_curves
 from undertow.studies.glorot2010.claims import sources, trained
 from undertow.studies.study import Results

@@ -1,6 +1,6 @@
 """Where these experiments differ from the paper's, and how they were made."""
 
-from undertow.show.page import Prose, Section
+from undertow.render.page import Prose, Section
 from undertow.studies.glorot2010.protocol import PAPER_WIDTH
 from undertow.studies.study import Results
 

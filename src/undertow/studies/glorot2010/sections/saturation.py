@@ -5,9 +5,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from undertow.show.charts import curves_with_bands
-from undertow.show.page import Callout, Figure, Prose, Section
-from undertow.show.pictures import pictures
+from undertow.render.charts import curves_with_bands
+from undertow.render.page import Callout, Figure, Prose, Section
+from undertow.render.pictures import pictures
 from undertow.studies.curves import member_curve
 from undertow.studies.glorot2010.claims import saturated_from, sources, told_saturation, trained
 from undertow.studies.glorot2010.protocol import CONFIGURATIONS

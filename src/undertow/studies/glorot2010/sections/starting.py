@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import histogram
-from undertow.show.page import Equation, Figure, Prose, Section, Table
+from undertow.render.charts import histogram
+from undertow.render.page import Equation, Figure, Prose, Section, Table
 from undertow.studies.glorot2010.claims import sources, trained
 from undertow.studies.glorot2010.plan import STARTS
 from undertow.studies.glorot2010.sections.figures import layer_panels

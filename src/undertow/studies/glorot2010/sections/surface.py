@@ -4,8 +4,8 @@ import altair as alt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from undertow.show.charts import heatmap
-from undertow.show.page import Figure, Prose, Section
+from undertow.render.charts import heatmap
+from undertow.render.page import Figure, Prose, Section
 from undertow.studies.glorot2010.claims import Array
 from undertow.studies.study import Results
 from undertow.studies.wording import percent

@@ -1,7 +1,7 @@
 """What each factor does on average."""
 
-from undertow.show.charts import bars
-from undertow.show.page import Figure, Prose, Section
+from undertow.render.charts import bars
+from undertow.render.page import Figure, Prose, Section
 from undertow.studies.remedies.design import WRITTEN
 from undertow.studies.remedies.table import AXES, CALLED, main_effect
 from undertow.studies.study import Results

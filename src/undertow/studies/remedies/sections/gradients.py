@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import bars, curves_with_bands
-from undertow.show.page import Figure, Prose, Section, Table
+from undertow.render.charts import bars, curves_with_bands
+from undertow.render.page import Figure, Prose, Section, Table
 from undertow.studies.remedies.design import TRAINS, WRITTEN, variances
 from undertow.studies.remedies.table import best_accuracy, gradient_decades
 from undertow.studies.study import Results

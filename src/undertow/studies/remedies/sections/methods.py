@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from undertow.show.page import Callout, Prose, Section
+from undertow.render.page import Callout, Prose, Section
 from undertow.studies.remedies.design import WRITTEN
 from undertow.studies.remedies.table import CALLED, gradient_decades, index
 from undertow.studies.study import Results

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import curves_with_bands, heatmap
-from undertow.show.page import Figure, Prose, Section
+from undertow.render.charts import curves_with_bands, heatmap
+from undertow.render.page import Figure, Prose, Section
 from undertow.studies.remedies.design import TRAINS, WRITTEN
 from undertow.studies.remedies.table import best_accuracy, deepest
 from undertow.studies.study import Results

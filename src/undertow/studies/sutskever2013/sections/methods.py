@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from undertow.show.page import Callout, Figure, Prose, Section
-from undertow.show.pictures import pictures
+from undertow.render.page import Callout, Figure, Prose, Section
+from undertow.render.pictures import pictures
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import best_method
 from undertow.studies.sutskever2013.protocol import BATCH_SIZE, METHODS, PAPER_HIDDEN, PAPER_UPDATES

@@ -5,9 +5,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from undertow.show.charts import bars, curves_with_bands
-from undertow.show.page import Equation, Figure, Prose, Section, Table
-from undertow.show.rows import number
+from undertow.render.charts import bars, curves_with_bands
+from undertow.render.page import Equation, Figure, Prose, Section, Table
+from undertow.render.rows import number
 from undertow.studies.curves import member_curve
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import HIGH, final, lowered

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from undertow.show.charts import curves_with_bands
-from undertow.show.page import Figure, Prose, Section, Table
+from undertow.render.charts import curves_with_bands
+from undertow.render.page import Figure, Prose, Section, Table
 from undertow.studies.curves import member_curve
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import scale_error, sigmoid_gains
