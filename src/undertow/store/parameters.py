@@ -31,7 +31,7 @@ class Parameters:
         self.shapes = dict.fromkeys(columns, (rows, len(self.names)))
 
     def read(self, name: str) -> Column:
-        """One column, [rows, parameters]: rows by step, where there is more than one set."""
+        """Read one column, [rows, parameters]: rows by step, where there is more than one set."""
         parts = [
             self._spread(names, series, first, name)
             for (names, series), first in zip(self._sets, self._first, strict=False)
@@ -51,7 +51,7 @@ class Parameters:
         return out
 
     def steps(self) -> Column:
-        """Steps of the optimizer at the rows."""
+        """Read the optimizer's steps at the rows."""
         steps = self._steps()
         return steps[self._order()] if len(self._sets) > 1 else steps
 
