@@ -14,7 +14,7 @@ from undertow.columns import plain
 from undertow.record import Edge, Event, Site
 from undertow.store.database import ROW_BITS
 from undertow.store.packing import Key, Layout, Misfit, columns_of, deflate, sealed, unsealed
-from undertow.store.series import Series
+from undertow.store.series import StoredSeries
 
 BLOCK_BYTES = 512 << 10
 MOST_ROWS = 1024
@@ -74,7 +74,7 @@ class Appender:
         rows = "SELECT id, layout, content FROM rows WHERE id >= ? AND id < ? ORDER BY id"
         found = self._file.execute(rows, (begin, begin + (1 << ROW_BITS))).fetchall()
         subject.fresh = [unsealed(content) for _, _, content in found]
-        subject.rows = Series.of(self._file, number).rows
+        subject.rows = StoredSeries.of(self._file, number).rows
         return subject
 
     def subject(self, series: str, about: str) -> int:

@@ -21,7 +21,7 @@ from undertow.store.database import explained, for_reading, identity
 from undertow.store.errors import StoreError
 from undertow.store.packing import BROKEN, Damaged
 from undertow.store.parameters import Parameters
-from undertow.store.series import PARAMETERS, SCALARS, TAPED, Series, explored
+from undertow.store.series import PARAMETERS, SCALARS, TAPED, StoredSeries, explored
 
 EAGER_BYTES = 32 << 20
 """Columns that are larger together are read when they are asked for."""
@@ -56,9 +56,9 @@ class MissingStepError(IndexError):
 
 class _Contents(NamedTuple):
     meta: Mapping[str, str]
-    taped: Sequence[tuple[str, Series]]
-    scalars: Sequence[tuple[str, Series]]
-    parameters: Sequence[tuple[str, Series]]
+    taped: Sequence[tuple[str, StoredSeries]]
+    scalars: Sequence[tuple[str, StoredSeries]]
+    parameters: Sequence[tuple[str, StoredSeries]]
     position: Position
 
 
@@ -247,7 +247,7 @@ class RunReader(Closing):
         }
 
     def _columns(
-        self, series: Series | None, group: str, width: int, first: int, lazily: bool, last: int | None = None
+        self, series: StoredSeries | None, group: str, width: int, first: int, lazily: bool, last: int | None = None
     ) -> Columns:
         if series is None:
             return {}

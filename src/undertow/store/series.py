@@ -15,7 +15,7 @@ TAPED, SCALARS, PARAMETERS = "taped", "scalars", "parameters"
 
 
 @dataclass
-class Series:
+class StoredSeries:
     """The rows about one subject.
 
     Attributes:
@@ -132,11 +132,13 @@ class Series:
             return
 
 
-def explored(file: sqlite3.Connection, series: str, damage: list[str] | None = None) -> Iterator[tuple[str, Series]]:
+def explored(
+    file: sqlite3.Connection, series: str, damage: list[str] | None = None
+) -> Iterator[tuple[str, StoredSeries]]:
     """Yield everything of one kind that there are rows about, with its text."""
     found = file.execute("SELECT id, about FROM subjects WHERE series = ? ORDER BY id", (series,)).fetchall()
     for number, about in found:
-        yield about, Series.of(file, number, damage)
+        yield about, StoredSeries.of(file, number, damage)
 
 
 def _small(value: Any, limit: int = MOST_ROWS) -> int:
