@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import undertow
+from undertow.record import Finding
 from undertow.watching import (
     backward_tape,
     full_step,
@@ -55,6 +56,30 @@ def test_neither_model_nor_optimizer_is_held_alive(tmp_path: Path) -> None:
     gc.collect()
     assert [ref() for ref in alive] == [None] * 3
     assert torch.autograd.backward.__module__ == "torch.autograd"
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_callback_that_holds_the_model_does_not_keep_it_alive(scaled: bool, tmp_path: Path) -> None:
+    model = net(depth=8, activation=nn.Sigmoid)
+    optimizer, told = sgd(model), []
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0) if scaled else None
+    alive = weakref.ref(model)
+
+    def on_finding(finding: Finding, model: nn.Module = model) -> None:
+        told.append((finding, type(model)))
+
+    watcher = undertow.watch(
+        model, optimizer, tmp_path / "first.undertow", every=1, scaler=scaler, on_finding=on_finding
+    )
+    for _ in range(3):
+        loss = loss_of(model)
+        (scaler.scale(loss) if scaler else loss).backward()
+        optimizer.step()
+    assert watcher.flush()
+    assert told
+    del model, optimizer, on_finding, watcher, loss
+    gc.collect()
+    assert alive() is None
 
 
 def test_memory_does_not_grow(tmp_path: Path) -> None:
