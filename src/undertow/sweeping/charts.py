@@ -10,7 +10,7 @@ import altair as alt
 from undertow.show.axes import charted, layered
 from undertow.show.rows import grouped, plain
 from undertow.show.theme import CATEGORY_COLOURS, INK
-from undertow.sweeping.results import Row
+from undertow.sweeping.query import Row
 
 MOST_CHOICES = 40
 """A setting with more values than this gets no filter: nobody finds one in so long a list."""
