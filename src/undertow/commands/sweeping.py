@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from undertow.sweeping import Results, open_sweep
-from undertow.sweeping.writing import check_format
+from undertow.sweeping.results import check_format
 
 INTERRUPTED = 130
 LISTED = 3
