@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from undertow.record import Finding, Run, Site
+from undertow.diagnosis import Diagnosis
+from undertow.formatting import terse
+from undertow.record import Run, Site
 from undertow.render.blocks import Branch, Tree
-from undertow.render.terminal_report import number
 
 COLUMNS = ("gradient", "passes on", "learning speed", "coherence", "progress")
 OPTIONAL = 3
@@ -23,22 +24,20 @@ CAPTION = (
 )
 
 
-def site_tree(run: Run, findings: Sequence[Finding], step: int = 0) -> Tree:
-    """Every Site by module, in the order of the forward pass; unfolded as far as a screen holds.
+def site_tree(diagnosis: Diagnosis) -> Tree:
+    """Return every Site by module, in the order of the forward pass; unfolded as far as a screen holds.
 
-    Args:
-        run: what was measured.
-        findings: their codes stand beside the Sites that they speak of.
-        step: which recorded step.
+    The codes of findings stand beside the Sites that they speak of.
     """
+    run = diagnosis.run
     root = _Module("")
     for site in reversed(run.sites):
         root.at(site.module).items.append(site)
     codes: dict[int, set[str]] = defaultdict(set)
-    for finding in findings:
+    for finding in diagnosis.findings:
         for place in finding.sites:
             codes[place].add(finding.code)
-    branches = packed([_Lines(run, codes, step).of(item) for item in root.items])
+    branches = packed([_Lines(run, codes, diagnosis.step).of(item) for item in root.items])
     return Tree("operation", COLUMNS, _unfolded(branches, LINES_AT_FIRST), CAPTION, OPTIONAL)
 
 
@@ -83,10 +82,10 @@ class _Lines:
         shape = "×".join(map(str, site.shape))
         received, passed = reading["grad_output"], reading["grad_input"]
         cells = (
-            number(received),
-            f"× {number(passed / received)}" if received > 0 and not math.isnan(passed) else "",
-            number(reading["learning_speed"]),
-            number(reading["coherence"]),
+            terse(received),
+            f"× {terse(passed / received)}" if received > 0 and not math.isnan(passed) else "",
+            terse(reading["learning_speed"]),
+            terse(reading["coherence"]),
             _percent(reading["progress"]),
         )
         note = shape if named else f"{site.op} {shape}"
@@ -102,7 +101,7 @@ class _Lines:
         codes = {code for site in sites for code in self.codes.get(site.index, ())}
         parts = packed([self.of(item) for item in module.items])
         note = f"{len(sites)} operations"
-        return Branch(name, note, (number(received), "", "", "", total), " ".join(sorted(codes)), parts)
+        return Branch(name, note, (terse(received), "", "", "", total), " ".join(sorted(codes)), parts)
 
 
 def _remarks(reading: Mapping[str, float]) -> str:
@@ -115,7 +114,7 @@ def _percent(share: float) -> str:
 
 
 def packed(lines: Sequence[Branch], most: int = MOST_PARTS) -> list[Branch]:
-    """Lines in packs of ``most`` where there are more; a pack shows the first cell of its last line.
+    """Gather lines in packs of ``most`` where there are more; a pack shows the first cell of its last line.
 
     Example:
         >>> [pack.label for pack in packed([Branch(str(i), cells=("",)) for i in range(5)], most=3)]

@@ -1,18 +1,17 @@
-"""Two reports side by side: what became of each layer's backward gain, and which findings came and went."""
+"""Compare two diagnoses: what became of each layer's backward gain, and which findings came and went."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from undertow.analysis.gradient_path import find_gradient_path
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding
 from undertow.render.segments import Segment, segments
-from undertow.reporting.report import Report
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What one layer or join passes on, in both reports; None where the other one has no Site of that name.
+    """What one layer or join passes on, in both diagnoses; None where the other one has no Site of that name.
 
     Attributes:
         name: of the Site, numbered from its second call on.
@@ -59,16 +58,16 @@ class Difference:
     kept: tuple[Finding, ...]
 
 
-def difference(before: Report, after: Report) -> Difference:
-    """Match two reports: Sites by name, findings by code and place.
+def difference(before: Diagnosis, after: Diagnosis) -> Difference:
+    """Match two diagnoses: Sites by name, findings by code and place.
 
     Example:
         >>> from undertow.record import Run
-        >>> empty = Report(Run({}, ()), (), ())
+        >>> empty = Diagnosis(Run({}, ()))
         >>> difference(empty, empty)
         Difference(pairs=(), gone=(), new=(), kept=())
     """
-    old, new = _by_name(before), _by_name(after)
+    old, new = ({segment.label: segment for segment in segments(each, most=None)} for each in (before, after))
     pairs = tuple(Pair(name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new]))
     places = _places(before.findings), _places(after.findings)
     return Difference(
@@ -85,11 +84,3 @@ def _places(findings: Iterable[Finding]) -> set[tuple[str, str]]:
 
 def _place(finding: Finding) -> tuple[str, str]:
     return finding.code, finding.where if finding.began is None else finding.name
-
-
-def _by_name(report: Report) -> dict[str, Segment]:
-    gradient_path = find_gradient_path(report.run, step=0)
-    if gradient_path is None:
-        return {}
-    single = segments(gradient_path, report.gains, most=len(gradient_path.waypoints))
-    return {segment.label: segment for segment in single}

@@ -1,4 +1,4 @@
-"""A Run as columns that data frames take."""
+"""Lay a Run out as columns that data frames take."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +18,14 @@ DESCRIBED: dict[str, Callable[[Site], Any]] = {
 """What is said of a Site at every step alike."""
 
 
-def table(run: Run) -> dict[str, list[Any]]:
-    """One row for each Site of each recorded step, step by step.
+def site_table(run: Run) -> dict[str, list[Any]]:
+    """Return one row for each Site of each recorded step, step by step.
 
     Example:
         >>> import numpy as np
         >>> from undertow.record import Role
         >>> sites = (Site(0, "fc", "addmm", Role.WEIGHT, (8, 3)),)
-        >>> columns = table(Run({}, sites, columns={"grad_output": np.array([[0.5], [0.25]])}))
+        >>> columns = site_table(Run({}, sites, columns={"grad_output": np.array([[0.5], [0.25]])}))
         >>> columns["step"], columns["module"], columns["grad_output"], columns["dead"]
         ([0, 1], ['fc', 'fc'], [0.5, 0.25], [nan, nan])
     """
