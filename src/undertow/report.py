@@ -217,8 +217,12 @@ class Explanation:
         """Return what ``undertow show`` prints; ``name`` is what the run is called."""
         return terminal_run.text(self._diagnosed, name)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, title: str = "") -> Path:
         """Write everything as one page that needs no network; the file appears whole or not at all.
+
+        Args:
+            path: ends in .html.
+            title: what the page is called; the run's name unless told otherwise.
 
         Raises:
             ValueError: the path doesn't end in .html.
@@ -228,7 +232,8 @@ class Explanation:
             raise ValueError(f"can't write a run as {path.name!r}: give it a name that ends in .html")
         from undertow.render import run_page
 
-        write_whole(path, run_page.html(self._diagnosed, str(self.run.header.get("name", path.stem))).encode())
+        named = title or str(self.run.header.get("name", path.stem))
+        write_whole(path, run_page.html(self._diagnosed, named).encode())
         return path
 
     def report(self) -> Report:

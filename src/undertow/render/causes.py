@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from undertow.formatting import signed
-from undertow.render.segments import Segment
 from undertow.render.palette import CATEGORY_COLOURS
+from undertow.render.segments import Segment
 
 MOST_CAUSES = 5
 OTHER, UNATTRIBUTED = "other causes", "unattributed"

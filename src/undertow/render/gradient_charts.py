@@ -32,6 +32,7 @@ BAR_STEP = 22
 LEAST_REACH = 0.3
 """Decades to either side that bars have room for at least, so that a few hundredths look like what they are."""
 
+
 def svg(diagnosis: Diagnosis, title: str = "") -> str:
     """Draw the gradient's way back and its causes, one under the other, in one SVG.
 

@@ -1,7 +1,7 @@
 """Prepare observations for a figure: plain JSON values, thinned, grouped."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np

@@ -8,7 +8,6 @@ import numpy as np
 from undertow.analysis.gradient_path import GradientPath
 from undertow.diagnosis import Diagnosis
 from undertow.jsonable import jsonable
-from undertow.record import Run
 from undertow.render.causes import causes, signed_decades
 from undertow.render.labels import site_names
 from undertow.render.run_series import steps_of

@@ -161,7 +161,7 @@ def _causes(rows: Sequence[TableRow]) -> list[str]:
 
 
 def _bars(values: Sequence[float]) -> tuple[float, list[str]]:
-    """Return a bar for every value, on a logarithmic scale from the smallest, and the decades that one sign stands for."""
+    """Return the decades that one sign stands for, and a logarithmic bar for every value, from the smallest."""
     levels = np.array([math.log10(v) if 0 < v < math.inf else math.nan for v in values])
     if np.isnan(levels).all():
         return 0.0, ["" for _ in values]

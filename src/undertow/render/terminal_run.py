@@ -7,7 +7,6 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from undertow.diagnosis import Diagnosis
 from undertow.formatting import terse
 from undertow.record import Finding
 from undertow.render.buckets import Numbers

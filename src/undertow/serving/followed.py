@@ -90,7 +90,9 @@ class Followed:
             if math.isinf(self._next_judgement):
                 self._next_judgement = time.monotonic() + JUDGE_AFTER
             if self._drawn[0] != self.version:
-                drawn = run_view(self._series, self._last.header, self._findings, self._events, self._judged is not None)
+                drawn = run_view(
+                    self._series, self._last.header, self._findings, self._events, self._judged is not None
+                )
                 self._drawn = (
                     self.version,
                     json.dumps({"version": self.version, **drawn}, allow_nan=False).encode(),

@@ -28,9 +28,7 @@ def branches(diagnosis: Diagnosis) -> Section | None:
 def _joined(diagnosis: Diagnosis, gain: BackwardGain, unfolded: bool) -> Branch:
     norms = diagnosis.run.edge_column("contribution", diagnosis.step)
     ranked = sorted(gain.shares.items(), key=lambda item: -item[1])
-    parts = [
-        Branch(_giver(diagnosis, gain, edge), "", (_signed(share), terse(norms[edge]))) for edge, share in ranked
-    ]
+    parts = [Branch(_giver(diagnosis, gain, edge), "", (_signed(share), terse(norms[edge]))) for edge, share in ranked]
     received = float(diagnosis.column("grad_output")[gain.end])
     largest = "" if unfolded else f"{parts[0].label} {parts[0].cells[0]}"
     return Branch(label(diagnosis.run.sites[gain.end]), largest, ("", terse(received)), "", parts, unfolded)

@@ -1,55 +1,44 @@
-"""``undertow diff``."""
+"""Render two diagnoses side by side for the terminal."""
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from rich.console import Console
 from rich.table import Table
 
-from undertow.commands.examining import is_run
+from undertow.diagnosis import Diagnosis
+from undertow.formatting import terse
 from undertow.record import Finding, Run
+from undertow.render.difference import Difference, Pair, difference
 from undertow.render.segments import Segment
-from undertow.render.terminal_report import number, verdict_of
-from undertow.reporting import Report, explain
-from undertow.reporting.difference import Difference, Pair, difference
+from undertow.render.verdict import verdict
 from undertow.rules import History
-from undertow.store import open_run
 
-Saved = Annotated[
-    Path, typer.Argument(help="A report.json that `undertow examine --out` wrote, or a run that `undertow.watch` did.")
-]
 WORTH_SHOWING = 0.005
 """Decades: what changed less is counted and not listed."""
 
 
-def diff(before: Saved, after: Saved) -> None:
-    """Two runs or reports side by side: what became of every layer's gain, and which findings came and went.
+def show(before: tuple[str, Diagnosis], after: tuple[str, Diagnosis], console: Console) -> None:
+    """Print both verdicts, how far each got, the gains that changed, and findings that came and went.
 
-    Of a run the last finite step that was taped is compared, and the findings of all of it.
+    Args:
+        before, after: what each is called, and its diagnosis.
+        console: where to print; without markup.
     """
-    reports = _read(before), _read(after)
-    found = difference(*reports)
-    console = Console(highlight=False, markup=False)
-    for sign, file, report in zip("-+", (before, after), reports, strict=True):
-        words, sentence = verdict_of(report.run, report.gains, report.findings)
-        console.print(f"{sign} {file}: {words}. {sentence}", soft_wrap=True)
+    for sign, (name, diagnosis) in zip("-+", (before, after), strict=True):
+        words, sentence = verdict(diagnosis)
+        console.print(f"{sign} {name}: {words}. {sentence}", soft_wrap=True)
     console.print()
-    _print_scalars(console, [report.run for report in reports])
+    _print_scalars(console, [before[1].run, after[1].run])
+    found = difference(before[1], after[1])
     _print_gains(console, found)
     for sign, findings in (("-", found.gone), ("+", found.new), (" ", found.kept)):
         _print_findings(console, sign, findings)
 
 
-def _read(file: Path) -> Report:
-    return explain(open_run(file)).report() if is_run(str(file)) else Report.read(file)
-
-
 def _print_scalars(console: Console, runs: Sequence[Run]) -> None:
-    """How far each got, where both are runs through time."""
+    """Print how far each got, where both are runs through time."""
     if not all(run.scalars for run in runs):
         return
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="")
@@ -58,14 +47,14 @@ def _print_scalars(console: Console, runs: Sequence[Run]) -> None:
     for name, read in FIGURES.items():
         values = [read(History(run)) for run in runs]
         if not any(map(math.isnan, values)):
-            table.add_row(name, *(f"{value:,.0f}" if name in WHOLE else number(value) for value in values))
+            table.add_row(name, *(f"{value:,.0f}" if name in WHOLE else terse(value) for value in values))
     console.print(table)
     console.print()
 
 
 def _last(name: str) -> Callable[[History], float]:
     def read(history: History) -> float:
-        """The median of the last tenth: a single batch says little."""
+        """Return the median of the last tenth: a single batch says little."""
         values = history.scalar(name).values
         return float(np.median(values[-max(len(values) // 10, 1) :])) if len(values) else math.nan
 
@@ -113,7 +102,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
 
 
 def _gain(segment: Segment | None) -> str:
-    return "not there" if segment is None else f"x {number(segment.gain)}"
+    return "not there" if segment is None else f"x {terse(segment.gain)}"
 
 
 def _print_findings(console: Console, sign: str, findings: Sequence[Finding]) -> None:

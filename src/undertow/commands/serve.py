@@ -1,4 +1,4 @@
-"""``undertow serve``."""
+"""``undertow serve``: serve a folder of runs as live pages."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,8 +25,8 @@ def serve(
         if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
             raise
         raise ImportError("undertow serve needs starlette and uvicorn: pip install 'undertow[serve]'") from error
-    listening.serve(runs, host, port, token, lambda address: _tell(address, bool(token)))
+    listening.serve(runs, host, port, token, lambda address: _announce(address, bool(token)))
 
 
-def _tell(address: str, guarded: bool) -> None:
+def _announce(address: str, guarded: bool) -> None:
     typer.echo(f"the runs are at {address}{'?token=... (yours)' if guarded else ''}; Ctrl-C stops")

@@ -1,4 +1,4 @@
-"""``FILE.py:FUNCTION``: a user's file run, its function found, and clear words where that fails."""
+"""Run a user's ``FILE.py``, find its ``FUNCTION``, and say clearly where that fails."""
 
 import difflib
 import sys
@@ -15,17 +15,17 @@ class UserCodeError(Exception):
     """Something in the user's own function went wrong; its traceback is theirs to see.
 
     Example:
-        >>> UserCodeError("build() of net.py failed", "Traceback ...").told
+        >>> UserCodeError("build() of net.py failed", "Traceback ...").traceback
         'Traceback ...'
     """
 
-    def __init__(self, message: str, told: str) -> None:
+    def __init__(self, message: str, traceback: str) -> None:
         super().__init__(message)
-        self.told = told
+        self.traceback = traceback
 
 
 def split(target: str) -> tuple[Path, str]:
-    """The file and the name of the function.
+    """Split ``FILE.py:FUNCTION`` into the file and the name of the function.
 
     Raises:
         ValueError: not of the form FILE.py:FUNCTION.
@@ -73,7 +73,7 @@ def _run(file: Path) -> ModuleType:
 
 
 def _place(error: BaseException, file: Path) -> str:
-    """The line of the user's file that led to it, even where it was raised elsewhere."""
+    """Return the line of the user's file that led to it, even where it was raised elsewhere."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if _same(frame.filename, file)]
     return f"{file}, line {own[-1].lineno}" if own else str(file)
 
@@ -95,7 +95,7 @@ def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:
 
 
 def own_traceback(error: BaseException, file: Path) -> str:
-    """The traceback as text, from the user's file on."""
+    """Return the traceback as text, from the user's file on."""
     trace = traceback.TracebackException.from_exception(error)
     first = next((i for i, frame in enumerate(trace.stack) if _same(frame.filename, file)), 0)
     trace.stack = traceback.StackSummary.from_list(trace.stack[first:])

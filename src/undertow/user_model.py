@@ -1,12 +1,10 @@
-"""``FILE.py:FUNCTION`` of examine and check: the function called, what it returned looked at."""
+"""Load the model, compute_loss and optimizer that a user's ``FILE.py:FUNCTION`` returns."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from undertow.userfile import UserCodeError, function_of, split, users_own
-
-__all__ = ["UserCodeError", "load", "split"]
+from undertow.user_function import function_of, split, users_own
 
 EXAMPLE = "end it with `return model, compute_loss` (or `return model, compute_loss, optimizer`)"
 

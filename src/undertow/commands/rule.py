@@ -1,4 +1,4 @@
-"""``undertow rule``."""
+"""``undertow rule``: explain a rule."""
 
 from typing import Annotated
 
@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.padding import Padding
 
-from undertow.commands.silencing import known_code
 from undertow.rules import RULES
 from undertow.rules.explained import sections
+from undertow.silence import known_code
 
 WIDTH = 96
 
@@ -24,11 +24,11 @@ def rule(
             typer.echo(f"{each.code}  {each.name:22}  {sections(each)['']}")
         return
     chosen = RULES[known_code(code.upper())]
-    told = sections(chosen)
+    explained = sections(chosen)
     console.print(f"\n[bold]{chosen.code}  {chosen.name}[/bold]")
     width = min(console.width, WIDTH)
-    console.print(Markdown(told.pop("")), width=width)
-    for name, words in told.items():
+    console.print(Markdown(explained.pop("")), width=width)
+    for name, words in explained.items():
         console.print(f"\n[bold]{name}[/bold]")
         console.print(Padding(Markdown(words.replace("``", "`")), (0, 0, 0, 2)), width=width)
     console.print()

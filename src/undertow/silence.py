@@ -1,4 +1,4 @@
-"""Findings that a project has decided to live with: ``[tool.undertow] silence`` of its pyproject.toml.
+"""Leave out the findings that a project has decided to live with: ``[tool.undertow] silence`` of its pyproject.toml.
 
 ``silence = ["UT602", "UT201:encoder.*"]`` silences UT602 everywhere, and UT201 in modules whose path matches
 ``encoder.*``. A path without a wildcard stands for the module and everything in it.
@@ -34,7 +34,7 @@ class Silence:
 
     @classmethod
     def parse(cls, entry: object) -> Self:
-        """From ``"CODE"`` or ``"CODE:PATTERN"``. Raises: ValueError if there is no such rule."""
+        """Read ``"CODE"`` or ``"CODE:PATTERN"``. Raises: ValueError if there is no such rule."""
         if not isinstance(entry, str):
             raise ValueError(f'{entry!r} is no text: write "UT602" or "UT201:encoder.*"')
         code, colon, pattern = entry.partition(":")
@@ -55,7 +55,7 @@ class Silence:
 
 
 def known_code(code: str) -> str:
-    """The code itself. Raises: ValueError, naming the nearest, if no rule has it."""
+    """Return the code itself. Raises: ValueError, naming the nearest, if no rule has it."""
     if code not in RULES:
         near = difflib.get_close_matches(code.upper(), RULES, 1, cutoff=0.5)
         hint = f": did you mean {near[0]}? `undertow rule` lists them" if near else "; there are: " + ", ".join(RULES)
@@ -64,7 +64,7 @@ def known_code(code: str) -> str:
 
 
 def configured(near: Path) -> list[Silence]:
-    """The entries of the nearest pyproject.toml with a ``[tool.undertow]``, from the folder of ``near`` upwards.
+    """Return the entries of the nearest pyproject.toml with a ``[tool.undertow]``, from the folder of ``near`` upwards.
 
     Raises:
         ValueError: an entry that can't be meant, an unknown key, or a file that is no TOML.
@@ -94,15 +94,15 @@ def _entries(table: object) -> list[Silence]:
     return [Silence.parse(entry) for entry in entries]
 
 
-def spoken(findings: Sequence[Finding], run: Run, silences: Iterable[Silence]) -> list[Finding]:
-    """The findings that no entry covers, in their order.
+def unsilenced(findings: Sequence[Finding], run: Run, silences: Iterable[Silence]) -> list[Finding]:
+    """Return the findings that no entry covers, in their order.
 
     Example:
         >>> from undertow.record import Severity
         >>> found = [Finding("UT501", "unreached", Severity.WARNING, (), "fc.weight", "No gradient reaches it.")]
-        >>> len(spoken(found, Run({}, ()), [Silence("UT501", "head")]))
+        >>> len(unsilenced(found, Run({}, ()), [Silence("UT501", "head")]))
         1
-        >>> len(spoken(found, Run({}, ()), [Silence("UT501", "fc")]))
+        >>> len(unsilenced(found, Run({}, ()), [Silence("UT501", "fc")]))
         0
     """
     kept = list(silences)
