@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from reading import until
-from serve.making import HOSTILE
-from serve.processes import serving, training
+from sample_runs import HOSTILE
+from serving.processes import serving, training
 from undertow.record import Event
 from undertow.store import save_run
 
@@ -64,11 +64,12 @@ def test_a_view_holds_what_the_run_holds(get, small_run):
 
 
 def test_causes_of_any_step_are_those_of_the_run(get, small_run):
-    from undertow.render.step_view import moment
+    from undertow.diagnosis import Diagnosis
+    from undertow.render.step_view import step_view
 
     for row in (0, 17, 59):
         told = get("step", params={"name": "first.undertow", "row": row}).json()
-        assert told == json.loads(json.dumps(moment(small_run, row)))
+        assert told == json.loads(json.dumps(step_view(Diagnosis(small_run, row))))
     assert get("step", params={"name": "first.undertow", "row": 60}).status_code == 404
     for wrong in ("-1", "x", "", "1" * 400, "²"):
         assert get("step", params={"name": "first.undertow", "row": wrong}).status_code == 400

@@ -1,11 +1,13 @@
 import pytest
 
 from reading import console, requested, screen, until
-from serve.making import HOSTILE, SPIKE
-from serve.processes import serving, training
+from sample_runs import HOSTILE, SPIKE
+from serving.processes import serving, training
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, Severity
-from undertow.render.run_page import saved
-from undertow.rules import over_time
+from undertow.render.diagnosed_run import DiagnosedRun
+from undertow.render.run_page import html
+from undertow.report import explain
 from undertow.store import save_run
 
 pytestmark = pytest.mark.browser
@@ -68,7 +70,7 @@ def keys(page, selector, *pressed):
 @pytest.fixture(scope="module")
 def written(small_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "run.html"
-    path.write_text(saved(small_run, over_time(small_run), "first.undertow"), encoding="utf-8")
+    path.write_text(html(DiagnosedRun(explain(small_run).diagnosis), "first.undertow"), encoding="utf-8")
     return path
 
 
@@ -89,7 +91,9 @@ def test_a_finding_that_ended_says_when_it_did(page, small_run, tmp_path):
     over = Finding("UT104", "front layers frozen", Severity.NOTE, (), "0", "They stand.", began=12, ended=1030)
     lasting = Finding("UT101", "vanishing", Severity.ERROR, (), "fc", "It fades.", began=0, from_start=True)
     path = tmp_path / "run.html"
-    path.write_text(saved(small_run, [lasting, over], "first.undertow"), encoding="utf-8")
+    path.write_text(
+        html(DiagnosedRun(Diagnosis(small_run, findings=[lasting, over])), "first.undertow"), encoding="utf-8"
+    )
     opened(page, path.as_uri())
     chips = [each.text for each in page.find_elements("css selector", ".began")]
     assert chips == ["from the start, step 0", "began at step 12, ended at step 1,030"]
@@ -111,7 +115,7 @@ def test_a_run_that_cannot_be_read_shows_why_and_nothing_else(page, served):
 
 def test_a_run_without_a_step_says_so(page, tmp_path):
     path = tmp_path / "run.html"
-    path.write_text(saved(Run({"model": "Net"}, ()), [], "first.undertow"), encoding="utf-8")
+    path.write_text(html(DiagnosedRun(Diagnosis(Run({"model": "Net"}, ()))), "first.undertow"), encoding="utf-8")
     opened(page, path.as_uri())
     assert page.execute_script(TEXT, "findings") == "No step was recorded: there is nothing to judge yet."
 

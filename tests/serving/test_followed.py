@@ -1,15 +1,10 @@
 import json
-import os
-import time
 
 import numpy as np
 import pytest
 
 from undertow.record import Edge, Role, Site
-from undertow.serving.folder import Folder
 from undertow.serving.followed import Followed
-from undertow.serving.guard import Guard, is_loopback, own_names
-from undertow.serving.state import state_of
 from undertow.store import RunWriter, open_run
 
 
@@ -89,40 +84,3 @@ def test_when_the_models_graph_changes_the_one_taped_most_is_shown(path):
         assert told["quantities"]["speed"]["names"] == ["c", "d"]
         assert told["quantities"]["speed"]["rows"] == 5
         followed.close()
-
-
-def test_a_run_that_went_on_after_its_end_has_not_ended():
-    now = time.time()
-    assert state_of(now, {"ended": 5.0}, reached=4.9)["kind"] == "ended"
-    assert state_of(now, {"ended": 5.0}, reached=5.1)["kind"] == "growing"
-    assert state_of(now, {})["kind"] == "growing"
-    assert state_of(now - 7300, {}) == {"kind": "quiet", "said": "last written 2 hours ago"}
-    assert state_of(0.0, {})["kind"] == "lost"
-
-
-def test_a_folder_names_each_run_once_whatever_is_beside_it(tmp_path):
-    for file in (
-        "a.undertow",
-        "a.undertow-wal",
-        "a.rank1.undertow",
-        "a[1].undertow",
-        "b.rank2.undertow",
-        ".c.undertow",
-    ):
-        (tmp_path / file).touch()
-    os.utime(tmp_path / "a.undertow", (0, 1))
-    os.utime(tmp_path / "a.undertow-wal", (0, 3))
-    os.utime(tmp_path / "a.rank1.undertow", (0, 2))
-    (tmp_path / "d.undertow").mkdir()
-    folder = Folder(tmp_path)
-    assert folder.written()["a.undertow"] == 3
-    assert folder.names() == ["a.undertow", "a[1].undertow"]
-    assert all(folder.find(name) for name in folder.names())
-    assert not any(folder.find(name) for name in ("b.rank2.undertow", ".c.undertow", "d.undertow", "a.undertow-wal"))
-
-
-def test_loopback_is_what_no_other_machine_reaches():
-    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.1", "8.8.8.8", "")))  # noqa: S104
-    assert "evil.example" not in own_names("127.0.0.1")
-    assert Guard(None, own_names("127.0.0.1"))

@@ -1,12 +1,8 @@
-import textwrap
-from pathlib import Path
+"""Models to examine: one whose gradient vanishes, a healthy one, one with a hostile name, a deep one."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-
-import undertow
 
 HOSTILE = "<script>document['title']='broken'</script>*x* $y$ [a](#b) `c`"
 
@@ -48,34 +44,27 @@ def thousand():
     return net, lambda: net(x).square().mean()
 
 
-@pytest.fixture(scope="session")
-def vanishing():
-    return undertow.examine(*sigmoid())
+NET = """
+    import torch
+    from torch import nn
 
+    def build():
+        torch.manual_seed(0)
+        net = nn.Sequential(*[layer for _ in range(8) for layer in (nn.Linear(20, 20), nn.Sigmoid())])
+        x = torch.randn(50, 20)
+        return net, lambda: net(x).square().mean()
 
-@pytest.fixture(scope="session")
-def healthy():
-    return undertow.examine(*residual())
+    def better():
+        torch.manual_seed(0)
+        net = nn.Sequential(*[layer for _ in range(8) for layer in (nn.Linear(20, 20), nn.Tanh())])
+        for layer in net[::2]:
+            nn.init.xavier_normal_(layer.weight)
+        x = torch.randn(50, 20)
+        return net, lambda: net(x).square().mean(), torch.optim.SGD(net.parameters(), 0.1)
 
-
-@pytest.fixture(scope="session")
-def hostile_report():
-    return undertow.examine(*hostile())
-
-
-@pytest.fixture(scope="session")
-def thousand_report():
-    return undertow.examine(*thousand())
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A folder to work in, and a function that writes a file there."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(name: str, content: str) -> Path:
-        path = tmp_path / name
-        path.write_text(textwrap.dedent(content))
-        return path
-
-    return write
+    def unused():
+        net = nn.ModuleDict({"used": nn.Linear(3, 3), "left": nn.Linear(3, 3)})
+        x = torch.ones(2, 3)
+        return net, lambda: (net["used"](x) + net["left"](x).detach()).sum()
+"""
+"""A file with functions to examine."""
