@@ -53,7 +53,7 @@ def test_files_of_several_ranks_are_shown_as_one_run(path):
         followed = Followed(path)
         followed.refresh()
         run = open_run(path)
-        told = followed.moment(2)
+        told = followed.step_view(2)
         assert [row[1] for row in told["readings"]] == pytest.approx(run.columns["grad_output"][2], rel=1e-5)
         assert run.columns["grad_output"][2, 0] == pytest.approx(np.hypot(5.0, 6.0))
         followed.close()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from making import sigmoid, training
-
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import undertow
+from sample_runs import sigmoid, training
 
 
 def main(path: str, pause: float) -> None:

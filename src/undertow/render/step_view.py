@@ -36,7 +36,7 @@ def step_view(diagnosis: Diagnosis) -> dict[str, Any]:
         gain and its decades by cause; ``causes`` in the order they are stacked; ``sentence``; ``readings`` [rows].
 
     Example:
-        >>> from undertow.record import Edge, Role, Site
+        >>> from undertow.record import Edge, Role, Run, Site
         >>> sites = tuple(Site(i, f"fc{2 - i}", "addmm", Role.WEIGHT) for i in range(2))
         >>> run = Run({}, sites, (Edge(0, 1),), {"grad_output": np.array([[1.0, 0.1]])},
         ...           {"contribution": np.array([[0.1]]), "share": np.array([[1.0]])})

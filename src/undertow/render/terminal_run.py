@@ -35,6 +35,7 @@ def text(diagnosed: DiagnosedRun, name: str = "", width: int = WIDTH) -> str:
         width: columns of the terminal.
 
     Example:
+        >>> from undertow.diagnosis import Diagnosis
         >>> from undertow.record import Run
         >>> run = Run({"model": "Net"}, (), scalars={"loss": np.array([2.0, 1.0])})
         >>> print(text(DiagnosedRun(Diagnosis(run)), name="first"))
