@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from undertow.analysis.theory_check import TheoryCheck
+from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.files import write_whole
 from undertow.record import BackwardGain, Finding, Run
@@ -15,7 +16,7 @@ from undertow.render import report_json, terminal_report, terminal_run
 from undertow.render.diagnosed_run import DiagnosedRun
 from undertow.render.difference import Difference, difference
 from undertow.render.site_table import site_table
-from undertow.rules import History, over_time
+from undertow.rules import over_time
 
 __all__ = ["Explanation", "Report", "explain"]
 
@@ -206,7 +207,7 @@ class Explanation:
     @property
     def step(self) -> int | None:
         """The optimizer's step that the gains are of; None if none was taped."""
-        return int(History(self.run).steps[self.row]) if len(self.run) else None
+        return int(RunHistory(self.run).steps[self.row]) if len(self.run) else None
 
     def __str__(self) -> str:
         return self.text(str(self.run.header.get("name", "run")))
@@ -284,7 +285,7 @@ def row_of(run: Run, step: int) -> int:
         Traceback (most recent call last):
         ValueError: step 9 was not taped: the nearest that was is 8, the last 16
     """
-    taped = History(run).steps
+    taped = RunHistory(run).steps
     if not len(taped):
         raise ValueError("no step of this run was taped, so there is none to tell of: leave the step out")
     row = int(abs(taped - step).argmin())
@@ -315,5 +316,5 @@ def last_finite(run: Run) -> int:
         >>> last_finite(Run({}, (), steps={"step": np.array([0.0, 8.0]), "loss": np.array([1.0, np.inf])}))
         0
     """
-    rows = History(run).finite.nonzero()[0]
+    rows = RunHistory(run).finite.nonzero()[0]
     return int(rows[-1]) if len(rows) else -1

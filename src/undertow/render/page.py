@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from undertow import activations
 from undertow.files import write_whole
 from undertow.formatting import DASH, MINUS, aligned
 from undertow.render import figures, markup
@@ -189,8 +190,13 @@ def _scripts(article: Article) -> list[str]:
     scripts = [figures.vega_bundle()] if _figures(article) else []
     scripts.append(source("page.js"))
     if article.instruments is not None:
-        scripts.append(scripted(f"explore/{name}" for name in (*EXPLORING, "main")))
+        scripts.append(scripted(_exploring(name) for name in (*EXPLORING, "main")))
     return scripts
+
+
+def _exploring(name: str) -> str:
+    """Return a script of the page to play with, with the table of all activations behind what they are made of."""
+    return source(f"explore/{name}.js") + (f"{activations.script()}\n" if name == "activations" else "")
 
 
 def _styles(article: Article) -> str:

@@ -27,7 +27,7 @@ def filled(template: str, title: str, given: Mapping[str, Any], scripts: Sequenc
         scripts: their names in ``templates``, without the suffix.
         live: whether the page may ask its server.
     """
-    script = scripted(scripts)
+    script = scripted(source(f"{name}.js") for name in scripts)
     return (
         _environment()
         .get_template(template)

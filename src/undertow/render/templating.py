@@ -27,9 +27,9 @@ def source(name: str) -> str:
     return (resources.files("undertow.render") / "templates" / name).read_text("utf-8")
 
 
-def scripted(names: Iterable[str]) -> str:
-    """Join scripts of ours into one that leaves no name behind on the page."""
-    together = "\n".join(source(f"{name}.js") for name in names)
+def scripted(sources: Iterable[str]) -> str:
+    """Join scripts into one that leaves no name behind on the page."""
+    together = "\n".join(sources)
     return f'"use strict";\n(() => {{\n{together}}})();\n'
 
 

@@ -10,7 +10,7 @@ from undertow.analysis.gradient_path import strongest_route
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.registry import rule
-from undertow.rules.scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
+from undertow.rules.ut1_scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
 
 FEWEST_IN_A_BRANCH = 4
 
@@ -103,7 +103,7 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _recurrent(diagnosis: Diagnosis) -> dict[str, list[list[Site]]]:
-    """Modules that use the same weights over and over, and each of their operations through time."""
+    """Return the modules that use the same weights over and over, and each of their operations through time."""
     families: dict[tuple[str, str], list[Site]] = defaultdict(list)
     for site in diagnosis.run.sites:
         if site.module:
