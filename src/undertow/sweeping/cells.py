@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -84,13 +85,31 @@ def key_of(identity: Mapping[str, Any]) -> str:
         >>> key_of({"depth": 3})
         '1f5095ec7a7c8833ceafa42a'
     """
-    text = json.dumps(_plain(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def _plain(value: Any) -> Any:
+def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _canonical(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_canonical(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def storable(value: Any, missing: bool = False) -> bool:
+    """Return whether a store can hold a value: a finite number, text, true or false, or a list of these.
+
+    Args:
+        value: a setting, or a result.
+        missing: whether None is one, too, as it is among results.
+
+    Example:
+        >>> storable([1, "tanh", False]), storable(float("nan")), storable(None), storable(None, missing=True)
+        (True, False, False, True)
+    """
+    if isinstance(value, list | tuple):
+        return all(storable(each, missing) for each in value)
+    if value is None:
+        return missing
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from undertow.extras import needed
 from undertow.sweeping.cells import Pack, Work
 from undertow.sweeping.workers import Event, Report, computed
 
@@ -33,7 +34,7 @@ class Cluster:
     """
 
     def __init__(self, work: Work, address: str) -> None:
-        self._ray = _ray()
+        self._ray = needed("ray", "ray", "a sweep on a cluster")
         self._ours = not self._ray.is_initialized()
         if self._ours:
             self._connect(address)
@@ -108,13 +109,3 @@ def _computed(work: Work, packs: Sequence[Pack]) -> list[Report]:
     """What a node does for a task."""
     work.prepare()
     return [computed(work, pack, place) for place, pack in enumerate(packs)]
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            "a sweep on a cluster needs Ray, which is not installed: pip install 'undertow[ray]'"
-        ) from error
-    return ray

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from undertow.processes import processors
-from undertow.sweeping.cells import Cell, Pack, Work, key_of
+from undertow.sweeping.cells import Cell, Pack, Work, key_of, storable
 from undertow.sweeping.progress import Line
 from undertow.sweeping.results import Results
 from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.spec import Settings, Spec
 from undertow.sweeping.store import DONE, Finished, Store
 from undertow.sweeping.workers import InProcess, Processes, Workers
-from undertow.userfile import split
+from undertow.user_function import split
 
 SHOWN = 10
 """Problems told one by one."""
@@ -192,14 +191,8 @@ def _unfit(settings: Settings) -> list[str]:
     return [
         f"{name} = {value!r}: a setting is a number, a text, true or false, or a list of these"
         for name, value in settings.items()
-        if not _plain(value)
+        if not storable(value)
     ]
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str)
 
 
 def _told(problems: Mapping[str, list[Settings]]) -> str:
