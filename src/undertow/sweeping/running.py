@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from undertow.processes import processors
-from undertow.sweeping.cells import Cell, Pack, Work, key_of, storable
+from undertow.sweeping.cells import Cell, Pack, SweepWork, key_of, storable
 from undertow.sweeping.progress import Line
 from undertow.sweeping.results import Results
 from undertow.sweeping.scheduling import Schedule, carry_out
@@ -34,7 +34,7 @@ class Plan:
     """
 
     spec: Spec
-    work: Work
+    work: SweepWork
     cells: list[Cell]
 
     @classmethod
@@ -142,7 +142,7 @@ def _compute(
             workers.close()
 
 
-def _workers(work: Work, packs: int, processes: int | None, ray: str | None) -> Workers:
+def _workers(work: SweepWork, packs: int, processes: int | None, ray: str | None) -> Workers:
     if ray is not None:
         from undertow.sweeping.cluster import Cluster
 
@@ -176,7 +176,7 @@ def _beside(spec: object) -> Path:
     raise ValueError("a specification that isn't in a file needs a store: give its path as the second argument")
 
 
-def _work(spec: Spec) -> Work:
+def _work(spec: Spec) -> SweepWork:
     if spec.function:
         from undertow.sweeping.functionwork import FunctionWork
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from undertow.lab import Dataset
 from undertow.lab.data import Split
 from undertow.lab.shapes import SIDE, shapeset
-from undertow.studies.glorot2010.protocol import SHAPES
+from undertow.studies.glorot2010.config import SHAPES
 
 
 class Images(Protocol):
