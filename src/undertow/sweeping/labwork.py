@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.lab import Dataset, Ensemble, History, Initializer, load
+from undertow.lab import Dataset, Ensemble, Initializer, TrainingHistory, load
 from undertow.sweeping.cells import Cell, Pack, Tick, unheard
 from undertow.sweeping.labsettings import SETTINGS, SIDE_BY_SIDE, complete, optimizer_of, problems, sizes_of
 from undertow.sweeping.spec import Settings
@@ -201,7 +201,7 @@ def _roots(nets: Ensemble, variances: Sequence[float | None]) -> Tensor:
 
 
 def _results(
-    nets: Ensemble, history: History, train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]
+    nets: Ensemble, history: TrainingHistory, train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]
 ) -> list[dict[str, Any]]:
     accuracy, loss = evaluated(nets, *train)
     measured = {

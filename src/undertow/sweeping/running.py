@@ -24,7 +24,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What a specification asks for.
 
     Attributes:
@@ -38,7 +38,7 @@ class Plan:
     cells: list[Cell]
 
     @classmethod
-    def of(cls, spec: Spec) -> "Plan":
+    def of(cls, spec: Spec) -> "SweepPlan":
         """Lay out all cells and look at every one before anything runs.
 
         Raises:
@@ -109,7 +109,7 @@ def sweep(
     """
     given = _read(spec)
     path = Path(store) if store is not None else _beside(spec)
-    plan = Plan.of(given)
+    plan = SweepPlan.of(given)
     with Store(path) as kept:
         kept.note("name", given.name)
         kept.note("work", plan.work.name)
@@ -121,7 +121,7 @@ def sweep(
 
 
 def _compute(
-    packs: list[Pack], plan: Plan, kept: Store, processes: int | None, ray: str | None, console: Console
+    packs: list[Pack], plan: SweepPlan, kept: Store, processes: int | None, ray: str | None, console: Console
 ) -> None:
     there = len(plan.cells) - sum(len(pack.cells) for pack in packs)
     console.print(f"{len(plan.cells):,} cells{f', {there:,} of them there already' if there else ''}", highlight=False)
@@ -206,7 +206,7 @@ def _where(cells: list[Settings]) -> str:
     return f"\n    ({len(cells)} cell{'s' * (len(cells) > 1)}; the first: {first})"
 
 
-def _check_source(plan: Plan, kept: Store, console: Console | None) -> None:
+def _check_source(plan: SweepPlan, kept: Store, console: Console | None) -> None:
     """Say when a function's file is another than when results in the store were computed."""
     if not plan.spec.function:
         return

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from undertow.lab import Dataset, Ensemble
-from undertow.lab.layers import Layer
+from undertow.lab.layers import LayerParameters
 from undertow.lab.readings import share_of_progress
 from undertow.studies.chapter5.config import BATCH_SIZE, ETA, FIRST_IMAGES, LMBDA, Chapter5Config, network
 from undertow.studies.experiments import Tick
@@ -88,13 +88,13 @@ def train_control(data: Dataset, tick: Tick, /, *, control: str, config: Chapter
     return history.accuracy["validation"]
 
 
-def start_as_identity(layer: Layer) -> None:
+def start_as_identity(layer: LayerParameters) -> None:
     """Make a sigmoid layer pass on nearly what it is given: σ(4a - 2) has value and slope of a itself at a = 1/2."""
     layer.w.copy_(4 * torch.eye(layer.w.shape[-1]))
     layer.b.fill_(-2)
 
 
-def accuracy_lost(nets: Ensemble, replacements: list[Layer], data: Dataset) -> Array:
+def accuracy_lost(nets: Ensemble, replacements: list[LayerParameters], data: Dataset) -> Array:
     """Validation accuracy that each member loses when one of its layers is replaced, [R, layers]."""
     whole = nets.accuracy(data.validation.x, data.validation.y)
     lost = []
@@ -131,5 +131,5 @@ def _share(nets: Ensemble, data: Dataset) -> Array:
     return share_of_progress(nets, x, y).numpy()
 
 
-def _moved(was: Layer, now: Layer) -> Array:
+def _moved(was: LayerParameters, now: LayerParameters) -> Array:
     return ((now.w - was.w).flatten(1).norm(dim=1) / was.w.flatten(1).norm(dim=1)).double().numpy()

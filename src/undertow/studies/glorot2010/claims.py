@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from undertow.formatting import listed, number, percent, signed
 from undertow.studies.glorot2010.config import COMPARED, SHAPES
-from undertow.studies.statistics import Difference, compare, concordant
+from undertow.studies.statistics import MeanDifference, compare, concordant
 from undertow.studies.study import Claim, Judged, Results, verdict
 
 Array = NDArray[np.float64]
@@ -203,7 +203,7 @@ def normalised_helps(results: Results) -> Judged:
     return "; ".join(said), verdict(all(a for a, _ in gains), all(b for _, b in gains))
 
 
-def gained(results: Results, source: str, name: str) -> Difference:
+def gained(results: Results, source: str, name: str) -> MeanDifference:
     """By how much an activation's test error is less from the normalised start than from the standard one."""
     return compare(test_error(results, source, f"{name} N"), test_error(results, source, name))
 

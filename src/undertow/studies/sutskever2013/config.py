@@ -6,7 +6,7 @@ learning", ICML 2013.
 
 from dataclasses import dataclass
 
-from undertow.lab import SGD, Dataset, Ensemble, Initializer, Momentum, Nesterov, Rising
+from undertow.lab import SGD, Dataset, Ensemble, Initializer, Momentum, MomentumSchedule, Nesterov
 from undertow.lab.initializers import SPARSE_INPUTS
 from undertow.lab.optimizers import Optimizer
 
@@ -48,7 +48,7 @@ class Method:
         """
         if not self.mu:
             return SGD()
-        rising = Rising(self.mu, updates / RISES_OVER, until, LOWERED)
+        rising = MomentumSchedule(self.mu, updates / RISES_OVER, until, LOWERED)
         return Nesterov(rising) if self.kind == "Nesterov" else Momentum(rising)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from undertow.lab import Dataset, Ensemble
-from undertow.lab.layers import Layer
+from undertow.lab.layers import LayerParameters
 from undertow.lab.optimizers import Optimizer
 from undertow.studies.experiments import Tick
 from undertow.studies.sutskever2013.config import BATCH_SIZE, METHODS, Sutskever2013Config, autoencoder
@@ -139,7 +139,7 @@ def reconstructed(nets: Ensemble, data: Dataset) -> Array:
     return given.double().numpy().reshape(-1, *data.image_shape).round(3)
 
 
-def moved(nets: Ensemble, start: list[Layer]) -> Array:
+def moved(nets: Ensemble, start: list[LayerParameters]) -> Array:
     """||w - w_0|| / ||w_0|| of every layer, [members, layers]."""
     far = [
         ((a.w - b.w).flatten(1).norm(dim=1) / b.w.flatten(1).norm(dim=1))
