@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rounds import table
-from undertow.show.board import saved
+from undertow.render.run_page import saved
 from undertow.store import RunWriter, open_run, save_run
 
 TESTS = Path(__file__).parents[1] / "tests"

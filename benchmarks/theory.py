@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rounds import Run, Times, measure, table
+from undertow.analysis.theory_check import check_theory
 from undertow.examination import examine
-from undertow.expectation import expected
 from undertow.measure import Meter, measure_parameters
 from undertow.tape import Plans, Tape
 from undertow.theory import meanfield, product
@@ -78,7 +78,7 @@ def beside_examining(rounds: int) -> None:
             {
                 "pass": partial(taped, model, compute_loss, plans, False),
                 "with": partial(taped, model, compute_loss, plans, True),
-                "expected": silent(partial(expected, run)),
+                "expected": silent(partial(check_theory, run)),
                 "examine": silent(partial(examine, model, compute_loss)),
             },
             rounds,
@@ -86,7 +86,7 @@ def beside_examining(rounds: int) -> None:
         taken = [f"{times.median(each) * 1e3:.1f}" for each in ("pass", "expected", "examine")]
         rows.append([name, taken[0], f"{times.ratio('with', 'pass'):.3f}", *taken[1:]])
     print("\nlooking at what comes into layers and activations\n")
-    print(table(["network", "taped pass, ms", "looking / not", "expected(run), ms", "examine, ms"], rows))
+    print(table(["network", "taped pass, ms", "looking / not", "check_theory(run), ms", "examine, ms"], rows))
 
 
 def taped(model: nn.Module, compute_loss: Callable[[], Tensor], plans: Plans, inflow: bool) -> None:

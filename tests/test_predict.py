@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from undertow.show.forecast import layer_rows, power, text
+from undertow.render.forecast import layer_rows, power, text
 from undertow.theory import meanfield, simulation
 from undertow.theory.forecasting import Forecast
 

@@ -16,8 +16,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import undertow
 from reading import chromium, screen  # how the tests open pages
+from undertow.render.run_page import saved
 from undertow.rules import over_time
-from undertow.show.board import saved
 
 STEPS, AT, FACTOR, SHOWN = 1500, 900, 60.0, 919
 WIDTH, HEIGHT = 1180, 1165

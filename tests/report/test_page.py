@@ -8,21 +8,21 @@ import torch
 from torch import nn
 
 import undertow
-from undertow.backbone import find_backbone
+from undertow.analysis.gradient_path import find_gradient_path
 from undertow.record import Finding, Severity
+from undertow.render import gradient_charts, report_page, terminal_report
+from undertow.render.blocks import Tree, walk
+from undertow.render.segments import segments
+from undertow.render.sitetree import LINES_AT_FIRST, MOST_PARTS, site_tree
 from undertow.reporting.difference import difference
 from undertow.rules import RULES
 from undertow.rules.explained import page as rules_page
 from undertow.rules.explained import sections
 from undertow.rules.registry import SECTIONS
-from undertow.show import currents, report, text
-from undertow.show.blocks import Tree, walk
-from undertow.show.sitetree import LINES_AT_FIRST, MOST_PARTS, site_tree
-from undertow.show.stretches import stretches
 
 
 def page_of(made, findings=None):
-    return report.article(made.run, made.gains, made.findings if findings is None else findings)
+    return report_page.article(made.run, made.gains, made.findings if findings is None else findings)
 
 
 def lines(branches):
@@ -39,30 +39,32 @@ def shown(branches):
 @pytest.mark.parametrize("most", [1, 3, 40, 10_000])
 def test_stretches_make_up_the_whole_way(made, most, request):
     made = request.getfixturevalue(made)
-    backbone = find_backbone(made.run, step=0)
-    found = stretches(backbone, made.gains, most)
+    gradient_path = find_gradient_path(made.run, step=0)
+    found = segments(gradient_path, made.gains, most)
     assert 1 <= len(found) <= most
-    inside = [gain for stretch in found for gain in stretch.gains]
+    inside = [gain for segment in found for gain in segment.gains]
     assert [gain.start for gain in inside[1:]] == [gain.end for gain in inside[:-1]]
-    assert (inside[0].start, inside[-1].end) == (backbone.marks[0], backbone.marks[-1])
-    for stretch in found:
-        assert math.prod(stretch.factors.values()) == pytest.approx(stretch.gain, rel=1e-9)
+    assert (inside[0].start, inside[-1].end) == (gradient_path.waypoints[0], gradient_path.waypoints[-1])
+    for segment in found:
+        assert math.prod(segment.factors.values()) == pytest.approx(segment.gain, rel=1e-9)
 
 
 @pytest.mark.parametrize("made", ["vanishing", "healthy"])
 def test_the_bars_of_a_stretch_add_up_to_its_dot(made, request):
     made = request.getfixturevalue(made)
-    found = stretches(find_backbone(made.run, step=0), made.gains, 40)
-    bars, _, dots = currents.factor_bars(found).layer
+    found = segments(find_gradient_path(made.run, step=0), made.gains, 40)
+    bars, _, dots = gradient_charts.factor_bars(found).layer
     for dot in dots.data.values:
         total = sum(row["decades"] for row in bars.data.values if row["place"] == dot["place"])
         assert total == pytest.approx(dot["net"], abs=2e-4)
 
 
 def test_a_healthy_gradient_is_drawn_flat(healthy):
-    backbone = find_backbone(healthy.run, step=0)
-    low, high = currents.way_back(backbone, healthy.gains).layer[0].to_dict()["encoding"]["y"]["scale"]["domain"]
-    assert math.log10(high / low) >= currents.LEAST_SPAN - 1e-3
+    gradient_path = find_gradient_path(healthy.run, step=0)
+    low, high = (
+        gradient_charts.way_back(gradient_path, healthy.gains).layer[0].to_dict()["encoding"]["y"]["scale"]["domain"]
+    )
+    assert math.log10(high / low) >= gradient_charts.LEAST_SPAN - 1e-3
 
 
 @pytest.mark.parametrize("made", ["vanishing", "healthy", "thousand_report"])
@@ -103,7 +105,7 @@ def test_shares_at_every_join_add_up_to_one(healthy):
 
 def test_the_page_says_what_the_terminal_says(vanishing):
     html = page_of(vanishing).html()
-    words, sentence = text.verdict_of(vanishing.run, vanishing.gains, vanishing.findings)
+    words, sentence = terminal_report.verdict_of(vanishing.run, vanishing.gains, vanishing.findings)
     assert f"Sequential: {words}" in html
     assert sentence.split(",")[0].replace(">", "&gt;") in html
     for finding in vanishing.findings:
@@ -123,12 +125,12 @@ def test_many_findings_of_one_code_are_one_section_that_counts_them(vanishing):
     many = [Finding("UT202", "dead units", Severity.ERROR, (i,), f"{i}", f"{i} is dead.") for i in range(12)] * 10
     html = page_of(vanishing, many).html()
     assert html.count('id="ut202"') == 1
-    assert f"{120 - report.MOST_PLACES} more in the tree" in html
+    assert f"{120 - report_page.MOST_PLACES} more in the tree" in html
 
 
 def test_a_picture_of_nothing_is_refused(vanishing):
     with pytest.raises(ValueError, match="fewer than two layers"):
-        report.picture(type(vanishing.run)({}, ()), (), ())
+        report_page.picture(type(vanishing.run)({}, ()), (), ())
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -149,7 +151,7 @@ def test_a_layer_called_often_has_a_name_for_each_call():
     torch.manual_seed(0)
     layer, x = nn.Linear(6, 6), torch.randn(20, 6)
     again = undertow.examine(layer, lambda: layer(torch.tanh(layer(torch.tanh(layer(x))))).square().mean())
-    single = stretches(find_backbone(again.run, step=0), again.gains, 40)
-    called = [stretch.label for stretch in single]
+    single = segments(find_gradient_path(again.run, step=0), again.gains, 40)
+    called = [segment.label for segment in single]
     assert [name.partition(" #")[2] for name in called] == ["3", "2"]
     assert {pair.change for pair in difference(again, again).pairs} == {0.0}

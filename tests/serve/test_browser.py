@@ -4,8 +4,8 @@ from reading import console, requested, screen, until
 from serve.making import HOSTILE, SPIKE
 from serve.processes import serving, training
 from undertow.record import Finding, Run, Severity
+from undertow.render.run_page import saved
 from undertow.rules import over_time
-from undertow.show.board import saved
 from undertow.store import save_run
 
 pytestmark = pytest.mark.browser
@@ -87,7 +87,7 @@ def test_a_saved_page_draws_everything_and_asks_for_nothing(page, written):
 
 def test_a_finding_that_ended_says_when_it_did(page, small_run, tmp_path):
     over = Finding("UT104", "front layers frozen", Severity.NOTE, (), "0", "They stand.", began=12, ended=1030)
-    lasting = Finding("UT101", "vanishing", Severity.ERROR, (), "fc", "It fades.", began=0, born=True)
+    lasting = Finding("UT101", "vanishing", Severity.ERROR, (), "fc", "It fades.", began=0, from_start=True)
     path = tmp_path / "run.html"
     path.write_text(saved(small_run, [lasting, over], "first.undertow"), encoding="utf-8")
     opened(page, path.as_uri())

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from undertow.cli import app, main
 from undertow.record import Finding, Run, Severity
-from undertow.show.board import told_rows
-from undertow.show.telling import told
-from undertow.show.terminal import summary
+from undertow.render.run_page import told_rows
+from undertow.render.summary import told
+from undertow.render.terminal_run import summary
 from undertow.store import save_run
 
 HIDDEN = """

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from serve.making import SPIKE, large
 from undertow.record import Run
-from undertow.show.board import saved, view
-from undertow.show.buckets import Buckets
-from undertow.show.course import Course
+from undertow.render.buckets import Buckets
+from undertow.render.run_page import saved, view
+from undertow.render.run_series import Course
 
 VALUES = st.floats(width=32, allow_nan=True, allow_infinity=True)
 

@@ -64,7 +64,7 @@ def test_a_view_holds_what_the_run_holds(get, small_run):
 
 
 def test_causes_of_any_step_are_those_of_the_run(get, small_run):
-    from undertow.show.moments import moment
+    from undertow.render.step_view import moment
 
     for row in (0, 17, 59):
         told = get("step", params={"name": "first.undertow", "row": row}).json()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from undertow.analysis.attribution import attribute
 from undertow.columns import StoredColumns
 from undertow.record import Edge, Role, Run, Site
-from undertow.split import explain
 from undertow.store import Position, RunReader, RunWriter, StoreError, open_run, reader, save_run
 from undertow.store.database import far
 
@@ -66,7 +66,7 @@ def test_what_was_written_is_read(tmp_path):
         write(writer, range(3000))
     run = open_run(writer.path)
     assert numbers_of(run) == expected(range(3000))
-    assert explain(run, step=7) == explain(expected(range(3000)), step=7)
+    assert attribute(run, step=7) == attribute(expected(range(3000)), step=7)
     assert [path.name for path in tmp_path.iterdir()] == ["run.undertow"]
 
 

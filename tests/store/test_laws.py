@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from undertow.analysis.attribution import attribute
 from undertow.examination import examine
 from undertow.record import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS, Edge, Event, Role, Run, Site
-from undertow.split import explain
 from undertow.store import open_run, save_run
 
 any_float = st.floats(width=32)
@@ -63,4 +63,4 @@ def test_what_was_examined_is_explained_the_same(tmp_path):
     save_run(report.run, tmp_path / "run.undertow")
     run = open_run(tmp_path / "run.undertow")
     assert run == report.run
-    assert explain(run) == explain(report.run)
+    assert attribute(run) == attribute(report.run)

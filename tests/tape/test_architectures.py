@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from undertow.backbone import find_backbone
+from undertow.analysis.gradient_path import find_gradient_path
 from undertow.examination import examine
 from undertow.record import Severity
 
@@ -56,5 +56,5 @@ def test_architecture(name):
     for gain in report.gains:
         assert np.prod(list(gain.factors.values())) == pytest.approx(gain.gain, rel=1e-6)
         assert gain.factors["unattributed"] == pytest.approx(1, abs=1e-3)
-    assert abs(find_backbone(report.run).decay().total) < 1.3
+    assert abs(find_gradient_path(report.run).decay().total) < 1.3
     assert report.run.header["unreached"] == []

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from undertow.backbone import find_backbone, theil_sen, weight_depth
+from undertow.analysis.attribution import CAUSES, attribute
+from undertow.analysis.gradient_path import find_gradient_path, theil_sen, weight_depth
 from undertow.record import Role
-from undertow.split import CAUSES, explain
 from undertow.tape import Tape
 
 
@@ -22,37 +22,37 @@ def run_of(model, compute_loss, **options):
 
 
 def test_factors_multiply_to_the_gain(net):
-    for gain in explain(run_of(*net)):
+    for gain in attribute(run_of(*net)):
         assert set(gain.factors) <= set(CAUSES)
         assert np.prod(list(gain.factors.values())) == pytest.approx(gain.gain, rel=1e-9)
 
 
 def test_nothing_is_left_unattributed(net):
-    for gain in explain(run_of(*net)):
+    for gain in attribute(run_of(*net)):
         assert gain.factors["unattributed"] == pytest.approx(1, rel=1e-6)
 
 
 def test_shares_of_a_block_sum_to_one(net):
-    for gain in explain(run_of(*net)):
+    for gain in attribute(run_of(*net)):
         assert sum(gain.shares.values()) == pytest.approx(1, rel=1e-9)
 
 
-def test_every_path_to_the_front_crosses_the_backbone(net):
-    """Brute force: without a Site of the backbone the front cannot be reached; without any other it can."""
+def test_every_path_to_the_front_crosses_the_gradient_path(net):
+    """Brute force: without a Site of the gradient path the front cannot be reached; without any other it can."""
     run = run_of(*net)
-    backbone = find_backbone(run)
-    for left_out in range(1, backbone.front):
+    gradient_path = find_gradient_path(run)
+    for left_out in range(1, gradient_path.front):
         reached = {0}
         for edge, carried in zip(run.edges, run.edge_column("contribution"), strict=True):  # givers before receivers
             if edge.source in reached and edge.target != left_out and carried > 0:
                 reached.add(edge.target)
-        assert (backbone.front in reached) == (left_out not in backbone.sites)
+        assert (gradient_path.front in reached) == (left_out not in gradient_path.sites)
 
 
 def test_the_front_is_the_deepest(net):
     run = run_of(*net)
-    backbone = find_backbone(run)
-    path = backbone.deepest_path(0, backbone.front)
+    gradient_path = find_gradient_path(run)
+    path = gradient_path.deepest_path(0, gradient_path.front)
     passed = [run.edges[path[0]].source, *(run.edges[edge].target for edge in path)]
     assert sum(run.sites[site].role is Role.WEIGHT for site in passed) == weight_depth(run).max()
 
@@ -89,7 +89,7 @@ def test_gains_are_those_of_the_jacobians(activation):
         delta.append(jacobian.T @ delta[-1])
     model = Net()
     run = run_of(model, lambda: model(x).sum())
-    gains = [g for g in explain(run) if run.sites[g.start].op == "add"]
+    gains = [g for g in attribute(run) if run.sites[g.start].op == "add"]
     expected = [(b.norm() / a.norm()).item() for a, b in itertools.pairwise(delta)]
     assert [gain.gain for gain in gains] == pytest.approx(expected, rel=1e-12)
     for gain, layer, before in zip(gains, reversed(layers[1:]), delta, strict=False):
@@ -100,19 +100,19 @@ def test_gains_are_those_of_the_jacobians(activation):
         assert sorted(gain.shares.values()) == pytest.approx(shares, rel=1e-10)
 
 
-def test_a_chain_is_its_own_backbone(nets):
+def test_a_chain_is_its_own_gradient_path(nets):
     run = run_of(*nets("sigmoid chain"))
-    assert find_backbone(run).sites == tuple(range(len(run.sites)))
+    assert find_gradient_path(run).sites == tuple(range(len(run.sites)))
 
 
-def test_the_backbone_of_an_rnn_goes_back_through_time(nets):
+def test_the_gradient_path_of_an_rnn_goes_back_through_time(nets):
     run = run_of(*nets("rnn"), unroll=True)
-    steps = [i for i in find_backbone(run).sites if run.sites[i].op == "addmm" and run.sites[i].module == "rnn"]
+    steps = [i for i in find_gradient_path(run).sites if run.sites[i].op == "addmm" and run.sites[i].module == "rnn"]
     assert len(steps) == 5
-    assert find_backbone(run_of(*nets("rnn"))) is not None
+    assert find_gradient_path(run_of(*nets("rnn"))) is not None
 
 
-def test_a_branch_beside_the_backbone_is_no_loss():
+def test_a_branch_beside_the_gradient_path_is_no_loss():
     """Zero weights at the end of every residual branch: what a healthy GPT starts with."""
     torch.manual_seed(0)
     blocks = [nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8)) for _ in range(6)]
@@ -127,9 +127,9 @@ def test_a_branch_beside_the_backbone_is_no_loss():
             h = h + block(h)
         return h.square().sum()
 
-    backbone = find_backbone(run_of(model, loss))
-    assert backbone.decay().total == pytest.approx(0, abs=1e-6)
-    starved = backbone.starvation(backbone.deepest_path(0, backbone.front))
+    gradient_path = find_gradient_path(run_of(model, loss))
+    assert gradient_path.decay().total == pytest.approx(0, abs=1e-6)
+    starved = gradient_path.starvation(gradient_path.deepest_path(0, gradient_path.front))
     assert starved.gone is not None  # nothing at all gets through
 
 
@@ -140,8 +140,8 @@ def test_the_slope_is_deaf_to_single_jumps():
     assert theil_sen(np.arange(30), y) == pytest.approx(-0.5, abs=0.02)
 
 
-def test_no_weights_no_backbone():
+def test_no_weights_no_gradient_path():
     x = torch.ones(3, requires_grad=True)
     run = run_of(nn.ReLU(), lambda: x.relu().sum())
-    assert find_backbone(run) is None
-    assert explain(run) == ()
+    assert find_gradient_path(run) is None
+    assert attribute(run) == ()

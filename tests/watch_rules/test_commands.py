@@ -51,11 +51,11 @@ def test_a_project_silences_findings_over_time(recorded, command, entries, code)
 def test_every_graph_of_a_model_that_takes_turns_is_judged(recorded, command, tmp_path):
     run, file = recorded("in turns")
     assert run.header["graphs"] == [30, 15]
-    alone = over_time(replace(run, elsewhere=()))
+    alone = over_time(replace(run, other_graphs=()))
     assert "UT101" not in {finding.code for finding in alone}
     assert all(finding in over_time(run) for finding in alone)
     (vanishing,) = (finding for finding in over_time(run) if finding.code == "UT101")
-    assert (vanishing.severity, vanishing.began, vanishing.born, vanishing.sites) == (Severity.ERROR, 2, True, ())
+    assert (vanishing.severity, vanishing.began, vanishing.from_start, vanishing.sites) == (Severity.ERROR, 2, True, ())
     assert "another way than most often, as at step 2" in vanishing.message
     assert "seldom" in vanishing.where
     for words in (["check", file], ["show", file]):
@@ -63,19 +63,19 @@ def test_every_graph_of_a_model_that_takes_turns_is_judged(recorded, command, tm
     assert undertow.explain(run).findings == over_time(run)
     undertow.save_run(run, tmp_path / "again.undertow")
     again = undertow.open_run(tmp_path / "again.undertow")
-    assert (again, again.elsewhere) == (run, run.elsewhere)
+    assert (again, again.other_graphs) == (run, run.other_graphs)
     assert over_time(again) == over_time(run)
 
 
 def test_a_way_that_is_seldom_taken_is_not_judged(recorded):
     run, _ = recorded("in turns")
     few = replace(run, header={**run.header, "graphs": [150, 14]})
-    assert over_time(few) == over_time(replace(run, elsewhere=()))
+    assert over_time(few) == over_time(replace(run, other_graphs=()))
 
 
 def test_the_same_fault_in_the_same_layers_is_told_once(recorded):
     run, _ = recorded("vanishing")
-    assert over_time(replace(run, elsewhere=(run,))) == over_time(run)
+    assert over_time(replace(run, other_graphs=(run,))) == over_time(run)
 
 
 @pytest.mark.parametrize(("entry", "code"), [("UT101:seldom", 0), ("UT101:often", 1), ("UT101", 0)])

@@ -32,9 +32,9 @@ def told(run):
     return finding
 
 
-def many(length, *stretches):
+def many(length, *segments):
     dead = np.zeros(length)
-    for start, end in stretches:
+    for start, end in segments:
         dead[start:end] = 0.8
     return run_of(dead)
 
@@ -48,13 +48,13 @@ def test_beginnings_and_ends_are_exact(length, start, part):
     finding = told(many(length, (first, last)))
     assert finding.began == 10 * first
     assert finding.ended == (10 * last if last < length else None)
-    assert not finding.born
+    assert not finding.from_start
 
 
 @pytest.mark.parametrize("length", [3, 10, 100, 5_000])
 def test_what_is_so_from_the_first_step_is_born(length):
     finding = told(many(length, (0, length)))
-    assert (finding.began, finding.born, finding.ended, finding.confidence) == (0, True, None, 1.0)
+    assert (finding.began, finding.from_start, finding.ended, finding.confidence) == (0, True, None, 1.0)
 
 
 @settings(deadline=None, max_examples=40)
@@ -109,7 +109,9 @@ SCALED = {"grad_output", "grad_input", "learning_speed", "weight_grad_norm", "lo
 
 
 def verdicts(run):
-    return [(f.code, f.began, f.ended, f.born) for f in over_time(run) if f.code not in ("UT401", "UT402", "UT404")]
+    return [
+        (f.code, f.began, f.ended, f.from_start) for f in over_time(run) if f.code not in ("UT401", "UT402", "UT404")
+    ]
 
 
 @settings(deadline=None, max_examples=50)
@@ -213,7 +215,7 @@ def test_findings_of_an_earlier_undertow_can_be_read():
     for name in ("began", "born", "ended"):
         del data[name]
     old = Finding.from_dict(data)
-    assert (old.began, old.born, old.ended) == (None, False, None)
+    assert (old.began, old.from_start, old.ended) == (None, False, None)
 
 
 def learned(gradient):
@@ -259,7 +261,7 @@ def test_an_inf_at_a_step_that_was_not_taped_is_told_from_the_event(exact, words
     assert finding.message.startswith(words)
     assert "not taped" in finding.message
     assert finding.sites == (0,)
-    assert (finding.where, finding.evidence["lag"], finding.born) == ("fc.weight, fc.bias", 5, False)
+    assert (finding.where, finding.evidence["lag"], finding.from_start) == ("fc.weight, fc.bias", 5, False)
 
 
 def test_numbers_that_are_finite_again_are_a_warning():

@@ -60,8 +60,8 @@ def test_every_rule_over_time_has_a_run_in_which_it_fires():
 
 
 def test_a_fault_of_the_first_step_is_born_and_another_has_developed(found):
-    assert [(f.began, f.born) for f in map(found("vanishing").get, ("UT101", "UT104"))] == [(0, True)] * 2
-    assert [(f.began, f.born) for f in (found("front still")["UT104"], found("back still")["UT105"])] == [
+    assert [(f.began, f.from_start) for f in map(found("vanishing").get, ("UT101", "UT104"))] == [(0, True)] * 2
+    assert [(f.began, f.from_start) for f in (found("front still")["UT104"], found("back still")["UT105"])] == [
         (50, False),
         (50, False),
     ]
@@ -71,14 +71,14 @@ def test_a_fault_of_the_first_step_is_born_and_another_has_developed(found):
 def test_float16_runs_dry_when_the_loss_is_scaled_down_and_nothing_has_converged(found, name, step):
     """The loss stands still from there on, because nothing is learned any more."""
     dry = found(name)["UT404"]
-    assert (dry.began, dry.born, dry.ended, dry.severity) == (step, False, None, Severity.WARNING)
+    assert (dry.began, dry.from_start, dry.ended, dry.severity) == (step, False, None, Severity.WARNING)
     assert len(dry.sites) == 4
     assert "UT601" not in found(name)
 
 
 def test_a_gradient_that_a_scaler_makes_large_enough_is_not_too_small_for_float16(recorded, found):
     """The scale is taken out of what is recorded, but float16 has to hold the gradient with it."""
-    assert found("small in float16")["UT404"].born
+    assert found("small in float16")["UT404"].from_start
     assert "UT404" not in found("small in float16, scaled")
     told = [
         {event.data["code"] for event in recorded(name)[0].events if event.kind == "finding"}
@@ -101,11 +101,11 @@ def test_layers_without_a_learning_rate_stand_still_on_purpose(found):
 
 
 def test_converged_is_told_from_born_vanished_and_from_collapsed(found):
-    converged, born, collapsed = found("by heart"), found("vanishing, one batch"), found("dying")
+    converged, from_start, collapsed = found("by heart"), found("vanishing, one batch"), found("dying")
     assert "UT601" in converged
     assert not {"UT101", "UT104", "UT108"} & set(converged)
-    assert "UT101" in born
-    assert not {"UT601", "UT108"} & set(born)
+    assert "UT101" in from_start
+    assert not {"UT601", "UT108"} & set(from_start)
     assert "UT108" in collapsed
     assert not {"UT601"} & set(collapsed)
 
@@ -146,7 +146,7 @@ def test_a_spike_of_one_batch_moves_with_the_loss(found):
 def test_the_first_inf_is_told_to_the_step_with_its_place(found):
     middle, inputs = found("infinite in the middle")["UT103"], found("infinite")["UT103"]
     assert (middle.began, inputs.began) == (37, 37)
-    assert not middle.born
+    assert not middle.from_start
     assert "log_softmax" in middle.message
     assert "forward pass" in middle.message
     assert inputs.where == "0.weight"  # tanh hides the infinite input from all but the first layer's weights
@@ -162,7 +162,7 @@ def test_clipping_is_told_by_how_much(recorded, found):
     ratio = run.scalars["grad_norm"] / run.scalars["grad_norm_unclipped"]
     assert clipping.evidence["cut to"] == pytest.approx(np.median(ratio))
     assert clipping.evidence["clipped"] == 1
-    assert clipping.born
+    assert clipping.from_start
 
 
 def test_a_post_norm_transformer_breaks_without_warm_up_alone(found):

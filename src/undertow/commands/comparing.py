@@ -12,11 +12,11 @@ from rich.table import Table
 
 from undertow.commands.examining import is_run
 from undertow.record import Finding, Run
+from undertow.render.segments import Segment
+from undertow.render.terminal_report import number, verdict_of
 from undertow.reporting import Report, explain
 from undertow.reporting.difference import Difference, Pair, difference
 from undertow.rules import History
-from undertow.show.stretches import Stretch
-from undertow.show.text import number, verdict_of
 from undertow.store import open_run
 
 Saved = Annotated[
@@ -112,8 +112,8 @@ def _cells(pair: Pair) -> tuple[str, ...]:
     return pair.name, _gain(pair.before), _gain(pair.after), change, pair.cause
 
 
-def _gain(stretch: Stretch | None) -> str:
-    return "not there" if stretch is None else f"x {number(stretch.gain)}"
+def _gain(segment: Segment | None) -> str:
+    return "not there" if segment is None else f"x {number(segment.gain)}"
 
 
 def _print_findings(console: Console, sign: str, findings: Sequence[Finding]) -> None:

@@ -20,7 +20,7 @@ def predict(
     ),
 ) -> None:
     """Tell what theory expects of a network before it is trained: does its gradient vanish or explode?"""
-    from undertow.show import forecast
+    from undertow.render import forecast
     from undertow.theory.forecasting import Forecast
 
     forecast.writer(out)

@@ -20,15 +20,15 @@ def show(
     """Show how a run went: every layer through time, what changes the gradient and why, and what is wrong."""
     if out is not None and out.suffix.lower() != ".html":
         raise ValueError(f"can't write a run as {out.name!r}: give --out a name that ends in .html")
+    from undertow.render.terminal_run import summary
     from undertow.rules import over_time
-    from undertow.show.terminal import summary
 
     opened = open_run(run)
     row = last_finite(opened) if step is None else row_of(opened, step)
     findings = over_time(opened)
     typer.echo(summary(opened, findings, row, run.name))
     if out is not None:
-        from undertow.show.board import saved
+        from undertow.render.run_page import saved
 
         write_whole(out, saved(opened, findings, run.name, row).encode())
         typer.echo(f"  {out} holds the page")

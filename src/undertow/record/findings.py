@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
+from warnings import warn
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class BackwardGain:
         return {key: plain(value) for key, value in vars(self).items()}
 
 
+_IN_FILES = {"from_start": "born"}
+_FROM_FILES = {"born": "from_start"}
+
+
 class Severity(StrEnum):
     """How much a finding matters: a note is no fault."""
 
@@ -79,7 +84,7 @@ class Finding:
         equation: what lies behind it.
         confidence: share of the repeats, or of the steps from ``began`` to ``ended``, in which the rule fired, 0 to 1.
         began: in a run over time, the optimizer's step from which on it is so; None where nobody looked through time.
-        born: whether that is the first step there is: it didn't develop.
+        from_start: whether that is the first step there is: it didn't develop.
         ended: the step from which on it is so no more; None while it lasts.
         source: the user's ``file:line`` that called the operation at the first of the Sites, where it is known.
 
@@ -102,7 +107,7 @@ class Finding:
     equation: str = ""
     confidence: float = 1.0
     began: int | None = None
-    born: bool = False
+    from_start: bool = False
     ended: int | None = None
     source: str = ""
 
@@ -115,19 +120,26 @@ class Finding:
         """Since which step it is so, and until when, as the beginning of a sentence; empty where that isn't known."""
         if self.began is None:
             return ""
-        start = f"from the start (step {self.began:,})" if self.born else f"from step {self.began:,}"
+        start = f"from the start (step {self.began:,})" if self.from_start else f"from step {self.began:,}"
         return f"{start}{'' if self.ended is None else f' to step {self.ended:,}'}: "
 
+    @property
+    def born(self) -> bool:
+        """The old name of `from_start`."""
+        warn("Finding.born is called Finding.from_start now", DeprecationWarning, stacklevel=2)
+        return self.from_start
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {key: plain(value) for key, value in vars(self).items()}
+        """As JSON values. Files say ``born`` of what is called `from_start` here, as they always did."""
+        return {_IN_FILES.get(key, key): plain(value) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         evidence = {name: np.nan if value is None else float(value) for name, value in data["evidence"].items()}
         given = {"severity": Severity(data["severity"]), "sites": tuple(data["sites"]), "evidence": evidence}
-        return cls(**{**data, **given})
+        known = {_FROM_FILES.get(key, key): value for key, value in data.items()}
+        return cls(**{**known, **given})
 
 
 def _decades(gain: float) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
+from warnings import warn
 
 import numpy as np
 
@@ -66,8 +67,8 @@ class Run:
         parameter_columns: by name (see `PARAMETER_COLUMNS`), each [rows, parameters].
         parameter_steps: steps of the optimizer at those rows, [rows].
         events: what happened, in order.
-        elsewhere: the same run where the model took other ways, each with its own Sites and taped steps: those that it
-            took most often. Not compared by ``==``, and not in `to_dict`.
+        other_graphs: the same run where the model took other ways, each with its own Sites and taped steps: those
+            that it took most often. Not compared by ``==``, and not in `to_dict`.
 
     Raises:
         ValueError: a column of the wrong shape or with an unknown name.
@@ -91,7 +92,7 @@ class Run:
     parameter_columns: Columns = field(default_factory=dict)
     parameter_steps: Column = field(default_factory=lambda: np.empty(0))
     events: tuple[Event, ...] = ()
-    elsewhere: "tuple[Run, ...]" = ()
+    other_graphs: "tuple[Run, ...]" = ()
 
     def __post_init__(self) -> None:
         check_columns(self.columns, SITE_COLUMNS, len(self.sites), "sites")
@@ -154,6 +155,12 @@ class Run:
     def _groups(self) -> list[Columns]:
         return [*(getattr(self, name) for name in _GROUPS), {"parameter_steps": self.parameter_steps}]
 
+    @property
+    def elsewhere(self) -> "tuple[Run, ...]":
+        """The old name of `other_graphs`."""
+        warn("Run.elsewhere is called Run.other_graphs now", DeprecationWarning, stacklevel=2)
+        return self.other_graphs
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; inf and nan become strings and None, as JSON knows neither."""
         return {
@@ -179,7 +186,7 @@ class Run:
             parameter_columns=decode(data.get("parameter_columns", {})),
             parameter_steps=decode({"": data.get("parameter_steps", _NOTHING)})[""],
             events=tuple(map(Event.from_dict, data.get("events", ()))),
-            elsewhere=(),
+            other_graphs=(),
         )
 
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from undertow.backbone import find_backbone
+from undertow.analysis.gradient_path import find_gradient_path
 from undertow.record import Finding
+from undertow.render.segments import Segment, segments
 from undertow.reporting.report import Report
-from undertow.show.stretches import Stretch, stretches
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Pair:
     """
 
     name: str
-    before: Stretch | None
-    after: Stretch | None
+    before: Segment | None
+    after: Segment | None
 
     @property
     def change(self) -> float:
@@ -46,7 +46,7 @@ class Difference:
     """What is other in a second report.
 
     Attributes:
-        pairs: every layer and join of either backbone, in the first one's order, then the second one's own.
+        pairs: every layer and join of either gradient path, in the first one's order, then the second one's own.
         gone: findings that only the first has (compared by code and place; in runs over time by code and name, as the
             worst place may be another one at each step).
         new: findings that only the second has.
@@ -87,9 +87,9 @@ def _place(finding: Finding) -> tuple[str, str]:
     return finding.code, finding.where if finding.began is None else finding.name
 
 
-def _by_name(report: Report) -> dict[str, Stretch]:
-    backbone = find_backbone(report.run, step=0)
-    if backbone is None:
+def _by_name(report: Report) -> dict[str, Segment]:
+    gradient_path = find_gradient_path(report.run, step=0)
+    if gradient_path is None:
         return {}
-    single = stretches(backbone, report.gains, most=len(backbone.marks))
-    return {stretch.label: stretch for stretch in single}
+    single = segments(gradient_path, report.gains, most=len(gradient_path.waypoints))
+    return {segment.label: segment for segment in single}

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from undertow import split
+from undertow.analysis import attribution
 from undertow.record import BackwardGain, Finding, Run
+from undertow.render import terminal_run
 from undertow.reporting.report import Report
 from undertow.rules import History, over_time
-from undertow.show import terminal
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Explanation:
     Attributes:
         run: what was measured.
         row: the place, among its taped steps, of the one that ``gains`` are of; -1 if none was taped.
-        gains: every block of the backbone by cause, the loss's side first.
+        gains: every block of the gradient path by cause, the loss's side first.
         findings: what the rules say of the run through time, the worst first.
     """
 
@@ -29,7 +29,7 @@ class Explanation:
     findings: Sequence[Finding]
 
     def __str__(self) -> str:
-        return terminal.summary(self.run, self.findings, self.row, str(self.run.header.get("name", "run")))
+        return terminal_run.summary(self.run, self.findings, self.row, str(self.run.header.get("name", "run")))
 
     __repr__ = __str__
 
@@ -65,7 +65,7 @@ def explain(run: Run, step: int | None = None) -> Explanation:
         []
     """
     row = last_finite(run) if step is None else row_of(run, step)
-    gains = split.explain(run, row) if len(run) else ()
+    gains = attribution.attribute(run, row) if len(run) else ()
     return Explanation(run, row, gains, over_time(run))
 
 
@@ -102,7 +102,7 @@ def at_row(run: Run, row: int) -> Run:
         columns={name: column[only] for name, column in run.columns.items()},
         edge_columns={name: column[only] for name, column in run.edge_columns.items()},
         steps=steps,
-        elsewhere=(),
+        other_graphs=(),
     )
 
 

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from undertow.expectation import Expectation, expected
+from undertow.analysis.attribution import attribute
+from undertow.analysis.theory_check import TheoryCheck, check_theory
 from undertow.files import write_whole
 from undertow.record import BackwardGain, Finding, Run
+from undertow.render import terminal_report
 from undertow.reporting.table import table
-from undertow.show import text
-from undertow.split import explain
 
 FORMAT = "undertow report 1"
 """What a report's JSON says it is. Its number rises when an older undertow could no longer read it."""
@@ -24,7 +24,7 @@ class Report:
 
     Attributes:
         run: what was measured, one step for every repeat.
-        gains: every block of the backbone at the first repeat, by cause.
+        gains: every block of the gradient path at the first repeat, by cause.
         findings: what the rules have to say, the worst first.
 
     Example:
@@ -40,12 +40,12 @@ class Report:
     findings: Sequence[Finding]
 
     @cached_property
-    def theory(self) -> Expectation:
-        """What theory expects along the gradient's way back, stretch by stretch, and where measurement differs."""
-        return expected(self.run, step=0)
+    def theory(self) -> TheoryCheck:
+        """What theory expects along the gradient's way back, segment by segment, and where measurement differs."""
+        return check_theory(self.run, step=0)
 
     def __str__(self) -> str:
-        return text.report(self.run, self.gains, self.findings)
+        return terminal_report.report(self.run, self.gains, self.findings)
 
     __repr__ = __str__
 
@@ -55,7 +55,7 @@ class Report:
     __hash__ = None  # type: ignore[assignment]  # a run's columns are mutable
 
     def _repr_html_(self) -> str:
-        from undertow.show import notebook
+        from undertow.render import notebook
 
         return str(notebook.fragment(self.run, self.gains, self.findings))
 
@@ -80,7 +80,7 @@ class Report:
             found = data.get("format") if isinstance(data, Mapping) else None
             raise ValueError(f"this is not {FORMAT!r} but {found!r}" if found else "this is not a report of undertow")
         run = Run.from_dict(data["run"])
-        return cls(run, explain(run, step=0), [Finding.from_dict(each) for each in data["findings"]])
+        return cls(run, attribute(run, step=0), [Finding.from_dict(each) for each in data["findings"]])
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -131,14 +131,14 @@ class Report:
 
     # Charts take half a second to load, and only these need them.
     def _page(self) -> bytes:
-        from undertow.show import report
+        from undertow.render import report_page
 
-        return report.article(self.run, self.gains, self.findings).html().encode()
+        return report_page.article(self.run, self.gains, self.findings).html().encode()
 
     def _picture(self, kind: str) -> bytes:
-        from undertow.show import figures, report
+        from undertow.render import figures, report_page
 
-        svg = report.picture(self.run, self.gains, self.findings)
+        svg = report_page.picture(self.run, self.gains, self.findings)
         return svg.encode() if kind == "svg" else figures.rasterised(svg)
 
 

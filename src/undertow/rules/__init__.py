@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run
 from undertow.rules import (  # noqa: F401  # importing them registers their rules
     graph,
@@ -17,12 +18,11 @@ from undertow.rules import (  # noqa: F401  # importing them registers their rul
     starting,
     units,
 )
-from undertow.rules.evidence import Evidence
 from undertow.rules.history import History
 from undertow.rules.registry import RULES, Rule
 from undertow.rules.through_time import over_time
 
-__all__ = ["RULES", "Evidence", "History", "Rule", "judge", "over_time"]
+__all__ = ["RULES", "History", "Rule", "judge", "over_time"]
 
 
 def judge(runs: Sequence[Run]) -> list[Finding]:
@@ -41,9 +41,9 @@ def judge(runs: Sequence[Run]) -> list[Finding]:
     """
     found: dict[tuple[str, str], list[Finding]] = {}
     for run in runs:
-        evidence = Evidence(run)
+        diagnosis = Diagnosis(run)
         for each in (known for known in RULES.values() if not known.over_time):
-            for finding in each.judge(evidence):
+            for finding in each.judge(diagnosis):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, run))
     findings = [replace(same[0], confidence=len(same) / len(runs)) for same in found.values()]
     return sorted(findings, key=lambda finding: (-finding.severity.rank, finding.code))

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
 
 @rule("UT501", "unreached parameters")
-def unreached(evidence: Evidence) -> Iterator[Finding]:
+def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Parameters that require grad and get none.
 
     What:
@@ -26,7 +26,7 @@ def unreached(evidence: Evidence) -> Iterator[Finding]:
     References:
         PyTorch documentation, autograd mechanics: locally disabling gradient computation.
     """
-    header = evidence.run.header
+    header = diagnosis.run.header
     idle = header.get("not run", [])
     detached = [name for name in header.get("unreached", []) if name not in idle]
     for names, severity, why in (

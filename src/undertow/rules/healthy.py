@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
 CANCELLING_BELOW = 0.1
@@ -14,7 +14,7 @@ ABSORBED_BELOW = 1e-4
 
 
 @rule("UT601", "converged")
-def converged(evidence: Evidence) -> Iterator[Finding]:
+def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The examples' gradients cancel: there is nothing left to learn from their average.
 
     What:
@@ -33,15 +33,15 @@ def converged(evidence: Evidence) -> Iterator[Finding]:
     References:
         Bottou, Curtis, Nocedal 2018 (gradient noise near a solution).
     """
-    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.shape and s.n_out >= FEWEST_UNITS]
-    coherence = evidence.column("coherence")
+    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.shape and s.n_out >= FEWEST_UNITS]
+    coherence = diagnosis.column("coherence")
     rows = {s.index: np.prod(s.shape) / s.n_out for s in layers}
     ratios = [
         float(coherence[s.index] * np.sqrt(rows[s.index]))
         for s in layers
-        if np.isfinite(coherence[s.index]) and rows[s.index] > 1 and not _before_norm(evidence.run, s)
+        if np.isfinite(coherence[s.index]) and rows[s.index] > 1 and not _before_norm(diagnosis.run, s)
     ]
-    gone = evidence.backbone is not None and not evidence.column("grad_output")[1:].any()
+    gone = diagnosis.gradient_path is not None and not diagnosis.column("grad_output")[1:].any()
     if not gone and (not ratios or np.median(ratios) >= CANCELLING_BELOW):
         return
     ratio = 0.0 if gone else float(np.median(ratios))
@@ -52,7 +52,7 @@ def converged(evidence: Evidence) -> Iterator[Finding]:
 
 
 @rule("UT602", "bias absorbed")
-def absorbed(evidence: Evidence) -> Iterator[Finding]:
+def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A bias in front of a normalisation has no effect.
 
     What:
@@ -68,7 +68,7 @@ def absorbed(evidence: Evidence) -> Iterator[Finding]:
     References:
         Ioffe, Szegedy 2015, section 3.2.
     """
-    run, coherence = evidence.run, evidence.column("coherence")
+    run, coherence = diagnosis.run, diagnosis.column("coherence")
     found = [
         site
         for site in run.sites

@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from undertow.backbone import Decay, decay
-from undertow.expectation import Expectation, expected
-from undertow.expectation.activations import known
-from undertow.expectation.meaning import typical_weight_var
+from undertow.analysis.gradient_path import Decay, decay
+from undertow.analysis.theory_check import TheoryCheck, check_theory
+from undertow.analysis.theory_check.activations import known
+from undertow.analysis.theory_check.interpretation import typical_weight_var
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 from undertow.rules.scale import EXPLODING_RATE, EXPLODING_TOTAL, VANISHING_RATE, VANISHING_TOTAL
 
@@ -21,7 +21,7 @@ LARGEST_VARIANCE = 100.0
 
 
 @rule("UT301", "initialisation off for the depth")
-def initialisation(evidence: Evidence) -> Iterator[Finding]:
+def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.
 
     What:
@@ -38,15 +38,15 @@ def initialisation(evidence: Evidence) -> Iterator[Finding]:
     Threshold:
         Expected <= -1.3 or >= 2.5 decades at a rate of -0.08 or 0.095 a layer, as for UT101 and UT102, no single layer
         making more than 70 % of it, and measured at least half. Only where theory applies: plain layers with one kind
-        of activation on the backbone, no joins, normalisation or attention.
+        of activation on the gradient path, no joins, normalisation or attention.
     What to do:
         Draw the weights with the variance that is needed (1/n_in for tanh, 2/n_in for ReLU). For the sigmoid there is
         none within reason: take another activation.
     References:
         Poole et al. 2016; Schoenholz et al. 2017; Glorot, Bengio 2010; He et al. 2015.
     """
-    activation, found = _kind(evidence), expected(evidence.run, evidence.step, evidence.backbone)
-    if activation is None or evidence.backbone is None or len(found.covered) < FEWEST_LAYERS or not _off(found):
+    activation, found = _kind(diagnosis), check_theory(diagnosis.run, diagnosis.step, diagnosis.gradient_path)
+    if activation is None or diagnosis.gradient_path is None or len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
     size = "small" if found.expected < 0 else "large"
@@ -59,19 +59,21 @@ def initialisation(evidence: Evidence) -> Iterator[Finding]:
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
     numbers |= {"needed": needed} if needed else {}
-    marks = evidence.backbone.marks
-    where = evidence.between(marks[0], marks[-1])
+    waypoints = diagnosis.gradient_path.waypoints
+    where = diagnosis.between(waypoints[0], waypoints[-1])
     limit = f"expected <= {VANISHING_TOTAL} or >= {EXPLODING_TOTAL} decades, measured at least half of it"
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
     name = "initialisation off for the depth"
-    yield Finding("UT301", name, Severity.WARNING, marks, where, text, numbers, limit, equation)
+    yield Finding("UT301", name, Severity.WARNING, waypoints, where, text, numbers, limit, equation)
 
 
-def _kind(evidence: Evidence) -> str | None:
-    """The activation, if the backbone is plain layers with one kind of it."""
-    if evidence.backbone is None or not evidence.finite:
+def _kind(diagnosis: Diagnosis) -> str | None:
+    """The activation, if the gradient path is plain layers with one kind of it."""
+    if diagnosis.gradient_path is None or not diagnosis.finite:
         return None
-    sites = [evidence.run.sites[i] for i in evidence.backbone.sites if evidence.run.sites[i].role is not Role.LOSS]
+    sites = [
+        diagnosis.run.sites[i] for i in diagnosis.gradient_path.sites if diagnosis.run.sites[i].role is not Role.LOSS
+    ]
     if {site.role for site in sites} - {Role.WEIGHT, Role.ACTIVATION, Role.OTHER}:
         return None
     kinds = Counter(site.activation for site in sites if site.role is Role.ACTIVATION)
@@ -79,7 +81,7 @@ def _kind(evidence: Evidence) -> str | None:
     return kind if kind is not None and known(kind) is not None and kinds[kind] >= FEWEST_LAYERS else None
 
 
-def _off(found: Expectation) -> bool:
+def _off(found: TheoryCheck) -> bool:
     """Whether theory expects a steady loss or growth that matters, and measurement bears it out."""
     steps = [each.expected for each in found.covered]
     path: Decay = decay(np.cumsum([0.0, *steps]), tuple(each.start for each in found.covered))

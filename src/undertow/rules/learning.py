@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.backbone import decades, find_backbone
+from undertow.analysis.gradient_path import decades, find_gradient_path
 from undertow.record import Finding, Severity
 from undertow.rules.history import BINS, History, Numbers
 from undertow.rules.registry import rule_over_time
@@ -30,7 +30,7 @@ def collapsed(history: History) -> Iterator[Finding]:
         mapped to the same output. Seldom does it come back by itself. (Neither *converged*, where the loss is low and
         the gradient small everywhere; nor *born vanished*, where it never reached the front: see UT101.)
     Evidence:
-        ``before`` and ``after``: decades from the backbone's last layer to its front, medians; ``loss before``,
+        ``before`` and ``after``: decades from the gradient path's last layer to its front, medians; ``loss before``,
         ``loss after``.
     Threshold:
         Two decades less than at the first step, and in the first tenth of the taped ones, up to the end of the run,
@@ -67,10 +67,14 @@ def collapsed(history: History) -> Iterator[Finding]:
 
 
 def _ends(history: History) -> tuple[int, ...]:
-    """The backbone's first and last mark, as it was at the first step."""
+    """The gradient path's first and last waypoint, as it was at the first step."""
     rows = np.flatnonzero(history.finite)
-    backbone = find_backbone(history.run, int(rows[0])) if len(rows) else None
-    return (backbone.marks[0], backbone.marks[-1]) if backbone is not None and len(backbone.marks) > 1 else ()
+    gradient_path = find_gradient_path(history.run, int(rows[0])) if len(rows) else None
+    return (
+        (gradient_path.waypoints[0], gradient_path.waypoints[-1])
+        if gradient_path is not None and len(gradient_path.waypoints) > 1
+        else ()
+    )
 
 
 def _reach(history: History) -> tuple[NDArray[np.intp], Numbers] | None:

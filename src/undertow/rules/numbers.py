@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Event, Finding, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.history import History
 from undertow.rules.registry import RULES
 
@@ -55,7 +55,7 @@ def _told(history: History, step: int, event: Event | None, row: int | None) -> 
     exact = bool(data.get("exact", row is not None))
     after = int(data.get("after", -1))
     when = f"At step {step:,}" if exact or after < 0 else f"After step {after:,}, and by step {step:,},"
-    taped = next(RULES["UT103"].judge(Evidence(history.run, row)), None) if row is not None else None
+    taped = next(RULES["UT103"].judge(Diagnosis(history.run, row)), None) if row is not None else None
     parameters = [str(name) for name in data.get("parameters", ())] or _parameters(history, step)
     numbers = {"exact": float(exact), **({"lag": float(data["lag"])} if "lag" in data else {})}
     threshold = "none is allowed"
@@ -69,11 +69,21 @@ def _told(history: History, step: int, event: Event | None, row: int | None) -> 
         seen = f", seen first in the gradient of {', '.join(parameters[:3])}" if parameters else ""
         text = f"{when} numbers cease to be finite{seen}. {why}"
         sites, where = _sites(history, parameters), ", ".join(parameters[:3]) or "the loss"
-    born, over = step <= history.first_step, _over(history, step)
+    from_start, over = step <= history.first_step, _over(history, step)
     severity = Severity.ERROR if over is None else Severity.WARNING
     text += "" if over is None else f" From step {over:,} on they were finite again."
     return Finding(
-        "UT103", "inf or nan", severity, sites, where, text, numbers, threshold, began=step, born=born, ended=over
+        "UT103",
+        "inf or nan",
+        severity,
+        sites,
+        where,
+        text,
+        numbers,
+        threshold,
+        began=step,
+        from_start=from_start,
+        ended=over,
     )
 
 

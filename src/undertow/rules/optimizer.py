@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.history import History
 from undertow.rules.registry import rule, rule_over_time
 
@@ -18,7 +18,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
 
 
 @rule("UT401", "update ratio")
-def update_ratio(evidence: Evidence) -> Iterator[Finding]:
+def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
 
     What:
@@ -36,16 +36,16 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
     References:
         Karpathy 2015 (CS231n, "ratio of weights:updates"); You, Gitman, Ginsburg 2017 (LARS).
     """
-    ratio = evidence.column("update_ratio")
-    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    ratio = diagnosis.column("update_ratio")
+    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     large = [site for site in layers if ratio[site.index] > RATIO_ABOVE]
     if not large:
-        yield from _rounded_away(evidence)
+        yield from _rounded_away(diagnosis)
         return
     worst = max(large, key=lambda site: ratio[site.index])
     text = (
-        f"A step of {evidence.run.header.get('optimizer')} changes the weights of {len(large)} of {len(layers)} layers "
-        f"by more than a tenth, those of {worst.name} by {ratio[worst.index]:.2g} of their norm."
+        f"A step of {diagnosis.run.header.get('optimizer')} changes the weights of {len(large)} of {len(layers)} "
+        f"layers by more than a tenth, those of {worst.name} by {ratio[worst.index]:.2g} of their norm."
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
@@ -55,24 +55,24 @@ def update_ratio(evidence: Evidence) -> Iterator[Finding]:
     yield Finding("UT401", "update too large", severity, sites, worst.name, text, numbers, limit)
 
 
-def _rounded_away(evidence: Evidence) -> Iterator[Finding]:
+def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Steps of less than half of what float32 can tell apart, or in coarser weights of nothing at all."""
-    ratio, gradient = evidence.column("update_ratio"), evidence.column("weight_grad_norm")
-    layers = [s.index for s in evidence.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    ratio, gradient = diagnosis.column("update_ratio"), diagnosis.column("weight_grad_norm")
+    layers = [s.index for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)
-    if evidence.run.header.get("lr") == 0 or not evidence.finite or not layers or len(lost) < len(layers) / 2:
+    if diagnosis.run.header.get("lr") == 0 or not diagnosis.finite or not layers or len(lost) < len(layers) / 2:
         return
     text = (
-        f"A step of {evidence.run.header.get('optimizer')} is too small for {len(lost)} of {len(layers)} layers: "
+        f"A step of {diagnosis.run.header.get('optimizer')} is too small for {len(lost)} of {len(layers)} layers: "
         "rounding takes it back."
     )
     numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
-    where, limit = evidence.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
+    where, limit = diagnosis.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
     yield Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
 
 
 @rule("UT402", "under Adam's epsilon")
-def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
+def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are so small that Adam's epsilon swallows them.
 
     What:
@@ -91,13 +91,13 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
     References:
         Kingma, Ba 2015, algorithm 1; Wortsman et al. 2023 (small-scale proxies), section 3.4.
     """
-    epsilon = evidence.run.header.get("epsilon")
+    epsilon = diagnosis.run.header.get("epsilon")
     if not epsilon:
         return
-    norm = evidence.column("weight_grad_norm")
+    norm = diagnosis.column("weight_grad_norm")
     small: dict[int, float] = {}
     layers = 0
-    for site in evidence.run.sites:
+    for site in diagnosis.run.sites:
         if site.role is Role.WEIGHT and site.weight_shape and norm[site.index] > 0:
             layers += 1
             rms = float(norm[site.index] / np.sqrt(np.prod(site.weight_shape)))
@@ -107,13 +107,13 @@ def epsilon_floor(evidence: Evidence) -> Iterator[Finding]:
         return
     worst = min(small, key=lambda site: small[site])
     text = (
-        f"At {evidence.name(worst)} the gradient's root mean square is {small[worst]:.1e}, "
+        f"At {diagnosis.name(worst)} the gradient's root mean square is {small[worst]:.1e}, "
         f"Adam's epsilon {epsilon:.0e}: its steps are too short."
     )
     numbers = {"rms": small[worst], "epsilon": float(epsilon), "layers": float(len(small))}
     limit = f"rms < {EPSILONS:.0f} epsilon"
     equation = "dw = -lr m / (sqrt(v) + epsilon)"
-    name, where = "under Adam's epsilon", evidence.name(worst)
+    name, where = "under Adam's epsilon", diagnosis.name(worst)
     severity = Severity.WARNING if len(small) == layers else Severity.NOTE
     yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
 
@@ -167,12 +167,12 @@ def clipping(history: History) -> Iterator[Finding]:
     began = int(steps[usable][np.argmax(hard)])
     yield Finding(
         "UT403", "clipping always on", severity, (), "the gradient's norm", text, numbers, limit, began=began,
-        born=began <= history.first_step,
+        from_start=began <= history.first_step,
     )  # fmt: skip
 
 
 @rule("UT404", "float16 underflow")
-def underflow(evidence: Evidence) -> Iterator[Finding]:
+def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are too small for float16.
 
     What:
@@ -189,11 +189,11 @@ def underflow(evidence: Evidence) -> Iterator[Finding]:
     References:
         Micikevicius et al. 2018 (mixed precision training), section 3.2.
     """
-    if "torch.float16" not in evidence.run.header.get("dtypes", ()) or not evidence.finite:
+    if "torch.float16" not in diagnosis.run.header.get("dtypes", ()) or not diagnosis.finite:
         return
-    norm = evidence.column("weight_grad_norm")
-    layers = [s for s in evidence.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
-    scale = evidence.loss_scale
+    norm = diagnosis.column("weight_grad_norm")
+    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
+    scale = diagnosis.loss_scale
     rms = {s.index: scale * float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
     small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
     if not rms or len(small) < len(rms) / 2:
@@ -201,5 +201,5 @@ def underflow(evidence: Evidence) -> Iterator[Finding]:
     text = f"In {len(small)} of {len(rms)} layers the gradient is too small for float16: it becomes zero."
     numbers = {"rms": float(np.median(list(rms.values()))), "layers": float(len(small))}
     limit = f"rms < {SMALLEST_HALF} in half of the layers"
-    where = evidence.name(small[0])
+    where = diagnosis.name(small[0])
     yield Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)

@@ -1,4 +1,4 @@
-"""UT106 and UT107: gradient that is lost beside the backbone, or back through time."""
+"""UT106 and UT107: gradient that is lost beside the gradient path, or back through time."""
 
 import itertools
 from collections import defaultdict
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from undertow.backbone import strongest_route
+from undertow.analysis.gradient_path import strongest_route
+from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Role, Severity, Site
-from undertow.rules.evidence import FEWEST_STEPS, Evidence
 from undertow.rules.registry import rule
 from undertow.rules.scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
 
@@ -16,8 +16,8 @@ FEWEST_IN_A_BRANCH = 4
 
 
 @rule("UT106", "starved branch")
-def starved(evidence: Evidence) -> Iterator[Finding]:
-    """A deep branch beside the backbone gets no gradient.
+def starved(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """A deep branch beside the gradient path gets no gradient.
 
     What:
         The front learns through a short cut, while the gradient vanishes step by step in a branch around it: the
@@ -35,28 +35,36 @@ def starved(evidence: Evidence) -> Iterator[Finding]:
     References:
         Veit, Wilber, Belongie 2016 (gradient in residual networks comes along short paths).
     """
-    backbone = evidence.backbone
-    if backbone is None or not evidence.finite or evidence.starts_at_zero:
+    gradient_path = diagnosis.gradient_path
+    if gradient_path is None or not diagnosis.finite or diagnosis.starts_at_zero:
         return
-    for start, end in backbone.blocks():
-        path = backbone.deepest_path(start, end)
-        if path == backbone.main_path(start, end):
+    for start, end in gradient_path.blocks():
+        path = gradient_path.deepest_path(start, end)
+        if path == gradient_path.main_path(start, end):
             continue
-        found = backbone.starvation(path)
-        if len(found.marks) < FEWEST_IN_A_BRANCH or not evidence.recurrent.isdisjoint(found.marks):
+        found = gradient_path.starvation(path)
+        if len(found.waypoints) < FEWEST_IN_A_BRANCH or not diagnosis.recurrent.isdisjoint(found.waypoints):
             continue
         if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
-            where = evidence.between(found.marks[0], found.marks[-1])
+            where = diagnosis.between(found.waypoints[0], found.waypoints[-1])
             text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
             numbers = {"rate": found.rate, "total": found.total}
             limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
             yield Finding(
-                "UT106", "starved branch", Severity.WARNING, found.marks, where, text, numbers, limits, PRODUCT_EQUATION
+                "UT106",
+                "starved branch",
+                Severity.WARNING,
+                found.waypoints,
+                where,
+                text,
+                numbers,
+                limits,
+                PRODUCT_EQUATION,
             )
 
 
 @rule("UT107", "memory horizon")
-def memory_horizon(evidence: Evidence) -> Iterator[Finding]:
+def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
     """How far back in time a recurrent layer's gradient reaches.
 
     What:
@@ -74,11 +82,11 @@ def memory_horizon(evidence: Evidence) -> Iterator[Finding]:
     References:
         Hochreiter, Schmidhuber 1997; Pascanu, Mikolov, Bengio 2013; Jozefowicz, Zaremba, Sutskever 2015.
     """
-    if not evidence.finite:
+    if not diagnosis.finite:
         return
-    for module, families in _recurrent(evidence).items():
+    for module, families in _recurrent(diagnosis).items():
         steps = max(len(family) for family in families)
-        gain = max(_gain_per_step(evidence, family) for family in families)
+        gain = max(_gain_per_step(diagnosis, family) for family in families)
         horizon = np.log(10) / -np.log(gain) if 0 < gain < 1 else float("inf") if gain >= 1 else 0.0
         if horizon >= steps / 2:
             continue
@@ -94,26 +102,26 @@ def memory_horizon(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _recurrent(evidence: Evidence) -> dict[str, list[list[Site]]]:
+def _recurrent(diagnosis: Diagnosis) -> dict[str, list[list[Site]]]:
     """Modules that use the same weights over and over, and each of their operations through time."""
     families: dict[tuple[str, str], list[Site]] = defaultdict(list)
-    for site in evidence.run.sites:
+    for site in diagnosis.run.sites:
         if site.module:
             families[site.module, site.op].append(site)
     found: dict[str, list[list[Site]]] = defaultdict(list)
     for (module, _), sites in families.items():
         weights = [s for s in sites if s.role is Role.WEIGHT and s.parameters]
         if (
-            len({evidence.depth[s.index] for s in weights}) >= FEWEST_STEPS
+            len({diagnosis.depth[s.index] for s in weights}) >= FEWEST_STEPS
             and len({s.parameters for s in weights}) == 1
         ):
             found[module] = [f for (m, _), f in families.items() if m == module and len(f) >= len(weights) - 2]
     return found
 
 
-def _gain_per_step(evidence: Evidence, family: list[Site]) -> float:
+def _gain_per_step(diagnosis: Diagnosis, family: list[Site]) -> float:
     pairs = itertools.pairwise(family)
-    gains = [strongest_route(evidence.run, evidence.step, a.index, b.index) for a, b in pairs]
+    gains = [strongest_route(diagnosis.run, diagnosis.step, a.index, b.index) for a, b in pairs]
     positive = [gain for gain in gains if gain > 0]
     # Operations that come more than once in a step are no chain: half of their pairs have no route between them.
     return float(np.exp(np.mean(np.log(positive)))) if len(positive) > 0.8 * len(gains) and positive else 0.0

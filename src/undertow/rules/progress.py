@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.diagnosis import Diagnosis, Layer
 from undertow.record import Finding, Severity
-from undertow.rules.evidence import Evidence, Layer
 from undertow.rules.registry import rule
 
 FRONT_BELOW, BACK_BELOW = 0.005, 0.0005
@@ -15,7 +15,7 @@ EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
 
 
 @rule("UT104", "front layers frozen")
-def front_frozen(evidence: Evidence) -> Iterator[Finding]:
+def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The front half of the layers hardly takes part in learning.
 
     What:
@@ -33,15 +33,15 @@ def front_frozen(evidence: Evidence) -> Iterator[Finding]:
     References:
         Nielsen 2015, chapter 5: "neurons in the earlier layers learn much more slowly".
     """
-    half = len(evidence.layers) // 2
-    front = evidence.layers[len(evidence.layers) - half :]
+    half = len(diagnosis.layers) // 2
+    front = diagnosis.layers[len(diagnosis.layers) - half :]
     if front:
-        inside = evidence.depth >= front[0].depth
-        yield from _frozen(evidence, front, inside, FRONT_BELOW, "UT104", "front layers frozen")
+        inside = diagnosis.depth >= front[0].depth
+        yield from _frozen(diagnosis, front, inside, FRONT_BELOW, "UT104", "front layers frozen")
 
 
 @rule("UT105", "back layers frozen")
-def back_frozen(evidence: Evidence) -> Iterator[Finding]:
+def back_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The back half of the layers hardly takes part in learning.
 
     What:
@@ -58,32 +58,32 @@ def back_frozen(evidence: Evidence) -> Iterator[Finding]:
     References:
         Nielsen 2015, chapter 5, on exploding gradients.
     """
-    back = evidence.layers[: len(evidence.layers) // 2]
+    back = diagnosis.layers[: len(diagnosis.layers) // 2]
     if back:
-        inside = evidence.depth <= back[-1].depth
-        yield from _frozen(evidence, back, inside, BACK_BELOW, "UT105", "back layers frozen")
+        inside = diagnosis.depth <= back[-1].depth
+        yield from _frozen(diagnosis, back, inside, BACK_BELOW, "UT105", "back layers frozen")
 
 
 def _frozen(
-    evidence: Evidence, layers: Sequence[Layer], inside: NDArray[np.bool_], below: float, code: str, name: str
+    diagnosis: Diagnosis, layers: Sequence[Layer], inside: NDArray[np.bool_], below: float, code: str, name: str
 ) -> Iterator[Finding]:
     """Everything that learns counts where it stands: a scale in front of a sum may learn for the layers behind it."""
-    if len(evidence.layers) < FEWEST_LAYERS or evidence.starts_at_zero or not evidence.finite:
+    if len(diagnosis.layers) < FEWEST_LAYERS or diagnosis.starts_at_zero or not diagnosis.finite:
         return
-    progress = evidence.column("progress")
+    progress = diagnosis.column("progress")
     if np.isnan(progress).all():  # not a step downhill: nothing to have a share of
         return
     # What is born from nothing or next to it (a token of zeros, under Adam) outruns all else in its first step.
-    ratio = evidence.column("update_ratio")
-    born = ~(ratio <= 1) if np.isfinite(ratio).any() else evidence.column("weight_norm") == 0
-    part = np.where(born, 0.0, np.abs(np.nan_to_num(progress)))
+    ratio = diagnosis.column("update_ratio")
+    from_start = ~(ratio <= 1) if np.isfinite(ratio).any() else diagnosis.column("weight_norm") == 0
+    part = np.where(from_start, 0.0, np.abs(np.nan_to_num(progress)))
     if not part.any():
         return
     share = float(part[inside].sum() / part.sum())
     if share >= below:
         return
     where = ", ".join(layer.module for layer in layers[:4]) + (", ..." if len(layers) > 4 else "")
-    text = f"{len(layers)} of {len(evidence.layers)} layers make {share:.1%} of the progress of a step."
+    text = f"{len(layers)} of {len(diagnosis.layers)} layers make {share:.1%} of the progress of a step."
     sites = tuple(site for layer in layers for site in layer.sites)
     limit = f"under {below:.2%} of a step's progress"
     yield Finding(code, name, Severity.ERROR, sites, where, text, {"share": share}, limit, EQUATION)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding
-from undertow.rules.evidence import Evidence
 from undertow.rules.history import History
 
-Judge = Callable[[Evidence], Iterator[Finding]]
+Judge = Callable[[Diagnosis], Iterator[Finding]]
 JudgeOfTime = Callable[[History], Iterator[Finding]]
 
 SECTIONS = ("What", "Why it is bad", "Evidence", "Threshold", "What to do", "References")
@@ -20,7 +20,7 @@ class Rule:
     """A code, a name of a few words, and the function that judges; its docstring explains the rule.
 
     Attributes:
-        over_time: it takes a whole run (a `History`) and not one step of it (an `Evidence`).
+        over_time: it takes a whole run (a `History`) and not one step of it (a `Diagnosis`).
     """
 
     code: str

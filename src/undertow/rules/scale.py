@@ -5,29 +5,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from undertow.backbone import Decay, decades, decay
+from undertow.analysis.attribution import cause_of, product
+from undertow.analysis.gradient_path import Decay, decades, decay
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
-from undertow.split import cause_of, product
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
 EXPLODING_RATE, EXPLODING_TOTAL = 0.095, 2.5
-FEWEST_MARKS = 3
+FEWEST_WAYPOINTS = 3
 PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z^{l+1}) (w^{l+2})^T ... grad_a C"
 
 
 @rule("UT101", "vanishing gradient")
-def vanishing(evidence: Evidence) -> Iterator[Finding]:
+def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.
 
     What:
-        The norm of the gradient, taken at the weights and joins of the backbone, falls steadily.
+        The norm of the gradient, taken at the weights and joins of the gradient path, falls steadily.
     Why it is bad:
         The front layers learn slower than the back ones by the same factor; with enough layers not at all.
     Evidence:
-        ``rate``, decades per mark (Theil-Sen, so that no single layer makes it); ``total``, decades from end to end;
-        the decades of each cause.
+        ``rate``, decades per waypoint (Theil-Sen, so that no single layer makes it); ``total``, decades from end to
+        end; the decades of each cause.
     Threshold:
         rate <= -0.08 and total <= -1.3. On 34 networks x 3 seeds this parted those seen not to train from the rest.
         And no single step makes more than 70 % of it: one small factor (LayerScale) is no decay, and learns.
@@ -37,20 +37,24 @@ def vanishing(evidence: Evidence) -> Iterator[Finding]:
     References:
         Nielsen 2015, chapter 5, eq. 121-124; Hochreiter 1991; Bengio, Simard, Frasconi 1994.
     """
-    if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
+    if (
+        diagnosis.gradient_path is None
+        or not diagnosis.finite
+        or len(diagnosis.gradient_path.waypoints) < FEWEST_WAYPOINTS
+    ):
         return
-    found = _beside_time(evidence)
-    if evidence.starts_at_zero or found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL or not found.steady:
+    found = _beside_time(diagnosis)
+    if diagnosis.starts_at_zero or found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL or not found.steady:
         return
-    yield _of_scale(evidence, found, "UT101", "vanishing", f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}")
+    yield _of_scale(diagnosis, found, "UT101", "vanishing", f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}")
 
 
 @rule("UT102", "exploding gradient")
-def exploding(evidence: Evidence) -> Iterator[Finding]:
+def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient grows from layer to layer on its way to the front.
 
     What:
-        The norm of the gradient on the backbone rises steadily, and not because a normalisation rescales it.
+        The norm of the gradient on the gradient path rises steadily, and not because a normalisation rescales it.
     Why it is bad:
         A step that suits the back layers throws the front ones far away: the loss jumps, or becomes NaN.
     Evidence:
@@ -64,16 +68,20 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
     References:
         Nielsen 2015, chapter 5; Pascanu, Mikolov, Bengio 2013; Yang et al. 2019 (mean field of BatchNorm).
     """
-    if evidence.backbone is None or not evidence.finite or len(evidence.backbone.marks) < FEWEST_MARKS:
+    if (
+        diagnosis.gradient_path is None
+        or not diagnosis.finite
+        or len(diagnosis.gradient_path.waypoints) < FEWEST_WAYPOINTS
+    ):
         return
-    found = _without_normalisation(evidence)
+    found = _without_normalisation(diagnosis)
     if found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
         return
-    yield _of_scale(evidence, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
+    yield _of_scale(diagnosis, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
 
 
 @rule("UT103", "inf or nan")
-def nonfinite(evidence: Evidence) -> Iterator[Finding]:
+def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Numbers stop being finite.
 
     What:
@@ -92,90 +100,97 @@ def nonfinite(evidence: Evidence) -> Iterator[Finding]:
     References:
         PyTorch documentation, autograd mechanics: gradients at points where a function isn't differentiable.
     """
-    if evidence.finite:
+    if diagnosis.finite:
         return
-    origin = evidence.run.header.get("origin")
+    origin = diagnosis.run.header.get("origin")
     if origin:
         where = origin["module"] or "the loss"
         text = f"The forward pass makes the first inf or nan in {origin['op']}."
-        sites = tuple(s.index for s in evidence.run.sites if s.module == origin["module"] and s.op == origin["op"])
+        sites = tuple(s.index for s in diagnosis.run.sites if s.module == origin["module"] and s.op == origin["op"])
         found = Finding("UT103", "inf or nan", Severity.ERROR, sites, where, text, threshold="none is allowed")
         yield replace(found, source=origin["source"])
         return
-    yield _backward_origin(evidence)
+    yield _backward_origin(diagnosis)
 
 
-def _backward_origin(evidence: Evidence) -> Finding:
-    run, counted, received = evidence.run, evidence.column("nonfinite"), evidence.column("grad_output")
+def _backward_origin(diagnosis: Diagnosis) -> Finding:
+    run, counted, received = diagnosis.run, diagnosis.column("nonfinite"), diagnosis.column("grad_output")
     bad = (counted > 0) | ~np.isfinite(received)
     crossing = [n for n, e in enumerate(run.edges) if bad[e.target] and not bad[e.source]]
     # Where several meet, the one that brings it: beside sqrt's nan others may arrive that are finite.
-    finite = np.isfinite(run.edge_column("contribution", evidence.step))
+    finite = np.isfinite(run.edge_column("contribution", diagnosis.step))
     guilty = min((n for n in crossing), key=lambda n: (bool(finite[n]), n), default=None)
     if guilty is None:
         text = "Inputs or parameters hold inf or nan already: no operation made them out of finite numbers."
         return Finding("UT103", "inf or nan", Severity.ERROR, (), "the inputs", text, threshold="none is allowed")
     guilty, target = run.edges[guilty].source, run.edges[guilty].target
-    text = f"The backward pass of {evidence.name(guilty)} receives finite gradient and passes on inf or nan."
-    evidence_found = {"received": float(received[guilty]), "not finite": float(np.nan_to_num(counted[target]))}
+    text = f"The backward pass of {diagnosis.name(guilty)} receives finite gradient and passes on inf or nan."
+    numbers = {"received": float(received[guilty]), "not finite": float(np.nan_to_num(counted[target]))}
     return Finding(
-        "UT103", "inf or nan", Severity.ERROR, (guilty,), evidence.name(guilty), text, evidence_found, "none is allowed"
+        "UT103",
+        "inf or nan",
+        Severity.ERROR,
+        (guilty,),
+        diagnosis.name(guilty),
+        text,
+        numbers,
+        "none is allowed",
     )
 
 
-def _of_scale(evidence: Evidence, found: Decay, code: str, name: str, threshold: str) -> Finding:
-    assert evidence.backbone is not None  # noqa: S101  # both rules looked already
-    start, end = found.marks[0], found.marks[-1]
-    causes = product(gain for gain in evidence.gains if start <= gain.start and gain.end <= end)
+def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshold: str) -> Finding:
+    assert diagnosis.gradient_path is not None  # noqa: S101  # both rules looked already
+    start, end = found.waypoints[0], found.waypoints[-1]
+    causes = product(gain for gain in diagnosis.gains if start <= gain.start and gain.end <= end)
     by_cause = {cause: float(decades(factor)) for cause, factor in causes.items()}
     sign = np.sign(found.total)
     main = max(by_cause, key=lambda cause: sign * by_cause[cause])
     verb = "loses" if found.total < 0 else "gains"
     text = (
-        f"The gradient {verb} {abs(found.total):.2f} decades between {evidence.name(start)} and {evidence.name(end)}, "
-        f"{found.rate:+.2f} a layer; {by_cause[main]:+.2f} of them are due to {main}."
+        f"The gradient {verb} {abs(found.total):.2f} decades between {diagnosis.name(start)} and "
+        f"{diagnosis.name(end)}, {found.rate:+.2f} a layer; {by_cause[main]:+.2f} of them are due to {main}."
     )
     if found.gone is not None:
-        text += f" From {evidence.name(found.gone)} on nothing is left: it is too small for its precision."
+        text += f" From {diagnosis.name(found.gone)} on nothing is left: it is too small for its precision."
     severity = Severity.ERROR if abs(found.total) >= 2 else Severity.WARNING
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
-    where = evidence.between(start, end)
+    where = diagnosis.between(start, end)
     found_here = Finding(code, name, severity, (start, end), where, text, numbers, threshold, PRODUCT_EQUATION)
-    return replace(found_here, source=_source_of(evidence, main))
+    return replace(found_here, source=_source_of(diagnosis, main))
 
 
-def _source_of(evidence: Evidence, cause: str) -> str:
-    """The first line on the backbone that a cause is due to."""
-    sites = (evidence.run.sites[site] for gain in evidence.gains for site in gain.main)
-    return next((site.source for site in sites if site.source and cause_of(evidence.run, site) == cause), "")
+def _source_of(diagnosis: Diagnosis, cause: str) -> str:
+    """The first line on the gradient path that a cause is due to."""
+    sites = (diagnosis.run.sites[site] for gain in diagnosis.gains for site in gain.main)
+    return next((site.source for site in sites if site.source and cause_of(diagnosis.run, site) == cause), "")
 
 
-def _beside_time(evidence: Evidence) -> Decay:
+def _beside_time(diagnosis: Diagnosis) -> Decay:
     """A recurrence counts once, with the gradient of all its steps: that it fades through time is for UT107 to say."""
-    backbone = evidence.backbone
-    assert backbone is not None  # noqa: S101  # the caller looked already
-    run, received = evidence.run, evidence.column("grad_output")
-    recurrent = [mark for mark in backbone.marks if mark in evidence.recurrent]
+    gradient_path = diagnosis.gradient_path
+    assert gradient_path is not None  # noqa: S101  # the caller looked already
+    run, received = diagnosis.run, diagnosis.column("grad_output")
+    recurrent = [waypoint for waypoint in gradient_path.waypoints if waypoint in diagnosis.recurrent]
     if not recurrent:
-        return backbone.decay()
+        return gradient_path.decay()
     levels: dict[tuple[str, ...] | int, float] = {}
-    for mark in backbone.marks:
-        parameters = run.sites[mark].parameters
-        if mark in recurrent:
-            steps = [site for site in evidence.recurrent if run.sites[site].parameters == parameters]
+    for waypoint in gradient_path.waypoints:
+        parameters = run.sites[waypoint].parameters
+        if waypoint in recurrent:
+            steps = [site for site in diagnosis.recurrent if run.sites[site].parameters == parameters]
             levels[parameters] = float(decades(np.linalg.norm(received[steps])))
-        elif not recurrent[0] < mark < recurrent[-1]:
-            levels[mark] = float(decades(received[mark]))
-    return decay(np.array(list(levels.values())), backbone.marks)
+        elif not recurrent[0] < waypoint < recurrent[-1]:
+            levels[waypoint] = float(decades(received[waypoint]))
+    return decay(np.array(list(levels.values())), gradient_path.waypoints)
 
 
-def _without_normalisation(evidence: Evidence) -> Decay:
-    backbone = evidence.backbone
-    assert backbone is not None  # noqa: S101  # the caller looked already
-    grown = {backbone.sites[0]: 0.0}
+def _without_normalisation(diagnosis: Diagnosis) -> Decay:
+    gradient_path = diagnosis.gradient_path
+    assert gradient_path is not None  # noqa: S101  # the caller looked already
+    grown = {gradient_path.sites[0]: 0.0}
     total = 0.0
-    for gain in evidence.gains:
+    for gain in diagnosis.gains:
         total += max(0.0, float(decades(gain.factors.get("normalisation", 1.0))))
         grown[gain.end] = total
-    levels = backbone.gradient - np.array([grown[site] for site in backbone.marks])
-    return decay(levels, backbone.marks, backbone.depth[list(backbone.marks)])
+    levels = gradient_path.gradient - np.array([grown[site] for site in gradient_path.waypoints])
+    return decay(levels, gradient_path.waypoints, gradient_path.depth[list(gradient_path.waypoints)])

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
-from undertow.rules.evidence import Evidence
 from undertow.rules.history import History
 from undertow.rules.registry import RULES
 
@@ -52,12 +52,12 @@ class Panel:
     def hear(self, row: int) -> Mapping[Key, Finding]:
         """What there is to say about one taped step, by code, name and place."""
         if row not in self._heard:
-            evidence = Evidence(self.history.run, row)
+            diagnosis = Diagnosis(self.history.run, row)
             found: dict[Key, Finding] = {}
             for rule in RULES.values():
                 if rule.over_time or rule.code in ELSEWHERE or (rule.code in AT_FIRST_ONLY and row > 0):
                     continue
-                for finding in rule.judge(evidence):
+                for finding in rule.judge(diagnosis):
                     if (finding.code, finding.name) in {key[:2] for key in found}:
                         self._many.add((finding.code, finding.name))
                     found[finding.code, finding.name, finding.where] = finding
@@ -147,7 +147,7 @@ def _over_time(panel: Panel, key: Key, rows: Sequence[int]) -> Finding | None:
         evidence={**finding.evidence, "at step": float(history.steps[last])},
         confidence=spell.share,
         began=int(history.steps[start]),
-        born=spell.first == 0 and start <= int(np.flatnonzero(history.finite & known)[0]),
+        from_start=spell.first == 0 and start <= int(np.flatnonzero(history.finite & known)[0]),
         ended=ended,
     )
 

@@ -42,7 +42,7 @@ def over_time(run: Run) -> list[Finding]:
     Example:
         >>> import numpy as np
         >>> losses = np.concatenate([3 * 0.9 ** np.arange(60.0), [np.inf]])
-        >>> [(found.code, found.began, found.born) for found in over_time(Run({}, (), scalars={"loss": losses}))]
+        >>> [(found.code, found.began, found.from_start) for found in over_time(Run({}, (), scalars={"loss": losses}))]
         [('UT103', 60, False)]
     """
     history = History(run)
@@ -68,8 +68,8 @@ def _seen(history: History) -> list[Finding]:
 
 
 def _often(run: Run) -> list[Run]:
-    taped = sum(run.header.get("graphs", [len(run), *map(len, run.elsewhere)]))
-    return [other for other in run.elsewhere if len(other) >= OFTEN * taped]
+    taped = sum(run.header.get("graphs", [len(run), *map(len, run.other_graphs)]))
+    return [other for other in run.other_graphs if len(other) >= OFTEN * taped]
 
 
 def _modules(finding: Finding, run: Run) -> frozenset[str]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity, Site
-from undertow.rules.evidence import Evidence
 from undertow.rules.registry import rule
 
 SATURATED_ABOVE = 0.85
@@ -15,7 +15,7 @@ SPREAD_BELOW = 1e-2
 
 
 @rule("UT201", "saturated activations")
-def saturated(evidence: Evidence) -> Iterator[Finding]:
+def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     """An activation works mostly where it is flat.
 
     What:
@@ -33,8 +33,8 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
     References:
         Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
     """
-    share = evidence.column("saturated")
-    found = [s for s in evidence.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
+    share = diagnosis.column("saturated")
+    found = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
@@ -42,7 +42,7 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
     text = f"{part:.0%} of the values at {worst.name} lie {flat}{_more(found)}."
     numbers = {
         "saturated": float(share[worst.index]),
-        "derivative_rms": float(evidence.column("derivative_rms")[worst.index]),
+        "derivative_rms": float(diagnosis.column("derivative_rms")[worst.index]),
         "activations": float(len(found)),
     }
     limit = f"more than {SATURATED_ABOVE:.0%} with |phi'| under a tenth of its peak"
@@ -52,7 +52,7 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
 
 
 @rule("UT202", "dead units")
-def dead(evidence: Evidence) -> Iterator[Finding]:
+def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Units that no example of the batch gets a gradient through.
 
     What:
@@ -69,8 +69,8 @@ def dead(evidence: Evidence) -> Iterator[Finding]:
     References:
         Maas, Hannun, Ng 2013; Lu et al. 2019 (dying ReLU and initialization).
     """
-    share = evidence.column("dead")
-    found = [s for s in evidence.run.sites if share[s.index] > DEAD_ABOVE and _rows(s) >= ROWS_TO_CALL_DEAD]
+    share = diagnosis.column("dead")
+    found = [s for s in diagnosis.run.sites if share[s.index] > DEAD_ABOVE and _rows(s) >= ROWS_TO_CALL_DEAD]
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
@@ -84,7 +84,7 @@ def dead(evidence: Evidence) -> Iterator[Finding]:
 
 
 @rule("UT302", "symmetric units")
-def symmetric(evidence: Evidence) -> Iterator[Finding]:
+def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
     """All units of a layer start with the same weights.
 
     What:
@@ -101,8 +101,8 @@ def symmetric(evidence: Evidence) -> Iterator[Finding]:
     References:
         Goodfellow, Bengio, Courville 2016, section 8.4.
     """
-    spread = evidence.column("weight_spread")
-    for site in evidence.run.sites:
+    spread = diagnosis.column("weight_spread")
+    for site in diagnosis.run.sites:
         if site.role is Role.WEIGHT and site.n_out > 1 and spread[site.index] < SPREAD_BELOW:
             text = f"The {site.n_out} units of {site.name} have the same weights, and will keep them so."
             numbers = {"spread": float(spread[site.index])}

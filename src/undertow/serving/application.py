@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from undertow.render import live_pages
 from undertow.serving.folder import Folder
 from undertow.serving.followed import Followed
 from undertow.serving.listing import Listing
-from undertow.show import served
 from undertow.store import StoreError
 
 LOOK_EVERY = 0.4
@@ -65,19 +65,19 @@ class Pages:
         return Starlette(routes=routes, exception_handlers=handlers)
 
     async def _index(self, _: Request) -> Response:
-        return HTMLResponse(served.runs_page(self._folder.root.name))
+        return HTMLResponse(live_pages.runs_page(self._folder.root.name))
 
     async def _runs(self, _: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self._listing.to_list))
 
     async def _run(self, request: Request) -> Response:
         name = await run_in_threadpool(self._checked, request.query_params.get("name", ""))
-        return HTMLResponse(served.run_page(name))
+        return HTMLResponse(live_pages.run_page(name))
 
     async def _compare(self, request: Request) -> Response:
         asked = list(dict.fromkeys(request.query_params.getlist("name")))[:MOST_COMPARED]
         names = [await run_in_threadpool(self._checked, name) for name in asked]
-        return HTMLResponse(served.compare_page(names))
+        return HTMLResponse(live_pages.compare_page(names))
 
     async def _view(self, request: Request) -> Response:
         followed = await run_in_threadpool(self._looked_at, request.query_params.get("name", ""))

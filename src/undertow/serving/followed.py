@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from undertow.record import Event, Finding, Run
+from undertow.render.run_page import view
+from undertow.render.run_series import Course
+from undertow.render.step_view import moment
 from undertow.rules import over_time
 from undertow.serving.growth import Growth
 from undertow.serving.state import last_written, state_of
-from undertow.show.board import view
-from undertow.show.course import Course
-from undertow.show.moments import moment
 
 JUDGE_EVERY = 4.0
 """Seconds between two judgements of a growing Run, at least..."""

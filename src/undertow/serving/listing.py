@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from undertow.record import Run
+from undertow.render.summary import duration
 from undertow.serving.folder import Folder
 from undertow.serving.state import state_of
-from undertow.show.telling import duration
 from undertow.store import RunReader, StoreError
 
 LAST_ROWS = 64

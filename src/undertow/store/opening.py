@@ -33,8 +33,8 @@ def open_run(path: str | os.PathLike[str], graph: int | None = None) -> Run:
     if world <= 1:
         return run
     ranks = list(other_ranks(path, world))
-    elsewhere = tuple(_merged(each, world, ranks) for each in run.elsewhere)
-    return replace(_merged(run, world, ranks), elsewhere=elsewhere)
+    other_graphs = tuple(_merged(each, world, ranks) for each in run.other_graphs)
+    return replace(_merged(run, world, ranks), other_graphs=other_graphs)
 
 
 def _merged(run: Run, world: int, ranks: Sequence[Path]) -> Run:

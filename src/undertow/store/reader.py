@@ -181,7 +181,7 @@ class RunReader(Closing):
             run.events = tuple(_events(file, first.events))
             run.scalars = self._scalars(contents, first)
             if since is None and self.graph is None:
-                run.elsewhere = tuple(self._elsewhere(contents, run))
+                run.other_graphs = tuple(self._elsewhere(contents, run))
         self._warn()
         return contents.position, run
 

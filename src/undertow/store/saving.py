@@ -72,8 +72,8 @@ def _fill(file: sqlite3.Connection, run: Run) -> None:
 def _ways(run: Run) -> list[Run]:
     """The run and those elsewhere, in the order that their graphs had in its file."""
     counts = run.header.get("graphs", [])
-    place = counts.index(max(counts)) if counts and len(counts) == len(run.elsewhere) + 1 else 0
-    return [*run.elsewhere[:place], run, *run.elsewhere[place:]]
+    place = counts.index(max(counts)) if counts and len(counts) == len(run.other_graphs) + 1 else 0
+    return [*run.other_graphs[:place], run, *run.other_graphs[place:]]
 
 
 def _keyed(group: str, columns: Columns) -> dict[Key, NDArray[np.floating]]:

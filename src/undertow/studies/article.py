@@ -26,8 +26,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from undertow import formatting
-from undertow.show.blocks import Block, Cell
-from undertow.show.page import Article, Callout, Equation, Figure, Instrument, Prose, Section, Table, Verdict
+from undertow.render.blocks import Block, Cell
+from undertow.render.page import Article, Callout, Equation, Figure, Instrument, Prose, Section, Table, Verdict
 
 Results = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from undertow.show.charts import curves_with_bands
+from undertow.render.charts import curves_with_bands
 
 
 def layer_curves(values: ArrayLike, steps: Iterable[Any], x: str, y: str) -> list[dict[str, Any]]:
@@ -55,6 +55,6 @@ def banded(rows: Iterable[dict[str, Any]], x: str, y: str, **given: Any) -> alt.
     Args:
         rows: with ``low`` and ``high``.
         x, y: fields of the rows.
-        given: as `undertow.show.charts.curves_with_bands` takes it.
+        given: as `undertow.render.charts.curves_with_bands` takes it.
     """
     return curves_with_bands(list(rows), x=x, y=y, low="low", high="high", **{"band_title": "all networks", **given})

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from undertow.lab import Dataset, load
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.environment import environment
 from undertow.studies.experiments import Task, run_all
 from undertow.studies.io import PARQUET_NAME, check_writable, save

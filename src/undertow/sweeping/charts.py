@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import altair as alt
 
-from undertow.show.axes import charted, layered
-from undertow.show.rows import grouped, plain
-from undertow.show.theme import CATEGORY_COLOURS, INK
+from undertow.render.axes import charted, layered
+from undertow.render.rows import grouped, plain
+from undertow.render.theme import CATEGORY_COLOURS, INK
 from undertow.sweeping.query import Row
 
 MOST_CHOICES = 40

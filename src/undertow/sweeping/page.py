@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from undertow.show import prose
-from undertow.show.page import Article, Figure, Prose, Section, Table
+from undertow.render import markup
+from undertow.render.page import Article, Figure, Prose, Section, Table
 from undertow.sweeping import charts
 from undertow.sweeping.query import Row, StoredCells, filled
 
@@ -36,7 +36,7 @@ def article(results: StoredCells) -> Article:
     return Article(
         title=results.name,
         subtitle=f"A sweep over {_listed(swept) or 'one cell'}",
-        lead=prose.escaped(_lead(counts, swept)),
+        lead=markup.escaped(_lead(counts, swept)),
         sections=sections,
         meta={"store": results.path.name, "cells": ", ".join(f"{n:,} {status}" for status, n in counts.items())},
     )
@@ -109,9 +109,9 @@ def _best(rows: Sequence[Row], swept: Mapping[str, Any], measured: Sequence[str]
     chosen = sorted(there, key=lambda row: -row[by])[:BEST]
     names = [*swept, *measured]
     table = Table(
-        [prose.escaped(name) for name in names],
+        [markup.escaped(name) for name in names],
         [[_cell(row[name]) for name in names] for row in chosen],
-        prose.escaped(f"The {len(chosen)} cells with the largest {by}"),
+        markup.escaped(f"The {len(chosen)} cells with the largest {by}"),
         id="largest",
     )
     return Section("cells", "Cells", [table])
@@ -119,13 +119,13 @@ def _best(rows: Sequence[Row], swept: Mapping[str, Any], measured: Sequence[str]
 
 def _settings(results: StoredCells, swept: Mapping[str, Any]) -> Section:
     shared = {name: values[0] for name, values in results.settings().items() if name not in swept and values}
-    rows = [[prose.code(name), prose.escaped(_values(values))] for name, values in swept.items()]
-    rows += [[prose.code(name), prose.escaped(str(value))] for name, value in shared.items()]
+    rows = [[markup.code(name), markup.escaped(_values(values))] for name, values in swept.items()]
+    rows += [[markup.code(name), markup.escaped(str(value))] for name, value in shared.items()]
     return Section("settings", "Settings", [Table(["setting", "values"], rows)])
 
 
 def _failed(failed: Sequence[Row], swept: Mapping[str, Any]) -> Section:
-    rows = [[_which(row, swept), prose.escaped(row["error"]), row["attempts"]] for row in failed[:LISTED]]
+    rows = [[_which(row, swept), markup.escaped(row["error"]), row["attempts"]] for row in failed[:LISTED]]
     told = {row["error"]: row["traceback"] for row in reversed(failed) if row["traceback"]}
     traces = [Prose(_fenced(trace)) for trace in list(told.values())[::-1][:TRACEBACKS]]
     more = f" The first {len(rows)} of them:" if len(failed) > len(rows) else ""
@@ -142,7 +142,7 @@ def _failed(failed: Sequence[Row], swept: Mapping[str, Any]) -> Section:
 
 
 def _which(row: Row, swept: Mapping[str, Any]) -> str:
-    return prose.escaped(", ".join(f"{name} = {row[name]}" for name in swept if name in row))
+    return markup.escaped(", ".join(f"{name} = {row[name]}" for name in swept if name in row))
 
 
 def _fenced(text: str) -> str:
@@ -153,7 +153,7 @@ def _fenced(text: str) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return {None: None, True: "yes", False: "no"}[value]
-    return value if isinstance(value, int | float) else prose.escaped(str(value))
+    return value if isinstance(value, int | float) else markup.escaped(str(value))
 
 
 def _values(values: Sequence[Any]) -> str:

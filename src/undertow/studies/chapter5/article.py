@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.article import page
 from undertow.studies.chapter5 import chains, claims, config, explorer, figures, storage, values
 from undertow.studies.study import Results

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.activations import ACTIVATIONS
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.article import page
 from undertow.studies.chapter5.config import NEURONS
 from undertow.studies.study import Results

@@ -9,11 +9,11 @@ import altair as alt
 import numpy as np
 
 from undertow.formatting import counted, listed, number, percent, signed, span
-from undertow.show.charts import bars as bar_chart
-from undertow.show.charts import curves_with_bands, heatmap
-from undertow.show.dots import dots_with_interval
-from undertow.show.page import Table
-from undertow.show.pictures import pictures
+from undertow.render.charts import bars as bar_chart
+from undertow.render.charts import curves_with_bands, heatmap
+from undertow.render.dot_charts import dots_with_interval
+from undertow.render.page import Table
+from undertow.render.pictures import pictures
 from undertow.studies.chapter5.chains import CHAINS
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.config import HIDDEN

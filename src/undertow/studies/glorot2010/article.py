@@ -1,6 +1,6 @@
 """The study's page, whose text is `article.md`."""
 
-from undertow.show.page import Article
+from undertow.render.page import Article
 from undertow.studies.article import page
 from undertow.studies.glorot2010 import claims, config, figures, values
 from undertow.studies.study import Results

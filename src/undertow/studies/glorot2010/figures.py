@@ -7,10 +7,10 @@ import altair as alt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from undertow.show.charts import heatmap, histogram
-from undertow.show.dots import dots_with_interval
-from undertow.show.page import Table
-from undertow.show.pictures import pictures
+from undertow.render.charts import heatmap, histogram
+from undertow.render.dot_charts import dots_with_interval
+from undertow.render.page import Table
+from undertow.render.pictures import pictures
 from undertow.studies.curves import banded, layer_curves, member_curve
 from undertow.studies.glorot2010.claims import Array, sources, test_error, trained
 from undertow.studies.glorot2010.config import COMPARED, CONFIGURATIONS, PAPER_ERROR, SHAPES

@@ -7,8 +7,8 @@ import altair as alt
 import numpy as np
 
 from undertow.formatting import MINUS
-from undertow.show.charts import bars, curves_with_bands, heatmap
-from undertow.show.page import Table
+from undertow.render.charts import bars, curves_with_bands, heatmap
+from undertow.render.page import Table
 from undertow.studies.curves import banded
 from undertow.studies.remedies.config import TRAINS, WRITTEN, variances
 from undertow.studies.remedies.table import AXES, CALLED, best_accuracy, deepest, gradient_decades, main_effect

@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from undertow.show.charts import bars
-from undertow.show.page import Table
-from undertow.show.pictures import pictures
+from undertow.render.charts import bars
+from undertow.render.page import Table
+from undertow.render.pictures import pictures
 from undertow.studies.curves import banded, layer_curves, member_curve
 from undertow.studies.study import Results
 from undertow.studies.sutskever2013.claims import best_method, final, scale_error, sigmoid_gains, slow_layers

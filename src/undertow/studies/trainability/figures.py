@@ -7,10 +7,10 @@ import altair as alt
 import numpy as np
 
 from undertow.formatting import DASH, counted
-from undertow.show.axes import charted, layered, log_ticks
-from undertow.show.page import Table
-from undertow.show.rows import plain
-from undertow.show.theme import CATEGORY_COLOURS
+from undertow.render.axes import charted, layered, log_ticks
+from undertow.render.page import Table
+from undertow.render.rows import plain
+from undertow.render.theme import CATEGORY_COLOURS
 from undertow.studies.study import Results
 from undertow.studies.trainability.claims import NAMES
 

@@ -1,0 +1,274 @@
+"""The path the gradient takes: what all gradient to the front layer must cross, and how fast it decays there.
+
+The *front* is the WEIGHT Site with the most WEIGHT Sites between it and the loss. The *gradient path* is the chain of
+its dominators: the Sites that every path from the loss to the front crosses. Its *waypoints* are those at which a layer
+or a join stands. Gradient lost in a branch beside the gradient path is not lost to the front.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from undertow.record import Role, Run
+
+SMALLEST, LARGEST = -330.0, 310.0
+"""Decades that a gradient of zero, and one of inf, count as: just beyond what float64 can hold."""
+
+
+LARGEST_STEP = 0.7
+"""Part of a total that a single step may make if the decay is to be called steady."""
+
+
+@dataclass(frozen=True)
+class Decay:
+    """How a gradient changes along a path.
+
+    Attributes:
+        rate: decades per waypoint, the Theil-Sen slope: the median over all pairs of waypoints.
+        total: decades from the first waypoint to the last.
+        climb: decades from the lowest waypoint to the last.
+        steady: whether no single step from waypoint to waypoint makes more than 70 % of the total.
+        waypoints: the Sites it was read at.
+        gone: the first Site at which nothing at all is left of it; the decay is that before. None as a rule.
+    """
+
+    rate: float
+    total: float
+    steady: bool
+    waypoints: tuple[int, ...]
+    climb: float = 0.0
+    gone: int | None = None
+
+
+@dataclass(frozen=True)
+class GradientPath:
+    """The way from the loss to the front.
+
+    Attributes:
+        run: where the numbers are.
+        step: which recorded step.
+        sites: the gradient path, the loss first and the front last.
+        depth: for every Site of the run, the WEIGHT Sites on the longest way to it from the loss, itself included.
+    """
+
+    run: Run
+    step: int
+    sites: tuple[int, ...]
+    depth: NDArray[np.intp]
+
+    @property
+    def front(self) -> int:
+        """The Site that is farthest from the loss."""
+        return self.sites[-1]
+
+    @cached_property
+    def waypoints(self) -> tuple[int, ...]:
+        """The gradient path's WEIGHT Sites and joins, the loss's side first."""
+        sites = self.run.sites
+        return tuple(i for i in self.sites if sites[i].role in (Role.WEIGHT, Role.JOIN))
+
+    @cached_property
+    def gradient(self) -> NDArray[np.floating]:
+        """log10 of the norm of the gradient received, [waypoints]."""
+        return decades(self.run.column("grad_output", self.step)[list(self.waypoints)])
+
+    def decay(self) -> Decay:
+        """Along the gradient path."""
+        return decay(self.gradient, self.waypoints)
+
+    def decay_per_weight(self) -> Decay:
+        """Along the gradient path, counted per WEIGHT Site on the longest way: what a layer is in a residual net."""
+        return decay(self.gradient, self.waypoints, self.depth[list(self.waypoints)])
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """Neighbours on the gradient path."""
+        return list(zip(self.sites[:-1], self.sites[1:], strict=True))
+
+    def main_path(self, start: int, end: int) -> list[int]:
+        """Edges from ``start`` to ``end``: at every join the one with the largest share. Both must be of a block."""
+        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        return self._back(start, end, lambda edge, _: share[edge], self._live)
+
+    def deepest_path(self, start: int, end: int) -> list[int]:
+        """Edges from ``start`` to ``end`` along the most WEIGHT Sites; of equals, with the larger share.
+
+        Edges that carry nothing count as well: a starved branch is just what this is to find. They may lead around
+        ``start``, which is a dominator only of what carries gradient; such ways are none of the block's.
+        """
+        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        return self._back(start, end, lambda edge, depth: (depth, share[edge]), self.run.incoming)
+
+    @cached_property
+    def _live(self) -> Sequence[Sequence[int]]:
+        """Incoming edges as the dominators saw them: one that carries nothing may lead out of its block."""
+        live = _live(self.run, self.step)
+        return live if live[self.front] else self.run.incoming
+
+    def _back(
+        self, start: int, end: int, worth: Callable[[int, int], Any], incoming: Sequence[Sequence[int]]
+    ) -> list[int]:
+        """Edges from ``start`` to ``end``, at every Site the worthiest of those that lead back to ``start``."""
+        depth, edges = self._depth_within(start, end, incoming), self.run.edges
+        path: list[int] = []
+        while end != start:
+            inside = [edge for edge in incoming[end] if edges[edge].source in depth]
+            path.append(max(inside, key=lambda edge: worth(edge, depth[edges[edge].source])))
+            end = edges[path[-1]].source
+        return path[::-1]
+
+    def _depth_within(self, start: int, end: int, incoming: Sequence[Sequence[int]]) -> dict[int, int]:
+        """WEIGHT Sites on the longest way from ``start`` to each Site that it leads to, up to ``end``."""
+        depth = {start: 0}
+        for site in range(start + 1, end + 1):
+            before = [depth[source] for e in incoming[site] if (source := self.run.edges[e].source) in depth]
+            if before:
+                depth[site] = max(before) + (self.run.sites[site].role is Role.WEIGHT)
+        return depth
+
+    def starvation(self, path: Sequence[int]) -> Decay:
+        """Of the gradient that the WEIGHT Sites along a path of edges receive, down to where it is smallest.
+
+        What joins bring along the way counts: a stack of residual branches is fed anew by every skip.
+        """
+        sources = [self.run.edges[edge].source for edge in path]
+        waypoints = [source for source in sources if self.run.sites[source].role is Role.WEIGHT]
+        levels = decades(self.run.column("grad_output", self.step)[waypoints])
+        lowest = int(np.argmin(levels)) + 1 if len(levels) else 0
+        return decay(levels[:lowest], tuple(waypoints[:lowest]))
+
+
+def find_gradient_path(run: Run, step: int = -1) -> GradientPath | None:
+    """The gradient path of a recorded step; None if there are no weights that gradient reaches.
+
+    Example:
+        >>> from undertow.record import Edge, Site
+        >>> sites = [Site(i, f"fc{i}", "addmm", Role.WEIGHT) for i in range(3)]
+        >>> run = Run({}, tuple(sites), (Edge(0, 1), Edge(1, 2)), {"grad_output": np.array([[1.0, 0.1, 0.01]])})
+        >>> gradient_path = find_gradient_path(run)
+        >>> gradient_path.sites, gradient_path.decay().rate
+        ((0, 1, 2), -1.0)
+    """
+    depth = weight_depth(run)
+    candidates = [site.index for site in run.sites if site.role is Role.WEIGHT and depth[site.index] == depth.max()]
+    if not candidates:
+        return None
+    parent, level = _dominators(run, _live(run, step))
+    if all(parent[site] < 0 for site in candidates):
+        parent, level = _dominators(run, run.incoming)
+    # Of many equally deep (an RNN's first step, and the inputs of all its steps) the one with the most to cross.
+    front = max(candidates, key=lambda site: (level[site], site))
+    chain = [front]
+    while parent[chain[-1]] >= 0:
+        chain.append(parent[chain[-1]])
+    return GradientPath(run, step, tuple(reversed(chain)), depth)
+
+
+def weight_depth(run: Run) -> NDArray[np.intp]:
+    """WEIGHT Sites on the longest way from the loss to every Site, itself included."""
+    own = np.array([site.role is Role.WEIGHT for site in run.sites], dtype=np.intp)
+    depth = own.copy()
+    for site, incoming in enumerate(run.incoming):
+        if incoming:
+            depth[site] += max(depth[run.edges[edge].source] for edge in incoming)
+    return depth
+
+
+def _live(run: Run, step: int) -> list[list[int]]:
+    """Incoming edges that carry any gradient: where an RNN's last output is taken, its other outputs' carry none."""
+    silent = run.edge_column("contribution", step) == 0
+    reached = {0}
+    live: list[list[int]] = []
+    for site, incoming in enumerate(run.incoming):
+        live.append([edge for edge in incoming if not silent[edge] and run.edges[edge].source in reached])
+        if live[-1]:
+            reached.add(site)
+    return live
+
+
+def _dominators(run: Run, incoming: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+    """Every Site's nearest dominator and its level: one pass, as givers stand before receivers.
+
+    The dominator of a Site is the lowest common ancestor, in the tree of dominators, of all that it receives from.
+    Those that nothing reaches have none (-1).
+    """
+    parent, level = [-1] * len(run.sites), [0] * len(run.sites)
+    reached = {0}
+    for site, arriving in enumerate(incoming):
+        sources = [source for edge in arriving if (source := run.edges[edge].source) in reached]
+        if not sources:
+            continue
+        reached.add(site)
+        common = sources[0]
+        for other in sources[1:]:
+            while common != other:
+                if level[common] < level[other]:
+                    common, other = other, common
+                common = parent[common]
+        parent[site], level[site] = common, level[common] + 1
+    return parent, level
+
+
+def decades(norm: ArrayLike) -> NDArray[np.floating]:
+    """log10, with zero and inf as numbers.
+
+    Example:
+        >>> decades([0.1, 0.0]).tolist()
+        [-1.0, -330.0]
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(np.log10(norm), SMALLEST, LARGEST)
+
+
+def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
+    """Describe levels in decades, one per waypoint; ``places`` are positions, one apart unless told otherwise."""
+    places = np.arange(len(levels)) if places is None else np.asarray(places)
+    left = int(np.flatnonzero(levels > SMALLEST).max(initial=-1)) + 1
+    gone = waypoints[left] if 0 < left < len(levels) else None
+    if gone is not None:
+        levels, waypoints, places = levels[:left], waypoints[:left], places[:left]
+    total = float(levels[-1] - levels[0]) if len(levels) else 0.0
+    steady = len(levels) > 1 and float(np.max(np.sign(total) * np.diff(levels))) <= LARGEST_STEP * abs(total)
+    climb = float(levels[-1] - levels.min()) if len(levels) else 0.0
+    return Decay(theil_sen(places, levels), total, steady, waypoints, climb, gone)
+
+
+def theil_sen(x: ArrayLike, y: ArrayLike) -> float:
+    """Median slope over all pairs with different x (Sen 1968); 0 with fewer than two points.
+
+    Example:
+        >>> theil_sen([0, 1, 2, 3, 4], [0, -1, -2, 96, -4])
+        -1.0
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    first, second = np.triu_indices(len(x), 1)
+    run, rise = x[second] - x[first], y[second] - y[first]
+    slopes = rise[run != 0] / run[run != 0]
+    return float(np.median(slopes)) if len(slopes) else 0.0
+
+
+def strongest_route(run: Run, step: int, start: int, end: int) -> float:
+    """The largest gain of any single path from ``start`` to ``end``; 0 if there is none.
+
+    Example:
+        >>> from undertow.record import Edge, Site
+        >>> sites = tuple(Site(i, "", "op", Role.OTHER) for i in range(3))
+        >>> edges = {"contribution": np.array([[0.5, 0.1, 0.2]])}
+        >>> run = Run({}, sites, (Edge(0, 1), Edge(0, 2), Edge(1, 2)), {"grad_output": np.ones((1, 3))}, edges)
+        >>> strongest_route(run, 0, 0, 2)    # 0.5 x 0.2 and 0.1
+        0.1
+    """
+    contribution, received = run.edge_column("contribution", step), run.column("grad_output", step)
+    best = {start: 1.0}
+    for site in range(start + 1, end + 1):
+        ways = [
+            best[source] * float(contribution[edge] / received[source])
+            for edge in run.incoming[site]
+            if (source := run.edges[edge].source) in best and received[source] > 0
+        ]
+        if ways:
+            best[site] = max(ways)
+    return best.get(end, 0.0)

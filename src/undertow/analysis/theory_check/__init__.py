@@ -1,0 +1,10 @@
+"""What theory expects of the model under examination, segment by segment, beside what was measured.
+
+Activation, width, size of weights and biases, and size of what comes into each layer are read off a Run; everything
+else is mean-field theory's. Where it doesn't hold (attention, normalisation on the main way, weights used at step
+after step), nothing is expected, and the reason is told.
+"""
+
+from undertow.analysis.theory_check.prediction import SegmentPrediction, TheoryCheck, check_theory
+
+__all__ = ["SegmentPrediction", "TheoryCheck", "check_theory"]

@@ -1,0 +1,33 @@
+"""The pages that `undertow serve` answers with; what is on them they ask for themselves."""
+
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from undertow.render.run_page import BOARD, DRAWING, rendered, words
+
+
+def run_page(name: str) -> str:
+    """One run, kept up to date.
+
+    Example:
+        >>> "view?name=a%26b.undertow" in run_page("a&b.undertow")
+        True
+    """
+    asked = urlencode({"name": name})
+    urls = {"view": f"view?{asked}", "step": f"step?{asked}", "events": f"events?{asked}"}
+    given = {"name": name, "urls": urls, "moments": None, **words()}
+    return rendered("run/run.html", name, given, (*BOARD, "run/live"), live=True)
+
+
+def runs_page(folder: str) -> str:
+    """The list of all runs in a folder."""
+    return rendered("run/runs.html", f"Runs in {folder}", {}, ("run/runs",), live=True)
+
+
+def compare_page(names: Sequence[str]) -> str:
+    """Several runs side by side."""
+    asked = urlencode([("name", name) for name in names])
+    urls = {"views": [f"view?{urlencode({'name': name})}" for name in names], "events": f"events?{asked}"}
+    runs = [{"name": name, "page": f"run?{urlencode({'name': name})}"} for name in names]
+    given = {"runs": runs, "urls": urls, **words()}
+    return rendered("run/compare.html", "Runs side by side", given, (*DRAWING, "run/compare"), live=True)

@@ -1,0 +1,108 @@
+"""The gradient path in as many segments as a reader takes in: by waypoint, or by module where there are many."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from undertow.analysis.attribution import product
+from undertow.analysis.gradient_path import GradientPath
+from undertow.record import BackwardGain, Role, Site
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Neighbouring blocks of the gradient path.
+
+    Attributes:
+        label: names of the waypoints it begins at, or of the module they are in.
+        waypoints: WEIGHT Sites and joins that are left behind, the loss's side first.
+        gains: its blocks, the loss's side first.
+    """
+
+    label: str
+    waypoints: tuple[int, ...]
+    gains: tuple[BackwardGain, ...]
+
+    @property
+    def gain(self) -> float:
+        """What it does to the gradient's norm."""
+        return math.prod(gain.gain for gain in self.gains)
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """The gain by cause."""
+        return product(self.gains)
+
+    @property
+    def decades(self) -> dict[str, float]:
+        """log10 of the factors; those of zero, inf and nan are left out."""
+        return {cause: math.log10(factor) for cause, factor in self.factors.items() if 0 < factor < math.inf}
+
+
+def label(site: Site) -> str:
+    """What to call a Site where there is little room: a layer by its module, anything else with its operation.
+
+    Example:
+        >>> label(Site(0, "block.0", "add", Role.JOIN))
+        'block.0 add'
+    """
+    return site.name if site.role is Role.WEIGHT or not site.module else f"{site.module} {site.op}"
+
+
+def segments(gradient_path: GradientPath, gains: Sequence[BackwardGain], most: int) -> list[Segment]:
+    """Cut the path from each waypoint to the next; if these are more than ``most``, gather them by module.
+
+    Modules that have more parts than there is room for are cut into pieces of equal length.
+    """
+    single = _from_waypoint_to_waypoint(gradient_path, gains)
+    if len(single) <= most:
+        return single
+    modules = [gradient_path.run.sites[each.waypoints[0]].module for each in single]
+    for depth in range(max(module.count(".") + 1 for module in modules), 0, -1):
+        gathered = list(_gathered(single, [_prefix(module, depth) for module in modules]))
+        if most / 4 < len(gathered) <= most:
+            return gathered
+    size = math.ceil(len(single) / most)
+    return [_merged(single[first : first + size]) for first in range(0, len(single), size)]
+
+
+def _from_waypoint_to_waypoint(gradient_path: GradientPath, gains: Sequence[BackwardGain]) -> list[Segment]:
+    waypoints = gradient_path.waypoints
+    places = {gain.start: number for number, gain in enumerate(gains)}
+    found = []
+    for (start, end), name in zip(pairwise(waypoints), names(gradient_path), strict=False):
+        last = places.get(end, len(gains))
+        inside = tuple(gain for gain in gains[places[start] : last] if gain.end <= end)
+        found.append(Segment(name, (start,), inside))
+    return found
+
+
+def names(gradient_path: GradientPath) -> list[str]:
+    """Name each waypoint: its label, numbered in the order of the forward pass where it comes more than once."""
+    seen: Counter[str] = Counter()
+    found = []
+    for waypoint in reversed(gradient_path.waypoints):
+        name = label(gradient_path.run.sites[waypoint])
+        seen[name] += 1
+        found.append(f"{name} #{seen[name]}" if seen[name] > 1 else name)
+    return found[::-1]
+
+
+def _prefix(module: str, depth: int) -> str:
+    return ".".join(module.split(".")[:depth])
+
+
+def _gathered(single: Sequence[Segment], names: Sequence[str]) -> Iterator[Segment]:
+    second: Callable[[tuple[Segment, str]], str] = lambda pair: pair[1]  # noqa: E731  # a name for groupby
+    for name, group in groupby(zip(single, names, strict=True), key=second):
+        parts = [segment for segment, _ in group]
+        merged = _merged(parts)
+        yield Segment(f"{name} ({len(parts)})", merged.waypoints, merged.gains) if name and len(parts) > 1 else merged
+
+
+def _merged(parts: Sequence[Segment]) -> Segment:
+    named = parts[0].label if len(parts) == 1 else f"{parts[0].label} … {parts[-1].label}"
+    waypoints = tuple(waypoint for part in parts for waypoint in part.waypoints)
+    return Segment(named, waypoints, tuple(gain for part in parts for gain in part.gains))
