@@ -38,6 +38,7 @@ class Ensemble(Networks):
         ValueError: impossible sizes, or a name that there is not.
 
     Example:
+        >>> import torch
         >>> nets = Ensemble([4, 3, 2], members=5, seed=1)
         >>> nets
         Ensemble([4, 3, 2], members=5, activation='sigmoid', cost='cross-entropy')
@@ -85,6 +86,7 @@ class Ensemble(Networks):
             ValueError: data that don't fit the network, or numbers that make no sense.
 
         Example:
+            >>> import torch
             >>> nets = Ensemble([2, 4, 2], members=3, seed=1)
             >>> x, y = torch.rand(40, 2, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
             >>> history = nets.train((x, y), epochs=2, batch_size=10, eta=0.5, evaluate={"train": (x, y)})

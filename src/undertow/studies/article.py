@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from importlib import resources
+from importlib import import_module, resources
 from types import ModuleType
 from typing import Any
 
@@ -31,29 +31,33 @@ from undertow.render.page import Article, Callout, Equation, Figure, Instrument,
 
 Results = Mapping[str, Any]
 
+HELPERS = ("values", "claims", "config")
+"""Modules that every study has: numbers for its sentences, its claims, its amounts."""
+
 FENCE = re.compile(r"^::: (\w+) *(.*)\n((?:.*\n)*?):::$", re.MULTILINE)
 HEADING = re.compile(r"^(##|###) (.+) \{#([a-z0-9-]+)\}$", re.MULTILINE)
 
 
 def page(
-    package: str, results: Results, figures: ModuleType, *helpers: ModuleType, text: str = "article.md", **meta: str
+    package: str, results: Results, *more: str, figures: str = "figures", text: str = "article.md", **meta: str
 ) -> Article:
     """Build a study's page.
 
     Args:
-        package: of the study, in which ``article.md`` lies.
+        package: of the study, in which the text lies.
         results: with their ``claims`` judged.
+        more: modules of the package whose functions and constants the text may use, beside `HELPERS`.
         figures: the module whose functions draw: results -> charts, charts and a table, or a table.
-        helpers: modules whose functions and constants the text may use.
         text: name of the file.
         meta: told at the page's end beside data, seed, versions and machine; underscores become spaces.
     """
+    helpers = [import_module(f"{package}.{name}") for name in (*HELPERS, *more)]
     written = resources.files(package).joinpath(text).read_text("utf-8")
     head, _, body = filled(written, results, *helpers).partition("\n---\n")
     titles = dict(line.split(": ", 1) for line in head.strip().splitlines())
     first = HEADING.search(body)
     start = first.start() if first else len(body)
-    sections = list(_sections(body[start:], "##", Blocks(results, figures)))
+    sections = list(_sections(body[start:], "##", Blocks(results, import_module(f"{package}.{figures}"))))
     return Article(
         titles["title"], titles["subtitle"], body[:start].strip() + "\n", sections, made_from(results, **meta)
     )

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from undertow.lab import Dataset, load
-from undertow.render.page import Article
 from undertow.studies.environment import environment
 from undertow.studies.experiments import Task, run_all
 from undertow.studies.io import PARQUET_NAME, check_writable, save
@@ -73,10 +73,12 @@ class Study:
         config: quick or not -> how much of it to do.
         measure: runs a job's experiments and sorts what they found; plain values and NumPy arrays.
         claims: what the results are held to.
-        article: results, claims judged -> the page.
         rows: results -> a table of single networks or measurements, all rows with the same keys.
-        beside: writes what further files the study has beside its page.
         stopped: what has become of a run that is stopped half-way, to end a sentence with.
+
+    Its page is made by the module ``article`` beside it, which is loaded when it is asked for: the processes that
+    run experiments draw nothing. There, ``article(results)`` is the page; ``write_beside(results, out)``, where there
+    is one, writes the study's further files.
     """
 
     name: str
@@ -84,9 +86,7 @@ class Study:
     config: Callable[[bool], Any]
     measure: Callable[[Job], dict[str, Any]]
     claims: Sequence[Claim]
-    article: Callable[[Results], Article]
     rows: Callable[[Results], Sequence[Mapping[str, Any]]] = _nothing
-    beside: Callable[[Results, Path], object] | None = None
     stopped: str = "nothing was written"
 
     def run(
@@ -122,9 +122,11 @@ class Study:
                 f"no {PARQUET_NAME}: pyarrow is not installed (pip install 'undertow\\[tables]')", soft_wrap=True
             )
         with console.status("drawing the figures"):
-            if self.beside:
-                self.beside(results, out)
-            return self.article(results).write(out / "index.html", figures_in=out / "figures")
+            pages = import_module(f"undertow.studies.{self.name}.article")
+            if hasattr(pages, "write_beside"):
+                pages.write_beside(results, out)
+            page: Path = pages.article(results).write(out / "index.html", figures_in=out / "figures")
+        return page
 
     def results(self, job: Job, quick: bool) -> dict[str, Any]:
         """Run all experiments and judge the claims by them: what `results.json` holds, as NumPy arrays."""

@@ -3,7 +3,6 @@
 Every figure and number of the chapter, with many networks in place of one, as one page, pictures and a file of results.
 """
 
-from undertow.studies.chapter5.article import article, write_beside
 from undertow.studies.chapter5.check import Checked, check
 from undertow.studies.chapter5.claims import CLAIMS
 from undertow.studies.chapter5.config import Chapter5Config, config
@@ -18,6 +17,4 @@ STUDY = Study(
     config,
     measure,
     CLAIMS,
-    article,
-    beside=write_beside,
 )

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from undertow.render.page import Article
 from undertow.studies.article import page
-from undertow.studies.chapter5 import chains, claims, config, explorer, figures, storage, values
+from undertow.studies.chapter5 import explorer, storage
 from undertow.studies.study import Results
 
 
 def article(results: Results) -> Article:
     """Build the page."""
     members = str(results["members"])
-    return page(__package__, results, figures, values, claims, config, chains, networks_of_each_kind=members)
+    return page(__package__, results, "chains", networks_of_each_kind=members)
 
 
 def write_beside(results: Results, out: Path) -> None:

@@ -1,7 +1,6 @@
 """The page beside the chapter's, to play with: one chain's factors, where a factor can reach 1, the map of starts."""
 
 import base64
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -79,8 +78,7 @@ def article(results: Results) -> Article:
         "seed": str(results["seed"]),
         "undertow": results["environment"]["undertow"],
     }
-    here = sys.modules[__name__]
-    made = page(__package__, results, here, here, text="explore.md")
+    made = page(__package__, results, "explorer", figures="explorer", text="explore.md")
     return replace(made, meta=meta, instruments=instruments(results["trainability"]))
 
 

@@ -1,6 +1,5 @@
 """Glorot & Bengio 2010: why random initialisation and the sigmoid make deep networks hard to train."""
 
-from undertow.studies.glorot2010.article import article
 from undertow.studies.glorot2010.claims import CLAIMS
 from undertow.studies.glorot2010.config import config
 from undertow.studies.glorot2010.plan import measure, rows
@@ -12,6 +11,5 @@ STUDY = Study(
     config,
     measure,
     CLAIMS,
-    article,
     rows,
 )

@@ -1,6 +1,5 @@
 """Remedies crossed: activations, starts, norms, residual connections and optimizers, from one to a hundred layers."""
 
-from undertow.studies.remedies.article import article
 from undertow.studies.remedies.claims import CLAIMS
 from undertow.studies.remedies.config import config
 from undertow.studies.remedies.plan import measure, rows
@@ -12,6 +11,5 @@ STUDY = Study(
     config,
     measure,
     CLAIMS,
-    article,
     rows,
 )

@@ -1,7 +1,6 @@
 """Sutskever et al. 2013: how far momentum and a start of the right size carry deep autoencoders."""
 
 from undertow.studies.study import Study
-from undertow.studies.sutskever2013.article import article
 from undertow.studies.sutskever2013.claims import CLAIMS
 from undertow.studies.sutskever2013.config import config
 from undertow.studies.sutskever2013.plan import measure, rows
@@ -12,6 +11,5 @@ STUDY = Study(
     config,
     measure,
     CLAIMS,
-    article,
     rows,
 )

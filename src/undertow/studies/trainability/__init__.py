@@ -4,7 +4,6 @@ After Schoenholz et al. 2017, "Deep information propagation".
 """
 
 from undertow.studies.study import Study
-from undertow.studies.trainability.article import article
 from undertow.studies.trainability.claims import CLAIMS
 from undertow.studies.trainability.config import TrainabilityConfig, config
 from undertow.studies.trainability.measuring import measure
@@ -17,6 +16,5 @@ STUDY = Study(
     config,
     measure,
     CLAIMS,
-    article,
     stopped="what was trained is kept, and the same command goes on from there",
 )

@@ -3,10 +3,9 @@
 from undertow.render.page import Article
 from undertow.studies.article import page
 from undertow.studies.study import Results
-from undertow.studies.trainability import claims, config, figures, values
 
 
 def article(results: Results) -> Article:
     """Build the page."""
     meta = {"networks": f"{results['networks']:,}", "trained_in": f"{results['seconds']:.0f} s of one core"}
-    return page(__package__, results, figures, values, claims, config, **meta)
+    return page(__package__, results, **meta)
