@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from undertow.extras import needed
 from undertow.lab import sources
 from undertow.lab.idxfile import FILES, DataError, locate_all, parse, read, sha256
 from undertow.renamed import old_names
@@ -197,13 +198,7 @@ def digits() -> Dataset:
 
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI (1998), its test set.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "digits() needs scikit-learn, which is not installed: pip install 'undertow[digits]'"
-        ) from error
-    bunch = load_digits()
+    bunch = needed("sklearn.datasets", "digits", "digits()").load_digits()
     # NumPy promises never to change the raw stream of a bit generator, but not that of Generator.permutation.
     order = np.argsort(np.random.PCG64(0).random_raw(len(bunch.target)), kind="stable")
     images, labels = bunch.images.astype(np.uint8)[order], bunch.target.astype(np.uint8)[order]

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 
+from undertow.extras import needed
 from undertow.files import write_whole
 from undertow.lab.initializers import Initializer
 from undertow.lab.networks import Networks
@@ -16,6 +15,7 @@ from undertow.lab.networks import Networks
 N = TypeVar("N", bound=Networks)
 
 FORMAT = 1
+FILE = "a file of an ensemble"
 DTYPES = {str(d).removeprefix("torch."): d for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
 
 
@@ -28,8 +28,8 @@ def save(nets: Networks, path: Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for l, layer in enumerate(nets.layers):
         tensors |= {f"layers.{l}.weight": layer.w, f"layers.{l}.bias": layer.b}
-    content = to_bytes(tensors, metadata={"undertow": json.dumps(_settings(nets))})
-    write_whole(path, content)
+    metadata = {"undertow": json.dumps(_settings(nets))}
+    write_whole(path, needed("safetensors.torch", "lab", FILE).save(tensors, metadata=metadata))
 
 
 def load(path: Path, kind: type[N]) -> N:
@@ -41,13 +41,14 @@ def load(path: Path, kind: type[N]) -> N:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file: give the path that Ensemble.save was given")
+    safetensors = needed("safetensors", "lab", FILE)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="pt") as file:
             settings: dict[str, Any] = json.loads((file.metadata() or {})["undertow"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         newer = settings.pop("format") > FORMAT
         nets = None if newer else _rebuilt(settings, tensors, kind)
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not an ensemble that undertow saved, or it is damaged: {error}") from error
     if nets is None:
         raise ValueError(f"{path} was written by a newer undertow: update this one to read it")

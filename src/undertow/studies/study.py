@@ -119,7 +119,7 @@ class Study:
         results = self.results(Job(amount, seed, loaded, data, out, console, processes, ray), quick)
         if not save(results, self.rows(results), out):
             console.print(
-                f"no {PARQUET_NAME}: pyarrow is not installed (pip install 'undertow\\[tables]')", soft_wrap=True
+                f'no {PARQUET_NAME}: pyarrow is not installed (pip install "undertow\\[tables]")', soft_wrap=True
             )
         with console.status("drawing the figures"):
             pages = import_module(f"undertow.studies.{self.name}.article")

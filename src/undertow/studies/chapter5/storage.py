@@ -6,8 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
+from undertow.extras import needed
 from undertow.files import write_whole
 from undertow.studies.io import JSON_NAME, read_json
 
@@ -41,6 +40,7 @@ def read(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no {JSON_NAME} in {folder}: give the folder that `undertow chapter5 --out` wrote")
     results: dict[str, Any] = read_json(path)
+    jsonschema = needed("jsonschema", "studies", "checking results")
     wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(results))
     if wrong:
         raise ValueError(
