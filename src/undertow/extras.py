@@ -3,6 +3,9 @@
 from importlib import import_module
 from typing import Any
 
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""What is installed under another name than it is imported by."""
+
 
 def needed(package: str, extra: str, what: str) -> Any:
     """Import a package that belongs to an extra.
@@ -29,5 +32,6 @@ def needed(package: str, extra: str, what: str) -> Any:
         if error.name is not None and error.name.partition(".")[0] != name:
             raise  # the package is there, and something that it needs isn't
         raise ModuleNotFoundError(
-            f'{what} needs {name}, which is not installed: pip install "undertow[{extra}]"', name=name
+            f'{what} needs {DISTRIBUTIONS.get(name, name)}, which is not installed: pip install "undertow[{extra}]"',
+            name=name,
         ) from error

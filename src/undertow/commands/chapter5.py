@@ -1,13 +1,11 @@
-"""``undertow chapter5``."""
+"""``undertow chapter5``: the study of that name, with options that others don't have."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+from undertow.commands.study import Data, Quick, Seed, carry_out, console
 
 
 def chapter5(
@@ -15,25 +13,18 @@ def chapter5(
         int | None, typer.Option(min=1, help="Networks of each kind, from different seeds; 8, or 2 with --quick.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the page, the figures and results.json.")] = Path("chapter5"),
-    data: Annotated[
-        str, typer.Option(help="mnist, digits (offline, scikit-learn's), or a folder of IDX files.")
-    ] = "mnist",
-    quick: Annotated[bool, typer.Option("--quick", help="A taste: 3 epochs, 50 steps, fewer networks.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Where all randomness starts.")] = 0,
+    data: Data = "mnist",
+    quick: Quick = False,
+    seed: Seed = 0,
     check: Annotated[
         Path | None, typer.Option(help="Recompute what can be recomputed of the results in this folder.")
     ] = None,
 ) -> None:
     """Reproduce chapter 5 of Nielsen's book: every figure and every number, on one page."""
-    from undertow.studies import chapter5 as study
+    from undertow.studies import chapter5 as book
 
     if check:
-        verdicts = study.check(check, data, console)
-        console.print(*map(str, verdicts), sep="\n", soft_wrap=True)
-        raise typer.Exit(any(verdict.holds is False for verdict in verdicts))
-    try:
-        page = study.run(out, study.Protocol.of(members, seed, quick), data, console)
-    except KeyboardInterrupt:
-        errors.print("undertow: stopped; nothing was written")
-        raise typer.Exit(130) from None
-    console.print(f"[bold]{page}[/bold] is the page, {out / 'results.json'} holds the numbers", soft_wrap=True)
+        checked = book.check(check, data, console)
+        console.print(*map(str, checked), sep="\n", soft_wrap=True)
+        raise typer.Exit(any(each.holds is False for each in checked))
+    carry_out(book.STUDY, out, quick=quick, seed=seed, data=data, config=book.config(quick, members))

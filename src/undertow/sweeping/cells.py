@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +11,14 @@ from undertow.sweeping.spec import Settings
 
 KEY_LENGTH = 24
 """Hexadecimal digits of a cell's key: in a million cells, two alike by chance once in 10^17 sweeps."""
+
+
+Tick = Callable[[int], object]
+"""Called with how many more steps of a pack are done."""
+
+
+def unheard(_steps: int) -> None:
+    """Take a tick where nobody shows how far a pack is."""
 
 
 class Cell(NamedTuple):
@@ -40,13 +48,29 @@ class Pack:
 class Outcome(NamedTuple):
     """What became of one cell: a result, or an error with its traceback."""
 
-    result: dict[str, Any] | None
+    result: Any
     error: str | None = None
     traceback: str | None = None
 
 
 class Work(Protocol):
-    """What is done for a cell: the lab's networks or a user's function. It is sent to other processes."""
+    """What is done in a process for packs of cells. It is sent to wherever that is."""
+
+    def prepare(self) -> None:
+        """Get ready: called once in every process before `run`."""
+
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[Any]:
+        """Return the results of a pack's cells; any exception is the pack's failure.
+
+        A sweep keeps results as JSON. Work that takes long calls ``tick`` on the way.
+        """
+
+    def traceback(self, error: BaseException) -> str:
+        """Return the part of an exception's traceback that tells a reader something."""
+
+
+class SweepWork(Work, Protocol):
+    """What a sweep does for a cell: the lab's networks or a user's function."""
 
     @property
     def name(self) -> str:
@@ -63,15 +87,6 @@ class Work(Protocol):
 
     def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
         """The cells in packs, which depend on nothing but these cells."""
-
-    def prepare(self) -> None:
-        """Called once in every process before `run`."""
-
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
-        """The results of a pack's cells, in plain values; any exception is the pack's failure."""
-
-    def traceback(self, error: BaseException) -> str:
-        """The part of an exception's traceback that tells a reader something."""
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from undertow.jsonable import jsonable
-from undertow.sweeping.cells import Cell, Pack, storable
+from undertow.sweeping.cells import Cell, Pack, Tick, storable, unheard
 from undertow.sweeping.naming import meant
 from undertow.sweeping.spec import Settings
 from undertow.user_function import function_of, own_traceback, split
@@ -61,8 +61,9 @@ class FunctionWork:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
 
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[dict[str, Any]]:
         """Call it for each."""
+        del tick
         return [_result(_function(self.target)(**settings)) for settings in cells]
 
     def traceback(self, error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from undertow.processes import processors
-from undertow.sweeping.cells import Cell, Pack, Work, key_of, storable
+from undertow.sweeping.cells import Cell, Pack, SweepWork, key_of, storable
 from undertow.sweeping.progress import Line
 from undertow.sweeping.results import Results
 from undertow.sweeping.scheduling import Schedule, carry_out
@@ -24,7 +24,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What a specification asks for.
 
     Attributes:
@@ -34,11 +34,11 @@ class Plan:
     """
 
     spec: Spec
-    work: Work
+    work: SweepWork
     cells: list[Cell]
 
     @classmethod
-    def of(cls, spec: Spec) -> "Plan":
+    def of(cls, spec: Spec) -> "SweepPlan":
         """Lay out all cells and look at every one before anything runs.
 
         Raises:
@@ -109,7 +109,7 @@ def sweep(
     """
     given = _read(spec)
     path = Path(store) if store is not None else _beside(spec)
-    plan = Plan.of(given)
+    plan = SweepPlan.of(given)
     with Store(path) as kept:
         kept.note("name", given.name)
         kept.note("work", plan.work.name)
@@ -121,7 +121,7 @@ def sweep(
 
 
 def _compute(
-    packs: list[Pack], plan: Plan, kept: Store, processes: int | None, ray: str | None, console: Console
+    packs: list[Pack], plan: SweepPlan, kept: Store, processes: int | None, ray: str | None, console: Console
 ) -> None:
     there = len(plan.cells) - sum(len(pack.cells) for pack in packs)
     console.print(f"{len(plan.cells):,} cells{f', {there:,} of them there already' if there else ''}", highlight=False)
@@ -142,7 +142,7 @@ def _compute(
             workers.close()
 
 
-def _workers(work: Work, packs: int, processes: int | None, ray: str | None) -> Workers:
+def _workers(work: SweepWork, packs: int, processes: int | None, ray: str | None) -> Workers:
     if ray is not None:
         from undertow.sweeping.cluster import Cluster
 
@@ -176,7 +176,7 @@ def _beside(spec: object) -> Path:
     raise ValueError("a specification that isn't in a file needs a store: give its path as the second argument")
 
 
-def _work(spec: Spec) -> Work:
+def _work(spec: Spec) -> SweepWork:
     if spec.function:
         from undertow.sweeping.functionwork import FunctionWork
 
@@ -206,7 +206,7 @@ def _where(cells: list[Settings]) -> str:
     return f"\n    ({len(cells)} cell{'s' * (len(cells) > 1)}; the first: {first})"
 
 
-def _check_source(plan: Plan, kept: Store, console: Console | None) -> None:
+def _check_source(plan: SweepPlan, kept: Store, console: Console | None) -> None:
     """Say when a function's file is another than when results in the store were computed."""
     if not plan.spec.function:
         return
