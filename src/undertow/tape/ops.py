@@ -3,6 +3,7 @@
 import re
 from functools import cache
 
+from undertow.activations import in_torch
 from undertow.record import Role
 
 
@@ -41,7 +42,7 @@ EMBEDDINGS = frozenset({"embedding", "embedding_bag"})
 ACTIVATIONS = _names(
     "sigmoid tanh relu leaky_relu gelu silu elu softplus hardtanh hardswish hardsigmoid mish erf "
     "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu celu softshrink hardshrink"
-)
+) | frozenset(in_torch())
 
 IN_PLACE = {
     "ReLU": "relu", "ReLU6": "hardtanh", "LeakyReLU": "leaky_relu", "ELU": "elu", "CELU": "celu", "SELU": "selu",
