@@ -15,8 +15,12 @@ from undertow.examination.passes import ComputeLoss, Passes
 from undertow.examination.untouched import eager, untouched, untouched_random_numbers
 from undertow.record import Run
 from undertow.report import Report
+from undertow.rules import ut1_progress
 
 __all__ = ["Report", "examine"]
+
+STEPS_AHEAD = 10
+"""Steps after which layers that stand still are called frozen; LayerScale of 1e-5 opened within them."""
 
 
 def examine(
@@ -53,10 +57,23 @@ def examine(
         with torch.inference_mode(False), torch.enable_grad(), untouched(model), eager():
             passes = Passes(model, compute_loss, optimizer)
             runs = [passes.examine() for _ in range(repeats)]
+            _look_ahead(passes, runs)
         run = _stack(runs, _header(model))
         if len(runs) == 1:  # what rules work out is what the report shows
             return Report(rules.diagnose([run]))
         return Report(Diagnosis(run, 0, rules.judge(runs)))
+
+
+def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
+    """Where half of the layers seem frozen, see whether they are after some steps: a small factor may open the way."""
+    if not any(ut1_progress.frozen(Diagnosis(run)) for run in runs):
+        return
+    later = passes.ahead(STEPS_AHEAD)
+    found = {} if later is None else ut1_progress.halves(Diagnosis(later))
+    if found:
+        shares = {name: half.share for name, half in found.items()}
+        for run in runs:
+            run.header["ahead"] = {"steps": STEPS_AHEAD, **shares}
 
 
 def _check(model: object, compute_loss: object, repeats: int) -> None:

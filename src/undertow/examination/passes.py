@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from undertow.examination.ahead import Ahead
 from undertow.examination.dependence import DependenceFinder
 from undertow.examination.origin import OriginFinder
 from undertow.examination.sources import SourceFinder
@@ -90,7 +91,21 @@ class Passes:
         assert run is not None  # noqa: S101  # the modules were watched
         return run
 
-    def _pass(self, meter: Meter, finder: OriginFinder | None = None) -> Run | None:
+    def ahead(self, steps: int) -> Run | None:
+        """Return a pass as it would be after some of the optimizer's steps, tried on copies; None if that can't be."""
+        if self._optimizer is None:
+            return None
+        try:
+            ahead = Ahead(self._optimizer, self._parameters)
+            with ahead.in_place():
+                for _ in range(steps):
+                    ahead.step(self._compute_loss)
+                self._plans.expect_news()
+                return self._pass(Meter(), ahead=ahead)
+        except Exception:  # a loss that can't be computed so often, weights that can't be exchanged
+            return None
+
+    def _pass(self, meter: Meter, finder: OriginFinder | None = None, ahead: Ahead | None = None) -> Run | None:
         parameters = self._parameters
         for parameter in parameters.values():
             parameter.grad = None
@@ -105,7 +120,7 @@ class Passes:
             _check_graph(tape)
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape)
-            steps, told = _trial(self._optimizer, parameters)
+            steps, told = _trial(self._optimizer, parameters) if ahead is None else (ahead.trial_step(), {})
             return tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
 
     def _reached(self, tape: Tape) -> dict[str, Any]:
