@@ -1,12 +1,14 @@
-"""The ``undertow`` command: parse, call, print."""
+"""The ``undertow`` command: find the commands, parse, call, print."""
 
+import pkgutil
 import sys
+from importlib import import_module
 
 import typer
 from rich.console import Console
 
-from undertow.commands import chapter5, comparing, examining, explaining, predict, serving, showing, study, sweep
-from undertow.commands.target import UserCodeError
+from undertow import commands
+from undertow.user_function import UserCodeError
 
 app = typer.Typer(
     help="Why is this deep network hard to train?",
@@ -22,19 +24,10 @@ def undertow() -> None:
     """Measure how fast each layer of a deep network learns, and why the front ones often hardly do."""
 
 
-for command in (
-    chapter5.chapter5,
-    predict.predict,
-    examining.examine,
-    examining.check,
-    comparing.diff,
-    explaining.rule,
-    showing.show,
-    serving.serve,
-    sweep.sweep,
-    study.study,
-):
-    app.command()(command)
+# A command is a module of `commands` with a function of its own name; what begins with _ is shared by some.
+for module in pkgutil.iter_modules(commands.__path__):
+    if not module.name.startswith("_"):
+        app.command()(getattr(import_module(f"undertow.commands.{module.name}"), module.name))
 
 
 def main() -> None:
@@ -42,7 +35,7 @@ def main() -> None:
     try:
         app()
     except UserCodeError as error:
-        errors.print(f"{error.told}undertow: {error}", soft_wrap=True, markup=False)
+        errors.print(f"{error.traceback}undertow: {error}", soft_wrap=True, markup=False)
         sys.exit(2)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         errors.print(f"undertow: {error}", soft_wrap=True, markup=False)

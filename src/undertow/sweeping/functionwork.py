@@ -11,7 +11,7 @@ from undertow.jsonable import jsonable
 from undertow.sweeping.cells import Cell, Pack, Tick, storable, unheard
 from undertow.sweeping.naming import meant
 from undertow.sweeping.spec import Settings
-from undertow.userfile import function_of, own_traceback, split
+from undertow.user_function import function_of, own_traceback, split
 
 
 @dataclass(frozen=True)

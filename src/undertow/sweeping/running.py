@@ -17,7 +17,7 @@ from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.spec import Settings, Spec
 from undertow.sweeping.store import DONE, Finished, Store
 from undertow.sweeping.workers import InProcess, Processes, Workers
-from undertow.userfile import split
+from undertow.user_function import split
 
 SHOWN = 10
 """Problems told one by one."""
