@@ -63,7 +63,7 @@ def field(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.Layer
 
 
 def curves(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.LayerChart:
-    """Draw a result along one setting, a line for each value of another, with a band from the least to the greatest cell.
+    """Draw a result along one setting: a line for each value of another, a band from the least to the greatest cell.
 
     Args:
         rows: one for each cell.
