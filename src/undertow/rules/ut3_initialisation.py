@@ -74,10 +74,10 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 @rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
 def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """All units of a layer have the same weights, and get the same gradient.
+    """All units of a layer have the same weights.
 
     What:
-        The weights that lead to each unit of a layer are all alike (and not zero), and so is their gradient.
+        The weights that lead to each unit of a layer are all alike (and not zero); and so is their gradient, or not.
     Why it is bad:
         Units that are alike and pulled alike stay alike: the layer is as good as one unit wide. (Alike weights alone
         do no harm: where what comes behind treats the units differently, they part in the first step.)
@@ -85,19 +85,19 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``spread``: the norm of the weights' deviation from those of the mean unit, as a share of the weights' norm;
         ``gradient's spread``: the same of their gradient.
     Threshold:
-        Both under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any
-        random initialisation is near 1. A parameter is judged once, as the layer that it was made for multiplies by
+        Under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any random
+        initialisation is near 1. An error if the gradient's spread is under 0.01, too, or not known; else a note: the
+        units part in the first step. A parameter is judged once, as the layer that it was made for multiplies by
         it; rows of an embedding are no units.
     What to do:
         Draw the weights at random.
     References:
         Goodfellow, Bengio, Courville 2016, section 8.4.
     """
-    spread, pulled_apart = diagnosis.column("weight_spread"), diagnosis.column("grad_spread")
+    spread = diagnosis.column("weight_spread")
     found: dict[tuple[str, ...], Site] = {}
     for site in diagnosis.run.sites:
-        alike = spread[site.index] < SPREAD_BELOW and not pulled_apart[site.index] >= SPREAD_BELOW
-        if site.role is Role.WEIGHT and site.n_out > 1 and alike:
+        if site.role is Role.WEIGHT and site.n_out > 1 and spread[site.index] < SPREAD_BELOW:
             known = found.setdefault(_matrices(site), site)
             if site.module and not known.module:  # a backward pass that is differentiated uses it outside of its layer
                 found[_matrices(site)] = site
@@ -109,11 +109,15 @@ def _matrices(site: Site) -> tuple[str, ...]:
 
 
 def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
-    text = f"The {site.n_out} units of {site.name} have the same weights and get the same gradient: they stay alike."
     columns = {"spread": "weight_spread", "gradient's spread": "grad_spread"}
     numbers = {name: float(diagnosis.column(column)[site.index]) for name, column in columns.items()}
-    limit = f"both spreads under {SPREAD_BELOW}"
-    return Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
+    if numbers["gradient's spread"] >= SPREAD_BELOW:
+        severity, consequence = Severity.NOTE, "but what comes behind them pulls them apart"
+    else:
+        severity, consequence = Severity.ERROR, "and get the same gradient: they stay alike"
+    text = f"The {site.n_out} units of {site.name} have the same weights, {consequence}."
+    limit = f"spread under {SPREAD_BELOW}; an error if the gradient's is, too"
+    return Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
 
 
 def _kind(diagnosis: Diagnosis) -> str | None:
