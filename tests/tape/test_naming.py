@@ -132,3 +132,21 @@ def test_frozen_weights_are_weights():
     net, x = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2)), torch.randn(9, 6)
     net[2].requires_grad_(False)
     assert [site.name for site in weights(net, lambda: net(x).square().mean())] == ["4", "2", "0"]
+
+
+def test_reports_say_what_a_head_is_tied_with():
+    torch.manual_seed(0)
+    net, ids = Tied(True), torch.arange(11)
+    report = examine(net, lambda: functional.cross_entropy(net(ids), ids))
+    assert "head is tied with words." in str(report)
+    assert [site.tied_with for site in report.run.sites if site.role is Role.WEIGHT] == ["words", "", ""]
+
+
+def test_findings_say_what_a_layer_is_tied_with():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8))
+    net[4].weight = net[0].weight
+    nn.init.constant_(net[0].weight, 0.3)
+    x = torch.randn(9, 8)
+    found = [f.message for f in examine(net, lambda: net(x).square().mean()).findings if f.code == "UT302"]
+    assert any("4 is tied with 0." in message or "of 0 " in message for message in found)

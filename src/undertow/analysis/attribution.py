@@ -31,8 +31,8 @@ CAUSES = (
     "unattributed",
 )
 """``selection`` takes a part or adds up duplicates (index, gather, expand); ``mixing`` multiplies by a constant matrix,
-as a graph convolution does by its graph; ``gating`` multiplies two tensors that both depend on the data; ``scaling``
-multiplies by anything else, dropout included."""
+as a graph convolution does by its graph and a Fourier transform by its waves; ``gating`` multiplies two tensors that
+both depend on the data; ``scaling`` multiplies by anything else, dropout included."""
 
 _BY_ROLE = {
     Role.ACTIVATION: "activation",
@@ -45,7 +45,10 @@ _BY_OP = {
     "concatenation": {"cat", "stack"},
     "pooling": {"mean", "sum", "amax", "max", "logsumexp"},
     "selection": {"index", "gather", "index_select", "expand", "repeat", "index_add", "index_put", "scatter", "where"},
-    "mixing": {"mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm", "grouped_mm", "convolution"},
+    "mixing": {
+        *("mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm", "grouped_mm", "convolution"),
+        *("fft_r2c", "fft_c2c", "fft_c2r", "cumsum"),
+    },
     "scaling": {"mul", "div", "neg", "native_dropout", "masked_fill", "constant_pad_nd", "tril", "triu"},
 }
 _ADDENDS = frozenset({"addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm"})

@@ -14,7 +14,7 @@ class ModuleStack:
         >>> import torch
         >>> net = nn.Sequential(nn.Tanh())
         >>> stack, seen = ModuleStack(net), []
-        >>> _ = net[0].register_forward_hook(lambda *_: seen.append(stack.innermost))
+        >>> _ = net[0].register_forward_pre_hook(lambda *_: seen.append(stack.innermost))
         >>> _ = net(torch.ones(1)); stack.close()
         >>> seen, stack.innermost
         (['0'], '')

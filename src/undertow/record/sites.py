@@ -71,6 +71,23 @@ class Site:
             return self.module
         return f"{self.module}.{self.op}" if self.module else self.op
 
+    @property
+    def tied_with(self) -> str:
+        """Return the module that owns the weights of this one, if that is neither itself nor a part of it; else empty.
+
+        Example:
+            >>> Site(0, "lm_head", "mm", Role.WEIGHT, parameters=("wte.weight",)).tied_with
+            'wte'
+            >>> Site(0, "attn", "addmm", Role.WEIGHT, parameters=("attn.out_proj.weight",)).tied_with
+            ''
+        """
+        if self.role is not Role.WEIGHT or not self.module:
+            return ""
+        owners = [name.replace("_orig_mod.", "").rpartition(".")[0] for name in self.parameters if "bias" not in name]
+        if any(owner == self.module or owner.startswith(f"{self.module}.") for owner in owners):
+            return ""
+        return owners[0] if owners else ""
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {key: plain(value) for key, value in vars(self).items()}
