@@ -311,6 +311,30 @@ def test_values_and_other_branches_still_are():
     assert codes(report, "UT106") == {"UT106": Severity.WARNING}
 
 
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_branch_that_makes_a_gate_is_a_note(gated):
+    """Depthwise layers of small weights, as in FocalNet's modulation; added on they are a branch like any other."""
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.query, self.out, self.head = (nn.Linear(16, 16) for _ in range(4))
+            self.gate = nn.Sequential(*(m for _ in range(5) for m in (nn.Linear(16, 16), nn.GELU())))
+
+        def forward(self, x):
+            h = self.first(x)
+            gate = self.gate(h)
+            return self.head(h + self.out(self.query(h) * gate if gated else self.query(h) + gate))
+
+    net, x = Net(), torch.randn(24, 16)
+    for layer in net.gate:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.05)
+    report = examine(net, lambda: functional.cross_entropy(net(x), torch.arange(24) % 16))
+    assert codes(report, "UT106") == {"UT106": Severity.NOTE if gated else Severity.WARNING}
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 @pytest.mark.parametrize("steps", [4, 5, 6, 7, 12])
 def test_through_time_there_are_no_branches(kind, steps):

@@ -128,6 +128,14 @@ def test_a_constant_matrix_is_no_weight(edges):
     assert any("mixing" in gain.factors for gain in report.gains)
 
 
+def test_a_fourier_transform_mixes():
+    torch.manual_seed(0)
+    layers, x = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 2)]), torch.randn(6, 12, 8)
+    report = examine(layers, lambda: layers[1](torch.fft.fftn(layers[0](x), dim=(1, 2)).real).square().mean())
+    assert all(gain.factors.get("other", 1.0) == pytest.approx(1) for gain in report.gains)
+    assert any(gain.factors.get("mixing", 1.0) > 2 for gain in report.gains)
+
+
 def test_frozen_weights_are_weights():
     net, x = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2)), torch.randn(9, 6)
     net[2].requires_grad_(False)

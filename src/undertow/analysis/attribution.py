@@ -47,7 +47,7 @@ _BY_OP = {
     "selection": {"index", "gather", "index_select", "expand", "repeat", "index_add", "index_put", "scatter", "where"},
     "mixing": {
         *("mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm", "grouped_mm", "convolution"),
-        *("fft_r2c", "fft_c2c", "fft_c2r", "cumsum"),
+        *("fft_r2_c", "fft_c2_c", "fft_c2_r", "cumsum"),
     },
     "scaling": {"mul", "div", "neg", "native_dropout", "masked_fill", "constant_pad_nd", "tril", "triu"},
 }

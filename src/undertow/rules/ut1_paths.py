@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from undertow.analysis.attribution import cause_of
 from undertow.analysis.gradient_path import strongest_route
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Role, Severity, Site
@@ -32,7 +33,8 @@ def starved(diagnosis: Diagnosis) -> Iterator[Finding]:
         weights again and again, see UT107). A branch that ends in one small factor (zero-initialised, LayerScale) has
         no steady decay and doesn't fire: that factor learns, and opens the branch. Nor does what lies in front of an
         attention's softmax, queries and keys: over nearly equal logits gradients are small in every healthy
-        transformer at its start, and adaptive optimizers make up for it.
+        transformer at its start, and adaptive optimizers make up for it. A note for what makes a gate (FocalNet's
+        modulation): its gradient is as small as what it lets through.
     What to do:
         What helps against UT101, in the branch.
     References:
@@ -60,8 +62,16 @@ def _starved(diagnosis: Diagnosis, start: int, end: int) -> Finding | None:
     text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
     numbers = {"rate": found.rate, "total": found.total}
     limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
-    sites, equation = found.waypoints, PRODUCT_EQUATION
-    return Finding("UT106", "starved branch", Severity.WARNING, sites, where, text, numbers, limits, equation)
+    sites, equation, severity = found.waypoints, PRODUCT_EQUATION, Severity.WARNING
+    if _gated(diagnosis, path):
+        severity, text = Severity.NOTE, f"{text} It ends in a gate, which opens as it learns."
+    return Finding("UT106", "starved branch", severity, sites, where, text, numbers, limits, equation)
+
+
+def _gated(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
+    """Whether what the branch makes multiplies something else that depends on the data."""
+    run = diagnosis.run
+    return any(cause_of(run, run.sites[run.edges[edge].source]) == "gating" for edge in path)
 
 
 def _through_time(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
