@@ -235,7 +235,8 @@ class _Footprints(TorchFunctionMode):
 
 def _footprint(x: Tensor) -> Footprint:
     with torch.no_grad():
-        wide = x.detach().double().nan_to_num(0, 0, 0)
+        # No plain sum: one of softmax is 1, whatever went in; and one of squares is, where vectors have length 1.
+        wide = x.detach().double().nan_to_num(0, 0, 0).abs().pow(1.5)
         return tuple(x.shape), tuple(
             wide.abs().movedim(axis, 0).reshape(x.shape[axis], -1).sum(1) for axis in range(x.dim())
         )

@@ -97,20 +97,25 @@ def _used_as_weights(loss: Tensor, leaves: Collection[int]) -> set[int]:
         for slot, source in enumerate(sources):
             leaf = _leaf_behind(source)
             others = [_leaf_behind(each) for n, each in enumerate(sources) if n != slot]
-            if leaf is not None and id(leaf) in leaves and _weighs(node, leaf, sources, others):
+            if leaf is not None and id(leaf) in leaves and _weighs(node, leaf, slot, others):
                 found.add(id(leaf))
     return found
 
 
-def _weighs(node: Node, leaf: Tensor, sources: Sequence[Node], others: Sequence[Tensor | None]) -> bool:
+def _weighs(node: Node, leaf: Tensor, slot: int, others: Sequence[Tensor | None]) -> bool:
     op = op_name(node.name())
     if op in PRODUCTS:
         return all(other is None for other in others)
-    if op not in ("mul", "add", "sub", "div") or leaf.numel() == 0:
+    if op not in ("mul", "add", "sub", "div") or any(other is not None for other in others):
         return False
-    shape = tuple(map(int, node._input_metadata[0].shape)) if node._input_metadata else ()
-    data = sum(source is not None for source in sources) > 1 and all(other is None for other in others)
-    return data and tuple(leaf.shape) != shape
+    return _shape(node, leaf) != _shape(node.next_functions[slot][0], leaf)  # one for several: a first state is as large as the rest
+
+
+def _shape(node: Node, leaf: Tensor) -> tuple[int, ...]:
+    metadata = getattr(node, "_input_metadata", ())
+    if hasattr(node, "variable") or not metadata or metadata[0] is None:
+        return tuple(leaf.shape)
+    return tuple(map(int, metadata[0].shape))
 
 
 def leaves_of(loss: Tensor) -> list[Tensor]:

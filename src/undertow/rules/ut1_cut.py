@@ -91,9 +91,13 @@ def _cuts(diagnosis: Diagnosis, zero: set[str]) -> Iterator[Cut]:
 def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
     """Sites nearest above one without gradient that have some."""
     run, received = diagnosis.run, diagnosis.column("grad_output")
+    contribution = run.edge_column("contribution", diagnosis.step)
     ends, seen, waiting = set(), {start}, [start]
     while waiting:
-        for edge in run.incoming[waiting.pop()]:
+        edges = run.incoming[waiting.pop()]
+        if any(contribution[edge] > 0 for edge in edges):  # they cancel: x - x
+            continue
+        for edge in edges:
             source = run.edges[edge].source
             if received[source] > 0:
                 ends.add(source)
@@ -105,6 +109,8 @@ def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
 
 def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> Cut | None:
     parameters = tuple(sorted(names))
+    if site.role is Role.NORM and (_of_one_value(diagnosis) or not set(site.parameters) - zero):
+        return Cut(site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR)
     if site.op in PRODUCTS or site.parameters:
         return _product(diagnosis, site, parameters, zero)
     if site.op in ("softmax", "log_softmax", "safe_softmax"):
@@ -120,9 +126,11 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         return Cut(site, parameters, f"{site.op}: every value lies beyond its limits", Severity.ERROR)
     if site.op in STEPS:
         return Cut(site, parameters, f"{site.op}, whose derivative is zero everywhere", Severity.ERROR)
-    if site.role is Role.NORM:
-        return Cut(site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR)
     return Cut(site, parameters, f"{site.op}, which passes nothing on here", Severity.WARNING)
+
+
+def _of_one_value(diagnosis: Diagnosis) -> bool:
+    return any(norm["values"] < 2 for norm in diagnosis.run.header.get("norms", ()))
 
 
 def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set[str]) -> Cut | None:
