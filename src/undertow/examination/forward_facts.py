@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from undertow.examination.independence import Suspicion
 from undertow.examination.output_range import last_operation, reach
@@ -45,9 +45,10 @@ class ForwardFacts(SourceFinder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pairs: list[tuple[str, Tensor, Tensor, Tensor, int]] = []
+        self._pairs: list[tuple[str, Tensor, Tensor, Node, int]] = []
         self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int]] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
+        self._classes = 0
         self.suspicion = Suspicion()
         self.scalars: dict[Node, Tensor] = {}
 
@@ -70,7 +71,7 @@ class ForwardFacts(SourceFinder):
             return
         first, second = given
         if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
-            self._pairs.append((name, first, second, out, number))
+            self._pairs.append((name, first, second, out.grad_fn, number))
 
     def _met_data(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         del out
@@ -88,20 +89,27 @@ class ForwardFacts(SourceFinder):
             if fact is not None:
                 self._norms.setdefault(tuple(map(str, fact.values())), {**fact, "source": self.line_of(number)})
 
+    def _classified(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        del name, out, number
+        logits = args[0] if args else kwargs.get("input")
+        if isinstance(logits, Tensor) and logits.dim() > 1 and not self._classes:
+            self._classes = logits.shape[1]
+
     def of(self, loss: Tensor) -> Fact:
-        """Return the facts as JSON values: ``pairs`` (of output and target), ``data`` and ``norms``.
+        """Return the facts as JSON values: ``pairs`` (of output and target), ``data``, ``norms``, and how many ``classes``
+        a cross-entropy told apart.
 
         Args:
             loss: the scalar that the pass ended in; its graph must not be freed yet.
         """
         with torch.no_grad():
             near = _between_loss_and_weights(loss)
-            pairs = [self._pair_fact(*pair, near) for pair in self._pairs if _grad_fn(pair[3]) in near]
+            pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
             data = [self._data_fact(*each) for each in self._data.values()]
-        return {"pairs": [p for p in pairs if p], "data": [d for d in data if d], "norms": list(self._norms.values())}
+        return {"pairs": [p for p in pairs if p], "data": [d for d in data if d], "norms": list(self._norms.values()), "classes": self._classes}
 
-    def _pair_fact(self, name: str, first: Tensor, second: Tensor, out: Tensor, number: int, near: set[Node]) -> Fact:
-        del near
+    def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
+        del node
         learned = [each.requires_grad for each in (first, second)]
         output, target = (second, first) if learned == [False, True] else (first, second)
         both = first.requires_grad and second.requires_grad
@@ -136,7 +144,7 @@ class ForwardFacts(SourceFinder):
 
 def _numbers(output: Tensor, target: Tensor) -> Fact:
     """What is to be known of a target, and how much of it the output's last operation can't reach."""
-    wanted = target.detach().double().flatten() if target.is_floating_point() else target.detach().flatten().double()
+    wanted = target.detach().double().flatten()
     if not len(wanted) or not bool(torch.isfinite(wanted).all()):
         return {}
     fact: Fact = {
@@ -191,10 +199,6 @@ def _any_grad(values: Sequence[Any]) -> bool:
     )
 
 
-def _grad_fn(out: Tensor) -> Node:
-    return out.grad_fn
-
-
 def _between_loss_and_weights(loss: Tensor) -> set[Node]:
     """Nodes that are reached from the loss without crossing a product."""
     near: set[Node] = set()
@@ -213,4 +217,6 @@ _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(LOSSES | _ELEMENTWISE, ForwardFacts._pair),
     **dict.fromkeys(_WEIGHING | _RECURRENT, ForwardFacts._met_data),
     **dict.fromkeys(_NORMS, ForwardFacts._normalised),
+    "cross_entropy": ForwardFacts._classified,
+    "nll_loss": ForwardFacts._classified,
 }

@@ -164,10 +164,10 @@ class _Probe:
         for (name, ins, out, line), (_, new_ins, new_out, _) in zip(before.calls, after.calls, strict=True):
             came = [_differ(old, new) for old, new in zip(ins, new_ins, strict=True)]
             went = _differ(out, new_out)
-            if any(came) and went and not _is_confined(went, out[0], n):
-                if all(not c or _is_confined(c, old[0], n) for c, old in zip(came, ins, strict=True)):
-                    shapes = [list(ins[came.index(next(filter(None, came)))][0]), list(out[0])]
-                    return {"op": name, "source": line, "shapes": shapes}
+            apart = all(not c or _is_confined(c, old[0], n) for c, old in zip(came, ins, strict=True))
+            if any(came) and apart and went and not _is_confined(went, out[0], n):
+                shapes = [list(ins[came.index(next(filter(None, came)))][0]), list(out[0])]
+                return {"op": name, "source": line, "shapes": shapes}
         return {"op": "", "source": "", "shapes": []}
 
 

@@ -114,8 +114,8 @@ def gradients_of(terms: Sequence[Term], parameters: Mapping[str, nn.Parameter]) 
                 "source": term.source,
             }
         )
-    return [f for f in facts if all(map(_is_finite, (f["value"], f["gradient"])))]
+    return [f for f in facts if _is_finite(f["value"]) and _is_finite(f["gradient"])]
 
 
-def _is_finite(value: float) -> bool:
-    return value - value == 0
+def _is_finite(value: Any) -> bool:
+    return bool(value - value == 0)

@@ -1,6 +1,7 @@
-"""Everything that an examination notes beside its tape, as facts for the Run's header; further passes where suspected."""
+"""What an examination notes beside its tape, as facts for the Run's header; further passes where they are needed."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import torch
@@ -39,11 +40,11 @@ class Observer:
 
     def __enter__(self) -> Self:
         self._caught.__enter__()
-        self._seen.__enter__()
+        self._seen.__enter__()  # type: ignore[no-untyped-call]  # torch's
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._seen.__exit__(*error)
+        self._seen.__exit__(*error)  # type: ignore[no-untyped-call]  # torch's
         self._caught.__exit__()
 
     @property
@@ -103,6 +104,23 @@ def _largest(tensors: Sequence[tuple[str, Tensor]]) -> list[tuple[str, float]]:
     return found
 
 
+def first_order_descent(parameters: Mapping[str, Tensor], steps: Mapping[str, Tensor] | None) -> Facts:
+    """Return by how much a trial step would lower the loss if the loss were linear: ``descent``, -<g, dw>.
+
+    Example:
+        >>> w = nn.Parameter(torch.ones(2))
+        >>> w.grad = torch.tensor([3.0, 0.0])
+        >>> first_order_descent({"w": w}, {"w": torch.tensor([-0.5, 0.0])})
+        {'descent': 1.5}
+    """
+    moved = [(p.grad, steps[name]) for name, p in parameters.items() if steps and name in steps and p.grad is not None]
+    if not moved:
+        return {}
+    parts = [(plain(grad.to_dense()).double() * plain(step).double()).sum().item() for grad, step in moved]
+    descent = -sum(parts)
+    return {"descent": descent} if descent - descent == 0 else {}
+
+
 def look_closer(
     observer: Observer, model: nn.Module, compute_loss: Callable[[], Tensor], parameters: Mapping[str, nn.Parameter]
 ) -> Facts:
@@ -137,8 +155,8 @@ def _second_pass(
         facts["other leaves"] = [
             {**told, "new": id(leaf) in new} for told, leaf in zip(observer.told, observer.leaves, strict=True)
         ]
-    try:
-        facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters) if observer.terms else []
-    except RuntimeError:  # a graph that can't be gone through twice: reentrant checkpoints, the user's own functions
-        pass
+    if observer.terms:
+        # A graph that can't be gone through twice: reentrant checkpoints, the user's own functions.
+        with suppress(RuntimeError):
+            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters)
     return facts

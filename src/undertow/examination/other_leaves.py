@@ -108,7 +108,8 @@ def _weighs(node: Node, leaf: Tensor, slot: int, others: Sequence[Tensor | None]
         return all(other is None for other in others)
     if op not in ("mul", "add", "sub", "div") or any(other is not None for other in others):
         return False
-    return _shape(node, leaf) != _shape(node.next_functions[slot][0], leaf)  # one for several: a first state is as large as the rest
+    # One for several: a recurrent layer's first state is as large as what it is multiplied with.
+    return _shape(node, leaf) != _shape(node.next_functions[slot][0], leaf)
 
 
 def _shape(node: Node, leaf: Tensor) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from undertow.examination.observer import Observer, look_closer, zero_gradients
+from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
 from undertow.examination.origin import Origin, OriginFinder
 from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.examination.untouched import random_states, set_random_states
@@ -80,6 +80,7 @@ class Passes:
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape) | zero_gradients(parameters)
             steps, told = _trial(self._optimizer, parameters)
+            told |= first_order_descent(parameters, steps)
             run = tape.run(header | told, measure_parameters(parameters, steps, meter))
         if self._closer is None and finder is None:  # once for all repeats
             self._closer = look_closer(observer, self._model, self._compute_loss, parameters)

@@ -9,8 +9,7 @@ from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.registry import Blocks, rule
 
 PRODUCTS = frozenset(
-    "mul addmm mm addmv mv dot bmm baddbmm linear mkldnn_linear convolution addcmul matmul "
-    "scaled_dot_product_attention".split()
+    ["mul", "addmm", "mm", "addmv", "mv", "dot", "bmm", "baddbmm", "linear", "mkldnn_linear", "convolution", "addcmul"]
 )
 STEPS = frozenset({"round", "floor", "ceil", "trunc", "sign", "heaviside", "fix"})
 LIMITS = frozenset({"clamp", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid", "hardswish", "minimum", "maximum"})
@@ -53,7 +52,8 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         Hu et al. 2022 (LoRA: A at random, B at zero); Bengio, Leonard, Courville 2013 (straight-through estimator).
     """
     zero = set(diagnosis.run.header["zero gradients"])
-    if not zero or not diagnosis.finite or diagnosis.run.header.get("loss") == 0.0 and not _of_one_unit(diagnosis):
+    satisfied = diagnosis.run.header.get("loss") == 0.0 and not _of_one_unit(diagnosis)
+    if not zero or not diagnosis.finite or satisfied:
         return
     for found in _merged(_cuts(diagnosis, zero)):
         yield _finding(diagnosis, found)
@@ -64,12 +64,14 @@ def _of_one_unit(diagnosis: Diagnosis) -> bool:
     return any(s.op in ("softmax", "log_softmax") and 1 in s.shape[1:] for s in diagnosis.run.sites)
 
 
+def _least(diagnosis: Diagnosis) -> float:
+    """What must arrive, or zero may well be an underflow."""
+    dtypes = [str(each).removeprefix("torch.") for each in diagnosis.run.header.get("dtypes", ())]
+    return max((UNDERFLOW.get(each, UNDERFLOW_ELSE) for each in dtypes), default=UNDERFLOW_ELSE)
+
+
 def _cuts(diagnosis: Diagnosis, zero: set[str]) -> Iterator[Cut]:
     run, received = diagnosis.run, diagnosis.column("grad_output")
-    least = max(
-        (UNDERFLOW.get(t.removeprefix("torch."), UNDERFLOW_ELSE) for t in run.header.get("dtypes", [])),
-        default=UNDERFLOW_ELSE,
-    )
     starved: dict[int, set[str]] = defaultdict(set)
     for site in run.sites:
         mine = zero & set(site.parameters)
@@ -82,7 +84,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str]) -> Iterator[Cut]:
         for source in _where_it_ends(diagnosis, site.index):
             starved[source] |= mine
     for place, names in starved.items():
-        if received[place] > least:
+        if received[place] > _least(diagnosis):
             found = _explained(diagnosis, run.sites[place], names, zero)
             if found is not None:
                 yield found
@@ -111,7 +113,7 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
     parameters = tuple(sorted(names))
     if site.role is Role.NORM and (_of_one_value(diagnosis) or not set(site.parameters) - zero):
         return Cut(site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR)
-    if site.op in PRODUCTS or site.parameters:
+    if site.op in PRODUCTS or site.op.startswith("scaled_dot_product") or site.parameters:
         return _product(diagnosis, site, parameters, zero)
     if site.op in ("softmax", "log_softmax", "safe_softmax"):
         if 1 in site.shape[1:]:

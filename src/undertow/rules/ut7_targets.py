@@ -39,7 +39,7 @@ def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _floor(pair: Mapping[str, Any]) -> float:
-    """Mean square of what is missing, as a part of the targets' variance (of their mean square, if they are all alike)."""
+    """Return the mean square of what is missing, as a part of the targets' variance."""
     if "last" not in pair:
         return 0.0
     target = pair["target"]
@@ -53,9 +53,9 @@ def _finding(diagnosis: Diagnosis, pair: Mapping[str, Any]) -> Finding:
     limits = f"{'' if low is None else f'{low:g} or more'}{' and ' if low is not None and high is not None else ''}"
     limits += "" if high is None else f"{high:g} or less"
     text = (
-        f"The output ends in {last['op']} and is {limits}, but {last['out of reach']:.0%} of the targets, which go from "
-        f"{target['smallest']:.3g} to {target['largest']:.3g}, lie beyond: {min(floor, 1):.0%} of their variance is "
-        f"out of reach. End in a linear layer, or scale the targets."
+        f"The output ends in {last['op']} and is {limits}, but {last['out of reach']:.0%} of the targets, which go "
+        f"from {target['smallest']:.3g} to {target['largest']:.3g}, lie beyond: {min(floor, 1):.0%} of their "
+        f"variance is out of reach. End in a linear layer, or scale the targets."
     )
     numbers = {
         "out of reach": last["out of reach"],
