@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from undertow.examination.independence import Suspicion
+from undertow.examination.other_leaves import leaf_behind
 from undertow.examination.output_range import last_operation, reach
 from undertow.examination.sources import SourceFinder
 from undertow.tape.ops import PRODUCTS, op_name
@@ -46,9 +47,8 @@ class ForwardFacts(SourceFinder):
     def __init__(self) -> None:
         super().__init__()
         self._pairs: list[tuple[str, Tensor, Tensor, Node, int]] = []
-        self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int]] = {}
+        self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
-        self._classes = 0
         self.suspicion = Suspicion()
         self.scalars: dict[Node, Tensor] = {}
 
@@ -73,15 +73,15 @@ class ForwardFacts(SourceFinder):
         if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
             self._pairs.append((name, first, second, out.grad_fn, number))
 
-    def _met_data(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
-        del out
+    def _met_data(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], _: Any, number: int) -> None:
         data = args[0] if args else kwargs.get("input")
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
         if not isinstance(data, Tensor) or data.requires_grad or not data.is_floating_point() or data.dim() < 2:
             return
-        if _any_grad(args[1:]) or _any_grad(list(kwargs.values())):
+        if any(map(_is_weight, (*args[1:], *kwargs.values()))):
             key = data.data_ptr(), tuple(data.shape)
             if key in self._data or len(self._data) < 8:
-                self._data.setdefault(key, (name, data.detach(), number))
+                self._data.setdefault(key, (name, data.detach(), _fan_in(weight, data), number))
 
     def _normalised(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         if isinstance(out, Tensor) and out.grad_fn is not None and len(self._norms) < MOST:
@@ -89,15 +89,8 @@ class ForwardFacts(SourceFinder):
             if fact is not None:
                 self._norms.setdefault(tuple(map(str, fact.values())), {**fact, "source": self.line_of(number)})
 
-    def _classified(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
-        del name, out, number
-        logits = args[0] if args else kwargs.get("input")
-        if isinstance(logits, Tensor) and logits.dim() > 1 and not self._classes:
-            self._classes = logits.shape[1]
-
     def of(self, loss: Tensor) -> Fact:
-        """Return the facts as JSON values: ``pairs`` (of output and target), ``data``, ``norms``, and how many ``classes``
-        a cross-entropy told apart.
+        """Return the facts as JSON values: ``pairs`` (of output and target), ``data`` and ``norms``.
 
         Args:
             loss: the scalar that the pass ended in; its graph must not be freed yet.
@@ -106,7 +99,11 @@ class ForwardFacts(SourceFinder):
             near = _between_loss_and_weights(loss)
             pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
             data = [self._data_fact(*each) for each in self._data.values()]
-        return {"pairs": [p for p in pairs if p], "data": [d for d in data if d], "norms": list(self._norms.values()), "classes": self._classes}
+        return {
+            "pairs": [p for p in pairs if p],
+            "data": [d for d in data if d],
+            "norms": list(self._norms.values())
+        }
 
     def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
         del node
@@ -120,7 +117,7 @@ class ForwardFacts(SourceFinder):
             return fact
         return fact | _numbers(output, target)
 
-    def _data_fact(self, name: str, data: Tensor, number: int) -> Fact:
+    def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int) -> Fact:
         features = 1 if name.startswith("conv") else -1
         rows = data.movedim(features, -1).reshape(-1, data.shape[features])
         rows = rows[:: max(len(rows) // ROWS, 1)].double()
@@ -137,6 +134,8 @@ class ForwardFacts(SourceFinder):
             "mean": mean.square().mean().sqrt().item(),
             "widest": varied.max().item() if len(varied) else 0.0,
             "narrowest": varied.min().item() if len(varied) else 0.0,
+            "fan_in": fan_in,
+            "whole": bool((rows == rows.round()).all()),
             "typical": varied.median().item() if len(varied) else 0.0,
             "source": self.line_of(number),
         }
@@ -193,9 +192,19 @@ def _norm_fact(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Fac
     return fact | {"values": values * x.shape[0], "examples": x.shape[0], "tracked": tracked} if training else None
 
 
-def _any_grad(values: Sequence[Any]) -> bool:
-    return any(
-        v.requires_grad if isinstance(v, Tensor) else isinstance(v, (list, tuple)) and _any_grad(v) for v in values
+def _fan_in(weight: Any, data: Tensor) -> int:
+    """How many numbers a unit of the layer sees."""
+    if isinstance(weight, Tensor) and weight.dim() > 1:
+        return max(weight.numel() // max(weight.shape[0], 1), 1)
+    return data.shape[-1]
+
+
+def _is_weight(value: Any) -> bool:
+    """Whether it is a leaf that learns, or one in another shape, or holds some: products of two tensors have none."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_weight, value))
+    return (
+        isinstance(value, Tensor) and value.requires_grad and (value.is_leaf or leaf_behind(value.grad_fn) is not None)
     )
 
 
@@ -217,6 +226,4 @@ _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(LOSSES | _ELEMENTWISE, ForwardFacts._pair),
     **dict.fromkeys(_WEIGHING | _RECURRENT, ForwardFacts._met_data),
     **dict.fromkeys(_NORMS, ForwardFacts._normalised),
-    "cross_entropy": ForwardFacts._classified,
-    "nll_loss": ForwardFacts._classified,
 }

@@ -95,8 +95,8 @@ def _used_as_weights(loss: Tensor, leaves: Collection[int]) -> set[int]:
         sources = [source for source, _ in node.next_functions]
         waiting += [source for source in sources if source is not None]
         for slot, source in enumerate(sources):
-            leaf = _leaf_behind(source)
-            others = [_leaf_behind(each) for n, each in enumerate(sources) if n != slot]
+            leaf = leaf_behind(source)
+            others = [leaf_behind(each) for n, each in enumerate(sources) if n != slot]
             if leaf is not None and id(leaf) in leaves and _weighs(node, leaf, slot, others):
                 found.add(id(leaf))
     return found
@@ -138,7 +138,8 @@ def leaves_of(loss: Tensor) -> list[Tensor]:
     return [node.variable for node in seen if hasattr(node, "variable")]
 
 
-def _leaf_behind(node: Node) -> Tensor | None:
+def leaf_behind(node: Node) -> Tensor | None:
+    """Return the leaf whose numbers a Node hands on in another shape; None if it computes something."""
     while node is not None and op_name(node.name()) in RESHAPES:
         node = next((source for source, _ in node.next_functions if source is not None), None)
     return getattr(node, "variable", None)
