@@ -37,7 +37,7 @@ class ForwardFacts(SourceFinder):
     It only keeps references until `of` is called, and computes nothing before. No tensor is changed.
 
     Example:
-        >>> net, x, y = nn.Linear(3, 1), torch.randn(8, 3), torch.randn(8)
+        >>> net, x, y = torch.nn.Linear(3, 1), torch.randn(8, 3), torch.randn(8)
         >>> with ForwardFacts() as seen:
         ...     loss = (net(x) - y).square().mean()
         >>> seen.of(loss)["pairs"][0]["shapes"]
@@ -99,11 +99,7 @@ class ForwardFacts(SourceFinder):
             near = _between_loss_and_weights(loss)
             pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
             data = [self._data_fact(*each) for each in self._data.values()]
-        return {
-            "pairs": [p for p in pairs if p],
-            "data": [d for d in data if d],
-            "norms": list(self._norms.values())
-        }
+        return {"pairs": [p for p in pairs if p], "data": [d for d in data if d], "norms": list(self._norms.values())}
 
     def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
         del node
