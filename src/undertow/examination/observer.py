@@ -87,20 +87,18 @@ def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
         {'zero gradients': ['w'], 'zero values': ['w']}
     """
     there = [(name, plain(p.grad)) for name, p in parameters.items() if p.grad is not None and p.grad.numel()]
-    zero = {name for name, largest in _largest(there) if largest == 0}
+    zero = _all_zero(there)
     values = [(name, plain(parameters[name].detach())) for name in parameters if name in zero]
-    return {
-        "zero gradients": [name for name in parameters if name in zero],
-        "zero values": [name for name, largest in _largest(values) if largest == 0],
-    }
+    return {"zero gradients": [name for name in parameters if name in zero], "zero values": sorted(_all_zero(values))}
 
 
-def _largest(tensors: Sequence[tuple[str, Tensor]]) -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
+def _all_zero(tensors: Sequence[tuple[str, Tensor]]) -> set[str]:
+    """The squares of what is small may vanish, so that only what has no norm is looked at closely."""
+    found: set[str] = set()
     for names, group in by_kind(tensors):
         real = [torch.view_as_real(each) if each.is_complex() else each for each in group]
-        norms = torch.stack(torch._foreach_norm(real, float("inf"))).tolist()
-        found += zip(names, norms, strict=True)
+        norms = torch.stack(torch._foreach_norm(real)).tolist()
+        found |= {n for n, norm, x in zip(names, norms, real, strict=True) if norm == 0 and not x.count_nonzero()}
     return found
 
 
@@ -116,9 +114,14 @@ def first_order_descent(parameters: Mapping[str, Tensor], steps: Mapping[str, Te
     moved = [(p.grad, steps[name]) for name, p in parameters.items() if steps and name in steps and p.grad is not None]
     if not moved:
         return {}
-    parts = [(plain(grad.to_dense()).double() * plain(step).double()).sum().item() for grad, step in moved]
-    descent = -sum(parts)
+    descent = -sum(_inner(plain(grad.to_dense()), plain(step)) for grad, step in moved)
     return {"descent": descent} if descent - descent == 0 else {}
+
+
+def _inner(x: Tensor, y: Tensor) -> float:
+    if x.is_complex() or y.is_complex():
+        x, y = torch.view_as_real(x), torch.view_as_real(y)
+    return torch.dot(x.reshape(-1), y.reshape(-1).to(x.dtype)).item()
 
 
 def look_closer(
