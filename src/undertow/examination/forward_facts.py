@@ -8,8 +8,8 @@ from torch import Tensor
 
 from undertow.examination.independence import Suspicion
 from undertow.examination.other_leaves import leaf_behind
-from undertow.examination.output_range import last_operation, reach
-from undertow.examination.sources import SourceFinder
+from undertow.examination.output_range import OF_STATES, last_operation, reach
+from undertow.examination.sources import SourceFinder, users_line
 from undertow.tape.ops import PRODUCTS, op_name
 
 Node = Any
@@ -50,6 +50,8 @@ class ForwardFacts(SourceFinder):
         self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
         self.suspicion = Suspicion()
+        self._exchanged: Fact = {}
+        self._states: dict[Node, str] = {}
         self.scalars: dict[Node, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -61,6 +63,9 @@ class ForwardFacts(SourceFinder):
         if note is not None:
             note(self, name, args, kwargs or {}, out, before)
         self.suspicion.look(name, args, kwargs or {}, out)
+        if self.suspicion.exchanged and not self._exchanged:
+            shapes = self.suspicion.exchanged
+            self._exchanged = {"op": name, "shapes": shapes, "source": users_line()}
         if isinstance(out, Tensor) and out.numel() == 1 and out.grad_fn is not None:
             self.scalars.setdefault(out.grad_fn, out)
         return out
@@ -72,6 +77,13 @@ class ForwardFacts(SourceFinder):
         first, second = given
         if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
             self._pairs.append((name, first, second, out.grad_fn, number))
+
+    def _recurred(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        self._met_data(name, args, kwargs, out, number)
+        if name in OF_STATES and isinstance(out, tuple) and isinstance(out[0], Tensor) and out[0].grad_fn is not None:
+            projected = len(out) > 2 and out[1].shape[-1] != out[2].shape[-1]
+            if not projected:
+                self._states[out[0].grad_fn] = name
 
     def _met_data(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], _: Any, number: int) -> None:
         data = args[0] if args else kwargs.get("input")
@@ -90,7 +102,7 @@ class ForwardFacts(SourceFinder):
                 self._norms.setdefault(tuple(map(str, fact.values())), {**fact, "source": self.line_of(number)})
 
     def of(self, loss: Tensor) -> Fact:
-        """Return the facts as JSON values: ``pairs`` (of output and target), ``data`` and ``norms``.
+        """Return the facts as JSON values: ``pairs`` (of output and target), ``data``, ``norms``, axes ``exchanged``.
 
         Args:
             loss: the scalar that the pass ended in; its graph must not be freed yet.
@@ -99,7 +111,12 @@ class ForwardFacts(SourceFinder):
             near = _between_loss_and_weights(loss)
             pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
             data = [self._data_fact(*each) for each in self._data.values()]
-        return {"pairs": [p for p in pairs if p], "data": [d for d in data if d], "norms": list(self._norms.values())}
+        return {
+            "pairs": [p for p in pairs if p],
+            "data": [d for d in data if d],
+            "norms": list(self._norms.values()),
+            "exchanged": self._exchanged,
+        }
 
     def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
         del node
@@ -111,7 +128,7 @@ class ForwardFacts(SourceFinder):
         fact["source"] = self.line_of(number)
         if both or (name not in LOSSES and name not in _DIFFERENCES):
             return fact
-        return fact | _numbers(output, target)
+        return fact | _numbers(output, target, self._states)
 
     def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int) -> Fact:
         features = 1 if name.startswith("conv") else -1
@@ -136,7 +153,7 @@ class ForwardFacts(SourceFinder):
         }
 
 
-def _numbers(output: Tensor, target: Tensor) -> Fact:
+def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact:
     """What is to be known of a target, and how much of it the output's last operation can't reach."""
     wanted = target.detach().double().flatten()
     if not len(wanted) or not bool(torch.isfinite(wanted).all()):
@@ -150,14 +167,15 @@ def _numbers(output: Tensor, target: Tensor) -> Fact:
         },
         "output": {"rms": output.detach().double().square().mean().sqrt().nan_to_num(0, 0, 0).item()},
     }
-    last = last_operation(output.grad_fn)
-    limits = None if last is None else reach(last)
+    last = last_operation(output.grad_fn, states)
+    state = states.get(last, "")
+    limits = OF_STATES[state] if state else None if last is None else reach(last)
     if last is None or limits is None:
         return fact
     low, high = limits
     missed = wanted - wanted.clamp(low, high)
     fact["last"] = {
-        "op": op_name(last.name()),
+        "op": state or op_name(last.name()),
         "low": None if low == -torch.inf else low,
         "high": None if high == torch.inf else high,
         "out of reach": (missed.abs() > 1e-6 * (1 + wanted.abs())).double().mean().item(),
@@ -219,6 +237,7 @@ def _between_loss_and_weights(loss: Tensor) -> set[Node]:
 
 _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(LOSSES | _ELEMENTWISE, ForwardFacts._pair),
-    **dict.fromkeys(_WEIGHING | _RECURRENT, ForwardFacts._met_data),
+    **dict.fromkeys(_WEIGHING, ForwardFacts._met_data),
+    **dict.fromkeys(_RECURRENT, ForwardFacts._recurred),
     **dict.fromkeys(_NORMS, ForwardFacts._normalised),
 }

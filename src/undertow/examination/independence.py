@@ -28,10 +28,15 @@ class Suspicion:
 
     def __init__(self) -> None:
         self.raised = False
+        self.exchanged: list[list[int]] = []
 
     def look(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         """Take one call of a function of torch."""
-        if self.raised or not args or not isinstance(args[0], Tensor):
+        if not args or not isinstance(args[0], Tensor):
+            return
+        if name in RESHAPES and not args[0].requires_grad and not self.exchanged and isinstance(out, Tensor):
+            self.exchanged = _exchanged(args[0].shape, out.shape)
+        if self.raised:
             return
         if name in RESHAPES:
             self.raised = isinstance(out, Tensor) and out.shape[:1] != args[0].shape[:1] and args[0].dim() > 1
@@ -42,6 +47,13 @@ class Suspicion:
         elif name in _ALONG:
             along = args[1] if len(args) > 1 else kwargs.get("dim")
             self.raised = args[0].dim() > 1 and along in (0, None, -args[0].dim())
+
+
+def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
+    """Both shapes, if a reshape of data makes a batch first look like a batch second, or the other way round."""
+    swapped = [*before[1::-1], *before[2:]]
+    same = len(before) < 3 or before[0] == before[1] or min(before[:2]) < 2 or list(after) != swapped
+    return [] if same else [list(before), list(after)]
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Which values the last operation in front of a loss can reach, read from its Node."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from undertow.tape.ops import RESHAPES, op_name
@@ -32,8 +32,19 @@ _FIXED: dict[str, Range] = {
 """Closed, though some are only approached: a target at the edge is as good as reached."""
 
 
-def last_operation(node: Node | None) -> Node | None:
-    """Return the Node of the last operation that changed values: reshapes, casts and copies are passed over.
+OF_STATES: dict[str, Range] = {
+    "lstm": (-1.0, 1.0),
+    "gru": (-1.0, 1.0),
+    "rnn_tanh": (-1.0, 1.0),
+    "rnn_relu": (0.0, math.inf),
+}
+"""What the states of recurrent layers can reach (an LSTM's without projection, a GRU's that starts at 0)."""
+
+
+def last_operation(node: Node | None, known: Container[Node] = ()) -> Node | None:
+    """Return the Node of the last operation that changed values, or the first of those ``known`` on the way to it.
+
+    Reshapes, casts and copies are passed over.
 
     Example:
         >>> import torch
@@ -41,7 +52,7 @@ def last_operation(node: Node | None) -> Node | None:
         >>> last_operation(torch.relu(x).squeeze(1).grad_fn).name()
         'ReluBackward0'
     """
-    while node is not None and op_name(node.name()) in RESHAPES:
+    while node is not None and node not in known and op_name(node.name()) in RESHAPES:
         node = next((source for source, _ in node.next_functions if source is not None), None)
     return node
 

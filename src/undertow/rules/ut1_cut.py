@@ -75,7 +75,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str]) -> Iterator[Cut]:
     starved: dict[int, set[str]] = defaultdict(set)
     for site in run.sites:
         mine = zero & set(site.parameters)
-        if not mine:
+        if not mine or 0 in site.shape:  # an expert that no example was sent to
             continue
         if received[site.index] > 0:
             if mine & set(run.header.get("zero values", ())):

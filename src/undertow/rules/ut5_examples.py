@@ -70,7 +70,7 @@ def _finding(norm: Mapping[str, Any], name: str, severity: Severity, text: str) 
     return Finding("UT505", name, severity, (), norm["op"], text, numbers, limit, equation, source=norm["source"])
 
 
-@rule("UT506", "examples mixed", header=("examples mixed",))
+@rule("UT506", "examples mixed")
 def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The output for one example depends on another example's input.
 
@@ -84,8 +84,9 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``changed``: the share of the outputs that moved with one example; ``examples``: how many there are.
     Threshold:
         More than one example's part, along every axis of the output, whether examples lie along the first axis of
-        the input or the second. Where a product or an attention does it on purpose (contrastive losses, attention
-        over the batch), or nobody knows what did, a note.
+        the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, which keeps the
+        numbers' order and so mixes rows. Where a product or an attention does it on purpose (contrastive losses,
+        attention over the batch), or nobody knows what did, a note.
     What to do:
         Exchange axes with ``transpose`` or ``permute``; ``view`` and ``reshape`` only cut the numbers, in their order,
         into other pieces. Recurrent and attention layers take the batch second unless ``batch_first=True``. Take
@@ -93,7 +94,13 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Karpathy 2019 (A recipe for training neural networks: backprop to chart dependencies).
     """
-    fact = diagnosis.run.header["examples mixed"]
+    header = diagnosis.run.header
+    if exchanged := header.get("exchanged"):
+        yield _of_data(exchanged)
+        return
+    fact = header.get("examples mixed")
+    if not fact:
+        return
     op, shapes = fact["op"], fact["shapes"]
     what, remedy = _account(op, shapes)
     changed = f"{fact['changed']:.0%}" if fact["changed"] >= 0.01 else f"{fact['changed']:.1%}"
@@ -103,6 +110,16 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     limit = "no more than one example's part"
     yield Finding(
         "UT506", "examples mixed", severity, (), op or "the model", text, numbers, limit, source=fact["source"]
+    )
+
+
+def _of_data(fact: Mapping[str, Any]) -> Finding:
+    before, after = fact["shapes"]
+    what, remedy = _account(fact["op"], [before, after])
+    text = f"It looks like axes of the data should change places, but {what}. {remedy}"
+    limit, numbers = "shapes of data that differ by the order of the first two axes", {"examples": float(before[0])}
+    return Finding(
+        "UT506", "examples mixed", Severity.WARNING, (), fact["op"], text, numbers, limit, source=fact["source"]
     )
 
 
