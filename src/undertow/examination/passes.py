@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from undertow.examination.ahead import Ahead
 from undertow.examination.dependence import DependenceFinder
+from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
 from undertow.examination.origin import OriginFinder
-from undertow.examination.sources import SourceFinder
 from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.examination.untouched import random_states, set_random_states
 from undertow.measure import Meter, measure_parameters, squares_fit
@@ -36,6 +36,7 @@ class Passes:
         self._parameters = dict(model.named_parameters())
         self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
+        self._closer: dict[str, Any] | None = None
 
     def examine(self) -> Run:
         """One pass as a Run of one step.
@@ -110,18 +111,25 @@ class Passes:
         for parameter in parameters.values():
             parameter.grad = None
         with Tape(self._plans, meter) as tape:
-            with SourceFinder() as sources:
+            observer = Observer(self._model, self._optimizer)
+            with observer:
                 loss = _checked(self._compute_loss(), parameters)
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
             if finder is not None:
                 finder.close()
-            if not tape.attach(loss, sources.line_of):
+            if not tape.attach(loss, observer.line_of):
                 return None
             _check_graph(tape)
+            header |= observer.facts(loss, tape.other_leaves)
             _backward(loss, tape.other_leaves)
-            header |= self._reached(tape)
+            header |= self._reached(tape) | zero_gradients(parameters)
             steps, told = _trial(self._optimizer, parameters) if ahead is None else (ahead.trial_step(), {})
-            return tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
+            told |= first_order_descent(parameters, steps)
+            run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
+        if self._closer is None and finder is None:  # once for all repeats
+            self._closer = look_closer(observer, self._model, self._compute_loss, parameters)
+        run.header.update(self._closer or {})
+        return run
 
     def _reached(self, tape: Tape) -> dict[str, Any]:
         parameters = self._parameters
