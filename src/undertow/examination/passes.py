@@ -7,15 +7,13 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import Origin, OriginFinder
 from undertow.examination.sources import SourceFinder
-from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.examination.untouched import random_states, set_random_states
 from undertow.measure import Meter, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
-
-_SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 
 ComputeLoss = Callable[[], Tensor]
 
@@ -26,11 +24,11 @@ class Passes:
     Args:
         model: whose modules give names.
         compute_loss: computes the loss anew each time.
-        optimizer: tried on copies after each pass.
+        optimizers: tried on copies after each pass.
     """
 
-    def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None) -> None:
-        self._model, self._compute_loss, self._optimizer = model, compute_loss, optimizer
+    def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
+        self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self._parameters = dict(model.named_parameters())
         self._plans = Plans(model, unroll=True)
 
@@ -76,7 +74,7 @@ class Passes:
             _check_graph(tape)
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape)
-            steps, told = _trial(self._optimizer, parameters)
+            steps, told = try_optimizers(self._optimizers, parameters, header["loss"])
             return tape.run(header | told, measure_parameters(parameters, steps, meter))
 
     def _reached(self, tape: Tape) -> dict[str, Any]:
@@ -96,20 +94,6 @@ class Passes:
 def _origin(finder: OriginFinder | None) -> dict[str, str] | None:
     found: Origin | None = finder.origin if finder else None
     return None if found is None else vars(found)
-
-
-def _trial(
-    optimizer: Optimizer | None, parameters: dict[str, nn.Parameter]
-) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
-    """What the optimizer would add to each parameter, and what to say of it."""
-    if optimizer is None:
-        return None, {"optimizer": "none: gradient descent assumed"}
-    group = optimizer.param_groups[0]
-    settings = {key: float(group[name]) for key, name in _SETTINGS if name in group}
-    try:
-        return trial_step(optimizer, parameters), {"optimizer": type(optimizer).__name__, **settings}
-    except NotJudgedError as reason:
-        return None, {"optimizer": f"not judged: {reason}", **settings}
 
 
 def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:
