@@ -20,7 +20,8 @@ from pathlib import Path
 
 from rounds import table
 from undertow.render.run_page import saved
-from undertow.store import RunWriter, open_run, save_run
+from undertow.store import open_run, save_run
+from undertow.watching import RunWriter
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[1:1] = [str(TESTS), str(TESTS / "serve")]

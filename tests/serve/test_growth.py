@@ -10,7 +10,8 @@ from undertow.serving.folder import Folder
 from undertow.serving.followed import Followed
 from undertow.serving.guard import Guard, is_loopback, own_names
 from undertow.serving.state import state_of
-from undertow.store import RunWriter, open_run
+from undertow.store import open_run
+from undertow.watching import RunWriter
 
 
 def sites(names):

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from undertow.record import Run
-from undertow.store.naming import other_ranks
-from undertow.store.ranks import merged
+from undertow.store.rank_merge import merged
+from undertow.store.rank_paths import other_ranks
 from undertow.store.reader import RunReader
 
 

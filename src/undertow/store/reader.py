@@ -74,13 +74,15 @@ class RunReader(Closing):
 
     Example:
         >>> import tempfile
-        >>> from undertow.store import RunWriter
+        >>> from undertow.store import Batch, RunFile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "first.undertow")
-        ...     with RunWriter(path, {}) as writer, RunReader(path) as reader:
+        ...     file, batch = RunFile.begin(Path(folder, "first.undertow"), {}), Batch()
+        ...     with RunReader(file.path) as reader:
         ...         before = reader.refresh()
-        ...         flushed = writer.scalars(0, 0.0, {"loss": 2.5}) and writer.flush()
+        ...         batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
+        ...         file.commit(batch)
         ...         len(reader.tail(before).scalars["loss"]), reader.refresh() == before
+        ...     file.close()
         (1, False)
     """
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.columns import Columns, plain
 from undertow.record import Run
-from undertow.store.appending import Appender, about_graph
+from undertow.store.appender import Appender, about_graph
 from undertow.store.database import create
 from undertow.store.errors import StoreError
 from undertow.store.packing import Key
