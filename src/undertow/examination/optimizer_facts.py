@@ -1,6 +1,7 @@
 """What optimizers hold of a model, and what their next step would do to it: facts for the header of a Run."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,7 +63,8 @@ def held_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tensor]
     Returns:
         ``held``: ``reached`` (parameters that optimizers hold and gradient reaches), ``foreign`` (held, and none of
         the model's), ``frozen`` and ``unreached`` (held, the model's, and without gradient), ``missing`` (names of
-        parameters that get gradient and that nobody holds), ``missing share`` (their part of the squared gradient);
+        parameters that get gradient and that nobody holds), ``missing share`` (their part of the squared gradient),
+        ``whole modules`` (whether these may be another optimizer's: there is one, and it holds none of their modules);
         and ``rates``: ``zero`` (names of those that get gradient, under a learning rate of 0), ``begun`` (whether an
         optimizer has taken steps) and ``initial`` (the largest learning rate that a scheduler started from).
     """
@@ -78,14 +80,24 @@ def held_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tensor]
         "unreached": sum(parameters[name].requires_grad and name not in reached for name in mine),
         "missing": missing,
         "missing share": _part(missing, reached, parameters),
+        "whole modules": len(optimizers) == 1 and _whole_modules(missing, mine.keys(), parameters),
     }
     zero = [name for name in parameters if name in reached and name in mine and float(mine[name].get("lr", 1.0)) == 0]
     initial = max((float(group.get("initial_lr", 0.0)) for group in mine.values()), default=0.0)
     return {"held": held, "rates": {"zero": zero, "begun": any(each.state for each in optimizers), "initial": initial}}
 
 
-def _part(some: Sequence[str], all_of_them: set[str], parameters: Mapping[str, Tensor]) -> float:
-    whole = sum(_square(parameters[name].grad) for name in all_of_them)
+def _whole_modules(missing: Sequence[str], held: Collection[str], parameters: Mapping[str, Tensor]) -> bool:
+    """Tell whether what is missing makes up networks of its own: children of the model, of two matrices or more."""
+    tops = {name.partition(".")[0] for name in missing}
+    matrices = Counter(name.partition(".")[0] for name in missing if parameters[name].dim() > 1)
+    return all(matrices[top] > 1 for top in tops) and not tops & {name.partition(".")[0] for name in held}
+
+
+def _part(some: Sequence[str], reached: Collection[str], parameters: Mapping[str, Tensor]) -> float:
+    if not some:
+        return 0.0
+    whole = sum(_square(parameters[name].grad) for name in reached)
     return sum(_square(parameters[name].grad) for name in some) / whole if whole else 0.0
 
 
@@ -109,8 +121,23 @@ def _step_facts(
         return told | {"dtypes of steps": sorted({str(parameters[name].dtype) for name in lost})}
     if loss and len(finite) == len(steps):
         told["descent"] = -sum(_inner(parameters[name].grad, step) for name, step in steps.items()) / abs(loss)
-    decay = max((float(group.get("weight_decay") or 0.0) for each in optimizers for group in each.param_groups))
+    if (accumulated := _accumulated(optimizers)) is not None:
+        told["accumulated"] = accumulated
+    decay = max(float(group.get("weight_decay") or 0.0) for each in optimizers for group in each.param_groups)
     return told | ({"decay": {"weight_decay": decay, **_decay_facts(optimizers, parameters, steps)}} if decay else {})
+
+
+def _accumulated(optimizers: Sequence[Optimizer]) -> float | None:
+    """Return what Adagrad's next step adds to its accumulators as a part of what they began with; None if with 0."""
+    added = began = 0.0
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            start = float(group.get("initial_accumulator_value") or 0.0)
+            for parameter in group["params"] if start else ():
+                if (total := optimizer.state.get(parameter, {}).get("sum")) is not None:
+                    added += _square(parameter.grad) + float((_wide(total) - start).sum())
+                    began += start * total.numel()
+    return added / began if began else None
 
 
 def _finite(tensor: Tensor | None) -> bool:
@@ -121,9 +148,7 @@ def _inner(gradient: Tensor | None, step: Tensor) -> float:
     return 0.0 if gradient is None else float((_wide(gradient).conj() * _wide(step)).sum().real)
 
 
-def _decay_facts(
-    optimizers: Sequence[Optimizer], parameters: Mapping[str, Tensor], steps: Steps
-) -> dict[str, float]:
+def _decay_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tensor], steps: Steps) -> dict[str, float]:
     """Compare the step with what it would be without weight decay, over matrices.
 
     Returns:

@@ -11,7 +11,7 @@ from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import Origin, OriginFinder
 from undertow.examination.sources import SourceFinder
 from undertow.examination.untouched import random_states, set_random_states
-from undertow.measure import Meter, measure_parameters, squares_fit
+from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
 
@@ -73,7 +73,7 @@ class Passes:
                 return None
             _check_graph(tape)
             _backward(loss, tape.other_leaves)
-            header |= self._reached(tape)
+            header |= self._reached(tape) | {"evaluation": self._evaluation()}
             steps, told = try_optimizers(self._optimizers, parameters, header["loss"])
             return tape.run(header | told, measure_parameters(parameters, steps, meter))
 
@@ -89,6 +89,11 @@ class Passes:
             "unreached": unreached,
             "not run": [name for name in unreached if name.rpartition(".")[0] not in tape.called],
         }
+
+    def _evaluation(self) -> dict[str, list[str]]:
+        """Name what is in evaluation mode though its network trains, as far as that is known."""
+        held = {id(p) for each in self._optimizers for group in each.param_groups for p in group["params"]}
+        return TrainingModes(self._model).facts(lambda p: p.grad is not None and (not held or id(p) in held))
 
 
 def _origin(finder: OriginFinder | None) -> dict[str, str] | None:

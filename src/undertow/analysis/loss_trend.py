@@ -1,0 +1,147 @@
+"""Compare what a run's steps could do to the loss with what became of it: learning rates, descent, standing still."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from undertow.analysis.timeline import RunHistory, Series
+
+NEXT_TO_NOTHING = 1e-4
+"""Of its height: a learning rate under which no schedule ends that is meant to train there."""
+
+LONG = 1 / 15
+"""Part of a run, at its end, over which such a learning rate is no schedule's last few steps."""
+
+FEWEST_STEPS = 20
+STANDING_STEPS = 100
+PARTS = 10
+FALLEN, DEVIATIONS = 0.02, 4.0
+
+
+class Descent(NamedTuple):
+    """How much of the loss a run's steps can take off, at most.
+
+    Attributes:
+        total: sum of ||g|| ||dw|| / |loss| over all steps, from those of the full steps.
+        steps: steps of the run.
+        rows: full steps that it was measured at.
+    """
+
+    total: float
+    steps: int
+    rows: int
+
+
+class Standstill(NamedTuple):
+    """A loss that has not fallen beyond its own noise.
+
+    Attributes:
+        start: median of its first losses.
+        best: the lowest median of a tenth of the run.
+        noise: how far such medians lie from where they belong by chance.
+        steps: steps of the run.
+    """
+
+    start: float
+    best: float
+    noise: float
+    steps: int
+
+
+def learning_rates(history: RunHistory) -> Series:
+    """Return the largest learning rate of any parameter at every step at which it is known.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> learning_rates(RunHistory(Run({}, (), scalars={"step": np.arange(2.0), "lr": np.array([0.1, 0.0])}))).values
+        array([0.1, 0. ])
+    """
+    run = history.run
+    if "lr" not in run.parameter_columns or not len(run.parameter_steps):
+        return history.scalar("lr")
+    by_parameter = np.asarray(run.parameter_columns["lr"], float)
+    known = ~np.isnan(by_parameter).all(1)
+    full = Series(np.asarray(run.parameter_steps, float)[known], np.nanmax(by_parameter[known], axis=1))
+    first = history.scalar("lr")
+    if not len(full.values) or len(np.unique(by_parameter[known][0][~np.isnan(by_parameter[known][0])])) > 1:
+        return full
+    return first if len(first.values) > len(full.values) else full
+
+
+def low_rate(history: RunHistory) -> tuple[int, float] | None:
+    """Find since when the learning rate is next to nothing, up to the end of the run.
+
+    Returns:
+        The step and the part of the run since then; None if it isn't so, or for no longer than schedules end with.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> rates = np.maximum(0.0, 1 - np.arange(100.0) / 25)
+        >>> low_rate(RunHistory(Run({}, (), scalars={"step": np.arange(100.0), "lr": rates})))
+        (25, 0.75)
+    """
+    steps, rates = learning_rates(history)
+    last = _last_step(history)
+    if not len(rates) or last - history.first_step + 1 < FEWEST_STEPS:
+        return None
+    low = rates <= NEXT_TO_NOTHING * rates.max()
+    high = np.flatnonzero(~low)
+    first = int(high[-1]) + 1 if len(high) else 0
+    if first >= len(low):
+        return None
+    began = float(steps[first])
+    part = (last + 1 - began) / (last + 1 - history.first_step)
+    return (int(began), float(part)) if part > LONG and last + 1 - began >= FEWEST_STEPS else None
+
+
+def _last_step(history: RunHistory) -> float:
+    lasts = [each[-1] for each in (history.steps, history.scalar("step").values) if len(each)]
+    return float(max(lasts, default=0.0))
+
+
+def descent_of(history: RunHistory) -> Descent | None:
+    """Bound what all steps of a run together can take off the loss, to first order; None where it wasn't measured.
+
+    |<g, dw>| <= ||g|| ||dw||, parameter by parameter (Cauchy and Schwarz).
+    """
+    run, loss = history.run, history.loss
+    if not {"grad_norm", "update_norm"} <= set(run.parameter_columns) or not len(loss.values):
+        return None
+    gradient, moved = (np.asarray(run.parameter_columns[name], float) for name in ("grad_norm", "update_norm"))
+    both = gradient * moved
+    known = np.isfinite(both).any(1)
+    at = np.asarray(run.parameter_steps, float)[known]
+    if not len(at):
+        return None
+    losses = np.abs(loss.values[np.searchsorted(loss.steps, at).clip(0, len(loss.steps) - 1)])
+    each = np.nansum(np.where(np.isfinite(both), both, np.nan)[known], axis=1) / np.maximum(losses, 1e-300)
+    lasting = np.diff(np.append(at, _last_step(history) + 1))
+    return Descent(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
+
+
+def standstill(history: RunHistory) -> Standstill | None:
+    """Tell whether the loss has not fallen beyond its own noise, over a stretch long enough to tell; None if it has.
+
+    Medians of tenths of the run are held against the median of the first losses: none of them is lower by more than 2 %
+    of it, or by more than what noise makes of such medians.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> losses = 2.3 + 0.1 * np.random.default_rng(0).standard_normal(200)
+        >>> flat = RunHistory(Run({}, (), scalars={"step": np.arange(200.0), "loss": losses}))
+        >>> falling = RunHistory(Run({}, (), scalars={"step": np.arange(200.0), "loss": losses * 0.99 ** np.arange(200)}))
+        >>> standstill(flat).steps, standstill(falling)
+        (200, None)
+    """
+    loss, summary = history.loss, history.loss_summary
+    steps = int(_last_step(history) - history.first_step) + 1
+    if summary is None or steps < STANDING_STEPS:
+        return None
+    parts = [values for values in np.array_split(loss.values, PARTS) if len(values)]
+    count = max(len(parts[0]), 5)
+    start, best = float(np.median(loss.values[:count])), min(float(np.median(values)) for values in parts[1:])
+    first, noise = float(np.median(loss.values[:5])), 1.25 * summary.noise / np.sqrt(count)
+    lowest = max(FALLEN * abs(start), DEVIATIONS * noise)
+    if start - best > lowest or first - best > max(FALLEN * abs(first), DEVIATIONS * 1.25 * summary.noise / 5**0.5):
+        return None
+    return Standstill(start, best, noise, steps)
