@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from undertow import activations
 from undertow.files import write_whole
 from undertow.render import figures, markup
 from undertow.render.blocks import (
@@ -198,9 +199,14 @@ def _scripts(article: Article) -> list[str]:
     scripts = [figures.vega_bundle()] if _figures(article) else []
     scripts.append(source("page.js"))
     if article.instruments is not None:
-        together = "\n".join(source(f"explore/{name}.js") for name in (*EXPLORING, "main"))
+        together = "\n".join(_exploring(name) for name in (*EXPLORING, "main"))
         scripts.append(f'"use strict";\n(() => {{\n{together}}})();\n')
     return scripts
+
+
+def _exploring(name: str) -> str:
+    """A script of the page to play with; behind what activations are made of comes the table of them all."""
+    return source(f"explore/{name}.js") + (f"{activations.script()}\n" if name == "activations" else "")
 
 
 def _styles(article: Article) -> str:
