@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from undertow.analysis.timeline import RunHistory, Series
+from undertow.analysis.timeline import Numbers, RunHistory, Series
 
 NEXT_TO_NOTHING = 1e-4
 """Of its height: a learning rate under which no schedule ends that is meant to train there."""
@@ -13,7 +13,7 @@ LONG = 1 / 15
 """Part of a run, at its end, over which such a learning rate is no schedule's last few steps."""
 
 FEWEST_STEPS = 20
-STANDING_STEPS = 100
+STANDING_STEPS, FEWEST_LOSSES = 100, 20
 PARTS = 10
 FALLEN, DEVIATIONS = 0.02, 4.0
 
@@ -57,7 +57,7 @@ def learning_rates(history: RunHistory) -> Series:
         array([0.1, 0. ])
     """
     run = history.run
-    if "lr" not in run.parameter_columns or not len(run.parameter_steps):
+    if "lr" not in run.parameter_columns or not len(run.parameter_steps) or not run.parameters:
         return history.scalar("lr")
     by_parameter = np.asarray(run.parameter_columns["lr"], float)
     known = ~np.isnan(by_parameter).all(1)
@@ -107,6 +107,8 @@ def descent_of(history: RunHistory) -> Descent | None:
     run, loss = history.run, history.loss
     if not {"grad_norm", "update_norm"} <= set(run.parameter_columns) or not len(loss.values):
         return None
+    if loss.steps[-1] - history.first_step < 0.8 * (_last_step(history) - history.first_step):
+        return None  # it ceased to be finite, and what steps did until then says nothing of the rest
     gradient, moved = (np.asarray(run.parameter_columns[name], float) for name in ("grad_norm", "update_norm"))
     both = gradient * moved
     known = np.isfinite(both).any(1)
@@ -129,19 +131,25 @@ def standstill(history: RunHistory) -> Standstill | None:
         >>> from undertow.record import Run
         >>> losses = 2.3 + 0.1 * np.random.default_rng(0).standard_normal(200)
         >>> flat = RunHistory(Run({}, (), scalars={"step": np.arange(200.0), "loss": losses}))
-        >>> falling = RunHistory(Run({}, (), scalars={"step": np.arange(200.0), "loss": losses * 0.99 ** np.arange(200)}))
-        >>> standstill(flat).steps, standstill(falling)
+        >>> falls = RunHistory(Run({}, (), scalars={"step": np.arange(200.0), "loss": losses * 0.99 ** np.arange(200)}))
+        >>> standstill(flat).steps, standstill(falls)
         (200, None)
     """
-    loss, summary = history.loss, history.loss_summary
-    steps = int(_last_step(history) - history.first_step) + 1
-    if summary is None or steps < STANDING_STEPS:
+    values, steps = history.loss.values, int(_last_step(history) - history.first_step) + 1
+    ends_early = len(values) and history.loss.steps[-1] - history.first_step < 0.8 * (steps - 1)
+    if len(values) < FEWEST_LOSSES or steps < STANDING_STEPS or ends_early:
         return None
-    parts = [values for values in np.array_split(loss.values, PARTS) if len(values)]
-    count = max(len(parts[0]), 5)
-    start, best = float(np.median(loss.values[:count])), min(float(np.median(values)) for values in parts[1:])
-    first, noise = float(np.median(loss.values[:5])), 1.25 * summary.noise / np.sqrt(count)
-    lowest = max(FALLEN * abs(start), DEVIATIONS * noise)
-    if start - best > lowest or first - best > max(FALLEN * abs(first), DEVIATIONS * 1.25 * summary.noise / 5**0.5):
-        return None
-    return Standstill(start, best, noise, steps)
+    parts = np.array_split(values, min(len(values) // 5, PARTS))
+    single = _noise(values)
+    noise = 1.25 * single / float(np.sqrt(len(parts[-1])))  # the median's deviation, from a single loss's
+    best = min(float(np.median(part)) for part in parts[1:])
+    for start in (float(np.median(values[:5])), float(np.median(parts[0]))):
+        if start - best > max(FALLEN * abs(start), DEVIATIONS * noise):
+            return None
+    return Standstill(float(np.median(parts[0])), best, noise, steps)
+
+
+def _noise(values: Numbers) -> float:
+    """Return the standard deviation of a loss around its neighbours, robustly: a loss that falls is no noise."""
+    steps = np.diff(values)
+    return 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / 2**0.5

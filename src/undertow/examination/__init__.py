@@ -84,8 +84,8 @@ def _optimizers(given: object) -> list[Optimizer]:
     for each in many:
         if not callable(getattr(each, "step", None)) or not hasattr(each, "param_groups"):
             raise TypeError(
-                f"optimizer is a {type(each).__name__}, not a torch.optim.Optimizer: give the one that trains the model, "
-                "or a list of them"
+                f"optimizer is a {type(each).__name__}, not a torch.optim.Optimizer: "
+                "give the one that trains the model, or a list of them"
             )
     return many  # type: ignore[return-value]  # whatever steps parameter groups can be tried on a copy
 

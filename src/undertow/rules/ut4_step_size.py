@@ -116,7 +116,7 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     descent = descent_of(history)
     if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS or _rises(history):
         return
-    if descent.total < ALL_TOGETHER and not _moved(history):
+    if 0 < descent.total < ALL_TOGETHER and not _moved(history):
         yield _all_too_small(history, descent)
 
 

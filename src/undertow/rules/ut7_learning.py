@@ -30,7 +30,7 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         far such medians lie from where they belong by chance; ``chance``, the loss of a network that answers all
         classes alike, where the loss stands there; ``steps``.
     Threshold:
-        100 steps and 40 losses; start - best under 2 % of the start, or under 4 deviations of such a median. An error
+        100 steps and 20 losses; start - best under 2 % of the start, or under 4 deviations of such a median. An error
         where the loss stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it
         from learning; else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it
         was negative (a likelihood's or a reward's); if it began at its floor (under 0.001); or in a run that goes on

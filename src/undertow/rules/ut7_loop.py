@@ -12,7 +12,8 @@ from undertow.record import Finding, Severity
 from undertow.rules.registry import RUN, Blocks, rule
 
 LEFT_OVER, MOSTLY, FEWEST_SEEN = 0.01, 0.8, 3
-IDLE_PASSES, IDLE_TIMES = 30, 8
+IDLE_PASSES, IDLE_TIMES, NEVER_STEPPED = 30, 8, 100
+ONE_FOR_TWO = 0.6
 ALL_SKIPPED, MANY, HALF = 20, 40, 0.5
 OFTEN_EVALUATING, FEWEST_LOOKS = 0.8, 3
 
@@ -45,23 +46,17 @@ def not_zeroed(history: RunHistory) -> Iterator[Finding]:
     References:
         PyTorch documentation, autograd: gradients accumulate in leaves; greebear/pytorch-learning, issue 1.
     """
-    steps, left = history.scalar("grad_norm_before")
-    if len(left) < FEWEST_SEEN:
-        return
-    taken = history.scalar("grad_norm")
-    at = np.searchsorted(taken.steps, steps)
-    whole = np.where(at < len(taken.steps), taken.values[at.clip(0, max(len(taken.values) - 1, 0))], np.nan)
-    part = np.where(left == 0, 0.0, left / np.where(whole > 0, whole, np.nan))
+    steps, part = (each[1:] for each in history.scalar("left_over"))  # nothing is left before the first step
     over = part > LEFT_OVER
-    if over.mean() < MOSTLY or over.sum() < FEWEST_SEEN:
+    if len(part) < FEWEST_SEEN or over.mean() < MOSTLY:
         return
     began = int(steps[np.argmax(over)])
-    share = float(np.nanmedian(part[over]))
+    share = float(np.median(part[over]))
     text = (
         f"When a backward pass begins, the gradient of the step before is still there, {share:.0%} of what the next "
         "step takes: nobody zeroed it, and steps add up."
     )
-    numbers = {"left over": share, "steps": float(len(left))}
+    numbers = {"left over": share, "steps": float(len(part))}
     limit = f"more than {LEFT_OVER:.0%} in {MOSTLY:.0%} of the full steps"
     severity = Severity.WARNING if _learned(history) else Severity.ERROR
     found = Finding("UT701", "gradients not zeroed", severity, (), "the loop", text, numbers, limit, began=began)
@@ -85,17 +80,18 @@ def not_taken(history: RunHistory) -> Iterator[Finding]:
 
     What:
         Gradients are computed, and the optimizer is never called, or the loss scaler skips each of its steps, or it
-        steps where the scaler had just decided that it must not.
+        steps where the scaler had just decided that it must not. Or the gradients are cleared before it steps.
     Why it is bad:
         Without a step nothing is learned. A step taken with what the scaler skipped makes the weights nan.
     Evidence:
         ``passes``: backward passes since the last step, and ``usual``, how many there are in a step; ``skipped``: the
-        part of the steps that the scaler skipped, or the number of them in a row at the end; ``beside the scaler``:
-        full steps at which the optimizer stepped by itself.
+        part of the steps that the scaler skipped, or the number of them in a row at the end; ``stepped again``,
+        ``stepped scaled`` and ``cleared``: steps looked at in which the optimizer stepped beside the scaler, or without
+        gradients.
     Threshold:
-        30 passes and eight times as many as usual without a step. All of the last 20 steps skipped, or half of 40 and
-        more. (A scaler skips a few steps when it starts, and one in some thousand later: that is its work.) Two steps
-        beside the scaler.
+        30 passes and eight times as many as usual without a step, or 100 without any. All of the last 20 steps skipped, or half of 40 and
+        more. (A scaler skips a few steps when it starts, and one in some thousand later: that is its work.) Three
+        steps beside the scaler or without gradients, and half of those looked at.
     What to do:
         Look at the condition that optimizer.step() stands under. If all is skipped, the loss itself is inf or nan:
         see UT103, and compute in float32 or bfloat16 what overflows in float16. Call ``scaler.step(optimizer)`` and
@@ -106,7 +102,8 @@ def not_taken(history: RunHistory) -> Iterator[Finding]:
     """
     yield from _idle(history)
     yield from _all_skipped(history)
-    yield from _beside_scaler(history)
+    yield from _otherwise(history)
+    yield from _twice(history)
 
 
 def _idle(history: RunHistory) -> Iterator[Finding]:
@@ -114,9 +111,9 @@ def _idle(history: RunHistory) -> Iterator[Finding]:
     if idle is None:
         return
     passes, usual, step = float(idle["passes"]), max(float(idle["usual"]), 1.0), int(idle["step"])
-    if passes < IDLE_PASSES or passes < IDLE_TIMES * usual:
+    if passes < IDLE_PASSES or passes < (IDLE_TIMES * usual if idle["steps"] else NEVER_STEPPED):
         return
-    since = f"since step {step:,}" if step else "from the start"
+    since = f"since step {step:,}" if idle["steps"] else "from the start"
     text = f"{passes:,.0f} backward passes {since}, and the optimizer has not stepped: nothing is learned from them."
     yield _finding(Severity.ERROR, text, {"passes": passes, "usual": usual}, "30 passes without a step", step)
 
@@ -146,17 +143,39 @@ def _all_skipped(history: RunHistory) -> Iterator[Finding]:
     yield _finding(Severity.ERROR, text, numbers, limit, began)
 
 
-def _beside_scaler(history: RunHistory) -> Iterator[Finding]:
-    for kind, text in _BESIDE.items():
+def _otherwise(history: RunHistory) -> Iterator[Finding]:
+    for kind, text in _OTHERWISE.items():
         steps, values = history.scalar(kind)
         many = int((values > 0).sum())
-        if many >= 2 and many >= HALF * len(values):
-            numbers = {"beside the scaler": float(many), "steps": float(len(values))}
+        if many >= FEWEST_SEEN and many >= HALF * len(values):
+            numbers = {kind.replace("_", " "): float(many), "steps": float(len(values))}
             severity = Severity.WARNING if _learned(history) else Severity.ERROR
-            yield _finding(severity, text, numbers, "two steps", int(steps[np.argmax(values > 0)]))
+            limit = f"{FEWEST_SEEN} steps, and half of those looked at"
+            yield _finding(severity, text, numbers, limit, int(steps[np.argmax(values > 0)]))
 
 
-_BESIDE = {
+def _twice(history: RunHistory) -> Iterator[Finding]:
+    """Tell of steps that are taken twice for a backward pass: by the scaler, and beside it."""
+    (steps, passes), scaled = history.scalar("backwards"), len(history.scalar("scale").values)
+    if (
+        not scaled
+        or len(steps) < 2
+        or steps[-1] - steps[0] < IDLE_PASSES
+        or "," in str(history.run.header["optimizer"])
+    ):
+        return
+    each = float((passes[-1] - passes[0]) / (steps[-1] - steps[0]))
+    if 0 < each <= ONE_FOR_TWO:
+        severity = Severity.WARNING if _learned(history) else Severity.ERROR
+        text = f"There is one backward pass for {1 / each:.2g} steps. {_OTHERWISE['stepped_again']}"
+        yield _finding(severity, text, {"passes a step": each}, f"{ONE_FOR_TWO} passes a step", int(steps[0]))
+
+
+_OTHERWISE = {
+    "cleared": (
+        "The gradients are cleared between the backward pass and the optimizer's step, which then has none to take: "
+        "call zero_grad() before backward()."
+    ),
     "stepped_again": (
         "The optimizer steps again after the scaler's own step, also where the scaler skipped it as the gradient "
         "wasn't finite: call scaler.step(optimizer) alone."
