@@ -1,5 +1,6 @@
 """Compare what a run's steps could do to the loss with what became of it: learning rates, descent, standing still."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ FEWEST_STEPS = 20
 STANDING_STEPS, FEWEST_LOSSES = 100, 20
 PARTS = 10
 FALLEN, DEVIATIONS = 0.02, 4.0
+AT_CHANCE = 0.02
+"""Part of it by which a loss may be off chance that came down to it."""
 
 
 class Descent(NamedTuple):
@@ -121,11 +124,16 @@ def descent_of(history: RunHistory) -> Descent | None:
     return Descent(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
 
 
-def standstill(history: RunHistory) -> Standstill | None:
+def standstill(history: RunHistory, chance: float | None = None) -> Standstill | None:
     """Tell whether the loss has not fallen beyond its own noise, over a stretch long enough to tell; None if it has.
 
     Medians of tenths of the run are held against the median of the first losses: none of them is lower by more than 2 %
-    of it, or by more than what noise makes of such medians.
+    of it, or by more than what noise makes of such medians. A loss that came down to chance and
+    stays there has not fallen either.
+
+    Args:
+        history: of the run.
+        chance: the loss of answering all classes alike, if it is known.
 
     Example:
         >>> from undertow.record import Run
@@ -145,8 +153,13 @@ def standstill(history: RunHistory) -> Standstill | None:
     best = min(float(np.median(part)) for part in parts[1:])
     for start in (float(np.median(values[:5])), float(np.median(parts[0]))):
         if start - best > max(FALLEN * abs(start), DEVIATIONS * noise):
-            return None
+            return Standstill(start, best, noise, steps) if _rests_at(chance, parts) else None
     return Standstill(float(np.median(parts[0])), best, noise, steps)
+
+
+def _rests_at(chance: float | None, parts: Sequence[Numbers]) -> bool:
+    late = [float(np.median(part)) for part in parts[len(parts) // 2 :]]
+    return chance is not None and all(abs(level - chance) <= AT_CHANCE * chance for level in late)
 
 
 def _noise(values: Numbers) -> float:

@@ -14,6 +14,7 @@ CHANCE = 0.03
 
 FLOOR = 1e-3
 BINARY = float(np.log(2))
+CLASSIFIES = ("nll_loss", "log_softmax", "cross_entropy", "binary_cross_entropy")
 
 
 @rule("UT704", "doesn't learn", over=RUN, once_per_run=True, blocks_converged=Blocks.EVER, weighs_others=True)
@@ -30,7 +31,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         far such medians lie from where they belong by chance; ``chance``, the loss of a network that answers all
         classes alike, where the loss stands there; ``steps``.
     Threshold:
-        100 steps and 20 losses; start - best under 2 % of the start, or under 4 deviations of such a median. An error
+        100 steps and 20 losses; start - best under 2 % of the start, or under 4 deviations of such a median; or, of a
+        classifier, no tenth in the second half of the run off chance by more than 2 %. An error
         where the loss stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it
         from learning; else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it
         was negative (a likelihood's or a reward's); if it began at its floor (under 0.001); or in a run that goes on
@@ -42,10 +44,10 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     References:
         Karpathy 2019 (A recipe for training neural networks: "overfit one batch").
     """
-    still = standstill(history)
+    still = standstill(history, _chance_level(history.run))
     if still is None:
         return
-    severity, chance = _severity(history, still), _chance(history.run, still.start)
+    severity, chance = _severity(history, still), _chance(history.run, still.best)
     text = f"The loss has not fallen in {still.steps:,} steps: {still.start:.4g} at first, {still.best:.4g} at best"
     if chance is not None:
         text += f", which is chance ({chance[1]})"
@@ -65,9 +67,16 @@ def _severity(history: RunHistory, still: Standstill) -> Severity:
     goes_on = history.first_step > 0
     if several or goes_on or still.start <= FLOOR or history.loss.values.min() < 0:
         return Severity.NOTE
-    if _chance(history.run, still.start) is not None or history.findings:
+    if _chance(history.run, still.best) is not None or history.findings:
         return Severity.ERROR
     return Severity.WARNING
+
+
+def _chance_level(run: Run) -> float | None:
+    """Return the loss of answering all classes alike, of a network that is seen to classify."""
+    classes = next((site.n_out for site in run.sites if site.role is Role.WEIGHT and site.n_out), 0)
+    classifies = any(site.op.startswith(CLASSIFIES) for site in run.sites)
+    return float(np.log(max(classes, 2))) if classifies and classes else None
 
 
 def _chance(run: Run, loss: float) -> tuple[float, str] | None:

@@ -89,9 +89,10 @@ def not_taken(history: RunHistory) -> Iterator[Finding]:
         ``stepped scaled`` and ``cleared``: steps looked at in which the optimizer stepped beside the scaler, or without
         gradients.
     Threshold:
-        30 passes and eight times as many as usual without a step, or 100 without any. All of the last 20 steps skipped, or half of 40 and
-        more. (A scaler skips a few steps when it starts, and one in some thousand later: that is its work.) Three
-        steps beside the scaler or without gradients, and half of those looked at.
+        30 passes and eight times as many as usual without a step, or 100 without any. All of the last 20 steps
+        skipped, or half of 40 and more. (A scaler skips a few steps when it starts, and one in some thousand later:
+        that is its work.) Three steps beside the scaler or without gradients, and half of those looked at. Over a run
+        with a scaler, three backward passes for five steps or fewer.
     What to do:
         Look at the condition that optimizer.step() stands under. If all is skipped, the loss itself is inf or nan:
         see UT103, and compute in float32 or bfloat16 what overflows in float16. Call ``scaler.step(optimizer)`` and
@@ -120,8 +121,7 @@ def _idle(history: RunHistory) -> Iterator[Finding]:
 
 def _all_skipped(history: RunHistory) -> Iterator[Finding]:
     flags = history.scalar("skipped")
-    skipped = flags.steps[flags.values > 0]
-    noted = history.scalar("step").values
+    skipped, noted = np.unique(flags.steps[flags.values > 0]), history.scalar("step").values
     if len(skipped) < ALL_SKIPPED:
         return
     went_on = noted[~np.isin(noted, skipped)]

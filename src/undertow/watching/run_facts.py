@@ -11,7 +11,7 @@ from undertow.watching.step_payload import StepPayload
 from undertow.watching.step_time import StepTime
 
 UNMOVED = 2
-"""Full steps at which a parameter has not moved by a bit since the one before, until it is taken that nobody steps it."""
+"""Full steps at which a parameter must not have moved by a bit since the one before, to be one that nobody steps."""
 
 
 class RunFacts:
