@@ -47,7 +47,7 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     still = standstill(history, _chance_level(history.run))
     if still is None:
         return
-    severity, chance = _severity(history, still), _chance(history.run, still.best)
+    severity, chance = _severity(history, still), _chance(history.run, still)
     text = f"The loss has not fallen in {still.steps:,} steps: {still.start:.4g} at first, {still.best:.4g} at best"
     if chance is not None:
         text += f", which is chance ({chance[1]})"
@@ -67,7 +67,7 @@ def _severity(history: RunHistory, still: Standstill) -> Severity:
     goes_on = history.first_step > 0
     if several or goes_on or still.start <= FLOOR or history.loss.values.min() < 0:
         return Severity.NOTE
-    if _chance(history.run, still.best) is not None or history.findings:
+    if _chance(history.run, still) is not None or history.findings:
         return Severity.ERROR
     return Severity.WARNING
 
@@ -79,12 +79,12 @@ def _chance_level(run: Run) -> float | None:
     return float(np.log(max(classes, 2))) if classifies and classes else None
 
 
-def _chance(run: Run, loss: float) -> tuple[float, str] | None:
+def _chance(run: Run, still: Standstill) -> tuple[float, str] | None:
     """The loss of answering all classes alike, where this is it, and how it comes about."""
     layers = [site for site in run.sites if site.role is Role.WEIGHT and site.n_out]
     classes = layers[0].n_out if layers else 0
     known = [(BINARY, "ln 2")] + ([(float(np.log(classes)), f"ln {classes}")] if classes > 2 else [])
-    return next((each for each in known if abs(loss - each[0]) <= CHANCE * each[0]), None)
+    return next((each for each in known if abs(still.best - each[0]) <= max(CHANCE * each[0], 4 * still.noise)), None)
 
 
 def _meaning(history: RunHistory) -> str:
