@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from undertow import rules
 from undertow.cli import app
-from undertow.commands.silencing import Silence
 from undertow.record import Role, Run, Site
 from undertow.rules.explained import page
+from undertow.silence import Silence
 
 RULE = '''
 """UT999: weights that are too round."""

@@ -1,15 +1,9 @@
 """Training is bit-identical with and without a watcher, however people train."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
-from undertow.record import Run
 from watching.loops import LOOPS
-from watching.training import Loop, assert_same, no_watcher, trained
-
-Watched = Callable[..., tuple[dict[str, Any], Run]]
+from watching.training import Loop, Watched, assert_same, no_watcher, trained
 
 
 @pytest.mark.parametrize("every", [1, 3, None])

@@ -1,18 +1,14 @@
 """Compiled models: the optimizer's side by default, which compiles nothing and changes no bit; the tape on request."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from undertow.record import Run
 from watching.loops import Left, sgd, train
-from watching.training import Attach, assert_same, net, no_watcher, trained
-
-Watched = Callable[..., tuple[dict[str, Any], Run]]
+from watching.training import Attach, Watched, assert_same, net, no_watcher, trained
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning", "ignore:The .grad:UserWarning"

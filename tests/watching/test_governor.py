@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.watching.cost_account import CostAccount
 from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Action, Governor
 
 
@@ -134,16 +133,3 @@ def test_a_cold_first_tape_sets_no_price() -> None:
     assert world.taped()[1] <= 2
     assert len(world.taped()) >= 6
     assert world.governor.full.price == pytest.approx(2.5e-3)
-
-
-def test_an_interruption_is_no_price_but_a_new_price_is_learned() -> None:
-    account = CostAccount()
-    for _ in range(5):
-        account.spend(1e-3)
-    before = account.saved
-    account.spend(0.5)
-    assert account.price < 2e-3
-    assert account.saved >= before - 3e-3 - 1e-9
-    for _ in range(12):
-        account.spend(0.02)
-    assert account.price == pytest.approx(0.02, rel=0.05)

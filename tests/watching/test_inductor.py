@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +12,8 @@ from torch._inductor import config, exc
 from torch._inductor.cpp_builder import get_cpp_compiler
 
 import undertow
-from undertow.record import Run
 from watching.loops import Left, sgd, train
-from watching.training import Attach, assert_same, loss_of, no_watcher, trained
-
-Watched = Callable[..., tuple[dict[str, Any], Run]]
+from watching.training import Attach, Watched, assert_same, loss_of, no_watcher, trained
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*:DeprecationWarning",

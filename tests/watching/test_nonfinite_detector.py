@@ -1,43 +1,26 @@
-"""What a Run says in words: when numbers ceased to be finite, which passes were taped, what no gradient reached."""
+"""When numbers ceased to be finite: the step is found, and called exact only where it is."""
 
 import subprocess
 import sys
 import textwrap
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import undertow
-from undertow.record import Event, Run
 from undertow.rules import over_time
-from undertow.watching import RunWriter, pass_placement
-from watching import loops
-from watching.loops import Left, sgd, train
-from watching.training import Attach, batch, loss_of, net
-
-Watched = Callable[..., tuple[dict[str, Any], Run]]
-
-
-def events(run: Run, kind: str) -> list[Event]:
-    return [event for event in run.events if event.kind == kind]
+from undertow.watching import pass_placement
+from watching.loops import Left, sgd
+from watching.training import Attach, Watched, batch, events, loss_of, net
 
 
 def look_no_more(watcher: Any) -> None:
     watcher._hooks.governor.wake = 10**9
     watcher._hooks.governor.news = lambda: None
-
-
-def test_passes_that_take_turns_are_told_once_each(watched: Watched) -> None:
-    """Three passes in a GAN's step, of which each tape takes another one."""
-    _, run = watched(loops.gan, every=1)
-    told = [(event.data["taped"], event.data["of"]) for event in events(run, "micro-batch")]
-    assert sorted(told) == [(0, 3), (1, 3), (2, 3)]
 
 
 def with_an_inf(at: int, watching: int, upto: int) -> Callable[[Attach], Left]:
@@ -95,17 +78,6 @@ def test_what_nobody_looked_at_is_looked_at_in_the_end(watched: Watched, monkeyp
     assert (event.data["after"], event.data["step"], event.data["exact"]) == (3, 5, False)
 
 
-@pytest.mark.parametrize("loop", [loops.scaler, loops.scaler_fused])
-def test_what_a_scaler_skipped_last_is_told_in_the_end(
-    loop: Callable[[Attach], Left], watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loops, "STEPS", 6)  # the sixth is skipped, and no pass comes after it
-    _, run = watched(loop, every=3)
-    skipped = run.scalars["step"][np.nan_to_num(run.scalars["skipped"]) == 1]
-    assert skipped.tolist() == [2, 5]
-    assert all(event.data["skipped"] for event in events(run, "nonfinite"))
-
-
 SCRIPT = """
     import sys, torch, undertow
     from torch import nn
@@ -137,25 +109,6 @@ def test_also_at_the_interpreters_exit_and_when_all_are_gone(keep: str, returned
     assert event.data["step"] == 6
 
 
-def test_a_descent_that_overflows_is_recorded_without_a_warning(watched: Watched) -> None:
-    """<g, dw> is inf where neither gradient nor weights are: its share of the whole would be inf / inf."""
-
-    def loop(attach: Attach) -> Left:
-        model = nn.Linear(2, 1, bias=False)
-
-        def compute(model: nn.Module) -> Tensor:
-            return model(torch.full((1, 2), 1e17)).sum() * 100
-
-        return train(attach, model, torch.optim.SGD(model.parameters(), lr=100.0), compute, steps=2)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _, run = watched(loop, every=1)
-    assert run.parameter_steps.tolist() == [0, 1]
-    assert np.isnan(run.parameter_columns["progress"]).all()
-    assert (run.parameter_columns["grad_norm"] > 1e19).all()
-
-
 class Half(nn.Module):
     """Of its four layers one is detached, one isn't called, and one is frozen."""
 
@@ -169,45 +122,76 @@ class Half(nn.Module):
         return self.out(self.frozen(x) + self.detached(x).detach())
 
 
-def test_what_no_gradient_reaches_is_told(watched: Watched) -> None:
-    def loop(attach: Attach) -> Left:
-        model = Half()
-        return train(attach, model, sgd(model))
-
-    _, run = watched(loop, every=1)
-    detached, idle = ([f"{name}.weight", f"{name}.bias"] for name in ("detached", "idle"))
-    assert run.header["unreached"] == detached + idle
-    assert run.header["not run"] == idle
-    found = [finding for finding in over_time(run) if finding.code == "UT501"]
-    assert [(finding.where, str(finding.severity)) for finding in found] == [
-        ("detached.weight, detached.bias", "warning"),
-        ("idle.weight, idle.bias", "note"),
-    ]
-
-
-def test_an_optimizer_that_did_not_step_misses_nothing(watched: Watched) -> None:
-    """Of two, the second steps at every third step of the first: its part isn't unreached."""
+@pytest.mark.parametrize("every", [1, 5, 100_000])
+def test_the_first_non_finite_step_is_found(every: int, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also between two notes, and without a scaler: at step 13. Known for sure if step 12 was looked at."""
+    monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("-inf"))
+    monkeypatch.setitem(pass_placement.IN_FRONT_FROM, "cpu", float("inf"))
 
     def loop(attach: Attach) -> Left:
-        model = nn.ModuleDict({"often": net(), "seldom": net()})
-        often, seldom = sgd(model["often"]), sgd(model["seldom"])
-        attach(model, [often, seldom])
-        for step in range(6):
-            for part, optimizer in ((model["seldom"], seldom), (model["often"], often)):
-                if optimizer is often or step % 3 == 2:
-                    optimizer.zero_grad()
-                    loss_of(part).backward()
-                    optimizer.step()
+        model = net()
+        optimizer = sgd(model)
+        watcher = attach(model, optimizer)
+        while watcher.step < 30 or watcher._hooks.observations.last <= 13:
+            optimizer.zero_grad()
+            (loss_of(model) * (float("nan") if watcher.step == 13 else 1.0)).backward()
+            optimizer.step()
         return model, []
 
-    _, run = watched(loop, every=1)
-    assert run.header["unreached"] == run.header["not run"] == []
+    _, run = watched(loop, every=every, overhead=0.1)
+    found = events(run, "nonfinite")
+    assert len(found) == 1
+    assert found[0].data["step"] == 13
+    finite = run.scalars["step"][run.scalars["nonfinite"] == 0]
+    assert found[0].data["after"] == finite.max()
+    assert found[0].data["exact"] == (finite.max() == 12)
+    assert found[0].data["seen"] >= 13
+    assert found[0].data["lag"] >= 0
 
 
-def test_what_another_rank_reached_is_not_unreached(tmp_path: Path) -> None:
-    path = tmp_path / "first.undertow"
-    for rank, (unreached, idle) in enumerate(((["a", "b", "c"], ["a", "b"]), (["a", "b"], ["a"]))):
-        with RunWriter(path, {"unreached": unreached, "not run": idle}, rank=rank, world=2) as writer:
-            writer.scalars(0, 0.0, {"loss": 1.0})
-    header = undertow.open_run(path).header
-    assert (header["unreached"], header["not run"]) == (["a", "b"], ["a"])
+class Breaking(torch.autograd.Function):
+    """Loses the gradient on its way back, when told to."""
+
+    now = False
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        return g / 0 if Breaking.now else g
+
+
+@pytest.mark.parametrize(("both", "step"), [(True, 13), (False, 14)])
+def test_what_begins_in_front_is_known_if_both_ends_are_kept(
+    both: bool, step: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At step 13 the gradient is lost behind the first layer, whose weights are lost with it: so all is at step 14."""
+    monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("-inf"))
+    monkeypatch.setitem(pass_placement.IN_FRONT_FROM, "cpu", -1.0 if both else float("inf"))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.front, self.back = nn.Linear(8, 6), net(out=3)
+            self.back[0] = nn.Linear(6, 12)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.back(Breaking.apply(torch.tanh(self.front(x))))
+
+    def loop(attach: Attach) -> Left:
+        model = Net()
+        optimizer = sgd(model)
+        watcher = attach(model, optimizer)
+        while watcher.step < 40:
+            Breaking.now = watcher.step == 13
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            optimizer.step()
+        return model, []
+
+    _, run = watched(loop, every=20, overhead=1e-9)
+    found = events(run, "nonfinite")
+    assert [each.data["step"] for each in found] == [step]
+    assert found[0].data["exact"] is both

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from undertow.record import Event, Run
+
 Attach = Callable[..., Any]
+Watched = Callable[..., tuple[dict[str, Any], Run]]
 Loop = Callable[[Attach], tuple[nn.Module, list[Any]]]
 
 
@@ -70,3 +73,20 @@ def hooks_left(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) ->
         if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
             found.append("optimizer")
     return found
+
+
+def events(run: Run, kind: str) -> list[Event]:
+    """Those of one kind."""
+    return [event for event in run.events if event.kind == kind]
+
+
+def total(tensors: list[Tensor]) -> float:
+    """The norm of all together."""
+    return float(torch.cat([t.flatten().double() for t in tensors]).norm())
+
+
+def steps(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
+    for _ in range(number):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()

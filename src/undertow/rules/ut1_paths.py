@@ -103,7 +103,7 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _recurrent(diagnosis: Diagnosis) -> dict[str, list[list[Site]]]:
-    """Modules that use the same weights over and over, and each of their operations through time."""
+    """Return the modules that use the same weights over and over, and each of their operations through time."""
     families: dict[tuple[str, str], list[Site]] = defaultdict(list)
     for site in diagnosis.run.sites:
         if site.module:

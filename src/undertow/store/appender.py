@@ -14,7 +14,7 @@ from undertow.columns import plain
 from undertow.record import Edge, Event, Site
 from undertow.store.database import ROW_BITS
 from undertow.store.packing import Key, Layout, Misfit, columns_of, deflate, sealed, unsealed
-from undertow.store.series import Series
+from undertow.store.series import StoredSeries
 
 BLOCK_BYTES = 512 << 10
 MOST_ROWS = 1024
@@ -24,19 +24,19 @@ Rows = Mapping[Key, NDArray[np.floating]]
 
 
 def about_graph(sites: Sequence[Site], edges: Sequence[Edge]) -> str:
-    """A graph as text."""
+    """Write a graph as text."""
     pairs = [[edge.source, edge.target] for edge in edges]
     return json.dumps({"sites": [site.to_dict() for site in sites], "edges": pairs}, allow_nan=False)
 
 
 def sizes(about: str) -> tuple[int, int]:
-    """How many Sites and edges there are in what `about_graph` wrote."""
+    """Count the Sites and edges in what `about_graph` wrote."""
     graph = json.loads(about)
     return len(graph["sites"]), len(graph["edges"])
 
 
 def digest(text: str) -> str:
-    """By which the same graph is known again."""
+    """Hash a text, so that the same graph is known again."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -74,11 +74,11 @@ class Appender:
         rows = "SELECT id, layout, content FROM rows WHERE id >= ? AND id < ? ORDER BY id"
         found = self._file.execute(rows, (begin, begin + (1 << ROW_BITS))).fetchall()
         subject.fresh = [unsealed(content) for _, _, content in found]
-        subject.rows = Series.of(self._file, number).rows
+        subject.rows = StoredSeries.of(self._file, number).rows
         return subject
 
     def subject(self, series: str, about: str) -> int:
-        """The number of what rows are about: the same text, the same number."""
+        """Return the number of what rows are about: the same text, the same number."""
         return self._find(series, about).number
 
     def _find(self, series: str, about: str) -> Subject:

@@ -97,7 +97,7 @@ def merged(run: Run, world: int, others: Sequence[Run]) -> Run:
 
 
 def _unreached(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """What no rank's gradient reached, and no rank ran: experts may have been chosen on another one."""
+    """Find what no rank's gradient reached, and no rank ran: experts may have been chosen on another one."""
     found = {}
     for name in ("unreached", "not run"):
         known = [run.header[name] for run in runs if isinstance(run.header.get(name), list)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def rank_path(path: Path, rank: int) -> Path:
-    """Where a rank writes, beside rank 0.
+    """Return where a rank writes, beside rank 0.
 
     Example:
         >>> rank_path(Path("runs/first.undertow"), 3).as_posix()
@@ -16,7 +16,7 @@ def rank_path(path: Path, rank: int) -> Path:
 
 
 def other_ranks(path: Path, world: int) -> list[Path]:
-    """The files of ranks 1 to before ``world`` that are there, in their order.
+    """Find the files of ranks 1 to before ``world`` that are there, in their order.
 
     Example:
         >>> other_ranks(Path("runs/nowhere.undertow"), 8)

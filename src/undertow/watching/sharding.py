@@ -62,7 +62,7 @@ def _groups(state: Any) -> list[Any]:
 
 
 def _name(path: str, model: nn.Module, info: Any) -> str:
-    """The module that holds the parameter is the one that FSDP was applied to, or lies in it."""
+    """Name a parameter by the module that holds it: the one that FSDP was applied to, or one in it."""
     around = model.get_submodule(path)
     inside = next((name for name, module in around.named_modules() if module is info.module), "")
     return ".".join(part for part in (path, inside, info.param_name) if part)

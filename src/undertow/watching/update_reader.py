@@ -41,7 +41,7 @@ class UpdateReader:
         reached = updated.reached(gradients)
         self.unreached += updated.unreached
         found = norms(reached, self._precise)
-        self._meter.take_each(updated.labels("grad of parameter"), found)
+        self._meter.take_each(updated.gradient_labels, found)
         self._take_weights(updated)
         for place in updated.copies:
             self._meter.note("copy", place, 1.0)
@@ -54,7 +54,7 @@ class UpdateReader:
         """Take the weights' norms; those that the tape took need not be taken again."""
         known = [self._meter.known_norm(identity) for identity in updated.identities]
         left = iter(norms([p for p, norm in zip(updated.parameters, known, strict=True) if norm is None]))
-        self._meter.take_each(updated.labels("parameter"), [next(left) if norm is None else norm for norm in known])
+        self._meter.take_each(updated.weight_labels, [next(left) if norm is None else norm for norm in known])
         if self._with_rows:
             for place, weight in zip(updated.places.tolist(), local_parts(updated.parameters), strict=True):
                 self._take_rows(place, weight)

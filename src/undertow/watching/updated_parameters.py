@@ -76,6 +76,7 @@ class UpdatedParameters:
     Attributes:
         parameters: the parameters that gradient reached, and their ``identities``.
         places: theirs among the names.
+        gradient_labels, weight_labels: of the norms of their gradients, and of their own, in a `Meter`.
         names: of those that this process answers for, and ``copies``, the places of the others.
         unreached: names of those that require grad and got none.
         groups: the parameter groups of ``parameters``.
@@ -90,6 +91,8 @@ class UpdatedParameters:
         self.parameters = [each.parameter for each in mine]
         self.identities = [id(p) for p in self.parameters]
         self.places = np.array([known[each.name] for each in mine], dtype=np.intp)
+        self.gradient_labels: list[Label] = [("grad of parameter", place) for place in self.places.tolist()]
+        self.weight_labels: list[Label] = [("parameter", place) for place in self.places.tolist()]
         self.copies = [known[each.name] for each in mine if not each.counts]
         self._counting = [n for n, each in enumerate(mine) if each.counts]
         self.names = tuple(mine[n].name for n in self._counting)
@@ -98,10 +101,6 @@ class UpdatedParameters:
         self.groups = ParameterGroups(mine)
         dense = [n for n, place in enumerate(self._at) if layouts[place] is torch.strided]
         self.sample = UpdateSample(self.parameters, self.places.tolist(), dense)
-
-    def labels(self, name: str) -> list[Label]:
-        """Return the labels that numbers of the parameters have in a `Meter`."""
-        return [(name, place) for place in self.places.tolist()]
 
     def among(self, watched: Sequence[str]) -> "UpdatedParameters":
         """Return the same parameters with their places among other names."""
