@@ -38,6 +38,8 @@ SCALARS = {
     "grad_norm": "norm of the gradient by all parameters, as the optimizer takes it: after clipping, unscaled",
     "grad_norm_unclipped": "the same before clipping",
     "nonfinite": "inf and nan among the gradients: how many, or 1 for some",
+    "loss_nonfinite": "1 where the loss was inf or nan",
+    "clipped_scaled": "1 where gradients were clipped before they were unscaled, 0 where they were clipped otherwise",
     "scale": "loss scale; NaN where it is unknown",
     "skipped": "1 where the optimizer's step was skipped",
     "stepped_again": "1 where the optimizer stepped after the scaler's own step",

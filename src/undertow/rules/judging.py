@@ -113,6 +113,8 @@ def over_time(run: Run) -> list[Finding]:
             if key not in known or (not RULES[each.code].once_per_run and modules and not modules & known[key]):
                 found.append(_in_other_graph(each, other))
                 known[key] = known.get(key, frozenset()) | modules
+            elif RULES[each.code].once_per_run:
+                found = [_with_a_place(mine, each, other) for mine in found]
     found += _weighed(run, found)
     converged = _convergence(run, found)
     return in_order([_after(each, converged) for each in found] + converged)
@@ -138,6 +140,12 @@ def _frequent_graphs(run: Run) -> list[Run]:
 
 def _modules(finding: Finding, run: Run) -> frozenset[str]:
     return frozenset(run.sites[site].module for site in finding.sites)
+
+
+def _with_a_place(mine: Finding, theirs: Finding, run: Run) -> Finding:
+    """Return a finding as another graph has it, if it is the same and only that one knows where."""
+    same = (mine.code, mine.name, mine.began) == (theirs.code, theirs.name, theirs.began)
+    return _in_other_graph(theirs, run) if same and theirs.sites and not mine.sites else mine
 
 
 def _in_other_graph(finding: Finding, run: Run) -> Finding:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity
-from undertow.rules.registry import RUN, rule
+from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import CANCELLING_BELOW, cancelling_ratio
 
 NAME = "decay dominates"
@@ -26,6 +26,7 @@ MOSTLY = 0.5
     NAME,
     header=("decay",),
     once_per_run=True,
+    blocks_converged=Blocks.EVER,
     explains=("UT101", "UT104", "UT105", "UT108", "UT704"),
 )
 def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -173,6 +173,12 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, to {numbers['cut to']:.2g} of itself in "
         f"the median: its norm is {numbers['norm']:.2g}, that of a step is the threshold's."
     )
+    unscaled = history.scalar("clipped_scaled").values
+    if len(unscaled) and unscaled.mean() > MOSTLY:
+        text += (
+            " The gradients are still multiplied by the loss scale when they are clipped: unscale first, by "
+            "scaler.unscale_(optimizer) before clip_grad_norm_."
+        )
     optimizer = str(history.run.header.get("optimizer", ""))
     severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
     limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"

@@ -11,6 +11,7 @@ from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.registry import RULES, RUN, Blocks, rule
 
 CANCELLING_BELOW = 0.1
+AGREEING_ABOVE, LOOKS = 3.0, 5
 FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
 
@@ -29,7 +30,8 @@ def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
         gradient alone proves nothing. Over a run: the loss fell, by more than its noise, and moved by less than 2 % of
-        that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202).
+        that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202, steps that
+        are too small or not taken), and the ratio isn't both over 3 and higher than at first.
     What to do:
         Nothing, or look at the validation data.
     References:
@@ -46,6 +48,16 @@ def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
     limit = f"coherence x sqrt(rows) < {CANCELLING_BELOW}"
     numbers = {"coherence x sqrt(rows)": ratio}
     yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit)
+
+
+def _still_agree(history: RunHistory) -> bool:
+    """Tell whether examples agree at the end on where to go, and no less than at first: then it isn't a minimum."""
+    rows = np.flatnonzero(history.finite)
+    first, last = (
+        [ratio for row in some if (ratio := cancelling_ratio(Diagnosis(history.run, int(row)))) is not None]
+        for some in (rows[:LOOKS], rows[-LOOKS:])
+    )
+    return bool(first and last) and float(np.median(last)) > max(AGREEING_ABOVE, float(np.median(first)))
 
 
 def cancelling_ratio(diagnosis: Diagnosis) -> float | None:
@@ -85,6 +97,8 @@ def settled(history: RunHistory) -> Iterator[Finding]:
         return
     two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
     if any(_stands_in_the_way(fault, summary.settled + two_bins) for fault in history.findings):
+        return
+    if _still_agree(history):
         return
     numbers = {"start": summary.start, "end": summary.end}
     text = (
