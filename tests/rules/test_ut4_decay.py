@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from rules.loops import findings, record
+from rules.networks import codes
 from undertow.examination import examine
 from undertow.record import Severity
 
@@ -50,9 +51,27 @@ USUAL = {
 }
 
 
-def told(make, seed):
+def case(make, seed=0):
+    """What `undertow.examine` takes."""
     net, loss = task(seed)
-    report = examine(net, lambda: loss(0), make(net))
+    return net, lambda: loss(0), make(net)
+
+
+CASES = {"UT409": (lambda: case(adam(0.05)), lambda: case(adamw(0.1)))}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())
+
+
+def told(make, seed):
+    report = examine(*case(make, seed))
     return {found.code: found for found in report.findings if found.severity is not Severity.NOTE}.get("UT409")
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from rules.loops import classifier, findings, record
+from rules.networks import codes
 from undertow.examination import examine
 from undertow.record import Severity
 
@@ -104,6 +105,25 @@ def loss_of(model):
     generator = torch.Generator().manual_seed(3)
     x, y = torch.randn(64, 8, generator=generator), torch.randint(0, 4, (64,), generator=generator)
     return lambda: functional.cross_entropy(model(x), y)
+
+
+def case(build):
+    """What `undertow.examine` takes."""
+    model, optimizer = build()
+    return model, loss_of(model), optimizer
+
+
+CASES = {"UT407": (lambda: case(made_before_the_model), lambda: case(complete))}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())
 
 
 def told(model, optimizer):

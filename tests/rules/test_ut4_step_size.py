@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from rules.loops import classifier, findings, fresh, record
+from rules.networks import codes
 from undertow.examination import examine
 from undertow.record import Run, Severity
 from undertow.rules import over_time
@@ -52,6 +53,22 @@ ENOUGH = {
     "Adagrad": lambda: at_start(lambda net: adagrad(net, 0.0)),
     "a small loss under Adam": lambda: at_start(lambda net: torch.optim.Adam(net.parameters(), lr=1e-3), scale=1e-3),
 }
+
+
+CASES = {
+    "UT408": (SMALL["averaged twice"][0], ENOUGH["SGD"]),
+    "UT410": (lambda: half(), lambda: half(epsilon=1e-4)),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())
 
 
 @pytest.mark.parametrize("kind", SMALL)

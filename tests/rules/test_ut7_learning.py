@@ -37,6 +37,16 @@ def test_a_loss_that_stands_elsewhere_is_a_warning(seed):
     assert told(run_of(0.4 + noise(300, seed=seed))).severity is Severity.WARNING
 
 
+RUNS = {"UT704": (lambda t: np.ones_like(t), lambda t: np.exp(-5 * t))}
+"""A loss through time."""
+
+
+@pytest.mark.parametrize(("place", "fires"), [(0, True), (1, False)])
+def test_examples_of_runs(place, fires):
+    losses = 2.3 * RUNS["UT704"][place](np.linspace(0, 1, 300)) + noise(300)
+    assert (told(run_of(losses)) is not None) is fires
+
+
 FALLING = {
     "fast": lambda t: np.exp(-5 * t),
     "slowly": lambda t: 1 - 0.1 * t,

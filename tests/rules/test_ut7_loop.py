@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from rules.loops import classifier, findings, record, regression
+from rules.loops import classifier, findings, fresh, record, regression
+from rules.networks import codes
 from undertow.examination import examine
 from undertow.record import Finding, Run, Severity
 from undertow.rules import over_time
@@ -232,6 +233,43 @@ def test_a_scaler_that_skips_a_few_steps_at_its_start_does_its_work(tmp_path):
     optimizer, scaler = sgd(net), torch.amp.GradScaler("cpu", init_scale=64.0)
     loop = scaled(loss, optimizer, scaler, STEP_BY["the scaler's"][0], spoilt=lambda step: step < 5)
     assert "UT702" not in findings(record(tmp_path, net, optimizer, loop, scaler=scaler))
+
+
+RUNS = {
+    "UT701": ("never", "to None"),
+    "UT702": (lambda _: False, lambda _: True),
+}
+"""For UT701 how gradients are zeroed, for UT702 at which steps the optimizer steps."""
+
+
+@pytest.mark.parametrize(("place", "told"), [(0, True), (1, False)])
+def test_examples_of_runs(tmp_path, place, told):
+    net, loss = classifier()
+    optimizer = sgd(net)
+    zero = {**ZEROED, **NOT_ZEROED}[RUNS["UT701"][place]](net, optimizer)
+    assert ("UT701" in findings(record(tmp_path, net, optimizer, plainly(loss, optimizer, zero)))) is told
+    net, loss = classifier()
+    optimizer = sgd(net)
+    loop = without_steps(loss, optimizer, RUNS["UT702"][place])
+    assert ("UT702" in findings(record(fresh(tmp_path), net, optimizer, loop))) is told
+
+
+def in_mode(training):
+    net, loss = regression()
+    return net.train(training), lambda: loss(0), sgd(net, lr=1e-3)
+
+
+CASES = {"UT703": (lambda: in_mode(False), lambda: in_mode(True))}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())
 
 
 def evaluation_of(net, loss, optimizer, before_steps):
