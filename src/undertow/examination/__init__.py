@@ -24,7 +24,10 @@ STEPS_AHEAD = 10
 
 
 def examine(
-    model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None = None, repeats: int = 1
+    model: nn.Module,
+    compute_loss: ComputeLoss,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    repeats: int = 1,
 ) -> Report:
     """Say how the gradient gets from the loss to the first layer, what becomes of it and why.
 
@@ -34,13 +37,14 @@ def examine(
     Args:
         model: in the mode to examine it in, as a rule ``model.train()``.
         compute_loss: computes the loss anew and returns it, a scalar tensor; without calling backward.
-        optimizer: tried on copies, for update ratios and each layer's share of the progress. Without one gradient
-            descent is assumed.
+        optimizer: tried on copies, for update ratios and each layer's share of the progress; several, where the
+            model's halves have one each. Without one gradient descent is assumed.
         repeats: passes to make. A finding's confidence is the share of them that it holds in; let ``compute_loss``
             take another batch each time, or rely on dropout.
 
     Raises:
-        TypeError: ``model`` is no module, ``compute_loss`` not callable, or what it returned no tensor.
+        TypeError: ``model`` is no module, ``compute_loss`` not callable, ``optimizer`` none, or what ``compute_loss``
+            returned no tensor.
         ValueError: there is no gradient to follow; the message says why.
         RuntimeError: ``compute_loss`` changed parameters or stepped an optimizer.
 
@@ -53,9 +57,10 @@ def examine(
         True
     """
     _check(model, compute_loss, repeats)
+    optimizers = _optimizers(optimizer)
     with untouched_random_numbers():  # libraries that a report loads draw from them, too
         with torch.inference_mode(False), torch.enable_grad(), untouched(model), eager():
-            passes = Passes(model, compute_loss, optimizer)
+            passes = Passes(model, compute_loss, optimizers)
             runs = [passes.examine() for _ in range(repeats)]
             _look_ahead(passes, runs)
         run = _stack(runs, _header(model))
@@ -94,6 +99,17 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
         )
     if any(p.is_meta for p in parameters):
         raise ValueError("the model is on the meta device and has no numbers: put it on a real one first")
+
+
+def _optimizers(given: object) -> list[Optimizer]:
+    many: list[object] = [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
+    for each in many:
+        if not callable(getattr(each, "step", None)) or not hasattr(each, "param_groups"):
+            raise TypeError(
+                f"optimizer is a {type(each).__name__}, not a torch.optim.Optimizer: "
+                "give the one that trains the model, or a list of them"
+            )
+    return many  # type: ignore[return-value]  # whatever steps parameter groups can be tried on a copy
 
 
 def _header(model: nn.Module) -> dict[str, object]:
