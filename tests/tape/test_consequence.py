@@ -183,6 +183,16 @@ def test_a_front_behind_a_small_factor_is_not_frozen_if_that_learns(name, factor
     assert optimizer.state_dict() == before[1]
 
 
+def test_several_optimizers_look_ahead_together():
+    torch.manual_seed(2)
+    net, x, y = Read(1e-5), torch.randn(48, 24), torch.randint(0, 10, (48,))
+    front = torch.optim.AdamW(net.front.parameters(), 1e-3)
+    rest = torch.optim.Adam([p for n, p in net.named_parameters() if not n.startswith("front")], 1e-3)
+    report = examine(net, lambda: functional.cross_entropy(net(x), y), [front, rest])
+    assert codes(report, "UT104") == {"UT104": Severity.NOTE}
+    assert report.run.header["ahead"]["front"] > 0.005
+
+
 def test_it_is_frozen_under_plain_descent():
     """There the factor learns no faster than all else: after ten steps nothing has changed."""
     torch.manual_seed(2)
