@@ -90,6 +90,34 @@ def log_softmax_of_one_unit():
     return classified(lambda z: z, nn.CrossEntropyLoss(), n_out=1, labels=lambda y: y * 0)
 
 
+@fires("UT503")
+def softmax_nll():
+    return classified(nn.Softmax(-1), nn.NLLLoss())
+
+
+@fires("UT503")
+def bare_output_nll():
+    return classified(lambda z: z, nn.NLLLoss())
+
+
+@fires("UT503")
+def relu_cross_entropy():
+    return classified(torch.relu, nn.CrossEntropyLoss())
+
+
+@silent("UT503")
+def log_softmax_nll():
+    return classified(nn.LogSoftmax(-1), nn.NLLLoss())
+
+
+@silent("UT503")
+def averaged_maps():
+    torch.manual_seed(0)
+    body = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    model, x, y = nn.Sequential(*body), torch.randn(8, 1, 6, 6), torch.randint(0, 4, (8,))
+    return model, lambda: functional.cross_entropy(model(x), y), adam(model)
+
+
 @silent("UT503")
 def plain_cross_entropy():
     return classified(lambda z: z, nn.CrossEntropyLoss())
