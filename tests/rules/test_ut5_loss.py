@@ -16,6 +16,7 @@ from rules.fitting import (
     classified,
     mlp,
     regressed,
+    watched_alarms,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own hint, at some losses

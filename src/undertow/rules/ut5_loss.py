@@ -227,9 +227,9 @@ def _by_sites(diagnosis: Diagnosis) -> Met | None:
 
 
 def _meets(run: Run, site: Site) -> bool:
-    """A difference, or what mse_loss and its like expand before they take one."""
+    """Whether it is a difference, or what mse_loss and its like expand before they take one (l1_loss: before abs)."""
     givers = [run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]]
-    return site.op == "sub" or (site.op == "expand" and bool(givers) and set(givers) <= REGRESSION | {"sub"})
+    return site.op == "sub" or (site.op == "expand" and bool(givers) and set(givers) <= REGRESSION | {"sub", "abs"})
 
 
 def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
