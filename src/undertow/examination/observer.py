@@ -24,15 +24,15 @@ class Observer:
 
     Args:
         model: the one that is examined.
-        optimizer: the user's, if there is one.
+        optimizers: the user's.
 
     Attributes:
         terms: how many terms the loss is the sum of, 0 where that can't be told; known after `facts`.
         leaves, told: tensors that take gradient and are no parameters of the model, and what was said of each.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer | None) -> None:
-        self._model, self._optimizer = model, optimizer
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+        self._model, self._optimizers = model, optimizers
         self._seen, self._caught = ForwardFacts(), CallCatcher(model)
         self.terms = 0
         self.leaves: list[Tensor] = []
@@ -68,7 +68,7 @@ class Observer:
         call = self._caught.call
         given = set() if call is None else {id(t) for t in (*call.args, *call.kwargs.values())}
         self.leaves = list(leaves)
-        self.told = describe_leaves(self._model, leaves, loss, self._optimizer, given)
+        self.told = describe_leaves(self._model, leaves, loss, self._optimizers, given)
         return {**self._seen.of(loss), "other leaves": self.told}
 
     @property

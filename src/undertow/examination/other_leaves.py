@@ -16,7 +16,7 @@ DEPTH = 4
 
 
 def describe_leaves(
-    model: nn.Module, leaves: Sequence[Tensor], loss: Tensor, optimizer: Optimizer | None, given: Collection[int]
+    model: nn.Module, leaves: Sequence[Tensor], loss: Tensor, optimizers: Sequence[Optimizer], given: Collection[int]
 ) -> list[Fact]:
     """Say of every leaf that takes gradient what it is, as JSON values.
 
@@ -24,23 +24,23 @@ def describe_leaves(
         model: whose attributes are searched for them.
         leaves: as the tape found them.
         loss: the scalar; its graph must not be freed yet.
-        optimizer: it may hold them.
+        optimizers: they may hold them.
         given: ``id`` of tensors that the model was called with.
 
     Returns:
         For each ``name`` (empty where the model doesn't have it), ``shape``, whether it is a ``parameter`` by its
-        type, whether the optimizer holds it (``stepped``), whether it works as a ``weight`` and whether it was an
+        type, whether an optimizer holds it (``stepped``), whether it works as a ``weight`` and whether it was an
         ``argument`` of the model.
 
     Example:
         >>> net = nn.Linear(2, 2)
         >>> net.extra = [nn.Linear(2, 1)]
         >>> loss = net.extra[0](net(__import__("torch").ones(3, 2))).sum()
-        >>> [leaf["name"] for leaf in describe_leaves(net, list(net.extra[0].parameters()), loss, None, ())]
+        >>> [leaf["name"] for leaf in describe_leaves(net, list(net.extra[0].parameters()), loss, (), ())]
         ['extra[0].weight', 'extra[0].bias']
     """
     names = _attributes(model) if leaves else {}
-    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else set()
+    stepped = {id(p) for each in optimizers for group in each.param_groups for p in group["params"]}
     weights = _used_as_weights(loss, {id(leaf) for leaf in leaves}) if leaves else set()
     return [
         {
