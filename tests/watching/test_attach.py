@@ -202,7 +202,7 @@ def test_a_second_session_goes_on_with_the_run(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
-    model, other = net(), net()
+    model = net()
     optimizer = sgd(model)
     path = tmp_path / "first.undertow"
     for wrong, error, what in (
