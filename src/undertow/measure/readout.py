@@ -80,6 +80,12 @@ class Readout:
             "weight_norm": raw["weight"],
             "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
             "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
+            "input_cosine": ((raw["sum of examples"] / raw["inflow"]) ** 2 - 1) / np.maximum(raw["examples"] - 1, 1),
+            "one_hot": raw["one-hot"] / (raw["attending"] * raw["heads"]),
+            "one_hot_head": raw["one-hot of one head"] / raw["attending"],
+            "logit_gap": raw["gap"] / (raw["attending"] * raw["heads"]),
+            "rows_used": raw["rows used"] / raw["rows of table"],
+            "lookups": raw["lookups"],
         }
 
     def _agreement(self, raw: "_Raw") -> Array | float:

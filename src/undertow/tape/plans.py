@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from undertow.measure import Readout
 from undertow.tape.graph import Node, classify, cut, discover, signature
+from undertow.tape.lookups import Lookups
 from undertow.tape.routes import Route
 from undertow.tape.sites import LineOf, Plan, plan
 from undertow.tape.windows import Windows
@@ -63,6 +64,7 @@ class Plans:
         self.names: dict[int, str] = {}
         self._look_up()
         self.unroll = unroll
+        self.lookups = Lookups()
         self._news = PATIENCE
         self._known: dict[tuple[object, ...], Known] = {}
         self._last: list[Known] = []

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from undertow.measure import Columns, Convolution, Meter, Signal, measure
+from undertow.measure import Columns, Convolution, Meter, Signal, measure, measure_attention
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
+from undertow.tape.attended import attended
 from undertow.tape.graph import Node
 from undertow.tape.inflow import inflow, preactivation
+from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
 
@@ -190,7 +192,17 @@ class Tape:
                 signal.inflow = preactivation(tap.op, node)
             signal.onward = tap.onward
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
+        self._look_inside(tap, node)
         return signal
+
+    def _look_inside(self, tap: Tap, node: Node) -> None:
+        """Measure what the forward pass chose: where attention looks, which rows of a table are taken."""
+        if tap.role is Role.ATTENTION:
+            weights = attended(tap.op, node)
+            if weights is not None:
+                measure_attention(tap.site, weights, self.meter)
+        elif tap.op in EMBEDDINGS:
+            self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
         arrived = []
