@@ -75,7 +75,9 @@ class Passes:
                 return None
             _check_graph(tape)
             _backward(loss, tape.other_leaves)
-            header |= self._reached(tape)
+            header |= self._reached(tape) | {"chosen": list(tape.chosen)}
+            gradients = ((place, name, p.grad) for place, (name, p) in enumerate(parameters.items()))
+            self._plans.see_tables(gradients, meter)
             steps, told = _trial(self._optimizer, parameters)
             return tape.run(header | told, measure_parameters(parameters, steps, meter))
 

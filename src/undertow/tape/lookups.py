@@ -38,3 +38,22 @@ class Lookups:
         meter.take("rows used", site, used.sum())
         meter.note("rows of table", site, rows)
         meter.note("lookups", site, indices.numel())
+
+    def see_gradient(self, place: int, name: str, gradient: Tensor, meter: Meter) -> None:
+        """Take the rows of a table that its gradient reached, and measure how many it reached so far.
+
+        Args:
+            place: of the parameter.
+            name: its name.
+            gradient: [rows, ...].
+            meter: where the number is collected.
+        """
+        if gradient.layout is not torch.strided or not 1 < len(gradient) <= LARGEST:
+            return
+        reached = gradient.flatten(1).any(1)
+        known = self._used.get((name, "gradient"))
+        if known is not None and len(known) == len(reached) and known.device == reached.device:
+            reached = reached | known
+        self._used[name, "gradient"] = reached
+        meter.take("rows reached", place, reached.sum())
+        meter.note("rows to reach", place, len(reached))

@@ -83,12 +83,15 @@ class Tape:
         """What ``with`` does at its beginning."""
         if self._windows:
             self._windows.open()
+        if self.meter.inflow:
+            self._plans.choices.open()
 
     def close(self) -> None:
         """Remove every hook and let go of the graph."""
         if self._windows:
             self._windows.close()
             self._windows.abandon()
+        self._plans.choices.close()
         while self._handles:
             self._handles.pop().remove()
         self._nodes.clear()
@@ -113,6 +116,7 @@ class Tape:
             raise ValueError("the loss has no grad_fn: nothing that requires grad went into it")
         if self._windows:
             self._windows.close()
+        self._plans.choices.close()
         graph = self._plans.of(loss.grad_fn, self._windows, line_of)
         if graph is None:
             return False
@@ -121,6 +125,15 @@ class Tape:
         tape = weakref.ref(self)
         self._handles = [node.register_hook(_hook(tape, number)) for number, node in enumerate(self._nodes)]
         return True
+
+    def within_call(self) -> None:
+        """Say that a call of the model has just begun: the tape was opened in it, too late to hear of it."""
+        self._plans.choices.enter()
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the tables among the parameters whose rows the model chooses by itself, such as codebooks."""
+        return self._plans.choices.chosen or ()
 
     @property
     def sites(self) -> tuple[Site, ...]:
