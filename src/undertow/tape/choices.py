@@ -177,7 +177,9 @@ class ChoiceWatch:
         if not self._handles or self._finder is not None or self.chosen is not None:
             return
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            tables = {id(p): self._names[id(p)] for p in self._model.parameters() if p.dim() > 1 and id(p) in self._names}
+            tables = {
+                id(p): self._names[id(p)] for p in self._model.parameters() if p.dim() > 1 and id(p) in self._names
+            }
             self._finder, self._thread = ChoiceFinder(tables), threading.get_ident()
             self._finder.__enter__()
 
