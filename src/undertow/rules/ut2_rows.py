@@ -1,7 +1,7 @@
 """UT204: rows of a table, codes of a codebook or experts of a mixture that are never used."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,7 +135,7 @@ def _table(site: Site, name: str, share: float, chosen: bool) -> Table:
 
 
 def _lookups(run: Run, row: int, table: Table) -> float:
-    """Return how many rows are looked up in a pass; of tables that aren't looked up but multiplied, rows of the batch."""
+    """Return how many rows are looked up in a pass; of a table that is multiplied with, how many rows come in."""
     if table.site is None:
         return np.inf
     counted = run.column("lookups", row)[table.site.index]

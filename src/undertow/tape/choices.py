@@ -25,20 +25,22 @@ class Kind(IntEnum):
     """Integers or truths that were read off such a comparison, or what was made of them: a choice."""
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 Origin = tuple[Kind, int]
 """How a tensor came from tables, and from which: a bit for each."""
 
-_PRODUCTS = frozenset(
+_PRODUCTS = _words(
     "linear matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm addmv mv einsum tensordot cdist bilinear conv1d conv2d "
-    "conv3d multi_head_attention_forward scaled_dot_product_attention cosine_similarity pairwise_distance".split()
+    "conv3d multi_head_attention_forward scaled_dot_product_attention cosine_similarity pairwise_distance"
 )
-_LOOKUPS = frozenset(
-    {"embedding", "embedding_bag", "index_select", "__getitem__", "gather", "take_along_dim", "take", "select"}
-)
+_LOOKUPS = _words("embedding embedding_bag index_select __getitem__ gather take_along_dim take select")
 
 
 class ChoiceFinder(TorchFunctionMode):
-    """Follows tables through the functions of torch that are called while it is entered, up to choices among their rows.
+    """Follows tables through the functions of torch that are called while it is entered, up to choices among rows.
 
     A table is taken for chosen from if its rows are looked up (or multiplied by zeros and ones) by what argmin, argmax,
     topk or the like found in a comparison of data with that same table. Tokens that a model said before are none of
@@ -181,14 +183,14 @@ class ChoiceWatch:
                 id(p): self._names[id(p)] for p in self._model.parameters() if p.dim() > 1 and id(p) in self._names
             }
             self._finder, self._thread = ChoiceFinder(tables), threading.get_ident()
-            self._finder.__enter__()
+            self._finder.__enter__()  # type: ignore[no-untyped-call]
 
     def leave(self) -> None:
         """Follow no longer: the call has ended."""
         finder = self._finder
         if finder is not None and self._thread == threading.get_ident():
             self._finder = None
-            finder.__exit__(None, None, None)
+            finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self.chosen = tuple(sorted(finder.chosen))
 
     def close(self) -> None:
