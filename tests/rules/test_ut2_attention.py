@@ -28,9 +28,7 @@ class Reader(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, length, width = x.shape
-        q, k, v = (
-            layer(x).view(rows, length, self.heads, -1).transpose(1, 2) for layer in (self.q, self.k, self.v)
-        )
+        q, k, v = (layer(x).view(rows, length, self.heads, -1).transpose(1, 2) for layer in (self.q, self.k, self.v))
         scale = (width // self.heads) ** -0.5 if self.scale is None else self.scale
         if self.how == "softmax":
             mixed = (q @ k.mT * scale).softmax(-1) @ v
@@ -101,7 +99,7 @@ def _in_bfloat16(loss):
         return loss()
 
 
-@pytest.mark.parametrize("place", (0, 1))
+@pytest.mark.parametrize("place", [0, 1])
 def test_fires_and_stays_silent(place):
     assert ("UT203" in codes(CASES["UT203"][place]())) == (place == 0)
 
@@ -110,7 +108,8 @@ def test_fires_and_stays_silent(place):
 def test_fires_however_attention_is_computed(name):
     (found,) = (each for each in examine(*SATURATED[name]()).findings if each.code == "UT203")
     assert found.severity is Severity.WARNING
-    assert found.evidence["one_hot"] > 0.6 and found.evidence["logit_gap"] > 8
+    assert found.evidence["one_hot"] > 0.6
+    assert found.evidence["logit_gap"] > 8
 
 
 @pytest.mark.parametrize("name", SOFT)
@@ -165,7 +164,8 @@ def _trained(folder, lr: float, norm: bool) -> Run:
 
 def test_logits_that_grew_are_told_with_when(tmp_path):
     (found,) = (each for each in over_time(_trained(tmp_path, 0.5, norm=False)) if each.code == "UT203")
-    assert not found.from_start and found.began > 0
+    assert not found.from_start
+    assert found.began > 0
     assert "have grown" in found.message
     assert found.evidence["gap before"] < 2
 
