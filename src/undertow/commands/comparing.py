@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from undertow.analysis.timeline import RunHistory
 from undertow.commands.examining import is_run
 from undertow.record import Finding, Run
 from undertow.render.segments import Segment
 from undertow.render.terminal_report import number, verdict_of
 from undertow.reporting import Report, explain
 from undertow.reporting.difference import Difference, Pair, difference
-from undertow.rules import History
 from undertow.store import open_run
 
 Saved = Annotated[
@@ -56,15 +56,15 @@ def _print_scalars(console: Console, runs: Sequence[Run]) -> None:
     for name in ("", "before", "after"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for name, read in FIGURES.items():
-        values = [read(History(run)) for run in runs]
+        values = [read(RunHistory(run)) for run in runs]
         if not any(map(math.isnan, values)):
             table.add_row(name, *(f"{value:,.0f}" if name in WHOLE else number(value) for value in values))
     console.print(table)
     console.print()
 
 
-def _last(name: str) -> Callable[[History], float]:
-    def read(history: History) -> float:
+def _last(name: str) -> Callable[[RunHistory], float]:
+    def read(history: RunHistory) -> float:
         """The median of the last tenth: a single batch says little."""
         values = history.scalar(name).values
         return float(np.median(values[-max(len(values) // 10, 1) :])) if len(values) else math.nan
@@ -72,16 +72,16 @@ def _last(name: str) -> Callable[[History], float]:
     return read
 
 
-def _lowest(history: History) -> float:
+def _lowest(history: RunHistory) -> float:
     return float(history.loss.values.min()) if len(history.loss.values) else math.nan
 
 
-def _reached(history: History) -> float:
+def _reached(history: RunHistory) -> float:
     steps = history.scalar("step").values
     return float(steps[-1]) if len(steps) else math.nan
 
 
-FIGURES: dict[str, Callable[[History], float]] = {
+FIGURES: dict[str, Callable[[RunHistory], float]] = {
     "last step": _reached,
     "loss, last tenth": _last("loss"),
     "lowest loss": _lowest,

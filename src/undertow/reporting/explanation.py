@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from undertow.analysis import attribution
+from undertow.analysis.timeline import RunHistory
 from undertow.record import BackwardGain, Finding, Run
 from undertow.render import terminal_run
 from undertow.reporting.report import Report
-from undertow.rules import History, over_time
+from undertow.rules import over_time
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Explanation:
     @property
     def step(self) -> int | None:
         """The optimizer's step that the gains are of; None if none was taped."""
-        return int(History(self.run).steps[self.row]) if len(self.run) else None
+        return int(RunHistory(self.run).steps[self.row]) if len(self.run) else None
 
     def report(self) -> Report:
         """The one step as a `Report`, to compare or to save; its findings are those of the whole run."""
@@ -82,7 +83,7 @@ def row_of(run: Run, step: int | None) -> int:
     """
     if step is None:
         return -1
-    taped = History(run).steps
+    taped = RunHistory(run).steps
     if not len(taped):
         raise ValueError("no step of this run was taped, so there is none to tell of: leave the step out")
     row = int(np.argmin(abs(taped - step)))
@@ -113,5 +114,5 @@ def last_finite(run: Run) -> int:
         >>> last_finite(Run({}, (), steps={"step": np.array([0.0, 8.0]), "loss": np.array([1.0, np.inf])}))
         0
     """
-    rows = np.flatnonzero(History(run).finite)
+    rows = np.flatnonzero(RunHistory(run).finite)
     return int(rows[-1]) if len(rows) else -1

@@ -1,7 +1,7 @@
 """A rule's docstring in its sections."""
 
 import re
-from inspect import cleandoc, getdoc
+from inspect import cleandoc
 from textwrap import dedent
 
 from undertow.rules.registry import RULES, SECTIONS, Rule
@@ -18,7 +18,7 @@ def sections(rule: Rule) -> dict[str, str]:
         >>> list(told)[1:3]
         ['What', 'Why it is bad']
     """
-    text = getdoc(rule.judge) or ""
+    text = cleandoc(rule.explanation)
     heads = "|".join(map(re.escape, SECTIONS))
     first, *rest = re.split(rf"^({heads}):\n", text, flags=re.MULTILINE)
     bodies = zip(rest[::2], rest[1::2], strict=True)

@@ -10,14 +10,9 @@ import numpy as np
 
 from undertow import rules
 from undertow.record import Event, Finding, Run, Severity
-from undertow.rules.history import History
-from undertow.rules.numbers import first_nonfinite
 from undertow.watching.sheets import Taped
 
 OnFinding = Callable[[Finding], object]
-
-LOST = "UT103"
-"""Told when it is seen, and not again at every tape that follows."""
 
 OF_A_STEP = {"loss": 0.0, "lr": 0.0, "scale": 1.0}
 """What rules want to know of the step, and what it is where nobody knows."""
@@ -62,7 +57,9 @@ class Jury:
         begun = self.clock()
         if begun < self._not_before or values.get("skipped"):  # by a scaler, whose ordinary work that is
             return []
-        told = [each for each in rules.judge([self._run(found, values)]) if each.code != LOST and self._is_new(each)]
+        findings = rules.judge([self._run(found, values)])
+        # What is urgent was reported when it happened, and isn't again at every full step that follows.
+        told = [each for each in findings if not rules.RULES[each.code].urgent and self._is_new(each)]
         new = [replace(each, evidence={**each.evidence, "at step": float(step)}) for each in told]
         taken = self.clock() - begun
         self._not_before = begun + taken / self.share
@@ -76,7 +73,7 @@ class Jury:
         after = event.data["after"]  # the last step that was finite: -1 if none was
         seen = {"step": np.array([float(after if after >= 0 else event.step)])}
         run = replace(run, events=(event,), scalars=seen, steps={"step": np.full(len(run), float(event.step))})
-        for finding in first_nonfinite(History(run)):
+        for finding in rules.urgent(run):
             self._tell(finding)
 
     def _is_new(self, finding: Finding) -> bool:

@@ -13,7 +13,7 @@ from undertow.analysis.theory_check import interpretation
 from undertow.examination import examine
 from undertow.render import report_page as pages
 from undertow.reporting import Report
-from undertow.rules import scale
+from undertow.rules import ut1_scale
 from undertow.theory import residual
 from undertow.theory.propagation import Layer, propagate
 
@@ -317,7 +317,7 @@ def test_pre_activations_that_are_not_normal():
 
 
 def test_thresholds_of_words_and_rules_are_the_same():
-    assert (interpretation.LOSS, interpretation.GROWTH) == (scale.VANISHING_TOTAL, scale.EXPLODING_TOTAL)
+    assert (interpretation.LOSS, interpretation.GROWTH) == (ut1_scale.VANISHING_TOTAL, ut1_scale.EXPLODING_TOTAL)
 
 
 # --- UT301 -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""UT101 to UT103: the gradient's scale along depth."""
+"""UT101 and UT102: the gradient's scale along depth."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from undertow.analysis.attribution import cause_of, product
 from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
-from undertow.rules.registry import rule
+from undertow.rules.registry import Blocks, rule
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
 EXPLODING_RATE, EXPLODING_TOTAL = 0.095, 2.5
@@ -17,7 +17,7 @@ FEWEST_WAYPOINTS = 3
 PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z^{l+1}) (w^{l+2})^T ... grad_a C"
 
 
-@rule("UT101", "vanishing gradient")
+@rule("UT101", "vanishing gradient", by_cause=True, blocks_converged=Blocks.BEFORE, excused_by_convergence=True)
 def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.
 
@@ -49,7 +49,7 @@ def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield _of_scale(diagnosis, found, "UT101", "vanishing", f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}")
 
 
-@rule("UT102", "exploding gradient")
+@rule("UT102", "exploding gradient", by_cause=True, blocks_converged=Blocks.BEFORE)
 def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient grows from layer to layer on its way to the front.
 
@@ -78,64 +78,6 @@ def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
     if found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
         return
     yield _of_scale(diagnosis, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
-
-
-@rule("UT103", "inf or nan")
-def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Numbers stop being finite.
-
-    What:
-        The loss or a gradient is inf or nan.
-    Why it is bad:
-        The next step makes every weight nan.
-    Evidence:
-        In the forward pass, the first operation that made inf or nan of finite numbers, with its line of source. In
-        the backward pass, the first operation that received finite gradient and passed on inf or nan.
-    Threshold:
-        A single one. Over a run: the step of the first, not counting those that a loss scaler skipped; the operation
-        if that step was taped, else the parameters whose gradient it was first seen in.
-    What to do:
-        Keep log, sqrt, division and exp away from where they or their derivatives are infinite (clamp, add a small
-        number *inside*, use log_softmax or logsumexp); for float16, scale the loss.
-    References:
-        PyTorch documentation, autograd mechanics: gradients at points where a function isn't differentiable.
-    """
-    if diagnosis.finite:
-        return
-    origin = diagnosis.run.header.get("origin")
-    if origin:
-        where = origin["module"] or "the loss"
-        text = f"The forward pass makes the first inf or nan in {origin['op']}."
-        sites = tuple(s.index for s in diagnosis.run.sites if s.module == origin["module"] and s.op == origin["op"])
-        found = Finding("UT103", "inf or nan", Severity.ERROR, sites, where, text, threshold="none is allowed")
-        yield replace(found, source=origin["source"])
-        return
-    yield _backward_origin(diagnosis)
-
-
-def _backward_origin(diagnosis: Diagnosis) -> Finding:
-    run, counted, received = diagnosis.run, diagnosis.column("nonfinite"), diagnosis.column("grad_output")
-    bad = (counted > 0) | ~np.isfinite(received)
-    crossing = [n for n, e in enumerate(run.edges) if bad[e.target] and not bad[e.source]]
-    # Where several meet, the one that brings it: beside sqrt's nan others may arrive that are finite.
-    finite = np.isfinite(run.edge_column("contribution", diagnosis.step))
-    guilty = min((n for n in crossing), key=lambda n: (bool(finite[n]), n), default=None)
-    if guilty is None:
-        text = "Inputs or parameters hold inf or nan already: no operation made them out of finite numbers."
-        return Finding("UT103", "inf or nan", Severity.ERROR, (), "the inputs", text, threshold="none is allowed")
-    guilty, target = run.edges[guilty].source, run.edges[guilty].target
-    text = f"The backward pass of {diagnosis.name(guilty)} receives finite gradient and passes on inf or nan."
-    numbers = {"received": float(received[guilty]), "not finite": float(np.nan_to_num(counted[target]))}
-    return Finding(
-        "UT103",
-        "inf or nan",
-        Severity.ERROR,
-        (guilty,),
-        diagnosis.name(guilty),
-        text,
-        numbers,
-        "none is allowed",
-    )
 
 
 def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshold: str) -> Finding:

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from rules.trainings import adam, chain, classified
+from undertow.analysis.loss_spikes import spikes_of
+from undertow.analysis.timeline import RunHistory
 from undertow.record import Event, Finding, Role, Run, Severity, Site
 from undertow.rules import over_time
-from undertow.rules.history import History
-from undertow.rules.spells import Panel, sampled, spells
-from undertow.rules.spikes import spikes_of
-from watch_rules.trainings import adam, chain, classified
+from undertow.rules.firing_intervals import RuleSampler, findings_of_steps, sampled
 
 
 def run_of(dead, every=10):
@@ -28,7 +28,7 @@ def run_of(dead, every=10):
 
 
 def told(run):
-    (finding,) = (f for f in spells(History(run)) if f.code == "UT202")
+    (finding,) = (f for f in findings_of_steps(RunHistory(run)) if f.code == "UT202")
     return finding
 
 
@@ -61,7 +61,7 @@ def test_what_is_so_from_the_first_step_is_born(length):
 @given(length=st.integers(60, 5_000), seed=st.integers(0, 1000))
 def test_single_steps_are_not_told(length, seed):
     odd = np.random.default_rng(seed).choice(length // 4, max(length // 200, 1), replace=False) * 4
-    assert spells(History(many(length, *((at, at + 1) for at in odd)))) == []
+    assert findings_of_steps(RunHistory(many(length, *((at, at + 1) for at in odd)))) == []
 
 
 def test_single_steps_do_not_end_a_fault():
@@ -72,10 +72,10 @@ def test_single_steps_do_not_end_a_fault():
 
 
 def test_few_steps_of_many_are_judged():
-    history = History(many(20_000, (7_000, 20_000)))
+    history = RunHistory(many(20_000, (7_000, 20_000)))
     assert len(sampled(history)) < 120
-    panel = Panel(history)
-    assert not panel.found()
+    sampler = RuleSampler(history)
+    assert not sampler.found()
 
 
 def test_a_fault_that_has_just_begun_is_seen_while_the_run_grows():

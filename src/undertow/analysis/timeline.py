@@ -1,6 +1,6 @@
-"""What rules over time judge by: a whole run, and what is derived from it once for all of them."""
+"""Derive from a whole run what is judged over time, each once: its losses, what was recorded when, learning rates."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.record import Run
+from undertow.record import Finding, Run
 
 Numbers = NDArray[np.floating]
 
 BINS = 20
 FEWEST_NOTES = 40
-"""Losses without which nothing is said about their course."""
+"""Losses without which nothing is said of where they go."""
 
 OF_ITS_FALL = 0.02
 """Part of the whole fall that a loss may still move by if it is to be called settled."""
@@ -30,8 +30,8 @@ class Series(NamedTuple):
     values: Numbers
 
 
-class Course(NamedTuple):
-    """Where a loss came from and got to.
+class LossSummary(NamedTuple):
+    """How a loss went: where it came from and got to.
 
     Attributes:
         start, end: medians of the first few losses and of the last tenth.
@@ -48,25 +48,30 @@ class Course(NamedTuple):
 
 
 @dataclass(frozen=True)
-class History:
-    """A run through time.
+class RunHistory:
+    """A run through time, and all that is concluded from it, each worked out once.
+
+    Attributes:
+        run: what was measured.
+        findings: what was found in it that keeps it from being called converged; empty until the rules were asked.
 
     Example:
         >>> run = Run({}, (), scalars={"step": np.arange(60.0), "loss": 2 * 0.7 ** np.arange(60.0)})
-        >>> History(run).course.settled
+        >>> RunHistory(run).loss_summary.settled
         12
     """
 
     run: Run
+    findings: Sequence[Finding] = ()
 
     @cached_property
     def steps(self) -> Numbers:
-        """The optimizer's step of every taped row, [rows]."""
+        """The optimizer's step of every row (full step), [rows]."""
         return np.asarray(self.run.steps.get("step", np.arange(len(self.run))), float)
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:
-        """Of every taped row, whether everything that was measured is finite, [rows]."""
+        """Whether everything that was measured is finite, for every row, [rows]."""
         rows = np.ones(len(self.run), bool)
         if "grad_output" in self.run.columns:
             rows &= np.isfinite(self.run.columns["grad_output"]).all(1)
@@ -83,7 +88,7 @@ class History:
         return float(min(firsts, default=0.0))
 
     def scalar(self, name: str) -> Series:
-        """A scalar wherever it was noted, in the order of steps."""
+        """Return a scalar wherever it was noted, in the order of steps."""
         scalars = self.run.scalars if name in self.run.scalars else self.run.steps
         values = np.asarray(scalars.get(name, np.empty(0)), float)
         steps = np.asarray(scalars.get("step", np.arange(len(values))), float)
@@ -99,21 +104,33 @@ class History:
         return Series(series.steps[kept], series.values[kept])
 
     @cached_property
-    def course(self) -> Course | None:
+    def loss_summary(self) -> LossSummary | None:
         """How the loss went; None with too few losses to tell."""
-        return course_of(self.loss)
+        return summarise_loss(self.loss)
+
+    def measured(self, column: str) -> NDArray[np.bool_]:
+        """Return for every row whether a column of Sites was measured there, [rows]."""
+        if column not in self._measured:
+            values = self.run.columns.get(column)
+            measured = np.zeros((len(self.run), 1), bool) if values is None else ~np.isnan(values)
+            self._measured[column] = np.asarray(measured.any(1))
+        return self._measured[column]
 
     @cached_property
-    def rate(self) -> Numbers:
-        """Of every taped row, the learning rate as a share of its largest, the least of any group; 1 where unknown."""
+    def _measured(self) -> dict[str, NDArray[np.bool_]]:
+        return {}
+
+    @cached_property
+    def lr_share(self) -> Numbers:
+        """The learning rate at every row as a share of its largest, the least of any group; 1 where unknown."""
         lr = np.asarray(self.run.steps.get("lr", np.full(len(self.run), np.nan)), float)[:, None]
         if "lr" in self.run.parameter_columns and len(self.run.parameter_steps):
             lr = np.asarray(self.run.parameter_columns["lr"][self._parameter_rows], float)
         highest = np.fmax.reduce(lr, axis=0, initial=1e-300)
         return np.fmin.reduce(np.where(np.isnan(lr), np.inf, lr / highest), axis=1, initial=1.0)
 
-    def rates(self, row: int, parameters: Collection[str]) -> Numbers:
-        """The learning rates of some parameters at a taped row, as far as they are known."""
+    def learning_rates(self, row: int, parameters: Collection[str]) -> Numbers:
+        """Return the learning rates of some parameters at a row, as far as they are known."""
         if "lr" not in self.run.parameter_columns or not len(self.run.parameter_steps):
             return np.empty(0)
         places = [place for place, name in enumerate(self.run.parameters) if name in parameters]
@@ -122,13 +139,13 @@ class History:
 
     @cached_property
     def _parameter_rows(self) -> NDArray[np.intp]:
-        """For every taped row, the row of the parameters' columns of that step, or of the next."""
+        """For every row, the row of the parameters' columns of that step, or of the next."""
         last = len(self.run.parameter_steps) - 1
         return np.searchsorted(self.run.parameter_steps, self.steps).clip(0, last)
 
 
-def course_of(loss: Series) -> Course | None:
-    """From losses; None with too few of them."""
+def summarise_loss(loss: Series) -> LossSummary | None:
+    """Summarise losses; None with too few of them."""
     if len(loss.values) < FEWEST_NOTES:
         return None
     edges = np.linspace(loss.steps[0], loss.steps[-1], BINS + 1)
@@ -145,11 +162,11 @@ def course_of(loss: Series) -> Course | None:
     while len(parts) - since >= SETTLED_BINS and _drift(loss, first[since], noise) > little:
         since += 1
     settled = int(loss.steps[first[since]]) if len(parts) - since >= SETTLED_BINS else None
-    return Course(start, end, noise, bool(fell), settled)
+    return LossSummary(start, end, noise, bool(fell), settled)
 
 
 def _drift(loss: Series, since: int, noise: float) -> float:
-    """How far a line through the losses from there on goes down or up, less what noise alone may make of it."""
+    """Return how far a line through the losses from there on goes down or up, less what noise alone may make of it."""
     steps, values = loss.steps[since:], loss.values[since:]
     # Beyond four deviations a batch is an odd one, and would turn the line.
     values = np.clip(values, np.median(values) - 4 * noise, np.median(values) + 4 * noise) if noise else values

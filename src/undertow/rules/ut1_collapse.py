@@ -1,25 +1,23 @@
-"""UT108, and UT601 over time: why a run's gradient is small at its end."""
+"""UT108: gradient that reached the front and then got lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow.analysis.gradient_path import decades, find_gradient_path
+from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.record import Finding, Severity
-from undertow.rules.history import BINS, History, Numbers
-from undertow.rules.registry import rule_over_time
+from undertow.rules.registry import RUN, Blocks, rule
 
 COLLAPSED_BY = 2.0
 FEWEST_ROWS = 8
 LASTING = 3
 STILL_AS_HIGH = 0.9
-LOST = frozenset({"UT103", "UT108"})
-"""After these there is no talk of having converged, whenever they came."""
 
 
-@rule_over_time("UT108", "collapsed")
-def collapsed(history: History) -> Iterator[Finding]:
+@rule("UT108", "collapsed", over=RUN, blocks_converged=Blocks.EVER)
+def collapsed(history: RunHistory) -> Iterator[Finding]:
     """The front layers had their gradient, and lost it while there was still something to learn.
 
     What:
@@ -66,7 +64,7 @@ def collapsed(history: History) -> Iterator[Finding]:
     yield Finding("UT108", "collapsed", Severity.ERROR, sites, where, text, numbers, limit, began=began)
 
 
-def _ends(history: History) -> tuple[int, ...]:
+def _ends(history: RunHistory) -> tuple[int, ...]:
     """The gradient path's first and last waypoint, as it was at the first step."""
     rows = np.flatnonzero(history.finite)
     gradient_path = find_gradient_path(history.run, int(rows[0])) if len(rows) else None
@@ -77,7 +75,7 @@ def _ends(history: History) -> tuple[int, ...]:
     )
 
 
-def _reach(history: History) -> tuple[NDArray[np.intp], Numbers] | None:
+def _reach(history: RunHistory) -> tuple[NDArray[np.intp], Numbers] | None:
     """Finite taped rows, and the decades from the last layer to the front at each; None where that can't be told."""
     ends, rows = _ends(history), np.flatnonzero(history.finite)
     if not ends or len(rows) < FEWEST_ROWS or "grad_output" not in history.run.columns:
@@ -103,7 +101,7 @@ def _lasting_from(low: NDArray[np.bool_]) -> int | None:
     return start if len(low) - start >= LASTING else None
 
 
-def _losses_around(history: History, step: int) -> tuple[float, float]:
+def _losses_around(history: RunHistory, step: int) -> tuple[float, float]:
     """The median loss of the twenty notes before a step (after it, if that is less), and of the last fifth after it.
 
     A run's first steps may throw the loss up from where it began, and it would come down from there anyway.
@@ -114,27 +112,3 @@ def _losses_around(history: History, step: int) -> tuple[float, float]:
         return float("nan"), float("nan")
     old = min(float(np.median(before)), float(np.median(after[:20])))
     return old, float(np.median(after[-max(len(after) // 5, 5) :]))
-
-
-def settled(history: History, faults: Sequence[Finding]) -> Iterator[Finding]:
-    """UT601 of a run: it learned, and then stood still, and nothing stands in its way.
-
-    Small gradients alone prove nothing: a network whose gradient vanished from the start (its loss never fell), or
-    that collapsed (its loss rose again), has them, too.
-    """
-    course = history.course
-    if course is None or not course.fell or course.settled is None or not history.finite[-3:].all():
-        return
-    two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
-    if any(_stands_in_the_way(fault, course.settled + two_bins) for fault in faults):
-        return
-    numbers = {"start": course.start, "end": course.end}
-    text = f"The loss fell from {course.start:.3g} to {course.end:.3g} and stands still: small gradients are no fault."
-    limit = "the last quarter of the run moves the loss by less than 2 % of its fall, or than its noise"
-    yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=course.settled)
-
-
-def _stands_in_the_way(fault: Finding, of: float) -> bool:
-    """``of``: the step at which the loss stands still, and a little later: that isn't known to the step."""
-    lasts = fault.ended is None and fault.began is not None
-    return lasts and (fault.code in LOST or (fault.began or 0) <= of)

@@ -1,4 +1,4 @@
-"""UT201, UT202 and UT302: units that don't respond, or all respond alike."""
+"""UT201 and UT202: units that don't respond."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,15 +6,14 @@ import numpy as np
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity, Site
-from undertow.rules.registry import rule
+from undertow.rules.registry import Blocks, rule
 
 SATURATED_ABOVE = 0.85
 DEAD_ABOVE = 0.65
 ROWS_TO_CALL_DEAD = 20
-SPREAD_BELOW = 1e-2
 
 
-@rule("UT201", "saturated activations")
+@rule("UT201", "saturated activations", columns=("saturated",))
 def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     """An activation works mostly where it is flat.
 
@@ -51,7 +50,7 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT201", "saturated", Severity.WARNING, sites, worst.name, text, numbers, limit, equation)
 
 
-@rule("UT202", "dead units")
+@rule("UT202", "dead units", columns=("dead",), blocks_converged=Blocks.BEFORE)
 def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Units that no example of the batch gets a gradient through.
 
@@ -81,33 +80,6 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     severity = Severity.ERROR if share[worst.index] > 0.9 else Severity.WARNING
     sites = tuple(site.index for site in found)
     yield Finding("UT202", "dead units", severity, sites, worst.name, text, numbers, limit, equation)
-
-
-@rule("UT302", "symmetric units")
-def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """All units of a layer start with the same weights.
-
-    What:
-        The rows of a weight matrix are all alike (and not zero).
-    Why it is bad:
-        Units that are alike get the same gradient and stay alike: the layer is as good as one unit wide.
-    Evidence:
-        ``spread``: the norm of the weights' deviation from their mean row, as a share of the weights' norm.
-    Threshold:
-        Under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any random
-        initialisation is near 1.
-    What to do:
-        Draw the weights at random.
-    References:
-        Goodfellow, Bengio, Courville 2016, section 8.4.
-    """
-    spread = diagnosis.column("weight_spread")
-    for site in diagnosis.run.sites:
-        if site.role is Role.WEIGHT and site.n_out > 1 and spread[site.index] < SPREAD_BELOW:
-            text = f"The {site.n_out} units of {site.name} have the same weights, and will keep them so."
-            numbers = {"spread": float(spread[site.index])}
-            limit = f"spread under {SPREAD_BELOW}"
-            yield Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
 
 
 def _rows(site: Site) -> float:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from rules.trainings import FAULTY, HEALTHY
 from undertow.record import Severity
-from undertow.rules import RULES, over_time
-from watch_rules.trainings import FAULTY, HEALTHY
+from undertow.rules import RULES, RUN, over_time
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_faults_are_found(found, name):
 
 
 def test_every_rule_over_time_has_a_run_in_which_it_fires():
-    over = {code for code, rule in RULES.items() if rule.over_time}
+    over = {code for code, rule in RULES.items() if rule.over is RUN}
     assert over <= set().union(*FIRES.values())
     assert set(FIRES) <= set(FAULTY)
 

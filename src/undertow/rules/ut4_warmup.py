@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Role, Run, Severity
-from undertow.rules.history import History
-from undertow.rules.learning import collapsed
-from undertow.rules.numbers import first_nonfinite
-from undertow.rules.optimizer import SCALE_FREE
-from undertow.rules.registry import rule_over_time
+from undertow.rules.registry import RUN, rule
+from undertow.rules.ut1_collapse import collapsed
+from undertow.rules.ut1_nonfinite import first_nonfinite
+from undertow.rules.ut4_optimizer import SCALE_FREE
 
 EARLY = 100
 WARM_BELOW = 0.5
 
 
-@rule_over_time("UT406", "no warm-up")
-def no_warm_up(history: History) -> Iterator[Finding]:
+@rule("UT406", "no warm-up", over=RUN, header=("optimizer",), once_per_run=True)
+def no_warm_up(history: RunHistory) -> Iterator[Finding]:
     """The run breaks in its first steps, at the full learning rate of an adaptive optimizer.
 
     What:
@@ -64,17 +64,17 @@ def no_warm_up(history: History) -> Iterator[Finding]:
     )
 
 
-def _is_early(history: History, finding: Finding) -> bool:
+def _is_early(history: RunHistory, finding: Finding) -> bool:
     return finding.began is not None and 0 < finding.began - history.first_step <= EARLY
 
 
-def _rate_at_start(history: History) -> float:
+def _rate_at_start(history: RunHistory) -> float:
     """The first learning rate as a share of the run's highest; 0 if nobody noted it."""
     rates = history.scalar("lr").values
     return float(rates[0] / rates.max()) if len(rates) and rates.max() > 0 else 0.0
 
 
-def _first_update(history: History) -> float:
+def _first_update(history: RunHistory) -> float:
     if not len(history.run) or "update_ratio" not in history.run.columns:
         return float("nan")
     ratios = history.run.column("update_ratio", 0)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from rules.trainings import FAULTY, HEALTHY
 from undertow.record import Run
-from watch_rules.trainings import FAULTY, HEALTHY
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from undertow.analysis.timeline import BINS, RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.registry import rule
+from undertow.rules.registry import RULES, RUN, Blocks, rule
 
 CANCELLING_BELOW = 0.1
 FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
 
 
-@rule("UT601", "converged")
+@rule("UT601", "converged", declares_convergence=True)
 def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The examples' gradients cancel: there is nothing left to learn from their average.
 
@@ -51,7 +52,34 @@ def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit)
 
 
-@rule("UT602", "bias absorbed")
+@rule("UT601", "converged", over=RUN)
+def settled(history: RunHistory) -> Iterator[Finding]:
+    """UT601 of a run: it learned, and then stood still, and nothing stands in its way.
+
+    Small gradients alone prove nothing: a network whose gradient vanished from the start (its loss never fell), or
+    that collapsed (its loss rose again), has them, too.
+    """
+    summary = history.loss_summary
+    if summary is None or not summary.fell or summary.settled is None or not history.finite[-3:].all():
+        return
+    two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
+    if any(_stands_in_the_way(fault, summary.settled + two_bins) for fault in history.findings):
+        return
+    numbers = {"start": summary.start, "end": summary.end}
+    text = (
+        f"The loss fell from {summary.start:.3g} to {summary.end:.3g} and stands still: small gradients are no fault."
+    )
+    limit = "the last quarter of the run moves the loss by less than 2 % of its fall, or than its noise"
+    yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=summary.settled)
+
+
+def _stands_in_the_way(fault: Finding, of: float) -> bool:
+    """``of``: the step at which the loss stands still, and a little later: that isn't known to the step."""
+    lasts = fault.ended is None and fault.began is not None
+    return lasts and (RULES[fault.code].blocks_converged is Blocks.EVER or (fault.began or 0) <= of)
+
+
+@rule("UT602", "bias absorbed", columns=("coherence",))
 def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A bias in front of a normalisation has no effect.
 

@@ -7,14 +7,21 @@ from numpy.typing import NDArray
 
 from undertow.diagnosis import Diagnosis, Layer
 from undertow.record import Finding, Severity
-from undertow.rules.registry import rule
+from undertow.rules.registry import Blocks, rule
 
 FRONT_BELOW, BACK_BELOW = 0.005, 0.0005
 FEWEST_LAYERS = 4
 EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
 
 
-@rule("UT104", "front layers frozen")
+@rule(
+    "UT104",
+    "front layers frozen",
+    sparse_columns=("progress",),
+    blocks_converged=Blocks.BEFORE,
+    excused_by_convergence=True,
+    excused_at_zero_lr=True,
+)
 def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The front half of the layers hardly takes part in learning.
 
@@ -40,7 +47,14 @@ def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
         yield from _frozen(diagnosis, front, inside, FRONT_BELOW, "UT104", "front layers frozen")
 
 
-@rule("UT105", "back layers frozen")
+@rule(
+    "UT105",
+    "back layers frozen",
+    sparse_columns=("progress",),
+    blocks_converged=Blocks.BEFORE,
+    excused_by_convergence=True,
+    excused_at_zero_lr=True,
+)
 def back_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The back half of the layers hardly takes part in learning.
 

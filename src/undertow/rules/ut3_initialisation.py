@@ -1,4 +1,4 @@
-"""UT301: what mean-field theory says of the initialisation."""
+"""UT301 and UT302: initial weights of the wrong size, or all alike."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,20 +7,21 @@ from functools import lru_cache
 import numpy as np
 
 from undertow.analysis.gradient_path import Decay, decay
-from undertow.analysis.theory_check import TheoryCheck, check_theory
+from undertow.analysis.theory_check import TheoryCheck
 from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
 from undertow.rules.registry import rule
-from undertow.rules.scale import EXPLODING_RATE, EXPLODING_TOTAL, VANISHING_RATE, VANISHING_TOTAL
+from undertow.rules.ut1_scale import EXPLODING_RATE, EXPLODING_TOTAL, VANISHING_RATE, VANISHING_TOTAL
 
 FEWEST_LAYERS = 3
 AGREEING = 0.5
 LARGEST_VARIANCE = 100.0
+SPREAD_BELOW = 1e-2
 
 
-@rule("UT301", "initialisation off for the depth")
+@rule("UT301", "initialisation off for the depth", first_step_only=True)
 def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.
 
@@ -45,8 +46,11 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Poole et al. 2016; Schoenholz et al. 2017; Glorot, Bengio 2010; He et al. 2015.
     """
-    activation, found = _kind(diagnosis), check_theory(diagnosis.run, diagnosis.step, diagnosis.gradient_path)
-    if activation is None or diagnosis.gradient_path is None or len(found.covered) < FEWEST_LAYERS or not _off(found):
+    activation = _kind(diagnosis)
+    if activation is None or diagnosis.gradient_path is None:
+        return
+    found = diagnosis.theory
+    if len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
     size = "small" if found.expected < 0 else "large"
@@ -65,6 +69,33 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
     name = "initialisation off for the depth"
     yield Finding("UT301", name, Severity.WARNING, waypoints, where, text, numbers, limit, equation)
+
+
+@rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
+def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """All units of a layer start with the same weights.
+
+    What:
+        The rows of a weight matrix are all alike (and not zero).
+    Why it is bad:
+        Units that are alike get the same gradient and stay alike: the layer is as good as one unit wide.
+    Evidence:
+        ``spread``: the norm of the weights' deviation from their mean row, as a share of the weights' norm.
+    Threshold:
+        Under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any random
+        initialisation is near 1.
+    What to do:
+        Draw the weights at random.
+    References:
+        Goodfellow, Bengio, Courville 2016, section 8.4.
+    """
+    spread = diagnosis.column("weight_spread")
+    for site in diagnosis.run.sites:
+        if site.role is Role.WEIGHT and site.n_out > 1 and spread[site.index] < SPREAD_BELOW:
+            text = f"The {site.n_out} units of {site.name} have the same weights, and will keep them so."
+            numbers = {"spread": float(spread[site.index])}
+            limit = f"spread under {SPREAD_BELOW}"
+            yield Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
 
 
 def _kind(diagnosis: Diagnosis) -> str | None:

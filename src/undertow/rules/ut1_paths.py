@@ -10,7 +10,7 @@ from undertow.analysis.gradient_path import strongest_route
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.registry import rule
-from undertow.rules.scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
+from undertow.rules.ut1_scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
 
 FEWEST_IN_A_BRANCH = 4
 

@@ -228,7 +228,7 @@ def test_healthy_networks_get_notes_at_most(healthy):
 
 
 def test_every_rule_has_both_examples():
-    assert {code for code, rule in rules.RULES.items() if not rule.over_time} == set(CASES)
+    assert {code for code, rule in rules.RULES.items() if rule.over is rules.STEP} == set(CASES)
 
 
 @pytest.mark.parametrize("rule", rules.RULES.values(), ids=rules.RULES)
@@ -236,7 +236,7 @@ def test_every_rule_is_explained(rule):
     places = [rule.explanation.find(f"\n    {section}:\n") for section in SECTIONS]
     assert -1 not in places
     assert places == sorted(places)
-    assert re.fullmatch(r"UT[1-6]0\d", rule.code)
+    assert re.fullmatch(r"UT[1-7]\d\d", rule.code)
 
 
 def test_findings_give_their_numbers():

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
-from undertow.rules.history import History
-from undertow.rules.registry import rule, rule_over_time
+from undertow.rules.registry import RUN, Blocks, rule
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
@@ -17,7 +17,13 @@ CUT_TO, MOSTLY, FEWEST_CLIPPED = 0.1, 0.5, 20
 SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
 
-@rule("UT401", "update ratio")
+@rule(
+    "UT401",
+    "update ratio",
+    sparse_columns=("update_ratio",),
+    excused_by_convergence=True,
+    excused_at_low_lr=("update too small",),
+)
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
 
@@ -71,7 +77,13 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
 
 
-@rule("UT402", "under Adam's epsilon")
+@rule(
+    "UT402",
+    "under Adam's epsilon",
+    header=("epsilon",),
+    columns=("weight_grad_norm",),
+    excused_by_convergence=True,
+)
 def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are so small that Adam's epsilon swallows them.
 
@@ -118,8 +130,8 @@ def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
 
 
-@rule_over_time("UT403", "clipping always on")
-def clipping(history: History) -> Iterator[Finding]:
+@rule("UT403", "clipping always on", over=RUN, once_per_run=True)
+def clipping(history: RunHistory) -> Iterator[Finding]:
     """Clipping cuts most gradients to a small part of themselves.
 
     What:
@@ -171,7 +183,14 @@ def clipping(history: History) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-@rule("UT404", "float16 underflow")
+@rule(
+    "UT404",
+    "float16 underflow",
+    header=("dtypes",),
+    columns=("weight_grad_norm",),
+    blocks_converged=Blocks.BEFORE,
+    excused_by_convergence=True,
+)
 def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are too small for float16.
 
