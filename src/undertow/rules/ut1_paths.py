@@ -1,18 +1,17 @@
 """UT106 and UT107: gradient that is lost beside the gradient path, or back through time."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 
-import numpy as np
-
-from undertow.analysis.gradient_path import strongest_route
+from undertow.analysis.recurrence import Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
-from undertow.record import Finding, Role, Severity, Site
+from undertow.record import Finding, Severity
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
 
 FEWEST_IN_A_BRANCH = 4
+FAR = 5
+"""Horizons, that is decades, after which nothing of a gradient is to be counted on."""
 
 
 @rule("UT106", "starved branch")
@@ -73,55 +72,44 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
         What happened longer ago than the horizon is hardly learned from. With a loss at every step nothing of it
         shows in the gradient's norm.
     Evidence:
-        ``gain`` per step along the strongest way through the recurrence; ``horizon``, the steps in which the
-        gradient falls tenfold; ``steps``, how long the sequences are.
+        ``gain`` per step over all ways back in time (through an LSTM's cell as through its weights), without what
+        comes in from outside of the loop; ``horizon``, the steps in which the gradient falls tenfold; ``steps``, how
+        long the sequences are; ``at end``, 1 where the loss sits at the end of the sequence alone.
     Threshold:
-        A horizon of less than half the sequence. A note: whether it is too short depends on the task.
+        A horizon of less than half the sequence, a note: whether it is too short depends on the task. Less than a
+        fifth of it (five decades lost from end to end) under a loss that sits at the end, a warning.
     What to do:
-        Gates (LSTM, GRU) with a forget bias of 1 or more, orthogonal recurrent weights, or attention.
+        Gates (LSTM, GRU) with a forget bias of 1 or more, orthogonal recurrent weights, or attention. Sequences that
+        are padded at the end: take the last true state (pack_padded_sequence).
     References:
         Hochreiter, Schmidhuber 1997; Pascanu, Mikolov, Bengio 2013; Jozefowicz, Zaremba, Sutskever 2015.
     """
     if not diagnosis.finite:
         return
-    for module, families in _recurrent(diagnosis).items():
-        steps = max(len(family) for family in families)
-        gain = max(_gain_per_step(diagnosis, family) for family in families)
-        horizon = np.log(10) / -np.log(gain) if 0 < gain < 1 else float("inf") if gain >= 1 else 0.0
-        if horizon >= steps / 2:
-            continue
-        text = (
-            f"Each step back in time leaves {gain:.2f} of the gradient: "
-            f"a tenth is left after {horizon:.1f} of {steps} steps."
-        )
-        numbers = {"gain": gain, "horizon": float(horizon), "steps": float(steps)}
-        sites = tuple(site.index for site in families[0])
-        limit = "half of the sequence"
-        yield Finding(
-            "UT107", "memory horizon", Severity.NOTE, sites, module, text, numbers, limit, "Pascanu et al., eq. 5"
-        )
+    by_module: dict[str, list[Passage]] = defaultdict(list)
+    for loop in find_loops(diagnosis.run, FEWEST_STEPS):
+        if len(loop.ages) > 1:
+            by_module[loop.module].append(Passage(loop, diagnosis.run, diagnosis.step))
+    for module, passages in by_module.items():
+        longest = max(passages, key=lambda passage: passage.gain)
+        if longest.horizon < longest.loop.steps / 2:
+            yield _forgetful(module, longest, any(passage.fed_at_end_only for passage in passages))
 
 
-def _recurrent(diagnosis: Diagnosis) -> dict[str, list[list[Site]]]:
-    """Modules that use the same weights over and over, and each of their operations through time."""
-    families: dict[tuple[str, str], list[Site]] = defaultdict(list)
-    for site in diagnosis.run.sites:
-        if site.module:
-            families[site.module, site.op].append(site)
-    found: dict[str, list[list[Site]]] = defaultdict(list)
-    for (module, _), sites in families.items():
-        weights = [s for s in sites if s.role is Role.WEIGHT and s.parameters]
-        if (
-            len({diagnosis.depth[s.index] for s in weights}) >= FEWEST_STEPS
-            and len({s.parameters for s in weights}) == 1
-        ):
-            found[module] = [f for (m, _), f in families.items() if m == module and len(f) >= len(weights) - 2]
-    return found
-
-
-def _gain_per_step(diagnosis: Diagnosis, family: list[Site]) -> float:
-    pairs = itertools.pairwise(family)
-    gains = [strongest_route(diagnosis.run, diagnosis.step, a.index, b.index) for a, b in pairs]
-    positive = [gain for gain in gains if gain > 0]
-    # Operations that come more than once in a step are no chain: half of their pairs have no route between them.
-    return float(np.exp(np.mean(np.log(positive)))) if len(positive) > 0.8 * len(gains) and positive else 0.0
+def _forgetful(module: str, passage: Passage, at_end: bool) -> Finding:
+    steps, horizon = passage.loop.steps, passage.horizon
+    text = (
+        f"Each step back in time leaves {passage.gain:.2f} of the gradient: "
+        f"a tenth is left after {horizon:.1f} of {steps} steps."
+    )
+    unheard = at_end and horizon < steps / FAR
+    if unheard:
+        text += f" The loss sits at the end: the first {steps - int(FAR * horizon)} steps hardly reach it."
+    numbers = {"gain": passage.gain, "horizon": horizon, "steps": float(steps), "at end": float(at_end)}
+    severity, limit = (
+        (Severity.WARNING, f"a fifth of the sequence, {steps / FAR:.1f} steps, under a loss at its end")
+        if unheard
+        else (Severity.NOTE, f"half of the sequence, {steps / 2:.1f} steps")
+    )
+    sites = passage.loop.weights
+    return Finding("UT107", "memory horizon", severity, sites, module, text, numbers, limit, "Pascanu et al., eq. 5")

@@ -9,6 +9,7 @@ from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.registry import Blocks, rule
 
 SATURATED_ABOVE = 0.85
+OPEN_ABOVE = 0.5
 DEAD_ABOVE = 0.65
 ROWS_TO_CALL_DEAD = 20
 
@@ -18,7 +19,8 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     """An activation works mostly where it is flat.
 
     What:
-        For most values of a sigmoid, tanh or the like the derivative is under a tenth of its peak.
+        For most values of a sigmoid, tanh or the like the derivative is under a tenth of its peak. A gate that stands
+        open is no such case: what it multiplies passes, as an LSTM's forget gate of 1 keeps the memory.
     Why it is bad:
         The gradient is multiplied by that derivative: little of it gets through.
     Evidence:
@@ -33,12 +35,13 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
         Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
     """
     share = diagnosis.column("saturated")
-    found = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
+    flat = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
+    found = [site for site in flat if not _is_open_gate(diagnosis, site)]
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
-    part, flat = share[worst.index], f"where the {worst.activation} is flat"
-    text = f"{part:.0%} of the values at {worst.name} lie {flat}{_more(found)}."
+    part, where = share[worst.index], f"where the {worst.activation} is flat"
+    text = f"{part:.0%} of the values at {worst.name} lie {where}{_more(found)}."
     numbers = {
         "saturated": float(share[worst.index]),
         "derivative_rms": float(diagnosis.column("derivative_rms")[worst.index]),
@@ -80,6 +83,21 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     severity = Severity.ERROR if share[worst.index] > 0.9 else Severity.WARNING
     sites = tuple(site.index for site in found)
     yield Finding("UT202", "dead units", severity, sites, worst.name, text, numbers, limit, equation)
+
+
+def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:
+    """Whether an activation multiplies other data, and lets most of that data's gradient through."""
+    run = diagnosis.run
+    carried, received = run.edge_column("contribution", diagnosis.step), diagnosis.column("grad_output")
+    products = {run.edges[edge].source for edge in run.incoming[site.index]}
+    beside = [
+        float(carried[edge]) >= OPEN_ABOVE * float(received[product])
+        for product in products
+        if run.sites[product].op == "mul" and received[product] > 0
+        for edge in run.outgoing[product]
+        if run.edges[edge].target != site.index
+    ]
+    return any(beside)
 
 
 def _rows(site: Site) -> float:
