@@ -5,6 +5,7 @@ A block's gain is followed along its main path. Each operation on it contributes
 is computed from z, W and the gradient received; ``unattributed`` is what the measured gain has beyond that.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -16,6 +17,7 @@ from undertow.record import BackwardGain, Role, Run, Site
 CAUSES = (
     "activation",
     "weights",
+    "constant",
     "embedding",
     "normalisation",
     "attention",
@@ -30,7 +32,11 @@ CAUSES = (
     "unattributed",
 )
 """``selection`` takes a part or adds up duplicates (index, gather, expand); ``gating`` multiplies two tensors that
-both depend on the data; ``scaling`` multiplies by anything else, dropout included."""
+both depend on the data; ``scaling`` multiplies by anything else, dropout included. ``constant`` is a product with a
+matrix that is no layer's: a graph's, say."""
+
+_LAYER_CLASS = re.compile(r"Linear|Conv|RNN|LSTM|GRU")
+"""Modules whose products are layers, frozen ones included."""
 
 _BY_ROLE = {
     Role.ACTIVATION: "activation",
@@ -85,7 +91,7 @@ def cause_of(run: Run, site: Site) -> str:
     if site.op in _BY_OP["embedding"]:
         return "embedding"
     if site.role is Role.WEIGHT:
-        return "weights"
+        return "weights" if site.parameters or _LAYER_CLASS.search(site.module_type) else "constant"
     if site.role in _BY_ROLE:
         return _BY_ROLE[site.role]
     if "pool" in site.op or site.op.startswith("upsample"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from undertow.analysis.recurrence import Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
 
@@ -47,15 +48,16 @@ def starved(diagnosis: Diagnosis) -> Iterator[Finding]:
         if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
             where = diagnosis.between(found.waypoints[0], found.waypoints[-1])
             text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
+            severity, outcome = severity_of("UT106", found.total, diagnosis.run)
             numbers = {"rate": found.rate, "total": found.total}
             limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
             yield Finding(
                 "UT106",
                 "starved branch",
-                Severity.WARNING,
+                severity,
                 found.waypoints,
                 where,
-                text,
+                text + outcome,
                 numbers,
                 limits,
                 PRODUCT_EQUATION,

@@ -6,11 +6,13 @@ import numpy as np
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.consequences import severity_of
 from undertow.rules.registry import Blocks, rule
 
 SATURATED_ABOVE = 0.85
 OPEN_ABOVE = 0.5
 DEAD_ABOVE = 0.65
+ALL_OF_THEM = 0.999
 ROWS_TO_CALL_DEAD = 20
 
 
@@ -50,7 +52,8 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     limit = f"more than {SATURATED_ABOVE:.0%} with |phi'| under a tenth of its peak"
     equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
     sites = tuple(site.index for site in found)
-    yield Finding("UT201", "saturated", Severity.WARNING, sites, worst.name, text, numbers, limit, equation)
+    severity, outcome = severity_of("UT201", float(share[worst.index]), diagnosis.run)
+    yield Finding("UT201", "saturated", severity, sites, worst.name, text + outcome, numbers, limit, equation)
 
 
 @rule("UT202", "dead units", columns=("dead",), blocks_converged=Blocks.BEFORE)
@@ -80,13 +83,18 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     numbers = {"dead": float(share[worst.index]), "activations": float(len(found))}
     limit = f"more than {DEAD_ABOVE:.0%} of the units over {ROWS_TO_CALL_DEAD} rows or more"
     equation = "delta^l = ((w^{l+1})^T delta^{l+1}) * phi'(z^l), phi' = 0"
-    severity = Severity.ERROR if share[worst.index] > 0.9 else Severity.WARNING
+    severity, outcome = severity_of("UT202", float(share[worst.index]), diagnosis.run)
+    if share[worst.index] > ALL_OF_THEM:  # no gradient passes: what lies before it can't learn at all
+        severity = Severity.ERROR
     sites = tuple(site.index for site in found)
-    yield Finding("UT202", "dead units", severity, sites, worst.name, text, numbers, limit, equation)
+    yield Finding("UT202", "dead units", severity, sites, worst.name, text + outcome, numbers, limit, equation)
 
 
 def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:
-    """Whether an activation multiplies other data, and lets most of that data's gradient through."""
+    """Whether an activation multiplies other data, and lets most of that data's gradient through.
+
+    One that receives no gradient at all, as the gate of an LSTM's first, empty memory, holds none up either.
+    """
     run = diagnosis.run
     carried, received = run.edge_column("contribution", diagnosis.step), diagnosis.column("grad_output")
     products = {run.edges[edge].source for edge in run.incoming[site.index]}
@@ -97,7 +105,7 @@ def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:
         for edge in run.outgoing[product]
         if run.edges[edge].target != site.index
     ]
-    return any(beside)
+    return any(beside) or received[site.index] == 0
 
 
 def _rows(site: Site) -> float:

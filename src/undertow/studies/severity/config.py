@@ -13,7 +13,7 @@ Settings = Mapping[str, Any]
 INIT_SUFFICES = 10
 """Layers up to which a plain network is mended by the critical start alone; beyond, a norm and residuals join it."""
 
-SEQUENCES = (8, 16, 32, 48)
+SEQUENCES = (8, 16, 32)
 TOKENS = 16
 
 
@@ -68,7 +68,7 @@ def twin(network: Settings) -> Settings:
         return {**network, "start": "default", "norm": "pre", "residual": True}
     if network["depth"] <= INIT_SUFFICES and network["activation"] != "sigmoid" and not network["residual"]:
         return {**network, "start": "1"}
-    norm = network["norm"] if network["norm"] != "none" else "layer" if kind == "mlp" else "batch"
+    norm = network["norm"] if network["norm"] != "none" else "batch" if kind == "cnn" else "layer"
     return {**network, "start": "1", "norm": norm, "residual": True}
 
 
@@ -87,14 +87,19 @@ _NORMED = [{"norm": [norm], "residual": [residual]} for norm, residual in
            [("layer", False), ("batch", False), ("none", True), ("layer", True), ("batch", True)]]  # fmt: skip
 
 _WHOLE: list[Mapping[str, Any]] = [
-    {**_MLP, "depth": [3, 4, 5, 6, 8, 10, 14, 20], "activation": ["relu", "tanh", "sigmoid", "gelu"],
-     "start": ["default", "0.5", "1", "1.5", "2"], "seed": [0, 1]},
-    *({**_MLP, "depth": [6, 12, 20], "activation": ["relu", "tanh", "sigmoid"], "start": ["default", "0.5", "2"],
+    *({**_MLP, "depth": depths, "activation": ["relu", "tanh", "sigmoid", "gelu"],
+       "start": ["default", "0.5", "1", "1.5", "2"], "seed": seeds}
+      for depths, seeds in (([3, 4, 5, 6, 8, 10], [0, 1]), ([14, 20], [0]))),
+    *({**_MLP, "depth": [6, 20], "activation": ["relu", "tanh", "sigmoid"], "start": ["default", "0.5", "2"],
        "seed": [0], **normed} for normed in _NORMED),
+    {**_MLP, "depth": [3, 6], "activation": ["tanh", "sigmoid"], "start": ["5", "20"], "seed": [0, 1]},
+    {**_MLP, "depth": [3, 6], "activation": ["relu", "gelu"], "start": ["off1", "off2", "off3"], "seed": [0, 1]},
+    {**_MLP, "kind": ["around"], "depth": [4, 8, 12], "activation": ["relu", "tanh", "sigmoid"],
+     "start": ["default", "0.5"], "seed": [0]},
     {**_CNN, "depth": [3, 4, 5, 6, 8, 12], "activation": ["relu", "tanh"], "start": ["default", "0.5", "2"],
      "norm": ["none", "batch"]},
     {**_CNN, "depth": [6, 12], "start": ["default", "0.5", "2"], "norm": ["none", "batch"], "residual": [True]},
-    {**_TRANSFORMER, "depth": [1, 2, 4, 6], "norm": ["pre", "post", "none"], "residual": [True, False],
+    {**_TRANSFORMER, "depth": [1, 2, 4], "norm": ["pre", "post", "none"], "residual": [True, False],
      "start": ["default", "2"], "optimizer": _BOTH, "seed": [0]},
     {**_SEQUENCES, "kind": ["rnn"], "start": ["default", "0.5", "1", "1.5"]},
     {**_SEQUENCES, "kind": ["lstm"], "start": ["default", "open", "shut"]},

@@ -24,11 +24,12 @@ class Recipe:
     """What a network is made of.
 
     Attributes:
-        kind: mlp, cnn, transformer, rnn, lstm or gru.
+        kind: mlp, cnn, transformer, rnn, lstm, gru, or around: an mlp with a way around its layers.
         depth: layers before the head; blocks of a transformer; 1 for a recurrent network.
         activation: a key of ``ACTIVATIONS``.
         start: "default" (PyTorch's), or the gain in units of the critical one, as "0.5"; for recurrent networks the
-            radius of orthogonal recurrent weights, or "open" and "shut" for the forget gate.
+            radius of orthogonal recurrent weights, or "open" and "shut" for the forget gate. "off2" is the critical
+            start with biases of -2, so that most units are off.
         norm: none, layer or batch; for transformers pre, post or none.
         residual: whether each layer is added to its input.
         steps: length of the sequences.
@@ -44,7 +45,7 @@ class Recipe:
 
     def build(self, inputs: int, classes: int) -> nn.Module:
         """Draw the network's weights from torch's generator."""
-        builders = {"mlp": _mlp, "cnn": _cnn, "transformer": _transformer}
+        builders = {"mlp": _mlp, "around": _around, "cnn": _cnn, "transformer": _transformer}
         return builders[self.kind](self, inputs, classes) if self.kind in builders else Recurrent(self, inputs, classes)
 
 
@@ -150,6 +151,24 @@ def _mlp(recipe: Recipe, inputs: int, classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(WIDTH, classes))
 
 
+class Around(nn.Module):
+    """A deep branch and a way around it, both before the head: the bottleneck of a U-Net."""
+
+    def __init__(self, stem: nn.Module, branch: nn.Module, classes: int):
+        super().__init__()
+        self.stem, self.branch, self.head = stem, branch, nn.Linear(2 * WIDTH, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, inputs] -> [batch, classes]."""
+        x = self.stem(x)
+        return self.head(torch.cat([x, self.branch(x)], 1))  # type: ignore[no-any-return]
+
+
+def _around(recipe: Recipe, inputs: int, classes: int) -> nn.Module:
+    layers = list(_mlp(recipe, WIDTH, classes).children())[:-1]
+    return Around(nn.Sequential(nn.Linear(inputs, WIDTH), nn.Tanh()), nn.Sequential(*layers), classes)
+
+
 def _cnn(recipe: Recipe, inputs: int, classes: int) -> nn.Module:
     """3x3 convolutions, average pooling to 2x2, a head."""
     layers: list[nn.Module] = []
@@ -170,9 +189,10 @@ def _branch(recipe: Recipe, layer: nn.Module, norm: list[nn.Module], fits: bool)
 
 def _scale(layer: Layer, start: str, critical: float) -> Layer:
     if start != "default":
-        nn.init.normal_(layer.weight, std=float(start) * critical * layer.weight[0].numel() ** -0.5)
+        gain, bias = (1.0, -float(start[3:])) if start.startswith("off") else (float(start), 0.0)
+        nn.init.normal_(layer.weight, std=gain * critical * layer.weight[0].numel() ** -0.5)
         if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+            nn.init.constant_(layer.bias, bias)
     return layer
 
 

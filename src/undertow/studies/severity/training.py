@@ -18,7 +18,7 @@ LEARNED = 0.5
 LAST = 10
 """Losses that the mean is taken over."""
 
-BUDGET = {"mlp": 250, "cnn": 200, "transformer": 200, "rnn": 300, "lstm": 300, "gru": 300}
+BUDGET = {"mlp": 250, "around": 250, "cnn": 200, "transformer": 200, "rnn": 300, "lstm": 300, "gru": 300}
 """Steps that a network is given, by kind."""
 
 RATES = {"sgd": (0.02, 0.1), "adam": (2e-3, 1e-2)}
