@@ -15,7 +15,7 @@ from undertow.lab import Ensemble
 from undertow.lab.costs import COSTS
 from undertow.lab.ensemble import EVALUATED_AT_ONCE
 from undertow.lab.initializers import WEIGHTS
-from undertow.lab.layers import Layer
+from undertow.lab.layers import LayerParameters
 
 torch.set_num_threads(1)  # such small products only wait for a second thread
 
@@ -54,7 +54,7 @@ def shapes(fewest_hidden: int = 0) -> st.SearchStrategy[Shape]:
     )
 
 
-def by_hand(nets: Ensemble, x: Tensor, y: Tensor) -> list[Layer]:
+def by_hand(nets: Ensemble, x: Tensor, y: Tensor) -> list[LayerParameters]:
     gradients = [layer.zeros() for layer in nets.layers]
     for at, into in zip(nets.backpropagate(*nets.examples(x, y)), gradients, strict=True):
         at.add_gradient_to(into, step=1.0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from undertow.lab import Ensemble, mnist
-from undertow.lab.layers import Layer, LayerPass
+from undertow.lab.layers import LayerParameters, LayerPass
 from undertow.lab.readings import speed
 
 torch.set_num_threads(1)
@@ -95,7 +95,7 @@ def test_the_bars_of_the_first_six_neurons(thousand: tuple[Tensor, Tensor]) -> N
 def without_black_pixels(nets: Ensemble, lit: Tensor) -> Ensemble:
     """The same networks minus the weights that see a 0 in every image: they take no part in anything."""
     slim = Ensemble([int(lit.sum()), *nets.sizes[1:]], nets.members)
-    slim.layers[0].copy_(Layer(nets.layers[0].w[:, :, lit], nets.layers[0].b))
+    slim.layers[0].copy_(LayerParameters(nets.layers[0].w[:, :, lit], nets.layers[0].b))
     for ours, theirs in zip(slim.layers[1:], nets.layers[1:], strict=True):
         ours.copy_(theirs)
     return slim

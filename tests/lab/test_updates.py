@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from undertow.lab import SGD, Ensemble, Momentum, Nesterov, Rising
-from undertow.lab.layers import Layer, LayerPass
-from undertow.lab.optimizers import NEVER_ABOVE, ExplicitGradient, Gradient, Optimizer, clipped, optimizer
+from undertow.lab import SGD, Ensemble, Momentum, MomentumSchedule, Nesterov
+from undertow.lab.layers import LayerParameters, LayerPass
+from undertow.lab.optimizers import NEVER_ABOVE, ExplicitGradient, LayerGradient, Optimizer, clipped, optimizer
 
 N, BATCH, EPOCHS, ETA, LMBDA = 23, 5, 3, 0.4, 0.7  # 23 = 4 * 5 + 3: the last mini-batch is a smaller one
 SIZES = [3, 4, 4, 2]
@@ -127,26 +127,26 @@ def test_the_schedule_climbs_to_its_largest() -> None:
 
 def test_a_schedule_that_rises_to_a_number_is_the_number_risen_to() -> None:
     for t in (0, 249, 250, 5_000, 10**6):
-        assert Nesterov(Rising(0.99)).momentum(t) == Nesterov(0.99).momentum(t)
-        assert Momentum(Rising(0.99)).momentum(t) == Nesterov(0.99).momentum(t)
-        assert Rising(0.99, period=2.5)(t) == Rising(0.99, period=250)(100 * t)
+        assert Nesterov(MomentumSchedule(0.99)).momentum(t) == Nesterov(0.99).momentum(t)
+        assert Momentum(MomentumSchedule(0.99)).momentum(t) == Nesterov(0.99).momentum(t)
+        assert MomentumSchedule(0.99, period=2.5)(t) == MomentumSchedule(0.99, period=250)(100 * t)
 
 
 def test_a_schedule_is_lowered_at_the_end_and_never_raised_by_it() -> None:
-    lowered = Rising(0.99, period=10, until=300)
+    lowered = MomentumSchedule(0.99, period=10, until=300)
     assert [lowered(t) for t in (299, 300, 10**6)] == [pytest.approx(1 - 1 / 60), 0.9, 0.9]
-    assert Rising(0.5, until=300)(10**6) == 0.5
+    assert MomentumSchedule(0.5, until=300)(10**6) == 0.5
 
 
 @pytest.mark.parametrize("wrong", [{"most": 1.0}, {"lowered": -0.1}, {"period": 0}])
 def test_a_schedule_that_makes_no_sense(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"mu = |period = "):
-        Rising(**wrong)
+        MomentumSchedule(**wrong)
 
 
 def test_classical_momentum_follows_its_schedule() -> None:
     """v' = mu_t v - eta f'(theta); theta' = theta + v', over a rise and the lowering at the end."""
-    steps, eta, decay, mu = 40, 0.05, LMBDA / N, Rising(0.95, period=5, until=30, lowered=0.6)
+    steps, eta, decay, mu = 40, 0.05, LMBDA / N, MomentumSchedule(0.95, period=5, until=30, lowered=0.6)
     nets = ensemble(members=1)
     net = nets.member(0)
     theta = [p.detach().clone() for p in net.parameters()]
@@ -187,7 +187,7 @@ def gradients_at(net: nn.Module, point: list[Tensor], decay: float) -> list[Tens
     return [g + decay * p.detach() if p.ndim == 2 else g for g, p in zip(gradients, net.parameters(), strict=True)]
 
 
-def gradients_of(nets: Ensemble) -> list[Layer]:
+def gradients_of(nets: Ensemble) -> list[LayerParameters]:
     nablas = [layer.zeros() for layer in nets.layers]
     for at, nabla in zip(nets.backpropagate(*nets.examples(X, Y)), nablas, strict=True):
         at.add_gradient_to(nabla, step=1.0)
@@ -224,13 +224,13 @@ def test_clipping_leaves_members_below_the_norm_as_they_are() -> None:
 
 
 def test_clipping_a_gradient_whose_square_is_beyond_float32() -> None:
-    huge = Layer(torch.full((1, 1, 4), 1e30), torch.zeros(1, 1, 1))
+    huge = LayerParameters(torch.full((1, 1, 4), 1e30), torch.zeros(1, 1, 1))
     [ours] = clipped([ExplicitGradient(huge)], [huge], largest=1.0)
     assert ours.nabla.w.flatten().tolist() == pytest.approx([0.5] * 4)
 
 
 def test_clipping_a_gradient_of_zero() -> None:
-    nothing = Layer(torch.zeros(1, 2, 3), torch.zeros(1, 1, 2))
+    nothing = LayerParameters(torch.zeros(1, 2, 3), torch.zeros(1, 1, 2))
     [ours] = clipped([ExplicitGradient(nothing)], [nothing], largest=1.0)
     assert torch.equal(ours.nabla.w, nothing.w)
 
@@ -258,10 +258,19 @@ def test_layers_above_and_below_a_frozen_one_learn_as_in_torch() -> None:
 class Adagrad:
     """An optimizer from outside (Duchi et al. 2011), to hold the Protocol to its word."""
 
-    def state(self, layer: Layer) -> Layer:
+    def state(self, layer: LayerParameters) -> LayerParameters:
         return layer.zeros()
 
-    def update(self, layer: Layer, state: Layer, gradient: Gradient, *, eta: float, decay: float, t: int) -> None:
+    def update(
+        self,
+        layer: LayerParameters,
+        state: LayerParameters,
+        gradient: LayerGradient,
+        *,
+        eta: float,
+        decay: float,
+        t: int,
+    ) -> None:
         del t
         g = layer.zeros()
         gradient.add_gradient_to(g, step=1.0)

@@ -10,8 +10,8 @@ import pytest
 
 from undertow.lab import digits
 from undertow.studies.chapter5 import explorer, storage, trainability
-from undertow.studies.chapter5.protocol import Protocol
-from undertow.studies.chapter5.sections.explore import expected
+from undertow.studies.chapter5.config import Grid, config
+from undertow.studies.chapter5.explorer import expected
 from undertow.theory import bounds, meanfield
 
 
@@ -87,9 +87,9 @@ def test_what_was_trained_is_what_the_results_hold(given, folder):
 
 def test_members_keep_their_places_in_the_grid():
     """A setting's networks differ from each other, and from the next setting's by their scale alone."""
-    grid = trainability.Grid((0.5, 2.0), (0.1, 0.4), members=2)
+    grid = Grid((0.5, 2.0), (0.1, 0.4), members=2)
     nets = trainability.ensemble(digits(), "tanh", grid, seed=3)
-    single = trainability.ensemble(digits(), "tanh", trainability.Grid((1.0,), (1.0,), members=8), seed=3)
+    single = trainability.ensemble(digits(), "tanh", Grid((1.0,), (1.0,), members=8), seed=3)
     w, plain = (n.layers[2].w.numpy() for n in (nets, single))
     b, plain_b = (n.layers[2].b.numpy() for n in (nets, single))
     np.testing.assert_allclose(w, plain * np.sqrt([0.5, 0.5, 2.0, 2.0] * 2)[:, None, None], rtol=1e-6)
@@ -97,7 +97,7 @@ def test_members_keep_their_places_in_the_grid():
 
 
 def test_on_the_edge_deep_networks_learn_and_far_from_it_they_do_not():
-    grid = trainability.Grid((0.1, 1.0, 100.0), (0.0,), etas=(0.1,), members=2, images=600, epochs=8)
+    grid = Grid((0.1, 1.0, 100.0), (0.0,), etas=(0.1,), members=2, images=600, epochs=8)
     data = digits()
     nets = trainability.ensemble(data, "tanh", grid, seed=0)
     nets.train((data.train.x[:600], data.train.y[:600]), 8, 10, 0.1)
@@ -110,7 +110,7 @@ def test_on_the_edge_deep_networks_learn_and_far_from_it_they_do_not():
 
 
 def test_a_quick_grid_is_a_part_of_the_whole_one():
-    quick, whole = (trainability.Grid.of(Protocol.of(8, 0, quick=q)) for q in (True, False))
+    quick, whole = (config(quick).grid for quick in (True, False))
     assert set(quick.weight_var) <= set(whole.weight_var)
     assert set(quick.bias_var) <= set(whole.bias_var)
     assert np.prod(quick.shape) < np.prod(whole.shape) / 10

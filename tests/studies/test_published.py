@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from undertow.lab import mnist
-from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, LMBDA, network
+from undertow.studies.chapter5.config import BATCH_SIZE, ETA, LMBDA, network
 
 MEMBERS = 4
 EPOCHS = 30

@@ -3,7 +3,7 @@
 import pytest
 
 from reading import console, read_through, requested, screen
-from undertow.studies.remedies.design import ACTIVATIONS, STARTS
+from undertow.studies.remedies.config import ACTIVATIONS, STARTS
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from undertow.sweeping.cells import Cell, Outcome, Pack
 from undertow.sweeping.scheduling import Schedule, carry_out
-from undertow.sweeping.workers import Event, Report
+from undertow.sweeping.workers import PackReport, WorkerEvent
 
 bad = st.sets(st.integers(0, 59), max_size=6)
 
@@ -31,10 +31,10 @@ class Pretended:
         for place, pack in enumerate(packs):
             numbers = {cell.settings["number"] for cell in pack.cells}
             if numbers & self.deadly or self.unlucky == 0:
-                return [Event(task, reports, True, "lost")]
+                return [WorkerEvent(task, reports, True, "lost")]
             outcome = Outcome(None, "failed", "trace") if numbers & self.failing else Outcome({"value": 1})
-            reports.append(Report(place, [outcome] * len(pack.cells), 0.01))
-        return [Event(task, reports, True)]
+            reports.append(PackReport(place, [outcome] * len(pack.cells), 0.01))
+        return [WorkerEvent(task, reports, True)]
 
 
 @given(st.lists(st.integers(1, 8), max_size=12), st.integers(1, 4), st.integers(0, 3), bad, bad, st.integers(0, 20))

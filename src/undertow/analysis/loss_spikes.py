@@ -40,7 +40,7 @@ class Mover:
 
 
 def spikes_of(values: Numbers) -> list[Spike]:
-    """Where a series jumps up and stays up for a while.
+    """Find where a series jumps up and stays up for a while.
 
     Example:
         >>> spikes_of(np.array([1.0, 1.1] * 20 + [5.0, 4.0, 2.0] + [1.0] * 20))
@@ -67,7 +67,7 @@ def spikes_of(values: Numbers) -> list[Spike]:
 
 
 def _limits(values: Numbers) -> tuple[Numbers, Numbers]:
-    """Of every note, the median of those before it and what it must exceed; inf where there are too few, [notes]."""
+    """Return for every note the median of those before it and its limit, inf where there are too few, [notes]."""
     usual, limit = np.zeros(len(values)), np.full(len(values), np.inf)
     for place in range(SETTLED, min(WINDOW, len(values))):
         usual[place], limit[place] = (each[0] for each in _limits_of(values[None, :place]))
@@ -89,7 +89,7 @@ def _limits_of(windows: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def moved_first(history: RunHistory, began: int) -> list[Mover]:
-    """What jumped first, shortly before the loss did, among the updates and gradients of parameters; the most first.
+    """Find which updates and gradients of parameters jumped first, shortly before the loss did; the largest first.
 
     Where nothing did, what jumped together with the loss: then it was the batch.
     """
@@ -102,14 +102,14 @@ def moved_first(history: RunHistory, began: int) -> list[Mover]:
 
 
 def recorded_before(history: RunHistory, began: int) -> int:
-    """Steps in which what moved first is looked for, but for the one at which the loss rose; 0 if that can't be."""
+    """Count the recorded steps shortly before ``began``; 0 if there are too few before them to say what is usual."""
     steps = history.run.parameter_steps if len(history.run.parameter_steps) else history.steps
     start, _ = _window(steps, began)
     return int(np.searchsorted(steps, began)) - start if start >= FEWEST_BEFORE else 0
 
 
 def _window(steps: Numbers, began: int) -> tuple[int, int]:
-    """The recorded steps shortly before ``began``, and it: the place of the first, and the one after the last."""
+    """Return the place of the first recorded step shortly before ``began``, and that after ``began`` itself."""
     end = int(np.searchsorted(steps, began, side="right"))
     return max(end - LOOK_BACK, int(np.searchsorted(steps, began - LONGEST_LEAD))), end
 
@@ -126,7 +126,7 @@ def _parameters(history: RunHistory, began: int) -> Iterator[Mover]:
 
 
 def _sites(history: RunHistory, began: int) -> Iterator[Mover]:
-    """Where parameters weren't read."""
+    """Find jumps of the gradient at Sites, where parameters weren't read."""
     run = history.run
     places = [site.index for site in run.sites if site.role in (Role.WEIGHT, Role.ATTENTION)]
     if "grad_output" not in run.columns or len(run.parameter_steps):
@@ -136,7 +136,7 @@ def _sites(history: RunHistory, began: int) -> Iterator[Mover]:
 
 
 def _jumps(column: Numbers, steps: Numbers, began: int) -> Iterator[tuple[int, int, float]]:
-    """Of everything that jumped shortly up to ``began``: its place, when and by which factor it did, step by step."""
+    """Yield what jumped shortly up to ``began``: its place, its step and by which factor, step by step."""
     start, end = _window(steps, began)
     before = np.asarray(column[max(start - WINDOW, 0) : start], float)
     recent = np.asarray(column[start:end], float)

@@ -13,7 +13,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from undertow.lab.data import Split
+from undertow.lab.data import DataSplit
 
 SIDE = 32
 KINDS = ("triangle", "rectangle", "ellipse")
@@ -33,7 +33,7 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def shapeset(n: int, seed: int | Generator = 0) -> Split:
+def shapeset(n: int, seed: int | Generator = 0) -> DataSplit:
     """Draw n images and their classes, all nine equally likely.
 
     Args:
@@ -60,7 +60,7 @@ def shapeset(n: int, seed: int | Generator = 0) -> Split:
     x = np.empty((n, SIDE * SIDE), np.float32)
     for first in range(0, n, AT_ONCE):
         x[first : first + AT_ONCE] = _images(y[first : first + AT_ONCE], generator)
-    return Split(torch.from_numpy(x), torch.from_numpy(y))
+    return DataSplit(torch.from_numpy(x), torch.from_numpy(y))
 
 
 def _images(y: NDArray[np.int64], generator: Generator) -> Array:

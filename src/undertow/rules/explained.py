@@ -1,4 +1,4 @@
-"""A rule's docstring in its sections."""
+"""Take a rule's docstring apart, and put all of them on one page."""
 
 import re
 from inspect import cleandoc
@@ -8,14 +8,14 @@ from undertow.rules.registry import RULES, SECTIONS, Rule
 
 
 def sections(rule: Rule) -> dict[str, str]:
-    """The docstring's first line under ``""``, then each section under its name, as Markdown.
+    """Return the docstring's first line under ``""``, then each section under its name, as Markdown.
 
     Example:
         >>> from undertow.rules import RULES
-        >>> told = sections(RULES["UT101"])
-        >>> told[""]
+        >>> parts = sections(RULES["UT101"])
+        >>> parts[""]
         'The gradient fades from layer to layer on its way to the front.'
-        >>> list(told)[1:3]
+        >>> list(parts)[1:3]
         ['What', 'Why it is bad']
     """
     text = cleandoc(rule.explanation)
@@ -26,7 +26,7 @@ def sections(rule: Rule) -> dict[str, str]:
 
 
 def page() -> str:
-    """All rules as one Markdown page; a test holds ``docs/rules.md`` to it.
+    """Write all rules as one Markdown page; a test holds ``docs/rules.md`` to it.
 
     Example:
         >>> page().splitlines()[0]

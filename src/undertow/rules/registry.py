@@ -1,4 +1,4 @@
-"""What a rule is, how one is registered, and how the modules that hold rules are found."""
+"""Say what a rule is, how one is registered, and how the modules that hold rules are found."""
 
 import importlib
 import pkgutil
@@ -118,7 +118,7 @@ class Rule:
         return (self.judge or self.judge_run).__doc__ or ""
 
     def applies_to(self, run: Run) -> bool:
-        """Whether a Run has the header facts and columns that the rule can't do without."""
+        """Return whether a Run has the header facts and columns that the rule can't do without."""
         return all(fact in run.header for fact in self.header) and all(
             name in run.columns for name in (*self.columns, *self.sparse_columns)
         )

@@ -65,7 +65,7 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
 
 
 def _ends(history: RunHistory) -> tuple[int, ...]:
-    """The gradient path's first and last waypoint, as it was at the first step."""
+    """Return the gradient path's first and last waypoint, as it was at the first step."""
     rows = np.flatnonzero(history.finite)
     gradient_path = find_gradient_path(history.run, int(rows[0])) if len(rows) else None
     return (
@@ -76,7 +76,7 @@ def _ends(history: RunHistory) -> tuple[int, ...]:
 
 
 def _reach(history: RunHistory) -> tuple[NDArray[np.intp], Numbers] | None:
-    """Finite taped rows, and the decades from the last layer to the front at each; None where that can't be told."""
+    """Return the finite rows and the decades from the last layer to the front; None where that can't be told."""
     ends, rows = _ends(history), np.flatnonzero(history.finite)
     if not ends or len(rows) < FEWEST_ROWS or "grad_output" not in history.run.columns:
         return None
@@ -88,7 +88,7 @@ def _reach(history: RunHistory) -> tuple[NDArray[np.intp], Numbers] | None:
 
 
 def _lasting_from(low: NDArray[np.bool_]) -> int | None:
-    """From where on it holds up to the end, single steps excepted; None if not over the last few."""
+    """Find from where on it holds up to the end, single steps excepted; None if not over the last few."""
     if low[-LASTING:].sum() < LASTING - 1:
         return None
     start = len(low)
@@ -102,7 +102,7 @@ def _lasting_from(low: NDArray[np.bool_]) -> int | None:
 
 
 def _losses_around(history: RunHistory, step: int) -> tuple[float, float]:
-    """The median loss of the twenty notes before a step (after it, if that is less), and of the last fifth after it.
+    """Return the median loss of the twenty notes before a step (or after it, if less), and of the last fifth after it.
 
     A run's first steps may throw the loss up from where it began, and it would come down from there anyway.
     """

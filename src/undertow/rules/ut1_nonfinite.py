@@ -83,7 +83,7 @@ def first_nonfinite(history: RunHistory) -> Iterator[Finding]:
     step = int(min([*seen, *([event.step] if event is not None else [])]))
     known = event if event is not None and event.step == step else None
     rows = np.flatnonzero(history.steps == step)
-    yield _told(history, step, known, int(rows[0]) if len(rows) else None)
+    yield _finding(history, step, known, int(rows[0]) if len(rows) else None)
 
 
 def _forward(history: RunHistory, row: int | None) -> str:
@@ -94,7 +94,7 @@ def _forward(history: RunHistory, row: int | None) -> str:
 
 
 def _skipped(history: RunHistory) -> set[float]:
-    """Steps that a scaler skipped, and went on; not those after which it never found a scale again."""
+    """Return the steps that a scaler skipped, and went on; not those after which it never found a scale again."""
     noted, skipped = history.scalar("step").values, history.scalar("skipped")
     steps = skipped.steps[skipped.values > 0]
     went_on = noted[~np.isin(noted, steps)].max(initial=-1.0)
@@ -110,7 +110,7 @@ def _noted(history: RunHistory, skipped: Collection[float]) -> Iterator[float]:
         yield from (step for step in steps[~np.isfinite(values)].tolist() if step not in skipped)
 
 
-def _told(history: RunHistory, step: int, event: Event | None, row: int | None) -> Finding:
+def _finding(history: RunHistory, step: int, event: Event | None, row: int | None) -> Finding:
     data = event.data if event is not None else {}
     exact = bool(data.get("exact", row is not None))
     after = int(data.get("after", -1))
@@ -148,14 +148,14 @@ def _told(history: RunHistory, step: int, event: Event | None, row: int | None) 
 
 
 def _over(history: RunHistory, step: int) -> int | None:
-    """The step from which on all was finite: weights were not lost, a norm overflowed or a step was mended."""
+    """Return the step from which on all was finite: weights were not lost, a norm overflowed or a step was mended."""
     flags = history.scalar("nonfinite")
     again = flags.steps[flags.steps > max(step, flags.steps[flags.values > 0].max(initial=-1.0))]
     return int(again[0]) if len(again) else None
 
 
 def _parameters(history: RunHistory, step: int) -> list[str]:
-    """Those whose gradient wasn't finite when it was first seen."""
+    """Return the parameters whose gradient wasn't finite when it was first seen."""
     run = history.run
     rows = np.flatnonzero(run.parameter_steps >= step)
     if not len(rows) or "grad_norm" not in run.parameter_columns:

@@ -81,7 +81,10 @@ def back_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
 def _frozen(
     diagnosis: Diagnosis, layers: Sequence[Layer], inside: NDArray[np.bool_], below: float, code: str, name: str
 ) -> Iterator[Finding]:
-    """Everything that learns counts where it stands: a scale in front of a sum may learn for the layers behind it."""
+    """Judge the share of some layers.
+
+    Everything that learns counts where it stands: a scale in front of a sum may learn for the layers behind it.
+    """
     if len(diagnosis.layers) < FEWEST_LAYERS or diagnosis.starts_at_zero or not diagnosis.finite:
         return
     progress = diagnosis.column("progress")

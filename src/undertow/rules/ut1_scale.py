@@ -152,12 +152,16 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
 
 
 def _source_of(diagnosis: Diagnosis, cause: str) -> str:
-    """The first line on the gradient path that a cause is due to."""
+    """Return the first line of source on the gradient path that a cause is due to."""
     sites = (diagnosis.run.sites[site] for gain in diagnosis.gains for site in gain.main)
     return next((site.source for site in sites if site.source and cause_of(diagnosis.run, site) == cause), "")
 
 
 def _beside_time(diagnosis: Diagnosis) -> Decay:
+    """Return the decay in depth, a recurrence counted once with the gradient of all its steps.
+
+    That it fades through time is for UT107 to say.
+    """
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
     run, received = diagnosis.run, diagnosis.column("grad_output")

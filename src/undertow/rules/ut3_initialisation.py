@@ -115,7 +115,7 @@ def _fault(diagnosis: Diagnosis) -> str:
 
 
 def _kind(diagnosis: Diagnosis) -> str | None:
-    """The activation, if the gradient path is plain layers with one kind of it."""
+    """Return the activation, if the gradient path is plain layers with one kind of it."""
     if diagnosis.gradient_path is None or not diagnosis.finite:
         return None
     sites = [
@@ -129,7 +129,7 @@ def _kind(diagnosis: Diagnosis) -> str | None:
 
 
 def _off(found: TheoryCheck) -> bool:
-    """Whether theory expects a steady loss or growth that matters, and measurement bears it out."""
+    """Return whether theory expects a steady loss or growth that matters, and measurement bears it out."""
     steps = [each.expected for each in found.covered]
     path: Decay = decay(np.cumsum([0.0, *steps]), tuple(each.start for each in found.covered))
     vanishing = is_vanishing(path)
@@ -150,7 +150,7 @@ def _chi(activation: str, weight_var: float) -> float:
 
 @lru_cache(maxsize=64)
 def _needed(activation: str) -> float | None:
-    """The weight variance with chi_1 = 1 and no biases, by bisection; None if there is none."""
+    """Return the weight variance with chi_1 = 1 and no biases, by bisection; None if there is none."""
     low, high = 0.01, LARGEST_VARIANCE
     if _chi(activation, high) < 1:
         return None

@@ -62,7 +62,7 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Steps of less than half of what float32 can tell apart, or in coarser weights of nothing at all."""
+    """Report steps of less than half of what float32 can tell apart, or in coarser weights of nothing at all."""
     ratio, gradient = diagnosis.column("update_ratio"), diagnosis.column("weight_grad_norm")
     layers = [s.index for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)

@@ -53,7 +53,7 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}." if over else " and has not come back."
     if movers:
         numbers |= {"factor": movers[0].factor, "lead": float(began - movers[0].step)}
-    text += _told(movers, began, recorded_before(history, began))
+    text += _first_moved(movers, began, recorded_before(history, began))
     if len(found) > 1:
         text += f" There were {len(found)} such spikes."
     sites = tuple(dict.fromkeys(site for mover in movers for site in mover.sites))
@@ -63,8 +63,8 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     yield Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
 
 
-def _told(movers: Sequence[Mover], began: int, recorded: int) -> str:
-    """What moved first in words; ``recorded``: steps before the spike in which something could have been seen."""
+def _first_moved(movers: Sequence[Mover], began: int, recorded: int) -> str:
+    """Put what moved first into words; ``recorded``: steps before the spike in which something could have been seen."""
     shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
     unknown = "" if recorded else " What moved first isn't known: too few steps just before it were taped."
     if not movers:

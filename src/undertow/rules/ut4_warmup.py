@@ -69,7 +69,7 @@ def _is_early(history: RunHistory, finding: Finding) -> bool:
 
 
 def _rate_at_start(history: RunHistory) -> float:
-    """The first learning rate as a share of the run's highest; 0 if nobody noted it."""
+    """Return the first learning rate as a share of the run's highest; 0 if nobody noted it."""
     rates = history.scalar("lr").values
     return float(rates[0] / rates.max()) if len(rates) and rates.max() > 0 else 0.0
 
@@ -83,7 +83,7 @@ def _first_update(history: RunHistory) -> float:
 
 
 def _post_norm(run: Run) -> float:
-    """Share of the joins whose gradient comes out of a normalisation alone."""
+    """Return the share of the joins whose gradient comes out of a normalisation alone."""
     joins = [site.index for site in run.sites if site.role is Role.JOIN and run.incoming[site.index]]
     behind = [all(run.sites[run.edges[e].source].role is Role.NORM for e in run.incoming[join]) for join in joins]
     return float(np.mean(behind)) if behind else 0.0

@@ -74,7 +74,7 @@ def settled(history: RunHistory) -> Iterator[Finding]:
 
 
 def _stands_in_the_way(fault: Finding, of: float) -> bool:
-    """``of``: the step at which the loss stands still, and a little later: that isn't known to the step."""
+    """Return whether a fault may be why the loss stands still since step ``of``, or a little before."""
     lasts = fault.ended is None and fault.began is not None
     return lasts and (RULES[fault.code].blocks_converged is Blocks.EVER or (fault.began or 0) <= of)
 
@@ -114,5 +114,5 @@ def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _before_norm(run: Run, site: Site) -> bool:
-    """Whether all its gradient comes out of a normalisation, which leaves a mean of zero."""
+    """Return whether all its gradient comes out of a normalisation, which leaves a mean of zero."""
     return all(run.sites[run.edges[edge].source].role is Role.NORM for edge in run.incoming[site.index])

@@ -10,7 +10,7 @@ from scipy import stats
 
 
 @dataclass(frozen=True)
-class Difference:
+class MeanDifference:
     """Two groups of networks compared by Welch's t-test.
 
     Attributes:
@@ -41,14 +41,14 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def compare(first: ArrayLike, second: ArrayLike) -> Difference:
+def compare(first: ArrayLike, second: ArrayLike) -> MeanDifference:
     """How much the mean of ``second`` lies above that of ``first``; NaNs where a group has no spread to judge by."""
     a, b = np.asarray(first, float), np.asarray(second, float)
     if min(len(a), len(b)) < 2 or min(np.ptp(a), np.ptp(b)) == 0:
-        return Difference(float(b.mean() - a.mean()), np.nan, np.nan, np.nan)
+        return MeanDifference(float(b.mean() - a.mean()), np.nan, np.nan, np.nan)
     test = stats.ttest_ind(b, a, equal_var=False)
     low, high = test.confidence_interval(0.95)
-    return Difference(float(b.mean() - a.mean()), float(low), float(high), float(test.pvalue))
+    return MeanDifference(float(b.mean() - a.mean()), float(low), float(high), float(test.pvalue))
 
 
 def between_and_within(groups: list[ArrayLike]) -> float:

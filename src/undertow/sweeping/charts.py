@@ -10,7 +10,7 @@ import altair as alt
 from undertow.render.axes import charted, layered
 from undertow.render.rows import grouped, plain
 from undertow.render.theme import CATEGORY_COLOURS, INK
-from undertow.sweeping.results import Row
+from undertow.sweeping.query import Row
 
 MOST_CHOICES = 40
 """A setting with more values than this gets no filter: nobody finds one in so long a list."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.lab import Dataset, Ensemble, History, Initializer, load
-from undertow.sweeping.cells import Cell, Pack
+from undertow.lab import Dataset, Ensemble, Initializer, TrainingHistory, load
+from undertow.sweeping.cells import Cell, Pack, Tick, unheard
 from undertow.sweeping.labsettings import SETTINGS, SIDE_BY_SIDE, complete, optimizer_of, problems, sizes_of
 from undertow.sweeping.spec import Settings
 
@@ -107,15 +107,16 @@ class LabWork:
         """One thread, whatever the machine has."""
         torch.set_num_threads(1)
 
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[dict[str, Any]]:
         """Train them side by side.
 
         Returns:
             For each the accuracies on validation and training images, the loss on these, whether it diverged (and
             where), and with ``curve`` the accuracy after every epoch.
         """
+        del tick
         whole = [complete(settings) for settings in cells]
-        cell, data = whole[0], _data(whole[0]["data"])
+        cell, data = whole[0], loaded(whole[0]["data"])
         self._check_same(cell["data"], data)
         train = data.train.x[: cell["images"]], data.train.y[: cell["images"]]
         judged = data.validation.x[: cell["evaluated"]], data.validation.y[: cell["evaluated"]]
@@ -141,7 +142,7 @@ class LabWork:
 
     def _shape(self, name: str) -> Shape:
         if name not in self.shapes:
-            data = _data(name)
+            data = loaded(name)
             sizes = len(data.train), len(data.validation)
             self.shapes[name] = Shape(data.sha256, data.n_inputs, data.n_classes, *sizes)
         return self.shapes[name]
@@ -200,7 +201,7 @@ def _roots(nets: Ensemble, variances: Sequence[float | None]) -> Tensor:
 
 
 def _results(
-    nets: Ensemble, history: History, train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]
+    nets: Ensemble, history: TrainingHistory, train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]
 ) -> list[dict[str, Any]]:
     accuracy, loss = evaluated(nets, *train)
     measured = {
@@ -248,5 +249,6 @@ def _group(settings: Settings) -> str:
 
 
 @cache
-def _data(name: str) -> Dataset:
+def loaded(name: str) -> Dataset:
+    """Load a data set once in a process."""
     return load(name)

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from undertow.lab import Dataset
-from undertow.lab.data import Split
+from undertow.lab.data import DataSplit
 from undertow.lab.shapes import SIDE, shapeset
-from undertow.studies.glorot2010.protocol import SHAPES
+from undertow.studies.glorot2010.config import SHAPES
 
 
 class Images(Protocol):
     """A source of training images."""
 
-    validation: Split
-    test: Split
+    validation: DataSplit
+    test: DataSplit
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
         """The next n images and their classes."""
@@ -70,7 +70,7 @@ class Shapes:
         return x[mixed], y[mixed]
 
 
-def eightfold(drawn: Split) -> tuple[Tensor, Tensor]:
+def eightfold(drawn: DataSplit) -> tuple[Tensor, Tensor]:
     """Square pictures and their mirror images, all in four directions, and their classes.
 
     Example:
@@ -85,9 +85,9 @@ def eightfold(drawn: Split) -> tuple[Tensor, Tensor]:
     return torch.cat(turned).flatten(1), drawn.y.repeat(8)
 
 
-def _centred(drawn: Split) -> Split:
+def _centred(drawn: DataSplit) -> DataSplit:
     """Grey levels from -1/2 to 1/2: a mean brightness that says nothing would slow the first layer down."""
-    return Split(drawn.x - 0.5, drawn.y)
+    return DataSplit(drawn.x - 0.5, drawn.y)
 
 
 def images(source: str, data: Dataset, seed: int, held_out: int) -> Images:

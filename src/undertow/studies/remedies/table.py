@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.studies.remedies.design import TRAINS
+from undertow.studies.remedies.config import TRAINS
 from undertow.studies.study import Results
 
 Array = NDArray[np.float64]
