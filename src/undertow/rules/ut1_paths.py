@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from undertow.analysis.gradient_path import Decay
 from undertow.analysis.recurrence import Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Severity
@@ -35,6 +36,21 @@ def starved(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Veit, Wilber, Belongie 2016 (gradient in residual networks comes along short paths).
     """
+    for found in branches(diagnosis):
+        if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
+            where = diagnosis.between(found.waypoints[0], found.waypoints[-1])
+            text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
+            severity, outcome = severity_of("UT106", found.total, diagnosis.run)
+            numbers = {"rate": found.rate, "total": found.total}
+            limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
+            yield Finding(
+                "UT106", "starved branch", severity, found.waypoints, where, text + outcome, numbers, limits,
+                PRODUCT_EQUATION,
+            )  # fmt: skip
+
+
+def branches(diagnosis: Diagnosis) -> Iterator[Decay]:
+    """Follow every deep branch beside the gradient path, down to where its gradient is smallest."""
     gradient_path = diagnosis.gradient_path
     if gradient_path is None or not diagnosis.finite or diagnosis.starts_at_zero:
         return
@@ -43,25 +59,8 @@ def starved(diagnosis: Diagnosis) -> Iterator[Finding]:
         if path == gradient_path.main_path(start, end):
             continue
         found = gradient_path.starvation(path)
-        if len(found.waypoints) < FEWEST_IN_A_BRANCH or not diagnosis.recurrent.isdisjoint(found.waypoints):
-            continue
-        if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
-            where = diagnosis.between(found.waypoints[0], found.waypoints[-1])
-            text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
-            severity, outcome = severity_of("UT106", found.total, diagnosis.run)
-            numbers = {"rate": found.rate, "total": found.total}
-            limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
-            yield Finding(
-                "UT106",
-                "starved branch",
-                severity,
-                found.waypoints,
-                where,
-                text + outcome,
-                numbers,
-                limits,
-                PRODUCT_EQUATION,
-            )
+        if len(found.waypoints) >= FEWEST_IN_A_BRANCH and diagnosis.recurrent.isdisjoint(found.waypoints):
+            yield found
 
 
 @rule("UT107", "memory horizon")
@@ -88,14 +87,20 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     if not diagnosis.finite:
         return
+    for module, longest, at_end in memories(diagnosis):
+        if longest.horizon < longest.loop.steps / 2:
+            yield _forgetful(module, longest, at_end)
+
+
+def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:
+    """Every recurrent module, its Passage that leaves most of the gradient, and whether the loss sits at its end."""
     by_module: dict[str, list[Passage]] = defaultdict(list)
     for loop in find_loops(diagnosis.run, FEWEST_STEPS):
         if len(loop.ages) > 1:
             by_module[loop.module].append(Passage(loop, diagnosis.run, diagnosis.step))
     for module, passages in by_module.items():
         longest = max(passages, key=lambda passage: passage.gain)
-        if longest.horizon < longest.loop.steps / 2:
-            yield _forgetful(module, longest, any(passage.fed_at_end_only for passage in passages))
+        yield module, longest, any(passage.fed_at_end_only for passage in passages)
 
 
 def _forgetful(module: str, passage: Passage, at_end: bool) -> Finding:

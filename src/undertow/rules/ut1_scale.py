@@ -10,7 +10,7 @@ from undertow.analysis.attribution import cause_of, product
 from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
 from undertow.record import BackwardGain, Finding
-from undertow.rules.consequences import severity_of
+from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
@@ -142,8 +142,8 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
     )
     if found.gone is not None:
         text += f" From {diagnosis.name(found.gone)} on nothing is left: it is too small for its precision."
-    amount = found.total if code == "UT101" else found.climb
-    severity, outcome = severity_of(code, amount, diagnosis.run, kind_of(found, by_cause))
+    amount, kind = (found.total, kind_of(found, by_cause)) if code == "UT101" else (found.climb, ANY)
+    severity, outcome = severity_of(code, amount, diagnosis.run, kind)
     text += outcome
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = diagnosis.between(start, end)

@@ -37,8 +37,7 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
         Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
     """
     share = diagnosis.column("saturated")
-    flat = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
-    found = [site for site in flat if not _is_open_gate(diagnosis, site)]
+    found = flat_sites(diagnosis, SATURATED_ABOVE)
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
@@ -88,6 +87,13 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
         severity = Severity.ERROR
     sites = tuple(site.index for site in found)
     yield Finding("UT202", "dead units", severity, sites, worst.name, text + outcome, numbers, limit, equation)
+
+
+def flat_sites(diagnosis: Diagnosis, above: float) -> list[Site]:
+    """Activations of which a larger share of values lies where they are flat, without gates that stand open."""
+    share = diagnosis.column("saturated")
+    flat = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > above]
+    return [site for site in flat if not _is_open_gate(diagnosis, site)]
 
 
 def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:

@@ -108,6 +108,12 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
             yield Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
 
 
+def expected_decades(diagnosis: Diagnosis) -> float | None:
+    """Decades that theory expects over the depth of a plain network, large or small; None where it doesn't apply."""
+    applies = _kind(diagnosis) is not None and len(diagnosis.theory.covered) >= FEWEST_LAYERS
+    return diagnosis.theory.expected if applies else None
+
+
 def _fault(diagnosis: Diagnosis) -> str:
     """Flat activations or the weights, as UT101 tells them apart."""
     found = fading(diagnosis)

@@ -1,11 +1,11 @@
 """Which networks are trained, and what each one's mended twin is; as a specification of a sweep."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from undertow.studies.severity import training
 from undertow.sweeping import Spec
 
 Settings = Mapping[str, Any]
@@ -13,41 +13,72 @@ Settings = Mapping[str, Any]
 INIT_SUFFICES = 10
 """Layers up to which a plain network is mended by the critical start alone; beyond, a norm and residuals join it."""
 
+RATES = {"sgd": (0.02, 0.1), "adam": (2e-3, 1e-2)}
+"""Learning rates that every network is trained with, each from the same start; SGD has momentum 0.9 beside it."""
+
+EDGES: dict[str, tuple[float, ...]] = {
+    "UT101": (-100, -8, -6, -5, -4, -3, -2.5, -2, -1.6, -1.3, -1, -0.5, 0),
+    "UT102": (0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 100),
+    "UT104": (0, 1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.03, 0.1, 0.3, 1.001),
+    "UT105": (0, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.001),
+    "UT106": (-100, -6, -4, -3, -2, -1.3, -0.5, 0),
+    "UT107": (0, 0.05, 0.1, 0.2, 0.35, 0.5, 1, 2, 1e7),
+    "UT201": (0, 0.05, 0.2, 0.4, 0.6, 0.75, 0.85, 0.95, 1.001),
+    "UT202": (0, 0.05, 0.2, 0.4, 0.5, 0.65, 0.8, 0.9, 0.999, 1.001),
+    "UT301": (-100, -8, -6, -5, -4, -3, -2.5, -2, -1.6, -1.3, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 100),
+}
+"""Bounds of the table's rows, by code."""
+
 SEQUENCES = (8, 16, 32)
 TOKENS = 16
 
 
 @dataclass(frozen=True)
-class Config:
+class SeverityConfig:
     """How much of the study to do.
 
     Attributes:
-        quick: some of the networks, in under a minute.
+        grids: settings of the networks, each a mapping from a setting to its values.
         seed: what is added to every network's seed.
-
-    Example:
-        >>> len(list(Config(quick=True).networks())) < 100 < 1000 < len(list(Config().networks()))
-        True
     """
 
-    quick: bool = False
+    grids: Sequence[Mapping[str, Sequence[Any]]]
     seed: int = 0
 
     def networks(self) -> Iterator[Settings]:
         """Settings of every network that is judged, without learning rates."""
-        grids = _QUICK if self.quick else _WHOLE
-        for settings in itertools.chain.from_iterable(map(_product, grids)):
+        for settings in itertools.chain.from_iterable(map(_product, self.grids)):
             yield {**_REST, **settings, "seed": settings["seed"] + self.seed}
 
-    def spec(self) -> Spec:
+    def training(self) -> Spec:
         """All networks and their twins, at every learning rate, as a sweep; each once."""
         wanted = [settings for network in self.networks() for settings in (network, twin(network))]
-        grids = [
-            {**{name: [value] for name, value in settings.items()}, "rate": list(training.RATES[settings["optimizer"]])}
-            for settings in wanted
-        ]
-        target = f"{training.__file__}:{training.trained.__name__}"
-        return Spec.of({"name": "Severity", "function": target, "grid": grids})
+        return _spec("trained", "training.py", [
+            {**_alone(settings), "rate": list(RATES[settings["optimizer"]])} for settings in wanted
+        ])  # fmt: skip
+
+    def examining(self) -> Spec:
+        """All networks, to be examined before their first step."""
+        return _spec("amounts", "examining.py", [_alone(settings) for settings in self.networks()])
+
+
+def config(quick: bool) -> SeverityConfig:
+    """Return all networks, or a few of them.
+
+    Example:
+        >>> len(list(config(quick=True).networks())) < 50 < 1000 < len(list(config(quick=False).networks()))
+        True
+    """
+    return SeverityConfig(_QUICK if quick else _WHOLE)
+
+
+def _spec(function: str, file: str, grids: list[Mapping[str, list[Any]]]) -> Spec:
+    target = f"{Path(__file__).with_name(file)}:{function}"
+    return Spec.of({"name": f"Severity, {function}", "function": target, "grid": grids})
+
+
+def _alone(settings: Settings) -> dict[str, list[Any]]:
+    return {name: [value] for name, value in settings.items()}
 
 
 def twin(network: Settings) -> Settings:

@@ -21,9 +21,6 @@ LAST = 10
 BUDGET = {"mlp": 250, "around": 250, "cnn": 200, "transformer": 200, "rnn": 300, "lstm": 300, "gru": 300}
 """Steps that a network is given, by kind."""
 
-RATES = {"sgd": (0.02, 0.1), "adam": (2e-3, 1e-2)}
-"""Learning rates that every network is trained with, each from the same start; SGD has momentum 0.9 beside it."""
-
 
 def network(task: Task, seed: int, **made_of: Any) -> nn.Module:
     """Build a cell's network from its seed."""
