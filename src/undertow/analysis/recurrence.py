@@ -206,4 +206,3 @@ def _common(modules: set[str]) -> str:
     while all(len(each) > same and each[same] == parts[0][same] for each in parts):
         same += 1
     return ".".join(parts[0][:same])
-

@@ -40,7 +40,9 @@ def loss_of(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return functional.cross_entropy(model(batch[0]), batch[1])
 
 
-def trained(data: str, optimizer: str, rate: float, seed: int, kind: str, steps: int = 0, **made_of: Any) -> dict[str, Any]:
+def trained(
+    data: str, optimizer: str, rate: float, seed: int, kind: str, steps: int = 0, **made_of: Any
+) -> dict[str, Any]:
     """Train a network until it has learned or its budget is spent.
 
     Returns:
