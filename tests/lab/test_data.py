@@ -144,7 +144,7 @@ def test_digits_are_scikit_learn_s_shuffled_once_and_for_all() -> None:
 
 def test_digits_without_scikit_learn_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'undertow\[digits\]'"):
+    with pytest.raises(ImportError, match=r'pip install "undertow\[digits\]"'):
         load("digits")
 
 

@@ -42,7 +42,7 @@ class DataSplit:
     y: Tensor
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Return how many examples there are."""
         return len(self.y)
 
 
@@ -124,7 +124,7 @@ def _mnist_files(path: str | Path | None) -> dict[str, bytes]:
 
 
 def idx(path: str | Path) -> Dataset:
-    """A data set of MNIST's form, such as Fashion-MNIST, from a folder of its four IDX files, gzipped or not.
+    """Return a data set of MNIST's form, such as Fashion-MNIST, from a folder of its four IDX files, gzipped or not.
 
     Images may have any number of rows and columns. The last sixth of the training images is for validation:
     10,000 of 60,000, as for MNIST; x = uint8/256. Only the form is checked, not what is in the images.
@@ -210,7 +210,7 @@ NAMED = {"mnist": mnist, "digits": digits}
 
 
 def load(name_or_path: str) -> Dataset:
-    """The data set that a command line's `--data` names: `mnist`, `digits`, or a path.
+    """Return the data set that a command line's `--data` names: `mnist`, `digits`, or a path.
 
     A path is that of a folder of IDX files (see `idx`), or of the book's `mnist.pkl.gz` or its folder. A
     folder that is itself called mnist or digits is given as `./mnist`.

@@ -47,7 +47,7 @@ class Kernel:
 
 
 def kernel(name: str) -> Kernel:
-    """The torch kernels of an activation.
+    """Return the torch kernels of an activation.
 
     Raises:
         ValueError: no such activation; the message lists those there are.
@@ -61,7 +61,7 @@ def kernel(name: str) -> Kernel:
 
 
 def _from_formulas(phi: Activation) -> Kernel:
-    """The kernels of an activation that has none of its own here: slower, and as right."""
+    """Return the kernels of an activation that has none of its own here: slower, and as right."""
     if phi.formulas is None:
         raise ValueError(f"{phi.name} has no formulas for torch: make it with undertow.activations.written")
     value, slope = phi.formulas

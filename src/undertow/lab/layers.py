@@ -23,11 +23,11 @@ class LayerParameters:
         self.b_row = b.view(1, members * n_out)
 
     def zeros(self) -> "LayerParameters":
-        """A layer of the same shapes, all zero: a velocity, or room for a gradient."""
+        """Return a layer of the same shapes, all zero: a velocity, or room for a gradient."""
         return LayerParameters(torch.zeros_like(self.w), torch.zeros_like(self.b))
 
     def copy(self) -> "LayerParameters":
-        """A layer with the same numbers in tensors of its own."""
+        """Return a layer with the same numbers in tensors of its own."""
         return LayerParameters(self.w.clone(), self.b.clone())
 
     def copy_(self, other: "LayerParameters") -> None:
@@ -37,7 +37,7 @@ class LayerParameters:
 
 
 class LayerPass:
-    """What a mini-batch of m examples leaves at one layer: its input, z, a, g = (w^{l+1})^T δ^{l+1}, and δ.
+    """Hold what a mini-batch of m examples leaves at one layer: its input, z, a, g = (w^{l+1})^T δ^{l+1}, and δ.
 
     z, a, g and δ are [R, m, n_out]; the input is [R, m, n_in]. δ belongs to single examples: averaging over the
     mini-batch happens in BP3 and BP4, `add_gradient_to`.
@@ -69,7 +69,7 @@ class LayerPass:
 
 
 class FirstLayerPass(LayerPass):
-    """The same where every member has the same input x [m, n_in]: the members side by side in one matrix."""
+    """Do the same where every member has the same input x [m, n_in]: the members side by side in one matrix."""
 
     def __init__(self, layer: LayerParameters, m: int) -> None:
         members, n_out, _ = layer.w.shape

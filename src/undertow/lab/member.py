@@ -43,7 +43,7 @@ class Network(nn.Module):
         return self.layers[-1](a)
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The cost, summed over outputs and averaged over examples; y are labels [m] or targets [m, n_out]."""
+        """Return the cost, summed over outputs and averaged over examples; y are labels [m] or targets [m, n_out]."""
         z = self.logits(x)
         if y.ndim == 1:
             y = functional.one_hot(y, z.shape[-1])
@@ -74,7 +74,7 @@ def _linear(w: Tensor, b: Tensor) -> nn.Linear:
 
 
 def _module(name: str) -> nn.Module:
-    """An activation as a module: torch's own, or a function of torch's."""
+    """Return an activation as a module: torch's own, or a function of torch's."""
     if name == "softmax":
         return nn.Softmax(-1)
     known = activations.activation(name).torch

@@ -118,7 +118,7 @@ class Networks:
         return torch.stack([at.delta.mean(1).double().norm(dim=-1).to(self.dtype) for at in signals], -1)
 
     def accuracy(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Tensor:
-        """Share of examples whose largest output is the right class, [members]; y are class labels [m].
+        """Return the share of examples whose largest output is the right class, [members]; y are class labels [m].
 
         Outputs that are not finite are never right.
 

@@ -1,4 +1,4 @@
-"""What turns a gradient into a step.
+"""Optimizers: they turn a gradient into a step.
 
 An optimizer is a few numbers and two functions; what it remembers of a layer (a velocity) is another layer of numbers,
 kept by whoever trains. L2 regularisation acts on the weights only, as in the book: a step of plain gradient descent is
@@ -27,10 +27,10 @@ class LayerGradient(Protocol):
 
 
 class Optimizer(Protocol):
-    """What `undertow.lab.Ensemble.train` asks of an optimizer."""
+    """Do what `undertow.lab.Ensemble.train` asks of an optimizer."""
 
     def state(self, layer: LayerParameters) -> LayerParameters:
-        """What has to be remembered of a layer between steps."""
+        """Return what has to be remembered of a layer between steps."""
 
     def update(
         self,
@@ -58,7 +58,7 @@ class SGD:
     """
 
     def state(self, layer: LayerParameters) -> LayerParameters:
-        """The layer itself stands in: there is nothing to remember."""
+        """Return the layer itself: there is nothing to remember."""
         return layer
 
     def update(
@@ -109,7 +109,7 @@ class MomentumSchedule:
             raise ValueError(f"period = {self.period}: the steps until mu rises are a positive number")
 
     def __call__(self, t: int) -> float:
-        """The momentum coefficient of step t = 0, 1, ..."""
+        """Return the momentum coefficient of step t = 0, 1, ..."""
         # 2^(-1 - log2(k)) is 1/(2k), without the rounding
         risen = min(1 - 1 / (2 * (t // self.period + 1)), self.most)
         return risen if t < self.until else min(risen, self.lowered)
@@ -133,11 +133,11 @@ class Momentum:
         _check_mu(self.mu)
 
     def momentum(self, t: int) -> float:
-        """The momentum coefficient of step t = 0, 1, ..."""
+        """Return the momentum coefficient of step t = 0, 1, ..."""
         return self.mu(t) if isinstance(self.mu, MomentumSchedule) else self.mu
 
     def state(self, layer: LayerParameters) -> LayerParameters:
-        """The velocity, at rest."""
+        """Return the velocity, at rest."""
         return layer.zeros()
 
     def update(
@@ -180,13 +180,13 @@ class Nesterov:
         _check_mu(self.mu)
 
     def momentum(self, t: int) -> float:
-        """The momentum coefficient of step t = 0, 1, ..."""
+        """Return the momentum coefficient of step t = 0, 1, ..."""
         if isinstance(self.mu, MomentumSchedule):
             return self.mu(t)
         return MomentumSchedule(self.mu)(t) if self.schedule else self.mu
 
     def state(self, layer: LayerParameters) -> LayerParameters:
-        """The velocity, at rest."""
+        """Return the velocity, at rest."""
         return layer.zeros()
 
     def update(

@@ -1,4 +1,4 @@
-"""What a mini-batch's signals say about each layer: its learning speed, and the factors it is made of.
+"""Readings of each layer from a mini-batch's signals: its learning speed, and the factors it is made of.
 
 The speed of layer l is the norm of δ^l averaged over examples (BP3). It splits, exactly, into how large the
 examples' own δ are and how much of them survives the averaging:
@@ -72,7 +72,7 @@ def split(nets: Networks, x: Tensor, y: Tensor) -> SpeedFactors:
 
 
 def per_example_speed(at: LayerPass) -> Tensor:
-    """Mean over examples of ||δ||, [members]: the speed as it would be if no two examples cancelled."""
+    """Return the mean over examples of ||δ||, [members]: the speed as it would be if no two examples cancelled."""
     return at.delta.double().norm(dim=-1).mean(1).to(at.delta.dtype)
 
 
@@ -82,7 +82,7 @@ def speed(at: LayerPass) -> Tensor:
 
 
 def share_of_progress(nets: Networks, x: Tensor, y: Tensor, decay: float = 0.0) -> Tensor:
-    """Each layer's part of the first-order change of C in one step of gradient descent, [members, layers].
+    """Return each layer's part of the first-order change of C in one step of gradient descent, [members, layers].
 
     -<g, dw> of the layer over the sum of all layers', with dw = -(g + decay * w): it sums to 1 and doesn't depend on
     the learning rate, on a layer's width, or on the scale of the loss. NaN where a step would not lower C at all.

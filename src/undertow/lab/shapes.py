@@ -18,7 +18,7 @@ from undertow.lab.data import DataSplit
 SIDE = 32
 KINDS = ("triangle", "rectangle", "ellipse")
 CLASSES = tuple((kind,) for kind in KINDS) + tuple((a, b) for i, a in enumerate(KINDS) for b in KINDS[i:])
-"""What is in an image of class 0, 1, ..., 8."""
+"""Kinds of shapes in an image of class 0, 1, ..., 8."""
 
 RADIUS = (4.5, 9.0)
 """Pixels from the middle to the far end along the long axis, of an ellipse; the others have about its area."""
@@ -76,7 +76,7 @@ def _images(y: NDArray[np.int64], generator: Generator) -> Array:
 
 
 def _kinds(y: NDArray[np.int64], generator: Generator) -> NDArray[np.int64]:
-    """The kinds in each image, [n, 2], in random order; -1 for no second."""
+    """Return the kinds in each image, [n, 2], in random order; -1 for no second."""
     table = np.array([[*map(KINDS.index, each), -1][:2] for each in CLASSES])
     kinds: NDArray[np.int64] = table[y]
     swapped = (generator.random(len(y)) < 0.5) & (kinds[:, 1] >= 0)
@@ -92,7 +92,7 @@ def _greys(n: int, generator: Generator) -> Array:
 
 
 def _masks(kinds: NDArray[np.int64], generator: Generator) -> Mask:
-    """Which pixels one shape in each image covers, [n, 1024]."""
+    """Return which pixels one shape in each image covers, [n, 1024]."""
     u, v = _frames(kinds, generator)
     inside = np.empty(u.shape, bool)
     for kind, covers in enumerate(_COVERS):

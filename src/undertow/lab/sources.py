@@ -39,7 +39,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""Of MNIST's four files, raw."""
+"""Sums of MNIST's four files, raw."""
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -52,7 +52,7 @@ VARIABLE = "UNDERTOW_DATA"
 WANTED = (
     f"a folder that holds {', '.join(FILES)} (each with or without .gz), or of the book's {bookfile.FILE} or its folder"
 )
-"""What a path given by the user has to be the path of, for error messages."""
+"""Paths that a user may give, for error messages."""
 
 LARGEST = 2**26
 """Bytes read at most of any of the four files; the largest has 47,040,016."""
@@ -63,7 +63,7 @@ DOWNLOAD_SECONDS = 600.0
 PACKAGE_SECONDS = 600.0
 STALE_SECONDS = 86_400.0
 HALF_WRITTEN = "tmp*"
-"""What pooch calls a file until it is whole."""
+"""Names that pooch gives a file until it is whole."""
 
 Files = dict[str, bytes]
 Downloader = Callable[[str, str, object], None]
@@ -214,7 +214,7 @@ def _from_mirror(url: str, output: str, _pooch: object) -> None:
 
 
 class _Body(io.BytesIO):
-    """What a server sends, held in memory, so that a broken transfer leaves nothing on disk."""
+    """Hold what a server sends in memory, so that a broken transfer leaves nothing on disk."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -58,7 +58,7 @@ class Divergence:
 
 @dataclass
 class TrainingHistory:
-    """What happened while an ensemble was trained.
+    """Tell what happened while an ensemble was trained.
 
     Attributes:
         accuracy: for every data set evaluated, the share right after each epoch, [members, epochs];
@@ -164,7 +164,7 @@ class Descent:
         self.t += 1
 
     def everything(self) -> list[LayerParameters]:
-        """All that an epoch changes: the layers, and what the optimizer remembers of them."""
+        """Return all that an epoch changes: the layers, and what the optimizer remembers of them."""
         return [*self.layers, *self.states]
 
 

@@ -16,7 +16,7 @@ STUDIES: dict[str, str] = {
 
 
 def named(name: str) -> Study:
-    """The study of a name.
+    """Return the study of a name.
 
     Raises:
         ValueError: no such study; the message names the nearest and lists all.

@@ -80,7 +80,7 @@ def interval(values: ArrayLike) -> tuple[float, float]:
 
 
 def percentile_of(value: float, values: ArrayLike) -> float:
-    """Per cent of ``values`` that lie under ``value``.
+    """Return the per cent of ``values`` that lie under ``value``.
 
     Example:
         >>> percentile_of(2.5, [1.0, 2.0, 3.0, 4.0])
@@ -101,7 +101,7 @@ def middle(values: NDArray[Any], axis: int = 0) -> tuple[NDArray[Any], NDArray[A
 
 
 def concordant(ours: Mapping[str, float], paper: Mapping[str, float]) -> float:
-    """Share of the pairs which the paper puts in an order that are in that order here.
+    """Return the share of the pairs which the paper puts in an order that are in that order here.
 
     Example:
         >>> concordant({"a": 1.0, "b": 2.0, "c": 1.5}, {"a": 5.0, "b": 9.0, "c": 9.0})

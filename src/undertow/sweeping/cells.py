@@ -46,7 +46,7 @@ class Pack:
 
 
 class Outcome(NamedTuple):
-    """What became of one cell: a result, or an error with its traceback."""
+    """Tell what became of one cell: a result, or an error with its traceback."""
 
     result: Any
     error: str | None = None
@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
 
 
 class Work(Protocol):
-    """What is done in a process for packs of cells. It is sent to wherever that is."""
+    """Do something for packs of cells in a process. It is sent to wherever that is."""
 
     def prepare(self) -> None:
         """Get ready: called once in every process before `run`."""
@@ -70,27 +70,27 @@ class Work(Protocol):
 
 
 class SweepWork(Work, Protocol):
-    """What a sweep does for a cell: the lab's networks or a user's function."""
+    """Do what a sweep does for a cell: train the lab's networks or call a user's function."""
 
     @property
     def name(self) -> str:
-        """Of what is done; results of two names are never mixed."""
+        """The name of what is done; results of two names are never mixed."""
 
     def recorded(self, settings: Settings) -> Settings:
-        """The settings as the store shows them, defaults included."""
+        """Return the settings as the store shows them, defaults included."""
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
-        """What makes the cell the one it is: equal mappings, equal cells."""
+        """Return what makes the cell the one it is: equal mappings, equal cells."""
 
     def problems(self, settings: Settings) -> list[str]:
         """Why this cell is impossible; empty if it isn't."""
 
     def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
-        """The cells in packs, which depend on nothing but these cells."""
+        """Return the cells in packs, which depend on nothing but these cells."""
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """The key of a cell: the beginning of the SHA-256 of what it is, as JSON with sorted names.
+    """Return the key of a cell: the beginning of the SHA-256 of what it is, as JSON with sorted names.
 
     1 and 1.0 are the same number.
 

@@ -61,7 +61,7 @@ class Cluster:
         self._tasks[self._compute.remote(self._work, list(packs))] = task
 
     def events(self, timeout: float) -> list[WorkerEvent]:
-        """The tasks that have ended, or were lost."""
+        """Return the tasks that have ended, or were lost."""
         if not self._tasks:
             return []
         first, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=timeout)
@@ -106,6 +106,6 @@ def _check_answers(address: str) -> None:
 
 
 def _computed(work: Work, packs: Sequence[Pack]) -> list[PackReport]:
-    """What a node does for a task."""
+    """Compute a task on a node."""
     work.prepare()
     return [computed(work, pack, place) for place, pack in enumerate(packs)]

@@ -33,7 +33,7 @@ class FunctionWork:
         return f"{file.name}:{name}, version {self.version}"
 
     def recorded(self, settings: Settings) -> Settings:
-        """What the function is called with, its own defaults included where they are plain values."""
+        """Return what the function is called with, its own defaults included where they are plain values."""
         return {**_arguments(self.target).defaults, **settings}
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -51,7 +51,7 @@ class FunctionWork:
         ]
 
     def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
-        """Each cell by itself."""
+        """Put each cell by itself into a pack."""
         del most
         return [Pack((cell,), 1.0) for cell in cells]
 

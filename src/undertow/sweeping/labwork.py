@@ -22,15 +22,14 @@ CALL = 25e-6
 """Seconds that one layer costs a step however small it is: some ten calls of torch."""
 
 FLOPS = 4e10
-"""Of a core in products of this size, a second. Both only weigh packs against each other."""
+"""Operations that a core does a second in products of this size. Both only weigh packs against each other."""
 
 LONGEST = 6.0
 """Seconds a pack shall take by this reckoning: as much is lost with a worker, and idle at the end."""
 
 MOST_MEMBERS, LEAST_MEMBERS = 256, 4
 MOST_BYTES = 1.6e7
-"""Of a pack's weights: what stays in a core's caches from step to step trains up to half as fast again, and beyond a
-few members of a large network nothing is gained by more."""
+"""Bytes of a pack's weights: what stays in a core's caches from step to step trains up to half as fast again."""
 
 
 SIGNALS, LEAST_AT_ONCE = 3, 10
@@ -39,7 +38,7 @@ SIGNALS, LEAST_AT_ONCE = 3, 10
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a data set without its images."""
+    """Describe a data set without its images."""
 
     sha256: str
     n_inputs: int
@@ -64,7 +63,7 @@ class LabWork:
     name = "lab"
 
     def recorded(self, settings: Settings) -> Settings:
-        """All settings that apply."""
+        """Return all settings that apply."""
         return {name: value for name, value in complete(settings).items() if value is not None}
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -74,7 +73,7 @@ class LabWork:
         return {"work": "lab", "data": self._shape(cell["data"]).sha256, **changed}
 
     def problems(self, settings: Settings) -> list[str]:
-        """What is wrong with the settings, or what the data don't have."""
+        """Say what is wrong with the settings, or what the data don't have."""
         found = problems(settings)
         if found:
             return found
@@ -128,7 +127,7 @@ class LabWork:
         return _results(nets, history, train, judged)
 
     def traceback(self, error: BaseException) -> str:
-        """All of it: what fails here is ours."""
+        """Return all of it: what fails here is ours."""
         return "".join(traceback.format_exception(error))
 
     def _look_for(self, name: str) -> None:

@@ -17,7 +17,7 @@ BEST, LISTED, TRACEBACKS = 10, 50, 5
 
 
 def article(results: StoredCells) -> Article:
-    """The page as blocks.
+    """Return the page as blocks.
 
     Raises:
         ValueError: more cells than a page can hold.
@@ -43,7 +43,7 @@ def article(results: StoredCells) -> Article:
 
 
 def numbers(rows: Iterable[Row], settings: Mapping[str, Any]) -> list[str]:
-    """The results that are numbers (true counts as 1), in order of appearance.
+    """Return the results that are numbers (true counts as 1), in order of appearance.
 
     Example:
         >>> numbers([{"depth": 1, "accuracy": 0.5, "where": "x"}], {"depth": [1]})

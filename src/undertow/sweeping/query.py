@@ -1,4 +1,4 @@
-"""What stands in a sweep's store: rows, pivots, curves, data frames; read anew for every question."""
+"""Questions to a sweep's store: rows, pivots, curves, data frames; read anew for every question."""
 
 import json
 import statistics
@@ -69,7 +69,7 @@ class StoredCells:
         return f"<Results of {self.name!r}: {', '.join(f'{n} {status}' for status, n in counted.items() if n)}>"
 
     def counts(self) -> dict[str, int]:
-        """How many cells are done, failed and waiting."""
+        """Return how many cells are done, failed and waiting."""
         counted = dict.fromkeys((DONE, FAILED, WAITING), 0)
         for row in self._read("status"):
             counted[row[0]] += 1
@@ -92,7 +92,7 @@ class StoredCells:
         return [row for _, row in self._rows(status, where)]
 
     def settings(self) -> dict[str, list[Any]]:
-        """Every setting's values, ascending where they are numbers; those with several were swept."""
+        """Return every setting's values, ascending where they are numbers; those with several were swept."""
         found: dict[str, dict[Any, None]] = {}
         for (settings,) in self._read("settings"):
             for name, value in json.loads(settings).items():
@@ -100,15 +100,15 @@ class StoredCells:
         return {name: in_order(values) for name, values in found.items()}
 
     def swept(self) -> dict[str, list[Any]]:
-        """The settings that differ between cells, with their values."""
+        """Return the settings that differ between cells, with their values."""
         return {name: values for name, values in self.settings().items() if len(values) > 1}
 
     def failed(self) -> list[Row]:
-        """The cells that failed, each with ``error``, ``traceback`` and ``attempts``."""
+        """Return the cells that failed, each with ``error``, ``traceback`` and ``attempts``."""
         return self.rows(FAILED)
 
     def pivot(self, rows: str, columns: str, value: str, how: str = "mean", **where: Any) -> Pivot:
-        """A result over two settings, the others averaged over.
+        """Return a result over two settings, the others averaged over.
 
         Args:
             rows, columns: settings.
@@ -128,7 +128,7 @@ class StoredCells:
         return Pivot(down, across, values, counts)
 
     def curve(self, x: str, value: str, by: str | None = None, **where: Any) -> list[Row]:
-        """A result along one setting, for each value of another: rows with mean, low, high (min, max) and count.
+        """Return a result along one setting, for each value of another: rows with mean, low, high (min, max) and count.
 
         Args and errors: as `pivot`.
         """
@@ -142,7 +142,7 @@ class StoredCells:
         return sorted(rows, key=lambda row: (str(row.get(by, "")) if by else "", places[row[x]]))
 
     def arrow(self, status: str | None = DONE, **where: Any) -> Any:
-        """The rows as a ``pyarrow.Table``; a column that some cells don't have is null there.
+        """Return the rows as a ``pyarrow.Table``; a column that some cells don't have is null there.
 
         Raises:
             ImportError: pyarrow isn't installed.
@@ -150,7 +150,7 @@ class StoredCells:
         return arrow(of_rows(self.rows(status, **where)))
 
     def frame(self, status: str | None = DONE, **where: Any) -> Any:
-        """The rows as a ``pandas.DataFrame``.
+        """Return the rows as a ``pandas.DataFrame``.
 
         Raises:
             ImportError: pandas isn't installed.

@@ -25,7 +25,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a specification asks for.
+    """Lay out what a specification asks for.
 
     Attributes:
         spec: the specification.
@@ -60,7 +60,7 @@ class SweepPlan:
         return cls(spec, work, list(cells.values()))
 
     def left(self, done: set[str]) -> list[Pack]:
-        """What is still to be computed.
+        """Return what is still to be computed.
 
         A pack of which nothing is there yet stays as it would have been, so that a sweep that was interrupted ends with
         the same bits as one that wasn't; the rest of others is packed anew.

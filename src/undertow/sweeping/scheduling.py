@@ -59,7 +59,7 @@ class Schedule:
         return bool(self._waiting or self._suspects)
 
     def next_task(self, workers: int) -> tuple[int, list[Pack]]:
-        """The next task: the longest pack that waits, or several that are short; a suspect is always alone."""
+        """Return the next task: the longest pack that waits, or several that are short; a suspect is always alone."""
         if self._suspects:
             return self._handed_out([self._suspects.pop()])
         packs = [heapq.heappop(self._waiting)[2]]
@@ -88,7 +88,7 @@ class Schedule:
         return task, packs
 
     def _longest(self, workers: int) -> float:
-        """The cost of a task, in packs' unit; nothing is bundled before one pack has shown how long it takes."""
+        """Return the cost of a task, in packs' unit; nothing is bundled before one pack has shown how long it takes."""
         if not self.seconds:
             return 0.0
         left = (self.cost_all - self.cost_done) / (SHARES * workers)
@@ -109,7 +109,7 @@ class Schedule:
         return _finished(pack, report.outcomes, report.seconds)
 
     def _lost(self, packs: list[Pack], why: str) -> list[Finished]:
-        """Of several packs nobody knows which took the worker with it: each gets one of its own."""
+        """Give every pack of a lost task a worker of its own: nobody knows which of them took the worker with it."""
         finished: list[Finished] = []
         for pack in packs:
             pack.losses += len(packs) == 1

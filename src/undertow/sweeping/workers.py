@@ -1,4 +1,4 @@
-"""Who computes packs: this process itself, or processes of one thread beside it."""
+"""Workers that compute packs: this process itself, or processes of one thread beside it."""
 
 import contextlib
 import signal
@@ -47,7 +47,7 @@ class WorkerEvent(NamedTuple):
 
 
 class Workers(Protocol):
-    """Who computes packs. A task is a list of packs, computed one after the other."""
+    """Compute packs. A task is a list of packs, computed one after the other."""
 
     @property
     def size(self) -> int:
@@ -61,7 +61,7 @@ class Workers(Protocol):
         """Take a task."""
 
     def events(self, timeout: float) -> list[WorkerEvent]:
-        """What has happened; waits for something to, up to ``timeout`` seconds."""
+        """Return what has happened; wait for something to, up to ``timeout`` seconds."""
 
     def close(self) -> None:
         """Stop, whatever is going on."""
@@ -162,7 +162,7 @@ class Processes:
             worker.pipe.send(list(packs))
 
     def events(self, timeout: float) -> list[WorkerEvent]:
-        """What the processes report."""
+        """Return what the processes report."""
         waited = [worker.pipe for worker in self._workers]
         there = set(connection.wait(waited, timeout))
         found = []

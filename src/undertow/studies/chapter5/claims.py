@@ -22,7 +22,7 @@ NEARLY_FROZEN = 0.01
 
 
 def final_accuracy(results: Results, hidden: int) -> np.ndarray[Any, Any]:
-    """Per cent of validation images right after the last epoch, [R]."""
+    """Return the per cent of validation images right after the last epoch, [R]."""
     return 100 * np.asarray(results["accuracy"][str(hidden)]["validation"])[:, -1]
 
 

@@ -144,7 +144,7 @@ def normals() -> Array:
 
 
 def measured(trainability: Results) -> dict[str, Any]:
-    """Mean accuracy over members, [bias variances][weight variances], for each activation trained."""
+    """Return the mean accuracy over members, [bias variances][weight variances], for each activation trained."""
     accuracy = {
         name: np.asarray(values).mean(-1).round(4).tolist() for name, values in trainability["accuracy"].items()
     }

@@ -35,7 +35,7 @@ CENTRED_SD = 3.0
 
 
 def explode(data: Dataset, tick: Tick, /, *, seed: int) -> dict[str, Any]:
-    """All of the chapter's explosions on full networks.
+    """Run all of the chapter's explosions on full networks.
 
     Returns:
         centred_speed: ||δ^l|| of a sigmoid network whose front layers learn faster, [20, 4];

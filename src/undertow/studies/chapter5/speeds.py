@@ -76,7 +76,7 @@ def descend(
 
 
 def converge(data: Dataset, tick: Tick, /, *, config: Chapter5Config, seed: int) -> dict[str, Any]:
-    """A shallow network trained until little gradient is left, beside a deep one that has not begun.
+    """Train a shallow network until little gradient is left, beside a deep one that has not begun.
 
     Returns:
         For "deep" (4 hidden layers, before training) and "shallow" (1 hidden layer, after each epoch of training):
@@ -113,7 +113,7 @@ def compare_costs(data: Dataset, tick: Tick, /, *, seed: int) -> dict[str, dict[
 
 
 def split_speeds(data: Dataset, tick: Tick, /, *, seed: int) -> dict[str, Array]:
-    """Every factor of the learning speeds of [784,30,30,30,30,10] at the start; each [members, 4]."""
+    """Measure every factor of the learning speeds of [784,30,30,30,30,10] at the start; each [members, 4]."""
     x, y = first_images(data)
     nets = network(data, 4, SPLIT_MEMBERS, seed)
     found = split(nets, x, y)
@@ -122,7 +122,7 @@ def split_speeds(data: Dataset, tick: Tick, /, *, seed: int) -> dict[str, Array]
 
 
 def first_images(data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training images that the chapter takes its gradients over."""
+    """Return the training images that the chapter takes its gradients over."""
     return data.train.x[:FIRST_IMAGES], data.train.y[:FIRST_IMAGES]
 
 

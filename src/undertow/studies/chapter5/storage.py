@@ -14,7 +14,7 @@ SCHEMA_NAME = "results.schema.json"
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of results.json.
+    """Return the JSON Schema of results.json.
 
     Example:
         >>> schema()["title"]

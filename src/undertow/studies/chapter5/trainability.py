@@ -73,7 +73,7 @@ def result(found: dict[str, Array], grid: Grid) -> dict[str, Any]:
 
 
 def best(accuracy: Array) -> Array:
-    """Of [etas, ..., members] the accuracies, [..., members], with the learning rate whose mean is best.
+    """Return the accuracies [..., members] with the learning rate whose mean is best, of [etas, ..., members].
 
     Example:
         >>> best(np.array([[[0.1, 0.3]], [[0.15, 0.2]]])).tolist()

@@ -19,7 +19,7 @@ SATURATED_SHARE = 0.2
 """A layer with this share of its units at an end of their range is called saturated."""
 
 KEPT_WITHIN = 1.25
-"""What differs by less than this factor from what it is compared with is called alike."""
+"""Factor under which two sizes are called alike."""
 
 ESCAPED_ERROR = 0.5
 """A network that gets this share of validation images wrong or less has begun to learn, whatever the classes."""
@@ -29,18 +29,18 @@ FLAT_WITHIN = 1.5
 
 
 def sources(results: Results) -> dict[str, str]:
-    """The data trained on, our own shapes last: key in the results -> what to call it."""
+    """Return the data trained on, our own shapes last: key in the results -> what to call it."""
     named = {name: name.upper() if name == "mnist" else name for name in results["training"] if name != SHAPES}
     return {**named, SHAPES: "our shapes"}
 
 
 def trained(results: Results, source: str, name: str, what: str) -> Array:
-    """What was measured of one configuration through training, [members, points, ...]."""
+    """Return what was measured of one configuration through training, [members, points, ...]."""
     return np.asarray(results["training"][source][name][what], float)
 
 
 def test_error(results: Results, source: str, name: str) -> Array:
-    """Per cent of test images wrong after training, [members]."""
+    """Return the per cent of test images wrong after training, [members]."""
     return 100 * trained(results, source, name, "test_error")
 
 
@@ -151,7 +151,7 @@ def softsign_stays_clear(results: Results) -> Judged:
 
 
 def gradients_shrink(results: Results) -> Judged:
-    """What comes back shrinks towards the input under the standard start and hardly under the normalised one."""
+    """Judge that what comes back shrinks towards the input under the standard start and hardly under the normalised one."""
     ratio = {kind: _first_over_last(results, kind, "delta") for kind in ("standard", "normalised")}
     measured = (
         f"the first hidden layer gets {number(ratio['standard'])} times what the last gets under the standard start, "

@@ -15,7 +15,7 @@ DEPTH = 5
 PAPER_WIDTH = 1_000
 BATCH_SIZE = 10
 SHAPES = "shapes"
-"""What our own endless images are called; the other data go by their own name."""
+"""Name of our own endless images; the other data go by their own name."""
 
 
 @dataclass(frozen=True)

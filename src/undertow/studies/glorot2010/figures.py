@@ -21,7 +21,7 @@ Charts = list[alt.LayerChart]
 
 COSTS = ("log-likelihood", "quadratic")
 FLOOR = 1e-3
-"""What is less steep is drawn like this."""
+"""Steepness that what is less steep is drawn with."""
 
 SIGMOIDS = {"sigmoid, 4 layers": "4 hidden layers", "sigmoid": "5 hidden layers"}
 OTHERS = {"tanh": "tanh", "softsign": "softsign"}

@@ -19,7 +19,7 @@ class Images(Protocol):
     test: DataSplit
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
-        """The next n images and their classes."""
+        """Return the next n images and their classes."""
 
 
 class Rounds:
@@ -39,7 +39,7 @@ class Rounds:
         self._left = np.empty(0, dtype=np.int64)
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
-        """The next n images and their classes."""
+        """Return the next n images and their classes."""
         while len(self._left) < n:
             self._left = np.concatenate([self._left, self._generator.permutation(len(self.train))])
         chosen, self._left = torch.from_numpy(self._left[:n]), self._left[n:]
@@ -64,7 +64,7 @@ class Shapes:
         self.validation, self.test = (_centred(shapeset(held_out, stream)) for stream in streams[1:])
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
-        """The next n images and their classes."""
+        """Return the next n images and their classes."""
         x, y = eightfold(_centred(shapeset(-(-n // 8), self._stream)))
         mixed = torch.from_numpy(self._stream.permutation(len(y))[:n])
         return x[mixed], y[mixed]
@@ -91,5 +91,5 @@ def _centred(drawn: DataSplit) -> DataSplit:
 
 
 def images(source: str, data: Dataset, seed: int, held_out: int) -> Images:
-    """The images of a source, always the same ones for a seed; so many shapes are held out for each purpose."""
+    """Return the images of a source, always the same ones for a seed; so many shapes are held out for each purpose."""
     return Shapes(seed, held_out) if source == SHAPES else Rounds(data, seed)

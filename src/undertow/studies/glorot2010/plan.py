@@ -42,7 +42,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def given(data: Dataset) -> str:
-    """What the data set goes by: its name, which a folder called like our shapes must not take from them."""
+    """Return what the data set goes by: its name, which a folder called like our shapes must not take from them."""
     name = unmarked(data.name)
     return f"{name} (given)" if name == SHAPES else name
 
@@ -78,7 +78,7 @@ def shown(seed: int) -> dict[str, Any]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row for each trained network and each look at one of its hidden layers."""
+    """Return a row for each trained network and each look at one of its hidden layers."""
     table = []
     for source, configurations in results["training"].items():
         for name, found in configurations.items():

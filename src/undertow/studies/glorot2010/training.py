@@ -70,7 +70,7 @@ def train(
 
 
 def chosen(pilot: Mapping[float, float]) -> float:
-    """The learning rate with the least error; the largest where none gets anywhere, and the least is chance.
+    """Return the learning rate with the least error; the largest where none gets anywhere, and the least is chance.
 
     Example:
         >>> chosen({0.1: 0.4, 0.2: 0.3}), chosen({0.1: 0.89, 0.2: 0.9})

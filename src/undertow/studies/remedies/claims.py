@@ -15,7 +15,7 @@ FADED = 4.0
 
 
 def share_trained(results: Results, architecture: str, from_depth: int = 1) -> float:
-    """Share of all combinations with an architecture, of so many hidden layers or more, that train."""
+    """Return the share of all combinations with an architecture, of so many hidden layers or more, that train."""
     accuracy = _of(results, architecture)[:, :, _deep(results, from_depth)]
     return float(np.mean(accuracy >= TRAINS))
 
@@ -65,7 +65,7 @@ def both_train_everything(results: Results) -> Judged:
 
 
 def optimizer_matters_least(results: Results) -> Judged:
-    """What stands between the layers matters more than the optimizer."""
+    """Judge that what stands between the layers matters more than the optimizer."""
     reach = {f: np.ptp(list(main_effect(results, f).values())) for f in AXES}
     order = sorted(reach, key=lambda f: -reach[f])
     measured = (

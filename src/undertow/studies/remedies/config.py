@@ -28,7 +28,7 @@ CRITICAL_Q = {"tanh": 0.5, "gelu": 3.5616}
 """At which variance of z the critical start holds a network; ReLU's holds it at any, the sigmoid has no such point."""
 
 SIGMOID_CRITICAL = (10.15**2, 0.0)
-"""What the sigmoid would need: with biases at 0 it takes such weights to keep the gradient's length."""
+"""Variances that the sigmoid would need: with biases at 0 it takes such weights to keep the gradient's length."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def assemble(found: Mapping[str, Any], config: RemediesConfig) -> dict[str, Any]
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row for each trained network."""
+    """Return a row for each trained network."""
     factors, table = results["factors"], []
     for a, h, o in product(factors["activation"], factors["architecture"], factors["optimizer"]):
         accuracy = np.asarray(results["accuracy"][a][h][o], float)

@@ -27,7 +27,7 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass
 class StackWeights:
-    """What R networks of depth L hidden layers learn.
+    """Hold what R networks of depth L hidden layers learn.
 
     Attributes:
         first: [R, width, n_in]; hidden: [L - 1, R, width, width]; bias: [L, R, 1, width], added after a norm;
@@ -41,7 +41,7 @@ class StackWeights:
     last_bias: Tensor
 
     def all(self) -> list[Tensor]:
-        """Every tensor."""
+        """Return every tensor."""
         return [self.first, self.hidden, self.bias, self.last, self.last_bias]
 
 
@@ -114,7 +114,7 @@ class Stack:
         return flat.view(len(z), -1).mean(1)
 
     def accuracy(self, x: Tensor, y: Tensor) -> Tensor:
-        """Share of images right, [R]; outputs that aren't finite are never right."""
+        """Return the share of images right, [R]; outputs that aren't finite are never right."""
         with torch.no_grad():
             z = self.logits(x)
         return ((z.argmax(-1) == y) & z.isfinite().all(-1)).double().mean(1)
@@ -133,7 +133,7 @@ class Stack:
 
 
 def layer_norm(z: Tensor) -> Tensor:
-    """Each image's units to mean 0 and variance 1."""
+    """Bring each image's units to mean 0 and variance 1."""
     return functional.layer_norm(z, z.shape[-1:], eps=EPSILON)
 
 

@@ -72,7 +72,7 @@ def slowness(received: Array, further: Array) -> float:
 
 
 def best_method(results: Results, kind: str = "") -> str:
-    """The method with the least error at the end; of one kind, where one is named."""
+    """Return the method with the least error at the end; of one kind, where one is named."""
     names = [name for name, method in METHODS.items() if kind in ("", method.kind)]
     return min(names, key=lambda name: np.nan_to_num(final(results, name), nan=np.inf))
 

@@ -17,7 +17,7 @@ PAPER_PERIOD = 250
 RISES_OVER = 750
 """The schedule of mu rises every 750th part of training, so that .999 is reached two thirds of the way."""
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""What the sparse start is multiplied by."""
+"""Factors that the sparse start is multiplied by."""
 
 MU = (0.9, 0.99, 0.995, 0.999)
 LOWERED = 0.9

@@ -57,7 +57,7 @@ def assemble(found: Mapping[str, Any], config: Sutskever2013Config) -> dict[str,
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row for each look at each layer of each network whose learning rate was kept."""
+    """Return a row for each look at each layer of each network whose learning rate was kept."""
     runs = [(name, 1.0, found) for name, found in results["methods"].items()]
     runs += [("0.99N", float(scale), found) for scale, found in results["scales"].items()]
     table = []

@@ -68,7 +68,7 @@ def rescale(data: Dataset, tick: Tick, /, *, scale: float, config: Sutskever2013
 
 
 def best(errors: dict[float, Array]) -> float:
-    """The learning rate with the least mean error; one at which a network diverged comes after all others.
+    """Return the learning rate with the least mean error; one at which a network diverged comes after all others.
 
     Example:
         >>> best({0.1: np.array([1.0, np.nan]), 0.01: np.array([3.0, 3.0])})
@@ -117,7 +117,7 @@ def per_epoch(data: Dataset) -> int:
 
 
 def whole_epochs(data: Dataset, updates: int) -> int:
-    """So many updates or a few more, to end with an epoch.
+    """Return as many updates or a few more, to end with an epoch.
 
     Example:
         >>> from undertow.lab import digits
@@ -134,7 +134,7 @@ def squared_error(nets: Ensemble, x: Tensor) -> Array:
 
 
 def reconstructed(nets: Ensemble, data: Dataset) -> Array:
-    """The first test images as the first member gives them back, [pictures, rows, columns]."""
+    """Return the first test images as the first member gives them back, [pictures, rows, columns]."""
     given = nets.feedforward(nets.inputs(data.test.x[:PICTURES]))[-1].a[0]
     return given.double().numpy().reshape(-1, *data.image_shape).round(3)
 

@@ -23,7 +23,7 @@ NOWHERE = math.log(10)
 
 
 def sides(field: Mapping[str, Any]) -> tuple[float, float]:
-    """Of a map's settings the share that trained within 6 ξ_c, and beyond it.
+    """Return the share of a map's settings that trained within 6 ξ_c, and beyond it.
 
     Example:
         >>> sides({"train_accuracy": np.array([[[0.9]], [[0.1]]]), "depth": [5, 50], "expected": np.array([20.0])})
@@ -45,7 +45,7 @@ def agreement(field: Mapping[str, Any]) -> float:
 
 
 def _sorted(field: Mapping[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of every setting whether it trained, whether it lies within 6 ξ_c, and whether there is a ξ_c."""
+    """Return of every setting whether it trained, whether it lies within 6 ξ_c, and whether there is a ξ_c."""
     trained = np.asarray(field["train_accuracy"], dtype=float).mean(-1) >= TRAINED
     reach = np.asarray(field["expected"], dtype=float)
     within = np.array(field["depth"])[:, None] <= reach
@@ -159,7 +159,7 @@ def lost_losses(field: Mapping[str, Any], phase: Literal["ordered", "chaotic"]) 
 
 
 def rank_correlation(field: Mapping[str, Any], reached: Any) -> float:
-    """Of depths reached and 6 ξ_c along a map's weight variances, as far as its depths go.
+    """Return the rank correlation of depths reached and 6 ξ_c along a map's weight variances, as far as its depths go.
 
     Example:
         >>> field = {"depth": [5, 20], "expected": [3.0, 10.0, 900.0], "deepest": [0.0, 5.0, 20.0]}

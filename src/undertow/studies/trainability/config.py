@@ -76,7 +76,7 @@ class TrainabilityConfig:
         return len({str(sorted(cell.items())) for cell in self.spec("mnist").cells()})
 
     def spec(self, data: str) -> Spec:
-        """All networks as a sweep.
+        """Return all networks as a sweep.
 
         Args:
             data: name or path of the data set.

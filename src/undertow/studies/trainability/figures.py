@@ -17,7 +17,7 @@ from undertow.studies.trainability.claims import NAMES
 THEORY = CATEGORY_COLOURS[1]
 _EPOCHS = ["#8fb8d6", "#3a86b8", "#06304a"]
 LINE, CRITICAL = "6 ξ, theory", "critical"
-"""What theory draws over a map."""
+"""Names of the lines that theory draws over a map."""
 
 Field = Mapping[str, Any]
 

@@ -42,7 +42,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def fields(rows: Sequence[Row], config: TrainabilityConfig) -> dict[str, Any]:
-    """The maps over depth, by activation, and the map over both variances, from the rows of the sweep."""
+    """Return the maps over depth, by activation, and the map over both variances, from the rows of the sweep."""
     return {
         "maps": {each.activation: _map(rows, each, config) for each in config.maps},
         "bias_map": _bias_map(rows, config.bias_map, config),
@@ -81,7 +81,7 @@ def _bias_map(rows: Sequence[Row], each: BiasMap, config: TrainabilityConfig) ->
 
 
 def arranged(rows: Sequence[Row], axes: Mapping[str, Sequence[float]], name: str, length: int = 0) -> Array:
-    """A result of all cells as an array with a dimension for each axis; NaN where there is none.
+    """Return a result of all cells as an array with a dimension for each axis; NaN where there is none.
 
     Args:
         rows: of the sweep.
