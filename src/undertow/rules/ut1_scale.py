@@ -23,7 +23,7 @@ NOT_LOST = ("pooling", "constant")
 """Causes that spread a gradient over positions or mix them, where the layer before adds it up again."""
 
 FLAT_BELOW = -0.3
-"""Decades a layer by activations, a factor of one half, from which on it is they that are flat: sigmoids, saturation."""
+"""Decades a layer that activations must make, a factor of one half, to be called flat: sigmoids, saturated ones."""
 PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z^{l+1}) (w^{l+2})^T ... grad_a C"
 
 

@@ -12,8 +12,8 @@ from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
-from undertow.rules.registry import rule
 from undertow.rules.consequences import ANY, severity_of
+from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import (
     EXPLODING_RATE,
     EXPLODING_TOTAL,
@@ -47,8 +47,9 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
         the gradient's scale, where there is one.
     Threshold:
         Expected <= -1.3 or >= 2.5 decades at a rate of -0.08 or 0.095 a layer, as for UT101 and UT102 (a loss in up to
-        five layers must be steep), no single layer making more than 70 % of it, and measured at least half. Only where theory applies: plain layers with one kind
-        of activation on the gradient path, no joins, normalisation or attention.
+        five layers must be steep), no single layer making more than 70 % of it, and measured at least half. Only where
+        theory applies: plain layers with one kind of activation on the gradient path, no joins, normalisation or
+        attention. How much it matters is read off the study ``severity``.
     What to do:
         Draw the weights with the variance that is needed (1/n_in for tanh, 2/n_in for ReLU). For the sigmoid there is
         none within reason: take another activation.

@@ -16,6 +16,9 @@ INIT_SUFFICES = 10
 RATES = {"sgd": (0.02, 0.1), "adam": (2e-3, 1e-2)}
 """Learning rates that every network is trained with, each from the same start; SGD has momentum 0.9 beside it."""
 
+BUDGET = {"mlp": 250, "around": 250, "cnn": 200, "transformer": 200, "rnn": 300, "lstm": 300, "gru": 300}
+"""Steps that a network is given, by kind."""
+
 EDGES: dict[str, tuple[float, ...]] = {
     "UT101": (-100, -8, -6, -5, -4, -3, -2.5, -2, -1.6, -1.3, -1, -0.5, 0),
     "UT102": (0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 100),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.rules.consequences import ADAPTIVE, ANY, PLAIN, Outcome
-from undertow.studies.severity.config import EDGES, RATES, SeverityConfig, Settings, twin
+from undertow.studies.severity.config import EDGES, RATES, Settings, SeverityConfig, twin
 from undertow.studies.study import Job
 from undertow.sweeping import Spec, sweep
 

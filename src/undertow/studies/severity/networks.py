@@ -70,7 +70,7 @@ class Recurrent(nn.Module):
         self.rnn = cells[recipe.kind](inputs, WIDTH, batch_first=True)
         self.head = nn.Linear(WIDTH, classes)
         if recipe.start in GATES:
-            _set_gate(self.rnn, recipe.kind, GATES[recipe.start])
+            _set_gate(self.rnn, GATES[recipe.start])
         elif recipe.start != "default":
             nn.init.orthogonal_(self.rnn.weight_hh_l0, float(recipe.start))
             nn.init.zeros_(self.rnn.bias_hh_l0)
@@ -78,7 +78,7 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, steps, inputs] -> [batch, classes]."""
-        return self.head(self.rnn(x)[0][:, -1])  # type: ignore[no-any-return]
+        return self.head(self.rnn(x)[0][:, -1])
 
 
 GATES = {"open": 4.0, "shut": -1.0}
@@ -96,7 +96,7 @@ class Attention(nn.Module):
         """[batch, steps, width] -> the same shape."""
         q, k, v = (each.unflatten(-1, (2, -1)).transpose(1, 2) for each in self.qkv(x).chunk(3, -1))
         y = functional.scaled_dot_product_attention(q, k, v)
-        return self.out(y.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
+        return self.out(y.transpose(1, 2).flatten(-2))
 
 
 class Block(nn.Module):
@@ -111,7 +111,7 @@ class Block(nn.Module):
         """[batch, steps, width] -> the same shape."""
         y = self.branch(self.norm(x) if self.place == "pre" else x)
         y = x + y if self.residual else y
-        return self.norm(y) if self.place == "post" else y  # type: ignore[no-any-return]
+        return self.norm(y) if self.place == "post" else y
 
 
 class Transformer(nn.Module):
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, steps] of tokens -> [batch, classes]."""
-        return self.head(self.norm(self.blocks(self.embed(x) + self.place)).mean(1))  # type: ignore[no-any-return]
+        return self.head(self.norm(self.blocks(self.embed(x) + self.place)).mean(1))
 
 
 def _transformer(recipe: Recipe, inputs: int, classes: int) -> nn.Module:
@@ -146,7 +146,11 @@ def _mlp(recipe: Recipe, inputs: int, classes: int) -> nn.Module:
     layers: list[nn.Module] = []
     for n_in in [inputs] + [WIDTH] * (recipe.depth - 1):
         linear = _scale(nn.Linear(n_in, WIDTH), recipe.start, CRITICAL[recipe.activation])
-        norms = {"none": [], "layer": [nn.LayerNorm(WIDTH)], "batch": [nn.BatchNorm1d(WIDTH)]}
+        norms: dict[str, list[nn.Module]] = {
+            "none": [],
+            "layer": [nn.LayerNorm(WIDTH)],
+            "batch": [nn.BatchNorm1d(WIDTH)],
+        }
         layers.append(_branch(recipe, linear, norms[recipe.norm], n_in == WIDTH))
     return nn.Sequential(*layers, nn.Linear(WIDTH, classes))
 
@@ -161,7 +165,7 @@ class Around(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[batch, inputs] -> [batch, classes]."""
         x = self.stem(x)
-        return self.head(torch.cat([x, self.branch(x)], 1))  # type: ignore[no-any-return]
+        return self.head(torch.cat([x, self.branch(x)], 1))
 
 
 def _around(recipe: Recipe, inputs: int, classes: int) -> nn.Module:
@@ -174,7 +178,11 @@ def _cnn(recipe: Recipe, inputs: int, classes: int) -> nn.Module:
     layers: list[nn.Module] = []
     for channels in [inputs] + [CHANNELS] * (recipe.depth - 1):
         conv = _scale(nn.Conv2d(channels, CHANNELS, 3, padding=1), recipe.start, CRITICAL[recipe.activation])
-        norms = {"none": [], "layer": [nn.GroupNorm(1, CHANNELS)], "batch": [nn.BatchNorm2d(CHANNELS)]}
+        norms: dict[str, list[nn.Module]] = {
+            "none": [],
+            "layer": [nn.GroupNorm(1, CHANNELS)],
+            "batch": [nn.BatchNorm2d(CHANNELS)],
+        }
         layers.append(_branch(recipe, conv, norms[recipe.norm], channels == CHANNELS))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * CHANNELS, classes))
 
@@ -196,7 +204,7 @@ def _scale(layer: Layer, start: str, critical: float) -> Layer:
     return layer
 
 
-def _set_gate(rnn: nn.RNNBase, kind: str, bias: float) -> None:
+def _set_gate(rnn: nn.RNNBase, bias: float) -> None:
     with torch.no_grad():
-        rnn.bias_hh_l0[WIDTH : 2 * WIDTH] = 0.0
-        rnn.bias_ih_l0[WIDTH : 2 * WIDTH] = bias  # an LSTM's forget gate and a GRU's update gate both stand second
+        for name, value in (("bias_hh_l0", 0.0), ("bias_ih_l0", bias)):
+            rnn.get_parameter(name)[WIDTH : 2 * WIDTH] = value  # an LSTM's forget and a GRU's update gate stand second

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from undertow.studies.severity.config import BUDGET
 from undertow.studies.severity.networks import Recipe
 from undertow.studies.severity.tasks import Task, task
 
@@ -17,9 +18,6 @@ LEARNED = 0.5
 
 LAST = 10
 """Losses that the mean is taken over."""
-
-BUDGET = {"mlp": 250, "around": 250, "cnn": 200, "transformer": 200, "rnn": 300, "lstm": 300, "gru": 300}
-"""Steps that a network is given, by kind."""
 
 
 def network(task: Task, seed: int, **made_of: Any) -> nn.Module:
