@@ -12,7 +12,7 @@ from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
-from undertow.rules.consequences import ANY, severity_of
+from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import (
     EXPLODING_RATE,
@@ -78,7 +78,7 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     limit = f"expected <= {VANISHING_TOTAL} or >= {EXPLODING_TOTAL} decades, measured at least half of it"
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
     name = "initialisation off for the depth"
-    severity, outcome = severity_of("UT301", found.expected, diagnosis.run, _fault(diagnosis))
+    severity, outcome = _worth(diagnosis, found.expected)
     yield Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
 
 
@@ -115,10 +115,12 @@ def expected_decades(diagnosis: Diagnosis) -> float | None:
     return diagnosis.theory.expected if applies else None
 
 
-def _fault(diagnosis: Diagnosis) -> str:
-    """Flat activations or the weights, as UT101 tells them apart."""
-    found = fading(diagnosis)
-    return ANY if found is None else kind_of(found, decades_by_cause(diagnosis, found))
+def _worth(diagnosis: Diagnosis, expected: float) -> tuple[Severity, str]:
+    """What became of networks like this: a loss by what UT101 measures of it, as that is what they suffer from."""
+    found = fading(diagnosis) if expected < 0 else None
+    if found is None:
+        return severity_of("UT301", expected, diagnosis.run)
+    return severity_of("UT101", found.total, diagnosis.run, kind_of(found, decades_by_cause(diagnosis, found)))
 
 
 def _kind(diagnosis: Diagnosis) -> str | None:
