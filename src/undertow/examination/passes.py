@@ -7,7 +7,9 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from undertow.examination.origin import Origin, OriginFinder
+from undertow.examination.ahead import Ahead
+from undertow.examination.dependence import DependenceFinder
+from undertow.examination.origin import OriginFinder
 from undertow.examination.sources import SourceFinder
 from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.examination.untouched import random_states, set_random_states
@@ -33,6 +35,7 @@ class Passes:
         self._model, self._compute_loss, self._optimizer = model, compute_loss, optimizer
         self._parameters = dict(model.named_parameters())
         self._plans = Plans(model, unroll=True)
+        self._traced: tuple[list[str], dict[str, Any]] = [], {}
 
     def examine(self) -> Run:
         """One pass as a Run of one step.
@@ -42,6 +45,11 @@ class Passes:
         before it, so that nobody knows which modules it went through.
         """
         before = random_states()
+        run = self._measured(before)
+        run.header.update(self._dependence(before, run.header))
+        return run
+
+    def _measured(self, before: dict[str, Any]) -> Run:
         run = self._pass(Meter(inflow=True))
         if run is None:
             run = self._again(before, Meter(inflow=True))
@@ -54,6 +62,28 @@ class Passes:
         with OriginFinder(self._model) as finder:
             return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
 
+    def _dependence(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+        """Whether the loss's value depends on the parameters that no gradient reaches: a third pass, forward alone."""
+        names = [name for name in header["unreached"] if name not in header["not run"]]
+        if names and names != self._traced[0]:
+            self._traced = names, self._trace(before, names)
+        return self._traced[1] if names else {}
+
+    def _trace(self, before: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        set_random_states(before)
+        try:
+            with DependenceFinder(self._model, {name: self._parameters[name] for name in names}) as finder:
+                loss = self._compute_loss()
+        except Exception:  # an operation that can't be watched: then nobody knows
+            return {}
+        used, left = finder.used(loss), finder.left_torch
+        cuts = {name: finder.cut(name) for name in names if name in used}
+        return {
+            "cut off": {name: {} if cut is None else vars(cut) for name, cut in cuts.items()},
+            "read out": [name for name in names if name in left - used],
+            "unused": [name for name in names if name not in left | used],
+        }
+
     def _again(self, before: dict[str, Any], meter: Meter, finder: OriginFinder | None = None) -> Run:
         set_random_states(before)
         self._plans.expect_news()
@@ -61,14 +91,28 @@ class Passes:
         assert run is not None  # noqa: S101  # the modules were watched
         return run
 
-    def _pass(self, meter: Meter, finder: OriginFinder | None = None) -> Run | None:
+    def ahead(self, steps: int) -> Run | None:
+        """Return a pass as it would be after some of the optimizer's steps, tried on copies; None if that can't be."""
+        if self._optimizer is None:
+            return None
+        try:
+            ahead = Ahead(self._optimizer, self._parameters)
+            with ahead.in_place():
+                for _ in range(steps):
+                    ahead.step(self._compute_loss)
+                self._plans.expect_news()
+                return self._pass(Meter(), ahead=ahead)
+        except Exception:  # a loss that can't be computed so often, weights that can't be exchanged
+            return None
+
+    def _pass(self, meter: Meter, finder: OriginFinder | None = None, ahead: Ahead | None = None) -> Run | None:
         parameters = self._parameters
         for parameter in parameters.values():
             parameter.grad = None
         with Tape(self._plans, meter) as tape:
             with SourceFinder() as sources:
                 loss = _checked(self._compute_loss(), parameters)
-            header: dict[str, Any] = {"loss": loss.item(), "origin": _origin(finder)}
+            header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
             if finder is not None:
                 finder.close()
             if not tape.attach(loss, sources.line_of):
@@ -76,8 +120,8 @@ class Passes:
             _check_graph(tape)
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape)
-            steps, told = _trial(self._optimizer, parameters)
-            return tape.run(header | told, measure_parameters(parameters, steps, meter))
+            steps, told = _trial(self._optimizer, parameters) if ahead is None else (ahead.trial_step(), {})
+            return tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
 
     def _reached(self, tape: Tape) -> dict[str, Any]:
         parameters = self._parameters
@@ -93,9 +137,12 @@ class Passes:
         }
 
 
-def _origin(finder: OriginFinder | None) -> dict[str, str] | None:
-    found: Origin | None = finder.origin if finder else None
-    return None if found is None else vars(found)
+def _origin(finder: OriginFinder | None) -> dict[str, Any]:
+    """What the forward pass has to say of inf and nan: the operation that made them, or what brought them in."""
+    origin, imported = (None, None) if finder is None else (finder.origin, finder.imported)
+    if origin is not None or imported is None:
+        return {"origin": None if origin is None else vars(origin)}
+    return {"origin": None, "imported": vars(imported)}
 
 
 def _trial(

@@ -69,7 +69,15 @@ def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
 
 def _with_source(finding: Finding, run: Run) -> Finding:
     known = (run.sites[site].source for site in finding.sites)
-    return replace(finding, source=finding.source or next((line for line in known if line), ""))
+    message = f"{finding.message}{_ties(finding, run)}"
+    return replace(finding, message=message, source=finding.source or next((line for line in known if line), ""))
+
+
+def _ties(finding: Finding, run: Run) -> str:
+    """Return what to add about layers that a finding names and whose weights are another module's, too."""
+    sites = {run.sites[site].name: run.sites[site].tied_with for site in finding.sites}
+    named = {name: owner for name, owner in sites.items() if owner and name in f"{finding.where} {finding.message}"}
+    return "".join(f" ({name} is tied with {owner}.)" for name, owner in named.items())
 
 
 def urgent(run: Run) -> list[Finding]:

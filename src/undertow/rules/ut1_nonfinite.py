@@ -1,6 +1,6 @@
 """UT103: numbers that cease to be finite; at a step, the operation; over a run, the step."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,8 +23,9 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     Why it is bad:
         The next step makes every weight nan.
     Evidence:
-        In the forward pass, the first operation that made inf or nan of finite numbers, with its line of source. In
-        the backward pass, the first operation that received finite gradient and passed on inf or nan.
+        In the forward pass, the first operation that made inf or nan of finite numbers, with its line of source; if
+        none did, the first that was handed some: an input, a parameter or a buffer that holds them already. In the
+        backward pass, the first operation that received finite gradient and passed on inf or nan.
     Threshold:
         A single one. Over a run: the step of the first, not counting those that a loss scaler skipped; the operation
         if that step was taped, else the parameters whose gradient it was first seen in.
@@ -40,11 +41,29 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     if origin:
         where = origin["module"] or "the loss"
         text = f"The forward pass makes the first inf or nan in {origin['op']}."
-        sites = tuple(s.index for s in diagnosis.run.sites if s.module == origin["module"] and s.op == origin["op"])
-        found = Finding("UT103", "inf or nan", Severity.ERROR, sites, where, text, threshold="none is allowed")
-        yield replace(found, source=origin["source"])
+        found = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
+        yield replace(found, sites=_sites_of(diagnosis, origin), source=origin["source"])
         return
-    yield _backward_origin(diagnosis)
+    yield _imported(diagnosis) or _backward_origin(diagnosis)
+
+
+def _sites_of(diagnosis: Diagnosis, place: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the Sites of an operation: torch writes ``log_`` where it works in place, ``_softmax`` inside."""
+    op = place["op"].strip("_")
+    return tuple(site.index for site in diagnosis.run.sites if site.module == place["module"] and site.op == op)
+
+
+def _imported(diagnosis: Diagnosis) -> Finding | None:
+    """Return what was not finite before anything was computed, if that is why the loss isn't."""
+    found, loss = diagnosis.run.header.get("imported"), diagnosis.run.header.get("loss", 0.0)
+    if found is None or np.isfinite(loss):
+        return None
+    what = f"{found['what'][0].upper()}{found['what'][1:]}"
+    text = f"{what} holds inf or nan already: no operation made them out of finite numbers. They come in at "
+    text += f"{found['op'].strip('_')}{' of ' + found['module'] if found['module'] else ''}."
+    where = "the inputs" if found["what"] == "an input" else found["what"].rpartition(" ")[2]
+    made = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
+    return replace(made, sites=_sites_of(diagnosis, found), source=found["source"])
 
 
 def _backward_origin(diagnosis: Diagnosis) -> Finding:

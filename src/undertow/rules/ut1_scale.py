@@ -19,7 +19,7 @@ FEWEST_WAYPOINTS = 3
 FEW_LAYERS, STEEP_RATE = 5, -0.5
 """Up to so many layers make no decay, unless each of them loses two thirds of the gradient."""
 
-NOT_LOST = ("pooling", "constant")
+NOT_LOST = ("pooling", "mixing")
 """Causes that spread a gradient over positions or mix them, where the layer before adds it up again."""
 
 FLAT_BELOW = -0.3
@@ -180,13 +180,10 @@ def _beside_time(diagnosis: Diagnosis) -> Decay:
 
 
 def _through_depth(diagnosis: Diagnosis) -> Decay:
-    """Levels at layers that learn and at joins; a constant matrix, as a graph's, is no layer."""
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
-    levels = gradient_path.gradient - _grown(diagnosis, lambda gain: sum(_decades(gain, c) for c in NOT_LOST))
-    sites = diagnosis.run.sites
-    kept = [n for n, site in enumerate(gradient_path.waypoints) if cause_of(diagnosis.run, sites[site]) != "constant"]
-    return decay(levels[kept], tuple(gradient_path.waypoints[n] for n in kept))
+    spread = _grown(diagnosis, lambda gain: sum(_decades(gain, cause) for cause in NOT_LOST))
+    return decay(gradient_path.gradient - spread, gradient_path.waypoints)
 
 
 def _without_normalisation(diagnosis: Diagnosis) -> Decay:

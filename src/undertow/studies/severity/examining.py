@@ -7,7 +7,7 @@ import numpy as np
 
 from undertow.diagnosis import Diagnosis
 from undertow.examination import examine
-from undertow.rules import ut1_paths, ut1_scale, ut2_units, ut3_initialisation
+from undertow.rules import ut1_memory, ut1_paths, ut1_progress, ut1_scale, ut2_units, ut3_initialisation
 from undertow.studies.severity.config import RATES
 from undertow.studies.severity.tasks import task
 from undertow.studies.severity.training import loss_of, network, optimizer_of
@@ -49,22 +49,18 @@ def _exploding(diagnosis: Diagnosis) -> Iterator[Amount]:
 
 def _progress(diagnosis: Diagnosis) -> Iterator[Amount]:
     """Share of a step's progress that the front and the back half of the layers make."""
-    layers, part = diagnosis.layers, np.abs(np.nan_to_num(diagnosis.column("progress")))
-    half = len(layers) // 2
-    if half < 2 or not part.any():
-        return
-    yield "UT104", float(part[diagnosis.depth >= layers[len(layers) - half].depth].sum() / part.sum())
-    yield "UT105", float(part[diagnosis.depth <= layers[half - 1].depth].sum() / part.sum())
+    halves = ut1_progress.halves(diagnosis)
+    yield from ((code, halves[half].share) for code, half in (("UT104", "front"), ("UT105", "back")) if half in halves)
 
 
 def _branches(diagnosis: Diagnosis) -> Iterator[Amount]:
-    steady = [found.total for found in ut1_paths.branches(diagnosis) if found.steady and found.rate < 0]
+    steady = [found.total for _, found in ut1_paths.branches(diagnosis) if found.steady and found.rate < 0]
     if steady:
         yield "UT106", min(steady)
 
 
 def _memory(diagnosis: Diagnosis) -> Iterator[tuple[str, Any]]:
-    for _, longest, at_end in ut1_paths.memories(diagnosis):
+    for _, longest, at_end in ut1_memory.memories(diagnosis):
         yield "UT107", min(longest.horizon / longest.loop.steps, 1e6)
         yield "at end", at_end
 
