@@ -78,10 +78,12 @@ class Passage:
     def gains(self) -> NDArray[np.floating]:
         """What each step back in time leaves of the gradient's norm, the last step first; those that can be told.
 
-        The first step is left out: the cell of an LSTM gets gradient around the weights there, from outside of the
-        loop as it were.
+        The first step may be left out: the cell of an LSTM gets gradient around the weights there, from outside of the
+        loop as it were, so that not the whole state is known.
         """
-        came, had = self._came[1:], self._had[:-1]
+        ages = self.loop.ages
+        whole = 0 if len(ages) > 1 and len(ages[0]) == len(ages[1]) else 1
+        came, had = self._came[whole + 1 :], self._had[whole:-1]
         trusted = (came > 0) & (had > SMALLEST_TRUSTED)
         if (came == 0).any() and (had > 0).any():
             trusted &= had > DIGITS_LEFT * had[had > 0].min()
