@@ -1,4 +1,4 @@
-"""What an examination found, and what a run came to: something to print, save, read back and compare. No torch."""
+"""Reports of examinations and runs: to print, save, read back and compare. No torch."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ __all__ = ["Explanation", "Report", "explain"]
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What an examination found; ``print`` it, ``save`` it, or let a notebook show it.
+    """The outcome of an examination; ``print`` it, ``save`` it, or let a notebook show it.
 
     Attributes:
         diagnosis: the first repeat's step, its findings those of all repeats.
@@ -40,7 +40,7 @@ class Report:
 
     @property
     def run(self) -> Run:
-        """What was measured, one step for every repeat."""
+        """Return the numbers, one step for every repeat."""
         return self.diagnosis.run
 
     @property
@@ -50,12 +50,12 @@ class Report:
 
     @property
     def findings(self) -> Sequence[Finding]:
-        """What the rules have to say, the worst first."""
+        """Return what the rules found, the worst first."""
         return self.diagnosis.findings
 
     @property
     def theory(self) -> TheoryCheck:
-        """What theory expects along the gradient's way back, segment by segment, and where measurement differs."""
+        """Compare the gradient path with what theory expects, segment by segment."""
         return self.diagnosis.theory
 
     def __str__(self) -> str:
@@ -186,7 +186,7 @@ class Explanation:
 
     @property
     def run(self) -> Run:
-        """What was measured."""
+        """Return the numbers of the run."""
         return self.diagnosis.run
 
     @property
@@ -201,7 +201,7 @@ class Explanation:
 
     @property
     def findings(self) -> Sequence[Finding]:
-        """What the rules say of the run through time, the worst first."""
+        """Return what the rules found over time, the worst first."""
         return self.diagnosis.findings
 
     @property

@@ -81,7 +81,7 @@ def product(gains: Iterable[BackwardGain]) -> dict[str, float]:
 
 
 def cause_of(run: Run, site: Site) -> str:
-    """What to call the factor of a Site's operation."""
+    """Return the name of the cause that a Site's operation counts as."""
     if site.op in _BY_OP["embedding"]:
         return "embedding"
     if site.role is Role.WEIGHT:

@@ -43,7 +43,7 @@ def text(forecast: Forecast) -> RenderableType:
 
 
 def title(forecast: Forecast) -> str:
-    """What the forecast is of, in a line.
+    """Return the network that the forecast is of, in a line.
 
     Example:
         >>> title(Forecast.of("tanh", 1.0, 0.05, depth=50, width=300))
@@ -84,7 +84,7 @@ PHASES = {
 
 
 def headings(forecast: Forecast) -> list[str]:
-    """Of the columns of `layer_rows`."""
+    """Return the headings of the columns of `layer_rows`."""
     spread = ["95 % of networks"] if math.isfinite(forecast.width) else []
     return ["layer", "variance q", "‖δˡ‖/‖δᴸ‖ expected", *spread, "χ"]
 
@@ -163,7 +163,7 @@ def save(forecast: Forecast, path: Path) -> Path:
 
 
 def writer(path: Path) -> Callable[[Forecast, Path], None]:
-    """What writes files with this path's suffix; asked early, it spares a user the wait for a refusal.
+    """Return what writes files with this path's suffix; asked early, it spares a user the wait for a refusal.
 
     Raises:
         ValueError: nothing does.

@@ -16,7 +16,7 @@ def run_page(name: str) -> str:
     """
     asked = urlencode({"name": name})
     urls = {"view": f"view?{asked}", "step": f"step?{asked}", "events": f"events?{asked}"}
-    given = {"name": name, "urls": urls, "moments": None, **names_and_colours()}
+    given = {"name": name, "urls": urls, "stepViews": None, **names_and_colours()}
     return filled("run/run.html", name, given, (*BOARD, "run/live"), live=True)
 
 

@@ -22,7 +22,7 @@ def html(diagnosed: DiagnosedRun, title: str) -> str:
     run, rows = diagnosed.run, diagnosed.shown_rows
     given = {
         "view": run_view(diagnosed.series, run.header, diagnosed.chosen.findings, run.events, judged=True),
-        "moments": [step_view(diagnosed.at(row)) for row in rows],
+        "stepViews": [step_view(diagnosed.at(row)) for row in rows],
         "start": rows.index(diagnosed.row) if rows else 0,
         **names_and_colours(),
     }

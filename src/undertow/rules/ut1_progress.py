@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.diagnosis import Diagnosis, Layer
+from undertow.diagnosis import Diagnosis, LayerSites
 from undertow.record import Finding, Severity
 from undertow.rules.registry import Blocks, rule
 
@@ -79,7 +79,7 @@ def back_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _frozen(
-    diagnosis: Diagnosis, layers: Sequence[Layer], inside: NDArray[np.bool_], below: float, code: str, name: str
+    diagnosis: Diagnosis, layers: Sequence[LayerSites], inside: NDArray[np.bool_], below: float, code: str, name: str
 ) -> Iterator[Finding]:
     """Judge the share of some layers.
 

@@ -1,4 +1,4 @@
-"""What is closed when its block ends."""
+"""A base class for what is closed when its block ends."""
 
 from types import TracebackType
 from typing import Self

@@ -65,11 +65,11 @@ def _long(steps: Columns, rows: int, words: Mapping[str, list[Any]], columns: Co
     taken = {
         name if name not in columns else f"step_{name}": np.repeat(values, width) for name, values in steps.items()
     }
-    said = {name: np.tile(np.array(values), rows) for name, values in words.items()}
+    texts = {name: np.tile(np.array(values), rows) for name, values in words.items()}
     return {
         "row": np.repeat(np.arange(rows), width),
         **taken,
-        **said,
+        **texts,
         **{name: columns[name].ravel() for name in columns},
     }
 

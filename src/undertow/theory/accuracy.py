@@ -52,7 +52,7 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether the two gains differ by at most 5 % or 0.01 decade, whichever is larger."""
+        """Tell whether the two gains differ by at most 5 % or 0.01 decade, whichever is larger."""
         return abs(self.measured - self.predicted) <= _allowed(self.predicted)
 
 

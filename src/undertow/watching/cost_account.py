@@ -9,7 +9,7 @@ SETTLED = 3
 
 @dataclass
 class CostAccount:
-    """What one kind of observed step may cost, and how often it may happen therefore.
+    """The budget of one kind of observed step, and how often it may happen therefore.
 
     Attributes:
         saved: seconds paid in and not spent.

@@ -19,7 +19,7 @@ class FindingReporter:
 
     def __init__(self, writer: RunWriter, checker: OnlineChecker) -> None:
         self._writer, self._checker = writer, checker
-        self._failure_is_told = False
+        self._failure_is_reported = False
 
     def check(self, when: StepTime, columns: StepColumns, values: Mapping[str, float]) -> None:
         """Check a full step, if it is time."""
@@ -35,7 +35,7 @@ class FindingReporter:
     def _tell_failure(self, when: StepTime) -> None:
         """Say in the Run, once, that the user's own function failed."""
         error = self._checker.listener.failure
-        if error is not None and not self._failure_is_told:
-            self._failure_is_told = True
+        if error is not None and not self._failure_is_reported:
+            self._failure_is_reported = True
             text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
             self._writer.event(when.step, when.time, "trouble", text, {"error": repr(error)})

@@ -20,7 +20,7 @@ from undertow.watching.training_time import TrainingTime
 
 
 class Action(IntEnum):
-    """What to do at a step; each includes those before it."""
+    """The work at a step; each kind includes those before it."""
 
     NOTHING = 0
     LIGHT = 1

@@ -61,7 +61,8 @@ def accuracies(results: Results) -> tuple[Charts, Table]:
     shown = [{"hidden layers": h, "accuracy": a} for h, a in recorded.items() if a and not results["quick"]]
     chart = dots_with_interval(
         rows, value="accuracy", group="hidden layers", value_title="validation images right, %",
-        group_title="hidden layers", reference=shown, reference_title="the text's network", said={"member": "network"},
+        group_title="hidden layers", reference=shown, reference_title="the text's network",
+        details={"member": "network"},
     )  # fmt: skip
     return chart, Table.of(_summary(results, h) for h in HIDDEN)
 
@@ -134,7 +135,7 @@ def initial_speeds(results: Results) -> Charts:
         panels.append(
             _speed_dots(
                 rows, x_domain=(5e-4, 1), reference=[{"layer": l + 1, "speed": v} for l, v in enumerate(recorded)],
-                reference_title="the text's network", said={"network": "network"}, title=depth(h),
+                reference_title="the text's network", details={"network": "network"}, title=depth(h),
             )
         )  # fmt: skip
     return panels
