@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from undertow.render.forecast import layer_rows, power, text
+from undertow.formatting import power
+from undertow.render.forecast import layer_rows
+from undertow.render.terminal_forecast import text
 from undertow.theory import meanfield, simulation
 from undertow.theory.forecasting import Forecast
 

@@ -7,9 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.columns import Columns
-from undertow.record import Run
+from undertow.record import SITE_COLUMNS, Run, Site
 
 Table = dict[str, NDArray[Any]]
+
+DESCRIBED: dict[str, Callable[[Site], Any]] = {
+    "site": lambda site: site.index,
+    "module": lambda site: site.module,
+    "module_type": lambda site: site.module_type,
+    "op": lambda site: site.op,
+    "role": lambda site: str(site.role),
+    "activation": lambda site: site.activation or "",
+    "shape": lambda site: list(site.shape),
+    "parameters": lambda site: list(site.parameters),
+}
+"""Words about a Site, alike at every step."""
 
 
 def table(run: Run, of: str = "sites") -> Table:
@@ -35,13 +47,28 @@ def table(run: Run, of: str = "sites") -> Table:
     return TABLES[of](run)
 
 
+def site_table(run: Run) -> dict[str, list[Any]]:
+    """Return one row for each Site of each recorded step, step by step.
+
+    Example:
+        >>> import numpy as np
+        >>> from undertow.record import Role
+        >>> sites = (Site(0, "fc", "addmm", Role.WEIGHT, (8, 3)),)
+        >>> columns = site_table(Run({}, sites, columns={"grad_output": np.array([[0.5], [0.25]])}))
+        >>> columns["step"], columns["module"], columns["grad_output"], columns["dead"]
+        ([0, 1], ['fc', 'fc'], [0.5, 0.25], [nan, nan])
+    """
+    steps = range(len(run))
+    columns: dict[str, list[Any]] = {"step": [step for step in steps for _ in run.sites]}
+    for name, described in DESCRIBED.items():
+        columns[name] = [described(site) for _ in steps for site in run.sites]
+    for name in SITE_COLUMNS:
+        columns[name] = [float(value) for step in steps for value in run.column(name, step)]
+    return columns
+
+
 def _sites(run: Run) -> Table:
-    words: dict[str, list[Any]] = {
-        "site": [site.index for site in run.sites],
-        "module": [site.module for site in run.sites],
-        "op": [site.op for site in run.sites],
-        "role": [str(site.role) for site in run.sites],
-    }
+    words = {name: [DESCRIBED[name](site) for site in run.sites] for name in ("site", "module", "op", "role")}
     return _long(run.steps, len(run), words, run.columns)
 
 

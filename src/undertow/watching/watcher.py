@@ -1,19 +1,18 @@
 """`Watcher`: what `watch` returns."""
 
 import math
-from types import TracebackType
-from typing import Self
 
 from torch import Tensor
 
 from undertow.record import Finding
+from undertow.store.closing import Closing
 from undertow.watching.loop_hooks import LoopHooks
 from undertow.watching.online_checker import FindingListener
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.user_log import UserLog
 
 
-class Watcher:
+class Watcher(Closing):
     """Watches a training run; made by `undertow.watch`.
 
     It watches until it is closed: by `close`, at the end of a ``with`` block, or when the interpreter exits. Nobody has
@@ -87,14 +86,6 @@ class Watcher:
     def close(self) -> None:
         """Stop watching, take all hooks off, and finish the file. Called again, it does nothing."""
         self._hooks.finish()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         share = self._hooks.governor.measured
