@@ -115,7 +115,7 @@ class Report(_DiagnosisFacade):
         Columns: step, site, module, module_type, op, role, activation, shape, parameters, and everything in
         `undertow.record.SITE_COLUMNS`; nan where there is no such thing at a Site.
         """
-        from undertow.store.tables import site_table  # loads the store, which examining alone does not need
+        from undertow.store.exporting import site_table  # loads the store, which examining alone does not need
 
         return site_table(self.run)
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from undertow.render.run_template import BOARD, DRAWING, filled
 from undertow.render.run_view import names_and_colours
+from undertow.render.templating import BOARD, DRAWING, filled
 
 
 def run_page(name: str) -> str:

@@ -1,9 +1,9 @@
 """Render a Run as one self-contained page."""
 
 from undertow.render.diagnosed_run import DiagnosedRun
-from undertow.render.run_template import BOARD, filled
 from undertow.render.run_view import names_and_colours, run_view
 from undertow.render.step_view import step_view
+from undertow.render.templating import BOARD, filled
 
 
 def html(diagnosed: DiagnosedRun, title: str) -> str:
