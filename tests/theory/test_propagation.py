@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from undertow.theory import accuracy, isometry, meanfield, residual, simulation
+import theory_accuracy as accuracy
+from undertow.theory import isometry, meanfield, residual, simulation
 from undertow.theory.functions import as_activation
 from undertow.theory.propagation import Layer, predict, propagate
 from undertow.theory.simulation import draw

@@ -1,1 +1,1 @@
-"""Whole experiments, each with one page: the question, the experiments, the results."""
+"""Experiments repeated whole, each with one page: the question, the experiments, the results."""

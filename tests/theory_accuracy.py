@@ -1,6 +1,6 @@
 """Prediction beside measurement: the log-gain per layer of random networks, as a table.
 
-``python -m undertow.theory.accuracy`` prints the table; with the name of a Markdown file it replaces the table there.
+``python tests/theory_accuracy.py`` prints the table; with the name of a Markdown file it replaces the table there.
 """
 
 import sys
