@@ -66,7 +66,7 @@ def test_numbers_that_are_finite_again_are_a_warning():
     assert (finding.began, finding.ended, finding.severity) == (2, 3, Severity.WARNING)
 
 
-@pytest.mark.parametrize(("lost", "codes"), [(5, []), (40, ["UT103"])])
+@pytest.mark.parametrize(("lost", "codes"), [(5, []), (40, ["UT702", "UT103"])])
 def test_a_scaler_that_never_finds_its_scale_again_has_lost_the_run(lost, codes):
     skipped = np.array([1.0, 1, 0] + [0.0] * 60 + [1.0] * lost)
     run = Run({}, (), scalars={"step": np.arange(float(len(skipped))), "nonfinite": skipped, "skipped": skipped})

@@ -49,6 +49,12 @@ class SourceFinder(TorchFunctionMode):
         return f"{file}:{line}" if file else ""
 
 
+def users_line() -> str:
+    """Return the ``file:line`` of the user's code that is being run; empty if there is none."""
+    file, line = _line()
+    return f"{file}:{line}" if file else ""
+
+
 def _line() -> tuple[str, int]:
     frame = sys._getframe(2)
     while frame is not None:

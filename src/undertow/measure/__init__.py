@@ -9,6 +9,7 @@ from undertow.measure.parameters import measure_parameters
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
 from undertow.measure.signals import Convolution, Signal, measure
+from undertow.measure.training_modes import TrainingModes
 
 __all__ = [
     "FLOAT32_UP_TO",
@@ -21,6 +22,7 @@ __all__ = [
     "Reading",
     "Readout",
     "Signal",
+    "TrainingModes",
     "by_kind",
     "index",
     "measure",

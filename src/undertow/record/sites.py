@@ -41,6 +41,7 @@ class Site:
         weight_shape: of its weight, where it has one.
         parameters: names of the parameters it passes gradient to.
         module_type: class of the module it ran in.
+        inside: part of a convolution's products that are made with its input and not with padding; 1 elsewhere.
         source: the user's ``file:line`` that called it, where that was looked for and found.
 
     Example:
@@ -60,6 +61,7 @@ class Site:
     weight_shape: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
     module_type: str = ""
+    inside: float = 1.0
     source: str = field(default="", compare=False)
 
     @property
@@ -68,6 +70,23 @@ class Site:
         if self.role is Role.WEIGHT and self.module:
             return self.module
         return f"{self.module}.{self.op}" if self.module else self.op
+
+    @property
+    def tied_with(self) -> str:
+        """Return the module that owns the weights of this one, if that is neither itself nor a part of it; else empty.
+
+        Example:
+            >>> Site(0, "lm_head", "mm", Role.WEIGHT, parameters=("wte.weight",)).tied_with
+            'wte'
+            >>> Site(0, "attn", "addmm", Role.WEIGHT, parameters=("attn.out_proj.weight",)).tied_with
+            ''
+        """
+        if self.role is not Role.WEIGHT or not self.module:
+            return ""
+        owners = [name.replace("_orig_mod.", "").rpartition(".")[0] for name in self.parameters if "bias" not in name]
+        if any(owner == self.module or owner.startswith(f"{self.module}.") for owner in owners):
+            return ""
+        return owners[0] if owners else ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -1,14 +1,16 @@
 """UT106 and UT107: gradient that is lost beside the gradient path, or back through time."""
 
 import itertools
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from undertow.analysis.attribution import cause_of
 from undertow.analysis.gradient_path import strongest_route
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.alike import said_once
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
 
@@ -27,40 +29,72 @@ def starved(diagnosis: Diagnosis) -> Iterator[Finding]:
     Evidence:
         ``rate`` and ``total`` of the gradient received along the branch's longest way, down to where it is smallest.
     Threshold:
-        As for UT101, in branches of four weight layers or more, through depth (through time see UT107). A branch that
-        ends in one small factor (zero-initialised, LayerScale) has no steady decay and doesn't fire: that factor
-        learns, and opens the branch.
+        As for UT101, in branches of four weight layers or more, through depth (through time, that is through the same
+        weights again and again, see UT107). A branch that ends in one small factor (zero-initialised, LayerScale) has
+        no steady decay and doesn't fire: that factor learns, and opens the branch. Nor does what lies in front of an
+        attention's softmax, queries and keys: over nearly equal logits gradients are small in every healthy
+        transformer at its start, and adaptive optimizers make up for it. A note for what makes a gate (FocalNet's
+        modulation): its gradient is as small as what it lets through.
     What to do:
         What helps against UT101, in the branch.
     References:
         Veit, Wilber, Belongie 2016 (gradient in residual networks comes along short paths).
     """
-    gradient_path = diagnosis.gradient_path
-    if gradient_path is None or not diagnosis.finite or diagnosis.starts_at_zero:
+    if diagnosis.gradient_path is None or not diagnosis.finite or diagnosis.starts_at_zero:
         return
-    for start, end in gradient_path.blocks():
-        path = gradient_path.deepest_path(start, end)
-        if path == gradient_path.main_path(start, end):
+    blocks = diagnosis.gradient_path.blocks()
+    yield from said_once(found for start, end in blocks if (found := _starved(diagnosis, start, end)) is not None)
+
+
+def _starved(diagnosis: Diagnosis, start: int, end: int) -> Finding | None:
+    """Return what there is to say of a block's deepest branch."""
+    gradient_path = diagnosis.gradient_path
+    assert gradient_path is not None  # noqa: S101  # the caller looked already
+    path = gradient_path.deepest_path(start, end)
+    if path == gradient_path.main_path(start, end) or _through_time(diagnosis, path) or _asks(diagnosis, path):
+        return None
+    found = gradient_path.starvation(path)
+    if len(found.waypoints) < FEWEST_IN_A_BRANCH or not found.steady:
+        return None
+    if found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL:
+        return None
+    where = diagnosis.between(found.waypoints[0], found.waypoints[-1])
+    text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
+    numbers = {"rate": found.rate, "total": found.total}
+    limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
+    sites, equation, severity = found.waypoints, PRODUCT_EQUATION, Severity.WARNING
+    if _gated(diagnosis, path):
+        severity, text = Severity.NOTE, f"{text} It ends in a gate, which opens as it learns."
+    return Finding("UT106", "starved branch", severity, sites, where, text, numbers, limits, equation)
+
+
+def _gated(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
+    """Whether what the branch makes multiplies something else that depends on the data."""
+    run = diagnosis.run
+    return any(cause_of(run, run.sites[run.edges[edge].source]) == "gating" for edge in path)
+
+
+def _through_time(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
+    """Whether a path leads through the same weights more than once, however few the steps."""
+    run = diagnosis.run
+    layers = [run.sites[run.edges[edge].source] for edge in path]
+    uses = Counter(site.parameters for site in layers if site.role is Role.WEIGHT and site.parameters)
+    return max(uses.values(), default=0) > 1
+
+
+def _asks(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
+    """Whether a path leads to the queries or keys of an attention: through its softmax, or a fused kernel's."""
+    run = diagnosis.run
+    for edge in path:
+        source = run.sites[run.edges[edge].source]
+        if source.role is not Role.ATTENTION:
             continue
-        found = gradient_path.starvation(path)
-        if len(found.waypoints) < FEWEST_IN_A_BRANCH or not diagnosis.recurrent.isdisjoint(found.waypoints):
-            continue
-        if found.rate <= VANISHING_RATE and found.total <= VANISHING_TOTAL and found.steady:
-            where = diagnosis.between(found.waypoints[0], found.waypoints[-1])
-            text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
-            numbers = {"rate": found.rate, "total": found.total}
-            limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
-            yield Finding(
-                "UT106",
-                "starved branch",
-                Severity.WARNING,
-                found.waypoints,
-                where,
-                text,
-                numbers,
-                limits,
-                PRODUCT_EQUATION,
-            )
+        if "softmax" in source.op:
+            return True
+        # A fused kernel passes gradient on to queries, keys and values, in this order.
+        if source.op.startswith("scaled_dot_product") and edge != run.outgoing[source.index][-1]:
+            return True
+    return False
 
 
 @rule("UT107", "memory horizon")

@@ -11,7 +11,8 @@ from undertow.analysis.theory_check import TheoryCheck
 from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Role, Severity
+from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.alike import said_once
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import EXPLODING_RATE, EXPLODING_TOTAL, VANISHING_RATE, VANISHING_TOTAL
 
@@ -73,29 +74,50 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 @rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
 def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """All units of a layer start with the same weights.
+    """All units of a layer have the same weights.
 
     What:
-        The rows of a weight matrix are all alike (and not zero).
+        The weights that lead to each unit of a layer are all alike (and not zero); and so is their gradient, or not.
     Why it is bad:
-        Units that are alike get the same gradient and stay alike: the layer is as good as one unit wide.
+        Units that are alike and pulled alike stay alike: the layer is as good as one unit wide. (Alike weights alone
+        do no harm: where what comes behind treats the units differently, they part in the first step.)
     Evidence:
-        ``spread``: the norm of the weights' deviation from their mean row, as a share of the weights' norm.
+        ``spread``: the norm of the weights' deviation from those of the mean unit, as a share of the weights' norm;
+        ``gradient's spread``: the same of their gradient.
     Threshold:
         Under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any random
-        initialisation is near 1.
+        initialisation is near 1. An error if the gradient's spread is under 0.01, too, or not known; else a note: the
+        units part in the first step. A parameter is judged once, as the layer that it was made for multiplies by
+        it; rows of an embedding are no units.
     What to do:
         Draw the weights at random.
     References:
         Goodfellow, Bengio, Courville 2016, section 8.4.
     """
     spread = diagnosis.column("weight_spread")
+    found: dict[tuple[str, ...], Site] = {}
     for site in diagnosis.run.sites:
         if site.role is Role.WEIGHT and site.n_out > 1 and spread[site.index] < SPREAD_BELOW:
-            text = f"The {site.n_out} units of {site.name} have the same weights, and will keep them so."
-            numbers = {"spread": float(spread[site.index])}
-            limit = f"spread under {SPREAD_BELOW}"
-            yield Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
+            known = found.setdefault(_matrices(site), site)
+            if site.module and not known.module:  # a backward pass that is differentiated uses it outside of its layer
+                found[_matrices(site)] = site
+    yield from said_once(_symmetric(diagnosis, site) for site in found.values())
+
+
+def _matrices(site: Site) -> tuple[str, ...]:
+    return tuple(name for name in site.parameters if "bias" not in name.rpartition(".")[2])
+
+
+def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
+    columns = {"spread": "weight_spread", "gradient's spread": "grad_spread"}
+    numbers = {name: float(diagnosis.column(column)[site.index]) for name, column in columns.items()}
+    if numbers["gradient's spread"] >= SPREAD_BELOW:
+        severity, consequence = Severity.NOTE, "but what comes behind them pulls them apart"
+    else:
+        severity, consequence = Severity.ERROR, "and get the same gradient: they stay alike"
+    text = f"The {site.n_out} units of {site.name} have the same weights, {consequence}."
+    limit = f"spread under {SPREAD_BELOW}; an error if the gradient's is, too"
+    return Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
 
 
 def _kind(diagnosis: Diagnosis) -> str | None:

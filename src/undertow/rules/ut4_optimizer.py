@@ -130,7 +130,7 @@ def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
 
 
-@rule("UT403", "clipping always on", over=RUN, once_per_run=True)
+@rule("UT403", "clipping always on", over=RUN, once_per_run=True, explains=("UT408", "UT704"))
 def clipping(history: RunHistory) -> Iterator[Finding]:
     """Clipping cuts most gradients to a small part of themselves.
 
@@ -157,7 +157,7 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     after, before = history.scalar("grad_norm"), history.scalar("grad_norm_unclipped")
     steps, first, second = np.intersect1d(after.steps, before.steps, return_indices=True)
     kept, whole = after.values[first], before.values[second]
-    usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0)
+    usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0) & (kept > 0)  # 0: cleared, see UT702
     if usable.sum() < FEWEST_CLIPPED:
         return
     cut = kept[usable] / whole[usable]
@@ -173,6 +173,12 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, to {numbers['cut to']:.2g} of itself in "
         f"the median: its norm is {numbers['norm']:.2g}, that of a step is the threshold's."
     )
+    unscaled = history.scalar("clipped_scaled").values
+    if len(unscaled) and unscaled.mean() > MOSTLY:
+        text += (
+            " The gradients are still multiplied by the loss scale when they are clipped: unscale first, by "
+            "scaler.unscale_(optimizer) before clip_grad_norm_."
+        )
     optimizer = str(history.run.header.get("optimizer", ""))
     severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
     limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"

@@ -1,4 +1,4 @@
-"""The shape of a study: an amount of work, experiments, the claims they are held to, a page. One method runs them all."""
+"""The shape of a study: an amount of work, experiments, the claims they are held to, a page. One method runs each."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from undertow.activations import in_torch
-from undertow.tape.facts import FACTORS, Weight, saved
+from undertow.tape.facts import Weight, saved
 from undertow.tape.graph import Node
+from undertow.tape.ops import FACTORS
 
 ENOUGH = 2**12
 """Elements before a layer that are looked at; a mean square of so many is right to 3 %, 0.01 decades of a norm."""
@@ -54,7 +55,10 @@ _INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda a: torch.logit(a, 1 - _NEARLY_ONE),
 }
 _KEPT_AS_IT_IS = frozenset(
-    ("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin")
+    {
+        *("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin"),
+        *("elu", "celu", "softshrink", "hardshrink"),
+    }
 ) | frozenset(op for op, phi in in_torch().items() if phi.torch is not None and phi.torch.saved == "self")
 
 

@@ -7,8 +7,10 @@ from itertools import islice
 from torch import Tensor, nn
 
 from undertow.measure import Readout
-from undertow.tape.graph import Node, classify, cut, discover, signature
+from undertow.tape.graph import Node, cut, discover, signature
+from undertow.tape.naming import Owners
 from undertow.tape.routes import Route
+from undertow.tape.sides import classify
 from undertow.tape.sites import LineOf, Plan, plan
 from undertow.tape.windows import Windows
 
@@ -95,7 +97,7 @@ class Plans:
         self._news = PATIENCE if known_plan is None else self._news
         if known_plan is None and windows is not None and not self._look_up():
             classify(vertices, self.names)
-            known_plan = plan(vertices, windows, self.names, line_of)
+            known_plan = plan(vertices, windows, self.names, Owners.of(self.modules, self._more), line_of)
             cut(vertices)
             if len(self._known) >= MOST:
                 self._known.pop(next(iter(self._known)))

@@ -1,5 +1,6 @@
 """Hooks on every Node of one backward pass, which turn what passes into Signals."""
 
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -177,6 +178,8 @@ class Tape:
             signal.learns = True
             if tap.bias is not None:
                 signal.summed = grad_input[tap.bias]
+            if tap.beside:
+                _tell_apart(tap, grad_input, self.meter)
             if tap.weight is not None:
                 if self.meter.verify:
                     _add_weight(signal, tap, tap.weight, node, grad_input)
@@ -210,15 +213,24 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
     return on_gradient
 
 
+def _tell_apart(tap: Tap, grad_input: Gradients, meter: Meter) -> None:
+    """What is passed on through the weights, where a residual connection's part is passed on beside it."""
+    passed = None if tap.passes is None else grad_input[tap.passes]
+    if passed is None:
+        meter.note("multiplied", tap.site, math.nan)
+    else:
+        meter.norm("multiplied", tap.site, passed)
+
+
 def _weigh(signal: Signal, weight: facts.Weight, node: Node) -> None:
     """Only what its norm needs."""
     signal.weight = weight.as_kept(node)
-    signal.weight_id = None if weight.parameter is None else id(weight.parameter)
+    signal.weight_id = weight.identity
 
 
 def _add_weight(signal: Signal, tap: Tap, weight: facts.Weight, node: Node, grad_input: Gradients) -> None:
     signal.weight = weight.matrix(node)
-    signal.weight_id = None if weight.parameter is None else id(weight.parameter)
+    signal.weight_id = weight.identity
     signal.passed = None if tap.passes is None else grad_input[tap.passes]
     if tap.op == "convolution":
         signal.convolution = _convolution(node)

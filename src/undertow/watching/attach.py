@@ -83,7 +83,7 @@ def watch(
 
     Raises:
         TypeError: ``model`` is no module, or ``optimizer`` no optimizer.
-        ValueError: the optimizer holds no parameter of the model, or a number makes no sense.
+        ValueError: there is no optimizer, or a number makes no sense.
 
     Example:
         >>> import tempfile, torch, undertow
@@ -116,8 +116,6 @@ def watch(
 def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tape: bool | None) -> WatchTarget:
     inner, compiled = unwrapped(model), is_compiled(model)
     parameters = WatchedParameters(inner, optimizers)
-    if not any(True for _ in parameters):
-        raise ValueError("the optimizer holds no parameter of this model: is it this model's optimizer?")
     tapes = not compiled if full_tape is None else full_tape
     ranks = Ranks.of(model)
     return WatchTarget(inner, optimizers, parameters, LossScale(scaler), ranks, tapes, eager=compiled and tapes)

@@ -182,6 +182,10 @@ class PassCounter:
             return self._history[-1][1] if self._history else self._seen
         return self._governor.step if self._steps.is_new() else self._done - 1
 
+    def made_for(self, step: int) -> int:
+        """Count the passes that were made for a step, as far as they are remembered."""
+        return sum(of == step for _, of, _ in self._history)
+
     def take(self) -> PassHistory:
         """Return the gradients that were kept, and keep them no longer."""
         steps = self._steps

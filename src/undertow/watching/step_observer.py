@@ -127,6 +127,8 @@ class StepObserver:
 
     def before(self, index: int, closure: bool) -> None:
         """Hear that an optimizer is about to step, perhaps with a closure that computes its gradients."""
+        if self.target.loss_scale.active and len(self.target.optimizers) == 1:
+            self.step.facts.values |= self.target.loss_scale.misuse(self.target.optimizers[index])
         if closure:
             self._closure = index
         else:

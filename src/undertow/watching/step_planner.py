@@ -79,7 +79,10 @@ class StepPlanner:
     def learn(self, observer: StepObserver) -> None:
         """Learn from a step that was observed."""
         facts = observer.facts
-        self.segments = observer.segments + 1
+        if isinstance(
+            observer.step, FullStep
+        ):  # light steps come when there is time: what is taped must not hang on it
+            self.segments = observer.segments + 1
         self.altered |= facts.altered and not facts.clipped
         if isinstance(observer.step, FullStep) and observer.step.unheard:
             self.on_call = False

@@ -7,6 +7,7 @@ from undertow.measure import squares_fit
 from undertow.watching.detectors import NonfiniteDetector, SkipDetector, SpikeDetector, are_finite
 from undertow.watching.feedback import Feedback
 from undertow.watching.full_step_writer import FullStepWriter
+from undertow.watching.loop_reader import CLEARED, LoopFacts
 from undertow.watching.online_checker import FindingReporter, OnlineChecker
 from undertow.watching.pass_counter import PassHistory
 from undertow.watching.run_facts import RunFacts
@@ -48,14 +49,16 @@ class StepProcessor:
         self,
         when: StepTime,
         arrived: Callable[[], ArrivedFacts],
+        loop: Callable[[], LoopFacts],
         payload: StepPayload,
         history: PassHistory,
         passes: int,
     ) -> Callable[[], None]:
         """Take a full step, in which there were so many backward passes. What is returned writes all that wait."""
-        facts = arrived()
+        facts, around = arrived(), loop()
         payload.arrive(facts.scale, facts.divisor)
-        self._writer.scalars(when.step, when.time, _known(facts.values))
+        self._writer.scalars(when.step, when.time, _known(facts.values) | _around(around.values, facts.values))
+        self._facts.learn_loop(around, facts)
         self._detect(when, facts, history, payload)
         self._facts.learn_scale(when, facts)
         self._full_steps.add(payload, when, facts.values, passes)
@@ -105,6 +108,12 @@ class StepProcessor:
             self._feedback.request_burst()
             text = f"The loss rose to {loss:.4g} from {before:.4g}: the next steps are looked at closely."
             self._writer.event(when.step, when.time, "spike", text, {"loss": loss, "before": before})
+
+
+def _around(loop: Mapping[str, float], values: Mapping[str, float]) -> dict[str, float]:
+    """Add that gradients were cleared, where they were set to 0 between the backward pass and the step."""
+    emptied = values.get("grad_norm") == 0 and values.get("grad_norm_unclipped", 0.0) > 0
+    return {**loop, CLEARED: 1.0} if emptied and CLEARED in loop else dict(loop)
 
 
 def _known(values: Mapping[str, float]) -> dict[str, float]:

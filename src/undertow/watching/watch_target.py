@@ -7,6 +7,7 @@ from functools import cached_property
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from undertow.measure import TrainingModes
 from undertow.tape import Plans
 from undertow.watching.loss_scale import LossScale
 from undertow.watching.ranks import Ranks
@@ -61,6 +62,11 @@ class WatchTarget:
     def shards(self) -> Shards:
         """Return how this process's numbers are parts of a whole."""
         return Shards(self.ranks.world if self.ranks.averaged else 1, self.parameters.sharded)
+
+    @cached_property
+    def modes(self) -> TrainingModes:
+        """Know the modules that behave otherwise in evaluation."""
+        return TrainingModes(self.model)
 
     @cached_property
     def plans(self) -> Plans:

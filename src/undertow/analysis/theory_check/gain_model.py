@@ -16,6 +16,36 @@ from undertow.analysis.theory_check.statistics import LAYERS, Moments, Statistic
 from undertow.record import Role, Site
 
 PASSING = ("add", "sub")
+RESHAPES = frozenset(
+    [
+        "view",
+        "unsafe_view",
+        "reshape_alias",
+        "t",
+        "transpose",
+        "permute",
+        "squeeze",
+        "unsqueeze",
+        "alias",
+        "clone",
+        "to_copy",
+        "view_as_real",
+        "view_as_complex",
+        "lift_fresh",
+        "backward_hook_function",
+        "register_post_backward_function",
+        "split",
+        "split_with_sizes",
+        "unsafe_split",
+        "unbind",
+        "chunk",
+        "slice",
+        "select",
+        "narrow",
+    ]
+)
+"""Operations that move numbers: what several consumers give them, they pass on whole."""
+
 SQUARES = 2 * math.log(10)
 """From decades of the norm to nepers of its square."""
 
@@ -108,12 +138,19 @@ def _operation(statistics: Statistics, edge: int, in_branch: bool) -> GainModel:
         return _layer(statistics, source, target)
     if source.role is Role.ACTIVATION:
         return _activation(statistics, source, target)
-    if source.role is Role.JOIN and source.op in PASSING:
+    if _passes_on(source, target):
         return GainModel()
     cause = cause_of(run, source)
     if cause == "scaling" or (in_branch and source.role is Role.NORM):
         return GainModel(_measured(statistics, source, edge))
     raise NoTheory(source.op if cause == "other" else cause)
+
+
+def _passes_on(source: Site, target: Site) -> bool:
+    """Whether the operation hands gradient on as it is: sums, additions of a bias, reshapes with several consumers."""
+    if source.role is Role.JOIN and source.op in PASSING:
+        return True
+    return source.op in (*PASSING, *RESHAPES) and math.prod(source.shape) == math.prod(target.shape)
 
 
 def _measured(statistics: Statistics, source: Site, edge: int) -> float:
@@ -129,12 +166,11 @@ def _layer(statistics: Statistics, layer: Site, target: Site) -> GainModel:
         raise NoTheory(_which(layer))
     if layer.index in statistics.reused:
         raise NoTheory("weights that are used more than once")
-    border = _border(layer, target)
     alignment = float(statistics.run.column("alignment_w", statistics.step)[layer.index])
-    deviation = _log(alignment) - _log(border) / 2 if alignment > 0 else 0.0
+    deviation = _log(alignment) - _log(layer.inside) / 2 if alignment > 0 else 0.0
     behind_activation = target.role is Role.ACTIVATION
     variance = 0.0 if behind_activation else 2 / _inputs(layer)
-    return GainModel(_log(weight_var * border) / 2, variance, {"weights": deviation}, (layer.index,))
+    return GainModel(_log(weight_var * layer.inside) / 2, variance, {"weights": deviation}, (layer.index,))
 
 
 def _which(layer: Site) -> str:
@@ -186,15 +222,6 @@ def _is_transposed(layer: Site) -> bool:
     return layer.op == "convolution" and (
         "Transpose" in layer.module_type or (bool(layer.weight_shape) and layer.weight_shape[0] != layer.n_out)
     )
-
-
-def _border(layer: Site, target: Site) -> float:
-    """The part of the products that a convolution padded to keep its size makes with numbers and not with padding."""
-    inside, outside = target.shape[2:], layer.shape[2:]
-    kernel = layer.weight_shape[2:]
-    if layer.op != "convolution" or inside != outside or len(kernel) != len(inside):
-        return 1.0
-    return math.prod(1 - (k * k - 1) / (4 * k * n) for k, n in zip(kernel, inside, strict=True) if 1 < k <= n)
 
 
 def _log(value: float) -> float:
