@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from undertow.diagnosis import Diagnosis, Layer
+from undertow.diagnosis import Diagnosis, LayerSites
 from undertow.record import Finding, Severity
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import Blocks, rule
@@ -85,7 +85,7 @@ def back_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
 class Half:
     """Some layers, and their share of the progress of all that the optimizer holds."""
 
-    layers: Sequence[Layer]
+    layers: Sequence[LayerSites]
     of: int
     share: float
 
