@@ -145,7 +145,7 @@ def _consequence(diagnosis: Diagnosis, which: str, below: float) -> tuple[Severi
     """Return how much it matters, and why: what the half does after some steps tells whether it is frozen."""
     header = diagnosis.run.header
     if str(header.get("optimizer", "")).startswith(("none", "not judged")):
-        return Severity.NOTE, " of plain gradient descent (hand the optimizer in to know what its steps do)", {}
+        return Severity.NOTE, " of plain gradient descent (no optimizer was given)", {}
     ahead = header.get("ahead")
     if ahead is None or which not in ahead:
         return Severity.ERROR, "", {}
