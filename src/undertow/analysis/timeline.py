@@ -71,7 +71,7 @@ class RunHistory:
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:
-        """Whether everything that was measured is finite, for every row, [rows]."""
+        """Tell for every row whether everything that was measured is finite, [rows]."""
         rows = np.ones(len(self.run), bool)
         if "grad_output" in self.run.columns:
             rows &= np.isfinite(self.run.columns["grad_output"]).all(1)
