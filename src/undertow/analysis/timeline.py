@@ -71,7 +71,7 @@ class RunHistory:
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:
-        """Whether everything that was measured is finite, for every row, [rows]."""
+        """Tell for every row whether everything that was measured is finite, [rows]."""
         rows = np.ones(len(self.run), bool)
         if "grad_output" in self.run.columns:
             rows &= np.isfinite(self.run.columns["grad_output"]).all(1)
@@ -95,6 +95,11 @@ class RunHistory:
         known = ~np.isnan(values)
         order = np.argsort(steps[known], kind="stable")
         return Series(steps[known][order], values[known][order])
+
+    @property
+    def one_loss(self) -> bool:
+        """Whether there is one loss that should fall: several optimizers may play against each other, as a GAN's."""
+        return "," not in str(self.run.header.get("optimizer", ""))
 
     @cached_property
     def loss(self) -> Series:

@@ -91,11 +91,11 @@ class Passes:
         return run
 
     def ahead(self, steps: int) -> Run | None:
-        """Return a pass as it would be after some of the optimizer's steps, tried on copies; None if that can't be."""
-        if len(self._optimizers) != 1:
+        """Return a pass as it would be after some of the optimizers' steps, tried on copies; None if that can't be."""
+        if not self._optimizers:
             return None
         try:
-            ahead = Ahead(self._optimizers[0], self._parameters)
+            ahead = Ahead(self._optimizers, self._parameters)
             with ahead.in_place():
                 for _ in range(steps):
                     ahead.step(self._compute_loss)

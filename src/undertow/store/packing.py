@@ -41,7 +41,7 @@ class Misfit(Exception):  # noqa: N818  # an answer more than an error: the layo
 
 
 class Kept(NamedTuple):
-    """What is kept of one column: ``at`` [kept places] of ``width``."""
+    """The kept part of one column: the places ``at`` [kept places] of ``width``."""
 
     group: str
     name: str
@@ -57,7 +57,7 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Which numbers are kept, in which order."""
+    """The numbers that are kept, in their order."""
 
     columns: tuple[Kept, ...] = ()
 

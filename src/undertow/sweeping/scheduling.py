@@ -1,4 +1,4 @@
-"""Which packs are computed when, and by whom: tasks of a sensible length, retries, packs that are cut in two."""
+"""Schedule packs over workers: tasks of a sensible length, retries, packs that are cut in two."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -50,12 +50,12 @@ class Schedule:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Tell whether there is nothing left to do."""
         return not (self._waiting or self._suspects or self._running)
 
     @property
     def startable(self) -> bool:
-        """Whether a task could be handed out."""
+        """Tell whether a task could be handed out."""
         return bool(self._waiting or self._suspects)
 
     def next_task(self, workers: int) -> tuple[int, list[Pack]]:

@@ -73,8 +73,8 @@ def computed(work: Work, pack: Pack, place: int, tick: Tick = unheard) -> PackRe
     try:
         outcomes = [Outcome(result) for result in work.run([cell.settings for cell in pack.cells], tick)]
     except (Exception, SystemExit) as error:  # whatever a user's function may raise
-        told = f"{type(error).__name__}: {error}"
-        outcomes = [Outcome(None, told, work.traceback(error))] * len(pack.cells)
+        message = f"{type(error).__name__}: {error}"
+        outcomes = [Outcome(None, message, work.traceback(error))] * len(pack.cells)
     return PackReport(place, outcomes, time.perf_counter() - start)
 
 
@@ -211,8 +211,8 @@ class Processes:
             if self._false_starts >= MOST_FALSE_STARTS:
                 raise RuntimeError(f"worker processes don't start: the last was {why}")
         self._workers[self._workers.index(worker)] = self._started()
-        told = f"the process that computed it was {why} (the usual reason is memory)"
-        return [] if worker.task is None else [WorkerEvent(worker.task, [], True, told)]
+        message = f"the process that computed it was {why} (the usual reason is memory)"
+        return [] if worker.task is None else [WorkerEvent(worker.task, [], True, message)]
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()

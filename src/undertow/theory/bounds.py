@@ -49,7 +49,7 @@ class Interval:
 
 
 def superlevel(activation: ActivationLike, level: float) -> list[Interval]:
-    """Where |φ'(z)| >= level: the intervals of z, from left to right.
+    """Find the intervals of z where |φ'(z)| >= level, from left to right.
 
     Args:
         activation: name, `Activation` or elementwise NumPy function.

@@ -35,7 +35,7 @@ class UnusableActivation(ValueError):  # noqa: N818 - reads as what it says, lik
 
 
 def as_activation(activation: ActivationLike) -> Activation:
-    """Whatever names an activation, as an `Activation`.
+    """Return the `Activation` that a name or a function stands for.
 
     Args:
         activation: a name, an `Activation`, or an elementwise NumPy function (see `from_function`).
@@ -132,7 +132,7 @@ def _zoom(name: str, value: Value, centre: float, at_first: float) -> float | No
 
 
 def _corner(value: Value, near: float, reach: float) -> float:
-    """Where the line through two points on the left meets the line through two on the right."""
+    """Return where the line through two points on the left meets the line through two on the right."""
     points = near + reach * np.array([-2.0, -1.0, 1.0, 2.0])
     a, b, c, d = (float(v) for v in np.asarray(value(points), dtype=np.float64))
     left, right = (b - a) / reach, (d - c) / reach

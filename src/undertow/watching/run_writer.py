@@ -16,9 +16,8 @@ from undertow.store.appender import about_graph
 from undertow.store.closing import Closing
 from undertow.store.database import Journal
 from undertow.store.rank_paths import rank_path
-from undertow.watching.pending_warnings import PendingWarnings
 from undertow.watching.write_queue import Item, WriteQueue
-from undertow.watching.writer_thread import WriterThread
+from undertow.watching.writer_thread import PendingWarnings, WriterThread
 
 Values = Mapping[str, NDArray[np.floating]]
 KnownGraph = tuple[str, tuple[int, int]]

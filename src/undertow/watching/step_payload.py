@@ -50,7 +50,7 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What gradient didn't reach.
+    """Parameters that no gradient reached.
 
     Attributes:
         unreached: parameters that require grad and got none, of the optimizers that stepped.
@@ -63,7 +63,7 @@ class Reach:
 
 @dataclass(slots=True, eq=False)
 class StepPayload:
-    """What one full step sends to the writer's thread.
+    """Everything one full step sends to the writer's thread.
 
     Attributes:
         graph: of the backward pass that was taped.

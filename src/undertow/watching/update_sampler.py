@@ -23,7 +23,7 @@ RUN, FEWEST = 16, 4
 
 @dataclass(frozen=True, slots=True)
 class SamplePattern:
-    """Which weights of a parameter are taken: runs of ``run``, from one's start to the next ``step``; all if 0."""
+    """The sampled weights of a parameter: runs of ``run``, from one's start to the next ``step``; all if 0."""
 
     run: int
     step: int

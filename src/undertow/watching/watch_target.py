@@ -18,7 +18,7 @@ from undertow.watching.watched_parameters import WatchedParameters
 
 @dataclass(frozen=True)
 class WatchTarget:
-    """What is watched.
+    """The model that is watched, with its optimizers.
 
     Attributes:
         model: the user's own module, without what wraps it.
