@@ -152,6 +152,7 @@ class Store:
         except sqlite3.OperationalError as error:
             with suppress(sqlite3.Error):
                 self._file.execute("ROLLBACK")
+            # The low byte is the kind; the rest says which operation of the kind it was.
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
                 raise StoreFullError(
                     f"can't write into {self.path} any more ({error}): what was written before is kept; free some "

@@ -185,6 +185,7 @@ class Processes:
     def _heard(self, worker: _Worker) -> list[WorkerEvent]:
         try:
             kind, content = worker.pipe.recv()
+        # Its end of the pipe is closed: the process is gone.
         except (EOFError, OSError):
             return self._replaced(worker)
         worker.ready = True
