@@ -1,12 +1,14 @@
 """Small trainings that the rules of the graph, the loss and the data are tried on, as `examine` takes them."""
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from undertow import examine
+from undertow import examine, explain, open_run, watch
 from undertow.record import Severity
 
 Build = Callable[[], tuple]
@@ -126,3 +128,20 @@ def sequences(model, n=12, steps=5, labels=None):
     x = torch.randn(n, steps, 6, generator=g)
     y = torch.randint(0, 4, labels or (n,), generator=g)
     return model, lambda: functional.cross_entropy(model(x), y), adam(model)
+
+
+def watched_alarms(build: Build, steps: int = 60) -> dict[str, str]:
+    """The same of a training that was watched for some steps."""
+    torch.manual_seed(0)
+    model, compute_loss, optimizer = build()
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "run.undertow")
+        with watch(model, optimizer, path=path, every=5) as watcher:
+            for _ in range(steps):
+                optimizer.zero_grad()
+                loss = compute_loss()
+                loss.backward()
+                watcher.log(loss=loss)
+                optimizer.step()
+        found = explain(open_run(path)).findings
+    return {each.code: each.message for each in found if each.severity is not Severity.NOTE}

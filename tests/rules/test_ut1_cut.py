@@ -16,6 +16,7 @@ from rules.fitting import (
     mlp,
     regressed,
     sequences,
+    watched_alarms,
 )
 
 EXAMPLES = Examples()
@@ -156,3 +157,16 @@ def test_fires(code, build):
 @pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
 def test_stays_silent(code, build):
     assert code not in alarms(build)
+
+
+WATCHED = [(code, build) for code, build in EXAMPLES.all(0)[::4] if code in ("UT503", "UT109")]
+
+
+@pytest.mark.parametrize(("code", "build"), WATCHED)
+def test_fires_in_a_watched_run(code, build):
+    assert code in watched_alarms(build)
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])
+def test_stays_silent_in_a_watched_run(code, build):
+    assert code not in watched_alarms(build)

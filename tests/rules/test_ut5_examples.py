@@ -37,6 +37,21 @@ silent("UT505")(
     lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.LayerNorm(8), nn.Linear(8, 4)))
 )
 
+
+class Outside(Sequence):
+    """The batch is brought to the second place in front of the model."""
+
+
+def brought(exchange):
+    model, g = Outside(), torch.Generator().manual_seed(2)
+    x, y = torch.randn(12, 5, 6, generator=g), torch.randint(0, 4, (12,), generator=g)
+    return model, lambda: functional.cross_entropy(model(exchange(x)), y), adam(model)
+
+
+fires("UT506")(lambda: brought(lambda x: x.reshape(5, 12, 6)))
+silent("UT506")(lambda: brought(lambda x: x.transpose(0, 1)))
+silent("UT506")(lambda: brought(lambda x: x.reshape(60, 6).view(12, 5, 6).permute(1, 0, 2)))
+
 for kind in (nn.LSTM, nn.GRU, nn.RNN):
     fires("UT506")(lambda kind=kind: sequences(Sequence(kind, lambda x: x.reshape(5, -1, 6))))
     fires("UT506")(lambda kind=kind: sequences(Sequence(kind, after=lambda h: h[:, -1])))

@@ -16,6 +16,7 @@ from rules.fitting import (
     classified,
     mlp,
     regressed,
+    watched_alarms,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own hint, at some losses
@@ -88,6 +89,34 @@ def softmax_of_one_unit_bce():
 @fires("UT503")
 def log_softmax_of_one_unit():
     return classified(lambda z: z, nn.CrossEntropyLoss(), n_out=1, labels=lambda y: y * 0)
+
+
+@fires("UT503")
+def softmax_nll():
+    return classified(nn.Softmax(-1), nn.NLLLoss())
+
+
+@fires("UT503")
+def bare_output_nll():
+    return classified(lambda z: z, nn.NLLLoss())
+
+
+@fires("UT503")
+def relu_cross_entropy():
+    return classified(torch.relu, nn.CrossEntropyLoss())
+
+
+@silent("UT503")
+def log_softmax_nll():
+    return classified(nn.LogSoftmax(-1), nn.NLLLoss())
+
+
+@silent("UT503")
+def averaged_maps():
+    torch.manual_seed(0)
+    body = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    model, x, y = nn.Sequential(*body), torch.randn(8, 1, 6, 6), torch.randint(0, 4, (8,))
+    return model, lambda: functional.cross_entropy(model(x), y), adam(model)
 
 
 @silent("UT503")
@@ -313,3 +342,17 @@ def test_fires(code, build):
 @pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
 def test_stays_silent(code, build):
     assert code not in alarms(build)
+
+
+WATCHED = [(code, build) for code, build in EXAMPLES.all(0)[::4] if code != "UT507" and build is not entropy_by_hand]
+"""What takes a further pass, or shapes of targets, examinations know alone."""
+
+
+@pytest.mark.parametrize(("code", "build"), WATCHED)
+def test_fires_in_a_watched_run(code, build):
+    assert code in watched_alarms(build)
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])
+def test_stays_silent_in_a_watched_run(code, build):
+    assert code not in watched_alarms(build)

@@ -52,6 +52,27 @@ for after, targets in (
     silent("UT705")(lambda after=after, targets=targets: reaching(after, targets))
 
 
+class States(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn = kind(6, 1 if "proj_size" not in options else 3, batch_first=True, **options)
+
+    def forward(self, x):
+        return self.rnn(x)[0][:, -1]
+
+
+def stated(scale, kind, **options):
+    model, g = States(kind, **options), torch.Generator().manual_seed(1)
+    x, y = torch.randn(12, 5, 6, generator=g), scale * torch.randn(12, 1, generator=g).clamp(-3, 3)
+    return model, lambda: functional.mse_loss(model(x), y), torch.optim.Adam(model.parameters())
+
+
+for kind in (nn.LSTM, nn.GRU, nn.RNN):
+    fires("UT705")(lambda kind=kind: stated(5, kind))
+    silent("UT705")(lambda kind=kind: stated(0.3, kind))
+silent("UT705")(lambda: stated(5, nn.LSTM, proj_size=1))
+
 CASES = EXAMPLES.by_code
 
 

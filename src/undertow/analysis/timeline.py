@@ -96,6 +96,11 @@ class RunHistory:
         order = np.argsort(steps[known], kind="stable")
         return Series(steps[known][order], values[known][order])
 
+    @property
+    def one_loss(self) -> bool:
+        """Tell whether one loss should fall: several optimizers may play against each other, as a GAN's."""
+        return "," not in str(self.run.header.get("optimizer", ""))
+
     @cached_property
     def loss(self) -> Series:
         """The loss wherever it is finite."""

@@ -115,6 +115,9 @@ def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
     if signal.weight is not None:
         meter.note("examples", signal.site, len(x))
         meter.norm("sum of examples", signal.site, x.new_ones(len(x)) @ x)
+        directions = torch.nn.functional.normalize(x.detach().float(), dim=1)
+        meter.norm("directions", signal.site, directions)
+        meter.norm("sum of directions", signal.site, directions.sum(0))
 
 
 def _learning(signal: Signal, g: Tensor, meter: Meter) -> None:

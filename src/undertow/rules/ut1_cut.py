@@ -4,8 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Role, Severity, Site
+from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.registry import Blocks, rule
 
 PRODUCTS = frozenset(
@@ -13,6 +16,9 @@ PRODUCTS = frozenset(
 )
 STEPS = frozenset({"round", "floor", "ceil", "trunc", "sign", "heaviside", "fix"})
 LIMITS = frozenset({"clamp", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid", "hardswish", "minimum", "maximum"})
+CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "embedding")
+"""Operations that pass gradient to what was chosen: the rest may be chosen the next time."""
+
 UNDERFLOW = {"float16": 1e-3, "bfloat16": 1e-25}
 UNDERFLOW_ELSE = 1e-25
 
@@ -27,7 +33,7 @@ class Cut:
     severity: Severity
 
 
-@rule("UT109", "gradient cut", columns=("grad_output",), header=("zero gradients",), blocks_converged=Blocks.BEFORE)
+@rule("UT109", "gradient cut", columns=("grad_output",), blocks_converged=Blocks.BEFORE)
 def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Parameters get exactly zero, as one operation made it of a gradient that was there.
 
@@ -51,12 +57,35 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Hu et al. 2022 (LoRA: A at random, B at zero); Bengio, Leonard, Courville 2013 (straight-through estimator).
     """
-    zero = set(diagnosis.run.header["zero gradients"])
-    satisfied = diagnosis.run.header.get("loss") == 0.0 and not _of_one_unit(diagnosis)
+    zero, valueless = _zeros(diagnosis)
+    satisfied = _loss(diagnosis) == 0.0 and not _of_one_unit(diagnosis)
     if not zero or not diagnosis.finite or satisfied:
         return
-    for found in _merged(_cuts(diagnosis, zero)):
+    for found in _merged(_cuts(diagnosis, zero, valueless)):
         yield _finding(diagnosis, found)
+
+
+def _zeros(diagnosis: Diagnosis) -> tuple[set[str], set[str]]:
+    """Return parameters whose gradient is zero, and those of them that are zero themselves."""
+    run, header = diagnosis.run, diagnosis.run.header
+    if "zero gradients" in header:
+        return set(header["zero gradients"]), set(header["zero values"])
+    if not {"grad_norm", "weight_norm"} <= run.parameter_columns.keys() or "step" not in run.steps:
+        return set(), set()
+    rows = np.flatnonzero(np.asarray(run.parameter_steps) == run.steps["step"][diagnosis.step])
+    if not len(rows):
+        return set(), set()
+    gradient, value = (np.asarray(run.parameter_columns[name][rows[0]]) for name in ("grad_norm", "weight_norm"))
+    return _named(run, gradient == 0), _named(run, (gradient == 0) & (value == 0))
+
+
+def _named(run: Run, chosen: NDArray[np.bool_]) -> set[str]:
+    return {run.parameters[place] for place in np.flatnonzero(chosen)}
+
+
+def _loss(diagnosis: Diagnosis) -> float | None:
+    run = diagnosis.run
+    return float(run.steps["loss"][diagnosis.step]) if "loss" in run.steps else run.header.get("loss")
 
 
 def _of_one_unit(diagnosis: Diagnosis) -> bool:
@@ -70,7 +99,7 @@ def _least(diagnosis: Diagnosis) -> float:
     return max((UNDERFLOW.get(each, UNDERFLOW_ELSE) for each in dtypes), default=UNDERFLOW_ELSE)
 
 
-def _cuts(diagnosis: Diagnosis, zero: set[str]) -> Iterator[Cut]:
+def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator[Cut]:
     run, received = diagnosis.run, diagnosis.column("grad_output")
     starved: dict[int, set[str]] = defaultdict(set)
     for site in run.sites:
@@ -78,7 +107,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str]) -> Iterator[Cut]:
         if not mine or 0 in site.shape:  # an expert that no example was sent to
             continue
         if received[site.index] > 0:
-            if mine & set(run.header.get("zero values", ())):
+            if mine & valueless:
                 starved[site.index] |= mine
             continue
         for source in _where_it_ends(diagnosis, site.index):
@@ -111,7 +140,7 @@ def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
 
 def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> Cut | None:
     parameters = tuple(sorted(names))
-    if site.role is Role.NORM and (_of_one_value(diagnosis) or not set(site.parameters) - zero):
+    if site.role is Role.NORM and (_of_one_value(diagnosis, site) or not set(site.parameters) - zero):
         return Cut(site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR)
     if site.op in PRODUCTS or site.op.startswith("scaled_dot_product") or site.parameters:
         return _product(diagnosis, site, parameters, zero)
@@ -128,11 +157,14 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         return Cut(site, parameters, f"{site.op}: every value lies beyond its limits", Severity.ERROR)
     if site.op in STEPS:
         return Cut(site, parameters, f"{site.op}, whose derivative is zero everywhere", Severity.ERROR)
-    return Cut(site, parameters, f"{site.op}, which passes nothing on here", Severity.WARNING)
+    severity = Severity.NOTE if site.op.startswith(CHOOSES) else Severity.WARNING
+    return Cut(site, parameters, f"{site.op}, which passes nothing on here", severity)
 
 
-def _of_one_value(diagnosis: Diagnosis) -> bool:
-    return any(norm["values"] < 2 for norm in diagnosis.run.header.get("norms", ()))
+def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:
+    if "norms" not in diagnosis.run.header:
+        return site.op == "native_layer_norm" and site.shape[-1:] == (1,)
+    return any(norm["values"] < 2 for norm in diagnosis.run.header["norms"])
 
 
 def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set[str]) -> Cut | None:

@@ -12,7 +12,7 @@ RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp"})
 
 
-@rule("UT505", "normalisation of one", header=("norms",))
+@rule("UT505", "normalisation of one")
 def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A normalisation takes mean and variance of one value or two, or of a single example.
 
@@ -33,7 +33,7 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Ioffe, Szegedy 2015; Wu, He 2018 (Group normalization: small batches).
     """
-    norms = diagnosis.run.header["norms"]
+    norms = diagnosis.run.header.get("norms") or _layer_norms(diagnosis)
     few = min((n for n in norms if n["values"] <= 2), key=lambda n: int(n["values"]), default=None)
     if few is not None:
         yield _few(few)
@@ -41,6 +41,15 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     single = next((n for n in norms if n["op"] == "batch_norm" and n["examples"] == 1), None)
     if single is not None:
         yield _single(single)
+
+
+def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """What a watched run knows: a layer norm of one feature."""
+    return [
+        {"op": "layer_norm", "shape": list(site.shape), "values": 1, "examples": 1, "source": site.source}
+        for site in diagnosis.run.sites
+        if site.op == "native_layer_norm" and site.shape[-1:] == (1,)
+    ]
 
 
 def _few(norm: Mapping[str, Any]) -> Finding:

@@ -74,10 +74,10 @@ def _some(rows: Tensor, enough: int) -> Tensor:
     step = max(1, count * rows.numel() // len(rows) // enough) | 1  # odd: in step with no power of two
     if rows.is_contiguous():
         rows = rows.flatten(1)[:, ::step]
-    return rows.index_select(0, _spread_out(len(rows), count, rows.device)).flatten(1)
+    return rows.index_select(0, spread_out(len(rows), count, rows.device)).flatten(1)
 
 
 @lru_cache(maxsize=256)
-def _spread_out(rows: int, count: int, device: torch.device) -> Tensor:
+def spread_out(rows: int, count: int, device: torch.device) -> Tensor:
     """Places in golden steps: even over the batch, and in step with no period that it may have."""
     return ((torch.arange(count, dtype=torch.float64) * GOLDEN + 0.5) % 1 * rows).long().to(device)

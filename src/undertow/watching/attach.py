@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from undertow.tape.lazy import refuse_lazy
 from undertow.watching.detectors import NonfiniteDetector
 from undertow.watching.feedback import Feedback
 from undertow.watching.governor import Governor
@@ -102,6 +103,7 @@ def watch(
     """
     optimizers = _checked(model, optimizer, overhead, every)
     check_stop(stop_on)
+    refuse_lazy(model)
     target = _target(model, optimizers, scaler, full_tape)
     about = {**describe(target), **dict(header or {})}
     about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}

@@ -78,6 +78,8 @@ class BackwardTape:
         """Open the tape at the model's first call; give up where it is called far too often."""
         if not self._is_open:
             self._open()
+            if self._tape is not None:
+                self._tape.within_call()
         elif calls > CALLS:
             self.close()
 

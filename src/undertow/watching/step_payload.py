@@ -73,6 +73,7 @@ class StepPayload:
         rates: the learning rates.
         backward: which of the step's backward passes was taped.
         reach: what gradient didn't reach; None if no backward pass was taped.
+        chosen: tables whose rows the model chooses by itself; None as long as that isn't known.
         read: the numbers that have arrived, under this loss ``scale`` and this ``divisor`` of gradients.
     """
 
@@ -83,6 +84,7 @@ class StepPayload:
     rates: Rates
     backward: int = 0
     reach: Reach | None = None
+    chosen: tuple[str, ...] | None = None
     read: Reading = field(default_factory=lambda: Reading([]))
     scale: float = 1.0
     divisor: float = 1.0

@@ -203,8 +203,10 @@ def _variance(found: Moments, layer: Site) -> float:
 def _why_unsized(statistics: Statistics, site: Site) -> str:
     if site.activation is None or known(site.activation) is None:
         return f"{site.activation or site.op}"
-    if statistics.layer_below(site) is not None:
-        return "inputs that autograd didn't keep"
+    layer = statistics.layer_below(site)
+    if layer is not None:
+        unknown = math.isnan(statistics.weight_var[layer.index])
+        return "weights out of reach" if unknown else "inputs that autograd didn't keep"
     run = statistics.run
     below = {run.sites[run.edges[edge].target].role for edge in run.outgoing[site.index]}
     return "normalisation" if Role.NORM in below else "activations that don't follow a layer"
