@@ -142,7 +142,7 @@ def find_loops(run: Run, fewest: int) -> tuple[Loop, ...]:
     """Every recurrence of at least ``fewest`` steps, each once, the loss's side first.
 
     Example:
-        >>> from undertow.record import Edge
+        >>> from undertow.record import Edge, Site
         >>> sites = tuple(Site(i, "rnn", "mm", Role.WEIGHT, parameters=("rnn.w",)) for i in range(4))
         >>> find_loops(Run({}, sites, (Edge(0, 1), Edge(1, 2), Edge(2, 3))), fewest=4)[0].steps
         4
