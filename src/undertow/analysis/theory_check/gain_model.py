@@ -147,7 +147,7 @@ def _operation(statistics: Statistics, edge: int, in_branch: bool) -> GainModel:
 
 
 def _passes_on(source: Site, target: Site) -> bool:
-    """Tell whether the operation hands gradient on unchanged: sums, added biases, reshapes with several consumers."""
+    """Tell whether the operation hands gradient on unchanged: sums, a bias added, reshapes with several consumers."""
     if source.role is Role.JOIN and source.op in PASSING:
         return True
     return source.op in (*PASSING, *RESHAPES) and math.prod(source.shape) == math.prod(target.shape)
