@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
 
 from undertow.analysis.theory_check.activations import known
 from undertow.examination import examine
@@ -136,3 +137,27 @@ def test_what_hands_gradient_on_is_not_in_theorys_way(hand_on):
     report = examine(net, lambda: net(x).square().mean())
     told = " ".join(report.diagnosis.theory.reasons)
     assert not any(op in told for op in ("view", "transpose", "add", "squeeze"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_made_of_others_are_taken_as_they_are(dtype):
+    """Under weight norm the gain is [n, 1]: theory must not take a layer of 48 inputs for one of one."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(48, 48), nn.Tanh(), weight_norm(nn.Linear(48, 48)), nn.Tanh(), weight_norm(nn.Linear(48, 5))]
+    net, x = nn.Sequential(*layers).to(dtype), torch.randn(64, 48, dtype=dtype)
+    theory = examine(net, lambda: functional.cross_entropy(net(x), torch.arange(64) % 5)).diagnosis.theory
+    plain = nn.Sequential(nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 5)).to(dtype)
+    same = examine(plain, lambda: functional.cross_entropy(plain(x), torch.arange(64) % 5)).diagnosis.theory
+    assert [each.expected for each in theory.predictions] == pytest.approx(
+        [each.expected for each in same.predictions], abs=0.05
+    )
+    assert [each.spread for each in theory.predictions] == pytest.approx(
+        [each.spread for each in same.predictions], rel=0.1
+    )
+
+
+def test_weights_out_of_reach_are_said_to_be():
+    torch.manual_seed(0)
+    net, x = nn.Sequential(weight_norm(nn.Linear(8, 8)), nn.Tanh(), nn.Linear(8, 2)), torch.randn(9, 8)
+    theory = examine(net, lambda: net(x).square().mean()).diagnosis.theory
+    assert theory.reasons == ("weights out of reach",)

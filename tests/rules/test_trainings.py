@@ -35,6 +35,8 @@ def test_faults_are_found(found, name):
     findings = found(name)
     assert FIRES[name] <= set(findings)
     faults = FIRES[name] if name != "spike" else set()  # it came back, and was the only one
+    if name == "post-norm":  # UT108 is the error; of starts like what is left then, most learned
+        faults = faults - {"UT101"}
     assert all(findings[code].severity is not Severity.NOTE for code in faults)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from undertow.examination import examine
+from undertow.watching import watch
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,14 @@ def test_lazy_modules_are_refused_until_they_were_called(lazy, shape, kind):
     assert kind in str(net)  # it is as lazy as it was
     net(x)
     assert examine(net, lambda: net(x).square().mean()).run.sites
+
+
+def test_watch_refuses_them_too(tmp_path):
+    net = nn.Sequential(nn.LazyLinear(8), nn.LazyLinear(2))
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"0 \(LazyLinear\), 1 \(LazyLinear\)"):
+        watch(net, optimizer, path=tmp_path / "lazy.undertow")
+    assert not list(tmp_path.iterdir())
 
 
 SCRIPT = """

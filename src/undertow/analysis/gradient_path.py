@@ -130,7 +130,7 @@ class GradientPath:
         return depth
 
     def starvation(self, path: Sequence[int]) -> Decay:
-        """Of the gradient that the WEIGHT Sites along a path of edges receive, down to where it is smallest.
+        """Fit the decay of the gradient at the WEIGHT Sites along a path of edges, down to where it is smallest.
 
         What joins bring along the way counts: a stack of residual branches is fed anew by every skip.
         """

@@ -1,6 +1,5 @@
 """Compare what a run's steps could do to the loss with what became of it: learning rates, descent, standing still."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +16,8 @@ FEWEST_STEPS = 20
 STANDING_STEPS, FEWEST_LOSSES = 100, 20
 PARTS = 10
 FALLEN, DEVIATIONS = 0.02, 4.0
-AT_CHANCE = 0.02
-"""Part of it by which a loss may be off chance that came down to it."""
+UNDER_CHANCE = 0.9
+"""Part of chance down to which a loss comes by how frequent the classes are alone, where they aren't alike."""
 
 
 class Descent(NamedTuple):
@@ -128,8 +127,8 @@ def standstill(history: RunHistory, chance: float | None = None) -> Standstill |
     """Tell whether the loss has not fallen beyond its own noise, over a stretch long enough to tell; None if it has.
 
     Medians of tenths of the run are held against the median of the first losses: none of them is lower by more than 2 %
-    of it, or by more than what noise makes of such medians. A loss that came down to chance and
-    stays there has not fallen either.
+    of it, or by more than what noise makes of such medians. A loss that came down to chance, or to a tenth under it,
+    and stays there in the second half of the run has not fallen either.
 
     Args:
         history: of the run.
@@ -153,13 +152,18 @@ def standstill(history: RunHistory, chance: float | None = None) -> Standstill |
     best = min(float(np.median(part)) for part in parts[1:])
     for start in (float(np.median(values[:5])), float(np.median(parts[0]))):
         if start - best > max(FALLEN * abs(start), DEVIATIONS * noise):
-            return Standstill(start, best, noise, steps) if _rests_at(chance, parts) else None
+            return Standstill(start, best, noise, steps) if _rests_near(chance, values, single) else None
     return Standstill(float(np.median(parts[0])), best, noise, steps)
 
 
-def _rests_at(chance: float | None, parts: Sequence[Numbers]) -> bool:
-    late = [float(np.median(part)) for part in parts[len(parts) // 2 :]]
-    return chance is not None and all(abs(level - chance) <= AT_CHANCE * chance for level in late)
+def _rests_near(chance: float | None, values: Numbers, single: float) -> bool:
+    """Tell whether a loss stands at chance, or a little lower, in the second half of the run."""
+    if chance is None:
+        return False
+    third, last = (float(np.median(part)) for part in np.array_split(values, 4)[2:])
+    noise = 1.25 * single / float(np.sqrt(len(values) / 4))
+    near = all(UNDER_CHANCE * chance <= level <= (1 + FALLEN) * chance for level in (third, last))
+    return near and third - last <= max(FALLEN * chance, 3 * noise)
 
 
 def _noise(values: Numbers) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from undertow import rules
@@ -16,6 +15,7 @@ from undertow.examination.untouched import eager, untouched, untouched_random_nu
 from undertow.record import Run
 from undertow.report import Report
 from undertow.rules import ut1_progress
+from undertow.tape.lazy import refuse_lazy
 
 __all__ = ["Report", "examine"]
 
@@ -91,7 +91,7 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
         )
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}, but at least one pass must be made")
-    _check_lazy(model)
+    refuse_lazy(model)
     parameters = list(model.parameters())
     if not any(p.requires_grad for p in parameters):
         raise ValueError(
@@ -99,21 +99,6 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
         )
     if any(p.is_meta for p in parameters):
         raise ValueError("the model is on the meta device and has no numbers: put it on a real one first")
-
-
-def _check_lazy(model: nn.Module) -> None:
-    """A lazy module's first call makes its parameters, which would not leave the model as it was."""
-    lazy = [
-        f"{path or 'the model'} ({type(module).__name__})"
-        for path, module in model.named_modules()
-        if any(map(is_lazy, module.parameters(recurse=False)))
-    ]
-    if lazy:
-        raise ValueError(
-            f"the model has lazy modules that were never called and have no weights yet: {', '.join(lazy[:3])}"
-            f"{f' and {len(lazy) - 3} more' if len(lazy) > 3 else ''}. Call the model on one batch first, as training "
-            "would, and make the optimizer after that"
-        )
 
 
 def _optimizers(given: object) -> list[Optimizer]:

@@ -91,11 +91,11 @@ class Passes:
         return run
 
     def ahead(self, steps: int) -> Run | None:
-        """Return a pass as it would be after some of the optimizer's steps, tried on copies; None if that can't be."""
-        if len(self._optimizers) != 1:
+        """Return a pass as it would be after some of the optimizers' steps, tried on copies; None if that can't be."""
+        if not self._optimizers:
             return None
         try:
-            ahead = Ahead(self._optimizers[0], self._parameters)
+            ahead = Ahead(self._optimizers, self._parameters)
             with ahead.in_place():
                 for _ in range(steps):
                     ahead.step(self._compute_loss)
@@ -121,6 +121,8 @@ class Passes:
             header |= observer.facts(loss, tape.other_leaves)
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
+            header["chosen"] = tape.chosen
+            self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
             told |= first_order_descent(parameters, steps)
             run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))

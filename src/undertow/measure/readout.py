@@ -84,6 +84,12 @@ class Readout:
             "weight_norm": raw["weight"],
             "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
             "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
+            "input_cosine": _mean_cosine(raw["sum of directions"], raw["directions"]),
+            "one_hot": raw["one-hot"] / (raw["attending"] * raw["heads"]),
+            "one_hot_head": raw["one-hot of one head"] / raw["attending"],
+            "logit_gap": raw["gap"] / (raw["attending"] * raw["heads"]),
+            "rows_used": raw["rows used"] / raw["rows of table"],
+            "lookups": raw["lookups"],
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:
@@ -117,7 +123,9 @@ class Readout:
         length = matrices.length(norm)
         looked = "biases" in raw or "inputs" in raw  # a watched step asks for neither
         biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), unknown=0.0)
+        reached = self._own.total(np.nan_to_num(raw["rows reached"] / raw["rows to reach"]))
         return {
+            "rows_reached": np.where(reached > 0, reached, np.nan),
             "bias_rms": np.where(self._layer & looked, biases, np.nan),
             "weight_spread": np.where(matrices.count == 1, matrices.total(spread), np.nan),
             "grad_spread": np.where(matrices.count == 1, matrices.total(pulled_apart), np.nan),
@@ -125,6 +133,15 @@ class Readout:
             "update_ratio": matrices.length(step) / np.where(length == 0, np.nan, length),
             "progress": np.where(total > 0, part / total, np.nan),
         }
+
+
+def _mean_cosine(total: Array, each: Array) -> Array:
+    """Return the mean cosine of two of n vectors, from the norm of the sum of their directions; those of 0 have none.
+
+    ||sum of u||^2 = n + n (n - 1) c, and the directions' own norm tells n.
+    """
+    count = np.round(each**2)
+    return np.where(count > 1, (total**2 - count) / (count * (count - 1)), np.nan)
 
 
 def _shaped(column: Array, shape: tuple[int, ...]) -> Array:

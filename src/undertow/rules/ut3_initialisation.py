@@ -13,8 +13,17 @@ from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.alike import said_once
+from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
-from undertow.rules.ut1_scale import EXPLODING_RATE, EXPLODING_TOTAL, VANISHING_RATE, VANISHING_TOTAL
+from undertow.rules.ut1_scale import (
+    EXPLODING_RATE,
+    EXPLODING_TOTAL,
+    VANISHING_TOTAL,
+    decades_by_cause,
+    fading,
+    is_vanishing,
+    kind_of,
+)
 
 FEWEST_LAYERS = 3
 AGREEING = 0.5
@@ -38,9 +47,10 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
         layer is expected to multiply the squared gradient by, on average; ``needed``: the variance that would keep
         the gradient's scale, where there is one.
     Threshold:
-        Expected <= -1.3 or >= 2.5 decades at a rate of -0.08 or 0.095 a layer, as for UT101 and UT102, no single layer
-        making more than 70 % of it, and measured at least half. Only where theory applies: plain layers with one kind
-        of activation on the gradient path, no joins, normalisation or attention.
+        Expected <= -1.3 or >= 2.5 decades at a rate of -0.08 or 0.095 a layer, as for UT101 and UT102 (a loss in up to
+        five layers must be steep), no single layer making more than 70 % of it, and measured at least half. Only where
+        theory applies: plain layers with one kind of activation on the gradient path, no joins, normalisation or
+        attention. How much it matters is read off the study ``severity``.
     What to do:
         Draw the weights with the variance that is needed (1/n_in for tanh, 2/n_in for ReLU). For the sigmoid there is
         none within reason: take another activation.
@@ -69,7 +79,8 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     limit = f"expected <= {VANISHING_TOTAL} or >= {EXPLODING_TOTAL} decades, measured at least half of it"
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
     name = "initialisation off for the depth"
-    yield Finding("UT301", name, Severity.WARNING, waypoints, where, text, numbers, limit, equation)
+    severity, outcome = _worth(diagnosis, found.expected)
+    yield Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
 
 
 @rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
@@ -120,6 +131,20 @@ def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
     return Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
 
 
+def expected_decades(diagnosis: Diagnosis) -> float | None:
+    """Decades that theory expects over the depth of a plain network, large or small; None where it doesn't apply."""
+    applies = _kind(diagnosis) is not None and len(diagnosis.theory.covered) >= FEWEST_LAYERS
+    return diagnosis.theory.expected if applies else None
+
+
+def _worth(diagnosis: Diagnosis, expected: float) -> tuple[Severity, str]:
+    """What became of networks like this: a loss by what UT101 measures of it, as that is what they suffer from."""
+    found = fading(diagnosis) if expected < 0 else None
+    if found is None:
+        return severity_of("UT301", expected, diagnosis.run)
+    return severity_of("UT101", found.total, diagnosis.run, kind_of(found, decades_by_cause(diagnosis, found)))
+
+
 def _kind(diagnosis: Diagnosis) -> str | None:
     """Return the activation, if the gradient path is plain layers with one kind of it."""
     if diagnosis.gradient_path is None or not diagnosis.finite:
@@ -138,7 +163,7 @@ def _off(found: TheoryCheck) -> bool:
     """Return whether theory expects a steady loss or growth that matters, and measurement bears it out."""
     steps = [each.expected for each in found.covered]
     path: Decay = decay(np.cumsum([0.0, *steps]), tuple(each.start for each in found.covered))
-    vanishing = path.rate <= VANISHING_RATE and path.total <= VANISHING_TOTAL
+    vanishing = is_vanishing(path)
     exploding = path.rate >= EXPLODING_RATE and path.total >= EXPLODING_TOTAL
     return (vanishing or exploding) and path.steady and found.measured / found.expected >= AGREEING
 

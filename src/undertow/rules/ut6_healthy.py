@@ -98,8 +98,7 @@ def settled(history: RunHistory) -> Iterator[Finding]:
     two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
     if any(_stands_in_the_way(fault, summary.settled + two_bins) for fault in history.findings):
         return
-    several = "," in str(history.run.header.get("optimizer", ""))  # which play against each other: no one loss falls
-    if several or _still_agree(history):
+    if not history.one_loss or _still_agree(history):
         return
     numbers = {"start": summary.start, "end": summary.end}
     text = (

@@ -31,12 +31,13 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         far such medians lie from where they belong by chance; ``chance``, the loss of a network that answers all
         classes alike, where the loss stands there; ``steps``.
     Threshold:
-        100 steps and 20 losses; start - best under 2 % of the start, or under 4 deviations of such a median; or, of a
-        classifier, no tenth in the second half of the run off chance by more than 2 %. An error
-        where the loss stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it
-        from learning; else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it
-        was negative (a likelihood's or a reward's); if it began at its floor (under 0.001); or in a run that goes on
-        from an earlier one.
+        100 steps and 20 losses; start - best under 2 % of the start, or under 4 deviations of such a median. Or, of a
+        classifier, the second half of the run lies between 90 % and 102 % of chance and falls no more (90 %: where
+        classes aren't equally frequent, to know how frequent they are takes a little off). An error where the loss
+        stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it from learning;
+        else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it was negative (a
+        likelihood's or a reward's); if it began at its floor (under 0.001); or in a run that goes on from an earlier
+        one.
     What to do:
         Train on a single batch: if its loss falls to nothing, the network and the loop are in order, and inputs and
         targets don't belong together (a wrong reshape, shuffled apart, labels that are constant). If it doesn't, look
@@ -47,10 +48,12 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     still = standstill(history, _chance_level(history.run))
     if still is None:
         return
-    severity, chance = _severity(history, still), _chance(history.run, still)
+    severity, chance, level = _severity(history, still), _chance(history.run, still), _chance_level(history.run)
     text = f"The loss has not fallen in {still.steps:,} steps: {still.start:.4g} at first, {still.best:.4g} at best"
     if chance is not None:
         text += f", which is chance ({chance[1]})"
+    elif level is not None and still.best < level:
+        text += f", about what answering by how frequent the classes are would give (chance is {level:.3g})"
     text += f". {_meaning(history)}"
     numbers = {"start": still.start, "best": still.best, "noise": still.noise, "steps": float(still.steps)}
     if chance is not None:
@@ -63,9 +66,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
 
 
 def _severity(history: RunHistory, still: Standstill) -> Severity:
-    several = "," in str(history.run.header.get("optimizer", ""))
     goes_on = history.first_step > 0
-    if several or goes_on or still.start <= FLOOR or history.loss.values.min() < 0:
+    if not history.one_loss or goes_on or still.start <= FLOOR or history.loss.values.min() < 0:
         return Severity.NOTE
     if _chance(history.run, still) is not None or history.findings:
         return Severity.ERROR

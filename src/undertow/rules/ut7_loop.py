@@ -157,12 +157,7 @@ def _otherwise(history: RunHistory) -> Iterator[Finding]:
 def _twice(history: RunHistory) -> Iterator[Finding]:
     """Tell of steps that are taken twice for a backward pass: by the scaler, and beside it."""
     (steps, passes), scaled = history.scalar("backwards"), len(history.scalar("scale").values)
-    if (
-        not scaled
-        or len(steps) < 2
-        or steps[-1] - steps[0] < IDLE_PASSES
-        or "," in str(history.run.header["optimizer"])
-    ):
+    if not scaled or len(steps) < 2 or steps[-1] - steps[0] < IDLE_PASSES or not history.one_loss:
         return
     each = float((passes[-1] - passes[0]) / (steps[-1] - steps[0]))
     if 0 < each <= ONE_FOR_TWO:

@@ -278,6 +278,8 @@ def inside(vertex: Vertex) -> float:
     node, source, weight = vertex.node, vertex.inputs[0][0], vertex.inputs[1][0]
     if source is None or weight is None or node._saved_transposed:
         return 1.0
+    if not len(source.shape) == len(vertex.shape) == len(weight.shape) == len(node._saved_stride) + 2:
+        return 1.0  # of several outputs the first one's shape is known
     sizes = zip(source.shape[2:], vertex.shape[2:], weight.shape[2:], strict=True)
     settings = zip(node._saved_stride, node._saved_padding, node._saved_dilation, strict=True)
     return math.prod(_inside_along(*size, *setting) for size, setting in zip(sizes, settings, strict=True))

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from undertow.measure import Columns, Convolution, Meter, Signal, measure
+from undertow.measure import Columns, Convolution, Meter, Signal, measure, measure_attention, measure_directions
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
+from undertow.tape.attended import attended
 from undertow.tape.graph import Node
-from undertow.tape.inflow import inflow, preactivation
+from undertow.tape.inflow import inflow, normalised, preactivation
+from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
 
@@ -82,12 +84,15 @@ class Tape:
         """What ``with`` does at its beginning."""
         if self._windows:
             self._windows.open()
+        if self.meter.inflow:
+            self._plans.choices.open()
 
     def close(self) -> None:
         """Remove every hook and let go of the graph."""
         if self._windows:
             self._windows.close()
             self._windows.abandon()
+        self._plans.choices.close()
         while self._handles:
             self._handles.pop().remove()
         self._nodes.clear()
@@ -112,6 +117,7 @@ class Tape:
             raise ValueError("the loss has no grad_fn: nothing that requires grad went into it")
         if self._windows:
             self._windows.close()
+        self._plans.choices.close()
         graph = self._plans.of(loss.grad_fn, self._windows, line_of)
         if graph is None:
             return False
@@ -120,6 +126,15 @@ class Tape:
         tape = weakref.ref(self)
         self._handles = [node.register_hook(_hook(tape, number)) for number, node in enumerate(self._nodes)]
         return True
+
+    def within_call(self) -> None:
+        """Say that a call of the model has just begun: the tape was opened in it, too late to hear of it."""
+        self._plans.choices.enter()
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """Tables among the parameters whose rows the model chooses by itself, such as codebooks, and how many rows."""
+        return self._plans.choices.chosen or {}
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -193,7 +208,21 @@ class Tape:
                 signal.inflow = preactivation(tap.op, node)
             signal.onward = tap.onward
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
+        self._look_inside(tap, node)
         return signal
+
+    def _look_inside(self, tap: Tap, node: Node) -> None:
+        """Measure what the forward pass chose: where attention looks, which rows of a table are taken."""
+        if tap.role is Role.ATTENTION:
+            weights = attended(tap.op, node)
+            if weights is not None:
+                measure_attention(tap.site, weights, self.meter)
+        elif tap.op == "linalg_vector_norm" and self.meter.inflow:
+            examples = normalised(node)
+            if examples is not None:
+                measure_directions(tap.site, examples, self.meter)
+        elif tap.op in EMBEDDINGS:
+            self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
         arrived = []

@@ -30,6 +30,7 @@ class GuardedTape(Tape):
     def _pass(self, number: int, grad_input: Any, grad_output: Any) -> None:
         try:
             super()._pass(number, grad_input, grad_output)
+        # An exception in a hook of autograd's would end the user's backward pass.
         except Exception as error:
             self._failed(error)
 
@@ -77,6 +78,8 @@ class BackwardTape:
         """Open the tape at the model's first call; give up where it is called far too often."""
         if not self._is_open:
             self._open()
+            if self._tape is not None:
+                self._tape.within_call()
         elif calls > CALLS:
             self.close()
 

@@ -127,7 +127,8 @@ class FullStep:
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
         backward = -1 if self._tape is None else self._tape.backward
-        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, backward, reach)
+        chosen = self._target.plans.choices.chosen if self._tape is not None else None
+        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, backward, reach, chosen)
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)

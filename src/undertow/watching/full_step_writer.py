@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from undertow.measure import squares_fit
 from undertow.watching.feedback import Feedback
-from undertow.watching.finding_reporter import FindingReporter
+from undertow.watching.online_checker import FindingReporter
 from undertow.watching.run_facts import RunFacts
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_payload import StepColumns, StepPayload, batches, columns_of

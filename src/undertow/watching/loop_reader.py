@@ -15,7 +15,7 @@ EVALUATING, LEFT_OVER, CLEARED = "evaluating", "left_over", "cleared"
 
 @dataclass(frozen=True, slots=True)
 class LoopFacts:
-    """What the loop did in a full step, on the host.
+    """Facts about the loop in a full step, on the host.
 
     Attributes:
         values: scalars of a Run, see `undertow.record.SCALARS`.

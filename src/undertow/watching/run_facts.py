@@ -26,7 +26,7 @@ class RunFacts:
         self._writer, self._checker = writer, checker
         self._loss_scale = "1"
         self._passes = {(0, 1)}
-        self._reach_is_known = False
+        self._reach_is_known = self._choices_are_known = False
         self._evaluation: dict[str, list[str]] = {}
         self._weights: dict[str, float] = {}
         self._unmoved: dict[str, int] = {}
@@ -82,3 +82,12 @@ class RunFacts:
             self._checker.learn(told)
             self._writer.update_header(told)
         self._reach_is_known = True
+        self._learn_choices(payload)
+
+    def _learn_choices(self, payload: StepPayload) -> None:
+        """Say in the header which tables the model chooses rows of by itself, once that is known."""
+        if not self._choices_are_known and payload.chosen is not None:
+            told = {"chosen": payload.chosen}
+            self._checker.learn(told)
+            self._writer.update_header(told)
+            self._choices_are_known = True

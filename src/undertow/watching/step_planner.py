@@ -59,7 +59,7 @@ class StepPlanner:
         return FullStep(
             self.target,
             meter,
-            UpdateReader(meter, with_rows, precise),
+            UpdateReader(meter, with_rows, precise, self.target.plans if self.target.tapes else None),
             self._tape(meter, with_rows, failed) if self.target.tapes else None,
             segment=count % self.segments,
             thorough=count < ALWAYS_THOROUGH or count % THOROUGH == 0 or self.altered,

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from undertow.measure import Meter, Part
+from undertow.tape import Plans
 from undertow.watching.sharding import local_parts
 from undertow.watching.step_facts import norms
 from undertow.watching.updated_parameters import UpdatedParameters
@@ -18,6 +19,7 @@ class UpdateReader:
         meter: keeps the numbers on their devices; it knows the weights' norms that the tape took.
         with_rows: also see how alike a layer's units are, and its biases.
         precise: numbers are so small or large that float32 can't hold their squares.
+        plans: know which parameters are tables that the model chooses from; None if no backward pass is ever taped.
 
     Attributes:
         names: of the parameters, as the first optimizer that stepped found them.
@@ -26,8 +28,10 @@ class UpdateReader:
         rates: the learning rates.
     """
 
-    def __init__(self, meter: Meter, with_rows: bool = False, precise: bool = False) -> None:
-        self._meter, self._with_rows, self._precise = meter, with_rows, precise
+    def __init__(
+        self, meter: Meter, with_rows: bool = False, precise: bool = False, plans: Plans | None = None
+    ) -> None:
+        self._meter, self._with_rows, self._precise, self._plans = meter, with_rows, precise, plans
         self.names: Sequence[str] = ()
         self.unreached: list[str] = []
         self.moves: list[Callable[[], Part]] = []
@@ -43,6 +47,9 @@ class UpdateReader:
         found = norms(reached, self._precise)
         self._meter.take_each(updated.gradient_labels, found)
         self._take_weights(updated)
+        if self._plans is not None:
+            places = updated.places.tolist()
+            self._plans.see_tables(zip(places, (self.names[n] for n in places), reached, strict=True), self._meter)
         for place in updated.copies:
             self._meter.note("copy", place, 1.0)
         updated.sample.before(reached)
