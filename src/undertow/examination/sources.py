@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_HERE = Path(__file__).parent
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(_HERE), str(_HERE.parent / "tape"))
 
 
 class SourceFinder(TorchFunctionMode):
