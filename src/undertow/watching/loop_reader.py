@@ -79,7 +79,7 @@ class LoopReader:
             gradients = norms([p.grad for _, p in missing if p.grad is not None], self._precise)
             self._missing = [(name, w, g) for (name, _), w, g in zip(missing, weights, gradients, strict=True)]
         self._counts = parameters.counts()
-        if self._evaluating is not None:
+        if self._evaluating is not None and self._target.modes.any_evaluates:
             held = parameters.identities
             self._evaluation = self._target.modes.facts(lambda p: id(p) in held and p.grad is not None)
 
