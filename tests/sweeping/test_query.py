@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undertow.sweeping import open_sweep
-from undertow.sweeping.cells import Outcome
+from undertow.sweeping.cells import CellOutcome
 from undertow.sweeping.store import Finished, Store
 
 
@@ -21,7 +21,7 @@ def stored(path, cells):
         store.note("name", "made up")
         keys = [f"k{i}" for i in range(len(cells))]
         store.plan("test", ((key, cell) for key, (cell, _) in zip(keys, cells, strict=True)))
-        outcomes = [Outcome(None, r, f"Traceback: {r}") if isinstance(r, str) else Outcome(r) for _, r in cells]
+        outcomes = [CellOutcome(None, r, f"Traceback: {r}") if isinstance(r, str) else CellOutcome(r) for _, r in cells]
         store.write(Finished(k, o, 1, 1, 0.1) for k, o in zip(keys, outcomes, strict=True))
     return open_sweep(path)
 

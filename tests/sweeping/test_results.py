@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from undertow.sweeping import open_sweep, sweep
-from undertow.sweeping.cells import Outcome
+from undertow.sweeping.cells import CellOutcome
 from undertow.sweeping.store import Finished, Store
 
 HOSTILE = "<script>document['title']='broken'</script>*x* $y$ [a](#b) `c` ```"
@@ -18,7 +18,7 @@ def stored(path, cells):
         store.note("name", "made up")
         keys = [f"k{i}" for i in range(len(cells))]
         store.plan("test", ((key, cell) for key, (cell, _) in zip(keys, cells, strict=True)))
-        outcomes = [Outcome(None, r, f"Traceback: {r}") if isinstance(r, str) else Outcome(r) for _, r in cells]
+        outcomes = [CellOutcome(None, r, f"Traceback: {r}") if isinstance(r, str) else CellOutcome(r) for _, r in cells]
         store.write(Finished(k, o, 1, 1, 0.1) for k, o in zip(keys, outcomes, strict=True))
     return open_sweep(path)
 
@@ -39,7 +39,7 @@ def test_a_store_can_be_read_while_it_grows(tmp_path):
     with Store(path) as store:
         store.plan("test", ((f"m{n}", {"n": n}) for n in range(1, 200)))
         for n in range(1, 200):
-            store.write([Finished(f"m{n}", Outcome({"v": n}), 1, 1, 0.0)])
+            store.write([Finished(f"m{n}", CellOutcome({"v": n}), 1, 1, 0.0)])
     over.set()
     reader.join()
     assert seen == sorted(seen)

@@ -185,6 +185,7 @@ class _Watch:
         self.t = self.descent.t
 
     def after_epoch(self, epoch: int) -> list[Divergence]:
+        # Once an epoch, as asking at every step would wait for the device; the epoch is replayed if need be.
         newly_lost = self._not_finite() & ~self.lost
         if not newly_lost.any():
             return []

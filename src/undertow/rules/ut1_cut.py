@@ -33,7 +33,13 @@ class Cut:
     severity: Severity
 
 
-@rule("UT109", "gradient cut", columns=("grad_output",), blocks_converged=Blocks.BEFORE)
+@rule(
+    "UT109",
+    "gradient cut",
+    columns=("grad_output",),
+    explains=("UT101", "UT104", "UT105", "UT202", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
 def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Parameters get exactly zero, as one operation made it of a gradient that was there.
 

@@ -106,14 +106,12 @@ def _is_idle(table: Table) -> bool:
 def _chosen_tables(run: Run, row: int) -> Iterator[Table]:
     """Return tables that the model chooses from, each once."""
     reached, used = run.column("rows_reached", row), run.column("rows_used", row)
-    for name in run.header.get("chosen", ()):
-        sites = [site for site in run.sites if name in site.parameters]
-        known = [site for site in sites if not (np.isnan(reached[site.index]) and np.isnan(used[site.index]))]
-        # What joins the parameters of several tables says nothing of one.
-        known = [site for site in known if len(site.parameters) == 1] or known[:0]
-        for site in known[:1]:
-            share = reached[site.index] if np.isnan(used[site.index]) else used[site.index]
-            yield _table(site, name, float(share), chosen=True)
+    share = np.where(np.isnan(used), reached, used)
+    for name, rows in run.header.get("chosen", {}).items():
+        # Where the parameters of several tables meet, the number is nobody's.
+        sites = [site for site in run.sites if site.parameters == (name,) and not np.isnan(share[site.index])]
+        for site in sites[:1]:
+            yield Table(site, name, rows, round(float(share[site.index]) * rows), chosen=True)
 
 
 def _constant_tables(run: Run, row: int) -> Iterator[Table]:
@@ -121,26 +119,19 @@ def _constant_tables(run: Run, row: int) -> Iterator[Table]:
     used = run.column("rows_used", row)
     for site in run.sites:
         share = used[site.index]
-        if np.isnan(share) or not site.weight_shape or set(site.parameters) & set(run.header.get("chosen", ())):
+        if np.isnan(share) or not site.weight_shape or set(site.parameters) & run.header.get("chosen", {}).keys():
             continue
-        table = _table(site, site.parameters[0], float(share), chosen=False)
-        if table.rows >= ONE_OF_MANY and table.used == 1:
-            yield table
-
-
-def _table(site: Site, name: str, share: float, chosen: bool) -> Table:
-    rows = site.weight_shape[0] if site.weight_shape else 0
-    rows = rows or max(1, round(1 / share))
-    return Table(site, name, rows, round(share * rows), chosen)
+        rows = site.weight_shape[0]
+        if rows >= ONE_OF_MANY and round(float(share) * rows) == 1:
+            yield Table(site, site.parameters[0], rows, 1, chosen=False)
 
 
 def _lookups(run: Run, row: int, table: Table) -> float:
-    """Return how many rows are looked up in a pass; of a table that is multiplied with, how many rows come in."""
+    """Return how many rows are looked up in a pass; infinite where nobody counted them."""
     if table.site is None:
         return np.inf
-    counted = run.column("lookups", row)[table.site.index]
-    width = max(table.site.shape[-1] if table.site.shape else 1, 1)
-    return float(np.prod(table.site.shape) / width if np.isnan(counted) else counted)
+    counted = float(run.column("lookups", row)[table.site.index])
+    return np.inf if np.isnan(counted) else counted
 
 
 def _experts_at_once(run: Run) -> Iterator[Table]:

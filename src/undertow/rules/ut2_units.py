@@ -52,6 +52,8 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
     sites = tuple(site.index for site in found)
     severity, outcome = severity_of("UT201", float(share[worst.index]), diagnosis.run)
+    if all(diagnosis.depth[site.index] == 0 for site in found):  # an output that is sure, as after training
+        severity, outcome = Severity.NOTE, " It is the output: that is how a network that has learned looks, too."
     yield Finding("UT201", "saturated", severity, sites, worst.name, text + outcome, numbers, limit, equation)
 
 

@@ -100,6 +100,7 @@ class Appender:
         except Misfit:
             self._grow(subject, rows)
             contents = subject.packed.pack(rows)
+        # One key for subject and row keeps a subject's rows next to each other in the B-tree.
         begin = (subject.number << ROW_BITS) + subject.rows
         new = [(begin + number, subject.layout, sealed(content)) for number, content in enumerate(contents)]
         self._file.executemany("INSERT INTO rows VALUES (?, ?, ?)", new)

@@ -175,11 +175,13 @@ def unsealed(content: bytes) -> bytes:
 
 def deflate(values: NDArray[np.floating]) -> bytes:
     """Compress a block of one column, [rows, kept places], to bytes."""
+    # Byte by byte across numbers: neighbours share sign and exponent, so that those planes shrink to little.
     planes = np.ascontiguousarray(values.T).reshape(-1, 1).view(np.uint8).T
     return sealed(b"".join(_plane(np.ascontiguousarray(plane).tobytes()) for plane in planes))
 
 
 def _plane(raw: bytes) -> bytes:
+    # Level 1: the mantissa's planes are noise, which higher levels only take longer to find out.
     packed = zlib.compress(raw, 1)
     kept = packed if len(packed) < _WORTH_IT * len(raw) else raw
     return len(kept).to_bytes(4, "little") + kept
@@ -205,6 +207,7 @@ def _planes(content: bytes, length: int) -> Iterable[Bytes]:
         size = int.from_bytes(content[start : start + 4], "little")
         packed = content[start + 4 : start + 4 + size]
         start += 4 + size
+        # At most `length`: a damaged block must not unpack into gigabytes.
         plane = packed if size == length else zlib.decompressobj().decompress(packed, length or 1)
         if len(plane) != length:
             raise Damaged("a block of another length")

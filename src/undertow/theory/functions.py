@@ -102,6 +102,7 @@ def _check_values(name: str, value: Value) -> None:
 
 
 def _kinks(name: str, value: Value) -> tuple[float, ...]:
+    # Off the round numbers, on which kinks like to lie: on a grid point one would be seen only from one side.
     grid = np.arange(-PROBED, PROBED + SPACING, SPACING) + SPACING / 3
     second = _second_difference(value, grid, SPACING)
     background = np.maximum(second[:-2], second[2:])
@@ -137,6 +138,7 @@ def _corner(value: Value, near: float, reach: float) -> float:
     a, b, c, d = (float(v) for v in np.asarray(value(points), dtype=np.float64))
     left, right = (b - a) / reach, (d - c) / reach
     meeting = near + (c - b - reach * (left + right)) / (left - right)
+    # A kink that differs from a round number by rounding only is that number; + 0.0 turns -0.0 into 0.0.
     snapped = round(meeting, 6) + 0.0
     return snapped if abs(meeting - snapped) < 1e-8 else meeting
 

@@ -138,8 +138,10 @@ def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, go
     hooks = LoopHooks(target, governor, passes, observations, outbox, report)
     nonfinite.saw_finite(step - 1)  # what isn't finite at the first step began there
     hooks.attach(step)
+    # Weakly: what is registered at exit lives as long as the interpreter, and would hold model and optimizer.
     atexit.register(_finish, weakref.ref(hooks), os.getpid())
     rest = None if target.loss_scale.active else nonfinite
+    # Not at exit, where _finish has done it with the hooks still alive.
     weakref.finalize(hooks, _left, writer, passes, rest, run_clock).atexit = False
     return Watcher(hooks, writer, checker.listener, UserLog(passes, observations, outbox))
 

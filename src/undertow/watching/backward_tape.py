@@ -30,6 +30,7 @@ class GuardedTape(Tape):
     def _pass(self, number: int, grad_input: Any, grad_output: Any) -> None:
         try:
             super()._pass(number, grad_input, grad_output)
+        # An exception in a hook of autograd's would end the user's backward pass.
         except Exception as error:
             self._failed(error)
 

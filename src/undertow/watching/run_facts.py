@@ -91,7 +91,7 @@ class RunFacts:
     def _learn_choices(self, payload: StepPayload) -> None:
         """Say in the header which tables the model chooses rows of by itself, once that is known."""
         if not self._choices_are_known and payload.chosen is not None:
-            told = {"chosen": list(payload.chosen)}
+            told = {"chosen": payload.chosen}
             self._checker.learn(told)
             self._writer.update_header(told)
             self._choices_are_known = True

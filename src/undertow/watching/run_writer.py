@@ -150,6 +150,7 @@ class RunWriter(Closing):
 
     def close(self, timeout: float = 10.0) -> bool:
         """Write what is left and let go of the file; whether all of it is there. Called again, it does nothing."""
+        # A forked child (a DataLoader's worker) has a copy of us without the thread: it must not touch the file.
         if os.getpid() != self._process or self._queue.closing:
             return False
         self._queue.close()

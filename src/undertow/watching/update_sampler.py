@@ -52,6 +52,7 @@ def sample(x: Tensor, chosen: SamplePattern) -> Tensor:
     if not chosen.step:
         return x
     if not x.is_contiguous():
+        # Channels last is contiguous in another order: its view needs no copy.
         channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
         x = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()
     return x.as_strided(((x.numel() - chosen.run) // chosen.step + 1, chosen.run), (chosen.step, 1))
