@@ -22,6 +22,7 @@ from undertow.tape.sites import LineOf, Plan, Tap
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"}
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -208,7 +209,8 @@ class Tape:
                 signal.inflow = preactivation(tap.op, node)
             signal.onward = tap.onward
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
-        self._look_inside(tap, node)
+        if tap.role is Role.ATTENTION or tap.op in _LOOKED_INTO:
+            self._look_inside(tap, node)
         return signal
 
     def _look_inside(self, tap: Tap, node: Node) -> None:
