@@ -6,7 +6,7 @@ step waits for its device once, however many Sites there are.
 
 from undertow.measure.attention import measure_attention
 from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent, squares_fit
-from undertow.measure.parameters import measure_parameters
+from undertow.measure.parameters import measure_parameters, take_units
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
 from undertow.measure.signals import Convolution, Signal, measure, measure_directions
@@ -33,4 +33,5 @@ __all__ = [
     "sending",
     "sent",
     "squares_fit",
+    "take_units",
 ]

@@ -38,14 +38,14 @@ def measure_parameters(
         if parameter.dim() > 1:
             meter.weight_norm("parameter", place, parameter.detach(), id(parameter))
         if units is not None and name in units:
-            _units(parameter.detach(), grad, units[name], place, meter)
+            take_units(parameter.detach(), grad, units[name], place, meter)
         if steps is not None and name in steps:
             meter.norm("step", place, steps[name])
             meter.inner("ascent", place, plain(grad.to_dense()), steps[name])
     return tuple(parameters)
 
 
-def _units(value: Tensor, grad: Tensor, dimension: int, place: int, meter: Meter) -> None:
+def take_units(value: Tensor, grad: Tensor, dimension: int, place: int, meter: Meter) -> None:
     """Take the sums over units that tell how alike these are, of a layer that has more than one."""
     units = value.shape[dimension]
     if units < 2 or value.is_complex() or grad.layout is not torch.strided:

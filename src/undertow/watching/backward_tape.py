@@ -1,6 +1,6 @@
 """`BackwardTape`: tapes one backward pass of a step that somebody trains."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -129,6 +129,11 @@ class BackwardTape:
     def called(self) -> Collection[str]:
         """Return the modules that were called, if a backward pass was taped."""
         return self._tape.called if self._tape is not None and self.finished else ()
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """Return by a weight's name which of its dimensions counts the units of its layer, as far as that is known."""
+        return self._tape.plan.units if self._tape is not None and self.finished else {}
 
     def graph(self, plans: Plans, names: tuple[str, ...]) -> TapedGraph | None:
         """Return the graph of the backward pass that was taped, None if none was."""

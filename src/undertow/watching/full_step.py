@@ -96,7 +96,9 @@ class FullStep:
 
     def take_gradients(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> None:
         """Read what an optimizer is about to take, and the weights before."""
-        found = updated.counted(self._updates.before(updated, gradients))
+        found = updated.counted(
+            self._updates.before(updated, gradients, {} if self._tape is None else self._tape.units)
+        )
         self.facts.take_gradients(updated.names, found)
         self._loop.taken(updated.held, found)
 
