@@ -62,7 +62,7 @@ def attribute(run: Run, step: int = -1, gradient_path: GradientPath | None = Non
 
     Args:
         run: what was measured.
-        step: which recorded step; the last unless told otherwise.
+        step: which recorded step; the last unless given.
         gradient_path: of that step, if it is at hand.
 
     Example:
@@ -90,7 +90,7 @@ def product(gains: Iterable[BackwardGain]) -> dict[str, float]:
 
 
 def cause_of(run: Run, site: Site) -> str:
-    """What to call the factor of a Site's operation."""
+    """Return the name of the cause that a Site's operation counts as."""
     if site.op in _BY_OP["embedding"]:
         return "embedding"
     if site.role is Role.WEIGHT:
@@ -133,7 +133,7 @@ def _factors(run: Run, step: int, edge: int) -> Iterable[tuple[str, float]]:
 
 
 def _is_added_on(run: Run, source: Site, edge: int) -> bool:
-    """Whether an edge leads to what a product adds on (``addmm(residual, h, W)``) and not to what it multiplies."""
+    """Tell whether an edge leads to what a product adds on, as in ``addmm(residual, h, W)``, not to its factors."""
     onward = run.outgoing[source.index]
     return source.op in _ADDENDS and len(onward) > 1 and edge == onward[0]
 

@@ -62,7 +62,7 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """What a Loop does to the gradient at one recorded step of a Run.
+    """The effect of a Loop on the gradient at one recorded step of a Run.
 
     Attributes:
         loop: which.
@@ -76,7 +76,7 @@ class Passage:
 
     @cached_property
     def gains(self) -> NDArray[np.floating]:
-        """What each step back in time leaves of the gradient's norm, the last step first; those that can be told.
+        """Return what each step back leaves of the gradient's norm, the last step first; those that can be told.
 
         The first step may be left out: the cell of an LSTM gets gradient around the weights there, from outside of the
         loop as it were, so that not the whole state is known.
@@ -103,7 +103,7 @@ class Passage:
 
     @cached_property
     def fed_at_end_only(self) -> bool:
-        """Whether nothing comes in from outside of the loop before its last two steps: the loss sits at the end."""
+        """Tell whether nothing comes in from outside the loop before its last two steps: the loss sits at the end."""
         carried = self.run.edge_column("contribution", self.step)
         edges = [edge for age in self.loop.ages[1:] for arrival in age for edge in arrival.outside]
         return not np.any(carried[edges])
@@ -142,7 +142,7 @@ def find_loops(run: Run, fewest: int) -> tuple[Loop, ...]:
     """Every recurrence of at least ``fewest`` steps, each once, the loss's side first.
 
     Example:
-        >>> from undertow.record import Edge
+        >>> from undertow.record import Edge, Site
         >>> sites = tuple(Site(i, "rnn", "mm", Role.WEIGHT, parameters=("rnn.w",)) for i in range(4))
         >>> find_loops(Run({}, sites, (Edge(0, 1), Edge(1, 2), Edge(2, 3))), fewest=4)[0].steps
         4

@@ -33,7 +33,7 @@ def try_optimizers(
         >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
         >>> w.grad = torch.tensor([1.0, 0.0])
         >>> steps, told = try_optimizers([torch.optim.SGD([w], lr=0.5)], {"w": w}, loss=2.0)
-        >>> steps["w"].tolist(), told["optimizer"], told["descent"]
+        >>> steps["w"].tolist(), told["optimizer"], told["reach"]
         ([-0.5, 0.0], 'SGD', 0.25)
     """
     if not optimizers:
@@ -120,7 +120,8 @@ def _step_facts(
     if lost:
         return told | {"dtypes of steps": sorted({str(parameters[name].dtype) for name in lost})}
     if loss and len(finite) == len(steps):
-        told["descent"] = -sum(_inner(parameters[name].grad, step) for name, step in steps.items()) / abs(loss)
+        sizes = ((_square(parameters[name].grad), _square(step)) for name, step in steps.items())
+        told["reach"] = sum((gradient * step) ** 0.5 for gradient, step in sizes) / abs(loss)
     if (accumulated := _accumulated(optimizers)) is not None:
         told["accumulated"] = accumulated
     decay = max(float(group.get("weight_decay") or 0.0) for each in optimizers for group in each.param_groups)

@@ -121,7 +121,7 @@ class Passes:
             header |= observer.facts(loss, tape.other_leaves)
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
-            header["chosen"] = list(tape.chosen)
+            header["chosen"] = tape.chosen
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
             told |= first_order_descent(parameters, steps)

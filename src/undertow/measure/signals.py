@@ -115,9 +115,21 @@ def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
     if signal.weight is not None:
         meter.note("examples", signal.site, len(x))
         meter.norm("sum of examples", signal.site, x.new_ones(len(x)) @ x)
-        directions = torch.nn.functional.normalize(x.detach().float(), dim=1)
-        meter.norm("directions", signal.site, directions)
-        meter.norm("sum of directions", signal.site, directions.sum(0))
+        measure_directions(signal.site, x, meter)
+
+
+def measure_directions(site: int, x: Tensor, meter: Meter) -> None:
+    """Reduce examples, [examples, features], to what the mean cosine of two of them follows from.
+
+    Example:
+        >>> meter = Meter()
+        >>> measure_directions(0, torch.tensor([[3.0, 4.0], [0.3, 0.4]]), meter)
+        >>> meter.read()["sum of directions"].values
+        array([2.])
+    """
+    directions = torch.nn.functional.normalize(x.detach().float(), dim=1)
+    meter.norm("directions", site, directions)
+    meter.norm("sum of directions", site, directions.sum(0))
 
 
 def _learning(signal: Signal, g: Tensor, meter: Meter) -> None:

@@ -46,6 +46,11 @@ class TrainingModes:
         """Count the modules that are in evaluation mode together with what holds them."""
         return sum(not each.module.training and not each.parent.training for each in self._modules)
 
+    @property
+    def any_evaluates(self) -> bool:
+        """Tell whether any module is in evaluation mode, alone or with what holds it."""
+        return not all(each.module.training for each in self._modules)
+
     def facts(self, trains: Callable[[Tensor], bool]) -> dict[str, list[str]]:
         """Name the modules that are in evaluation mode while their network trains.
 

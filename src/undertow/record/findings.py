@@ -1,4 +1,4 @@
-"""What is concluded from a run: gains by cause, and what rules have to say."""
+"""Conclusions from a run: gains by cause, and the findings of rules."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from undertow.columns import plain
 
 @dataclass(frozen=True)
 class BackwardGain:
-    """What happens to the gradient between two Sites, and because of what. Derived from a `Run`, never stored.
+    """The gradient's gain between two Sites, split by cause. Derived from a `Run`, never stored.
 
     Attributes:
         start, end: Sites; the gradient goes from ``start`` to ``end``.
@@ -70,7 +70,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule has to say about a run.
+    """One thing that a rule found in a run.
 
     Attributes:
         code: stable (``"UT101"``); ``undertow rule CODE`` explains it.

@@ -15,7 +15,7 @@ SITE_COLUMNS = {
     "bias_rms": "root mean square of the biases, 0 without",
     "input_rms": "root mean square of what comes into weights or an activation, over a part of the batch",
     "input_likeness": "how alike they are, before weights: ||mean example||^2 / mean ||example||^2, 1 if all the same",
-    "input_cosine": "mean cosine between what two examples bring into weights, over a part of the batch",
+    "input_cosine": "mean cosine between what two examples bring into weights or a vector norm, over some of the batch",
     "one_hot": "of attention: share of rows in which one key has more than 0.99 of the weight",
     "one_hot_head": "the same of the head that has most",
     "logit_gap": "of attention: mean distance of a row's largest logit from the next",

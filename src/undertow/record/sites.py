@@ -1,4 +1,4 @@
-"""What is measured at: the operations on the gradient's way back, how it goes from one to the next, what happened."""
+"""Sites, edges and events: operations on the gradient's way back, how it goes from one to the next, what happened."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from undertow.columns import plain
 
 
 class Role(StrEnum):
-    """What an operation is there for, as far as the gradient is concerned."""
+    """The part an operation plays for the gradient."""
 
     WEIGHT = "weight"
     """Multiplies by a matrix of parameters (or of frozen ones): linear, convolution, embedding, fused RNN."""

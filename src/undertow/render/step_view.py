@@ -31,8 +31,8 @@ def step_view(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return what there is to show of one full step, as JSON values.
 
     Returns:
-        ``step``; ``values`` of the step (loss, lr); ``stretches`` of the way back, the loss's side first, each with its
-        gain and its decades by cause; ``causes`` in the order they are stacked; ``sentence``; ``readings`` [rows].
+        ``step``; ``values`` of the step (loss, lr); ``segments`` of the gradient path, the loss's side first, each with
+        its gain and its decades by cause; ``causes`` in the order they are stacked; ``sentence``; ``readings`` [rows].
 
     Example:
         >>> from undertow.record import Edge, Role, Run, Site
@@ -40,7 +40,7 @@ def step_view(diagnosis: Diagnosis) -> dict[str, Any]:
         >>> run = Run({}, sites, (Edge(0, 1),), {"grad_output": np.array([[1.0, 0.1]])},
         ...           {"contribution": np.array([[0.1]]), "share": np.array([[1.0]])})
         >>> shown = step_view(Diagnosis(run, 0))
-        >>> shown["stretches"][0]["label"], shown["stretches"][0]["decades"]
+        >>> shown["segments"][0]["label"], shown["segments"][0]["decades"]
         ('fc2', -1.0)
     """
     run, row = diagnosis.run, diagnosis.step
@@ -49,7 +49,7 @@ def step_view(diagnosis: Diagnosis) -> dict[str, Any]:
         "step": steps_of(run)[row],
         "values": {name: _shown(values[row]) for name, values in run.steps.items() if name not in ("step", "time")},
         "causes": causes(found) if found else [],
-        "stretches": [_segment(each) for each in found],
+        "segments": [_segment(each) for each in found],
         "sentence": _sentence(diagnosis.gradient_path),
         "columns": list(READINGS.values()),
         "readings": _readings(diagnosis),

@@ -1,6 +1,7 @@
 """UT205: representations of different examples that have become parallel."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,11 +13,16 @@ from undertow.rules.registry import RUN, rule
 
 ALIKE_BELOW = 1e-5
 OF_THE_INPUTS = 1e-3
+DIFFERENT_ABOVE = 1e-3
 FEWEST_ROWS = 8
 FEWEST_INPUTS = 3
 LAST_LAYERS = 2
 HARDLY_FELL = 0.05
+COLLAPSED_BELOW = 3e-3
+FELL_BY = 30
+LASTING = 3
 FEWEST_LOSSES = 8
+_RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 _LIMIT = (
     f"1 - mean cosine under {ALIKE_BELOW:g} before the last {LAST_LAYERS} layers, and under {OF_THE_INPUTS:g} of what "
     "it is where examples differ most"
@@ -44,7 +50,9 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         networks at PyTorch's default start those with 3e-5 or less took three times as long as their shallow twins
         with Adam, and never learned with SGD; with 2e-4 or more all learned. Untrained transformers have 1e-2 and
         more, where single layers of theirs (a class token's head) may have less. A run is told if it is still so at
-        its end, or if its loss has fallen by less than 5 % since it began so.
+        its end, or if its loss has fallen by less than 5 % since it began so. Outputs that are normalised to length 1:
+        under 3e-3 at the end of a run, and 30 times less than at first; those held apart keep 0.3 and more. At the
+        start of a recurrent network it is a note: of LSTMs with torch's start 5 layers learned with it, 6 did not.
     What to do:
         Residual connections (for graph networks from the first layer on, as in GCNII), fewer layers, critical
         initialisation (He for ReLU), normalisation over the batch; for contrastive objectives negatives, a stopped
@@ -55,27 +63,66 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     seen = _look(diagnosis.run, diagnosis.step)
     if seen is not None:
-        yield _finding(diagnosis.run, seen, f"{_sentence(diagnosis.run, seen)} {_advice(diagnosis.run)}")
+        found = _finding(diagnosis.run, seen, f"{_sentence(diagnosis.run, seen)} {_advice(diagnosis.run)}")
+        yield replace(found, severity=Severity.NOTE) if _has_gates(diagnosis.run) else found
 
 
 @rule("UT205", "examples become alike", over=RUN)
 def alike_in_time(history: RunHistory) -> Iterator[Finding]:
     """Judge the last steps at which it was measured, and the first one where the loss has not fallen since."""
-    run = history.run
     rows = np.flatnonzero(history.measured("input_cosine") & history.finite).tolist()
-    seen = [_look(run, row) for row in rows]
-    if not any(seen) or not _lasts(history, seen):
-        return
+    seen = [_look(history.run, row) for row in rows]
+    if any(seen) and _lasts(history, seen):
+        yield _of_layers(history, rows, seen)
+    else:
+        yield from _of_outputs(history, rows)
+
+
+def _of_layers(history: RunHistory, rows: Sequence[int], seen: Sequence[Mapping[str, float] | None]) -> Finding:
+    run = history.run
     place = next(n for n in reversed(range(len(seen))) if seen[n] is not None)
     first = place
     while first > 0 and seen[first - 1] is not None:
         first -= 1
-    last = seen[place]
-    assert last is not None  # noqa: S101  # that is how its place was found
+    last = dict(seen[place] or {})
     losses = _losses(history)
     stuck = f" The loss went from {losses['loss start']:.3g} to {losses['loss end']:.3g}." if losses else ""
     text = f"{_sentence(run, last)}{stuck} {_advice(run)}"
-    yield _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
+    return _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
+
+
+def _of_outputs(history: RunHistory, rows: Sequence[int]) -> Iterator[Finding]:
+    """Judge outputs of which only the direction counts: they had different ones, and lost them."""
+    run = history.run
+    depth = weight_depth(run)
+    for site in run.sites:
+        if site.op != "linalg_vector_norm" or depth[site.index] or not _divides(run, site):
+            continue
+        distance = 1 - np.asarray(run.columns["input_cosine"], float)[rows, site.index]
+        if (
+            len(rows) < LASTING
+            or np.nanmax(distance[-2:]) > COLLAPSED_BELOW
+            or not distance[0] > FELL_BY * distance[-1]
+        ):
+            continue
+        alike = distance <= COLLAPSED_BELOW
+        first = len(alike) - int(np.argmin(alike[::-1]))
+        numbers = {"1 - cosine": max(float(distance[-1]), 0.0), "1 - cosine at first": float(distance[0])}
+        text = (
+            f"The outputs of all examples have come to point one way: 1 - the mean cosine of two was "
+            f"{distance[0]:.2g} at first and is {numbers['1 - cosine']:.1g}. A constant minimises this loss: add "
+            "negatives, a stopped gradient with a predictor, or a variance term."
+        )
+        numbers |= {"site": float(site.index)}
+        yield _finding(run, numbers | _losses(history), text, int(history.steps[rows[first]]))
+        return
+
+
+def _divides(run: Run, site: Site) -> bool:
+    """Tell whether what the norm was taken of is divided by it: the gradient of both arrives at one Site."""
+    receivers = {run.edges[edge].target for edge in run.outgoing[site.index]}
+    givers = {run.sites[run.edges[edge].source].op for target in receivers for edge in run.incoming[target]}
+    return bool(givers & {"div", "mul"})
 
 
 def _lasts(history: RunHistory, seen: Sequence[Mapping[str, float] | None]) -> bool:
@@ -114,7 +161,7 @@ def _look(run: Run, row: int) -> dict[str, float] | None:
     nearest = [site for level in sorted(by_depth)[:LAST_LAYERS] for site in by_depth[level]]
     worst = max(float(distance[site.index]) for site in nearest)
     most = max(float(distance[site.index]) for site in sites)
-    if worst >= ALIKE_BELOW or worst >= OF_THE_INPUTS * most:
+    if worst >= ALIKE_BELOW or worst >= OF_THE_INPUTS * most or most < DIFFERENT_ABOVE:
         return None
     differs = max(sites, key=lambda site: distance[site.index])
     return {
@@ -123,6 +170,11 @@ def _look(run: Run, row: int) -> dict[str, float] | None:
         "site": float(nearest[0].index),
         "site of most": float(differs.index),
     }
+
+
+def _has_gates(run: Run) -> bool:
+    """Tell whether a recurrent network is in it: these were seen to tell apart what is closer, if given time."""
+    return any(site.module_type in _RECURRENT for site in run.sites)
 
 
 def _counts(site: Site) -> bool:

@@ -41,12 +41,12 @@ def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
         often (once a batch, where it counts epochs, or once a process), a parameter group with a learning rate of 0,
         a loss that is averaged twice, Adagrad's accumulator that starts far above the squared gradients.
     Evidence:
-        ``descent``: -<g, dw> / |loss|, the part of the loss that a step takes off to first order. Over a run: ``all
-        steps``, the most that all of them together can take off (by |<g, dw>| <= ||g|| ||dw||), and ``low``, the part
-        of the run at whose end the learning rate was 0 or under a ten-thousandth of its height.
+        ``reach``: sum of ||g|| ||dw|| over parameters / |loss|, the most that a step can take off the loss, to first
+        order. Over a run: ``all steps``, what all of them together can take off, and ``low``, the part of the run at
+        whose end the learning rate was 0 or under a ten-thousandth of its height.
     Threshold:
         A learning rate of 0 is an error, for a part of the parameters a warning; a note where a warm-up is about to
-        begin. descent < 1e-5, while coherence x sqrt(rows) >= 0.1 (see UT601), is a warning: healthy networks at
+        begin. reach < 1e-5, while coherence x sqrt(rows) >= 0.1 (see UT601), is a warning: healthy networks at
         their start were seen at 4e-5 and above, most at 1e-3. Over a run of 100 steps or more: a rate of next to
         nothing over its last fifteenth and longer, before it has converged; or all steps together under 5 %.
     What to do:
@@ -61,15 +61,15 @@ def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
         yield from _rate_of_zero(rates, diagnosis.run.header["held"])
         if len(rates["zero"]) == diagnosis.run.header["held"]["reached"]:
             return
-    descent = diagnosis.run.header.get("descent")
-    if descent is None or not 0 < descent < TOO_LITTLE or not _agree(diagnosis):
+    reach = diagnosis.run.header.get("reach")
+    if reach is None or not 0 < reach < TOO_LITTLE or not _agree(diagnosis):
         return
-    text = f"A step takes {descent:.1e} of the loss off: it would take {1 / descent:,.0f} like it to get to the bottom."
+    text = f"A step takes {reach:.1e} of the loss off at most: to the bottom it would take {1 / reach:,.0f} like it."
     text += _reason(diagnosis.run.header)
     severity = Severity.NOTE if _schedule_ends(diagnosis.run.header) else Severity.WARNING
-    limit = f"-<g, dw> / |loss| < {TOO_LITTLE:g} while examples agree"
-    numbers = {"descent": float(descent), "lr": float(diagnosis.run.header.get("lr", np.nan))}
-    yield Finding("UT408", NAME, severity, (), "the optimizer", text, numbers, limit, "-<g, dw> / |loss|")
+    limit = f"||g|| ||dw|| / |loss| < {TOO_LITTLE:g} while examples agree"
+    numbers = {"reach": float(reach), "lr": float(diagnosis.run.header.get("lr", np.nan))}
+    yield Finding("UT408", NAME, severity, (), "the optimizer", text, numbers, limit, "|<g, dw>| <= ||g|| ||dw||")
 
 
 def _rate_of_zero(rates: Mapping[str, Any], held: Mapping[str, Any]) -> Iterator[Finding]:
@@ -230,6 +230,18 @@ def step_not_finite_over_time(history: RunHistory) -> Iterator[Finding]:
     yield replace(found, message=text, began=step, from_start=step <= history.first_step)
 
 
+def _nothing_finite_after(history: RunHistory) -> NDArray[np.bool_]:
+    """Tell of every row of the parameters' columns whether numbers ceased to be finite between it and the next."""
+    at = np.asarray(history.run.parameter_steps, float)
+    seen = [history.steps[~history.finite]]
+    for name in ("nonfinite", "loss_nonfinite"):
+        flags = history.scalar(name)
+        seen.append(flags.steps[flags.values > 0])
+    first = np.concatenate(seen).min(initial=np.inf)
+    following = np.append(at[1:], np.inf)
+    return np.asarray((at < first) & (first <= following) & np.isfinite(first))
+
+
 def _lost_at(history: RunHistory) -> tuple[int, list[str]] | None:
     """The first full step that made weights inf or nan while all gradients were finite, and which."""
     run = history.run
@@ -238,7 +250,9 @@ def _lost_at(history: RunHistory) -> tuple[int, list[str]] | None:
     gradient, moved, weight = (
         np.asarray(run.parameter_columns[name], float) for name in ("grad_norm", "update_norm", "weight_norm")
     )
-    bad: NDArray[np.bool_] = np.isfinite(gradient) & np.isfinite(weight) & ~np.isfinite(moved)
+    # nan may be that it wasn't measured, as with sparse gradients; not if nothing is finite any more right after.
+    lost = np.isinf(moved) | (np.isnan(moved) & _nothing_finite_after(history)[:, None])
+    bad: NDArray[np.bool_] = np.isfinite(gradient) & np.isfinite(weight) & lost
     for row in range(len(bad)):
         if np.isinf(gradient[row]).any() or not np.isfinite(weight[row][~np.isnan(gradient[row])]).all():
             return None  # it was lost before

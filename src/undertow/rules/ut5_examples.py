@@ -5,14 +5,19 @@ from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
-from undertow.rules.registry import rule
+from undertow.rules.registry import Blocks, rule
 
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp"})
 
 
-@rule("UT505", "normalisation of one")
+@rule(
+    "UT505",
+    "normalisation of one",
+    explains=("UT101", "UT104", "UT105", "UT109", "UT202", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
 def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A normalisation takes mean and variance of one value or two, or of a single example.
 
@@ -79,7 +84,7 @@ def _finding(norm: Mapping[str, Any], name: str, severity: Severity, text: str) 
     return Finding("UT505", name, severity, (), norm["op"], text, numbers, limit, equation, source=norm["source"])
 
 
-@rule("UT506", "examples mixed")
+@rule("UT506", "examples mixed", explains=("UT101", "UT104", "UT107", "UT704"))
 def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The output for one example depends on another example's input.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.registry import rule
+from undertow.rules.registry import Blocks, rule
 
 TAKES_LOGITS = frozenset(
     {"log_softmax", "softmax", "logsumexp", "binary_cross_entropy_with_logits", "sigmoid", "log_sigmoid"}
@@ -20,7 +20,13 @@ LOST_BELOW = 1e-4
 AT_ITS_MINIMUM_BELOW = 1e-9
 
 
-@rule("UT503", "squashed twice", columns=("grad_output",))
+@rule(
+    "UT503",
+    "squashed twice",
+    columns=("grad_output",),
+    explains=("UT101", "UT104", "UT105", "UT109", "UT201", "UT202", "UT408", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
 def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A loss that takes logits is given probabilities, or a softmax has one unit only.
 
@@ -154,7 +160,7 @@ def _one_unit(site: Site) -> Finding:
     )
 
 
-@rule("UT504", "broadcast against the target")
+@rule("UT504", "broadcast against the target", explains=("UT108", "UT401", "UT704"), blocks_converged=Blocks.BEFORE)
 def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Output and target have different shapes and meet as a matrix.
 
@@ -239,7 +245,7 @@ def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
     return any(own == 1 and size > 1 and size in filled for size, own in zip(met, padded, strict=True))
 
 
-@rule("UT507", "one loss drowns another", header=("terms",))
+@rule("UT507", "one loss drowns another", header=("terms",), explains=("UT104", "UT105", "UT704"))
 def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Of several terms of a loss one sends the shared layers next to no gradient beside another.
 

@@ -31,7 +31,27 @@ class Trouble:
     source: str
 
 
-@rule("UT706", "scale", header=("data", "pairs"))
+@rule(
+    "UT706",
+    "scale",
+    header=("data", "pairs"),
+    explains=(
+        "UT101",
+        "UT102",
+        "UT103",
+        "UT104",
+        "UT105",
+        "UT109",
+        "UT201",
+        "UT202",
+        "UT401",
+        "UT402",
+        "UT405",
+        "UT408",
+        "UT410",
+        "UT704",
+    ),
+)
 def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Inputs or targets are orders of magnitude away from 1.
 

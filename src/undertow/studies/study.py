@@ -1,4 +1,4 @@
-"""What a study is: an amount of work, experiments, the claims they are held to, a page. One method runs any of them."""
+"""The shape of a study: an amount of work, experiments, the claims they are held to, a page. One method runs each."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

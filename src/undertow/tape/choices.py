@@ -3,7 +3,7 @@
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -145,7 +145,7 @@ class ChoiceWatch:
         names: of its parameters, by ``id``.
 
     Attributes:
-        chosen: names of the tables, sorted; None before they were looked for.
+        chosen: the tables' names, and how many rows each has; None before they were looked for.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -154,11 +154,11 @@ class ChoiceWatch:
         >>> _ = net(torch.ones(3, 2))
         >>> watch.close()
         >>> watch.chosen
-        ()
+        {}
     """
 
     def __init__(self, model: nn.Module, names: Mapping[int, str]) -> None:
-        self.chosen: tuple[str, ...] | None = None
+        self.chosen: dict[str, int] | None = None
         self._model, self._names = model, names
         self._finder: ChoiceFinder | None = None
         self._thread = 0
@@ -191,7 +191,10 @@ class ChoiceWatch:
         if finder is not None and self._thread == threading.get_ident():
             self._finder = None
             finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self.chosen = tuple(sorted(finder.chosen))
+            self.chosen = {self._names[id(p)]: len(p) for p in self._parameters(finder.chosen)}
+
+    def _parameters(self, names: Collection[str]) -> Iterator[nn.Parameter]:
+        return (p for p in self._model.parameters() if self._names.get(id(p)) in names)
 
     def close(self) -> None:
         """Take the hooks off the model."""

@@ -49,6 +49,18 @@ def preactivation(op: str, node: Node) -> Tensor | None:
     return inverse(_some(kept, ENOUGH_TO_INVERT).float()) if inverse else _some(kept, ENOUGH)
 
 
+def normalised(node: Node) -> Tensor | None:
+    """Return some examples of what a vector norm along the features was taken of, [examples, features].
+
+    None where it was taken along anything else, or reading is not safe.
+    """
+    x, dims = saved(node, "self"), getattr(node, "_saved_dim", None)
+    if x is None or x.dim() < 2 or x.is_complex() or not x.numel() or not dims or len(dims) != 1:
+        return None
+    along = dims[0] if dims[0] < x.dim() else dims[0] - 2**64  # torch counts without a sign
+    return _some(x.flatten(0, -2), ENOUGH) if along % x.dim() == x.dim() - 1 else None
+
+
 _NEARLY_ONE = 1 - 2**-23
 _INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": lambda a: torch.atanh(a.clamp(-_NEARLY_ONE, _NEARLY_ONE)),

@@ -125,9 +125,9 @@ class Plans:
             gradients: of parameters, each with the parameter's place and name.
             meter: where the numbers are collected.
         """
-        chosen = self.choices.chosen
+        chosen = self.choices.chosen or {}
         for place, name, gradient in gradients if chosen else ():
-            if name in (chosen or ()) and gradient is not None:
+            if name in chosen and gradient is not None:
                 self.lookups.see_gradient(place, name, gradient, meter)
 
     def also(self, names: Mapping[int, str]) -> None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from undertow.measure import Columns, Convolution, Meter, Signal, measure, measure_attention
+from undertow.measure import Columns, Convolution, Meter, Signal, measure, measure_attention, measure_directions
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
 from undertow.tape.attended import attended
 from undertow.tape.graph import Node
-from undertow.tape.inflow import inflow, preactivation
+from undertow.tape.inflow import inflow, normalised, preactivation
 from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
@@ -132,9 +132,9 @@ class Tape:
         self._plans.choices.enter()
 
     @property
-    def chosen(self) -> tuple[str, ...]:
-        """Names of the tables among the parameters whose rows the model chooses by itself, such as codebooks."""
-        return self._plans.choices.chosen or ()
+    def chosen(self) -> dict[str, int]:
+        """Tables among the parameters whose rows the model chooses by itself, such as codebooks, and how many rows."""
+        return self._plans.choices.chosen or {}
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -217,6 +217,10 @@ class Tape:
             weights = attended(tap.op, node)
             if weights is not None:
                 measure_attention(tap.site, weights, self.meter)
+        elif tap.op == "linalg_vector_norm" and self.meter.inflow:
+            examples = normalised(node)
+            if examples is not None:
+                measure_directions(tap.site, examples, self.meter)
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 

@@ -30,6 +30,7 @@ class GuardedTape(Tape):
     def _pass(self, number: int, grad_input: Any, grad_output: Any) -> None:
         try:
             super()._pass(number, grad_input, grad_output)
+        # An exception in a hook of autograd's would end the user's backward pass.
         except Exception as error:
             self._failed(error)
 
@@ -42,7 +43,7 @@ class BackwardTape:
         make: returns a new tape.
         on_call: open the tape when the model is called, and not before; else at once when asked to `prepare`.
         sharded: the model computes with other tensors than the optimizer holds.
-        failed: told of errors.
+        failed: called with errors of ours.
 
     Attributes:
         backward: which of the step's backward passes was taped, -1 before.

@@ -17,9 +17,9 @@ from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.observations import Observations
 from undertow.watching.pass_counter import PassCounter
-from undertow.watching.pending_warnings import warn_or_log
 from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.watch_target import WatchTarget
+from undertow.watching.writer_thread import warn_or_log
 
 _log = logging.getLogger("undertow")
 

@@ -15,7 +15,7 @@ EVALUATING, LEFT_OVER, CLEARED = "evaluating", "left_over", "cleared"
 
 @dataclass(frozen=True, slots=True)
 class LoopFacts:
-    """What the loop did in a full step, on the host.
+    """Facts about the loop in a full step, on the host.
 
     Attributes:
         values: scalars of a Run, see `undertow.record.SCALARS`.
@@ -69,17 +69,15 @@ class LoopReader:
     def backward_ends(self) -> None:
         """Look for parameters that got gradient and that no optimizer holds."""
         parameters = self._target.parameters
-        self._reached = {
-            n: any(g is not None for g in parameters.gradients(n)[1]) for n in range(parameters.optimizers)
-        }
+        self._reached = {n: parameters.any_gradient(n) for n in range(parameters.optimizers)}
         others = () if parameters.sharded else parameters.others
         missing = [(name, p) for name, p in others if p.requires_grad and p.grad is not None]
         if missing:
             weights = norms([p.detach() for _, p in missing], self._precise)
             gradients = norms([p.grad for _, p in missing if p.grad is not None], self._precise)
             self._missing = [(name, w, g) for (name, _), w, g in zip(missing, weights, gradients, strict=True)]
-        self._counts = parameters.counts()
-        if self._evaluating is not None:
+            self._counts = parameters.counts()
+        if self._evaluating is not None and self._target.modes.any_evaluates:
             held = parameters.identities
             self._evaluation = self._target.modes.facts(lambda p: id(p) in held and p.grad is not None)
 

@@ -36,6 +36,7 @@ class LossScale:
 
     def scale(self) -> Tensor | None:
         """Return the scale that is in force, a copy on its device; None if it is 1 or unknown."""
+        # Private, as get_scale() would wait for the device.
         current = getattr(self._scaler, "_scale", None) if self.active else None
         return current.detach().clone() if isinstance(current, Tensor) else None
 
@@ -62,6 +63,7 @@ class LossScale:
         states = getattr(self._scaler, "_per_optimizer_states", None) if self.active else None
         if not states or id(optimizer) not in states:
             return not self.active
+        # By name: the enumeration that the stage is of is private to torch.
         return getattr(states[id(optimizer)].get("stage"), "name", "") != "READY"
 
     def misuse(self, optimizer: object) -> dict[str, float]:

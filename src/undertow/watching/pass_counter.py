@@ -77,6 +77,7 @@ class StepsForPasses:
     def is_new(self) -> bool:
         """Tell whether there was a pass since `hold`."""
         gradient = self.parameter.grad
+        # A pass either hands in a new tensor (after zero_grad) or adds to the old one in place.
         return gradient is not None and (gradient is not self._last or gradient._version != self._version)
 
 

@@ -1,4 +1,4 @@
-"""What the header of a watched Run says about the model, the optimizer and the machine."""
+"""Describe the model, the optimizer and the machine in the header of a watched Run."""
 
 import math
 import platform

@@ -19,7 +19,7 @@ class RunFacts:
 
     Args:
         writer: of the Run.
-        checker: told what rules want to know.
+        checker: learns what rules want to know.
     """
 
     def __init__(self, writer: RunWriter, checker: OnlineChecker) -> None:
@@ -30,7 +30,8 @@ class RunFacts:
         self._evaluation: dict[str, list[str]] = {}
         self._weights: dict[str, float] = {}
         self._unmoved: dict[str, int] = {}
-        self._missing: list[str] | None = None
+        self._missing: list[str] = []
+        self._held: dict[str, int] = {}
 
     def learn_scale(self, when: StepTime, facts: ArrivedFacts) -> None:
         """Say so if the loss is scaled, by a scale that is known or not."""
@@ -65,8 +66,11 @@ class RunFacts:
         self._unmoved = {name: self._unmoved.get(name, 0) + 1 for name in still}
         self._weights = weights
         missing = [name for name, times in self._unmoved.items() if times >= UNMOVED]
-        if loop.counts and missing != (self._missing or []):
-            self._missing = missing
+        if not loop.missing and self._missing:  # somebody holds them now
+            self._missing = []
+            self._tell({"held": {**self._held, "reached": max(self._held["reached"], 1), "missing": []}})
+        elif loop.counts and missing != self._missing:
+            self._missing, self._held = missing, loop.counts
             whole = math.hypot(facts.values.get("grad_norm", 0.0), *(g for _, g in loop.missing.values()))
             part = math.hypot(*(loop.missing[name][1] for name in missing)) / whole if whole > 0 else 0.0
             self._tell({"held": {**loop.counts, "missing": missing, "missing share": part**2, "whole modules": False}})
@@ -87,7 +91,7 @@ class RunFacts:
     def _learn_choices(self, payload: StepPayload) -> None:
         """Say in the header which tables the model chooses rows of by itself, once that is known."""
         if not self._choices_are_known and payload.chosen is not None:
-            told = {"chosen": list(payload.chosen)}
+            told = {"chosen": payload.chosen}
             self._checker.learn(told)
             self._writer.update_header(told)
             self._choices_are_known = True

@@ -4,17 +4,14 @@ import math
 from collections.abc import Callable, Mapping
 
 from undertow.measure import squares_fit
+from undertow.watching.detectors import NonfiniteDetector, SkipDetector, SpikeDetector, are_finite
 from undertow.watching.feedback import Feedback
-from undertow.watching.finding_reporter import FindingReporter
 from undertow.watching.full_step_writer import FullStepWriter
 from undertow.watching.loop_reader import CLEARED, LoopFacts
-from undertow.watching.nonfinite_detector import NonfiniteDetector, are_finite
-from undertow.watching.online_checker import OnlineChecker
+from undertow.watching.online_checker import FindingReporter, OnlineChecker
 from undertow.watching.pass_counter import PassHistory
 from undertow.watching.run_facts import RunFacts
 from undertow.watching.run_writer import RunWriter
-from undertow.watching.skip_detector import SkipDetector
-from undertow.watching.spike_detector import SpikeDetector
 from undertow.watching.step_facts import ArrivedFacts
 from undertow.watching.step_payload import StepPayload, columns_of
 from undertow.watching.step_time import StepTime
@@ -27,7 +24,7 @@ class StepProcessor:
         writer: of the Run.
         checker: asks the rules about full steps, as often as there is time for.
         nonfinite: says when the gradient ceased to be finite.
-        feedback: told what the thread that trains must know.
+        feedback: takes what the thread that trains must know.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from undertow.watching.watched_parameters import WatchedParameters
 
 @dataclass(frozen=True)
 class WatchTarget:
-    """What is watched.
+    """The model that is watched, with its optimizers.
 
     Attributes:
         model: the user's own module, without what wraps it.
@@ -56,6 +56,7 @@ class WatchTarget:
     def gradient_version(self) -> int:
         """Count the changes in place of one gradient: whoever clips or unscales changes them all."""
         gradients = (each.parameter.grad for each in self.parameters)
+        # autograd counts every change of a tensor in place, and reading the count doesn't wait for a device.
         return next((g._version for g in gradients if g is not None), -1)
 
     @property

@@ -71,6 +71,11 @@ class WatchedParameters:
         parameters = self.of(optimizer)
         return parameters, [p.grad for p in self._parameters[optimizer]]
 
+    def any_gradient(self, optimizer: int) -> bool:
+        """Tell whether any of one optimizer's parameters has a gradient."""
+        self.of(optimizer)
+        return any(p.grad is not None for p in self._parameters[optimizer])
+
     def refresh(self) -> None:
         """Look up the parameters anew."""
         self._sizes = self._count()

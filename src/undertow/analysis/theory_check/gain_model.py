@@ -1,4 +1,4 @@
-"""What theory says a block of the gradient path multiplies the squared gradient by, and how far chance may take it.
+"""Theory's gain of one block of the gradient path, and how far chance may take it.
 
 A layer with independent weights of mean zero: ||W||_F^2 / n_out. An activation whose pre-activations are normal with
 variance q: E[φ'(√q u)²]. Branches around a skip connection: their squares add up, 1 + k. (Poole et al. 2016,
@@ -65,7 +65,7 @@ class NoTheory(Exception):  # noqa: N818  # it is no error, but what theory has 
 
 @dataclass(frozen=True)
 class GainModel:
-    """What is expected of one or more operations in a row.
+    """The expected gain of one or more operations in a row.
 
     Attributes:
         decades: log10 of the root mean square gain.
@@ -92,7 +92,7 @@ class GainModel:
 
 
 def gain_model(statistics: Statistics, start: int, end: int) -> GainModel:
-    """Of the block between two neighbours on the gradient path.
+    """Work out the expected gain of the block between two neighbours on the gradient path.
 
     Raises:
         NoTheory: with what stands in the way.
@@ -131,7 +131,7 @@ def _around(branch: GainModel, statistics: Statistics) -> GainModel:
 
 
 def _operation(statistics: Statistics, edge: int, in_branch: bool) -> GainModel:
-    """What the operation that gives along an edge is expected to do."""
+    """Work out the expected gain of the operation that gives along an edge."""
     run = statistics.run
     source, target = (run.sites[end] for end in (run.edges[edge].source, run.edges[edge].target))
     if source.role is Role.WEIGHT:
@@ -147,7 +147,7 @@ def _operation(statistics: Statistics, edge: int, in_branch: bool) -> GainModel:
 
 
 def _passes_on(source: Site, target: Site) -> bool:
-    """Whether the operation hands gradient on as it is: sums, additions of a bias, reshapes with several consumers."""
+    """Tell whether the operation hands gradient on unchanged: sums, a bias added, reshapes with several consumers."""
     if source.role is Role.JOIN and source.op in PASSING:
         return True
     return source.op in (*PASSING, *RESHAPES) and math.prod(source.shape) == math.prod(target.shape)

@@ -1,4 +1,4 @@
-"""What becomes of networks with this much of a fault: outcomes by amount, where the rules' severities come from."""
+"""Follow networks with so much of a fault: outcomes by amount, where the rules' severities come from."""
 
 from undertow.studies.severity.claims import CLAIMS
 from undertow.studies.severity.config import SeverityConfig, config

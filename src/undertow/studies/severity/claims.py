@@ -1,4 +1,4 @@
-"""What the rules' severities take for granted, beside what these networks did."""
+"""The assumptions of the rules' severities, beside what these networks did."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Which networks are trained, and what each one's mended twin is; as a specification of a sweep."""
+"""The networks that are trained, and each one's mended twin; as a specification of a sweep."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +85,7 @@ def _alone(settings: Settings) -> dict[str, list[Any]]:
 
 
 def twin(network: Settings) -> Settings:
-    """The same network without a fault of scale; a sound one is its own twin.
+    """Return the network without its fault of scale; a sound one is its own twin.
 
     Plain networks get the critical start; sigmoids, deep ones and those with a half of the cure residual connections
     over a norm; chains of attention too; recurrent ones an LSTM whose forget gate is open.

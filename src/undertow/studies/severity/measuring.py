@@ -37,12 +37,12 @@ class Trained:
 
     @property
     def counts(self) -> bool:
-        """Whether the task can be learned at this rate at all, by the network or its twin."""
+        """Tell whether the task can be learned at this rate at all, by the network or its twin."""
         return self.learned or self.twin_learned
 
     @property
     def twice(self) -> bool:
-        """Whether the twin needed at most half the steps."""
+        """Tell whether the twin needed at most half the steps."""
         return self.twin_learned and (not self.learned or 2 * self.twin_after <= self.after)
 
 

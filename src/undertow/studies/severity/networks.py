@@ -21,7 +21,7 @@ WIDTH, CHANNELS, TOKENS = 32, 8, 28
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a network is made of.
+    """The parts that a network is made of.
 
     Attributes:
         kind: mlp, cnn, transformer, rnn, lstm, gru, or around: an mlp with a way around its layers.
@@ -49,7 +49,7 @@ class Recipe:
         return builders[self.kind](self, inputs, classes) if self.kind in builders else Recurrent(self, inputs, classes)
 
 
-class Branch(nn.Module):
+class ResidualBranch(nn.Module):
     """A layer added to its input where ``residual``, and put in its place otherwise."""
 
     def __init__(self, layers: Sequence[nn.Module], residual: bool):
@@ -192,7 +192,7 @@ def _branch(recipe: Recipe, layer: nn.Module, norm: list[nn.Module], fits: bool)
     activation = ACTIVATIONS[recipe.activation]()
     if not (recipe.residual and fits):
         return nn.Sequential(layer, *norm, activation)
-    return Branch([*norm, layer, activation], True)
+    return ResidualBranch([*norm, layer, activation], True)
 
 
 def _scale(layer: Layer, start: str, critical: float) -> Layer:

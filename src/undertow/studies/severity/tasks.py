@@ -14,7 +14,7 @@ SYMBOLS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class LearningTask:
     """A data set to classify.
 
     Attributes:
@@ -41,7 +41,7 @@ class Task:
 
 
 @cache
-def task(name: str, steps: int = 0) -> Task:
+def task(name: str, steps: int = 0) -> LearningTask:
     """The task of a name: vectors, images, recall, mean or tokens; ``steps`` is the length of sequences.
 
     Example:
@@ -49,7 +49,7 @@ def task(name: str, steps: int = 0) -> Task:
         torch.Size([1000, 10, 8])
     """
     generator = torch.Generator().manual_seed(17)
-    makers: dict[str, Callable[[], Task]] = {
+    makers: dict[str, Callable[[], LearningTask]] = {
         "vectors": lambda: _digits((64,)),
         "images": lambda: _digits((1, 8, 8)),
         "recall": lambda: _recall(steps, generator),
@@ -59,30 +59,30 @@ def task(name: str, steps: int = 0) -> Task:
     return makers[name]()
 
 
-def _digits(shape: tuple[int, ...]) -> Task:
+def _digits(shape: tuple[int, ...]) -> LearningTask:
     data = load("digits").train
     x = (data.x - data.x.mean()) / data.x.std()
-    return Task(x[:EXAMPLES].reshape(-1, *shape), data.y[:EXAMPLES], 10)
+    return LearningTask(x[:EXAMPLES].reshape(-1, *shape), data.y[:EXAMPLES], 10)
 
 
-def _recall(steps: int, generator: torch.Generator) -> Task:
-    """Which symbol stood at the first step, before noise."""
+def _recall(steps: int, generator: torch.Generator) -> LearningTask:
+    """Draw sequences whose class is the symbol at the first step, before noise."""
     y = torch.randint(SYMBOLS, (EXAMPLES,), generator=generator)
     x = 0.5 * torch.randn(EXAMPLES, steps, 2 * SYMBOLS, generator=generator)
     x[:, 0] = 0.0
     x[torch.arange(EXAMPLES), 0, y] = 2.0
-    return Task(x, y, SYMBOLS)
+    return LearningTask(x, y, SYMBOLS)
 
 
-def _mean(steps: int, generator: torch.Generator) -> Task:
+def _mean(steps: int, generator: torch.Generator) -> LearningTask:
     """A mean for every class, in noise, at every step."""
     y = torch.randint(SYMBOLS, (EXAMPLES,), generator=generator)
     centres = torch.randn(SYMBOLS, 1, 2 * SYMBOLS, generator=generator)
-    return Task(centres[y] + torch.randn(EXAMPLES, steps, 2 * SYMBOLS, generator=generator), y, SYMBOLS)
+    return LearningTask(centres[y] + torch.randn(EXAMPLES, steps, 2 * SYMBOLS, generator=generator), y, SYMBOLS)
 
 
-def _tokens(steps: int, generator: torch.Generator) -> Task:
+def _tokens(steps: int, generator: torch.Generator) -> LearningTask:
     """Counting in steps of 1 to 4 from anywhere; the class is the step."""
     y = torch.randint(SYMBOLS, (EXAMPLES,), generator=generator)
     start = torch.randint(28, (EXAMPLES, 1), generator=generator)
-    return Task((start + (1 + y[:, None]) * torch.arange(steps)) % 28, y, SYMBOLS)
+    return LearningTask((start + (1 + y[:, None]) * torch.arange(steps)) % 28, y, SYMBOLS)

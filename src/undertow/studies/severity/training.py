@@ -1,4 +1,4 @@
-"""What the sweep does for a cell: build a network from its settings, train it, and say how soon it learned."""
+"""Work on a cell of the sweep: build a network from its settings, train it, and say how soon it learned."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from undertow.studies.severity.config import BUDGET
 from undertow.studies.severity.networks import Recipe
-from undertow.studies.severity.tasks import Task, task
+from undertow.studies.severity.tasks import LearningTask, task
 
 LEARNED = 0.5
 """A network has learned when the mean of its last losses is under this part of chance's, log(classes)."""
@@ -20,7 +20,7 @@ LAST = 10
 """Losses that the mean is taken over."""
 
 
-def network(task: Task, seed: int, **made_of: Any) -> nn.Module:
+def network(task: LearningTask, seed: int, **made_of: Any) -> nn.Module:
     """Build a cell's network from its seed."""
     torch.manual_seed(seed)
     return Recipe(**made_of).build(task.x.shape[-1 if task.x.ndim < 4 else 1], task.classes)

@@ -1,4 +1,9 @@
-"""`NonfiniteDetector`: the step at which the gradient ceased to be finite, or between which two steps it did."""
+"""Detectors of events in the numbers of a step, each asked by the writer's thread.
+
+- `NonfiniteDetector`: the step at which the gradient ceased to be finite, or between which two steps it did.
+- `SkipDetector`: the steps at which a loss scaler left the optimizer out.
+- `SpikeDetector`: the steps at which the loss rose far above what it had been.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,6 +14,7 @@ import torch
 from torch import Tensor
 
 from undertow.record import Event
+from undertow.watching.feedback import Feedback
 from undertow.watching.pass_counter import PassHistory
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.sharding import local
@@ -85,3 +91,76 @@ class NonfiniteDetector:
 def are_finite(gradients: Sequence[Tensor]) -> bool:
     """Tell whether the parts of gradients that lie on this process are finite; no other process is asked."""
     return all(bool(torch.isfinite(local(gradient)).all()) for gradient in gradients)
+
+
+QUIET = 100
+"""Steps without a skipped one, after which the next is worth an event again."""
+
+
+@dataclass
+class SkipDetector:
+    """Says that steps were skipped, the first of many only.
+
+    Args:
+        writer: of the Run.
+        nonfinite: knows which step training has reached.
+        feedback: asked for a burst.
+    """
+
+    writer: RunWriter
+    nonfinite: NonfiniteDetector
+    feedback: Feedback
+    _last: int = -QUIET
+    _scale: float = 0.0
+
+    def say(self, when: StepTime, scale: float) -> None:
+        """Say that the optimizer was skipped, as the gradient wasn't finite under this loss scale."""
+        if when.step - self._last >= QUIET:
+            self.feedback.request_burst()
+            text = f"The optimizer was skipped: under a loss scale of {scale:g} the gradient isn't finite."
+            data = {"skipped": True, "scale": scale, "step": when.step, "lag": self.nonfinite.now() - when.step}
+            self.writer.event(when.step, when.time, "nonfinite", text, data)
+        self._last = when.step
+
+    def look_back(self, when: StepTime, scale: float, history: PassHistory) -> None:
+        """Find the steps that a fused optimizer skipped by itself: nobody hears of it, but then the scale falls."""
+        before, self._scale = self._scale, scale
+        if scale < before:
+            for step, gradients in history.steps():
+                if step < when.step and not are_finite(gradients):
+                    self.writer.scalars(step, when.time, {"skipped": 1.0, "nonfinite": 1.0})
+                    self.say(StepTime(step, when.time), before)
+
+
+SPIKE = 6.0
+"""Deviations from its mean by which a loss must rise to be a spike, and at least by half of itself."""
+
+SETTLED = 20
+"""Losses that must be known before one can be called a spike."""
+
+
+@dataclass
+class SpikeDetector:
+    """Follows the mean and the variance of the loss, and tells whether the next one is a spike.
+
+    Example:
+        >>> detector = SpikeDetector()
+        >>> any(detector.is_spike(2.0 + 0.01 * (n % 3)) for n in range(30)), detector.is_spike(9.0)
+        (False, True)
+    """
+
+    mean: float = 0.0
+    variance: float = 0.0
+    known: int = 0
+
+    def is_spike(self, loss: float) -> bool:
+        """Take one more loss, and tell whether it is a spike."""
+        if not math.isfinite(loss):
+            return False
+        away = loss - self.mean
+        spike = self.known >= SETTLED and away > max(SPIKE * math.sqrt(self.variance), 0.5 * abs(self.mean))
+        share = 1 / (self.known + 1) if self.known < 2 * SETTLED else 0.05
+        self.mean += share * away
+        self.variance = (1 - share) * (self.variance + share * away * away)
+        self.known += 1
+        return spike

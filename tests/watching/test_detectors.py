@@ -1,4 +1,4 @@
-"""When numbers ceased to be finite: the step is found, and called exact only where it is."""
+"""When numbers ceased to be finite, steps that a scaler skipped, losses that jumped: each is found at its step."""
 
 import subprocess
 import sys
@@ -7,13 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import undertow
 from undertow.rules import over_time
 from undertow.watching import pass_placement
+from undertow.watching.detectors import SETTLED, SpikeDetector
+from watching import loops
 from watching.loops import Left, sgd
 from watching.training import Attach, Watched, batch, events, loss_of, net
 
@@ -195,3 +200,83 @@ def test_what_begins_in_front_is_known_if_both_ends_are_kept(
     found = events(run, "nonfinite")
     assert [each.data["step"] for each in found] == [step]
     assert found[0].data["exact"] is both
+
+
+@pytest.mark.parametrize("loop", [loops.scaler, loops.scaler_fused, loops.scaler_fused_not_told])
+def test_skipped_steps_are_counted_and_said(loop: Callable[[Attach], Left], watched: Watched) -> None:
+    """Steps 2 and 5 overflow; the optimizer's hook doesn't even hear of them, unless it is a fused one."""
+    for every in (1, 100) if loop is loops.scaler else (1,):
+        _, run = watched(loop, every=every, overhead=1.0)
+        skipped = run.scalars["step"][np.nan_to_num(run.scalars["skipped"]) == 1]
+        assert skipped.tolist() == [2, 5]
+        assert run.scalars["nonfinite"][np.isin(run.scalars["step"], skipped)].tolist() == [1, 1]
+        assert run.header["loss_scale"] == "known"
+        assert run.scalars["backwards"].max() <= 7
+        first = events(run, "nonfinite")[0]
+        assert (first.step, first.data["skipped"], first.data["scale"]) == (2, True, 1024)
+        if every == 1:
+            assert run.steps["step"].tolist() == ([0, 1, 2, 4, 5] if loop is loops.scaler else list(range(7)))
+            assert not np.isfinite(run.column("grad_output", run.steps["step"].tolist().index(2))).all()
+
+
+def test_a_fused_optimizer_that_skips_between_two_notes(watched: Watched) -> None:
+    """The host hears nothing of it; the scale falls, and what the gradient was tells when."""
+
+    def loop(attach: Attach) -> Left:
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        watcher = attach(model, optimizer, scaler=scaler)
+        while watcher.step < 61 or watcher._hooks.observations.last <= 61:
+            step = watcher.step
+            optimizer.zero_grad()
+            scaler.scale(loss_of(model) * (float("inf") if step == 61 else 1.0)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return model, []
+
+    _, run = watched(loop, every=100_000, overhead=0.1)
+    skipped = run.scalars["step"][np.nan_to_num(run.scalars["skipped"]) == 1]
+    assert skipped.tolist() == [61]
+
+
+@pytest.mark.parametrize("loop", [loops.scaler, loops.scaler_fused])
+def test_what_a_scaler_skipped_last_is_told_in_the_end(
+    loop: Callable[[Attach], Left], watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loops, "STEPS", 6)  # the sixth is skipped, and no pass comes after it
+    _, run = watched(loop, every=3)
+    skipped = run.scalars["step"][np.nan_to_num(run.scalars["skipped"]) == 1]
+    assert skipped.tolist() == [2, 5]
+    assert all(event.data["skipped"] for event in events(run, "nonfinite"))
+
+
+LOSSES = st.lists(st.floats(0.9, 1.1), min_size=SETTLED + 5, max_size=80)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LOSSES, st.floats(3.0, 1e6))
+def test_a_jump_is_a_spike_and_what_was_before_is_none(losses: list[float], jump: float) -> None:
+    detector = SpikeDetector()
+    assert not any(map(detector.is_spike, losses))
+    assert detector.is_spike(jump)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LOSSES, st.floats(1e-3, 1e3))
+def test_the_answer_does_not_depend_on_the_losss_unit(losses: list[float], unit: float) -> None:
+    ours, theirs = SpikeDetector(), SpikeDetector()
+    for loss in (*losses, 9.0, 1.0, 4.0):
+        assert ours.is_spike(loss) == theirs.is_spike(loss * unit)
+
+
+def test_nobody_knows_a_spike_before_the_loss_has_settled() -> None:
+    detector = SpikeDetector()
+    assert not any(detector.is_spike(loss) for loss in [1.0] * (SETTLED - 1) + [1e9])
+
+
+def test_what_is_not_finite_is_no_spike_and_leaves_no_trace() -> None:
+    detector = SpikeDetector()
+    for loss in (1.0, float("nan"), float("inf"), 1.0):
+        assert not detector.is_spike(loss)
+    assert (detector.mean, detector.known) == (1.0, 2)

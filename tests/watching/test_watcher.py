@@ -1,4 +1,4 @@
-"""Numbers of the user's own."""
+"""The watcher's log: numbers of the user's own."""
 
 import numpy as np
 import pytest

@@ -1,16 +1,11 @@
 """`undertow predict`, through its command, and what it gathers from theory."""
 
-import io
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-
-from undertow.render.forecast import layer_rows, power, text
-from undertow.theory import meanfield, simulation
-from undertow.theory.forecasting import Forecast
 
 
 def undertow(*arguments, folder):
@@ -63,43 +58,3 @@ def test_bad_input_gets_one_clear_error_and_no_file(tmp_path, arguments, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_the_fixed_point_is_the_one_this_network_goes_to():
-    """GELU has several: starting at q = 1 the signal dies away, starting where this network does it explodes."""
-    found = Forecast.of("gelu", 2.2, depth=300)
-    assert meanfield.q_star("gelu", 2.2, 0.0, q0=1.0) == 0
-    assert found.layers.q[-1] > 100 * found.layers.q[0]
-    assert found.q_star is None
-
-
-def test_the_interval_holds_the_networks_it_says():
-    setting = {"weight_var": 2.0, "depth": 12, "width": 60}
-    low, high = Forecast.of("relu", **setting).interval()
-    layer = meanfield.Layer("relu", 2.0, width=60)
-    drawn = np.log10(simulation.gradient_norms([layer] * 12, networks=400)[:, 0])
-    assert np.mean((low[0] <= drawn) & (drawn <= high[0])) == pytest.approx(0.95, abs=0.04)
-
-
-@pytest.mark.parametrize(("depth", "last"), [(1, "1"), (3, "3"), (1000, "1000")])
-def test_first_and_last_layer_are_always_shown(depth, last):
-    rows = layer_rows(Forecast.of("tanh", 0.5, depth=depth))
-    assert rows[0][0] == "1"
-    assert rows[-1][0] == last
-    assert rows[-1][2] == "1"
-
-
-def test_what_underflows_is_still_written():
-    rows = layer_rows(Forecast.of("tanh", 0.01, depth=500))
-    assert rows[0][2] == power(Forecast.of("tanh", 0.01, depth=500).layers.decades[0])
-    assert "×10⁻⁵⁰⁰" in rows[0][2]
-
-
-def test_the_tables_fit_a_terminal():
-    from rich.console import Console
-
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(text(Forecast.of("tanh", 1.0, 0.05, depth=1000, width=300)))
-    lines = console.export_text().splitlines()
-    assert sum(line.startswith("ξ") for line in lines) == 3
-    assert len(lines) < 28

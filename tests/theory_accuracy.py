@@ -1,6 +1,6 @@
 """Prediction beside measurement: the log-gain per layer of random networks, as a table.
 
-``python -m undertow.theory.accuracy`` prints the table; with the name of a Markdown file it replaces the table there.
+``python tests/theory_accuracy.py`` prints the table; with the name of a Markdown file it replaces the table there.
 """
 
 import sys
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether the two gains differ by at most 5 % or 0.01 decade, whichever is larger."""
+        """Tell whether the two gains differ by at most 5 % or 0.01 decade, whichever is larger."""
         return abs(self.measured - self.predicted) <= _allowed(self.predicted)
 
 
