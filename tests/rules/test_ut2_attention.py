@@ -132,7 +132,7 @@ def test_a_head_alone_is_told_from_its_layer():
         model.q.weight[:8] *= 200  # the first of four heads
     run = examine(*read(model)).run
     place = next(site.index for site in run.sites if not math.isnan(run.column("one_hot")[site.index]))
-    assert run.column("one_hot_head")[place] > 0.9
+    assert run.column("one_hot_head")[place] > 0.7
     assert run.column("one_hot")[place] < 0.5
     assert "UT203" not in codes(read(model))
 

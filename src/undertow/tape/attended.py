@@ -9,8 +9,11 @@ from undertow.tape.facts import saved
 from undertow.tape.graph import Node
 from undertow.tape.inflow import spread_out
 
-ENOUGH = 2**14
+ENOUGH = 2**12
 """Attention weights that are looked at: some rows of all heads, of as many examples as there is room for."""
+
+FEWEST = 8
+"""Rows of each head that are looked at, however long they are."""
 
 SOFTMAXES = frozenset({"softmax", "safe_softmax"})
 
@@ -68,7 +71,7 @@ def _some_of(mask: Tensor, examples: Tensor, queries: Tensor) -> Tensor:
 def _chosen(shape: tuple[int, ...] | torch.Size, device: torch.device) -> tuple[Tensor, Tensor]:
     """Choose examples and queries; a few of many examples, so that every head is seen in several."""
     examples, heads, queries, keys = shape
-    rows = max(1, ENOUGH // max(heads * keys, 1))
+    rows = max(FEWEST, ENOUGH // max(heads * keys, 1))
     many = max(1, min(examples, rows, max(2, rows // queries)))
     each = max(1, min(queries, rows // many))
     return spread_out(examples, many, device), spread_out(queries, each, device)

@@ -22,6 +22,7 @@ from undertow.tape.sites import LineOf, Plan, Tap
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"}
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -178,6 +179,9 @@ class Tape:
                 self._captured[edge] = gradient
         if tap.site < 0:
             return
+        if tap.role is Role.ATTENTION or tap.op in _LOOKED_INTO:
+            with torch.no_grad():
+                self._look_inside(tap, self._nodes[number])
         if torch.is_grad_enabled():  # a backward pass that will be differentiated itself
             with torch.no_grad():
                 self._listener(self._signal(tap, self._nodes[number], grad_input, grad_output), self.meter)
@@ -208,7 +212,6 @@ class Tape:
                 signal.inflow = preactivation(tap.op, node)
             signal.onward = tap.onward
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
-        self._look_inside(tap, node)
         return signal
 
     def _look_inside(self, tap: Tap, node: Node) -> None:
