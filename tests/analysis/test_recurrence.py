@@ -7,7 +7,6 @@ from torch import nn
 
 from undertow.analysis.recurrence import Passage, find_loops
 from undertow.examination import examine
-from undertow.record import Severity
 
 WIDTH, INPUTS = 8, 3
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
@@ -154,28 +153,3 @@ def test_underflow_leaves_the_gain_as_it_is(kind):
         gains.append(Passage(find_loops(run, 8)[0], run, -1).gain)
     assert gains[0] < 0.8  # 400 steps of it are under float32's smallest number
     assert gains[1] == pytest.approx(gains[0], rel=0.1)
-
-
-@pytest.mark.parametrize(("kind", "steps"), [("rnn", 60), ("lstm", 60), ("gru", 200), ("lstm", 300)])
-@pytest.mark.parametrize("every", [False, True])
-def test_a_loss_at_the_end_of_a_long_sequence_is_a_warning_and_told_once(kind, steps, every):
-    torch.manual_seed(0)
-    net, x = Fused(kind, every), torch.randn(8, steps, INPUTS)
-    report = examine(net, lambda: net(x).square().mean(), torch.optim.Adam(net.parameters()))
-    found = [finding for finding in report.findings if finding.code == "UT107"]
-    assert [finding.severity for finding in found] == [Severity.NOTE if every else Severity.WARNING]
-    assert found[0].evidence["steps"] == steps
-
-
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_a_gate_that_stands_open_is_neither_saturated_nor_forgetful(kind):
-    torch.manual_seed(0)
-    net, x = Fused(kind), torch.randn(32, 60, INPUTS)
-    with torch.no_grad():
-        net.rnn.bias_ih_l0[WIDTH : 2 * WIDTH] = 6.0
-    report = examine(net, lambda: net(x).square().mean(), torch.optim.Adam(net.parameters()))
-    assert not {"UT107", "UT201"} & {finding.code for finding in report.findings}
-    with torch.no_grad():
-        net.rnn.bias_ih_l0[WIDTH : 2 * WIDTH] = -6.0
-    report = examine(net, lambda: net(x).square().mean(), torch.optim.Adam(net.parameters()))
-    assert {"UT107", "UT201"} <= {finding.code for finding in report.findings}
