@@ -212,7 +212,7 @@ class Explanation(_DiagnosisFacade):
 
         Args:
             path: ends in .html.
-            title: what the page is called; the run's name unless told otherwise.
+            title: what the page is called; the run's name unless given.
 
         Raises:
             ValueError: the path doesn't end in .html.
@@ -241,7 +241,7 @@ def explain(run: Run, step: int | None = None) -> Explanation:
 
     Args:
         run: as `undertow.open_run` returns it; it may still grow.
-        step: the optimizer's step to tell gains of; the last finite one that was taped unless told otherwise.
+        step: the optimizer's step to tell gains of; the last finite one that was taped unless given.
 
     Raises:
         ValueError: that step was not taped; the nearest is named.

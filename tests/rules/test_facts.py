@@ -74,3 +74,10 @@ def test_where_nothing_is_suspected_the_loss_is_computed_once():
 
     examine(model, loss)
     assert len(calls) == 1
+
+
+def test_lines_of_source_are_the_users():
+    report = examine(*test_ut5_loss.squared_by_hand())
+    sources = [*(site.source for site in report.run.sites), report.run.header["pairs"][0]["source"]]
+    assert all(not source or "undertow/tape" not in source for source in sources)
+    assert "test_ut5_loss.py" in sources[-1]

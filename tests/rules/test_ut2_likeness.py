@@ -144,6 +144,21 @@ def test_the_cosine_is_the_one_of_pairs():
     assert run.column("input_cosine")[last] == pytest.approx(float(pairs), abs=1e-5)
 
 
+def test_a_deep_recurrent_network_is_given_time():
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.cells, self.head = nn.LSTM(8, 32, 6, batch_first=True), nn.Linear(32, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cells(x)[0][:, -1])
+
+    model, x = Reader(), torch.randn(32, 12, 8)
+    findings = examine(model, lambda: functional.cross_entropy(model(x), torch.arange(32) % 4)).findings
+    assert {str(found.severity) for found in findings if found.code == "UT205"} <= {"note"}
+
+
 def told(run: Run) -> list:
     return [found for found in over_time(run) if found.code == "UT205"]
 

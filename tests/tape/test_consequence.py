@@ -396,3 +396,12 @@ def test_nan_in_the_data_is_the_datas():
     assert found.message.startswith("An input holds inf or nan already")
     assert found.where == "the inputs"
     assert found.source.startswith(__file__)
+
+
+def test_lines_of_source_are_the_users():
+    """Modes of ours stand between the user's line and torch."""
+    net, x, y = sigmoids()
+    report = examine(net, lambda: functional.cross_entropy(net(x), y))
+    sources = {site.source for site in report.run.sites} | {found.source for found in report.findings}
+    assert sources - {""}
+    assert not any("/undertow/" in source for source in sources)

@@ -62,7 +62,7 @@ def attribute(run: Run, step: int = -1, gradient_path: GradientPath | None = Non
 
     Args:
         run: what was measured.
-        step: which recorded step; the last unless told otherwise.
+        step: which recorded step; the last unless given.
         gradient_path: of that step, if it is at hand.
 
     Example:

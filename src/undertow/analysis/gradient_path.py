@@ -224,7 +224,7 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
 
 
 def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
-    """Describe levels in decades, one per waypoint; ``places`` are positions, one apart unless told otherwise."""
+    """Describe levels in decades, one per waypoint; ``places`` are positions, one apart unless given."""
     places = np.arange(len(levels)) if places is None else np.asarray(places)
     left = int(np.flatnonzero(levels > SMALLEST).max(initial=-1)) + 1
     gone = waypoints[left] if 0 < left < len(levels) else None

@@ -14,7 +14,7 @@ from undertow.examination.passes import ComputeLoss, Passes
 from undertow.examination.untouched import eager, untouched, untouched_random_numbers
 from undertow.record import Run
 from undertow.report import Report
-from undertow.rules import ut1_progress
+from undertow.rules import ut1_progress, ut4_optimizer
 from undertow.tape.lazy import refuse_lazy
 
 __all__ = ["Report", "examine"]
@@ -70,15 +70,15 @@ def examine(
 
 
 def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
-    """Where half of the layers seem frozen, see whether they are after some steps: a small factor may open the way."""
-    if not any(ut1_progress.frozen(Diagnosis(run)) for run in runs):
+    """Where layers seem frozen, or steps seem too long, see what becomes of them within some steps: that decides."""
+    if not any(ut1_progress.frozen(seen) or ut4_optimizer.long_steps(seen) for seen in map(Diagnosis, runs)):
         return
     later = passes.ahead(STEPS_AHEAD)
-    found = {} if later is None else ut1_progress.halves(Diagnosis(later))
-    if found:
-        shares = {name: half.share for name, half in found.items()}
-        for run in runs:
-            run.header["ahead"] = {"steps": STEPS_AHEAD, **shares}
+    if later is None:
+        return
+    shares = {name: half.share for name, half in ut1_progress.halves(Diagnosis(later)).items()}
+    for run in runs:
+        run.header["ahead"] = {"steps": STEPS_AHEAD, "loss": later.header["loss"], **shares}
 
 
 def _check(model: object, compute_loss: object, repeats: int) -> None:

@@ -34,7 +34,8 @@ def terms_of(loss: Tensor, scalars: Mapping[Node, Tensor], lines: SourceFinder) 
         lines: knows which line a Node came from.
 
     Returns:
-        The terms whose own tensor is known, those made of parameters alone left out; empty if there are fewer than two.
+        The terms whose own tensor is known, as they are added up (a constant that the whole sum is multiplied by left
+        out), those made of parameters alone left out; empty if there are fewer than two.
 
     Example:
         >>> from undertow.examination.forward_facts import ForwardFacts
@@ -45,16 +46,19 @@ def terms_of(loss: Tensor, scalars: Mapping[Node, Tensor], lines: SourceFinder) 
         [1.0, 0.1]
     """
     found: list[Term] = []
+    split = False  # what all terms are multiplied by, before, says nothing of any of them
     waiting: list[tuple[Node, float]] = [(loss.grad_fn, 1.0)]
     while waiting and len(found) <= MOST_TERMS:
         node, factor = waiting.pop(0)
         sources = [source for source, _ in node.next_functions if source is not None]
         op = op_name(node.name())
         if op in ("add", "sub") and len(sources) > 1:
+            split = True
             waiting += [(source, factor) for source in sources]
         elif op in ("add", "sub", "neg", "mul", "div", "view", "squeeze", "unsqueeze") and len(sources) == 1:
-            waiting.append((sources[0], factor * _constant(node, op)))
+            waiting.append((sources[0], factor * _constant(node, op) if split else 1.0))
         elif op in ("sum", "mean") and len(sources) == 1 and op_name(sources[0].name()) in ("stack", "cat"):
+            split = True
             waiting += [(source, factor) for source, _ in sources[0].next_functions if source is not None]
         elif node in scalars and _depends_on_data(node):
             number = node._sequence_nr()

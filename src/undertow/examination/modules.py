@@ -53,7 +53,7 @@ def users_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if "/torch/" not in file and "/undertow/examination/" not in file:
+        if not any(part in file for part in ("/torch/", "/undertow/examination/", "/undertow/tape/")):
             return f"{file}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]  # None at the end
     return ""

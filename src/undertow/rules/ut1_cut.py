@@ -24,7 +24,7 @@ UNDERFLOW_ELSE = 1e-25
 
 
 @dataclass(frozen=True)
-class Cut:
+class GradientCut:
     """Where a gradient ends, and the parameters that get none for it."""
 
     site: Site
@@ -105,7 +105,7 @@ def _least(diagnosis: Diagnosis) -> float:
     return max((UNDERFLOW.get(each, UNDERFLOW_ELSE) for each in dtypes), default=UNDERFLOW_ELSE)
 
 
-def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator[Cut]:
+def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator[GradientCut]:
     run, received = diagnosis.run, diagnosis.column("grad_output")
     starved: dict[int, set[str]] = defaultdict(set)
     for site in run.sites:
@@ -144,27 +144,29 @@ def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
     return ends
 
 
-def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> Cut | None:
+def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> GradientCut | None:
     parameters = tuple(sorted(names))
     if site.role is Role.NORM and (_of_one_value(diagnosis, site) or not set(site.parameters) - zero):
-        return Cut(site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR)
+        return GradientCut(
+            site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR
+        )
     if site.op in PRODUCTS or site.op.startswith("scaled_dot_product") or site.parameters:
         return _product(diagnosis, site, parameters, zero)
     if site.op in ("softmax", "log_softmax", "safe_softmax"):
         if 1 in site.shape[1:]:
             severity = Severity.NOTE if diagnosis.depth[site.index] else Severity.ERROR
-            return Cut(site, parameters, "a softmax over one unit, which is constant", severity)
-        return Cut(site, parameters, "a softmax that is one-hot for every example", Severity.ERROR)
+            return GradientCut(site, parameters, "a softmax over one unit, which is constant", severity)
+        return GradientCut(site, parameters, "a softmax that is one-hot for every example", Severity.ERROR)
     if site.role is Role.ACTIVATION:
         kind = site.activation or site.op
         what = "off" if kind in ("relu", "threshold", "leaky_relu") else "flat"
-        return Cut(site, parameters, f"{kind}, {what} for every value of every example", Severity.ERROR)
+        return GradientCut(site, parameters, f"{kind}, {what} for every value of every example", Severity.ERROR)
     if site.op in LIMITS:
-        return Cut(site, parameters, f"{site.op}: every value lies beyond its limits", Severity.ERROR)
+        return GradientCut(site, parameters, f"{site.op}: every value lies beyond its limits", Severity.ERROR)
     if site.op in STEPS:
-        return Cut(site, parameters, f"{site.op}, whose derivative is zero everywhere", Severity.ERROR)
+        return GradientCut(site, parameters, f"{site.op}, whose derivative is zero everywhere", Severity.ERROR)
     severity = Severity.NOTE if site.op.startswith(CHOOSES) else Severity.WARNING
-    return Cut(site, parameters, f"{site.op}, which passes nothing on here", severity)
+    return GradientCut(site, parameters, f"{site.op}, which passes nothing on here", severity)
 
 
 def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:
@@ -173,17 +175,17 @@ def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:
     return any(norm["values"] < 2 for norm in diagnosis.run.header["norms"])
 
 
-def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set[str]) -> Cut | None:
+def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set[str]) -> GradientCut | None:
     """A product cuts for good if what it is zero by gets no gradient itself."""
     own = {name for name in site.parameters if not name.endswith("bias")}
     if own - zero or _learns(diagnosis, site.index, zero):
         return None
     frozen = not own and len(diagnosis.run.outgoing[site.index]) < 2
     if frozen and site.role is Role.WEIGHT:
-        return Cut(site, names, "a product with frozen weights that are all zero", Severity.ERROR)
+        return GradientCut(site, names, "a product with frozen weights that are all zero", Severity.ERROR)
     if frozen:
-        return Cut(site, names, "a product with a constant that is zero", Severity.NOTE)
-    return Cut(site, names, "a product whose two factors are both zero", Severity.ERROR)
+        return GradientCut(site, names, "a product with a constant that is zero", Severity.NOTE)
+    return GradientCut(site, names, "a product whose two factors are both zero", Severity.ERROR)
 
 
 def _learns(diagnosis: Diagnosis, start: int, zero: set[str]) -> bool:
@@ -202,20 +204,20 @@ def _learns(diagnosis: Diagnosis, start: int, zero: set[str]) -> bool:
     return False
 
 
-def _merged(cuts: Iterator[Cut]) -> Sequence[tuple[Cut, int]]:
+def _merged(cuts: Iterator[GradientCut]) -> Sequence[tuple[GradientCut, int]]:
     """Alike ones as one, with how many there are: blocks repeat themselves. The one with the most parameters first."""
-    alike: dict[tuple[str, Severity], list[Cut]] = defaultdict(list)
+    alike: dict[tuple[str, Severity], list[GradientCut]] = defaultdict(list)
     for found in cuts:
         alike[found.why, found.severity].append(found)
     merged = []
     for (why, severity), same in alike.items():
         names = tuple(sorted({name for each in same for name in each.parameters}))
         first = max(same, key=lambda each: len(each.parameters))
-        merged.append((Cut(first.site, names, why, severity), len(same)))
+        merged.append((GradientCut(first.site, names, why, severity), len(same)))
     return sorted(merged, key=lambda pair: (-pair[0].severity.rank, -len(pair[0].parameters)))
 
 
-def _finding(diagnosis: Diagnosis, found: tuple[Cut, int]) -> Finding:
+def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
     where, times = found
     names = where.parameters
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -234,7 +236,7 @@ def _finding(diagnosis: Diagnosis, found: tuple[Cut, int]) -> Finding:
     )
 
 
-def _remedy(found: Cut) -> str:
+def _remedy(found: GradientCut) -> str:
     if "both zero" in found.why:
         return " Start one of the two at random, the other at zero."
     if found.site.op in STEPS:

@@ -27,7 +27,9 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
         long the sequences are; ``at end``, 1 where the loss sits at the end of the sequence alone.
     Threshold:
         A horizon of less than half the sequence, a note: whether it is too short depends on the task. Less than a
-        fifth of it (five decades lost from end to end) under a loss that sits at the end, a warning.
+        fifth of it (five decades lost from end to end) under a loss that sits at the end, a warning: in the study
+        ``severity``, half of whose sequences tell the class at every step and half at the first alone, two in three
+        such networks learned.
     What to do:
         Gates (LSTM, GRU) with a forget bias of 1 or more, orthogonal recurrent weights, or attention. Sequences that
         are padded at the end: take the last true state (pack_padded_sequence).

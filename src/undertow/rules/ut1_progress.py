@@ -36,12 +36,11 @@ def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
         assumed). ``share later``: the same after ten steps, tried on copies.
     Threshold:
         Under 0.1 %, and still so after ten steps of the optimizer: of networks like this in the study ``severity`` one
-        in twenty learned (between 0.1 and 0.5 % one in four, default starts of seven layers among them). A note if it
-        isn't any more then: behind LayerScale
-        (CaiT, 0.006 % at its start) a small factor learns first and opens the way (1.2 % after ten steps of AdamW at
-        1e-4, 18 % at 1e-3). A note without an optimizer, as plain gradient descent is only assumed. Healthy networks
-        at the start: 9 to 91 %; trained ones with LayerScale were seen at 0.9 %. The book's network with four hidden
-        layers: 0.0 % under gradient descent, 1.0 to 1.6 % under Adam.
+        in twenty-five learned (between 0.1 and 0.5 % two in five, default starts of seven layers among them). A note
+        if it isn't any more then: behind LayerScale (CaiT, 0.006 % at its start) a small factor learns first and opens
+        the way (1.2 % after ten steps of AdamW at 1e-4, 18 % at 1e-3). A note without an optimizer, as plain gradient
+        descent is only assumed. Healthy networks at the start: 9 to 91 %; trained ones with LayerScale were seen at
+        0.9 %. The book's network with four hidden layers: 0.0 % under gradient descent, 1.0 to 1.6 % under Adam.
     What to do:
         What helps against the gradient's vanishing (UT101). An adaptive optimizer helps the steps, not the signal.
     References:
@@ -145,7 +144,7 @@ def _consequence(diagnosis: Diagnosis, which: str, below: float) -> tuple[Severi
     """Return how much it matters, and why: what the half does after some steps tells whether it is frozen."""
     header = diagnosis.run.header
     if str(header.get("optimizer", "")).startswith(("none", "not judged")):
-        return Severity.NOTE, " of plain gradient descent (hand the optimizer in to know what its steps do)", {}
+        return Severity.NOTE, " of plain gradient descent (no optimizer was given)", {}
     ahead = header.get("ahead")
     if ahead is None or which not in ahead:
         return Severity.ERROR, "", {}

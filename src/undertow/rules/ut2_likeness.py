@@ -1,6 +1,7 @@
 """UT205: representations of different examples that have become parallel."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ COLLAPSED_BELOW = 3e-3
 FELL_BY = 30
 LASTING = 3
 FEWEST_LOSSES = 8
+_RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 _LIMIT = (
     f"1 - mean cosine under {ALIKE_BELOW:g} before the last {LAST_LAYERS} layers, and under {OF_THE_INPUTS:g} of what "
     "it is where examples differ most"
@@ -49,7 +51,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         with Adam, and never learned with SGD; with 2e-4 or more all learned. Untrained transformers have 1e-2 and
         more, where single layers of theirs (a class token's head) may have less. A run is told if it is still so at
         its end, or if its loss has fallen by less than 5 % since it began so. Outputs that are normalised to length 1:
-        under 3e-3 at the end of a run, and 30 times less than at first; those held apart keep 0.3 and more.
+        under 3e-3 at the end of a run, and 30 times less than at first; those held apart keep 0.3 and more. At the
+        start of a recurrent network it is a note: of LSTMs with torch's start 5 layers learned with it, 6 did not.
     What to do:
         Residual connections (for graph networks from the first layer on, as in GCNII), fewer layers, critical
         initialisation (He for ReLU), normalisation over the batch; for contrastive objectives negatives, a stopped
@@ -60,7 +63,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     seen = _look(diagnosis.run, diagnosis.step)
     if seen is not None:
-        yield _finding(diagnosis.run, seen, f"{_sentence(diagnosis.run, seen)} {_advice(diagnosis.run)}")
+        found = _finding(diagnosis.run, seen, f"{_sentence(diagnosis.run, seen)} {_advice(diagnosis.run)}")
+        yield replace(found, severity=Severity.NOTE) if _has_gates(diagnosis.run) else found
 
 
 @rule("UT205", "examples become alike", over=RUN)
@@ -166,6 +170,11 @@ def _look(run: Run, row: int) -> dict[str, float] | None:
         "site": float(nearest[0].index),
         "site of most": float(differs.index),
     }
+
+
+def _has_gates(run: Run) -> bool:
+    """Tell whether a recurrent network is in it: these were seen to tell apart what is closer, if given time."""
+    return any(site.module_type in _RECURRENT for site in run.sites)
 
 
 def _counts(site: Site) -> bool:

@@ -27,7 +27,7 @@ _EQUATION = "dL/dW_k = sum over the rows that chose k: none, if nobody did"
 
 
 @dataclass(frozen=True)
-class Table:
+class RowTable:
     """How much of a table was used.
 
     Attributes:
@@ -97,13 +97,13 @@ def unused_in_time(history: RunHistory) -> Iterator[Finding]:
             yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.{_advice(table)}", history)
 
 
-def _is_idle(table: Table) -> bool:
+def _is_idle(table: RowTable) -> bool:
     if table.site is None:
         return table.share < EXPERTS_BELOW
     return table.share < USED_BELOW and table.rows >= FEWEST_ROWS
 
 
-def _chosen_tables(run: Run, row: int) -> Iterator[Table]:
+def _chosen_tables(run: Run, row: int) -> Iterator[RowTable]:
     """Return tables that the model chooses from, each once."""
     reached, used = run.column("rows_reached", row), run.column("rows_used", row)
     share = np.where(np.isnan(used), reached, used)
@@ -111,10 +111,10 @@ def _chosen_tables(run: Run, row: int) -> Iterator[Table]:
         # Where the parameters of several tables meet, the number is nobody's.
         sites = [site for site in run.sites if site.parameters == (name,) and not np.isnan(share[site.index])]
         for site in sites[:1]:
-            yield Table(site, name, rows, round(float(share[site.index]) * rows), chosen=True)
+            yield RowTable(site, name, rows, round(float(share[site.index]) * rows), chosen=True)
 
 
-def _constant_tables(run: Run, row: int) -> Iterator[Table]:
+def _constant_tables(run: Run, row: int) -> Iterator[RowTable]:
     """Return tables of which one row is looked up, and never another."""
     used = run.column("rows_used", row)
     for site in run.sites:
@@ -123,10 +123,10 @@ def _constant_tables(run: Run, row: int) -> Iterator[Table]:
             continue
         rows = site.weight_shape[0]
         if rows >= ONE_OF_MANY and round(float(share) * rows) == 1:
-            yield Table(site, site.parameters[0], rows, 1, chosen=False)
+            yield RowTable(site, site.parameters[0], rows, 1, chosen=False)
 
 
-def _lookups(run: Run, row: int, table: Table) -> float:
+def _lookups(run: Run, row: int, table: RowTable) -> float:
     """Return how many rows are looked up in a pass; infinite where nobody counted them."""
     if table.site is None:
         return np.inf
@@ -134,14 +134,14 @@ def _lookups(run: Run, row: int, table: Table) -> float:
     return np.inf if np.isnan(counted) else counted
 
 
-def _experts_at_once(run: Run) -> Iterator[Table]:
+def _experts_at_once(run: Run) -> Iterator[RowTable]:
     """Return experts by whether one pass reached them."""
     idle = set(run.header.get("not run", ()))
     names = {name for site in run.sites for name in site.parameters} | idle
     yield from _mixtures(run, {name: name not in idle for name in names})
 
 
-def _experts(run: Run) -> Iterator[Table]:
+def _experts(run: Run) -> Iterator[RowTable]:
     """Return experts by whether any recorded step reached them."""
     norms = run.parameter_columns.get("grad_norm")
     if norms is None or len(run.parameter_steps) < FEWEST_STEPS:
@@ -150,7 +150,7 @@ def _experts(run: Run) -> Iterator[Table]:
     yield from _mixtures(run, dict(zip(run.parameters, reached.tolist(), strict=True)))
 
 
-def _mixtures(run: Run, reached: Mapping[str, bool]) -> Iterator[Table]:
+def _mixtures(run: Run, reached: Mapping[str, bool]) -> Iterator[RowTable]:
     """Return lists of alike modules beside a router that has an output for each of them."""
     lists: dict[str, dict[int, bool]] = {}
     for name, is_reached in reached.items():
@@ -162,7 +162,7 @@ def _mixtures(run: Run, reached: Mapping[str, bool]) -> Iterator[Table]:
     for path, numbers in lists.items():
         count, used = len(numbers), sum(numbers.values())
         if count >= FEWEST_EXPERTS and used and _has_router(run, path, count):
-            yield Table(None, path, count, used, chosen=True)
+            yield RowTable(None, path, count, used, chosen=True)
 
 
 def _has_router(run: Run, path: str, count: int) -> bool:
@@ -171,14 +171,14 @@ def _has_router(run: Run, path: str, count: int) -> bool:
     return any(site.n_out == count and site.module != path for site in beside)
 
 
-def _sentence(table: Table) -> str:
+def _sentence(table: RowTable) -> str:
     what = "experts" if table.site is None else "rows"
     if not table.chosen:
         return f"Every lookup in {table.name} took the same one of its {table.rows:,} rows"
     return f"Of the {table.rows:,} {what} of {table.name} the model chose {table.used:,}"
 
 
-def _advice(table: Table) -> str:
+def _advice(table: RowTable) -> str:
     if table.site is None:
         return " The others got no gradient: balance the load by a loss of its own, or add noise to the router."
     if not table.chosen:
@@ -186,7 +186,7 @@ def _advice(table: Table) -> str:
     return " The others got no gradient: start codes at encoder outputs, and replace dead ones by such."
 
 
-def _finding(table: Table, severity: Severity, text: str, history: RunHistory | None = None) -> Finding:
+def _finding(table: RowTable, severity: Severity, text: str, history: RunHistory | None = None) -> Finding:
     numbers = {"rows": float(table.rows), "used": float(table.used)}
     sites = () if table.site is None else (table.site.index,)
     began = None if history is None else int(history.first_step)

@@ -35,9 +35,9 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``ratio``: ||dw|| / ||w||, the step tried on a copy, weight decay included.
     Threshold:
         More than 0.1 in a layer is a note: Adam's first steps reach it in networks that train well. A fault if the
-        median over layers is more than 0.25, embeddings left out: their rows may well start near 0, and a first step
-        that is long beside that is none too long. About 0.001 is usual later. Too small is less than 6e-8, half of the
-        distance between neighbours in float32, or no change at all, in half of the layers.
+        median over layers is more than 0.25, embeddings left out (their rows may well start near 0), and the loss
+        doesn't fall in ten such steps, tried on copies. About 0.001 is usual later. Too small is less than 6e-8, half
+        of the distance between neighbours in float32, or no change at all, in half of the layers.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
@@ -56,12 +56,34 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
-    products = [ratio[site.index] for site in layers if "embedding" not in site.op]
-    a_fault = bool(products) and float(np.median(products)) > MEDIAN_RATIO_ABOVE
-    severity = Severity.WARNING if a_fault else Severity.NOTE
-    numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large))}
+    products = [float(ratio[site.index]) for site in layers if "embedding" not in site.op]
+    severity, outcome, more = _outcome(diagnosis, float(np.median(products)) if products else 0.0)
+    numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
-    yield Finding("UT401", "update too large", severity, sites, worst.name, text, numbers, limit)
+    yield Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
+
+
+def long_steps(diagnosis: Diagnosis) -> bool:
+    """Tell whether a step changes half of the layers by so much that its consequence must be looked at."""
+    ratio = diagnosis.column("update_ratio")
+    known = [
+        float(ratio[s.index]) for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])
+    ]
+    tried = not str(diagnosis.run.header.get("optimizer", "none")).startswith(("none", "not judged"))
+    return tried and bool(known) and float(np.median(known)) > MEDIAN_RATIO_ABOVE
+
+
+def _outcome(diagnosis: Diagnosis, median: float) -> tuple[Severity, str, dict[str, float]]:
+    """Return how much long steps matter: no fault where the loss falls under them all the same."""
+    if median <= MEDIAN_RATIO_ABOVE:
+        return Severity.NOTE, "", {}
+    ahead, now = diagnosis.run.header.get("ahead", {}), float(diagnosis.run.header.get("loss", np.nan))
+    later = float(ahead.get("loss", np.nan))
+    if np.isnan(later) or np.isnan(now):
+        return Severity.WARNING, "", {}
+    numbers = {"loss": now, "loss later": later}
+    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}."
+    return (Severity.NOTE if later < now else Severity.WARNING), told, numbers
 
 
 def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -43,7 +43,7 @@ class BackwardTape:
         make: returns a new tape.
         on_call: open the tape when the model is called, and not before; else at once when asked to `prepare`.
         sharded: the model computes with other tensors than the optimizer holds.
-        failed: told of errors.
+        failed: called with errors of ours.
 
     Attributes:
         backward: which of the step's backward passes was taped, -1 before.

@@ -19,9 +19,9 @@ class FullStepWriter:
 
     Args:
         writer: of the Run.
-        facts: told of graphs and backward passes.
+        facts: learns of graphs and backward passes.
         reporter: has the steps checked.
-        feedback: told of numbers whose squares float32 can't hold.
+        feedback: learns of numbers whose squares float32 can't hold.
     """
 
     def __init__(self, writer: RunWriter, facts: RunFacts, reporter: FindingReporter, feedback: Feedback) -> None:

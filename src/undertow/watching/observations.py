@@ -30,7 +30,7 @@ class ObservationCosts:
     """Estimates what observing costs: what the observer timed, and what the tape's own hooks cost inside the passes.
 
     Args:
-        governor: told of it.
+        governor: charged with it.
 
     Attributes:
         usual_backward: seconds that backward passes take without the tape; 0 as long as nobody knows.

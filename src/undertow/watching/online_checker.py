@@ -66,7 +66,7 @@ class OnlineChecker:
 
     Args:
         share: of the time that may go into checking.
-        listener: told of findings.
+        listener: called with findings.
         header: what rules want to know of the model and the optimizer.
     """
 

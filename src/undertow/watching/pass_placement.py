@@ -33,7 +33,7 @@ class PassPlacement:
     Args:
         passes: counts them.
         target: what is watched.
-        governor: knows what a step pays in, and is told what hooks cost.
+        governor: knows what a step pays in, and is charged what hooks cost.
     """
 
     def __init__(self, passes: PassCounter, target: WatchTarget, governor: Governor) -> None:

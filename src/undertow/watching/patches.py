@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Listener(Protocol):
-    """Is told what happens at the step that is observed. Must not raise."""
+    """Hears what happens at the step that is observed. Must not raise."""
 
     def backward_begins(self, tensors: object) -> None:
         """Hear that a backward pass begins at these tensors."""

@@ -19,7 +19,7 @@ class RunFacts:
 
     Args:
         writer: of the Run.
-        checker: told what rules want to know.
+        checker: learns what rules want to know.
     """
 
     def __init__(self, writer: RunWriter, checker: OnlineChecker) -> None:

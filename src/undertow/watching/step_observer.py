@@ -56,7 +56,7 @@ class StepObserver:
         number: of the step.
         target: what is watched.
         step: reads what is heard.
-        failed: told of errors.
+        failed: called with errors of ours.
 
     Attributes:
         passes: backward passes so far.

@@ -24,7 +24,7 @@ class StepProcessor:
         writer: of the Run.
         checker: asks the rules about full steps, as often as there is time for.
         nonfinite: says when the gradient ceased to be finite.
-        feedback: told what the thread that trains must know.
+        feedback: takes what the thread that trains must know.
     """
 
     def __init__(

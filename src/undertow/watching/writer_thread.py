@@ -77,7 +77,7 @@ class WriterThread:
     Args:
         file: of the Run; this closes it.
         queue: what waits.
-        warnings: told what goes wrong.
+        warnings: takes what goes wrong.
     """
 
     def __init__(self, file: RunFile, queue: WriteQueue, warnings: PendingWarnings) -> None:

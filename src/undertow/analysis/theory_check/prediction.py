@@ -154,7 +154,7 @@ def check_theory(run: Run, step: int = -1, gradient_path: GradientPath | None = 
 
     Args:
         run: what was measured; weights, biases and inputs are read off it, as well.
-        step: which recorded step; the last unless told otherwise.
+        step: which recorded step; the last unless given.
         gradient_path: of that step, if it is at hand.
 
     Example:
