@@ -35,9 +35,9 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``ratio``: ||dw|| / ||w||, the step tried on a copy, weight decay included.
     Threshold:
         More than 0.1 in a layer is a note: Adam's first steps reach it in networks that train well. A fault if the
-        median over layers is more than 0.25 and the loss doesn't fall in ten such steps, tried on copies. About 0.001
-        is usual later. Too small is less than 6e-8, half of the
-        distance between neighbours in float32, or no change at all, in half of the layers.
+        median over layers is more than 0.25, embeddings left out (their rows may well start near 0), and the loss
+        doesn't fall in ten such steps, tried on copies. About 0.001 is usual later. Too small is less than 6e-8, half
+        of the distance between neighbours in float32, or no change at all, in half of the layers.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
@@ -56,7 +56,8 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
-    severity, outcome, more = _outcome(diagnosis, median)
+    products = [float(ratio[site.index]) for site in layers if "embedding" not in site.op]
+    severity, outcome, more = _outcome(diagnosis, float(np.median(products)) if products else 0.0)
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
     yield Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
