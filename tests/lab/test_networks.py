@@ -13,7 +13,7 @@ from torch import Tensor
 from undertow.activations import ACTIVATIONS
 from undertow.lab import Ensemble
 from undertow.lab.costs import COSTS
-from undertow.lab.ensemble import EVALUATED_AT_ONCE
+from undertow.lab.networks import EVALUATED_AT_ONCE
 from undertow.lab.initializers import WEIGHTS
 from undertow.lab.layers import LayerParameters
 

