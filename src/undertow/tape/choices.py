@@ -153,7 +153,7 @@ class ChoiceWatch:
         >>> watch.open()
         >>> _ = net(torch.ones(3, 2))
         >>> watch.close()
-        >>> watch.chosen
+        >>> watch.chosen or {}  # None where something was compiled before
         {}
     """
 
