@@ -56,8 +56,7 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
-    products = [float(ratio[site.index]) for site in layers if "embedding" not in site.op]
-    severity, outcome, more = _outcome(diagnosis, float(np.median(products)) if products else 0.0)
+    severity, outcome, more = _outcome(diagnosis)
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
     yield Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
@@ -65,17 +64,21 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 def long_steps(diagnosis: Diagnosis) -> bool:
     """Tell whether a step changes half of the layers by so much that its consequence must be looked at."""
-    ratio = diagnosis.column("update_ratio")
-    known = [
-        float(ratio[s.index]) for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])
-    ]
     tried = not str(diagnosis.run.header.get("optimizer", "none")).startswith(("none", "not judged"))
-    return tried and bool(known) and float(np.median(known)) > MEDIAN_RATIO_ABOVE
+    return tried and _typical_ratio(diagnosis) > MEDIAN_RATIO_ABOVE
 
 
-def _outcome(diagnosis: Diagnosis, median: float) -> tuple[Severity, str, dict[str, float]]:
+def _typical_ratio(diagnosis: Diagnosis) -> float:
+    """Return the median over layers that multiply; embeddings are left out, of which a batch moves few rows."""
+    ratio = diagnosis.column("update_ratio")
+    layers = (s for s in diagnosis.run.sites if s.role is Role.WEIGHT and "embedding" not in s.op)
+    known = [float(ratio[site.index]) for site in layers if np.isfinite(ratio[site.index])]
+    return float(np.median(known)) if known else 0.0
+
+
+def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     """Return how much long steps matter: no fault where the loss falls under them all the same."""
-    if median <= MEDIAN_RATIO_ABOVE:
+    if _typical_ratio(diagnosis) <= MEDIAN_RATIO_ABOVE:
         return Severity.NOTE, "", {}
     ahead, now = diagnosis.run.header.get("ahead", {}), float(diagnosis.run.header.get("loss", np.nan))
     later = float(ahead.get("loss", np.nan))
