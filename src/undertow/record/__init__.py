@@ -5,7 +5,7 @@ A `Run` is a header, its `Site` s (the operations on the gradient's way back) an
 seconds to make. A `SiteReading` is a view of one row.
 """
 
-from undertow.record.findings import BackwardGain, Finding, Severity
+from undertow.record.findings import BackwardGain, Finding, Severity, folded
 from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SCALARS, SITE_COLUMNS, STEP_COLUMNS
 from undertow.record.run import Run, SiteReading, header_from
 from undertow.record.sites import Edge, Event, Role, Site
@@ -26,6 +26,7 @@ __all__ = [
     "Severity",
     "Site",
     "SiteReading",
+    "folded",
     "header_from",
 ]
 

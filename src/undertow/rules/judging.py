@@ -166,17 +166,19 @@ def _in_other_graph(finding: Finding, run: Run) -> Finding:
 def in_order(found: Sequence[Finding]) -> list[Finding]:
     """Return findings with the worst first, and a cause before what it explains.
 
-    A fault that explains a worse one is as bad as that.
+    A fault that explains a worse one is as bad as that, and the worse one says that it follows from it.
 
     Example:
         >>> late, early = (Finding(code, "", Severity.ERROR, (), "", "") for code in ("UT103", "UT410"))
-        >>> [each.code for each in in_order([late, early])]
-        ['UT410', 'UT103']
+        >>> [(each.code, each.follows_from) for each in in_order([late, early])]
+        [('UT410', ''), ('UT103', 'UT410')]
     """
     faults = [each for each in found if each.severity is not Severity.NOTE]
     raised = [_as_bad_as_explained(each, faults) for each in found]
-    explained = {code for each in raised if each.severity is not Severity.NOTE for code in RULES[each.code].explains}
-    return sorted(raised, key=lambda each: (-each.severity.rank, each.code in explained, each.code, each.where))
+    causes = [each for each in raised if each.severity is not Severity.NOTE]
+    by_cause = {code: cause.code for cause in reversed(causes) for code in RULES[cause.code].explains}
+    told = [replace(each, follows_from=by_cause.get(each.code, "")) for each in raised]
+    return sorted(told, key=lambda each: (-each.severity.rank, bool(each.follows_from), each.code, each.where))
 
 
 def _as_bad_as_explained(finding: Finding, faults: Sequence[Finding]) -> Finding:
