@@ -1,0 +1,111 @@
+"""Advice: every finding that is more than a note says what to do in its model, and the lines it gives do it."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from undertow.examination import examine
+from undertow.record import Severity
+from undertow.rules import RULES
+
+MOST = 8
+"""Examples of one code that are tried: further ones differ in the data alone."""
+
+
+def _examples():
+    for path in sorted(Path(__file__).parent.glob("test_ut*.py")):
+        cases = getattr(importlib.import_module(f"rules.{path.stem}"), "CASES", {})
+        for code, (fires, _) in cases.items():
+            for number, build in enumerate((fires if isinstance(fires, list) else [fires])[:MOST]):
+                yield pytest.param(code, build, id=f"{code}-{number}")
+
+
+EXAMPLES = list(_examples())
+
+
+def found_in(code, model, compute_loss, optimizer):
+    return next((each for each in examine(model, compute_loss, optimizer).findings if each.code == code), None)
+
+
+def run(finding, **names):
+    """Run a finding's lines as a user would paste them, and return the names they leave."""
+    exec(finding.snippet, names)  # noqa: S102  # it is what the test is about
+    return names
+
+
+def names_something_of(finding):
+    """Whether a number, a name in a code's spelling or a place of the model is in the advice."""
+    places = [part for part in re.split(r"[\s,>()-]+", finding.where) if len(part) > 2]
+    return bool(re.search(r"\d", finding.advice)) or any(place in finding.advice for place in places)
+
+
+def says_something_of_its_own(finding):
+    assert finding.advice.strip(), finding
+    assert finding.advice[0].isupper()
+    assert finding.advice[-1] in ".)"
+    assert finding.advice not in RULES[finding.code].explanation
+    assert "undertow" not in finding.snippet
+    tree = ast.parse(finding.snippet)
+    assert not any(isinstance(node, ast.Constant) and node.value is ... for node in ast.walk(tree)), finding.snippet
+    for word in ("addmm", " mm ", "baddbmm", "convolution_backward", "native_"):
+        assert word not in f"{finding.message} {finding.advice} {finding.where}"
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES)
+def test_every_finding_says_what_to_do(code, build):
+    torch.manual_seed(0)
+    findings = examine(*build()).findings
+    assert code in {each.code for each in findings}
+    for finding in findings:
+        if finding.severity is not Severity.NOTE or finding.code == code:
+            says_something_of_its_own(finding)
+    assert all(names_something_of(each) for each in findings if each.severity is not Severity.NOTE), findings
+
+
+SIZE = {
+    "UT101": "total", "UT102": "total", "UT106": "total", "UT107": "horizon", "UT104": "share", "UT105": "share",
+    "UT401": "median", "UT402": "layers", "UT404": "layers", "UT408": "reach", "UT409": "pull", "UT407": "missing",
+    "UT201": "saturated", "UT202": "dead", "UT203": "one_hot", "UT301": "expected", "UT501": "parameters",
+}  # fmt: skip
+"""The number that says how bad a finding is."""
+
+SMALL_IS_BAD = frozenset({"UT107", "UT104", "UT105", "UT408"})
+
+
+def shrunk(code, before, after):
+    """Whether a finding is gone, weighs less, or has a better number."""
+    if after is None or after.severity.rank < before.severity.rank:
+        return True
+    if code not in SIZE:
+        return False
+    old, new = abs(before.evidence[SIZE[code]]), abs(after.evidence[SIZE[code]])
+    return new > old if code in SMALL_IS_BAD else new < old
+
+
+IN_PLACE = frozenset([
+    "UT101", "UT102", "UT104", "UT105", "UT106", "UT107", "UT109", "UT201", "UT202", "UT203", "UT301", "UT302", "UT401",
+    "UT402", "UT407", "UT408", "UT409", "UT410", "UT502", "UT503", "UT505", "UT506", "UT602", "UT703", "UT705",
+])  # fmt: skip
+"""Codes whose lines change ``model`` or ``optimizer`` themselves, at least where modules and not calls are at fault."""
+
+
+def changes_the_objects(finding):
+    """Whether the lines act on the model or the optimizer, and none of them stands for a line of the user's."""
+    return bool(finding.snippet) and "# in " not in finding.snippet and not finding.snippet.startswith("# ")
+
+
+@pytest.mark.parametrize(("code", "build"), [each for each in EXAMPLES if each.values[0] in IN_PLACE])
+def test_the_lines_do_what_they_say(code, build):
+    torch.manual_seed(0)
+    model, compute_loss, optimizer = build()
+    before = found_in(code, model, compute_loss, optimizer)
+    if not changes_the_objects(before):
+        assert before.snippet.count("#"), "the lines neither change the model nor say where they belong"
+        return
+    left = run(before, model=model, optimizer=optimizer, torch=torch, nn=nn)
+    assert shrunk(code, before, found_in(code, left["model"], compute_loss, left["optimizer"]))
