@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from rules import test_ut4_decay, test_ut4_membership, test_ut4_step_size
 from undertow.examination import examine
 from undertow.record import Severity
 from undertow.rules import RULES
@@ -25,7 +26,17 @@ def _examples():
                 yield pytest.param(code, build, id=f"{code}-{number}")
 
 
-EXAMPLES = list(_examples())
+def _more():
+    """Further guises of a fault, which want other advice."""
+    for name, (build, _) in test_ut4_step_size.SMALL.items():
+        yield pytest.param("UT408", build, id=f"UT408 {name}")
+    for build in test_ut4_membership.FAULTY:
+        yield pytest.param("UT407", lambda build=build: test_ut4_membership.case(build), id=f"UT407 {build.__name__}")
+    for name, make in test_ut4_decay.TOO_MUCH.items():
+        yield pytest.param("UT409", lambda make=make: test_ut4_decay.case(make), id=f"UT409 {name}")
+
+
+EXAMPLES = [*_examples(), *_more()]
 
 
 def found_in(code, model, compute_loss, optimizer):
@@ -97,6 +108,11 @@ IN_PLACE = frozenset([
 def changes_the_objects(finding):
     """Whether the lines act on the model or the optimizer, and none of them stands for a line of the user's."""
     return bool(finding.snippet) and "# in " not in finding.snippet and not finding.snippet.startswith("# ")
+
+
+def test_an_optimizer_that_holds_nothing_is_made_again_of_its_own_kind():
+    found = found_in("UT407", *test_ut4_membership.case(test_ut4_membership.of_a_copy))
+    assert "torch.optim.Adam(model.parameters(), lr=0.001)" in found.snippet
 
 
 @pytest.mark.parametrize(("code", "build"), [each for each in EXAMPLES if each.values[0] in IN_PLACE])

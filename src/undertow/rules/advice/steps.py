@@ -23,7 +23,7 @@ _HALVES = frozenset({"torch.float16", "torch.bfloat16"})
 
 def optimizer_of(header: Mapping[str, Any]) -> str:
     """Return the optimizer's name for a sentence; "the optimizer" where nobody said."""
-    name = str(header.get("optimizer", ""))
+    name = str(header.get("optimizer given", header.get("optimizer", "")))
     return "the optimizer" if not name or name.startswith(("none", "not judged")) else name
 
 
@@ -55,7 +55,7 @@ def smaller_epsilon(header: Mapping[str, Any], rms: float) -> Advice:
     epsilon = max(min(_power(rms / 1000), 1e-12), SMALLEST_EPSILON)
     text = (
         f"Set {optimizer_of(header)}'s epsilon to {epsilon:.0e}: it must lie far under the gradient's root mean square "
-        f"of {rms:.1e}. If the loss is scaled down, don't: multiply it by {_power(1e-4 / rms):.0e}."
+        f"of {rms:.1e}. If it is the loss that was scaled down, multiply that by {_power(1e-4 / rms):,.0f} instead."
     )
     return Advice(text, code(*setting("eps", f"{epsilon:.0e}")))
 
@@ -117,14 +117,14 @@ def from_before(step: int, header: Mapping[str, Any], norm: float | None) -> Adv
     return Advice(text, code(*lines))
 
 
-def warmed_up(broke: int, header: Mapping[str, Any], post_norm: bool, blocks: Sequence[str]) -> Advice:
+def warmed_up(broke: int, header: Mapping[str, Any], post_norm: bool) -> Advice:
     """Advise a warm-up, ten times as long as a run without one lasted."""
     steps = max(100, math.ceil(broke / 10) * 100)
     text = (
         f"Raise {optimizer_of(header)}'s learning rate from a hundredth to its full value over the first {steps} steps"
     )
-    pre = " put the normalisation before each branch" + (" (norm_first=True)" if blocks else "")
-    text += f", or{pre}: with it behind the sum, deep transformers need that." if post_norm else "."
+    pre = "put the normalisation in front of each branch (norm_first=True in nn.TransformerEncoderLayer)"
+    text += f", or {pre}: with it behind the sum, deep transformers need a warm-up." if post_norm else "."
     lines = [
         f"scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters={steps})",
         "# after every optimizer.step():",
@@ -140,8 +140,8 @@ def of_the_whole_model(header: Mapping[str, Any], missing: Sequence[str], foreig
     rate = f", lr={lr:g}" if isinstance(lr, float) else ""
     if foreign or not missing:
         text = (
-            f"Make {name} again, after the model has its final layers, with model.parameters() of the model that is "
-            "trained: and only then the scheduler."
+            f"Make {name} again after the model has its final layers, so that it holds "
+            f"{few(missing) or 'what is trained'} of the model that is trained, and the scheduler after that."
         )
         return Advice(text, code(f"optimizer = torch.optim.{kind}(model.parameters(){rate})"))
     text = f"Add {few(missing)} to {name}, or freeze what shall stay as it is by requires_grad_(False)."
