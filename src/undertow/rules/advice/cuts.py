@@ -76,7 +76,7 @@ def against_cut(diagnosis: Diagnosis, site: Site, why: str, parameters: Sequence
     if "both zero" in why or "frozen weights" in why:
         return _not_both_zero(site, parameters, zero)
     if "one unit" in why:
-        return _two_outputs(site, name)
+        return two_outputs(site, name)
     if "normalisation" in why:
         return without(site, f"Leave {name} out, or normalise over more than one value.")
     if site.op in _STEPS:
@@ -98,7 +98,7 @@ def without(site: Site, text: str) -> Advice:
     if site.module and own:
         return Advice(text, code(f"{expression(site.module)} = nn.Identity()"))
     call = f"torch.{site.op}(x)" if site.role is not Role.NORM else "norm(x)"
-    return Advice(text, f"# {_at(site)}, leave out: x = {call}")
+    return Advice(text, f"# in {_at(site)}, leave out: x = {call}")
 
 
 def _activation(diagnosis: Diagnosis, site: Site, name: str) -> Advice:
@@ -108,7 +108,8 @@ def _activation(diagnosis: Diagnosis, site: Site, name: str) -> Advice:
     return Advice(f"All values of {name} lie where it is flat. {found.text}", found.snippet)
 
 
-def _two_outputs(site: Site, name: str) -> Advice:
+def two_outputs(site: Site, name: str) -> Advice:
+    """Say what to do with a softmax over one unit."""
     text = (
         f"A softmax over one unit is always 1 ({name}). Give the last layer as many outputs as there are classes; or, "
         "for two classes and one output, leave the softmax out and use binary_cross_entropy_with_logits."
