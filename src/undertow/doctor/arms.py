@@ -19,6 +19,7 @@ REFINEMENTS = tuple(Remedy("UR101", {"factor": factor}) for factor in (0.1, 10.0
 
 def first_arms(prescribed: Sequence[Remedy]) -> list[Arm]:
     """Return the arms of the first round: every remedy alone, then the urgent ones of levels B and C with a partner."""
+    prescribed = [each for each in prescribed if not each.kind.by_hand]
     single: list[Arm] = [(each,) for each in prescribed]
     paired = [(each, other) for each in prescribed for other in PARTNERS.get(each.level, ()) if each.urgency >= URGENT]
     ranked = sorted([*single, *paired], key=lambda arm: (-arm[0].urgency, len(arm)))

@@ -72,6 +72,7 @@ class Kind:
         apply: ``(training, **settings) -> training``; its docstring explains the remedy.
         propose: yields `Proposal` s for a diagnosis; none where it doesn't fit.
         lines: ``(**settings) -> str``, the same in plain PyTorch.
+        by_hand: whether only a person can apply it, as it changes the loop or lines that no `Training` holds.
     """
 
     code: str
@@ -81,6 +82,7 @@ class Kind:
     apply: Apply
     propose: Propose = field(default=lambda _: ())
     lines: Lines = field(default=lambda **_: "")
+    by_hand: bool = False
 
     def proposes(self, propose: Propose) -> Propose:
         """Register the function that it decorates as the one that proposes this remedy."""
@@ -102,7 +104,9 @@ KINDS: dict[str, Kind] = {}
 """By code."""
 
 
-def remedy(code: str, name: str, level: str, answers: Iterable[str] = ()) -> Callable[[Apply], Kind]:
+def remedy(
+    code: str, name: str, level: str, answers: Iterable[str] = (), by_hand: bool = False
+) -> Callable[[Apply], Kind]:
     """Register the function that it decorates under a code, which never changes its meaning.
 
     Raises:
@@ -112,7 +116,7 @@ def remedy(code: str, name: str, level: str, answers: Iterable[str] = ()) -> Cal
     def register(apply: Apply) -> Kind:
         if code in KINDS:
             raise ValueError(f"two remedies have the code {code}: {KINDS[code].name} and {name}")
-        KINDS[code] = Kind(code, name, Level(level), tuple(answers), apply)
+        KINDS[code] = Kind(code, name, Level(level), tuple(answers), apply, by_hand=by_hand)
         return KINDS[code]
 
     return register
