@@ -55,7 +55,7 @@ class Budget:
         steps: of a full training, where it is known.
 
     Example:
-        >>> Budget(120.0, 0.01, workers=2, seeds=5).full
+        >>> Budget(60.0, 0.01, workers=2, seeds=5).full
         480
     """
 

@@ -304,7 +304,8 @@ def _proposed_attachment(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @attached.written
 def _attached_lines(where: str = "") -> str:
-    return f"# look for .detach(), .item(), .data, no_grad, argmax or round between {where or 'the parameters'} and the loss"
+    start = where or "the parameters"
+    return f"# look for .detach(), .item(), .data, no_grad, argmax or round between {start} and the loss"
 
 
 @remedy("UR406", "gradients zeroed before every backward pass", "A", ["UT701"], by_hand=True)
