@@ -1,24 +1,28 @@
 # make chapter5     the chapter: every figure, every number, one page (chapter5/index.html)
 # make test         the tests, without those that need a browser
+# make test-fast    those of them that take under two minutes together
 # make test-browser the tests in a real Chromium
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md from the rules' docstrings
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
-# Everything is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
+# What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chapter5 test test-browser zoo lint docs pictures clean
+.PHONY: chapter5 test test-fast test-browser zoo lint docs pictures clean
 
-chapter5: $(VENV)/.installed
+chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not browser" -n auto --dist loadfile
+
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not browser and not slow" -n auto --dist loadfile
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
@@ -41,6 +45,10 @@ pictures: $(VENV)/.installed-dev
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed-studies: $(VENV)/.installed
+	$(PIP) -e ".[studies]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -19,15 +19,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rounds import table
-from undertow.render.run_page import saved
-from undertow.store import RunWriter, open_run, save_run
+from undertow.diagnosis import Diagnosis
+from undertow.render.diagnosed_run import DiagnosedRun
+from undertow.render.run_page import html
+from undertow.store import open_run, save_run
+from undertow.watching import RunWriter
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[1:1] = [str(TESTS), str(TESTS / "serve")]
-from making import large
+sys.path[1:1] = [str(TESTS), str(TESTS / "serving")]
 from processes import serving, training
 
 from reading import chromium
+from sample_runs import large
 
 READY = "return document.documentElement.dataset.shown !== undefined && /\\d/.test(arguments[0].textContent)"
 WITNESS = """window.seen = [];
@@ -122,7 +125,7 @@ def main() -> None:
         run = large()
         save_run(run, runs / "large.undertow")
         times = shown(browser, runs, options.rounds)
-        Path(folder, "large.html").write_text(saved(run, [], "large"), encoding="utf-8")
+        Path(folder, "large.html").write_text(html(DiagnosedRun(Diagnosis(run)), "large"), encoding="utf-8")
         page = Path(folder, "large.html").as_uri()
         times["the page that `undertow show --out` writes"] = [
             until_drawn(browser, page) for _ in range(options.rounds)

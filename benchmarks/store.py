@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import undertow
 from rounds import table
 from undertow.record import PARAMETER_COLUMNS, Edge, Run, Site
-from undertow.store import RunWriter
+from undertow.watching import RunWriter
 
 Row = dict[str, NDArray[np.float32]]
 FIXED = ("nonfinite", "share", "dead", "saturated")  # zeros, ones and counts stay what they are

@@ -21,7 +21,7 @@ from torch import nn
 
 from rounds import table
 from undertow.lab import Dataset, load
-from undertow.studies.trainability import Protocol
+from undertow.studies.trainability import config
 from undertow.sweeping import Spec, sweep
 from undertow.sweeping.labsettings import complete
 from undertow.sweeping.labwork import side_by_side
@@ -38,7 +38,7 @@ def nothing(number: int) -> int:
 
 def raced(seeds: int, grid: Mapping[str, Any]) -> Spec:
     """A thinned trainability map: the study's settings, fewer of them."""
-    shared = dict(Protocol.of().spec("mnist").cell) | {"curve": False}
+    shared = dict(config(quick=False).spec("mnist").cell) | {"curve": False}
     return Spec.of({"name": "a thinned map", "seeds": seeds, "cell": shared, "grid": grid})
 
 

@@ -1,11 +1,20 @@
 import os
+import sys
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+import sample_models
+import sample_runs
+import undertow
 from reading import chromium
+from undertow.cli import app, main
+from undertow.store import save_run
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -23,3 +32,98 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     except LookupError as error:
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
         missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def vanishing():
+    return undertow.examine(*sample_models.sigmoid())
+
+
+@pytest.fixture(scope="session")
+def healthy():
+    return undertow.examine(*sample_models.residual())
+
+
+@pytest.fixture(scope="session")
+def hostile_report():
+    return undertow.examine(*sample_models.hostile())
+
+
+@pytest.fixture(scope="session")
+def thousand_report():
+    return undertow.examine(*sample_models.thousand())
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder to work in, and a function that writes a file there."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name: str, content: str) -> Path:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(content))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def small_run():
+    return sample_runs.trained(60)
+
+
+@pytest.fixture(scope="session")
+def hostile_run():
+    from torch import nn
+
+    inner = sample_runs.sigmoid(2)
+    net = nn.Sequential()
+    for place, layer in enumerate(inner):
+        net.add_module(f"{place}{sample_runs.HOSTILE}".replace(".", "․"), layer)
+    run = sample_runs.trained(5, net)
+    run.header["model"] = sample_runs.HOSTILE
+    return run
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory, small_run, hostile_run):
+    """A folder with a Run, one in a folder of its own, a hostile one, and files that are none."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "deep").mkdir()
+    save_run(small_run, folder / "first.undertow")
+    save_run(small_run, folder / "deep" / "second & third.undertow")
+    save_run(hostile_run, folder / f"{sample_runs.HOSTILE.replace('/', '')}.undertow")
+    (folder / "broken.undertow").write_bytes(b"SQLite format 3\0 and then nothing of the kind" * 9)
+    (folder / "notes.txt").write_text("not a run")
+    return folder
+
+
+@pytest.fixture
+def run():
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def fails(monkeypatch, capsys):
+    """Run the command as the shell does, and hand back what it says on standard error."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["undertow", *words])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 2
+        return capsys.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def refusal(fails):
+    """What the command has to say in one line, given arguments it can't do anything with."""
+
+    def asked(*arguments):
+        said = fails(*map(str, arguments))
+        assert said.count("\n") == 1
+        return said
+
+    return asked

@@ -15,7 +15,7 @@ WRITES = """
 import sys, time
 import numpy as np
 from undertow.record import Site, Role
-from undertow.store import RunWriter
+from undertow.watching import RunWriter
 path, journal, sites, columns = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4].split(",")
 writer = RunWriter(path, {}, resume=True, journal=journal)
 graph = writer.graph([Site(i, f"layers.{i}", "addmm", Role.WEIGHT) for i in range(sites)], [])

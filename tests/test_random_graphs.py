@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undertow import explain
-from undertow.analysis.attribution import attribute
 from undertow.analysis.gradient_path import find_gradient_path
+from undertow.diagnosis import Diagnosis
 from undertow.record import Edge, Role, Run, Site
-from undertow.reporting import Report
+from undertow.report import Report
 from undertow.rules import judge
 
 OPS = {
@@ -55,6 +55,6 @@ def test_a_path_between_dominators_stays_between_them(run):
 @settings(deadline=None, max_examples=150)
 @given(runs())
 def test_every_reader_reads_every_run(run):
-    assert str(Report(run, attribute(run, step=0), judge([run])))
+    assert str(Report(Diagnosis(run, 0, judge([run]))))
     assert str(explain(run))
     explain(run).report().to_dict()

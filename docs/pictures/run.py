@@ -16,8 +16,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import undertow
 from reading import chromium, screen  # how the tests open pages
-from undertow.render.run_page import saved
-from undertow.rules import over_time
 
 STEPS, AT, FACTOR, SHOWN = 1500, 900, 60.0, 919
 WIDTH, HEIGHT = 1180, 1165
@@ -61,7 +59,7 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, chromium(Path(folder, "profile")) as browser:
         run = undertow.open_run(train(Path(folder, "trouble.undertow")))
         page = Path(folder, "run.html")
-        page.write_text(saved(run, over_time(run), "trouble.undertow", SHOWN), encoding="utf-8")
+        undertow.explain(run, step=SHOWN).save(page, "trouble.undertow")
         screen(browser, WIDTH, HEIGHT)
         browser.get(page.as_uri())
         browser.save_screenshot(str(out))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from undertow import lab, theory
     from undertow.examination import examine
-    from undertow.reporting import Report, explain
+    from undertow.report import Report, explain
     from undertow.store import open_run, save_run
     from undertow.sweeping import open_sweep, sweep
     from undertow.watching import watch
@@ -30,8 +30,8 @@ __all__ = [
 
 _HOMES = {
     "examine": "undertow.examination",
-    "explain": "undertow.reporting",
-    "Report": "undertow.reporting",
+    "explain": "undertow.report",
+    "Report": "undertow.report",
     "open_run": "undertow.store",
     "open_sweep": "undertow.sweeping",
     "save_run": "undertow.store",

@@ -1,11 +1,13 @@
-"""Every activation once: its value, its derivative, where it bends and where it saturates.
+"""Every activation once: its value, its derivative, where it bends and saturates, what torch and the page call it.
 
-The functions here are NumPy (and SciPy for ``erf``): theory, rules and pages use them without loading torch.
-The lab's torch kernels (``undertow.lab.kernels``) are held to these by a test.
+The functions here are NumPy (and SciPy for ``erf``): theory, rules and pages use them without loading torch. The lab,
+its members as modules, the tape and the page's script make theirs from the same entries; the lab and the tape have
+faster kernels of their own for the most used ones, which tests hold to these.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +23,59 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
+class Mathematics(Protocol):
+    """A library of elementwise functions: NumPy with SciPy's special functions, or torch with its own."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return a function by its name."""
+
+
+Formula = Callable[[Any, Mathematics], Any]
+"""``formula(z, m)``: z an array or a tensor, m the library to compute with, as in ``m.exp(z)``."""
+
+
+class Libraries:
+    """Functions by name, from the first of several libraries that has them.
+
+    Example:
+        >>> float(NUMPY.expit(0.0)), float(NUMPY.exp(0.0))
+        (0.5, 1.0)
+    """
+
+    def __init__(self, *libraries: Any) -> None:
+        self._libraries = libraries
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        for library in self._libraries:
+            if hasattr(library, name):
+                return getattr(library, name)
+        raise AttributeError(f"no function {name!r} for an activation in {self._libraries}")
+
+
+NUMPY = Libraries(np, special)
+
+
+@dataclass(frozen=True)
+class InTorch:
+    """An activation in torch.
+
+    Attributes:
+        name: of the module in ``torch.nn`` or of the function in ``torch``.
+        settings: the module's arguments.
+        op: what autograd calls the operation; empty for one that is made of several.
+        saved: what autograd keeps for the backward pass, ``"self"`` (z) or ``"result"`` (φ(z)); empty if neither.
+        bounded: whether it saturates on both sides.
+        rising: whether its derivative is nowhere negative.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    op: str = ""
+    saved: str = ""
+    bounded: bool = False
+    rising: bool = False
+
+
 @dataclass(frozen=True)
 class Activation:
     """An activation function φ, with what a diagnosis needs to know of it.
@@ -31,6 +86,10 @@ class Activation:
         derivative: φ'(z), elementwise; at a kink the value torch's backward pass takes.
         peak: the largest |φ'| anywhere: 1/4 for the sigmoid, 1 for tanh and ReLU.
         kinks: where φ' jumps. Quadrature must split there.
+        formulas: φ and φ' for any library, which the lab's kernel and the tape's derivative are made of where they have
+            none of their own; see `written`.
+        torch: its name and its habits in torch; None where torch has none.
+        script: φ and φ' as functions in JavaScript, for the page to play with.
 
     Example:
         >>> sigmoid = ACTIVATIONS["sigmoid"]
@@ -45,10 +104,49 @@ class Activation:
     derivative: Callable[[ArrayLike], Array]
     peak: float
     kinks: tuple[float, ...] = ()
+    formulas: tuple[Formula, Formula] | None = None
+    torch: InTorch | None = None
+    script: tuple[str, str] | None = None
 
     def saturated(self, z: ArrayLike) -> NDArray[np.bool_]:
         """Where |φ'(z)| is under a tenth of the largest: beyond ±3.64 for the sigmoid, ±1.82 for tanh."""
         return np.abs(self.derivative(z)) < SATURATED_BELOW * self.peak
+
+
+def written(name: str, value: Formula, derivative: Formula, **others: Any) -> Activation:
+    """Make an activation from formulas that hold for any library.
+
+    Args:
+        name: torch's name for it, in lower case.
+        value: φ, as ``lambda z, m: z * m.expit(z)``. Names must be known to NumPy or ``scipy.special``, and to
+            ``torch`` or ``torch.special``.
+        derivative: φ', likewise.
+        others: the other attributes of `Activation`.
+
+    Example:
+        >>> atan = written("atan", lambda z, m: m.arctan(z), lambda z, m: 1 / (1 + z * z), peak=1.0)
+        >>> float(atan.derivative(1.0))
+        0.5
+    """
+    return Activation(
+        name,
+        lambda z: value(np.asarray(z, dtype=float), NUMPY),
+        lambda z: derivative(np.asarray(z, dtype=float), NUMPY),
+        formulas=(value, derivative),
+        **others,
+    )
+
+
+def script() -> str:
+    """Return the table of all activations in JavaScript; the functions it names are in ``explore/activations.js``.
+
+    Example:
+        >>> script().splitlines()[1]
+        '  sigmoid: { value: logistic, slope: logisticSlope },'
+    """
+    known = ((name, phi.script) for name, phi in ACTIVATIONS.items() if phi.script is not None)
+    lines = (f"  {name}: {{ value: {value}, slope: {slope} }}," for name, (value, slope) in known)
+    return "\n".join(("const ACTIVATIONS = {", *lines, "};"))
 
 
 def activation(name: str) -> Activation:
@@ -103,14 +201,30 @@ def _selu_derivative(z: ArrayLike) -> Array:
 ACTIVATIONS: dict[str, Activation] = {
     each.name: each
     for each in (
-        Activation("sigmoid", special.expit, _sigmoid_derivative, peak=0.25),
-        Activation("tanh", np.tanh, _tanh_derivative, peak=1.0),
+        Activation(
+            "sigmoid",
+            special.expit,
+            _sigmoid_derivative,
+            peak=0.25,
+            torch=InTorch("Sigmoid", op="sigmoid", saved="result", bounded=True, rising=True),
+            script=("logistic", "logisticSlope"),
+        ),
+        Activation(
+            "tanh",
+            np.tanh,
+            _tanh_derivative,
+            peak=1.0,
+            torch=InTorch("Tanh", op="tanh", saved="result", bounded=True, rising=True),
+            script=("Math.tanh", "(z) => 4 * logisticSlope(2 * z)"),
+        ),
         Activation(
             "relu",
             lambda z: np.maximum(z, 0.0),
             lambda z: np.greater(z, 0).astype(float),
             peak=1.0,
             kinks=(0.0,),
+            torch=InTorch("ReLU", op="relu", saved="result", rising=True),
+            script=("(z) => Math.max(z, 0)", "(z) => (z > 0 ? 1 : 0)"),
         ),
         Activation(
             "leaky_relu",
@@ -118,29 +232,87 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda z: np.where(np.greater(z, 0), 1.0, LEAKY_SLOPE),
             peak=1.0,
             kinks=(0.0,),
+            torch=InTorch("LeakyReLU", op="leaky_relu", saved="self"),
+            script=("(z) => (z > 0 ? z : 0.01 * z)", "(z) => (z > 0 ? 1 : 0.01)"),
         ),
         Activation(
             "softsign",
             lambda z: np.asarray(z) / (1 + np.abs(z)),
             lambda z: (1 + np.abs(z)) ** -2.0,
             peak=1.0,
+            torch=InTorch("Softsign"),
+            script=("(z) => z / (1 + Math.abs(z))", "(z) => (1 + Math.abs(z)) ** -2"),
         ),
         Activation(
             "gelu",
             lambda z: np.asarray(z) * special.ndtr(z),
             lambda z: special.ndtr(z) + np.asarray(z) * _normal_density(z),
             peak=float(special.ndtr(np.sqrt(2)) + np.sqrt(2) * _normal_density(np.sqrt(2))),
+            torch=InTorch("GELU", op="gelu", saved="self"),
+            script=("(z) => z * normalBelow(z)", "(z) => normalBelow(z) + z * normalDensity(z)"),
         ),
-        Activation("silu", lambda z: np.asarray(z) * special.expit(z), _silu_derivative, peak=1.0998393201288668),
-        Activation("elu", _elu, _elu_derivative, peak=1.0),
-        Activation("selu", _selu, _selu_derivative, peak=SELU_SCALE * SELU_ALPHA, kinks=(0.0,)),
-        Activation("softplus", lambda z: np.logaddexp(0.0, z), special.expit, peak=1.0),
+        Activation(
+            "silu",
+            lambda z: np.asarray(z) * special.expit(z),
+            _silu_derivative,
+            peak=1.0998393201288668,
+            torch=InTorch("SiLU", op="silu", saved="self"),
+            script=("(z) => z * logistic(z)", "(z) => logistic(z) + z * logisticSlope(z)"),
+        ),
+        Activation(
+            "elu",
+            _elu,
+            _elu_derivative,
+            peak=1.0,
+            torch=InTorch("ELU", op="elu"),
+            script=("(z) => (z > 0 ? z : Math.expm1(z))", "(z) => Math.exp(Math.min(z, 0))"),
+        ),
+        Activation(
+            "selu",
+            _selu,
+            _selu_derivative,
+            peak=SELU_SCALE * SELU_ALPHA,
+            kinks=(0.0,),
+            torch=InTorch("SELU"),  # autograd calls it elu
+            script=(
+                "(z) => SELU_SCALE * (z > 0 ? z : SELU_ALPHA * Math.expm1(z))",
+                "(z) => SELU_SCALE * (z > 0 ? 1 : SELU_ALPHA * Math.exp(z))",
+            ),
+        ),
+        Activation(
+            "softplus",
+            lambda z: np.logaddexp(0.0, z),
+            special.expit,
+            peak=1.0,
+            # torch's own threshold, 20, cuts off a difference that float64 can hold
+            torch=InTorch("Softplus", {"threshold": 50}, op="softplus", saved="self", rising=True),
+            script=("(z) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)))", "logistic"),
+        ),
         Activation(
             "erf",
             special.erf,
             lambda z: 2 / np.sqrt(np.pi) * np.exp(-np.square(z)),
             peak=float(2 / np.sqrt(np.pi)),
+            torch=InTorch("erf", op="erf", saved="self", bounded=True, rising=True),
+            script=("erf", "(z) => (2 / Math.sqrt(Math.PI)) * Math.exp(-z * z)"),
         ),
-        Activation("linear", lambda z: np.asarray(z, dtype=float), lambda z: np.ones_like(z, dtype=float), peak=1.0),
+        Activation(
+            "linear",
+            lambda z: np.asarray(z, dtype=float),
+            lambda z: np.ones_like(z, dtype=float),
+            peak=1.0,
+            torch=InTorch("Identity"),
+            script=("(z) => z", "() => 1"),
+        ),
     )
 }
+
+
+def in_torch() -> dict[str, Activation]:
+    """Return the activations that are one operation of torch's, by its name for that operation.
+
+    Example:
+        >>> in_torch()["erf"].name, "softsign" in in_torch()
+        ('erf', False)
+    """
+    return {phi.torch.op: phi for phi in ACTIVATIONS.values() if phi.torch is not None and phi.torch.op}

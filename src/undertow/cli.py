@@ -1,14 +1,14 @@
-"""The ``undertow`` command: parse, call, print."""
+"""The ``undertow`` command: find the commands, parse, call, print."""
 
+import pkgutil
 import sys
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
 
 import typer
 from rich.console import Console
 
-from undertow.commands import comparing, examining, explaining, serving, showing, studying, sweeping
-from undertow.commands.target import UserCodeError
+from undertow import commands
+from undertow.user_function import UserCodeError
 
 app = typer.Typer(
     help="Why is this deep network hard to train?",
@@ -16,7 +16,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -25,68 +24,10 @@ def undertow() -> None:
     """Measure how fast each layer of a deep network learns, and why the front ones often hardly do."""
 
 
-@app.command()
-def chapter5(
-    members: Annotated[
-        int | None, typer.Option(min=1, help="Networks of each kind, from different seeds; 8, or 2 with --quick.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the page, the figures and results.json.")] = Path("chapter5"),
-    data: Annotated[
-        str, typer.Option(help="mnist, digits (offline, scikit-learn's), or a folder of IDX files.")
-    ] = "mnist",
-    quick: Annotated[bool, typer.Option("--quick", help="A taste: 3 epochs, 50 steps, fewer networks.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Where all randomness starts.")] = 0,
-    check: Annotated[
-        Path | None, typer.Option(help="Recompute what can be recomputed of the results in this folder.")
-    ] = None,
-) -> None:
-    """Reproduce chapter 5 of Nielsen's book: every figure and every number, on one page."""
-    from undertow.studies import chapter5 as study
-
-    if check:
-        verdicts = study.check(check, data, console)
-        console.print(*map(str, verdicts), sep="\n", soft_wrap=True)
-        raise typer.Exit(any(verdict.holds is False for verdict in verdicts))
-    try:
-        page = study.run(out, study.Protocol.of(members, seed, quick), data, console)
-    except KeyboardInterrupt:
-        errors.print("undertow: stopped; nothing was written")
-        raise typer.Exit(130) from None
-    console.print(f"[bold]{page}[/bold] is the page, {out / 'results.json'} holds the numbers", soft_wrap=True)
-
-
-@app.command()
-def predict(
-    activation: Annotated[str, typer.Option(help="Of every layer: tanh, relu, gelu, sigmoid, ...")],
-    weight_var: Annotated[float, typer.Option(help="n_in Var W: 1 for LeCun's and Glorot's start, 2 for He's.")] = 1.0,
-    bias_var: Annotated[float, typer.Option(help="Var b.")] = 0.0,
-    depth: Annotated[int, typer.Option(min=1, max=10_000, help="Layers.")] = 50,
-    width: Annotated[int | None, typer.Option(min=1, help="Units a layer, for the spread between networks.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the chart goes: .png, .svg, .html (a page) or .json.")] = Path(
-        "predict.png"
-    ),
-) -> None:
-    """Tell what theory expects of a network before it is trained: does its gradient vanish or explode?"""
-    from undertow.render import forecast
-    from undertow.theory.forecasting import Forecast
-
-    forecast.writer(out)
-    expected = Forecast.of(activation, weight_var, bias_var, depth=depth, width=width or float("inf"))
-    console.print(forecast.text(expected))
-    console.print(f"\nwrote [bold]{forecast.save(expected, out)}[/bold]", soft_wrap=True)
-
-
-for command in (
-    examining.examine,
-    examining.check,
-    comparing.diff,
-    explaining.rule,
-    showing.show,
-    serving.serve,
-    sweeping.sweep,
-    studying.study,
-):
-    app.command()(command)
+# A command is a module of `commands` with a function of its own name; what begins with _ is shared by some.
+for module in pkgutil.iter_modules(commands.__path__):
+    if not module.name.startswith("_"):
+        app.command()(getattr(import_module(f"undertow.commands.{module.name}"), module.name))
 
 
 def main() -> None:
@@ -94,7 +35,7 @@ def main() -> None:
     try:
         app()
     except UserCodeError as error:
-        errors.print(f"{error.told}undertow: {error}", soft_wrap=True, markup=False)
+        errors.print(f"{error.traceback}undertow: {error}", soft_wrap=True, markup=False)
         sys.exit(2)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         errors.print(f"undertow: {error}", soft_wrap=True, markup=False)

@@ -55,8 +55,8 @@ class Diagnosis:
 
     @cached_property
     def gradient_path(self) -> GradientPath | None:
-        """The path that all gradient to the front takes, or None without weights."""
-        return find_gradient_path(self.run, self.step)
+        """The path that all gradient to the front takes; None without weights, or where no step was recorded."""
+        return None if not len(self.run) else find_gradient_path(self.run, self.step)
 
     @cached_property
     def gains(self) -> tuple[BackwardGain, ...]:

@@ -14,16 +14,16 @@ from multiprocessing.context import SpawnContext
 ONE_THREAD: Mapping[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-"""What numerical libraries read when they are loaded."""
+"""Variables that numerical libraries read when they are loaded."""
 
 
 def spawning() -> SpawnContext:
-    """Where processes come from: forking one that has used torch can hang, so they start afresh."""
+    """Return where processes come from: forking one that has used torch can hang, so they start afresh."""
     return multiprocessing.get_context("spawn")
 
 
 def processors() -> int:
-    """How many processors this process may use.
+    """Return how many processors this process may use.
 
     Example:
         >>> processors() >= 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from undertow.lab import sources
-from undertow.lab.data import Split, digits, idx, load, mnist
+from undertow.lab.data import DataSplit, digits, idx, load, mnist
 from undertow.lab.idxfile import FILES, DataError, encode, parse
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
@@ -29,7 +29,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def values(splits: Sequence[Split], levels: int) -> tuple[np.ndarray, np.ndarray]:
+def values(splits: Sequence[DataSplit], levels: int) -> tuple[np.ndarray, np.ndarray]:
     """The pixels and labels of several splits as the bytes they came from."""
     x, y = torch.cat([split.x for split in splits]), torch.cat([split.y for split in splits])
     return x.mul_(levels).round_().to(torch.uint8).numpy(), y.to(torch.uint8).numpy()
@@ -144,7 +144,7 @@ def test_digits_are_scikit_learn_s_shuffled_once_and_for_all() -> None:
 
 def test_digits_without_scikit_learn_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'undertow\[digits\]'"):
+    with pytest.raises(ImportError, match=r'pip install "undertow\[digits\]"'):
         load("digits")
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from undertow.activations import ACTIVATIONS
 from undertow.lab import Ensemble, Initializer
-from undertow.lab.costs import Cost
+from undertow.lab.costs import OutputCost
 from undertow.lab.kernels import Kernel
-from undertow.lab.readings import Split, per_example_speed, share_of_progress, speed, split
+from undertow.lab.readings import SpeedFactors, per_example_speed, share_of_progress, speed, split
 
 torch.set_num_threads(1)  # such small products only wait for a second thread
 
@@ -92,7 +92,7 @@ def test_down_the_layers_the_gains_telescope() -> None:
     np.testing.assert_allclose(s.gain.prod(1) * s.received[:, -1], s.per_example[:, 0], rtol=1e-12)
 
 
-def orthogonal_and_linear(sizes: list[int], scale: float) -> Split:
+def orthogonal_and_linear(sizes: list[int], scale: float) -> SpeedFactors:
     recipe = Initializer("orthogonal", scale=scale)
     nets = Ensemble(sizes, 2, activation="linear", initializer=recipe, cost="quadratic", dtype=torch.float64)
     return split(nets, X, Y)
@@ -201,7 +201,7 @@ def test_share_of_progress_is_the_share_of_what_the_loss_falls() -> None:
     torch.testing.assert_close(fall / fall.sum(-1, keepdim=True), share, rtol=1e-4, atol=1e-7)
 
 
-def times(cost: Cost, factor: float) -> Cost:
+def times(cost: OutputCost, factor: float) -> OutputCost:
     def delta(z: Tensor, a: Tensor, y: Tensor, kernel: Kernel, out: Tensor) -> None:
         cost.delta(z, a, y, kernel, out)
         out.mul_(factor)

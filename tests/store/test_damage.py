@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undertow.record import Edge, Role, Site
-from undertow.store import RunReader, RunWriter, StoreError, open_run
+from undertow.store import RunReader, StoreError, open_run
+from undertow.watching import RunWriter
 
 SITES = tuple(Site(i, f"layers.{i}", "addmm", Role.WEIGHT, parameters=(f"layers.{i}.weight",)) for i in range(60))
 EDGES = tuple(Edge(i, i + 1) for i in range(59))

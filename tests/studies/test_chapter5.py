@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from reading import until
+from undertow.files import write_json
 from undertow.studies.chapter5 import storage
-from undertow.studies.chapter5.claims import CLAIMS, judge
-from undertow.studies.chapter5.protocol import Protocol
+from undertow.studies.chapter5.claims import CLAIMS
+from undertow.studies.chapter5.config import config
 from undertow.studies.chapter5.training import CONTROLS
 from undertow.studies.statistics import compare
+from undertow.studies.study import judged
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_what_was_written_checks(undertow, folder):
 def test_what_was_tampered_with_does_not(undertow, results, tmp_path, tamper, said):
     changed = copy.deepcopy(results)
     tamper(changed)
-    storage.save(changed, tmp_path)
+    write_json(changed, tmp_path / "results.json")
     done = undertow("chapter5", "--check", tmp_path, "--data", "digits")
     assert done.returncode == 1
     [line] = [line for line in done.stdout.splitlines() if line.startswith("DIFFERS")]
@@ -161,7 +163,7 @@ class TestClaims:
     """Each claim is decided by the numbers: other numbers, another verdict."""
 
     def holds(self, results, number):
-        return judge(results)[number - 1]["holds"]
+        return judged(CLAIMS, results)[number - 1]["holds"]
 
     @pytest.fixture
     def changed(self, results):
@@ -205,15 +207,15 @@ class TestClaims:
         assert self.holds(changed, 12) == "no"
 
     def test_there_is_one_for_every_claim_of_the_text(self, results):
-        assert len(CLAIMS) == len(judge(results)) == 13
-        assert all(claim["measured"] for claim in judge(results))
+        assert len(CLAIMS) == len(judged(CLAIMS, results)) == 13
+        assert all(claim["measured"] for claim in judged(CLAIMS, results))
 
 
 def test_quick_is_less_of_the_same():
-    quick, whole = Protocol.of(None, 3, quick=True), Protocol.of(None, 3, quick=False)
+    quick, whole = config(quick=True), config(quick=False)
     assert (quick.members, quick.epochs, quick.descent_steps) == (2, 3, 50)
     assert (whole.members, whole.epochs, whole.descent_steps) == (8, 30, 500)
-    assert quick.seed == whole.seed == 3
+    assert config(quick=True, members=5).members == config(quick=False, members=5).members == 5
 
 
 def test_one_network_tells_nothing_of_luck():

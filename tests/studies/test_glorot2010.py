@@ -12,13 +12,13 @@ from pyarrow import parquet
 
 from undertow.lab import Ensemble, digits
 from undertow.studies.glorot2010.claims import CLAIMS
+from undertow.studies.glorot2010.config import CONFIGURATIONS, SHAPES, config
+from undertow.studies.glorot2010.figures import wrong_corner
 from undertow.studies.glorot2010.images import images
 from undertow.studies.glorot2010.looking import JACOBIANS, jacobian_singular_values, measures
 from undertow.studies.glorot2010.plan import assemble, plan
-from undertow.studies.glorot2010.protocol import CONFIGURATIONS, SHAPES
-from undertow.studies.glorot2010.sections.surface import wrong_corner
 from undertow.studies.glorot2010.training import PLATEAU
-from undertow.studies.study import Scale, judged
+from undertow.studies.study import judged
 
 LAYERS = {name: c.hidden for name, c in CONFIGURATIONS.items()}
 
@@ -143,10 +143,10 @@ def test_shapes_to_train_on_are_not_those_to_judge_by():
 
 @pytest.mark.parametrize("name", ["digits", "my digits: start", SHAPES, "start", "a: tanh"])
 def test_data_of_any_name_are_told_from_our_shapes(name):
-    data, scale = replace(digits(), name=name), Scale(quick=True)
-    found = {task.name: task.name for task in plan(scale, data)}
-    assert len(found) == len(plan(scale, data))
-    by_source = assemble(found, scale)["training"]
+    data, quick = replace(digits(), name=name), config(quick=True)
+    found = {task.name: task.name for task in plan(quick, 0, data)}
+    assert len(found) == len(plan(quick, 0, data))
+    by_source = assemble(found, quick, 0)["training"]
     assert len(by_source) == 2
     assert all(configurations.keys() == CONFIGURATIONS.keys() for configurations in by_source.values())
     assert not any("*" in source or ":" in source for source in by_source)

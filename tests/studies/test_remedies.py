@@ -12,8 +12,8 @@ from torch import nn
 
 from undertow.lab import SGD, Ensemble, Initializer, Momentum
 from undertow.studies.remedies.claims import CLAIMS
-from undertow.studies.remedies.design import ACTIVATIONS, ARCHITECTURES, STARTS, initializer, variances
-from undertow.studies.remedies.stack import PHI, Descent, Stack, Weights, drawn
+from undertow.studies.remedies.config import ACTIVATIONS, ARCHITECTURES, STARTS, initializer, variances
+from undertow.studies.remedies.stack import PHI, MemberDescent, Stack, StackWeights, drawn
 from undertow.studies.remedies.table import best_accuracy, deepest, gradient_decades
 from undertow.studies.study import judged
 from undertow.theory import meanfield
@@ -25,13 +25,13 @@ X = torch.rand(M, N_IN, generator=random, dtype=torch.float64)
 Y = torch.randint(N_OUT, (M,), generator=random)
 
 
-def weights(members: int = 3, depth: int = DEPTH) -> Weights:
+def weights(members: int = 3, depth: int = DEPTH) -> StackWeights:
     recipes = [Initializer("lecun", scale=1 + i / 4, biases="normal", bias_scale=0.3) for i in range(members)]
     found = drawn(recipes, N_IN, WIDTH, depth, N_OUT, seed=2)
-    return Weights(*(t.double() for t in found.all()))
+    return StackWeights(*(t.double() for t in found.all()))
 
 
-def in_the_lab(w: Weights, activation: str) -> Ensemble:
+def in_the_lab(w: StackWeights, activation: str) -> Ensemble:
     members, depth = w.first.shape[0], len(w.bias)
     sizes = [N_IN, *[WIDTH] * depth, N_OUT]
     nets = Ensemble(sizes, members, activation=activation, cost="log-likelihood", dtype=torch.float64)
@@ -56,14 +56,14 @@ def test_training_plain_networks_is_the_labs(name, theirs):
     w = weights()
     nets = in_the_lab(w, "tanh")
     nets.train((X, Y), 20, M, 0.2, optimizer=theirs)
-    descent = Descent(Stack(w, "tanh", "plain"), name, torch.full((3,), 0.2, dtype=torch.float64))
+    descent = MemberDescent(Stack(w, "tanh", "plain"), name, torch.full((3,), 0.2, dtype=torch.float64))
     for _ in range(20):
         descent.step(X, Y)
     torch.testing.assert_close(w.hidden, torch.stack([layer.w for layer in nets.layers[1:-1]]), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(w.last_bias, nets.layers[-1].b, rtol=1e-9, atol=1e-12)
 
 
-def by_modules(w: Weights, i: int, activation: str, architecture: str, x: torch.Tensor) -> torch.Tensor:
+def by_modules(w: StackWeights, i: int, activation: str, architecture: str, x: torch.Tensor) -> torch.Tensor:
     """Member i's outputs, as torch's own modules have them."""
     phi, residual = PHI[activation], architecture.startswith("residual")
     batch = nn.BatchNorm1d(WIDTH, affine=False, track_running_stats=False).double()
@@ -89,7 +89,7 @@ def test_every_member_is_what_torchs_modules_make_of_it(activation, architecture
 def test_adam_is_torchs_with_a_learning_rate_for_each_member():
     w, rates = weights(), [0.1, 0.01, 0.0]
     singles = [[t.select(t.ndim - 3, i).clone().requires_grad_() for t in w.all()] for i in range(3)]
-    descent = Descent(Stack(w, "tanh", "residual"), "Adam", torch.tensor(rates, dtype=torch.float64))
+    descent = MemberDescent(Stack(w, "tanh", "residual"), "Adam", torch.tensor(rates, dtype=torch.float64))
     for _ in range(5):
         descent.step(X, Y)
     for i, parameters in enumerate(singles):
@@ -97,7 +97,7 @@ def test_adam_is_torchs_with_a_learning_rate_for_each_member():
         for _ in range(5):
             torchs.zero_grad()
             first, hidden, bias, last, last_bias = parameters
-            alone = Weights(first[None], hidden[:, None], bias[:, None], last[None], last_bias[None])
+            alone = StackWeights(first[None], hidden[:, None], bias[:, None], last[None], last_bias[None])
             Stack(alone, "tanh", "residual").losses(X, Y).sum().backward()
             torchs.step()
         for ours, theirs in zip(w.all(), parameters, strict=True):
@@ -108,8 +108,8 @@ def test_adam_is_torchs_with_a_learning_rate_for_each_member():
 def test_a_member_that_diverges_leaves_the_others_alone(architecture):
     together, alone = weights(), weights()
     rates = torch.tensor([0.05, 1e200, 0.05], dtype=torch.float64)
-    first = Descent(Stack(together, "relu", architecture), "SGD", rates)
-    second = Descent(Stack(alone, "relu", architecture), "SGD", torch.full((3,), 0.05, dtype=torch.float64))
+    first = MemberDescent(Stack(together, "relu", architecture), "SGD", rates)
+    second = MemberDescent(Stack(alone, "relu", architecture), "SGD", torch.full((3,), 0.05, dtype=torch.float64))
     for _ in range(4):
         first.step(X, Y)
         second.step(X, Y)
@@ -121,7 +121,7 @@ def test_a_member_that_diverges_leaves_the_others_alone(architecture):
 
 def test_a_single_hidden_layer_can_be_trained():
     w = weights(depth=1)
-    descent = Descent(Stack(w, "gelu", "residual + norm"), "Adam", torch.full((3,), 0.01, dtype=torch.float64))
+    descent = MemberDescent(Stack(w, "gelu", "residual + norm"), "Adam", torch.full((3,), 0.01, dtype=torch.float64))
     before = Stack(w, "gelu", "residual + norm").losses(X, Y)
     for _ in range(20):
         descent.step(X, Y)

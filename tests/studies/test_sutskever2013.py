@@ -12,7 +12,7 @@ from pyarrow import parquet
 from undertow.lab import digits
 from undertow.studies.study import judged
 from undertow.studies.sutskever2013.claims import CLAIMS, sigmoid_gains
-from undertow.studies.sutskever2013.protocol import METHODS, SCALES, autoencoder
+from undertow.studies.sutskever2013.config import METHODS, SCALES, autoencoder
 from undertow.studies.sutskever2013.training import initial_gains, moved, squared_error
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reading import console, read_through, requested, screen
-from undertow.studies.trainability import Protocol, run
+from undertow.studies.trainability import STUDY, config
 from undertow.studies.trainability.claims import NOWHERE, factors, sides
 from undertow.sweeping import open_sweep
 from undertow.theory import meanfield
@@ -16,7 +16,7 @@ from undertow.theory import meanfield
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "trainability"
-    assert run(out, quick=True, data="digits", processes=0) == out / "index.html"
+    assert STUDY.run(out, quick=True, data="digits", processes=0) == out / "index.html"
     return out
 
 
@@ -31,7 +31,7 @@ def maps(results):
 
 
 def test_the_whole_map_is_of_a_thousand_networks():
-    assert Protocol.of().networks >= 1000
+    assert config(quick=False).networks >= 1000
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu", "sigmoid"])
@@ -75,7 +75,7 @@ def test_the_sigmoid_needs_large_weights_to_be_deep(maps):
 
 def test_fields_are_what_the_store_holds(made, maps, results):
     kept = open_sweep(made / "cells.sweep")
-    assert results["networks"] == len(kept.rows()) == Protocol.of(quick=True).networks
+    assert results["networks"] == len(kept.rows()) == config(quick=True).networks
     for name, field in maps.items():
         pivot = kept.pivot(
             "depth", "weight_var", "train_accuracy", activation=name, bias_var=0.05, depth=field["depth"]
@@ -107,7 +107,7 @@ def test_files_are_there_for_readers_and_programs(made, results):
 def test_a_second_run_trains_nothing(made):
     before = (made / "cells.sweep").read_bytes()
     stored = open_sweep(made / "cells.sweep").rows()
-    run(made, quick=True, data="digits", processes=0)
+    STUDY.run(made, quick=True, data="digits", processes=0)
     assert open_sweep(made / "cells.sweep").rows() == stored
     assert len((made / "cells.sweep").read_bytes()) == len(before)
 

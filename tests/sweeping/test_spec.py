@@ -14,7 +14,7 @@ from undertow.lab import load
 from undertow.sweeping import Spec, axes
 from undertow.sweeping.cells import key_of
 from undertow.sweeping.labsettings import SETTINGS
-from undertow.sweeping.running import Plan
+from undertow.sweeping.running import SweepPlan
 
 
 def cells(**given):
@@ -35,7 +35,7 @@ def test_grids_draws_and_seeds_multiply_and_the_last_runs_fastest():
 def test_several_grids_make_their_union_and_a_cell_in_two_of_them_is_one():
     spec = Spec.of({"cell": {"data": "digits"}, "grid": [{"depth": [1, 2]}, {"depth": [2, 3]}]})
     assert [cell["depth"] for cell in spec.cells()] == [1, 2, 2, 3]
-    assert [cell.settings["depth"] for cell in Plan.of(spec).cells] == [1, 2, 3]
+    assert [cell.settings["depth"] for cell in SweepPlan.of(spec).cells] == [1, 2, 3]
 
 
 @given(st.integers(0, 5), st.integers(1, 30), st.integers(1, 30))
@@ -103,7 +103,7 @@ def test_a_specification_that_cant_be_says_what_and_what_instead(given, told):
 )
 def test_impossible_cells_are_listed_before_anything_runs(settings, told):
     with pytest.raises(ValueError, match=told):
-        Plan.of(Spec.of({"cell": {"data": "digits"} | settings}))
+        SweepPlan.of(Spec.of({"cell": {"data": "digits"} | settings}))
 
 
 def test_the_list_of_impossible_cells_says_how_many_and_names_the_first():
@@ -111,7 +111,7 @@ def test_the_list_of_impossible_cells_says_how_many_and_names_the_first():
         {"cell": {"data": "digits"}, "grid": {"optimizer": ["sgd", "momentum"], "mu": [0.5, 0.9]}, "seeds": 3}
     )
     with pytest.raises(ValueError, match="so nothing was run") as error:
-        Plan.of(spec)
+        SweepPlan.of(spec)
     lines = str(error.value).splitlines()
     assert lines[1:3] == [
         "  mu = 0.5 with the optimizer sgd, which has no momentum",
@@ -121,7 +121,7 @@ def test_the_list_of_impossible_cells_says_how_many_and_names_the_first():
 
 def test_a_cell_is_the_same_however_it_is_written():
     def keys(**settings):
-        return [cell.key for cell in Plan.of(Spec.of({"cell": {"data": "digits"} | settings})).cells]
+        return [cell.key for cell in SweepPlan.of(Spec.of({"cell": {"data": "digits"} | settings})).cells]
 
     assert keys() == keys(depth=1) == keys(eta=0.1, depth=1, seed=0)
     assert keys(eta=1) == keys(eta=1.0) != keys(eta=2)
@@ -133,7 +133,7 @@ def test_the_specifications_in_the_documentation_are_right(tmp_path):
     text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text("utf-8")
     (tmp_path / "train.py").write_text("def train(depth, optimizer, seed): ...")
     specs = [Spec.of(tomllib.loads(block), tmp_path) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
-    assert [len(Plan.of(spec).cells) for spec in specs] == [5 * 3 * 15 * 4, 3 * 3 * 2]
+    assert [len(SweepPlan.of(spec).cells) for spec in specs] == [5 * 3 * 15 * 4, 3 * 3 * 2]
     told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
     assert told == [name for name in SETTINGS if name != "hidden"]
 
@@ -143,5 +143,5 @@ def test_data_that_cant_be_had_are_looked_for_once(tmp_path, monkeypatch):
     monkeypatch.setattr("undertow.sweeping.labwork.load", lambda name: asked.append(name) or load(name))
     spec = Spec.of({"cell": {"data": str(tmp_path)}, "grid": {"depth": list(range(30))}})
     with pytest.raises(ValueError, match=r"nothing was run:\n  .*train-images.*\n    \(30 cells; the first: "):
-        Plan.of(spec)
+        SweepPlan.of(spec)
     assert asked == [str(tmp_path)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from undertow.record import Finding, Severity
-from undertow.reporting import Report
+from undertow.report import Report
 
 FALLS_TO = 0.85
 """A healthy network's loss must fall to this part of what it was, or it is no proof of anything."""

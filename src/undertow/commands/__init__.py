@@ -1,1 +1,1 @@
-"""What the ``undertow`` command does on models and reports of the user's: one idea a file; ``cli`` binds them."""
+"""The commands: one module each, of its name, with a function of that name, which `cli` finds and binds."""

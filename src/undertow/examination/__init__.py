@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from undertow import rules
-from undertow.analysis.attribution import attribute
+from undertow.diagnosis import Diagnosis
 from undertow.examination.passes import ComputeLoss, Passes
 from undertow.examination.untouched import eager, untouched
 from undertow.record import Run
-from undertow.reporting import Report
+from undertow.report import Report
 
 __all__ = ["Report", "examine"]
 
@@ -52,7 +52,9 @@ def examine(
         passes = Passes(model, compute_loss, optimizer)
         runs = [passes.examine() for _ in range(repeats)]
     run = _stack(runs, _header(model))
-    return Report(run, attribute(run, step=0), rules.judge(runs))
+    if len(runs) == 1:  # what rules work out is what the report shows
+        return Report(rules.diagnose([run]))
+    return Report(Diagnosis(run, 0, rules.judge(runs)))
 
 
 def _check(model: object, compute_loss: object, repeats: int) -> None:

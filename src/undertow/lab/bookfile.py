@@ -37,7 +37,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def unpickle(packed: bytes) -> Any:
-    """What a gzipped pickle of NumPy arrays holds; nothing but the arrays' own globals is admitted.
+    """Read a gzipped pickle of NumPy arrays; nothing but the arrays' own globals is admitted.
 
     Raises:
         DataError: the pickle asks for any other global.
@@ -58,7 +58,7 @@ def _as_bytes(images: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def to_idx(packed: bytes) -> dict[str, bytes]:
-    """The four IDX files that hold what `mnist.pkl.gz` holds, bit for bit those MNIST was published in.
+    """Return the four IDX files that hold what `mnist.pkl.gz` holds, bit for bit those MNIST was published in.
 
     Raises:
         DataError: not the book's file (its SHA-256 is another). It was then not unpickled.

@@ -14,7 +14,7 @@ from undertow.lab.kernels import Kernel
 
 
 @dataclass(frozen=True)
-class Cost:
+class OutputCost:
     """A cost C, with BP1.
 
     Attributes:
@@ -30,7 +30,7 @@ class Cost:
     delta: Callable[[Tensor, Tensor, Tensor, Kernel, Tensor], None]
 
 
-def cost(name: str) -> Cost:
+def cost(name: str) -> OutputCost:
     """Look a cost up by name.
 
     Raises:
@@ -69,12 +69,12 @@ def _error_times_derivative(z: Tensor, a: Tensor, y: Tensor, kernel: Kernel, out
     kernel.chain(out, z, a, out)  # δ^L = (a^L - y) ⊙ φ'(z^L)
 
 
-COSTS: dict[str, Cost] = {
+COSTS: dict[str, OutputCost] = {
     each.name: each
     for each in (
-        Cost("cross-entropy", "sigmoid", _cross_entropy, _error),
-        Cost("quadratic", None, _quadratic, _error_times_derivative),
-        Cost("log-likelihood", "softmax", _log_likelihood, _error),
+        OutputCost("cross-entropy", "sigmoid", _cross_entropy, _error),
+        OutputCost("quadratic", None, _quadratic, _error_times_derivative),
+        OutputCost("log-likelihood", "softmax", _log_likelihood, _error),
     )
 }
 

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from undertow.extras import needed
 from undertow.lab import sources
 from undertow.lab.idxfile import FILES, DataError, locate_all, parse, read, sha256
+from undertow.renamed import old_names
 
 VALIDATION_SHARE = 6
 """The last 1/6 of the training images is for validation: 10,000 of MNIST's 60,000."""
@@ -24,7 +26,7 @@ Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class DataSplit:
     """One part of a data set.
 
     Attributes:
@@ -32,7 +34,7 @@ class Split:
         y: their class labels, int64 [n].
 
     Example:
-        >>> len(Split(torch.zeros(3, 784), torch.tensor([7, 2, 1])))
+        >>> len(DataSplit(torch.zeros(3, 784), torch.tensor([7, 2, 1])))
         3
     """
 
@@ -40,7 +42,7 @@ class Split:
     y: Tensor
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Return how many examples there are."""
         return len(self.y)
 
 
@@ -69,9 +71,9 @@ class Dataset:
     sha256: str
     image_shape: tuple[int, int]
     n_classes: int
-    train: Split
-    validation: Split
-    test: Split
+    train: DataSplit
+    validation: DataSplit
+    test: DataSplit
 
     @property
     def n_inputs(self) -> int:
@@ -122,7 +124,7 @@ def _mnist_files(path: str | Path | None) -> dict[str, bytes]:
 
 
 def idx(path: str | Path) -> Dataset:
-    """A data set of MNIST's form, such as Fashion-MNIST, from a folder of its four IDX files, gzipped or not.
+    """Return a data set of MNIST's form, such as Fashion-MNIST, from a folder of its four IDX files, gzipped or not.
 
     Images may have any number of rows and columns. The last sixth of the training images is for validation:
     10,000 of 60,000, as for MNIST; x = uint8/256. Only the form is checked, not what is in the images.
@@ -175,7 +177,7 @@ def _size(images: Bytes) -> str:
 def _dataset(name: str, digest: str, images: Bytes, labels: Bytes, sizes: Sequence[int], levels: int) -> Dataset:
     x = torch.from_numpy(np.divide(images, levels, dtype=np.float32).reshape(len(images), -1))
     y = torch.from_numpy(labels.astype(np.int64))
-    splits = map(Split, torch.split(x, list(sizes)), torch.split(y, list(sizes)))
+    splits = map(DataSplit, torch.split(x, list(sizes)), torch.split(y, list(sizes)))
     return Dataset(name, digest, (images.shape[1], images.shape[2]), int(labels.max()) + 1, *splits)
 
 
@@ -196,13 +198,7 @@ def digits() -> Dataset:
 
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI (1998), its test set.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "digits() needs scikit-learn, which is not installed: pip install 'undertow[digits]'"
-        ) from error
-    bunch = load_digits()
+    bunch = needed("sklearn.datasets", "digits", "digits()").load_digits()
     # NumPy promises never to change the raw stream of a bit generator, but not that of Generator.permutation.
     order = np.argsort(np.random.PCG64(0).random_raw(len(bunch.target)), kind="stable")
     images, labels = bunch.images.astype(np.uint8)[order], bunch.target.astype(np.uint8)[order]
@@ -214,7 +210,7 @@ NAMED = {"mnist": mnist, "digits": digits}
 
 
 def load(name_or_path: str) -> Dataset:
-    """The data set that a command line's `--data` names: `mnist`, `digits`, or a path.
+    """Return the data set that a command line's `--data` names: `mnist`, `digits`, or a path.
 
     A path is that of a folder of IDX files (see `idx`), or of the book's `mnist.pkl.gz` or its folder. A
     folder that is itself called mnist or digits is given as `./mnist`.
@@ -235,3 +231,6 @@ def load(name_or_path: str) -> Dataset:
     if not (name_or_path and path.exists()):
         raise DataError(f"no data {name_or_path!r}: give {', '.join(NAMED)}, or the path of {sources.WANTED}")
     return mnist(path) if sources.book_at(path) else idx(path)
+
+
+__getattr__ = old_names(__name__, {"Split": "DataSplit"})

@@ -34,7 +34,7 @@ class DataError(RuntimeError):
 
 
 def sha256(raw: bytes) -> str:
-    """The SHA-256 digest of bytes, in lower-case hexadecimal.
+    """Return the SHA-256 digest of bytes, in lower-case hexadecimal.
 
     Example:
         >>> sha256(b"undertow")[:16]
@@ -44,7 +44,7 @@ def sha256(raw: bytes) -> str:
 
 
 def read_limited(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytes:
-    """All bytes of a stream, which may not hold more than `limit` of them.
+    """Return all bytes of a stream, which may not hold more than `limit` of them.
 
     Raises:
         DataError: there are more. Not much more than `limit` was read.
@@ -63,7 +63,7 @@ def read_limited(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytes:
 
 
 def decompressed(stream: IO[bytes], limit: int = LARGEST) -> bytes:
-    """The bytes of a seekable stream, decompressed if they start as gzip does, whatever the file is called.
+    """Return the bytes of a seekable stream, decompressed if they start as gzip does, whatever the file is called.
 
     Raises:
         DataError: damaged or truncated gzip, or more than `limit` bytes after decompression.
@@ -100,14 +100,14 @@ def read(path: Path, limit: int = LARGEST) -> bytes:
 
 
 def locate(folder: Path, name: str) -> Path | None:
-    """Where a folder holds one of `FILES`: by its name or as `train-images.idx3-ubyte`, gzipped or not."""
+    """Return where a folder holds one of `FILES`: by its name or as `train-images.idx3-ubyte`, gzipped or not."""
     spellings = (name, name.replace("-idx", ".idx"))
     candidates = (folder / f"{spelling}{ending}" for spelling in spellings for ending in ("", ".gz"))
     return next((path for path in candidates if path.is_file()), None)
 
 
 def locate_all(folder: Path) -> list[Path]:
-    """The paths of the four files in a folder.
+    """Return the paths of the four files in a folder.
 
     Raises:
         DataError: not a folder, or a file isn't there; the message names all that are missing.
@@ -121,7 +121,7 @@ def locate_all(folder: Path) -> list[Path]:
 
 
 def parse(raw: bytes, dimensions: int, name: str = "the file") -> NDArray[np.uint8]:
-    """The array in the bytes of an IDX file: [n, rows, columns] for images, [n] for labels; read-only.
+    """Return the array in the bytes of an IDX file: [n, rows, columns] for images, [n] for labels; read-only.
 
     Args:
         raw: the file's bytes after decompression.
@@ -155,7 +155,7 @@ def parse(raw: bytes, dimensions: int, name: str = "the file") -> NDArray[np.uin
 
 
 def encode(values: NDArray[np.uint8]) -> bytes:
-    """The bytes of the IDX file that holds an array; `parse` undoes it.
+    """Return the bytes of the IDX file that holds an array; `parse` undoes it.
 
     Example:
         >>> encode(np.array([7, 2, 1], dtype=np.uint8)).hex()

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undertow.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, activation
+from undertow.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, Activation, Libraries, activation
+
+TORCH = Libraries(torch, torch.special)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Kernel:
 
 
 def kernel(name: str) -> Kernel:
-    """The torch kernels of an activation.
+    """Return the torch kernels of an activation.
 
     Raises:
         ValueError: no such activation; the message lists those there are.
@@ -54,7 +56,16 @@ def kernel(name: str) -> Kernel:
         >>> kernel("relu").derivative(torch.tensor([-1.0, 2.0]), torch.tensor([0.0, 2.0])).tolist()
         [0.0, 1.0]
     """
-    return KERNELS[activation(name).name]
+    known = activation(name)
+    return KERNELS[name] if name in KERNELS else _from_formulas(known)
+
+
+def _from_formulas(phi: Activation) -> Kernel:
+    """Return the kernels of an activation that has none of its own here: slower, and as right."""
+    if phi.formulas is None:
+        raise ValueError(f"{phi.name} has no formulas for torch: make it with undertow.activations.written")
+    value, slope = phi.formulas
+    return Kernel(lambda z, out: out.copy_(value(z, TORCH)), lambda z, _a: slope(z, TORCH))
 
 
 def _sigmoid_in_place(g: Tensor, _z: Tensor, a: Tensor, out: Tensor) -> None:

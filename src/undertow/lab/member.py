@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from undertow import activations
+
 
 class Network(nn.Module):
     """A feed-forward network whose forward pass and loss are those of the ensemble it came from.
@@ -26,7 +28,7 @@ class Network(nn.Module):
     def __init__(self, parameters: Sequence[tuple[Tensor, Tensor]], activations: Sequence[str], cost: str) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_linear(w, b) for w, b in parameters)
-        self.activations = nn.ModuleList(_MODULES[name]() for name in activations)
+        self.activations = nn.ModuleList(_module(name) for name in activations)
         self.cost = cost
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ class Network(nn.Module):
         return self.layers[-1](a)
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The cost, summed over outputs and averaged over examples; y are labels [m] or targets [m, n_out]."""
+        """Return the cost, summed over outputs and averaged over examples; y are labels [m] or targets [m, n_out]."""
         z = self.logits(x)
         if y.ndim == 1:
             y = functional.one_hot(y, z.shape[-1])
@@ -53,9 +55,13 @@ class Network(nn.Module):
         return (self.activations[-1](z) - y).square().sum() / (2 * len(x))
 
 
-class _Erf(nn.Module):
+class _Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
     def forward(self, z: Tensor) -> Tensor:
-        return torch.erf(z)
+        return self.function(z)
 
 
 def _linear(w: Tensor, b: Tensor) -> nn.Linear:
@@ -67,18 +73,13 @@ def _linear(w: Tensor, b: Tensor) -> nn.Linear:
     return linear
 
 
-_MODULES: dict[str, Callable[[], nn.Module]] = {
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "softsign": nn.Softsign,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "softplus": lambda: nn.Softplus(threshold=50),  # torch's 20 cuts off a difference that float64 can hold
-    "erf": _Erf,
-    "linear": nn.Identity,
-    "softmax": lambda: nn.Softmax(-1),
-}
+def _module(name: str) -> nn.Module:
+    """Return an activation as a module: torch's own, or a function of torch's."""
+    if name == "softmax":
+        return nn.Softmax(-1)
+    known = activations.activation(name).torch
+    if known is None:
+        raise ValueError(f"torch has no {name}: give its entry in undertow.activations a torch name")
+    if hasattr(nn, known.name):
+        return getattr(nn, known.name)(**known.settings)
+    return _Function(getattr(torch, known.name))

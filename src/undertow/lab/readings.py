@@ -1,4 +1,4 @@
-"""What a mini-batch's signals say about each layer: its learning speed, and the factors it is made of.
+"""Readings of each layer from a mini-batch's signals: its learning speed, and the factors it is made of.
 
 The speed of layer l is the norm of δ^l averaged over examples (BP3). It splits, exactly, into how large the
 examples' own δ are and how much of them survives the averaging:
@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from undertow.lab.ensemble import Ensemble
 from undertow.lab.layers import LayerPass
+from undertow.lab.networks import Networks
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Split:
+class SpeedFactors:
     """Learning speeds of an ensemble's hidden layers, and their factors; every array is [members, hidden layers].
 
     Attributes:
@@ -42,7 +42,7 @@ class Split:
         received: root mean square over examples of ||δ^{l+1}||.
 
     Example:
-        >>> nets = Ensemble([4, 3, 3, 2], members=2, dtype=torch.float64)
+        >>> nets = Networks([4, 3, 3, 2], members=2, dtype=torch.float64)
         >>> s = split(nets, torch.rand(9, 4), torch.arange(9) % 2)
         >>> factors = s.weights * s.alignment_w * s.activation * s.alignment_phi
         >>> bool(np.allclose(s.received * factors * s.coherence, s.speed))
@@ -64,15 +64,15 @@ class Split:
         return self.per_example / self.received
 
 
-def split(nets: Ensemble, x: Tensor, y: Tensor) -> Split:
-    """Split the learning speeds of all hidden layers for the examples x [m, n_in], y."""
+def split(nets: Networks, x: Tensor, y: Tensor) -> SpeedFactors:
+    """SpeedFactors the learning speeds of all hidden layers for the examples x [m, n_in], y."""
     signals = nets.backpropagate(*nets.examples(x, y))
     columns = [_factors(nets, l, signals) for l in range(len(signals) - 1)]
-    return Split(*(np.stack([c[f.name] for c in columns], -1) for f in fields(Split)))
+    return SpeedFactors(*(np.stack([c[f.name] for c in columns], -1) for f in fields(SpeedFactors)))
 
 
 def per_example_speed(at: LayerPass) -> Tensor:
-    """Mean over examples of ||δ||, [members]: the speed as it would be if no two examples cancelled."""
+    """Return the mean over examples of ||δ||, [members]: the speed as it would be if no two examples cancelled."""
     return at.delta.double().norm(dim=-1).mean(1).to(at.delta.dtype)
 
 
@@ -81,14 +81,14 @@ def speed(at: LayerPass) -> Tensor:
     return at.delta.mean(1).double().norm(dim=-1).to(at.delta.dtype)  # float32 squares vanish below 1e-23
 
 
-def share_of_progress(nets: Ensemble, x: Tensor, y: Tensor, decay: float = 0.0) -> Tensor:
-    """Each layer's part of the first-order change of C in one step of gradient descent, [members, layers].
+def share_of_progress(nets: Networks, x: Tensor, y: Tensor, decay: float = 0.0) -> Tensor:
+    """Return each layer's part of the first-order change of C in one step of gradient descent, [members, layers].
 
     -<g, dw> of the layer over the sum of all layers', with dw = -(g + decay * w): it sums to 1 and doesn't depend on
     the learning rate, on a layer's width, or on the scale of the loss. NaN where a step would not lower C at all.
 
     Example:
-        >>> nets = Ensemble([4, 3, 2], members=2)
+        >>> nets = Networks([4, 3, 2], members=2)
         >>> share = share_of_progress(nets, torch.rand(9, 4), torch.arange(9) % 2)
         >>> torch.allclose(share.sum(-1), torch.ones(2, dtype=share.dtype))
         True
@@ -105,7 +105,7 @@ def share_of_progress(nets: Ensemble, x: Tensor, y: Tensor, decay: float = 0.0) 
     return torch.where(total > 0, whole / total, torch.nan)
 
 
-def _factors(nets: Ensemble, l: int, signals: list[LayerPass]) -> dict[str, Array]:
+def _factors(nets: Networks, l: int, signals: list[LayerPass]) -> dict[str, Array]:
     at, above, w = signals[l], signals[l + 1], nets.layers[l + 1].w
     g = torch.bmm(above.delta, w)
     derivative = nets.kernels[l].derivative(at.z, at.a)

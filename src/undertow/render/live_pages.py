@@ -1,13 +1,14 @@
-"""The pages that `undertow serve` answers with; what is on them they ask for themselves."""
+"""Render the pages that `undertow serve` answers with; what is on them they ask for themselves."""
 
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from undertow.render.run_page import BOARD, DRAWING, rendered, words
+from undertow.render.run_template import BOARD, DRAWING, filled
+from undertow.render.run_view import names_and_colours
 
 
 def run_page(name: str) -> str:
-    """One run, kept up to date.
+    """Return the page of one run, kept up to date.
 
     Example:
         >>> "view?name=a%26b.undertow" in run_page("a&b.undertow")
@@ -15,19 +16,19 @@ def run_page(name: str) -> str:
     """
     asked = urlencode({"name": name})
     urls = {"view": f"view?{asked}", "step": f"step?{asked}", "events": f"events?{asked}"}
-    given = {"name": name, "urls": urls, "moments": None, **words()}
-    return rendered("run/run.html", name, given, (*BOARD, "run/live"), live=True)
+    given = {"name": name, "urls": urls, "moments": None, **names_and_colours()}
+    return filled("run/run.html", name, given, (*BOARD, "run/live"), live=True)
 
 
 def runs_page(folder: str) -> str:
-    """The list of all runs in a folder."""
-    return rendered("run/runs.html", f"Runs in {folder}", {}, ("run/runs",), live=True)
+    """Return the list of all runs in a folder."""
+    return filled("run/runs.html", f"Runs in {folder}", {}, ("run/runs",), live=True)
 
 
 def compare_page(names: Sequence[str]) -> str:
-    """Several runs side by side."""
+    """Return the page of several runs side by side."""
     asked = urlencode([("name", name) for name in names])
     urls = {"views": [f"view?{urlencode({'name': name})}" for name in names], "events": f"events?{asked}"}
     runs = [{"name": name, "page": f"run?{urlencode({'name': name})}"} for name in names]
-    given = {"runs": runs, "urls": urls, **words()}
-    return rendered("run/compare.html", "Runs side by side", given, (*DRAWING, "run/compare"), live=True)
+    given = {"runs": runs, "urls": urls, **names_and_colours()}
+    return filled("run/compare.html", "Runs side by side", given, (*DRAWING, "run/compare"), live=True)

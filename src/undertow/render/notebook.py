@@ -1,13 +1,12 @@
-"""A report for a notebook's cell: the verdict, the picture and the findings, without scripts."""
+"""Render an examination for a notebook's cell: the verdict, the picture and the findings, without scripts."""
 
 import base64
-from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from undertow.analysis.gradient_path import find_gradient_path
-from undertow.record import BackwardGain, Finding, Run
-from undertow.render import report_page, terminal_report
+from undertow.diagnosis import Diagnosis
+from undertow.render import gradient_charts
+from undertow.render.verdict import headline, model_name, verdict
 
 _FRAGMENT = Markup(
     '<div style="max-width: 50rem; font-family: system-ui, sans-serif; line-height: 1.45">'
@@ -20,26 +19,30 @@ _PICTURE = Markup(
 _FINDING = Markup("<li><strong>{code}</strong> {severity}: {message}</li>")
 
 
-def fragment(run: Run, gains: Sequence[BackwardGain], findings: Sequence[Finding]) -> Markup:
-    """HTML to stand inside of another page.
+def fragment(diagnosis: Diagnosis) -> Markup:
+    """Return HTML to stand inside of another page.
 
     Example:
-        >>> print(fragment(Run({"model": "<b>"}, ()), (), ()))
+        >>> from undertow.record import Run
+        >>> print(fragment(Diagnosis(Run({"model": "<b>"}, ()))))
         <div style="..."><p><strong>&lt;b&gt;: no weights.</strong> No gradient ... weights.</p></div>
     """
-    gradient_path = find_gradient_path(run, step=0)
-    words, sentence = terminal_report.verdict(gradient_path, gains, findings)
-    drawn = Markup()
-    if gradient_path is not None and len(gradient_path.waypoints) > 1:
-        svg = base64.b64encode(report_page.picture(run, gains, findings).encode()).decode()
-        drawn = _PICTURE.format(svg=svg)
+    words, sentence = verdict(diagnosis)
     listed = Markup().join(
-        _FINDING.format(code=finding.code, severity=finding.severity, message=finding.message) for finding in findings
+        _FINDING.format(code=finding.code, severity=finding.severity, message=finding.message)
+        for finding in diagnosis.findings
     )
     return _FRAGMENT.format(
-        model=run.header.get("model", "model"),
+        model=model_name(diagnosis),
         words=words,
         sentence=sentence,
-        picture=drawn,
-        findings=Markup("<ul>{}</ul>").format(listed) if findings else "",
+        picture=_picture(diagnosis),
+        findings=Markup("<ul>{}</ul>").format(listed) if diagnosis.findings else "",
     )
+
+
+def _picture(diagnosis: Diagnosis) -> Markup:
+    if diagnosis.gradient_path is None or len(diagnosis.gradient_path.waypoints) < 2:
+        return Markup()
+    drawn = gradient_charts.svg(diagnosis, headline(diagnosis))
+    return _PICTURE.format(svg=base64.b64encode(drawn.encode()).decode())

@@ -5,21 +5,19 @@ Put blocks into sections, sections into an ``Article``, and ``write`` it. Figure
 and prints well, and as a specification that takes its place when the reader comes near.
 """
 
-import base64
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from undertow import activations
 from undertow.files import write_whole
+from undertow.formatting import DASH, MINUS, aligned
 from undertow.render import figures, markup
 from undertow.render.blocks import (
     Block,
@@ -36,7 +34,7 @@ from undertow.render.blocks import (
     Verdict,
     walk,
 )
-from undertow.render.rows import DASH, MINUS, aligned
+from undertow.render.templating import environment, inert, policy, scripted, source
 from undertow.render.theme import layer_colours
 
 __all__ = [
@@ -141,12 +139,6 @@ class Panel:
         return {row["layer"] for row in rows if isinstance(row.get("layer"), int)}
 
 
-def inert(value: Any) -> Markup:
-    """JSON for a script element: no ``<`` in it, so that nothing in the data can close it."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704  escaped here
-
-
 def _figures(article: Article) -> list[Figure]:
     return [block for block in walk(article.sections) if isinstance(block, Figure)]
 
@@ -163,7 +155,7 @@ def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
     layers = set().union(*(panel.layers for several in panels.values() for panel in several))
     scripts = _scripts(article)
     return (
-        environment()
+        _environment()
         .get_template("article.html")
         .render(
             article=article,
@@ -198,9 +190,13 @@ def _scripts(article: Article) -> list[str]:
     scripts = [figures.vega_bundle()] if _figures(article) else []
     scripts.append(source("page.js"))
     if article.instruments is not None:
-        together = "\n".join(source(f"explore/{name}.js") for name in (*EXPLORING, "main"))
-        scripts.append(f'"use strict";\n(() => {{\n{together}}})();\n')
+        scripts.append(scripted(_exploring(name) for name in (*EXPLORING, "main")))
     return scripts
+
+
+def _exploring(name: str) -> str:
+    """Return a script of the page to play with, with the table of all activations behind what they are made of."""
+    return source(f"explore/{name}.js") + (f"{activations.script()}\n" if name == "activations" else "")
 
 
 def _styles(article: Article) -> str:
@@ -228,32 +224,14 @@ def _names(blocks: Iterable[Block]) -> dict[str, str]:
     return names
 
 
-def policy(scripts: Iterable[str], live: bool = False) -> str:
-    """A Content-Security-Policy that the browser holds the page to: these scripts only, and nothing from elsewhere.
-
-    A live page may ask the server that it came from, and no other.
-    """
-    sums = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{s}'" for s in sums)
-    asks = "; connect-src 'self'; form-action 'none'" if live else ""
-    kept = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
-    return f"default-src 'none'; script-src {allowed}; {kept}{asks}"
-
-
 @cache
-def environment() -> Environment:
-    """Templates: everything in them is escaped, and what is missing is an error."""
-    loader = PackageLoader("undertow.render")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"columns": _columns, "mathml": markup.mathml}
-    made.tests |= {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, Verdict)}
-    made.filters["kind"] = lambda block: type(block).__name__.lower()
-    return made
-
-
-def source(name: str) -> str:
-    """A file of ours in ``templates``, as text."""
-    return (resources.files("undertow.render") / "templates" / name).read_text("utf-8")
+def _environment() -> Environment:
+    filters: dict[str, Callable[..., Any]] = {
+        "columns": _columns,
+        "mathml": markup.mathml,
+        "kind": lambda block: type(block).__name__.lower(),
+    }
+    return environment(filters, {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, Verdict)})
 
 
 def _columns(table: Table) -> list[list[str | Verdict]]:

@@ -1,17 +1,18 @@
-"""Observations on their way into a figure: plain JSON values, thinned, grouped, and numbers as a reader wants them."""
+"""Prepare observations for a figure: plain JSON values, thinned, grouped."""
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from undertow.formatting import MINUS, aligned, number
+from undertow.jsonable import jsonable
+
+__all__ = ["MINUS", "Row", "Rows", "aligned", "column", "grouped", "number", "plain", "thinned"]
+
 Row = Mapping[str, Any]
 Rows = Iterable[Row]
-
-MINUS = "\u2212"
-DASH = "\u2013"
 
 
 def plain(rows: Rows, positive: Iterable[str] = ()) -> list[dict[str, Any]]:
@@ -25,7 +26,7 @@ def plain(rows: Rows, positive: Iterable[str] = ()) -> list[dict[str, Any]]:
         >>> plain([{"a": np.float32(1 / 3), "b": np.int64(2), "c": float("nan"), "d": 0.0}], positive=["d"])
         [{'a': 0.33333, 'b': 2, 'c': None, 'd': None}]
     """
-    table = [{key: _plain(value) for key, value in row.items()} for row in rows]
+    table: list[dict[str, Any]] = [jsonable(row, digits=5) for row in rows]
     for field in positive:
         for row in table:
             value = row.get(field)
@@ -69,50 +70,3 @@ def column(table: Iterable[Row], *fields: str | None) -> list[float]:
         [1.0, 2.0, 3.0]
     """
     return [row[f] for row in table for f in fields if f and row.get(f) is not None]
-
-
-def number(value: float) -> str:
-    """A number as a reader wants it: three digits, a power of ten only where it must be.
-
-    Example:
-        >>> [number(v) for v in (0.0023719, 96.48, 12345, -4.2e-7, 0, float("nan"))]
-        ['0.00237', '96.5', '12,345', '−4.2×10⁻⁷', '0', 'not finite']
-    """
-    if not math.isfinite(value):
-        return "not finite"
-    if value == 0 or 1e-4 <= abs(value) < 1e3:
-        text = f"{value:.3g}"
-    elif 1e3 <= abs(value) < 1e6:
-        text = f"{value:,.0f}"
-    else:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        shortened = mantissa.rstrip("0").rstrip(".")
-        text = f"{shortened}\u00d710{str(int(exponent)).translate(_RAISED)}"
-    return text.replace("-", MINUS)
-
-
-def aligned(values: Sequence[float]) -> list[str]:
-    """A column of numbers: equally many decimals for all where they are of one size, otherwise ``number`` for each.
-
-    Example:
-        >>> aligned([96.46, 96.9, float("nan")]), aligned([0.0024, 0.31])
-        (['96.46', '96.90', 'not finite'], ['0.0024', '0.31'])
-    """
-    finite = [v for v in values if math.isfinite(v)]
-    sizes = [abs(v) for v in finite if v] or [0.0]
-    decimals = max((len(f"{v:.4g}".partition(".")[2]) for v in finite), default=0)
-    if not (min(sizes) >= 1e-4 and max(sizes) < min(100 * min(sizes), 1e6)):
-        return [number(v) for v in values]
-    return [f"{v:,.{decimals}f}".replace("-", MINUS) if math.isfinite(v) else number(v) for v in values]
-
-
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        shorter = float(f"{value:.5g}")  # the largest floats round to infinity
-        return shorter if math.isfinite(shorter) else value if math.isfinite(value) else None
-    return value

@@ -1,6 +1,5 @@
 """A Run through time, as a page draws it: every quantity of every layer, in as few numbers as a screen has room for."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from undertow.record import Role, Run, Site
 from undertow.render.buckets import Buckets, Numbers
+from undertow.render.labels import site_names
 
 SCALAR_BUCKETS = 1024
 MOST_CELLS, MOST_BUCKETS, FEWEST_BUCKETS = 80_000, 512, 32
@@ -85,8 +85,8 @@ OF_PARAMETERS = ("progress", "update", "weight")
 """Read off the optimizer, if it was: that is done more often than looking at the graph."""
 
 
-class Course:
-    """What pages draw of a Run, brought up to date as it grows.
+class RunSeries:
+    """Hold what pages draw of a Run, and bring it up to date as it grows.
 
     Attributes:
         taped: steps at which every operation was read, in order.
@@ -98,8 +98,8 @@ class Course:
         >>> from undertow.record import Role
         >>> sites = (Site(0, "fc2", "addmm", Role.WEIGHT), Site(1, "fc1", "addmm", Role.WEIGHT))
         >>> run = Run({}, sites, (), {"learning_speed": np.array([[1.0, 0.25]])}, steps={"step": np.array([7.0])})
-        >>> course = Course(run)
-        >>> course.names("speed"), course.taped
+        >>> series = RunSeries(run)
+        >>> series.names("speed"), series.taped
         (['fc1', 'fc2'], [7.0])
     """
 
@@ -127,23 +127,23 @@ class Course:
             self._add_taped(run)
 
     def names(self, key: str) -> list[str]:
-        """The rows of a quantity, the input's side first."""
+        """Return the names of a quantity's rows, the input's side first."""
         if self._from_parameters(key):
             return self._layers
         return [self.order[~place] for place in self._chosen[key]]
 
     def scalar(self, name: str) -> Numbers:
-        """A scalar through time, the largest of every bucket."""
+        """Return a scalar through time, the largest of every bucket."""
         return self._scalars[name].high[:, 0]
 
     def rows(self, key: str) -> dict[str, tuple[float, Numbers]]:
-        """By name, the last value and the largest of every bucket; rows that nobody measured are left out."""
+        """Return by name the last value and the largest of every bucket; rows that nobody measured are left out."""
         series = self._series(key)
         read = zip(self.names(key), series.latest, series.high.T, strict=True)
         return {name: (float(last), values) for name, last, values in read if not np.isnan(last)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything there is to draw, as JSON values; quantities nobody measured are left out."""
+        """Return everything there is to draw, as JSON values; quantities nobody measured are left out."""
         drawn = {key: self._drawn(key) for key in QUANTITIES}
         return {
             "scalars": {name: series.to_dict() for name, series in self._scalars.items() if series.rows},
@@ -154,8 +154,8 @@ class Course:
         about, series = QUANTITIES[key], self._series(key)
         seen = np.asarray((~np.isnan(series.high)).any(axis=0))
         names = [name for name, kept in zip(self.names(key), seen.tolist(), strict=True) if kept]
-        told = {"title": about.title, "meaning": about.meaning, "log": about.log, "rows": series.rows}
-        return {**told, "names": names, **series.to_dict(seen)}
+        described = {"title": about.title, "meaning": about.meaning, "log": about.log, "rows": series.rows}
+        return {**described, "names": names, **series.to_dict(seen)}
 
     def _series(self, key: str) -> Buckets:
         return self._by_layer[key] if self._from_parameters(key) else self._by_site[key]
@@ -197,28 +197,12 @@ class Course:
 
 
 def steps_of(run: Run) -> Numbers:
-    """The optimizer steps that were taped, [taped]; their places where no one counted."""
+    """Return the optimizer steps that were taped, [taped]; their places where no one counted."""
     return np.asarray(run.steps.get("step", np.arange(len(run))), float)
 
 
-def site_names(sites: Sequence[Site]) -> list[str]:
-    """What to call each Site on an axis; of several alike, numbered from the input's side.
-
-    Example:
-        >>> site_names([Site(0, "", "tanh", Role.ACTIVATION), Site(1, "", "tanh", Role.ACTIVATION)])
-        ['tanh #2', 'tanh #1']
-    """
-    plain = [site.name for site in sites]
-    many, seen = Counter(plain), Counter[str]()
-    named = []
-    for name in reversed(plain):
-        seen[name] += 1
-        named.append(f"{name} #{seen[name]}" if many[name] > 1 else name)
-    return named[::-1]
-
-
 def layer_of(parameter: str) -> str:
-    """The module a parameter belongs to.
+    """Return the module that a parameter belongs to.
 
     Example:
         >>> layer_of("layers.0.weight"), layer_of("scale")
@@ -228,7 +212,7 @@ def layer_of(parameter: str) -> str:
 
 
 def by_layer(run: Run, layers: Sequence[str]) -> dict[str, Numbers]:
-    """Per layer what was read per parameter, [steps, layers]: shares add up, norms by their squares."""
+    """Return per layer what was read per parameter, [steps, layers]: shares add up, norms by their squares."""
     place = {name: k for k, name in enumerate(layers)}
     of = np.array([place[layer_of(name)] for name in run.parameters], int)
     weight, update = (np.sqrt(_summed(run, name, of, 2)) for name in ("weight_norm", "update_norm"))
@@ -237,7 +221,7 @@ def by_layer(run: Run, layers: Sequence[str]) -> dict[str, Numbers]:
 
 
 def _summed(run: Run, name: str, of: NDArray[np.intp], power: int) -> Numbers:
-    """Powers of a parameters' column, summed over what ``of`` says is one layer; NaN where nothing was read."""
+    """Return powers of a parameters' column, summed over what ``of`` says is one layer; NaN where nothing was read."""
     total = np.full((len(run.parameter_steps), int(of.max()) + 1), np.nan)
     column = run.parameter_columns.get(name)
     if column is None:

@@ -1,14 +1,17 @@
 """The gradient path in as many segments as a reader takes in: by waypoint, or by module where there are many."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from undertow.analysis.attribution import product
-from undertow.analysis.gradient_path import GradientPath
-from undertow.record import BackwardGain, Role, Site
+from undertow.diagnosis import Diagnosis
+from undertow.record import BackwardGain
+from undertow.render.labels import waypoint_names
+
+MOST_SEGMENTS = 40
+"""Segments that a page draws; where there are more, they are gathered."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,13 @@ class Segment:
 
     @property
     def gain(self) -> float:
-        """What it does to the gradient's norm."""
+        """The factor by which it changes the gradient's norm."""
         return math.prod(gain.gain for gain in self.gains)
+
+    @property
+    def net_decades(self) -> float | None:
+        """log10 of the gain; None where that is no number."""
+        return math.log10(self.gain) if 0 < self.gain < math.inf else None
 
     @property
     def factors(self) -> dict[str, float]:
@@ -41,25 +49,16 @@ class Segment:
         return {cause: math.log10(factor) for cause, factor in self.factors.items() if 0 < factor < math.inf}
 
 
-def label(site: Site) -> str:
-    """What to call a Site where there is little room: a layer by its module, anything else with its operation.
-
-    Example:
-        >>> label(Site(0, "block.0", "add", Role.JOIN))
-        'block.0 add'
-    """
-    return site.name if site.role is Role.WEIGHT or not site.module else f"{site.module} {site.op}"
-
-
-def segments(gradient_path: GradientPath, gains: Sequence[BackwardGain], most: int) -> list[Segment]:
+def segments(diagnosis: Diagnosis, most: int | None = MOST_SEGMENTS) -> list[Segment]:
     """Cut the path from each waypoint to the next; if these are more than ``most``, gather them by module.
 
-    Modules that have more parts than there is room for are cut into pieces of equal length.
+    Modules that have more parts than there is room for are cut into pieces of equal length. Without a gradient path
+    there are no segments; with ``most`` None they are never gathered.
     """
-    single = _from_waypoint_to_waypoint(gradient_path, gains)
-    if len(single) <= most:
+    single = _from_waypoint_to_waypoint(diagnosis)
+    if most is None or len(single) <= most:
         return single
-    modules = [gradient_path.run.sites[each.waypoints[0]].module for each in single]
+    modules = [diagnosis.run.sites[each.waypoints[0]].module for each in single]
     for depth in range(max(module.count(".") + 1 for module in modules), 0, -1):
         gathered = list(_gathered(single, [_prefix(module, depth) for module in modules]))
         if most / 4 < len(gathered) <= most:
@@ -68,26 +67,18 @@ def segments(gradient_path: GradientPath, gains: Sequence[BackwardGain], most: i
     return [_merged(single[first : first + size]) for first in range(0, len(single), size)]
 
 
-def _from_waypoint_to_waypoint(gradient_path: GradientPath, gains: Sequence[BackwardGain]) -> list[Segment]:
-    waypoints = gradient_path.waypoints
+def _from_waypoint_to_waypoint(diagnosis: Diagnosis) -> list[Segment]:
+    gradient_path, gains = diagnosis.gradient_path, diagnosis.gains
+    if gradient_path is None:
+        return []
     places = {gain.start: number for number, gain in enumerate(gains)}
     found = []
-    for (start, end), name in zip(pairwise(waypoints), names(gradient_path), strict=False):
+    names = waypoint_names(gradient_path)
+    for (start, end), name in zip(pairwise(gradient_path.waypoints), names, strict=False):
         last = places.get(end, len(gains))
         inside = tuple(gain for gain in gains[places[start] : last] if gain.end <= end)
         found.append(Segment(name, (start,), inside))
     return found
-
-
-def names(gradient_path: GradientPath) -> list[str]:
-    """Name each waypoint: its label, numbered in the order of the forward pass where it comes more than once."""
-    seen: Counter[str] = Counter()
-    found = []
-    for waypoint in reversed(gradient_path.waypoints):
-        name = label(gradient_path.run.sites[waypoint])
-        seen[name] += 1
-        found.append(f"{name} #{seen[name]}" if seen[name] > 1 else name)
-    return found[::-1]
 
 
 def _prefix(module: str, depth: int) -> str:

@@ -1,21 +1,19 @@
-"""A Run for the terminal: what became of every layer through time, then one step by cause, then the findings."""
+"""Render a Run for the terminal: what became of every layer through time, then one step by cause, then the findings."""
 
 from collections.abc import Iterable, Sequence
-from io import StringIO
 
 import numpy as np
-from rich.console import Console, RenderableType
-from rich.padding import Padding
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from undertow.analysis.attribution import attribute
-from undertow.analysis.gradient_path import find_gradient_path
-from undertow.record import Finding, Run
-from undertow.render import terminal_report
+from undertow.formatting import terse
+from undertow.record import Finding
 from undertow.render.buckets import Numbers
-from undertow.render.run_series import QUANTITIES, Course, steps_of
-from undertow.render.summary import NOTHING_YET, facts
+from undertow.render.diagnosed_run import DiagnosedRun
+from undertow.render.run_series import QUANTITIES, RunSeries
+from undertow.render.run_summary import NOTHING_YET, facts
+from undertow.render.terminal import WIDTH, printed, way_back
 
 CURVE = 24
 """Signs that a curve is drawn with."""
@@ -28,20 +26,19 @@ SHOWN = ("speed", "progress", "update", "saturated", "dead")
 MOST_ROWS = 24
 
 
-def summary(
-    run: Run, findings: Sequence[Finding], row: int = -1, name: str = "", width: int = terminal_report.WIDTH
-) -> str:
-    """What ``undertow show RUN`` prints.
+def text(diagnosed: DiagnosedRun, name: str = "", width: int = WIDTH) -> str:
+    """Return what ``undertow show RUN`` prints.
 
     Args:
-        run: what was measured.
-        findings: the worst first.
-        row: the place, among the taped steps, of the one to tell by cause.
+        diagnosed: the run, its findings, and the step to show by cause.
         name: what the run is called.
         width: columns of the terminal.
 
     Example:
-        >>> print(summary(Run({"model": "Net"}, (), scalars={"loss": np.array([2.0, 1.0])}), [], name="first"))
+        >>> from undertow.diagnosis import Diagnosis
+        >>> from undertow.record import Run
+        >>> run = Run({"model": "Net"}, (), scalars={"loss": np.array([2.0, 1.0])})
+        >>> print(text(DiagnosedRun(Diagnosis(run)), name="first"))
           first   Net   loss 1   2 steps noted, 0 of them taped
         <BLANKLINE>
           loss   2.00 -> 1.00   █▁
@@ -49,27 +46,17 @@ def summary(
           nothing wrong was found
         <BLANKLINE>
     """
-    course = Course(run)
-    parts: list[RenderableType] = [Text("   ".join([name, *facts(course, run.header)]))]
-    parts += [table for table in (_curves(course), _layers(course)) if table.row_count]
+    run, series, findings = diagnosed.run, diagnosed.series, diagnosed.chosen.findings
+    parts: list[RenderableType] = [Text("   ".join([name, *facts(series, run.header)]))]
+    parts += [table for table in (_curves(series), _layers(series)) if table.row_count]
     if len(run):
-        parts += _moment(run, row)
-    parts.append(_findings(findings) if findings or course.noted or len(run) else Text(NOTHING_YET))
-    console = Console(file=StringIO(), width=width, no_color=True, highlight=False, markup=False)
-    for part in parts:
-        console.print(Padding(part, (0, 0, 1, 2)))
-    output = console.file
-    assert isinstance(output, StringIO)  # noqa: S101  # it was made five lines above
-    return "\n".join(_printable(line).rstrip() for line in output.getvalue().split("\n"))
-
-
-def _printable(line: str) -> str:
-    """Names come from files: a control character in one shall not reach the terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in line)
+        parts += _step(diagnosed)
+    parts.append(_findings(findings) if findings or series.noted or len(run) else Text(NOTHING_YET))
+    return f"{printed(parts, width)}\n"
 
 
 def curve(values: Numbers, log: bool = False, signs: int = CURVE, least: float = 0.0) -> str:
-    """Values as a line of blocks, the largest of each segment; a gap where there are none.
+    """Draw values as a line of blocks, the largest of each segment; a gap where there are none.
 
     Args:
         values: in order.
@@ -93,26 +80,26 @@ def curve(values: Numbers, log: bool = False, signs: int = CURVE, least: float =
     return "".join(" " if np.isnan(h) else LEVELS[round(7 * (h - low) / span) if span else 0] for h in highest)
 
 
-def _curves(course: Course) -> Table:
+def _curves(series: RunSeries) -> Table:
     table = Table.grid(padding=(0, 3))
     for name in ("loss", "grad_norm", "lr"):
-        if name in course.latest:
-            values = course.scalar(name)
+        if name in series.latest:
+            values = series.scalar(name)
             shown = curve(values, log=bool(values.min() > 0 and values.max() > 20 * values.min()))
-            ends = (course.began[name], course.latest[name])
-            table.add_row(name, " -> ".join(map(terminal_report.number, ends)), shown)
+            ends = (series.began[name], series.latest[name])
+            table.add_row(name, " -> ".join(map(terse, ends)), shown)
     return table
 
 
-def _layers(course: Course) -> Table:
+def _layers(series: RunSeries) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
-    measured = {key: each for key in SHOWN if (each := course.rows(key))}
+    measured = {key: each for key in SHOWN if (each := series.rows(key))}
     signs = SHORT if len(measured) > FEW_COLUMNS else 2 * SHORT
     table.add_column("layer, input first", no_wrap=True)
     for key in measured:
         table.add_column(QUANTITIES[key].title.replace("-to-weight", "").removeprefix("share of "), no_wrap=True)
     named = dict.fromkeys(name for each in measured.values() for name in each)
-    names = sorted(named, key=_places(course.order, named).__getitem__)
+    names = sorted(named, key=_places(series.order, named).__getitem__)
     for name in names[:: -(-len(names) // MOST_ROWS) or 1]:
         cells = (_cell(each.get(name), QUANTITIES[key].log, signs) for key, each in measured.items())
         table.add_row(name, *cells)
@@ -120,25 +107,24 @@ def _layers(course: Course) -> Table:
 
 
 def _places(order: Sequence[str], names: Iterable[str]) -> dict[str, int]:
-    """Where each stands on the way from the input; a module of one operation goes by that."""
+    """Return where each stands on the way from the input; a module of one operation goes by that."""
     known = {name: place for place, name in enumerate(order)}
     parts = {name.rpartition(".")[0]: place for name, place in reversed(known.items())}
     return {name: known.get(name, parts.get(name, len(order))) for name in names}
 
 
 def _cell(read: tuple[float, Numbers] | None, log: bool, signs: int) -> str:
-    return "" if read is None else f"{terminal_report.number(read[0]):>8} {curve(read[1], log, signs, least=1.0)}"
+    return "" if read is None else f"{terse(read[0]):>8} {curve(read[1], log, signs, least=1.0)}"
 
 
-def _moment(run: Run, row: int) -> list[RenderableType]:
-    row = range(len(run))[row]
-    gradient_path = find_gradient_path(run, row)
-    if gradient_path is None or not gradient_path.waypoints:
+def _step(diagnosed: DiagnosedRun) -> list[RenderableType]:
+    diagnosis = diagnosed.chosen
+    if diagnosis.gradient_path is None or not diagnosis.gradient_path.waypoints:
         return [Text("no gradient goes through any layer with weights")]
-    at = f"at step {steps_of(run)[row]:,.0f}"
-    if not np.isfinite(run.column("grad_output", row)[list(gradient_path.waypoints)]).any():
+    at = f"at step {diagnosed.steps[diagnosis.step]:,.0f}"
+    if not np.isfinite(diagnosis.column("grad_output")[list(diagnosis.gradient_path.waypoints)]).any():
         return [Text(f"{at} the gradient is not finite: --step tells of another")]
-    return [Text(f"{at}, from the loss:"), *terminal_report.way_back(gradient_path, attribute(run, row, gradient_path))]
+    return [Text(f"{at}, from the loss:"), *way_back(diagnosis)]
 
 
 def _when(finding: Finding) -> str:

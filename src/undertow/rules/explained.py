@@ -1,24 +1,24 @@
-"""A rule's docstring in its sections."""
+"""Take a rule's docstring apart, and put all of them on one page."""
 
 import re
-from inspect import cleandoc, getdoc
+from inspect import cleandoc
 from textwrap import dedent
 
 from undertow.rules.registry import RULES, SECTIONS, Rule
 
 
 def sections(rule: Rule) -> dict[str, str]:
-    """The docstring's first line under ``""``, then each section under its name, as Markdown.
+    """Return the docstring's first line under ``""``, then each section under its name, as Markdown.
 
     Example:
         >>> from undertow.rules import RULES
-        >>> told = sections(RULES["UT101"])
-        >>> told[""]
+        >>> parts = sections(RULES["UT101"])
+        >>> parts[""]
         'The gradient fades from layer to layer on its way to the front.'
-        >>> list(told)[1:3]
+        >>> list(parts)[1:3]
         ['What', 'Why it is bad']
     """
-    text = getdoc(rule.judge) or ""
+    text = cleandoc(rule.explanation)
     heads = "|".join(map(re.escape, SECTIONS))
     first, *rest = re.split(rf"^({heads}):\n", text, flags=re.MULTILINE)
     bodies = zip(rest[::2], rest[1::2], strict=True)
@@ -26,7 +26,7 @@ def sections(rule: Rule) -> dict[str, str]:
 
 
 def page() -> str:
-    """All rules as one Markdown page; a test holds ``docs/rules.md`` to it.
+    """Write all rules as one Markdown page; a test holds ``docs/rules.md`` to it.
 
     Example:
         >>> page().splitlines()[0]

@@ -89,7 +89,7 @@ class Pages:
             return PlainTextResponse("row is the place of a taped step: 0, 1, ...", 400)
         followed = await run_in_threadpool(self._looked_at, request.query_params.get("name", ""))
         try:
-            return JSONResponse(await run_in_threadpool(followed.moment, int(row)))
+            return JSONResponse(await run_in_threadpool(followed.step_view, int(row)))
         except IndexError as error:
             return PlainTextResponse(str(error), 404)
 
@@ -97,16 +97,16 @@ class Pages:
         names = request.query_params.getlist("name")[:MOST_COMPARED]
         for name in names:
             await run_in_threadpool(self._checked, name)
-        told = (lambda: self._states(names)) if names else self._listing.to_list
+        state = (lambda: self._states(names)) if names else self._listing.to_list
         every = LOOK_EVERY if names else LIST_EVERY
-        return StreamingResponse(self._stream(told, every), media_type="text/event-stream")
+        return StreamingResponse(self._stream(state, every), media_type="text/event-stream")
 
-    async def _stream(self, told: Callable[[], Any], every: float) -> AsyncIterator[str]:
-        """Server-sent events: ``told()`` whenever it says something else than before."""
+    async def _stream(self, state: Callable[[], Any], every: float) -> AsyncIterator[str]:
+        """Send ``state()`` as a server-sent event whenever it is another than before."""
         yield "retry: 1000\n\n"
         before, quiet = "", 0.0
         while not self._stopping():
-            now = json.dumps(await run_in_threadpool(told), allow_nan=False)
+            now = json.dumps(await run_in_threadpool(state), allow_nan=False)
             if now != before:
                 yield f"event: state\ndata: {now}\n\n"
                 before, quiet = now, 0.0

@@ -1,4 +1,4 @@
-"""One Run that somebody looks at: kept up to date from its file, and told as JSON."""
+"""One Run that somebody looks at: kept up to date from its file, and described as JSON."""
 
 import json
 import math
@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from undertow.diagnosis import Diagnosis
 from undertow.record import Event, Finding, Run
-from undertow.render.run_page import view
-from undertow.render.run_series import Course
-from undertow.render.step_view import moment
+from undertow.render.run_series import RunSeries
+from undertow.render.run_view import run_view
+from undertow.render.step_view import step_view
 from undertow.rules import over_time
 from undertow.serving.growth import Growth
 from undertow.serving.state import last_written, state_of
@@ -43,12 +44,12 @@ class Followed:
         self._growth = Growth(path)
         self._lock = threading.RLock()
         self._last = Run({}, ())
-        self._course = Course(self._last)
+        self._series = RunSeries(self._last)
         self._events: list[Event] = []
         self._findings: list[Finding] = []
         self._judged: int | None = None
         self._next_judgement = math.inf
-        self._told: tuple[int, bytes] = (-1, b"")
+        self._drawn: tuple[int, bytes] = (-1, b"")
 
     def refresh(self) -> None:
         """Take in what came since the last time."""
@@ -76,40 +77,42 @@ class Followed:
 
     def _take(self, fresh: Run, whole: bool) -> None:
         if whole:
-            self._course, self._events = Course(fresh), []
+            self._series, self._events = RunSeries(fresh), []
         else:
-            self._course.add(fresh)
+            self._series.add(fresh)
         self._events += fresh.events
         self._last = fresh
         self.version += 1
 
     def view(self) -> bytes:
-        """What the page draws, as JSON."""
+        """Return what the page draws, as JSON."""
         with self._lock:
             if math.isinf(self._next_judgement):
                 self._next_judgement = time.monotonic() + JUDGE_AFTER
-            if self._told[0] != self.version:
-                drawn = view(self._course, self._last.header, self._findings, self._events, self._judged is not None)
-                self._told = (
+            if self._drawn[0] != self.version:
+                drawn = run_view(
+                    self._series, self._last.header, self._findings, self._events, self._judged is not None
+                )
+                self._drawn = (
                     self.version,
                     json.dumps({"version": self.version, **drawn}, allow_nan=False).encode(),
                 )
-            return self._told[1]
+            return self._drawn[1]
 
-    def moment(self, row: int) -> Mapping[str, Any]:
-        """What is told of one taped step.
+    def step_view(self, row: int) -> Mapping[str, Any]:
+        """Return what is shown of one taped step.
 
         Raises:
             IndexError: so many steps were not taped.
         """
         with self._lock:
-            if not 0 <= row < len(self._course.taped):
-                raise IndexError(f"there is no taped step {row:,}: this run has {len(self._course.taped):,}")
-            return moment(*self._growth.step(row))
+            if not 0 <= row < len(self._series.taped):
+                raise IndexError(f"there is no taped step {row:,}: this run has {len(self._series.taped):,}")
+            return step_view(Diagnosis(*self._growth.step(row)))
 
     def state(self) -> dict[str, Any]:
-        """Whether it grows, for people and for the page."""
-        reached = self._course.latest.get("time", 0.0)
+        """Return whether it grows, for people and for the page."""
+        reached = self._series.latest.get("time", 0.0)
         return {"version": self.version, **state_of(last_written(self.path), self._last.header, reached)}
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.record import Run
-from undertow.render.summary import duration
+from undertow.render.run_summary import duration
 from undertow.serving.folder import Folder
 from undertow.serving.state import state_of
 from undertow.store import RunReader, StoreError
@@ -28,20 +28,20 @@ class Listing:
 
     def _looked_up(self, name: str, time: float) -> tuple[float, dict[str, Any]]:
         known = self._known.get(name)
-        return known if known is not None and known[0] == time else (time, _told(self._folder.find(name)))
+        return known if known is not None and known[0] == time else (time, _summary(self._folder.find(name)))
 
     def _entry(self, name: str, written: float) -> dict[str, Any]:
-        told = self._known[name][1]
+        known = self._known[name][1]
         state = (
-            state_of(written, told["header"], told["reached"])
-            if "header" in told
+            state_of(written, known["header"], known["reached"])
+            if "header" in known
             else {"kind": "lost", "said": "can't be read"}
         )
-        shown = {key: value for key, value in told.items() if key not in ("header", "reached")}
+        shown = {key: value for key, value in known.items() if key not in ("header", "reached")}
         return {"name": name, **state, **shown}
 
 
-def _told(path: Path | None) -> dict[str, Any]:
+def _summary(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {"trouble": "it is gone"}
     try:

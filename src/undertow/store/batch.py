@@ -1,7 +1,7 @@
-"""What is written in one transaction: items made into rows, all rows about the same thing side by side."""
+"""`Batch`: what one transaction writes, all rows about the same thing side by side."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from undertow.columns import plain
 from undertow.record import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS, Event
-from undertow.store.appending import Appender
-from undertow.store.backlog import Item
+from undertow.store.appender import Appender
 from undertow.store.packing import Key
 from undertow.store.series import PARAMETERS, SCALARS, TAPED
 
@@ -21,29 +20,42 @@ _TIME = ("scalars", "time")
 
 
 class Batch:
-    """Rows, events and entries of the header, in order. Adding checks; `write` only writes."""
+    """Rows, events and header entries to be written together, in the order in which they were added.
+
+    Every method checks what it is given: what is wrong raises ValueError or TypeError and adds nothing. So a commit
+    fails for the disk's reasons only.
+
+    Example:
+        >>> batch = Batch()
+        >>> batch.scalars({"step": 3, "time": 0.5, "loss": 2.5})
+        >>> batch.first()
+        (3, 0.5)
+        >>> batch.scalars({"step": 4, "loss": "much"})
+        Traceback (most recent call last):
+        ValueError: could not convert string to float: 'much'
+    """
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], list[dict[Key, Any]]] = {}
         self.events: list[Event] = []
         self._header: dict[str, Any] = {}
-        self._noted: dict[float, int] = {}
+        self._place_of_step: dict[float, int] = {}
 
-    def add(self, item: Item) -> None:
-        """Add an item.
-
-        Raises:
-            ValueError, TypeError: what is wrong with it; nothing was added.
-        """
-        add: Callable[..., None] = getattr(self, f"_{item.what}")
-        add(*item.content)
-
-    def _graph(self, about: str) -> None:
+    def graph(self, about: str) -> None:
+        """Add a graph, as `about_graph` describes it, that has no rows yet."""
         self.rows.setdefault((TAPED, about), [])
 
-    def _taped(
-        self, about: str, sizes: tuple[int, int], by_site: Values, by_edge: Values, values: dict[str, float]
+    def taped(
+        self, about: str, sizes: tuple[int, int], by_site: Values, by_edge: Values, values: Mapping[str, float]
     ) -> None:
+        """Add one full step of a graph.
+
+        Args:
+            about: the graph, as `about_graph` describes it.
+            sizes: numbers of its Sites and of its edges.
+            by_site, by_edge: columns by name, each [sites] or [edges].
+            values: the step's own numbers, ``step`` and ``time`` among them.
+        """
         row = {
             **dict(_checked("columns", by_site, SITE_COLUMNS, sizes[0])),
             **dict(_checked("edge_columns", by_edge, EDGE_COLUMNS, sizes[1])),
@@ -51,32 +63,36 @@ class Batch:
         }
         self.rows.setdefault((TAPED, about), []).append(row)
 
-    def _scalars(self, values: dict[str, float]) -> None:
+    def scalars(self, values: Mapping[str, float]) -> None:
+        """Add one step's numbers, ``step`` among them; those of a step that is there already join its row."""
         row = dict(_numbers("scalars", values))
         rows, step = self.rows.setdefault((SCALARS, ""), []), values["step"]
-        if step in self._noted:
-            rows[self._noted[step]].update({key: value for key, value in row.items() if key != _TIME})
+        if step in self._place_of_step:
+            rows[self._place_of_step[step]].update({key: value for key, value in row.items() if key != _TIME})
         else:
-            self._noted[step] = len(rows)
+            self._place_of_step[step] = len(rows)
             rows.append(row)
 
-    def _parameters(self, about: str, size: int, columns: Values, step: int) -> None:
+    def parameters(self, names: str, size: int, columns: Values, step: int) -> None:
+        """Add one step's numbers of parameters: ``names`` as a JSON list of ``size``, columns of [size] each."""
         row = dict(_checked("parameter_columns", columns, PARAMETER_COLUMNS, size))
-        self.rows.setdefault((PARAMETERS, about), []).append({**row, **dict(_numbers("parameter_steps", {"": step}))})
+        self.rows.setdefault((PARAMETERS, names), []).append({**row, **dict(_numbers("parameter_steps", {"": step}))})
 
-    def _event(self, event: Event) -> None:
+    def event(self, event: Event) -> None:
+        """Add an event."""
         json.dumps(plain(event.data), allow_nan=False)  # or TypeError, here and not in the transaction
         step, kind, message = int(event.step), _text(event.kind), _text(event.message)
         if not -(2**63) <= step < 2**63:
             raise ValueError(f"no step can be {step}")
         self.events.append(Event(step, float(event.time), kind, message, event.data))
 
-    def _update_header(self, values: Mapping[str, Any]) -> None:
+    def update_header(self, values: Mapping[str, Any]) -> None:
+        """Set entries of the header."""
         json.dumps(plain(values), allow_nan=False)
         self._header.update(values)
 
     def first(self) -> tuple[int, float] | None:
-        """Step and time of the first row, if there is any."""
+        """Return step and time of the first row, None if there is none."""
         for (series, _), rows in self.rows.items():
             group = {SCALARS: "scalars", TAPED: "steps", PARAMETERS: "parameter_steps"}[series]
             for row in rows[:1]:
@@ -84,7 +100,7 @@ class Batch:
         return None
 
     def write(self, into: Appender) -> None:
-        """Append all of it."""
+        """Append all of it to a file, inside a transaction that somebody else begins and ends."""
         for (series, about), rows in self.rows.items():
             into.subject(series, about)
             for some in _alike(rows):

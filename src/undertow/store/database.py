@@ -96,7 +96,7 @@ def _names(path: Path) -> Iterator[Path]:
 
 
 def _ours(path: Path, meta: dict[str, str]) -> bool:
-    """Whether rank 0's file, if it is there, is of the same training run: ranks agree on a name without talking."""
+    """Tell whether rank 0's file is missing or of the same training run: ranks agree on a name without talking."""
     base = path.with_name(f"{path.stem.rpartition('.rank')[0]}{path.suffix}")
     if meta["rank"] == "0" or not base.exists():
         return True
@@ -198,7 +198,7 @@ def _rolled_back(file: sqlite3.Connection, path: Path) -> sqlite3.Connection:
 
 
 def far(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
-    """Whether it lies on a network file system: shared memory may seem to work there, and other hosts don't see it."""
+    """Tell whether a file lies on a network file system, where memory that is shared is not seen by other hosts."""
     try:
         lines = mounts.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -225,7 +225,7 @@ def session(file: sqlite3.Connection) -> int:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file has that name at the moment; None: there is none, or nobody may look."""
+    """Return which file has that name at the moment; None if there is none, or nobody may look."""
     try:
         found = path.stat()
     except OSError:
@@ -285,7 +285,7 @@ def _opened(path: Path, options: str, stack: contextlib.ExitStack) -> sqlite3.Co
 
 
 def explained(error: Exception, path: Path) -> StoreError:
-    """What SQLite, or a parser, has against a file, for people."""
+    """Explain for people what SQLite, or a parser, has against a file."""
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_NOTADB:
         return StoreError(f"{path} is not an undertow Run: it is no SQLite file, or its first page is damaged")

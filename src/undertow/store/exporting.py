@@ -1,16 +1,15 @@
 """A Run in the formats of others."""
 
-import csv
-import io
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from undertow.columns import plain
-from undertow.files import write_whole
+from undertow.files import write_json
+from undertow.jsonable import jsonable
 from undertow.record import Run
 from undertow.store.tables import table
+from undertow.tables import write_table
+
+SUFFIXES = (".json", ".parquet", ".csv")
 
 
 def export(run: Run, path: str | os.PathLike[str], of: str = "sites") -> Path:
@@ -34,32 +33,8 @@ def export(run: Run, path: str | os.PathLike[str], of: str = "sites") -> Path:
         ['step,loss', '0.0,2.5']
     """
     path = Path(path)
-    writers: dict[str, Callable[[], bytes]] = {
-        ".json": lambda: json.dumps(run.to_dict(), allow_nan=False).encode(),
-        ".parquet": lambda: _parquet(run, of),
-        ".csv": lambda: _csv(run, of),
-    }
-    if path.suffix.lower() not in writers:
-        raise ValueError(f"can't export a Run as {path.name!r}; the suffixes known are {', '.join(writers)}")
-    write_whole(path, writers[path.suffix.lower()]())
-    return path
-
-
-def _csv(run: Run, of: str) -> bytes:
-    columns, text = table(run, of), io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
-    return text.getvalue().encode()
-
-
-def _parquet(run: Run, of: str) -> bytes:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Parquet needs pyarrow: pip install 'undertow[tables]'") from error
-    header = json.dumps(plain(run.header), allow_nan=False)
-    whole, content = pa.table(table(run, of)).replace_schema_metadata({"undertow": header}), pa.BufferOutputStream()
-    pq.write_table(whole, content, compression="zstd")
-    return content.getvalue().to_pybytes()
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"can't export a Run as {path.name!r}; the suffixes known are {', '.join(SUFFIXES)}")
+    if path.suffix.lower() == ".json":
+        return write_json(run.to_dict(), path)
+    return write_table(table(run, of), path, jsonable(run.header, infinite=True))

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from undertow.record import Run
-from undertow.store.naming import other_ranks
-from undertow.store.ranks import merged
+from undertow.store.rank_merge import merged
+from undertow.store.rank_paths import other_ranks
 from undertow.store.reader import RunReader
 
 
 def open_run(path: str | os.PathLike[str], graph: int | None = None) -> Run:
-    """A Run from its file, also while it grows. Other ranks' files beside rank 0's are merged into it.
+    """Read a Run from its file, also while it grows. Other ranks' files beside rank 0's are merged into it.
 
     Args:
         path: of the file; of rank 0's, if there are several.
@@ -43,7 +43,7 @@ def _merged(run: Run, world: int, ranks: Sequence[Path]) -> Run:
 
 
 def _alike(path: Path, run: Run) -> Run | None:
-    """The Run of another rank, with the graph that ``run`` shows; None if it is of another Run."""
+    """Read the Run of another rank, with the graph that ``run`` shows; None if it is of another Run."""
     reader = RunReader(path)
     names = [site.name for site in run.sites]
     for number, (sites, _) in enumerate(reader.graphs):

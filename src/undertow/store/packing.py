@@ -51,7 +51,7 @@ class Kept(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Of one row."""
+        """Return the size of one row."""
         return len(self.at) * np.dtype(self.dtype).itemsize
 
 
@@ -63,16 +63,16 @@ class Layout:
 
     @cached_property
     def places(self) -> Mapping[Key, int]:
-        """The place of every column."""
+        """Return the place of every column."""
         return {(kept.group, kept.name): place for place, kept in enumerate(self.columns)}
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """Where in a row every column begins, and where the last one ends."""
+        """Return where in a row every column begins, and where the last one ends."""
         return tuple(np.cumsum([0, *(kept.nbytes for kept in self.columns)]).tolist())
 
     def grown(self, rows: Mapping[Key, NDArray[np.floating]]) -> "Layout":
-        """With room for what ``rows`` (columns of [rows, width] each) have measured.
+        """Return a layout with room for what ``rows`` (columns of [rows, width] each) have measured.
 
         Raises:
             ValueError: a column that is no float32 or float64, or of another width than before.
@@ -83,7 +83,7 @@ class Layout:
         return Layout(tuple(known.values()))
 
     def pack(self, rows: Mapping[Key, NDArray[np.floating]]) -> list[bytes]:
-        """Rows as bytes, from columns of [rows, width] each.
+        """Write rows as bytes, from columns of [rows, width] each.
 
         Raises:
             Misfit: there is more in them than the layout keeps.
@@ -95,7 +95,7 @@ class Layout:
         return list(map(bytes, np.concatenate(parts, axis=1))) if parts else [b""] * count
 
     def to_json(self) -> str:
-        """As text; `from_json` is its inverse."""
+        """Write it as text, which `from_json` reads."""
         masks = [np.isin(np.arange(kept.width), kept.at) for kept in self.columns]
         rows = [
             [kept.group, kept.name, kept.dtype, kept.width, np.packbits(mask).tobytes().hex()]
@@ -105,7 +105,7 @@ class Layout:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """A layout from text that nobody vouches for.
+        """Read a layout from text that nobody vouches for.
 
         Raises:
             Damaged: it is none.
@@ -158,12 +158,12 @@ def columns_of(layout: Layout, rows: Sequence[bytes]) -> Iterator[NDArray[np.flo
 
 
 def sealed(content: bytes) -> bytes:
-    """With a sum that tells whether it is still what it was."""
+    """Add a checksum."""
     return zlib.crc32(content).to_bytes(4, "little") + content
 
 
 def unsealed(content: bytes) -> bytes:
-    """The inverse of `sealed`.
+    """Check and take off what `sealed` added.
 
     Raises:
         Damaged: it is not what was sealed.
@@ -174,7 +174,7 @@ def unsealed(content: bytes) -> bytes:
 
 
 def deflate(values: NDArray[np.floating]) -> bytes:
-    """A block of one column, [rows, kept places], as bytes."""
+    """Compress a block of one column, [rows, kept places], to bytes."""
     planes = np.ascontiguousarray(values.T).reshape(-1, 1).view(np.uint8).T
     return sealed(b"".join(_plane(np.ascontiguousarray(plane).tobytes()) for plane in planes))
 
@@ -186,7 +186,7 @@ def _plane(raw: bytes) -> bytes:
 
 
 def inflate(content: bytes, rows: int, kept: Kept) -> NDArray[np.floating]:
-    """The inverse of `deflate`: [rows, kept places].
+    """Read back what `deflate` wrote: [rows, kept places].
 
     Raises:
         Damaged: the bytes are not what was written.

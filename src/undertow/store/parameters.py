@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from undertow.columns import Column
 from undertow.store.packing import Damaged
-from undertow.store.series import Series
+from undertow.store.series import StoredSeries
 
 _STEPS = ("parameter_steps", "")
 
@@ -21,7 +21,7 @@ class Parameters:
         shapes: of every column.
     """
 
-    def __init__(self, found: Sequence[tuple[str, Series]], first: Sequence[int] = ()) -> None:
+    def __init__(self, found: Sequence[tuple[str, StoredSeries]], first: Sequence[int] = ()) -> None:
         self._sets = [(_names(about), series) for about, series in found]
         self._first = [*first, *[0] * (len(found) - len(first))]
         self.names = tuple(dict.fromkeys(name for names, _ in self._sets for name in names))
@@ -31,7 +31,7 @@ class Parameters:
         self.shapes = dict.fromkeys(columns, (rows, len(self.names)))
 
     def read(self, name: str) -> Column:
-        """One column, [rows, parameters]: rows by step, where there is more than one set."""
+        """Read one column, [rows, parameters]: rows by step, where there is more than one set."""
         parts = [
             self._spread(names, series, first, name)
             for (names, series), first in zip(self._sets, self._first, strict=False)
@@ -39,7 +39,7 @@ class Parameters:
         together = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return together if len(parts) == 1 else together[self._order()]
 
-    def _spread(self, names: Sequence[str], series: Series, first: int, name: str) -> Column:
+    def _spread(self, names: Sequence[str], series: StoredSeries, first: int, name: str) -> Column:
         key = "parameter_columns", name
         if key not in series.kept:
             return np.full((max(series.rows - first, 0), len(self.names)), np.nan, np.float32)
@@ -51,7 +51,7 @@ class Parameters:
         return out
 
     def steps(self) -> Column:
-        """Steps of the optimizer at the rows."""
+        """Read the optimizer's steps at the rows."""
         steps = self._steps()
         return steps[self._order()] if len(self._sets) > 1 else steps
 

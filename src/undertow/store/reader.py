@@ -21,7 +21,7 @@ from undertow.store.database import explained, for_reading, identity
 from undertow.store.errors import StoreError
 from undertow.store.packing import BROKEN, Damaged
 from undertow.store.parameters import Parameters
-from undertow.store.series import PARAMETERS, SCALARS, TAPED, Series, explored
+from undertow.store.series import PARAMETERS, SCALARS, TAPED, StoredSeries, explored
 
 EAGER_BYTES = 32 << 20
 """Columns that are larger together are read when they are asked for."""
@@ -56,9 +56,9 @@ class MissingStepError(IndexError):
 
 class _Contents(NamedTuple):
     meta: Mapping[str, str]
-    taped: Sequence[tuple[str, Series]]
-    scalars: Sequence[tuple[str, Series]]
-    parameters: Sequence[tuple[str, Series]]
+    taped: Sequence[tuple[str, StoredSeries]]
+    scalars: Sequence[tuple[str, StoredSeries]]
+    parameters: Sequence[tuple[str, StoredSeries]]
     position: Position
 
 
@@ -74,13 +74,15 @@ class RunReader(Closing):
 
     Example:
         >>> import tempfile
-        >>> from undertow.store import RunWriter
+        >>> from undertow.store import Batch, RunFile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "first.undertow")
-        ...     with RunWriter(path, {}) as writer, RunReader(path) as reader:
+        ...     file, batch = RunFile.begin(Path(folder, "first.undertow"), {}), Batch()
+        ...     with RunReader(file.path) as reader:
         ...         before = reader.refresh()
-        ...         flushed = writer.scalars(0, 0.0, {"loss": 2.5}) and writer.flush()
+        ...         batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
+        ...         file.commit(batch)
         ...         len(reader.tail(before).scalars["loss"]), reader.refresh() == before
+        ...     file.close()
         (1, False)
     """
 
@@ -105,7 +107,7 @@ class RunReader(Closing):
 
     @contextlib.contextmanager
     def _reading(self, follow: bool = True) -> Iterator[sqlite3.Connection]:
-        """A moment of the file: nothing comes or goes in it."""
+        """Hold the file still: nothing comes or goes meanwhile."""
         with self._lock:
             if follow and (self._identity is None or identity(self.path) != self._identity):
                 self._undo()
@@ -124,7 +126,7 @@ class RunReader(Closing):
 
     @property
     def world(self) -> int:
-        """How many processes write this Run, each its own file."""
+        """Return how many processes write this Run, each its own file."""
         with self._reading() as file:
             return int(self._contents(file).meta["world"])
 
@@ -135,7 +137,7 @@ class RunReader(Closing):
             return [self._graph(about) for about, _ in self._contents(file).taped]
 
     def refresh(self) -> Position:
-        """How far the file has grown: next to nothing to ask if it has not."""
+        """Find out how far the file has grown; that costs next to nothing if it has not."""
         with self._reading() as file:
             (version,) = file.execute("PRAGMA data_version").fetchone()
             if self._seen is None or self._seen[0] != version:
@@ -143,11 +145,11 @@ class RunReader(Closing):
             return self._seen[1]
 
     def run(self) -> Run:
-        """All of it. What is large is read when it is asked for."""
+        """Read all of it. What is large is read when it is asked for."""
         return self._run(None)[1]
 
     def tail(self, since: Position | None) -> Run:
-        """The rows and events that came after ``since``; header, Sites and names are whole. None: all of it."""
+        """Read the rows and events that came after ``since``, None for all; header, Sites and names are whole."""
         return self.grown(since)[1]
 
     def grown(self, since: Position | None) -> tuple[Position, Run]:
@@ -155,7 +157,7 @@ class RunReader(Closing):
         return self._run(since or Position())
 
     def at(self, row: int) -> Run:
-        """One recorded step of the graph that is shown, with header, Sites and edges, and nothing else.
+        """Read one recorded step of the graph that is shown, with header, Sites and edges, and nothing else.
 
         Raises:
             IndexError: there are not so many; negative ones count from the end.
@@ -186,7 +188,7 @@ class RunReader(Closing):
         return contents.position, run
 
     def _elsewhere(self, contents: _Contents, shown: Run) -> Iterator[Run]:
-        """The run through other graphs than the one that is shown, as far as they were taped often."""
+        """Read the run through other graphs than the one that is shown, as far as they were taped often."""
         rows = {number: taped.rows for number, (_, taped) in enumerate(contents.taped) if taped.rows >= OFTEN}
         rows.pop(self._shown(contents), None)
         for number in sorted(sorted(rows, key=rows.__getitem__, reverse=True)[:MOST_ELSEWHERE]):
@@ -245,7 +247,7 @@ class RunReader(Closing):
         }
 
     def _columns(
-        self, series: Series | None, group: str, width: int, first: int, lazily: bool, last: int | None = None
+        self, series: StoredSeries | None, group: str, width: int, first: int, lazily: bool, last: int | None = None
     ) -> Columns:
         if series is None:
             return {}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.columns import Columns, plain
 from undertow.record import Run
-from undertow.store.appending import Appender, about_graph
+from undertow.store.appender import Appender, about_graph
 from undertow.store.database import create
 from undertow.store.errors import StoreError
 from undertow.store.packing import Key
@@ -23,7 +23,7 @@ BY_GRAPH = ("columns", "edge_columns", "steps")
 
 
 def meta(header: Any, rank: int = 0, world: int = 1) -> dict[str, str]:
-    """What a new file says about itself."""
+    """Describe a new file."""
     text = json.dumps(plain(header), allow_nan=False)
     return {"run": uuid.uuid4().hex, "header": text, "revision": "0", "rank": str(rank), "world": str(world)}
 
@@ -70,7 +70,7 @@ def _fill(file: sqlite3.Connection, run: Run) -> None:
 
 
 def _ways(run: Run) -> list[Run]:
-    """The run and those elsewhere, in the order that their graphs had in its file."""
+    """List the run and those elsewhere, in the order that their graphs had in its file."""
     counts = run.header.get("graphs", [])
     place = counts.index(max(counts)) if counts and len(counts) == len(run.other_graphs) + 1 else 0
     return [*run.other_graphs[:place], run, *run.other_graphs[place:]]

@@ -15,7 +15,7 @@ TAPED, SCALARS, PARAMETERS = "taped", "scalars", "parameters"
 
 
 @dataclass
-class Series:
+class StoredSeries:
     """The rows about one subject.
 
     Attributes:
@@ -34,7 +34,7 @@ class Series:
 
     @classmethod
     def of(cls, file: sqlite3.Connection, number: int, damage: list[str] | None = None) -> Self:
-        """What the file has about a subject.
+        """Look up what the file has about a subject.
 
         Raises:
             Damaged, ValueError, TypeError: that is not what was written.
@@ -45,7 +45,7 @@ class Series:
 
     @property
     def kept(self) -> Mapping[Key, Kept]:
-        """Every column, of the widest type it ever had; ``at`` is the last layout's."""
+        """Return every column, of the widest type it ever had; ``at`` is the last layout's."""
         found: dict[Key, Kept] = {}
         for layout in self.layouts.values():
             for kept in layout.columns:
@@ -53,7 +53,7 @@ class Series:
         return found
 
     def names(self, group: str, width: int) -> list[str]:
-        """The columns of a group.
+        """Return the columns of a group.
 
         Raises:
             Damaged: one isn't ``width`` wide.
@@ -63,7 +63,7 @@ class Series:
         return [name for its, name in self.kept if its == group]
 
     def read(self, key: Key, first: int = 0, last: int | None = None) -> NDArray[np.floating]:
-        """One column from row ``first`` to before ``last``, [rows, width]; nan where it wasn't measured."""
+        """Read one column from row ``first`` to before ``last``, [rows, width]; nan where it wasn't measured."""
         last = self.rows if last is None else last
         kept = self.kept[key]
         out = np.full((max(last - first, 0), kept.width), np.nan, kept.dtype)
@@ -112,7 +112,7 @@ class Series:
             out[at : at + len(values), kept.at] = values
 
     def _despite(self, query: str, values: Sequence[Any], by: str) -> Iterator[tuple[Any, ...]]:
-        """Rows from the front until the file is damaged there, and then from the back until it is."""
+        """Yield rows from the front until the file is damaged there, and then from the back until it is."""
         seen = set()
         try:
             for row in self.file.execute(f"{query} ORDER BY {by}", values):
@@ -132,11 +132,13 @@ class Series:
             return
 
 
-def explored(file: sqlite3.Connection, series: str, damage: list[str] | None = None) -> Iterator[tuple[str, Series]]:
-    """Everything of one kind that there are rows about, with its text."""
+def explored(
+    file: sqlite3.Connection, series: str, damage: list[str] | None = None
+) -> Iterator[tuple[str, StoredSeries]]:
+    """Yield everything of one kind that there are rows about, with its text."""
     found = file.execute("SELECT id, about FROM subjects WHERE series = ? ORDER BY id", (series,)).fetchall()
     for number, about in found:
-        yield about, Series.of(file, number, damage)
+        yield about, StoredSeries.of(file, number, damage)
 
 
 def _small(value: Any, limit: int = MOST_ROWS) -> int:

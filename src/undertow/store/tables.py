@@ -13,7 +13,7 @@ Table = dict[str, NDArray[Any]]
 
 
 def table(run: Run, of: str = "sites") -> Table:
-    """Columns of equal length, which ``pandas.DataFrame`` and ``pyarrow.table`` take as they are.
+    """Make columns of equal length, which ``pandas.DataFrame`` and ``pyarrow.table`` take as they are.
 
     Args:
         run: the Run.

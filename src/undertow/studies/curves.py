@@ -1,14 +1,17 @@
-"""Median and range over networks, as rows for a chart."""
+"""Median and range over networks, as rows for a chart and as curves with bands."""
 
 from collections.abc import Iterable
 from typing import Any
 
+import altair as alt
 import numpy as np
 from numpy.typing import ArrayLike
 
+from undertow.render.charts import curves_with_bands
+
 
 def layer_curves(values: ArrayLike, steps: Iterable[Any], x: str, y: str) -> list[dict[str, Any]]:
-    """A curve for each layer: the median over networks, with their range as ``low`` and ``high``.
+    """Make a curve for each layer: the median over networks, with their range as ``low`` and ``high``.
 
     Args:
         values: [networks, steps, layers].
@@ -29,7 +32,7 @@ def layer_curves(values: ArrayLike, steps: Iterable[Any], x: str, y: str) -> lis
 
 
 def member_curve(values: ArrayLike, steps: Iterable[Any], x: str, y: str, **named: Any) -> list[dict[str, Any]]:
-    """One curve: the median over networks, with their range as ``low`` and ``high``.
+    """Make one curve: the median over networks, with their range as ``low`` and ``high``.
 
     Args:
         values: [networks, steps].
@@ -44,3 +47,14 @@ def member_curve(values: ArrayLike, steps: Iterable[Any], x: str, y: str, **name
     found = np.asarray(values, float)
     bands = zip(steps, np.median(found, 0).tolist(), found.min(0).tolist(), found.max(0).tolist(), strict=True)
     return [{x: step, y: middle, "low": low, "high": high, **named} for step, middle, low, high in bands]
+
+
+def banded(rows: Iterable[dict[str, Any]], x: str, y: str, **given: Any) -> alt.LayerChart:
+    """Draw rows of `layer_curves` or `member_curve`, the range of all networks as a band behind each curve.
+
+    Args:
+        rows: with ``low`` and ``high``.
+        x, y: fields of the rows.
+        given: as `undertow.render.charts.curves_with_bands` takes it.
+    """
+    return curves_with_bands(list(rows), x=x, y=y, low="low", high="high", **{"band_title": "all networks", **given})

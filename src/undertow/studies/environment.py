@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 DECIDES_BITS = ("torch", "numpy", "cpu_capability", "threads", "machine")
-"""What must be the same, besides the members, for float32 results to be identical."""
+"""Names of what must be the same, besides the members, for float32 results to be identical."""
 
 
 def environment() -> dict[str, Any]:

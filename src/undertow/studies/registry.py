@@ -3,9 +3,10 @@
 import difflib
 from importlib import import_module
 
-from undertow.studies.study import Runnable
+from undertow.studies.study import Study
 
 STUDIES: dict[str, str] = {
+    "chapter5": "undertow.studies.chapter5",
     "glorot2010": "undertow.studies.glorot2010",
     "sutskever2013": "undertow.studies.sutskever2013",
     "remedies": "undertow.studies.remedies",
@@ -14,8 +15,8 @@ STUDIES: dict[str, str] = {
 """Name -> module with a `STUDY`; only the one asked for is imported."""
 
 
-def named(name: str) -> Runnable:
-    """The study of a name.
+def named(name: str) -> Study:
+    """Return the study of a name.
 
     Raises:
         ValueError: no such study; the message names the nearest and lists all.
@@ -28,5 +29,5 @@ def named(name: str) -> Runnable:
         near = difflib.get_close_matches(name, STUDIES, n=1)
         meant = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"no study named {name!r}{meant}; there are: {', '.join(STUDIES)}")
-    found: Runnable = import_module(STUDIES[name]).STUDY
+    found: Study = import_module(STUDIES[name]).STUDY
     return found

@@ -10,7 +10,7 @@ from scipy import stats
 
 
 @dataclass(frozen=True)
-class Difference:
+class MeanDifference:
     """Two groups of networks compared by Welch's t-test.
 
     Attributes:
@@ -41,14 +41,14 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def compare(first: ArrayLike, second: ArrayLike) -> Difference:
+def compare(first: ArrayLike, second: ArrayLike) -> MeanDifference:
     """How much the mean of ``second`` lies above that of ``first``; NaNs where a group has no spread to judge by."""
     a, b = np.asarray(first, float), np.asarray(second, float)
     if min(len(a), len(b)) < 2 or min(np.ptp(a), np.ptp(b)) == 0:
-        return Difference(float(b.mean() - a.mean()), np.nan, np.nan, np.nan)
+        return MeanDifference(float(b.mean() - a.mean()), np.nan, np.nan, np.nan)
     test = stats.ttest_ind(b, a, equal_var=False)
     low, high = test.confidence_interval(0.95)
-    return Difference(float(b.mean() - a.mean()), float(low), float(high), float(test.pvalue))
+    return MeanDifference(float(b.mean() - a.mean()), float(low), float(high), float(test.pvalue))
 
 
 def between_and_within(groups: list[ArrayLike]) -> float:
@@ -80,7 +80,7 @@ def interval(values: ArrayLike) -> tuple[float, float]:
 
 
 def percentile_of(value: float, values: ArrayLike) -> float:
-    """Per cent of ``values`` that lie under ``value``.
+    """Return the per cent of ``values`` that lie under ``value``.
 
     Example:
         >>> percentile_of(2.5, [1.0, 2.0, 3.0, 4.0])
@@ -101,7 +101,7 @@ def middle(values: NDArray[Any], axis: int = 0) -> tuple[NDArray[Any], NDArray[A
 
 
 def concordant(ours: Mapping[str, float], paper: Mapping[str, float]) -> float:
-    """Share of the pairs which the paper puts in an order that are in that order here.
+    """Return the share of the pairs which the paper puts in an order that are in that order here.
 
     Example:
         >>> concordant({"a": 1.0, "b": 2.0, "c": 1.5}, {"a": 5.0, "b": 9.0, "c": 9.0})

@@ -1,18 +1,18 @@
-"""What a study is: experiments, the claims they are held to, a page. One function runs any of them."""
+"""What a study is: an amount of work, experiments, the claims they are held to, a page. One method runs any of them."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from rich.console import Console
 
 from undertow.lab import Dataset, load
-from undertow.render.page import Article
 from undertow.studies.environment import environment
-from undertow.studies.keeping import JSON_NAME, PARQUET_NAME, check_writable, write_json, write_parquet
-from undertow.studies.tasks import Task, run_all
-from undertow.studies.wording import unmarked
+from undertow.studies.experiments import Task, run_all
+from undertow.studies.io import PARQUET_NAME, check_writable, save
 
 Results = Mapping[str, Any]
 Holds = Literal["yes", "partly", "no"]
@@ -20,25 +20,8 @@ Judged = tuple[str, Holds]
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How much of a study to do.
-
-    Attributes:
-        seed: where all randomness starts.
-        quick: a taste, in under a minute, in place of the whole.
-
-    Example:
-        >>> Scale().quick
-        False
-    """
-
-    seed: int = 0
-    quick: bool = False
-
-
-@dataclass(frozen=True)
 class Claim:
-    """Something that a paper says, in our words, and the rule that judges it from the results in hand.
+    """Something that a text says, in our words, and the rule that judges it from the results in hand.
 
     Attributes:
         text: the claim.
@@ -49,23 +32,35 @@ class Claim:
     rule: Callable[[Results], Judged]
 
 
-class Runnable(Protocol):
-    """What `undertow study` can run; a `Study`, as a rule."""
+@dataclass(frozen=True)
+class Job:
+    """One run of a study: how much of it is done, with what, and where.
 
-    @property
-    def name(self) -> str:
-        """As the command line calls it."""
+    Attributes:
+        config: how much, as the study's own `Study.config` says it.
+        seed: where all randomness starts.
+        data, data_name: the data set, and the name or path that other processes load it by.
+        out: the folder of the page.
+        console: where progress is shown.
+        processes, ray: as in `undertow.sweeping.sweep`, for studies that are sweeps.
+    """
 
-    @property
-    def summary(self) -> str:
-        """What it is about, in a line."""
+    config: Any
+    seed: int
+    data: Dataset
+    data_name: str
+    out: Path
+    console: Console
+    processes: int | None = None
+    ray: str | None = None
 
-    @property
-    def stopped(self) -> str:
-        """What has become of a run that is stopped half-way, to end a sentence with."""
+    def run(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        """Run experiments side by side and return what each found under its name."""
+        return run_all(tasks, self.data_name, self.console, self.processes)
 
-    def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
-        """Run it, write it down, and say which file the page is."""
+
+def _nothing(_results: Results) -> Sequence[Mapping[str, Any]]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -75,74 +70,75 @@ class Study:
     Attributes:
         name: as the command line calls it.
         summary: what it is about, in a line.
-        plan: a scale and the data -> experiments, longest first.
-        assemble: what they found, by name, and the scale -> results.
+        config: quick or not -> how much of it to do.
+        measure: runs a job's experiments and sorts what they found; plain values and NumPy arrays.
         claims: what the results are held to.
-        article: results, claims judged -> the page.
         rows: results -> a table of single networks or measurements, all rows with the same keys.
-        stopped: what has become of a run that is stopped half-way.
+        stopped: what has become of a run that is stopped half-way, to end a sentence with.
+
+    Its page is made by the module ``article`` beside it, which is loaded when it is asked for: the processes that
+    run experiments draw nothing. There, ``article(results)`` is the page; ``write_beside(results, out)``, where there
+    is one, writes the study's further files.
     """
 
     name: str
     summary: str
-    plan: Callable[[Scale, Dataset], Sequence[Task]]
-    assemble: Callable[[Mapping[str, Any], Scale], dict[str, Any]]
+    config: Callable[[bool], Any]
+    measure: Callable[[Job], dict[str, Any]]
     claims: Sequence[Claim]
-    article: Callable[[Results], Article]
-    rows: Callable[[Results], Sequence[Mapping[str, Any]]]
+    rows: Callable[[Results], Sequence[Mapping[str, Any]]] = _nothing
     stopped: str = "nothing was written"
 
-    def run(self, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
-        """See the function `run`."""
-        return run(self, out, scale, data, console)
+    def run(
+        self, out: Path, *, quick: bool = False, seed: int = 0, data: str = "mnist", console: Console | None = None,
+        config: Any = None, processes: int | None = None, ray: str | None = None,
+    ) -> Path:  # fmt: skip
+        """Run the study and write it down.
 
+        Args:
+            out: folder for ``index.html``, ``results.json``, ``results.parquet`` (where pyarrow is installed and the
+                study has a table) and ``figures/`` as PNG and SVG; it is made if it isn't there.
+            quick: a small part, in under a minute, in place of the whole.
+            seed: where all randomness starts.
+            data: "mnist", "digits", or a path to IDX files.
+            console: where progress is shown.
+            config: how much to do, in place of ``self.config(quick)``.
+            processes, ray: as in `undertow.sweeping.sweep`.
 
-def run(study: Study, out: Path, scale: Scale, data: str = "mnist", console: Console | None = None) -> Path:
-    """Run a study and write it down.
+        Returns:
+            The page.
 
-    Args:
-        study: which; `undertow.studies.registry.named` finds one by name.
-        out: folder for ``index.html``, ``results.json``, ``results.parquet`` (where pyarrow is installed) and
-            ``figures/`` as PNG and SVG; it is made if it isn't there.
-        scale: how much to do, and from which seed.
-        data: "mnist", "digits", or a path to IDX files.
-        console: where progress is shown.
+        Raises:
+            OSError: ``out`` can't be written to.
+            RuntimeError: an experiment failed; the message says which and why.
+            undertow.lab.DataError: the data can't be had; the message says why, and how to give a path.
+        """
+        loaded, console = load(data), console or Console()  # before anything is written, and once before all processes
+        check_writable(out)
+        amount = self.config(quick) if config is None else config
+        results = self.results(Job(amount, seed, loaded, data, out, console, processes, ray), quick)
+        if not save(results, self.rows(results), out):
+            console.print(
+                f'no {PARQUET_NAME}: pyarrow is not installed (pip install "undertow\\[tables]")', soft_wrap=True
+            )
+        with console.status("drawing the figures"):
+            pages = import_module(f"undertow.studies.{self.name}.article")
+            if hasattr(pages, "write_beside"):
+                pages.write_beside(results, out)
+            page: Path = pages.article(results).write(out / "index.html", figures_in=out / "figures")
+        return page
 
-    Returns:
-        The page.
-
-    Raises:
-        OSError: ``out`` can't be written to.
-        undertow.lab.DataError: the data can't be had; the message says why, and how to give a path.
-    """
-    loaded = load(data)  # before anything is written, and once before all processes do
-    check_writable(out)
-    console = console or Console()
-    results = measure(study, scale, data, loaded, console)
-    write_json(results, out / JSON_NAME)
-    if not write_parquet(study.rows(results), out / PARQUET_NAME):
-        console.print(f"no {PARQUET_NAME}: pyarrow is not installed (pip install 'undertow\\[tables]')", soft_wrap=True)
-    with console.status("drawing the figures"):
-        return study.article(results).write(out / "index.html", figures_in=out / "figures")
-
-
-def measure(study: Study, scale: Scale, data_name: str, data: Dataset, console: Console) -> dict[str, Any]:
-    """Run all experiments of a study and judge its claims by them; what `results.json` holds, as NumPy arrays."""
-    found = run_all(study.plan(scale, data), data_name, console)
-    results = {
-        "study": study.name,
-        "schema": 1,
-        "quick": scale.quick,
-        "seed": scale.seed,
-        "data": {"name": unmarked(data.name), "sha256": data.sha256, "image_shape": list(data.image_shape)},
-        **study.assemble(found, scale),
-        "environment": environment(),
-    }
-    return {**results, "claims": judged(study.claims, results)}
+    def results(self, job: Job, quick: bool) -> dict[str, Any]:
+        """Run all experiments and judge the claims by them: what `results.json` holds, as NumPy arrays."""
+        data = {"name": unmarked(job.data.name), "sha256": job.data.sha256, "image_shape": list(job.data.image_shape)}
+        measured = self.measure(job)
+        head = {"study": self.name, "schema": 1, "quick": quick, "seed": job.seed, "data": data}
+        results = {**head, **measured, "environment": environment()}
+        return {**results, "claims": judged(self.claims, results)}
 
 
 def judged(claims: Sequence[Claim], results: Results) -> list[dict[str, Any]]:
-    """All claims in their order: id, text, measured, holds (yes, partly or no).
+    """Judge all claims in their order: id, text, measured, holds (yes, partly or no).
 
     Example:
         >>> judged([Claim("It rains.", lambda found: (found["sky"], "no"))], {"sky": "blue"})
@@ -155,11 +151,21 @@ def judged(claims: Sequence[Claim], results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def three(yes: bool, partly: bool) -> Holds:
-    """A verdict from two conditions, the stricter first.
+def verdict(yes: bool, partly: bool) -> Holds:
+    """Return a verdict from two conditions, the stricter first.
 
     Example:
-        >>> three(False, True)
+        >>> verdict(False, True)
         'partly'
     """
     return "yes" if yes else "partly" if partly else "no"
+
+
+def unmarked(name: str) -> str:
+    """Return a data set's name, which is a folder's, without the signs that a page would read as more than text.
+
+    Example:
+        >>> unmarked("fashion_mnist, v2"), unmarked("[x](y) *b*: $z$")
+        ('fashion_mnist, v2', '-x-(y) -b-- -z-')
+    """
+    return re.sub(r"[^\w .,()+-]", "-", name)

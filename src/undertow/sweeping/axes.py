@@ -15,7 +15,7 @@ DIGITS = 12
 
 
 def values(name: str, given: Any) -> list[Any]:
-    """The values of one axis of a grid.
+    """Return the values of one axis of a grid.
 
     Args:
         name: the setting, for messages.

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +11,14 @@ from undertow.sweeping.spec import Settings
 
 KEY_LENGTH = 24
 """Hexadecimal digits of a cell's key: in a million cells, two alike by chance once in 10^17 sweeps."""
+
+
+Tick = Callable[[int], object]
+"""Called with how many more steps of a pack are done."""
+
+
+def unheard(_steps: int) -> None:
+    """Take a tick where nobody shows how far a pack is."""
 
 
 class Cell(NamedTuple):
@@ -37,44 +46,51 @@ class Pack:
 
 
 class Outcome(NamedTuple):
-    """What became of one cell: a result, or an error with its traceback."""
+    """Tell what became of one cell: a result, or an error with its traceback."""
 
-    result: dict[str, Any] | None
+    result: Any
     error: str | None = None
     traceback: str | None = None
 
 
 class Work(Protocol):
-    """What is done for a cell: the lab's networks or a user's function. It is sent to other processes."""
+    """Do something for packs of cells in a process. It is sent to wherever that is."""
+
+    def prepare(self) -> None:
+        """Get ready: called once in every process before `run`."""
+
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[Any]:
+        """Return the results of a pack's cells; any exception is the pack's failure.
+
+        A sweep keeps results as JSON. Work that takes long calls ``tick`` on the way.
+        """
+
+    def traceback(self, error: BaseException) -> str:
+        """Return the part of an exception's traceback that tells a reader something."""
+
+
+class SweepWork(Work, Protocol):
+    """Do what a sweep does for a cell: train the lab's networks or call a user's function."""
 
     @property
     def name(self) -> str:
-        """Of what is done; results of two names are never mixed."""
+        """The name of what is done; results of two names are never mixed."""
 
     def recorded(self, settings: Settings) -> Settings:
-        """The settings as the store shows them, defaults included."""
+        """Return the settings as the store shows them, defaults included."""
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
-        """What makes the cell the one it is: equal mappings, equal cells."""
+        """Return what makes the cell the one it is: equal mappings, equal cells."""
 
     def problems(self, settings: Settings) -> list[str]:
         """Why this cell is impossible; empty if it isn't."""
 
     def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
-        """The cells in packs, which depend on nothing but these cells."""
-
-    def prepare(self) -> None:
-        """Called once in every process before `run`."""
-
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
-        """The results of a pack's cells, in plain values; any exception is the pack's failure."""
-
-    def traceback(self, error: BaseException) -> str:
-        """The part of an exception's traceback that tells a reader something."""
+        """Return the cells in packs, which depend on nothing but these cells."""
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """The key of a cell: the beginning of the SHA-256 of what it is, as JSON with sorted names.
+    """Return the key of a cell: the beginning of the SHA-256 of what it is, as JSON with sorted names.
 
     1 and 1.0 are the same number.
 
@@ -84,13 +100,31 @@ def key_of(identity: Mapping[str, Any]) -> str:
         >>> key_of({"depth": 3})
         '1f5095ec7a7c8833ceafa42a'
     """
-    text = json.dumps(_plain(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def _plain(value: Any) -> Any:
+def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _canonical(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_canonical(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def storable(value: Any, missing: bool = False) -> bool:
+    """Return whether a store can hold a value: a finite number, text, true or false, or a list of these.
+
+    Args:
+        value: a setting, or a result.
+        missing: whether None is one, too, as it is among results.
+
+    Example:
+        >>> storable([1, "tanh", False]), storable(float("nan")), storable(None), storable(None, missing=True)
+        (True, False, False, True)
+    """
+    if isinstance(value, list | tuple):
+        return all(storable(each, missing) for each in value)
+    if value is None:
+        return missing
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str)

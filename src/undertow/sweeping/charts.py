@@ -10,7 +10,7 @@ import altair as alt
 from undertow.render.axes import charted, layered
 from undertow.render.rows import grouped, plain
 from undertow.render.theme import CATEGORY_COLOURS, INK
-from undertow.sweeping.results import Row
+from undertow.sweeping.query import Row
 
 MOST_CHOICES = 40
 """A setting with more values than this gets no filter: nobody finds one in so long a list."""
@@ -22,7 +22,7 @@ Axes = Mapping[str, Sequence[Any]]
 
 
 def field(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.LayerChart:
-    """A result over two settings, both of the reader's choice, as a field of colours; the rest is averaged over.
+    """Draw a result over two settings, both of the reader's choice, as a field of colours; the rest is averaged over.
 
     Args:
         rows: one for each cell.
@@ -63,7 +63,7 @@ def field(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.Layer
 
 
 def curves(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.LayerChart:
-    """A result along one setting, a line for each value of another, with a band from the least to the greatest cell.
+    """Draw a result along one setting: a line for each value of another, a band from the least to the greatest cell.
 
     Args:
         rows: one for each cell.
@@ -125,7 +125,7 @@ def averaged(rows: Sequence[Row], by: Sequence[str], measured: Sequence[str]) ->
 
 
 def value(given: Any) -> Any:
-    """A cell's value as a chart takes it: true and false as 1 and 0, lists as text.
+    """Return a cell's value as a chart takes it: true and false as 1 and 0, lists as text.
 
     Example:
         >>> value(True), value([30, 30]), value(0.5)
@@ -174,7 +174,7 @@ def _told() -> list[alt.Tooltip]:
 
 
 def _title(name: str, x: dict[str, Any], y: dict[str, Any], align: Literal["left", "center", "right"]) -> alt.Chart:
-    """What the reader has chosen, where a title stands: Vega-Lite's own can't follow a choice."""
+    """Write what the reader has chosen, where a title stands: Vega-Lite's own can't follow a choice."""
     mark = alt.MarkDef(
         "text", align=align, baseline="bottom", fontSize=13, color=INK, text=alt.ExprRef(name),
         x=alt.ExprRef(x["expr"]) if "expr" in x else x["value"],

@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from undertow.extras import needed
 from undertow.sweeping.cells import Pack, Work
-from undertow.sweeping.workers import Event, Report, computed
+from undertow.sweeping.workers import PackReport, WorkerEvent, computed
 
 QUEUED = 2
 """Tasks a processor: one that is computed and one that waits beside it, so that none idles for the driver."""
@@ -33,7 +34,7 @@ class Cluster:
     """
 
     def __init__(self, work: Work, address: str) -> None:
-        self._ray = _ray()
+        self._ray = needed("ray", "ray", "a sweep on a cluster")
         self._ours = not self._ray.is_initialized()
         if self._ours:
             self._connect(address)
@@ -59,8 +60,8 @@ class Cluster:
         """Give a task to the cluster."""
         self._tasks[self._compute.remote(self._work, list(packs))] = task
 
-    def events(self, timeout: float) -> list[Event]:
-        """The tasks that have ended, or were lost."""
+    def events(self, timeout: float) -> list[WorkerEvent]:
+        """Return the tasks that have ended, or were lost."""
         if not self._tasks:
             return []
         first, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=timeout)
@@ -76,14 +77,14 @@ class Cluster:
         if self._ours:
             self._ray.shutdown()
 
-    def _event(self, reference: Any) -> Event:
+    def _event(self, reference: Any) -> WorkerEvent:
         task = self._tasks.pop(reference)
         try:
-            return Event(task, self._ray.get(reference), ended=True)
+            return WorkerEvent(task, self._ray.get(reference), ended=True)
         except self._ray.exceptions.RayTaskError as error:  # a pack's own errors come as outcomes
             raise RuntimeError(f"a node of the cluster can't compute: {error.cause}") from error
         except self._ray.exceptions.RayError as error:
-            return Event(task, [], ended=True, lost=f"its worker was lost: {str(error).splitlines()[0]}")
+            return WorkerEvent(task, [], ended=True, lost=f"its worker was lost: {str(error).splitlines()[0]}")
 
     def _connect(self, address: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here reports to nobody
@@ -104,17 +105,7 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
-def _computed(work: Work, packs: Sequence[Pack]) -> list[Report]:
-    """What a node does for a task."""
+def _computed(work: Work, packs: Sequence[Pack]) -> list[PackReport]:
+    """Compute a task on a node."""
     work.prepare()
     return [computed(work, pack, place) for place, pack in enumerate(packs)]
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            "a sweep on a cluster needs Ray, which is not installed: pip install 'undertow[ray]'"
-        ) from error
-    return ray

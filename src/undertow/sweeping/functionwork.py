@@ -1,17 +1,17 @@
 """Cells that call a user's function, FILE.py:FUNCTION, with their settings as keyword arguments."""
 
 import inspect
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from undertow.sweeping.cells import Cell, Pack
+from undertow.jsonable import jsonable
+from undertow.sweeping.cells import Cell, Pack, Tick, storable, unheard
 from undertow.sweeping.naming import meant
 from undertow.sweeping.spec import Settings
-from undertow.userfile import function_of, own_traceback, split
+from undertow.user_function import function_of, own_traceback, split
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FunctionWork:
         return f"{file.name}:{name}, version {self.version}"
 
     def recorded(self, settings: Settings) -> Settings:
-        """What the function is called with, its own defaults included where they are plain values."""
+        """Return what the function is called with, its own defaults included where they are plain values."""
         return {**_arguments(self.target).defaults, **settings}
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -51,7 +51,7 @@ class FunctionWork:
         ]
 
     def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
-        """Each cell by itself."""
+        """Put each cell by itself into a pack."""
         del most
         return [Pack((cell,), 1.0) for cell in cells]
 
@@ -61,8 +61,9 @@ class FunctionWork:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
 
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[dict[str, Any]]:
         """Call it for each."""
+        del tick
         return [_result(_function(self.target)(**settings)) for settings in cells]
 
     def traceback(self, error: BaseException) -> str:
@@ -95,21 +96,11 @@ def _arguments(target: str) -> _Arguments:
 
 
 def _result(returned: Any) -> dict[str, Any]:
-    if isinstance(returned, Mapping):
-        return {str(name): _plain(value, str(name)) for name, value in returned.items()}
-    return {"value": _plain(returned, "value")}
-
-
-def _plain(value: Any, name: str) -> Any:
-    """A value that JSON can hold; what isn't finite becomes null."""
-    if hasattr(value, "tolist"):  # NumPy's and torch's
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(each, name) for each in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    raise TypeError(
-        f"the result {name!r} is a {type(value).__name__}: return numbers, texts, or lists of them, by name"
-    )
+    named = returned if isinstance(returned, Mapping) else {"value": returned}
+    found = {str(name): jsonable(value) for name, value in named.items()}
+    for name, value in zip(found, named.values(), strict=True):
+        if not storable(found[name], missing=True):
+            raise TypeError(
+                f"the result {name!r} is a {type(value).__name__}: return numbers, texts, or lists of them, by name"
+            )
+    return found

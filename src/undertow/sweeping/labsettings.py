@@ -73,7 +73,7 @@ SIDE_BY_SIDE = frozenset({"seed", "weight_var", "bias_var"})
 
 
 def complete(settings: Mapping[str, Any]) -> Settings:
-    """All settings of a cell, those that aren't given at their defaults, numbers of their kind.
+    """Return all settings of a cell, those that aren't given at their defaults, numbers of their kind.
 
     Example:
         >>> complete({"eta": 1})["eta"], complete({})["depth"]
@@ -86,7 +86,7 @@ def complete(settings: Mapping[str, Any]) -> Settings:
 
 
 def problems(settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a cell's settings by themselves, without a look at the data.
+    """Say what is wrong with a cell's settings by themselves, without a look at the data.
 
     Example:
         >>> problems({"depht": 3, "activation": "tanh", "eta": -0.1})
@@ -139,7 +139,7 @@ def _together(given: Mapping[str, Any], cell: Settings) -> Iterator[str]:
 
 
 def optimizer_of(cell: Settings) -> Optimizer:
-    """The optimizer of a complete cell.
+    """Return the optimizer of a complete cell.
 
     Example:
         >>> optimizer_of(complete({"optimizer": "momentum", "mu": 0.5}))

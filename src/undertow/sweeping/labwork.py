@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.lab import Dataset, Ensemble, History, Initializer, load
-from undertow.sweeping.cells import Cell, Pack
+from undertow.lab import Dataset, Ensemble, Initializer, TrainingHistory, load
+from undertow.sweeping.cells import Cell, Pack, Tick, unheard
 from undertow.sweeping.labsettings import SETTINGS, SIDE_BY_SIDE, complete, optimizer_of, problems, sizes_of
 from undertow.sweeping.spec import Settings
 
@@ -22,15 +22,14 @@ CALL = 25e-6
 """Seconds that one layer costs a step however small it is: some ten calls of torch."""
 
 FLOPS = 4e10
-"""Of a core in products of this size, a second. Both only weigh packs against each other."""
+"""Operations that a core does a second in products of this size. Both only weigh packs against each other."""
 
 LONGEST = 6.0
 """Seconds a pack shall take by this reckoning: as much is lost with a worker, and idle at the end."""
 
 MOST_MEMBERS, LEAST_MEMBERS = 256, 4
 MOST_BYTES = 1.6e7
-"""Of a pack's weights: what stays in a core's caches from step to step trains up to half as fast again, and beyond a
-few members of a large network nothing is gained by more."""
+"""Bytes of a pack's weights: what stays in a core's caches from step to step trains up to half as fast again."""
 
 
 SIGNALS, LEAST_AT_ONCE = 3, 10
@@ -39,7 +38,7 @@ SIGNALS, LEAST_AT_ONCE = 3, 10
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a data set without its images."""
+    """Describe a data set without its images."""
 
     sha256: str
     n_inputs: int
@@ -64,7 +63,7 @@ class LabWork:
     name = "lab"
 
     def recorded(self, settings: Settings) -> Settings:
-        """All settings that apply."""
+        """Return all settings that apply."""
         return {name: value for name, value in complete(settings).items() if value is not None}
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -74,7 +73,7 @@ class LabWork:
         return {"work": "lab", "data": self._shape(cell["data"]).sha256, **changed}
 
     def problems(self, settings: Settings) -> list[str]:
-        """What is wrong with the settings, or what the data don't have."""
+        """Say what is wrong with the settings, or what the data don't have."""
         found = problems(settings)
         if found:
             return found
@@ -107,15 +106,16 @@ class LabWork:
         """One thread, whatever the machine has."""
         torch.set_num_threads(1)
 
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[dict[str, Any]]:
         """Train them side by side.
 
         Returns:
             For each the accuracies on validation and training images, the loss on these, whether it diverged (and
             where), and with ``curve`` the accuracy after every epoch.
         """
+        del tick
         whole = [complete(settings) for settings in cells]
-        cell, data = whole[0], _data(whole[0]["data"])
+        cell, data = whole[0], loaded(whole[0]["data"])
         self._check_same(cell["data"], data)
         train = data.train.x[: cell["images"]], data.train.y[: cell["images"]]
         judged = data.validation.x[: cell["evaluated"]], data.validation.y[: cell["evaluated"]]
@@ -127,7 +127,7 @@ class LabWork:
         return _results(nets, history, train, judged)
 
     def traceback(self, error: BaseException) -> str:
-        """All of it: what fails here is ours."""
+        """Return all of it: what fails here is ours."""
         return "".join(traceback.format_exception(error))
 
     def _look_for(self, name: str) -> None:
@@ -141,7 +141,7 @@ class LabWork:
 
     def _shape(self, name: str) -> Shape:
         if name not in self.shapes:
-            data = _data(name)
+            data = loaded(name)
             sizes = len(data.train), len(data.validation)
             self.shapes[name] = Shape(data.sha256, data.n_inputs, data.n_classes, *sizes)
         return self.shapes[name]
@@ -200,7 +200,7 @@ def _roots(nets: Ensemble, variances: Sequence[float | None]) -> Tensor:
 
 
 def _results(
-    nets: Ensemble, history: History, train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]
+    nets: Ensemble, history: TrainingHistory, train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]
 ) -> list[dict[str, Any]]:
     accuracy, loss = evaluated(nets, *train)
     measured = {
@@ -248,5 +248,6 @@ def _group(settings: Settings) -> str:
 
 
 @cache
-def _data(name: str) -> Dataset:
+def loaded(name: str) -> Dataset:
+    """Load a data set once in a process."""
     return load(name)

@@ -21,7 +21,7 @@ def check_keys(given: Iterable[str], known: Sequence[str], where: str) -> None:
 
 
 def meant(key: str, known: Sequence[str]) -> str:
-    """A question with the nearest right name, or all there are.
+    """Return a question with the nearest right name, or all there are.
 
     Example:
         >>> meant("x", ["epochs", "eta"])

@@ -8,7 +8,7 @@ from typing import Any
 from undertow.render import markup
 from undertow.render.page import Article, Figure, Prose, Section, Table
 from undertow.sweeping import charts
-from undertow.sweeping.results import Results, Row, filled
+from undertow.sweeping.query import Row, StoredCells, filled
 
 MOST_ROWS = 20_000
 """Rows that a page can hold and a browser regroup at once."""
@@ -16,8 +16,8 @@ MOST_ROWS = 20_000
 BEST, LISTED, TRACEBACKS = 10, 50, 5
 
 
-def article(results: Results) -> Article:
-    """The page as blocks.
+def article(results: StoredCells) -> Article:
+    """Return the page as blocks.
 
     Raises:
         ValueError: more cells than a page can hold.
@@ -43,7 +43,7 @@ def article(results: Results) -> Article:
 
 
 def numbers(rows: Iterable[Row], settings: Mapping[str, Any]) -> list[str]:
-    """The results that are numbers (true counts as 1), in order of appearance.
+    """Return the results that are numbers (true counts as 1), in order of appearance.
 
     Example:
         >>> numbers([{"depth": 1, "accuracy": 0.5, "where": "x"}], {"depth": [1]})
@@ -117,7 +117,7 @@ def _best(rows: Sequence[Row], swept: Mapping[str, Any], measured: Sequence[str]
     return Section("cells", "Cells", [table])
 
 
-def _settings(results: Results, swept: Mapping[str, Any]) -> Section:
+def _settings(results: StoredCells, swept: Mapping[str, Any]) -> Section:
     shared = {name: values[0] for name, values in results.settings().items() if name not in swept and values}
     rows = [[markup.code(name), markup.escaped(_values(values))] for name, values in swept.items()]
     rows += [[markup.code(name), markup.escaped(str(value))] for name, value in shared.items()]

@@ -64,7 +64,7 @@ def remaining(elapsed: float, done: float, whole: float) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """A time that a reader takes in.
+    """Return a time that a reader takes in.
 
     Example:
         >>> duration(8.4), duration(125), duration(7300)

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,22 @@ from typing import Any
 from rich.console import Console
 
 from undertow.processes import processors
-from undertow.sweeping.cells import Cell, Pack, Work, key_of
+from undertow.sweeping.cells import Cell, Pack, SweepWork, key_of, storable
 from undertow.sweeping.progress import Line
 from undertow.sweeping.results import Results
 from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.spec import Settings, Spec
 from undertow.sweeping.store import DONE, Finished, Store
 from undertow.sweeping.workers import InProcess, Processes, Workers
-from undertow.userfile import split
+from undertow.user_function import split
 
 SHOWN = 10
 """Problems told one by one."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a specification asks for.
+class SweepPlan:
+    """Lay out what a specification asks for.
 
     Attributes:
         spec: the specification.
@@ -35,11 +34,11 @@ class Plan:
     """
 
     spec: Spec
-    work: Work
+    work: SweepWork
     cells: list[Cell]
 
     @classmethod
-    def of(cls, spec: Spec) -> "Plan":
+    def of(cls, spec: Spec) -> "SweepPlan":
         """Lay out all cells and look at every one before anything runs.
 
         Raises:
@@ -61,7 +60,7 @@ class Plan:
         return cls(spec, work, list(cells.values()))
 
     def left(self, done: set[str]) -> list[Pack]:
-        """What is still to be computed.
+        """Return what is still to be computed.
 
         A pack of which nothing is there yet stays as it would have been, so that a sweep that was interrupted ends with
         the same bits as one that wasn't; the rest of others is packed anew.
@@ -110,7 +109,7 @@ def sweep(
     """
     given = _read(spec)
     path = Path(store) if store is not None else _beside(spec)
-    plan = Plan.of(given)
+    plan = SweepPlan.of(given)
     with Store(path) as kept:
         kept.note("name", given.name)
         kept.note("work", plan.work.name)
@@ -122,7 +121,7 @@ def sweep(
 
 
 def _compute(
-    packs: list[Pack], plan: Plan, kept: Store, processes: int | None, ray: str | None, console: Console
+    packs: list[Pack], plan: SweepPlan, kept: Store, processes: int | None, ray: str | None, console: Console
 ) -> None:
     there = len(plan.cells) - sum(len(pack.cells) for pack in packs)
     console.print(f"{len(plan.cells):,} cells{f', {there:,} of them there already' if there else ''}", highlight=False)
@@ -143,7 +142,7 @@ def _compute(
             workers.close()
 
 
-def _workers(work: Work, packs: int, processes: int | None, ray: str | None) -> Workers:
+def _workers(work: SweepWork, packs: int, processes: int | None, ray: str | None) -> Workers:
     if ray is not None:
         from undertow.sweeping.cluster import Cluster
 
@@ -177,7 +176,7 @@ def _beside(spec: object) -> Path:
     raise ValueError("a specification that isn't in a file needs a store: give its path as the second argument")
 
 
-def _work(spec: Spec) -> Work:
+def _work(spec: Spec) -> SweepWork:
     if spec.function:
         from undertow.sweeping.functionwork import FunctionWork
 
@@ -192,14 +191,8 @@ def _unfit(settings: Settings) -> list[str]:
     return [
         f"{name} = {value!r}: a setting is a number, a text, true or false, or a list of these"
         for name, value in settings.items()
-        if not _plain(value)
+        if not storable(value)
     ]
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str)
 
 
 def _told(problems: Mapping[str, list[Settings]]) -> str:
@@ -213,7 +206,7 @@ def _where(cells: list[Settings]) -> str:
     return f"\n    ({len(cells)} cell{'s' * (len(cells) > 1)}; the first: {first})"
 
 
-def _check_source(plan: Plan, kept: Store, console: Console | None) -> None:
+def _check_source(plan: SweepPlan, kept: Store, console: Console | None) -> None:
     """Say when a function's file is another than when results in the store were computed."""
     if not plan.spec.function:
         return

@@ -7,7 +7,7 @@ from itertools import count
 
 from undertow.sweeping.cells import Outcome, Pack
 from undertow.sweeping.store import Finished
-from undertow.sweeping.workers import Event, Report, Workers
+from undertow.sweeping.workers import PackReport, WorkerEvent, Workers
 
 LONGEST_TASK = 4.0
 """Seconds of small packs that are handed to a worker together."""
@@ -31,14 +31,15 @@ class Schedule:
     Args:
         packs: all that is to be done.
         retries: how often a pack that failed is tried again, before it is cut in two or, a single cell, given up.
+        longest_task: seconds of small packs that are handed to a worker together; 0 hands out every pack alone.
 
     Attributes:
         cost_done, cost_all: of packs, in the unit of their costs.
         seconds: that workers have spent on them.
     """
 
-    def __init__(self, packs: Sequence[Pack], retries: int) -> None:
-        self.retries = retries
+    def __init__(self, packs: Sequence[Pack], retries: int, longest_task: float = LONGEST_TASK) -> None:
+        self.retries, self.longest_task = retries, longest_task
         self._numbers = count()
         self._waiting: list[tuple[float, int, Pack]] = []
         self._suspects: list[Pack] = []
@@ -58,7 +59,7 @@ class Schedule:
         return bool(self._waiting or self._suspects)
 
     def next_task(self, workers: int) -> tuple[int, list[Pack]]:
-        """The next task: the longest pack that waits, or several that are short; a suspect is always alone."""
+        """Return the next task: the longest pack that waits, or several that are short; a suspect is always alone."""
         if self._suspects:
             return self._handed_out([self._suspects.pop()])
         packs = [heapq.heappop(self._waiting)[2]]
@@ -68,7 +69,7 @@ class Schedule:
             cost += packs[-1].cost
         return self._handed_out(packs)
 
-    def heard(self, event: Event) -> list[Finished]:
+    def heard(self, event: WorkerEvent) -> list[Finished]:
         """Note what happened to a task; returns the cells that are over for good."""
         running = self._running[event.task]
         finished = [cell for report in event.reports for cell in self._reported(running, report)]
@@ -87,13 +88,13 @@ class Schedule:
         return task, packs
 
     def _longest(self, workers: int) -> float:
-        """The cost of a task, in packs' unit; nothing is bundled before one pack has shown how long it takes."""
+        """Return the cost of a task, in packs' unit; nothing is bundled before one pack has shown how long it takes."""
         if not self.seconds:
             return 0.0
         left = (self.cost_all - self.cost_done) / (SHARES * workers)
-        return min(LONGEST_TASK * self.cost_done / self.seconds, left)
+        return min(self.longest_task * self.cost_done / self.seconds, left)
 
-    def _reported(self, running: dict[int, Pack], report: Report) -> list[Finished]:
+    def _reported(self, running: dict[int, Pack], report: PackReport) -> list[Finished]:
         pack = running.pop(report.place)
         pack.attempts += 1
         failed = report.outcomes[0].error is not None
@@ -108,7 +109,7 @@ class Schedule:
         return _finished(pack, report.outcomes, report.seconds)
 
     def _lost(self, packs: list[Pack], why: str) -> list[Finished]:
-        """Of several packs nobody knows which took the worker with it: each gets one of its own."""
+        """Give every pack of a lost task a worker of its own: nobody knows which of them took the worker with it."""
         finished: list[Finished] = []
         for pack in packs:
             pack.losses += len(packs) == 1
@@ -129,14 +130,25 @@ class Schedule:
             self._suspects.append(replace(pack, cells=part, cost=cost, attempts=self.retries, losses=0))
 
 
-def carry_out(schedule: Schedule, workers: Workers, keep: Keep) -> None:
-    """Have all packs of a schedule computed, and keep what becomes of their cells as it comes in."""
+def carry_out(
+    schedule: Schedule, workers: Workers, keep: Keep, ticked: Callable[[str, int], object] | None = None
+) -> None:
+    """Have all packs of a schedule computed, and keep what becomes of their cells as it comes in.
+
+    Args:
+        schedule: the packs.
+        workers: who computes them.
+        keep: takes the cells that are over.
+        ticked: takes a cell's key and how many more steps of its pack are done, where its work tells.
+    """
     while not schedule.over:
         while schedule.startable and workers.room:
             workers.submit(*schedule.next_task(workers.size))
         events = workers.events(WAIT)
-        finished = [cell for event in events for cell in schedule.heard(event)]
-        keep(finished)
+        for event in events:
+            if ticked and event.ticks:
+                ticked(*event.ticks)
+        keep([cell for event in events for cell in schedule.heard(event)])
 
 
 def _finished(pack: Pack, outcomes: Sequence[Outcome], seconds: float) -> list[Finished]:

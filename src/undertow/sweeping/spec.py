@@ -1,4 +1,4 @@
-"""What a sweep is, as it is written down: constants, grids, random draws, seeds.
+"""Specifications of sweeps, as they are written down: constants, grids, random draws, seeds.
 
 function = "train.py:train"        # left away: the lab's networks
 seeds = 5                          # or a list
@@ -88,7 +88,7 @@ class Spec:
 
     @classmethod
     def of(cls, given: Mapping[str, Any], folder: Path = Path()) -> "Spec":
-        """A specification from a mapping of the same form as the file.
+        """Return a specification from a mapping of the same form as the file.
 
         Raises:
             ValueError: an unknown key (with the nearest right one), or a value that makes no sense.
@@ -114,7 +114,7 @@ class Spec:
         return spec
 
     def cells(self) -> Iterator[Settings]:
-        """The settings of every cell: grids in their order, then draws, then seeds, the last running fastest."""
+        """Return the settings of every cell: grids in their order, then draws, then seeds, the last running fastest."""
         drawn = [
             {name: axes.draw(name, axis, self.draw_seed, i) for name, axis in self.axes_drawn.items()}
             for i in range(self.draws)

@@ -128,7 +128,7 @@ class Store:
         return {key: (result and json.loads(result), error) for key, result, error in rows if key in wanted}
 
     def count(self, status: str) -> int:
-        """How many cells have a status."""
+        """Return how many cells have a status."""
         row = self._file.execute("SELECT count(*) FROM cells WHERE status = ?", (status,)).fetchone()
         return int(row[0])
 
@@ -138,7 +138,7 @@ class Store:
             self._file.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, _json(value)))
 
     def noted(self, name: str) -> Any:
-        """What `note` kept, or None."""
+        """Return what `note` kept, or None."""
         row = self._file.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
@@ -171,7 +171,7 @@ class Store:
 
 
 def reading(path: Path) -> sqlite3.Connection:
-    """A connection that only reads, also while a sweep writes.
+    """Return a connection that only reads, also while a sweep writes.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -190,7 +190,7 @@ def reading(path: Path) -> sqlite3.Connection:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """The file of a store for writing, made if it isn't there."""
+    """Return the file of a store for writing, made if it isn't there."""
     try:
         if not path.exists():
             _make(path)
@@ -224,7 +224,7 @@ def _check_format(path: Path, file: sqlite3.Connection, found: tuple[str] | None
 
 
 def _locked(path: Path) -> sqlite3.Connection:
-    """A lock that the system takes back when this process dies: a transaction on a file of its own."""
+    """Return a lock that the system takes back when this process dies: a transaction on a file of its own."""
     lock = sqlite3.connect(path.with_name(f".{path.name}.lock"), isolation_level=None, timeout=0)
     try:
         lock.execute("BEGIN EXCLUSIVE")

@@ -1,4 +1,4 @@
-"""Who computes packs: this process itself, or processes of one thread beside it."""
+"""Workers that compute packs: this process itself, or processes of one thread beside it."""
 
 import contextlib
 import signal
@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
 from undertow.processes import end_with_parent, one_thread_inherited, spawning
-from undertow.sweeping.cells import Outcome, Pack, Work
+from undertow.sweeping.cells import Outcome, Pack, Tick, Work, unheard
 
 REPORT_EVERY = 0.1
 """Seconds: reports of small cells travel together."""
@@ -19,7 +20,7 @@ REPORT_EVERY = 0.1
 MOST_FALSE_STARTS = 3
 
 
-class Report(NamedTuple):
+class PackReport(NamedTuple):
     """A pack that is over: its number in the task, its outcomes, its seconds."""
 
     place: int
@@ -27,17 +28,26 @@ class Report(NamedTuple):
     seconds: float
 
 
-class Event(NamedTuple):
-    """News of a task: packs that are over; whether the whole task is; why its worker was lost, if it was."""
+class WorkerEvent(NamedTuple):
+    """News of a task.
+
+    Attributes:
+        task: its number.
+        reports: packs that are over.
+        ended: whether the whole task is.
+        lost: why its worker was lost, if it was.
+        ticks: the key of a pack's first cell and how many more steps of it are done, where its work tells.
+    """
 
     task: int
-    reports: list[Report]
+    reports: list[PackReport]
     ended: bool
     lost: str = ""
+    ticks: tuple[str, int] | None = None
 
 
 class Workers(Protocol):
-    """Who computes packs. A task is a list of packs, computed one after the other."""
+    """Compute packs. A task is a list of packs, computed one after the other."""
 
     @property
     def size(self) -> int:
@@ -50,22 +60,22 @@ class Workers(Protocol):
     def submit(self, task: int, packs: Sequence[Pack]) -> None:
         """Take a task."""
 
-    def events(self, timeout: float) -> list[Event]:
-        """What has happened; waits for something to, up to ``timeout`` seconds."""
+    def events(self, timeout: float) -> list[WorkerEvent]:
+        """Return what has happened; wait for something to, up to ``timeout`` seconds."""
 
     def close(self) -> None:
         """Stop, whatever is going on."""
 
 
-def computed(work: Work, pack: Pack, place: int) -> Report:
-    """A pack's outcomes: results, or for each cell the error that the pack ended with."""
+def computed(work: Work, pack: Pack, place: int, tick: Tick = unheard) -> PackReport:
+    """Compute a pack: the outcomes are results, or for each cell the error that the pack ended with."""
     start = time.perf_counter()
     try:
-        outcomes = [Outcome(result) for result in work.run([cell.settings for cell in pack.cells])]
+        outcomes = [Outcome(result) for result in work.run([cell.settings for cell in pack.cells], tick)]
     except (Exception, SystemExit) as error:  # whatever a user's function may raise
         told = f"{type(error).__name__}: {error}"
         outcomes = [Outcome(None, told, work.traceback(error))] * len(pack.cells)
-    return Report(place, outcomes, time.perf_counter() - start)
+    return PackReport(place, outcomes, time.perf_counter() - start)
 
 
 class InProcess:
@@ -92,13 +102,13 @@ class InProcess:
         """Take a task."""
         self.waiting += [(task, place, pack, place == len(packs) - 1) for place, pack in enumerate(packs)]
 
-    def events(self, timeout: float) -> list[Event]:
+    def events(self, timeout: float) -> list[WorkerEvent]:
         """Compute the next pack."""
         del timeout
         if not self.waiting:
             return []
         task, place, pack, last = self.waiting.pop(0)
-        return [Event(task, [computed(self.work, pack, place)], last)]
+        return [WorkerEvent(task, [computed(self.work, pack, place)], last)]
 
     def close(self) -> None:
         """Give torch its threads back."""
@@ -151,8 +161,8 @@ class Processes:
         with contextlib.suppress(OSError):  # it has just died: `events` will find out
             worker.pipe.send(list(packs))
 
-    def events(self, timeout: float) -> list[Event]:
-        """What the processes report."""
+    def events(self, timeout: float) -> list[WorkerEvent]:
+        """Return what the processes report."""
         waited = [worker.pipe for worker in self._workers]
         there = set(connection.wait(waited, timeout))
         found = []
@@ -172,7 +182,7 @@ class Processes:
                 worker.process.join()
             worker.pipe.close()
 
-    def _heard(self, worker: _Worker) -> list[Event]:
+    def _heard(self, worker: _Worker) -> list[WorkerEvent]:
         try:
             kind, content = worker.pipe.recv()
         except (EOFError, OSError):
@@ -184,12 +194,14 @@ class Processes:
         if kind == "unfit":
             raise RuntimeError(f"a worker process could not start: {content}")
         assert worker.task is not None  # noqa: S101
-        event = Event(worker.task, content, kind == "ended")
+        if kind == "tick":
+            return [WorkerEvent(worker.task, [], ended=False, ticks=content)]
+        event = WorkerEvent(worker.task, content, kind == "ended")
         if event.ended:
             worker.task = None
         return [event]
 
-    def _replaced(self, worker: _Worker) -> list[Event]:
+    def _replaced(self, worker: _Worker) -> list[WorkerEvent]:
         worker.process.join(5)
         worker.pipe.close()
         code = worker.process.exitcode
@@ -200,7 +212,7 @@ class Processes:
                 raise RuntimeError(f"worker processes don't start: the last was {why}")
         self._workers[self._workers.index(worker)] = self._started()
         told = f"the process that computed it was {why} (the usual reason is memory)"
-        return [] if worker.task is None else [Event(worker.task, [], True, told)]
+        return [] if worker.task is None else [WorkerEvent(worker.task, [], True, told)]
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -226,11 +238,15 @@ def _serve(pipe: Any, work: Work) -> None:
             _compute(pipe, work, pipe.recv())
 
 
+def _tick(pipe: Any, key: str, steps: int) -> None:
+    pipe.send(("tick", (key, steps)))
+
+
 def _compute(pipe: Any, work: Work, packs: Sequence[Pack]) -> None:
-    reports: list[Report] = []
+    reports: list[PackReport] = []
     sent = time.monotonic()
     for place, pack in enumerate(packs):
-        reports.append(computed(work, pack, place))
+        reports.append(computed(work, pack, place, partial(_tick, pipe, pack.cells[0].key)))
         if time.monotonic() - sent > REPORT_EVERY and place < len(packs) - 1:
             pipe.send(("done", reports))
             reports, sent = [], time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undertow.activations import ACTIVATIONS, LEAKY_SLOPE, SELU_SCALE
+from undertow.activations import ACTIVATIONS, LEAKY_SLOPE, SELU_SCALE, Libraries, in_torch
 from undertow.tape.graph import Node, Vertex
 
 aten = torch.ops.aten
@@ -31,11 +31,14 @@ PEAKS = {name: each.peak for name, each in ACTIVATIONS.items()} | {
 """The largest |phi'| of every activation that is an operation of torch's own."""
 
 
-_BOUNDED = frozenset({"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "sin"})
+_KNOWN = {op: phi.torch for op, phi in in_torch().items() if phi.torch is not None}
+_TORCH = Libraries(torch, torch.special)
 
-RISING = frozenset(
-    {"sigmoid", "tanh", "erf", "hardsigmoid", "hardtanh", "relu", "softplus", "log_sigmoid", "threshold"}
-)
+_BOUNDED = frozenset({"hardsigmoid", "hardtanh", "sin"}) | {op for op, known in _KNOWN.items() if known.bounded}
+
+RISING = frozenset({"hardsigmoid", "hardtanh", "log_sigmoid", "threshold"}) | {
+    op for op, known in _KNOWN.items() if known.rising
+}
 """Activations whose derivative is nowhere negative, whatever their settings."""
 
 
@@ -79,10 +82,19 @@ def derivative(op: str, node: Node, room: Callable[[Tensor], Tensor]) -> Tensor 
         kept = saved(node, "result")
         return None if kept is None else _WRITTEN[op](kept, room(kept))
     if op not in _DERIVATIVES:
-        return None
+        return _from_formula(op, node)
     name, formula = _DERIVATIVES[op]
     kept = saved(node, name)
     return None if kept is None else formula(node, kept)
+
+
+def _from_formula(op: str, node: Node) -> Tensor | None:
+    """phi'(z) of an activation that is known by its entry alone, where autograd kept z."""
+    phi = in_torch().get(op)
+    if phi is None or phi.torch is None or phi.torch.saved != "self" or phi.formulas is None:
+        return None
+    z = saved(node, "self")
+    return None if z is None else phi.formulas[1](z, _TORCH)
 
 
 def _from_kernel(kernel: Callable[..., Tensor], *settings: str) -> Callable[[Node, Tensor], Tensor]:

@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from undertow.activations import in_torch
 from undertow.tape.facts import FACTORS, Weight, saved
 from undertow.tape.graph import Node
 
@@ -54,7 +55,7 @@ _INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 _KEPT_AS_IT_IS = frozenset(
     ("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin")
-)
+) | frozenset(op for op, phi in in_torch().items() if phi.torch is not None and phi.torch.saved == "self")
 
 
 def _some(rows: Tensor, enough: int) -> Tensor:

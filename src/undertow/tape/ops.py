@@ -3,6 +3,7 @@
 import re
 from functools import cache
 
+from undertow.activations import in_torch
 from undertow.record import Role
 
 
@@ -28,7 +29,7 @@ EMBEDDINGS = frozenset({"embedding", "embedding_bag"})
 ACTIVATIONS = _names(
     "sigmoid tanh relu leaky_relu gelu silu elu softplus hardtanh hardswish hardsigmoid mish erf "
     "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu"
-)
+) | frozenset(in_torch())
 
 NORMS = _names(
     "native_batch_norm cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm "

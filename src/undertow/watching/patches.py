@@ -1,10 +1,10 @@
-"""Two functions of torch's that are listened to while a step is looked at, and at no other time.
+"""Replaces two functions of torch's while a step is observed, to listen to them, and at no other time.
 
 `torch.autograd.backward` is where the loss is seen. `torch.nn.utils.clip_grad._get_total_norm` is where clipping
 computes the norm that the gradient had before; to listen there costs nothing, to compute it again would.
 
-Several watchers may listen, and others may have put a function of their own over ours: then ours stays, as a mere
-passage.
+Several watchers may listen, and others may have put a function of their own over ours: then ours stays, and only
+passes calls on.
 """
 
 import functools
@@ -18,22 +18,22 @@ from torch import Tensor
 
 
 class Listener(Protocol):
-    """Is told what happens at the step that is looked at. Must not raise."""
+    """Is told what happens at the step that is observed. Must not raise."""
 
     def backward_begins(self, tensors: object) -> None:
-        """A backward pass begins at these tensors."""
+        """Hear that a backward pass begins at these tensors."""
 
     def backward_ends(self) -> None:
-        """It is over."""
+        """Hear that it is over."""
 
     def norm_computed(self, norm: Tensor, norm_type: float, count: int) -> None:
-        """Of ``count`` gradients the norm was computed, as a rule to clip them by."""
+        """Hear that the norm of ``count`` gradients was computed, as a rule to clip them by it."""
 
 
-class Passage:
-    """A function of a module of torch's, replaced as long as anybody listens. Listeners aren't held alive."""
+class PatchedFunction:
+    """Replaces a function of a module of torch's as long as anybody listens. Listeners aren't held alive."""
 
-    def __init__(self, module: Any, name: str, make: Callable[[Callable[..., Any], "Passage"], Any]) -> None:
+    def __init__(self, module: Any, name: str, make: Callable[[Callable[..., Any], "PatchedFunction"], Any]) -> None:
         self._module, self._name, self._make = module, name, make
         self._listeners: list[weakref.ref[Listener]] = []
         self._original: Callable[..., Any] | None = None
@@ -56,7 +56,7 @@ class Passage:
         self._tidy()
 
     def hearing(self) -> list[Listener]:
-        """Who listens."""
+        """Return who listens."""
         return [listener for each in self._listeners if (listener := each()) is not None]
 
     def _tidy(self) -> None:
@@ -66,9 +66,9 @@ class Passage:
             self._ours = self._original = None
 
 
-def _hearing_backward(original: Callable[..., Any], passage: Passage) -> Callable[..., Any]:
+def _hearing_backward(original: Callable[..., Any], patched: PatchedFunction) -> Callable[..., Any]:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        hearing = passage.hearing()
+        hearing = patched.hearing()
         for listener in hearing:
             listener.backward_begins(tensors)
         try:
@@ -80,18 +80,18 @@ def _hearing_backward(original: Callable[..., Any], passage: Passage) -> Callabl
     return backward
 
 
-def _hearing_norms(original: Callable[..., Any], passage: Passage) -> Callable[..., Any]:
+def _hearing_norms(original: Callable[..., Any], patched: PatchedFunction) -> Callable[..., Any]:
     def total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Any:
         norm = original(tensors, norm_type, *args, **kwargs)
-        for listener in passage.hearing():
+        for listener in patched.hearing():
             listener.norm_computed(norm, float(norm_type), 1 if isinstance(tensors, Tensor) else len(tensors))
         return norm
 
     return total_norm
 
 
-BACKWARD = Passage(torch.autograd, "backward", _hearing_backward)
-NORMS = Passage(clipping, "_get_total_norm", _hearing_norms)
+BACKWARD = PatchedFunction(torch.autograd, "backward", _hearing_backward)
+NORMS = PatchedFunction(clipping, "_get_total_norm", _hearing_norms)
 
 
 def listen(listener: Listener) -> None:

@@ -12,8 +12,8 @@ from torch.nn import functional
 from undertow.analysis.theory_check import interpretation
 from undertow.examination import examine
 from undertow.render import report_page as pages
-from undertow.reporting import Report
-from undertow.rules import scale
+from undertow.report import Report
+from undertow.rules import ut1_scale
 from undertow.theory import residual
 from undertow.theory.propagation import Layer, propagate
 
@@ -317,7 +317,7 @@ def test_pre_activations_that_are_not_normal():
 
 
 def test_thresholds_of_words_and_rules_are_the_same():
-    assert (interpretation.LOSS, interpretation.GROWTH) == (scale.VANISHING_TOTAL, scale.EXPLODING_TOTAL)
+    assert (interpretation.LOSS, interpretation.GROWTH) == (ut1_scale.VANISHING_TOTAL, ut1_scale.EXPLODING_TOTAL)
 
 
 # --- UT301 -----------------------------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ def test_json_holds_it_and_it_is_derived_anew(deviating, tmp_path):
 
 
 def test_the_page_shows_it(deviating):
-    page = pages.article(deviating.run, deviating.gains, deviating.findings).html()
+    page = pages.article(deviating.diagnosis).html()
     assert 'id="theory"' in page
     assert "correlated inputs" in page
     assert page.count("strokeDash") >= 1
@@ -390,7 +390,7 @@ def test_a_page_without_theory_says_so():
     x = torch.randn(30, 8)
     report = examine(net, lambda: net(x).square().mean())
     assert "Theory says nothing of this network: it holds normalisation." in str(report)
-    page = pages.article(report.run, report.gains, report.findings).html()
+    page = pages.article(report.diagnosis).html()
     assert "no theory for this" not in page
     assert "Theory says nothing of this network" in page
 
@@ -402,4 +402,4 @@ def test_a_thousand_stretches_are_not_listed_one_by_one():
     report = examine(net, lambda: net(x).square().mean())
     assert len(report.theory.predictions) == 499
     assert len(str(report).splitlines()) < 60
-    pages.article(report.run, report.gains, report.findings)
+    pages.article(report.diagnosis)

@@ -6,12 +6,13 @@ from typing import Any
 
 from rich.console import Console
 
+from undertow.formatting import counted
 from undertow.lab import Dataset, load
-from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, HIDDEN, LMBDA, network
+from undertow.studies.chapter5.config import BATCH_SIZE, ETA, HIDDEN, LMBDA, network
 from undertow.studies.chapter5.storage import read
 from undertow.studies.chapter5.training import digests
 from undertow.studies.environment import DECIDES_BITS, environment
-from undertow.studies.tasks import Task, Tick, run_all
+from undertow.studies.experiments import Task, Tick, run_all
 
 CHECKED_MEMBER = 0
 POINTS = 0.01
@@ -19,7 +20,7 @@ POINTS = 0.01
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Checked:
     """One thing checked.
 
     Attributes:
@@ -28,7 +29,7 @@ class Verdict:
         detail: numbers, or why not.
 
     Example:
-        >>> print(Verdict("1 hidden layer: initial weights", True, "8 of 8 members"))
+        >>> print(Checked("1 hidden layer: initial weights", True, "8 of 8 members"))
         ok           1 hidden layer: initial weights (8 of 8 members)
     """
 
@@ -41,7 +42,7 @@ class Verdict:
         return f"{mark:<12} {self.what} ({self.detail})"
 
 
-def check(folder: Path, data_name: str, console: Console) -> list[Verdict]:
+def check(folder: Path, data_name: str, console: Console) -> list[Checked]:
     """Recompute what can be recomputed quickly.
 
     Initial weights must have the recorded sums exactly. One member of each network, trained alone, must come within a
@@ -80,32 +81,32 @@ def _retrain(data: Dataset, tick: Tick, /, *, hidden: int, seed: int, epochs: in
     return {"accuracy": accuracy, "sha256": digests(nets)[0]}
 
 
-def _initial(recorded: dict[str, Any], data: Dataset, hidden: int) -> Verdict:
+def _initial(recorded: dict[str, Any], data: Dataset, hidden: int) -> Checked:
     sums = recorded["accuracy"][str(hidden)]["initial_sha256"]
     mine = digests(network(data, hidden, len(sums), recorded["seed"]))
     same = sum(a == b for a, b in zip(sums, mine, strict=True))
-    return Verdict(f"{_name(hidden)}: initial weights", same == len(sums), f"{same} of {len(sums)} members")
+    return Checked(f"{_name(hidden)}: initial weights", same == len(sums), f"{same} of {len(sums)} members")
 
 
-def _accuracy(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Verdict:
+def _accuracy(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Checked:
     theirs = recorded["accuracy"][str(hidden)]["validation"][CHECKED_MEMBER][-1]
     if theirs is None:
-        return Verdict(f"{_name(hidden)}: accuracy of one member", None, "recorded as not finite")
+        return Checked(f"{_name(hidden)}: accuracy of one member", None, "recorded as not finite")
     detail = f"{100 * mine['accuracy']:.2f} % here, {100 * theirs:.2f} % recorded"
-    return Verdict(f"{_name(hidden)}: accuracy of one member", abs(mine["accuracy"] - theirs) <= POINTS, detail)
+    return Checked(f"{_name(hidden)}: accuracy of one member", abs(mine["accuracy"] - theirs) <= POINTS, detail)
 
 
-def _bits(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Verdict:
+def _bits(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Checked:
     what = f"{_name(hidden)}: trained weights"
     here, there = environment(), recorded["environment"]
     other = [key for key in DECIDES_BITS if here[key] != there.get(key)]
     if recorded["members"] != 1:
-        return Verdict(what, None, "float32 bits depend on how many members run side by side; one ran here")
+        return Checked(what, None, "float32 bits depend on how many members run side by side; one ran here")
     if other:
-        return Verdict(what, None, f"recorded with another {', '.join(other)}")
+        return Checked(what, None, f"recorded with another {', '.join(other)}")
     same = mine["sha256"] == recorded["accuracy"][str(hidden)]["final_sha256"][0]
-    return Verdict(what, same, "bit for bit")
+    return Checked(what, same, "bit for bit")
 
 
 def _name(hidden: int) -> str:
-    return f"{hidden} hidden layer{'s' * (hidden > 1)}"
+    return counted(hidden, "hidden layer")

@@ -4,17 +4,15 @@ Whether a claim holds is decided here by a rule, from the results in hand: anoth
 decide otherwise.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from undertow.render.rows import number
-from undertow.studies.chapter5.protocol import HIDDEN
+from undertow.formatting import number, percent, signed
+from undertow.studies.chapter5.config import HIDDEN
 from undertow.studies.statistics import compare
-from undertow.studies.study import Claim, Judged, Results, judged, three
-from undertow.studies.wording import percent, signed
+from undertow.studies.study import Claim, Judged, Results, verdict
 from undertow.theory import bounds, meanfield
 
 CLOSE = 0.2
@@ -23,13 +21,8 @@ CLOSE = 0.2
 NEARLY_FROZEN = 0.01
 
 
-def judge(results: Results) -> list[dict[str, Any]]:
-    """All claims, in the order of the text; the results are those of `plan.assemble`."""
-    return judged([Claim(text, rule) for text, rule in CLAIMS], results)
-
-
 def final_accuracy(results: Results, hidden: int) -> np.ndarray[Any, Any]:
-    """Per cent of validation images right after the last epoch, [R]."""
+    """Return the per cent of validation images right after the last epoch, [R]."""
     return 100 * np.asarray(results["accuracy"][str(hidden)]["validation"])[:, -1]
 
 
@@ -42,7 +35,7 @@ def deeper_hurts(results: Results) -> Judged:
     said = ", ".join(f"{signed(step.mean)} ({step.said})" for step in steps)
     end = "above one, as in the text" if means[3] > means[0] else "not above one, where the text has them"
     measured = f"{', '.join(f'{m:.2f}' for m in means)} %; steps of {said}. Four layers end {end}"
-    return measured, three(all(signs) and all(certain), any(signs))
+    return measured, verdict(all(signs) and all(certain), any(signs))
 
 
 def idle_layer(results: Results) -> Judged:
@@ -59,7 +52,7 @@ def idle_layer(results: Results) -> Judged:
         f"{identity:.2f} %; started near the identity and trained: {trained:.2f} %, against {four:.2f} % from random starts. "
         "An idle layer is harmless only if it passes on what it gets, and a random one does not"
     )
-    return measured, three(random > one - 1, identity > one - 1.5)
+    return measured, verdict(random > one - 1, identity > one - 1.5)
 
 
 def back_fast_front_frozen(results: Results) -> Judged:
@@ -73,7 +66,7 @@ def back_fast_front_frozen(results: Results) -> Judged:
         f"epoch, {percent(front[-1])} at the end; the first layer's weights end {moved[0]:.1f} times their initial length away. "
         "At the end it is another picture than at the start"
     )
-    return measured, three(front[0] < NEARLY_FROZEN and front[-1] < NEARLY_FROZEN, front[0] < NEARLY_FROZEN)
+    return measured, verdict(front[0] < NEARLY_FROZEN and front[-1] < NEARLY_FROZEN, front[0] < NEARLY_FROZEN)
 
 
 def second_layer_faster(results: Results) -> Judged:
@@ -82,7 +75,7 @@ def second_layer_faster(results: Results) -> Judged:
     larger = float(np.mean(np.median(bars[:, 1], -1) > np.median(bars[:, 0], -1)))
     factor = float(np.median(bars[:, 1]) / np.median(bars[:, 0]))
     measured = f"typical |∂C/∂b| {factor:.1f} times larger in the second layer; larger in {percent(larger)} of {len(bars)} networks"
-    return measured, three(larger == 1.0, larger > 0.5)
+    return measured, verdict(larger == 1.0, larger > 0.5)
 
 
 def initial_speeds(results: Results) -> Judged:
@@ -100,7 +93,7 @@ def initial_speeds(results: Results) -> Judged:
     measured = f"medians of {n} networks: {'; '.join(said)} with 2, 3, 4 hidden layers"
     if not total:
         return f"{measured} (not MNIST: nothing to compare with)", "partly"
-    return f"{measured}; {inside} of the text's {total} values lie in our 95 % bands", three(
+    return f"{measured}; {inside} of the text's {total} values lie in our 95 % bands", verdict(
         inside == total, inside > 0
     )
 
@@ -119,7 +112,7 @@ def five_to_ten(results: Results) -> Judged:
         f"ratio of neighbouring layers, median through descent: {'; '.join(said)}; within 5 to 10 at "
         f"{percent(np.mean(inside))} of steps. The first of four layers learns at {percent(slowest, 1)} of the last one's speed"
     )
-    return measured, three(min(inside) > 0.5, slowest < 0.02)
+    return measured, verdict(min(inside) > 0.5, slowest < 0.02)
 
 
 def not_convergence(results: Results) -> Judged:
@@ -136,7 +129,7 @@ def not_convergence(results: Results) -> Judged:
         f"{np.median(np.asarray(deep['speed'])[:, -1]):.2g} against "
         f"{np.median(np.asarray(shallow['speed'])[:, epoch, -1]):.2g}"
     )
-    return measured, three(accuracy > 0.9 and fresh < 0.3, accuracy > fresh)
+    return measured, verdict(accuracy > 0.9 and fresh < 0.3, accuracy > fresh)
 
 
 def explosion(results: Results) -> Judged:
@@ -150,7 +143,7 @@ def explosion(results: Results) -> Judged:
         f"sigmoid with large weights and centred biases: {np.median(centred[:, 0] / centred[:, -1]):.0f} times, "
         f"in every one of {len(centred)} networks; sigmoid with N(0, 1): never"
     )
-    return measured, three(lost > members / 2, lost > 0)
+    return measured, verdict(lost > members / 2, lost > 0)
 
 
 def product_of_factors(results: Results) -> Judged:
@@ -189,7 +182,7 @@ def cross_entropy(results: Results) -> Judged:
             f"quadratic cost, first over last hidden layer {gains['cross-entropy']:.4f} against {gains['quadratic']:.4f}"
         )
         same.append(abs(gains["cross-entropy"] / gains["quadratic"] - 1) < CLOSE)
-    return "; ".join(said) + ". All layers gain by one factor; what is lost between them stays lost", three(
+    return "; ".join(said) + ". All layers gain by one factor; what is lost between them stays lost", verdict(
         all(same), any(same)
     )
 
@@ -204,7 +197,7 @@ def full_networks(results: Results) -> Judged:
         f"{spread[2]:.1f}); mean-field theory of the matrix product says {expected:.2f}"
     )
     near = abs(spread[1] / expected - 1)
-    return measured, three(near < CLOSE, near < 2 * CLOSE)
+    return measured, verdict(near < CLOSE, near < 2 * CLOSE)
 
 
 def other_obstacles(results: Results) -> Judged:
@@ -218,34 +211,34 @@ def other_obstacles(results: Results) -> Judged:
     return measured, "partly" if not he["divergences"] else "no"
 
 
-CLAIMS: list[tuple[str, Callable[[Results], Judged]]] = [
-    (
+CLAIMS = [
+    Claim(
         "Adding hidden layers of 30 first helps (1 to 2) and then hurts (2 to 3 to 4): 96.48, 96.90, 96.57, 96.53 %.",
         deeper_hurts,
     ),
-    ("Even if an added middle layer learned nothing, it should not hurt.", idle_layer),
-    (
+    Claim("Even if an added middle layer learned nothing, it should not hurt.", idle_layer),
+    Claim(
         "The back layers learn fast while the front layers are as good as frozen, or the reverse.",
         back_fast_front_frozen,
     ),
-    ("At the start the gradients in the second hidden layer are larger, neuron by neuron.", second_layer_faster),
-    ("||δ|| = .07, .31 with two hidden layers; .012, .060, .283 with three.", initial_speeds),
-    (
+    Claim("At the start the gradients in the second hidden layer are larger, neuron by neuron.", second_layer_faster),
+    Claim("||δ|| = .07, .31 with two hidden layers; .012, .060, .283 with three.", initial_speeds),
+    Claim(
         "Through training each layer learns 5 to 10 times faster than the one before; the first as slowly as 1 % of the last.",
         five_to_ten,
     ),
-    ("A vanishing gradient is not convergence.", not_convergence),
-    ("Sometimes the front layers' gradient is instead far larger and ends in NaN.", explosion),
-    (
+    Claim("A vanishing gradient is not convergence.", not_convergence),
+    Claim("Sometimes the front layers' gradient is instead far larger and ends in NaN.", explosion),
+    Claim(
         "In a chain of neurons ∂C/∂b₁ is a product with a factor w σ' for each layer (eq. 120, 121).",
         product_of_factors,
     ),
-    (
+    Claim(
         "|w| < 1 and σ' <= 1/4, so each factor is under 1/4 and the product shrinks exponentially.",
         factors_below_a_quarter,
     ),
-    ("The cross-entropy cures the slow-down of the output layer only.", cross_entropy),
-    ("In full networks the repeated matrix product (eq. 124) is unstable in the same way.", full_networks),
-    ("Other obstacles: the activation, the initialisation, momentum.", other_obstacles),
+    Claim("The cross-entropy cures the slow-down of the output layer only.", cross_entropy),
+    Claim("In full networks the repeated matrix product (eq. 124) is unstable in the same way.", full_networks),
+    Claim("Other obstacles: the activation, the initialisation, momentum.", other_obstacles),
 ]
 """The text's claims in our words, each with the rule that judges it."""

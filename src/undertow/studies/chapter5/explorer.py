@@ -1,7 +1,7 @@
 """The page beside the chapter's, to play with: one chain's factors, where a factor can reach 1, the map of starts."""
 
 import base64
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 
 from undertow.activations import ACTIVATIONS
 from undertow.render.page import Article
-from undertow.studies.chapter5.protocol import NEURONS
-from undertow.studies.chapter5.sections import explore
+from undertow.studies.article import page
+from undertow.studies.chapter5.config import NEURONS
+from undertow.studies.study import Results
 from undertow.theory import bounds, meanfield
 
 Array = NDArray[np.float64]
-Results = dict[str, Any]
 
 NAME = "explore.html"
+
+TRAINED = 0.5
+"""A setting counts as trained if its networks get more than this share right."""
+
+WITHIN = 1.0
+"""Decades that the gradient may lose or gain over the layers for theory to call a setting fit to train."""
+
 MAPPED = ("tanh", "sigmoid", "relu", "erf", "gelu", "silu")
 DRAWS, LONGEST = 12, 30
-PERCENT = [
-    np.arange(10, 50, 2),
-    np.arange(50, 100, 2.5),
-    np.arange(100, 200, 5),
-    np.arange(200, 500, 10),
-    np.arange(500, 1000, 25),
-    np.arange(1000, 4001, 100),
-]
-WEIGHT_VAR = np.unique([*np.concatenate(PERCENT) / 100, 1 / 3])
+PERCENT = [(10, 50, 2), (50, 100, 2.5), (100, 200, 5), (200, 500, 10), (500, 1000, 25), (1000, 4001, 100)]
+WEIGHT_VAR = np.unique([*np.concatenate([np.arange(*ends) for ends in PERCENT]) / 100, 1 / 3])
 """n_in Var W on the map: round numbers for a reader, closest where the phases meet, and torch's default."""
 
 THOUSANDTHS = [
@@ -70,31 +70,48 @@ STARTS: dict[str, tuple[float, float]] = {
 }
 
 
-def write(results: Results, out: Path) -> Path:
-    """Write ``explore.html`` into a folder.
+def article(results: Results) -> Article:
+    """Build the page."""
+    meta = {
+        "maps": "undertow.theory.meanfield.phase_diagram, inputs that give the first layer’s z variance 1",
+        "data": f"{results['data']['name']}, sha256 {results['data']['sha256'][:16]}",
+        "seed": str(results["seed"]),
+        "undertow": results["environment"]["undertow"],
+    }
+    made = page(__package__, results, "explorer", figures="explorer", text="explore.md")
+    return replace(made, meta=meta, instruments=instruments(results["trainability"]))
+
+
+def learning_rates(results: Results) -> list[str]:
+    """Return the learning rates that were tried."""
+    return [f"{eta:g}" for eta in results["trainability"]["etas"]]
+
+
+def learned(results: Results, name: str) -> tuple[float, float]:
+    """Return the share of settings that learned, of those that theory expects to and of the others."""
+    grid = results["trainability"]
+    fit, right = expected(grid, name), np.asarray(grid["accuracy"][name]).mean(-1) > TRAINED
+    return float(right[fit].mean()), float(right[~fit].mean())
+
+
+def best_of(results: Results, name: str) -> float:
+    """Return the accuracy of an activation's best setting."""
+    return float(np.asarray(results["trainability"]["accuracy"][name]).mean(-1).max())
+
+
+def expected(grid: Results, name: str) -> NDArray[np.bool_]:
+    """Return where theory expects the gradient to change by less than a decade over the layers.
 
     Returns:
-        The page.
+        [bias variances, weight variances].
+
+    Example:
+        >>> expected({"weight_var": [0.1, 1.0], "bias_var": [0.0], "depth": 10}, "tanh").tolist()
+        [[False, True]]
     """
-    return article(results).write(out / NAME)
-
-
-def article(results: Results) -> Article:
-    """The page as blocks."""
-    return Article(
-        "What a gradient is made of",
-        "Three instruments to go with “Why are deep neural networks hard to train?”",
-        lead="Move the sliders, press on the pictures, and watch the product that decides whether a deep network "
-        "learns. Everything is computed on this page; nothing is sent anywhere. [Back to the chapter](index.html).",
-        sections=[explore.chain(), explore.window(), explore.starts(results["trainability"])],
-        meta={
-            "maps": "undertow.theory.meanfield.phase_diagram, inputs that give the first layer’s z variance 1",
-            "data": f"{results['data']['name']}, sha256 {results['data']['sha256'][:16]}",
-            "seed": str(results["seed"]),
-            "undertow": results["environment"]["undertow"],
-        },
-        instruments=instruments(results["trainability"]),
-    )
+    bias_var = np.asarray(grid["bias_var"])[:, None]
+    chi = meanfield.phase_diagram(name, np.asarray(grid["weight_var"]), bias_var).chi
+    return np.asarray(np.abs(np.log10(chi) / 2 * grid["depth"]) < WITHIN)
 
 
 def instruments(trainability: Results) -> dict[str, Any]:
@@ -127,7 +144,7 @@ def normals() -> Array:
 
 
 def measured(trainability: Results) -> dict[str, Any]:
-    """Mean accuracy over members, [bias variances][weight variances], for each activation trained."""
+    """Return the mean accuracy over members, [bias variances][weight variances], for each activation trained."""
     accuracy = {
         name: np.asarray(values).mean(-1).round(4).tolist() for name, values in trainability["accuracy"].items()
     }

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from undertow.lab import Dataset, Ensemble, Initializer
-from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, Protocol, network
+from undertow.studies.chapter5.config import BATCH_SIZE, ETA, network
 from undertow.studies.chapter5.speeds import first_images
-from undertow.studies.tasks import Tick
+from undertow.studies.experiments import Tick
 
 Array = NDArray[np.float64]
 
@@ -34,16 +34,16 @@ CENTRED_SD = 3.0
 """Standard deviation of the weights above the first layer in the centred sigmoid network."""
 
 
-def explode(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> dict[str, Any]:
-    """All of the chapter's explosions on full networks.
+def explode(data: Dataset, tick: Tick, /, *, seed: int) -> dict[str, Any]:
+    """Run all of the chapter's explosions on full networks.
 
     Returns:
         centred_speed: ||δ^l|| of a sigmoid network whose front layers learn faster, [20, 4];
         runs: for each start of `DIVERGING` the speeds before training [20, 4] and what became of each member.
     """
-    result: dict[str, Any] = {"centred_speed": centred_speeds(data, protocol.seed), "runs": {}}
+    result: dict[str, Any] = {"centred_speed": centred_speeds(data, seed), "runs": {}}
     for name, how in DIVERGING.items():
-        result["runs"][name] = _run(data, protocol.seed, how)
+        result["runs"][name] = _run(data, seed, how)
         tick(1)
     return result
 

@@ -4,71 +4,69 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from undertow.lab import Dataset
 from undertow.studies.chapter5 import explosion, speeds, trainability, training
 from undertow.studies.chapter5.chains import chains
-from undertow.studies.chapter5.claims import judge
-from undertow.studies.chapter5.protocol import BOOK_ACCURACY, BOOK_INITIAL_SPEED, HIDDEN, LMBDA, Protocol
-from undertow.studies.environment import environment
-from undertow.studies.tasks import Task, run_all
+from undertow.studies.chapter5.config import BOOK_ACCURACY, BOOK_INITIAL_SPEED, HIDDEN, LMBDA, Chapter5Config
+from undertow.studies.experiments import Experiment, Task
+from undertow.studies.study import Job
 
 EVERY = 5
 """The share of progress is kept for every fifth epoch."""
 
 
-def plan(protocol: Protocol) -> list[Task]:
-    """All experiments, longest first, so that no process idles while another finishes a long one.
+def plan(config: Chapter5Config, seed: int) -> list[Task]:
+    """List all experiments, longest first, so that no process idles while another finishes a long one.
 
     Example:
-        >>> [task.name for task in plan(Protocol())][:2]
+        >>> [task.name for task in plan(Chapter5Config(), seed=0)][:2]
         ['train 4 hidden layers', 'train 3 hidden layers']
     """
-    with_protocol = {"protocol": protocol}
-    train = [
-        Task(_train(h), training.train_network, protocol.epochs, {"hidden": h, **with_protocol})
-        for h in reversed(HIDDEN)
+
+    def task(name: str, run: Experiment, steps: int, **arguments: Any) -> Task:
+        return Task(name, run, steps, {"seed": seed, **arguments})
+
+    deepest_first = list(reversed(HIDDEN))
+    return [
+        *(task(_train(h), training.train_network, config.epochs, hidden=h, config=config) for h in deepest_first),
+        *(
+            task(_control(c), training.train_control, config.epochs, control=c, config=config)
+            for c in training.CONTROLS
+        ),
+        *(
+            task(
+                _grid(a),
+                trainability.train_grid,
+                config.grid.epochs * len(config.grid.etas),
+                activation=a,
+                config=config,
+            )
+            for a in trainability.ACTIVATIONS
+        ),
+        *(
+            task(_descent(h, lmbda), speeds.descend, config.descent_steps, hidden=h, lmbda=lmbda, config=config)
+            for h in deepest_first
+            for lmbda in (LMBDA, 0.0)
+        ),
+        task("converge", speeds.converge, speeds.SHALLOW_EPOCHS, config=config),
+        task("start", speeds.initial_speeds, len(HIDDEN), config=config),
+        task("explode", explosion.explode, len(explosion.DIVERGING)),
+        task("costs", speeds.compare_costs, 4),
+        task("bars", speeds.initial_bars, 1),
+        task("split", speeds.split_speeds, 1),
     ]
-    controls = [
-        Task(_control(c), training.train_control, protocol.epochs, {"control": c, **with_protocol})
-        for c in training.CONTROLS
-    ]
-    descents = [
-        Task(_descent(h, lmbda), speeds.descend, protocol.descent_steps, {"hidden": h, "lmbda": lmbda, **with_protocol})
-        for h in reversed(HIDDEN)
-        for lmbda in (LMBDA, 0.0)
-    ]
-    grids = [
-        Task(_grid(a), trainability.train_grid, _grid_steps(protocol), {"activation": a, **with_protocol})
-        for a in trainability.ACTIVATIONS
-    ]
-    short = [
-        Task("converge", speeds.converge, speeds.SHALLOW_EPOCHS, with_protocol),
-        Task("start", speeds.initial_speeds, len(HIDDEN), with_protocol),
-        Task("explode", explosion.explode, len(explosion.DIVERGING), with_protocol),
-        Task("costs", speeds.compare_costs, 4, with_protocol),
-        Task("bars", speeds.initial_bars, 1, with_protocol),
-        Task("split", speeds.split_speeds, 1, with_protocol),
-    ]
-    return [*train, *controls, *grids, *descents, *short]
 
 
-def measure(protocol: Protocol, data_name: str, data: Dataset, console: Console) -> dict[str, Any]:
+def measure(job: Job) -> dict[str, Any]:
     """Run every experiment and return what `results.json` holds, as NumPy arrays and plain values."""
-    found = run_all(plan(protocol), data_name, console)
-    results = {
-        "schema": 1,
-        "quick": protocol.quick,
-        "members": protocol.members,
-        "seed": protocol.seed,
-        "data": {"name": data.name, "sha256": data.sha256, "image_shape": list(data.image_shape)},
-        **assemble(found, on_mnist=data.name == "mnist"),
-        "trainability": trainability.result({a: found[_grid(a)] for a in trainability.ACTIVATIONS}, protocol),
-        "chain": chains(protocol.seed),
-        "environment": environment(),
+    config: Chapter5Config = job.config
+    found = job.run(plan(config, job.seed))
+    return {
+        "members": config.members,
+        **assemble(found, on_mnist=job.data.name == "mnist"),
+        "trainability": trainability.result({a: found[_grid(a)] for a in trainability.ACTIVATIONS}, config.grid),
+        "chain": chains(job.seed),
     }
-    return {**results, "claims": judge(results)}
 
 
 def assemble(found: Mapping[str, Any], on_mnist: bool) -> dict[str, Any]:
@@ -141,8 +139,3 @@ def _descent(hidden: int, lmbda: float) -> str:
 
 def _grid(activation: str) -> str:
     return f"which deep networks train: {activation}"
-
-
-def _grid_steps(protocol: Protocol) -> int:
-    grid = trainability.Grid.of(protocol)
-    return grid.epochs * len(grid.etas)

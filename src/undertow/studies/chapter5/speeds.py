@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from undertow.lab import Dataset
 from undertow.lab.layers import LayerPass
 from undertow.lab.readings import per_example_speed, speed, split
-from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, FIRST_IMAGES, HIDDEN, Protocol, network
-from undertow.studies.tasks import Tick
+from undertow.studies.chapter5.config import BATCH_SIZE, ETA, FIRST_IMAGES, HIDDEN, Chapter5Config, network
+from undertow.studies.experiments import Tick
 
 Array = NDArray[np.float64]
 
@@ -25,31 +25,33 @@ SPLIT_MEMBERS = 64
 SHALLOW_EPOCHS = 60
 
 
-def initial_speeds(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> dict[str, Array]:
+def initial_speeds(data: Dataset, tick: Tick, /, *, config: Chapter5Config, seed: int) -> dict[str, Array]:
     """||δ^l|| of the hidden layers before training, for every depth: {"1": [256, 1], ..., "4": [256, 4]}."""
     x, y = first_images(data)
     result = {}
     for hidden in HIDDEN:
         chunks = []
-        for first in range(0, protocol.initial_members, AT_ONCE):
-            members = min(AT_ONCE, protocol.initial_members - first)
-            nets = network(data, hidden, members, protocol.seed, first_member=first)
+        for first in range(0, config.initial_members, AT_ONCE):
+            members = min(AT_ONCE, config.initial_members - first)
+            nets = network(data, hidden, members, seed, first_member=first)
             chunks.append(nets.learning_speed(x, y)[:, :hidden])
         result[str(hidden)] = torch.cat(chunks).double().numpy()
         tick(1)
     return result
 
 
-def initial_bars(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> Array:
+def initial_bars(data: Dataset, tick: Tick, /, *, seed: int) -> Array:
     """dC/db of the first six neurons in both hidden layers of [784,30,30,10], [members, 2, 6]."""
     x, y = first_images(data)
-    nets = network(data, 2, BAR_MEMBERS, protocol.seed)
+    nets = network(data, 2, BAR_MEMBERS, seed)
     signals = nets.backpropagate(nets.inputs(x), nets.targets(y))
     tick(1)
     return torch.stack([at.delta.mean(1)[:, :BAR_NEURONS] for at in signals[:2]], 1).double().numpy()
 
 
-def descend(data: Dataset, tick: Tick, /, *, hidden: int, lmbda: float, protocol: Protocol) -> dict[str, Array]:
+def descend(
+    data: Dataset, tick: Tick, /, *, hidden: int, lmbda: float, config: Chapter5Config, seed: int
+) -> dict[str, Array]:
     """Full-batch gradient descent on the first 1,000 images, watching every hidden layer.
 
     Returns:
@@ -57,7 +59,7 @@ def descend(data: Dataset, tick: Tick, /, *, hidden: int, lmbda: float, protocol
         accuracy: share of those images right at the end, [R].
     """
     x, y = first_images(data)
-    nets = network(data, hidden, protocol.members, protocol.seed)
+    nets = network(data, hidden, config.members, seed)
     averaged, single = [], []
 
     def observe(_t: int, signals: list[LayerPass]) -> None:
@@ -65,7 +67,7 @@ def descend(data: Dataset, tick: Tick, /, *, hidden: int, lmbda: float, protocol
         single.append(torch.stack([per_example_speed(at) for at in signals[:hidden]], -1))
         tick(1)
 
-    nets.train((x, y), protocol.descent_steps, len(x), ETA, lmbda, observe=observe)
+    nets.train((x, y), config.descent_steps, len(x), ETA, lmbda, observe=observe)
     return {
         "speed": torch.stack(averaged, 1).double().numpy(),
         "per_example_speed": torch.stack(single, 1).double().numpy(),
@@ -73,8 +75,8 @@ def descend(data: Dataset, tick: Tick, /, *, hidden: int, lmbda: float, protocol
     }
 
 
-def converge(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> dict[str, Any]:
-    """A shallow network trained until little gradient is left, beside a deep one that has not begun.
+def converge(data: Dataset, tick: Tick, /, *, config: Chapter5Config, seed: int) -> dict[str, Any]:
+    """Train a shallow network until little gradient is left, beside a deep one that has not begun.
 
     Returns:
         For "deep" (4 hidden layers, before training) and "shallow" (1 hidden layer, after each epoch of training):
@@ -82,8 +84,8 @@ def converge(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> dict[str, A
         Shallow arrays have a second axis for the epochs, the start included.
     """
     x, y = first_images(data)
-    deep = network(data, 4, protocol.members, protocol.seed)
-    shallow = network(data, 1, protocol.members, protocol.seed)
+    deep = network(data, 4, config.members, seed)
+    shallow = network(data, 1, config.members, seed)
     stages = [_state(shallow, x, y)]
 
     def after(_epoch: int) -> None:
@@ -97,30 +99,30 @@ def converge(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> dict[str, A
     }
 
 
-def compare_costs(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> dict[str, dict[str, Array]]:
+def compare_costs(data: Dataset, tick: Tick, /, *, seed: int) -> dict[str, dict[str, Array]]:
     """||δ^l|| of all layers at the start under both costs, four hidden layers: {initializer: {cost: [members, 5]}}."""
     x, y = first_images(data)
     result: dict[str, dict[str, Array]] = {}
     for initializer in ("default", "large"):
         result[initializer] = {}
         for cost in ("cross-entropy", "quadratic"):
-            nets = network(data, 4, SPLIT_MEMBERS, protocol.seed, cost=cost, initializer=initializer)
+            nets = network(data, 4, SPLIT_MEMBERS, seed, cost=cost, initializer=initializer)
             result[initializer][cost] = nets.learning_speed(x, y).double().numpy()
             tick(1)
     return result
 
 
-def split_speeds(data: Dataset, tick: Tick, /, *, protocol: Protocol) -> dict[str, Array]:
-    """Every factor of the learning speeds of [784,30,30,30,30,10] at the start; each [members, 4]."""
+def split_speeds(data: Dataset, tick: Tick, /, *, seed: int) -> dict[str, Array]:
+    """Measure every factor of the learning speeds of [784,30,30,30,30,10] at the start; each [members, 4]."""
     x, y = first_images(data)
-    nets = network(data, 4, SPLIT_MEMBERS, protocol.seed)
+    nets = network(data, 4, SPLIT_MEMBERS, seed)
     found = split(nets, x, y)
     tick(1)
     return vars(found) | {"gain": found.gain}
 
 
 def first_images(data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training images that the chapter takes its gradients over."""
+    """Return the training images that the chapter takes its gradients over."""
     return data.train.x[:FIRST_IMAGES], data.train.y[:FIRST_IMAGES]
 
 

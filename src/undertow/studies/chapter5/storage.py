@@ -1,21 +1,20 @@
 """results.json: written whole or not at all, read back only if it is what its schema says."""
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
+from undertow.extras import needed
 from undertow.files import write_whole
-from undertow.studies.keeping import JSON_NAME as NAME
-from undertow.studies.keeping import write_json
+from undertow.studies.io import JSON_NAME, read_json
 
 SCHEMA_NAME = "results.schema.json"
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of results.json.
+    """Return the JSON Schema of results.json.
 
     Example:
         >>> schema()["title"]
@@ -25,26 +24,23 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def save(results: dict[str, Any], folder: Path) -> None:
-    """Write results.json, and its schema beside it."""
-    write_json(results, folder / NAME)
+def write_schema(_results: Mapping[str, Any], folder: Path) -> None:
+    """Write the schema beside results.json."""
     write_whole(folder / SCHEMA_NAME, json.dumps(schema(), indent=2).encode())
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Read what `save` wrote.
+    """Read the results.json that a run of the study wrote.
 
     Raises:
         FileNotFoundError: there is no results.json.
         ValueError: it is not JSON, or not what the schema says; the message names the first place that isn't.
     """
-    path = folder / NAME
+    path = folder / JSON_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"no {NAME} in {folder}: give the folder that `undertow chapter5 --out` wrote")
-    try:
-        results: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+        raise FileNotFoundError(f"no {JSON_NAME} in {folder}: give the folder that `undertow chapter5 --out` wrote")
+    results: dict[str, Any] = read_json(path)
+    jsonschema = needed("jsonschema", "studies", "checking results")
     wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(results))
     if wrong:
         raise ValueError(

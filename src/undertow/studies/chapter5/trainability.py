@@ -3,7 +3,6 @@
 After Schoenholz et al. 2017, "Deep information propagation", figure 5, at the chapter's size.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from undertow.lab import Dataset, Ensemble
-from undertow.studies.chapter5.protocol import BATCH_SIZE, NEURONS, Protocol
-from undertow.studies.tasks import Tick
+from undertow.studies.chapter5.config import BATCH_SIZE, NEURONS, Chapter5Config, Grid
+from undertow.studies.experiments import Tick
 
 Array = NDArray[np.float64]
 
@@ -24,50 +23,13 @@ EVALUATED = 1_000
 """Validation images on which accuracy is measured."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """How much of it to do: every pair of variances, with every learning rate.
-
-    Attributes:
-        weight_var, bias_var: n_in Var W and Var b of all layers.
-        etas: learning rates tried; a setting counts by its best.
-        members: networks of each setting.
-        images: training images.
-        epochs: passes over these.
-    """
-
-    weight_var: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0)
-    bias_var: tuple[float, ...] = (0.0, 0.02, 0.1, 0.3, 0.6, 1.0)
-    etas: tuple[float, ...] = (0.1, 0.01)
-    members: int = 3
-    images: int = 1_000
-    epochs: int = 5
-
-    @classmethod
-    def of(cls, protocol: Protocol) -> "Grid":
-        """The whole grid, or for a quick protocol a taste of it.
-
-        Example:
-            >>> Grid.of(Protocol.of(2, 0, quick=True)).members
-            1
-        """
-        if not protocol.quick:
-            return cls()
-        return cls((0.2, 0.6, 1.0, 2.0, 4.0, 16.0), (0.0, 0.1, 0.6), (0.03,), members=1, images=500, epochs=4)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of one learning rate's accuracies: bias variances, weight variances, members."""
-        return len(self.bias_var), len(self.weight_var), self.members
-
-
-def train_grid(data: Dataset, tick: Tick, /, *, activation: str, protocol: Protocol) -> Array:
+def train_grid(data: Dataset, tick: Tick, /, *, activation: str, config: Chapter5Config, seed: int) -> Array:
     """Validation accuracy after training, [etas, bias variances, weight variances, members]; chance where lost."""
-    grid = Grid.of(protocol)
+    grid = config.grid
     x, y = data.train.x[: grid.images], data.train.y[: grid.images]
     found = []
     for eta in grid.etas:
-        nets = ensemble(data, activation, grid, protocol.seed)
+        nets = ensemble(data, activation, grid, seed)
         nets.train((x, y), grid.epochs, BATCH_SIZE, eta, on_epoch=lambda _epoch: tick(1))
         accuracy = nets.accuracy(data.validation.x[:EVALUATED], data.validation.y[:EVALUATED])
         found.append(accuracy.numpy().reshape(grid.shape))
@@ -99,20 +61,19 @@ def _roots(variances: Array) -> torch.Tensor:
     return torch.from_numpy(np.sqrt(variances)).to(torch.float32).reshape(-1, 1, 1)
 
 
-def result(found: dict[str, Array], protocol: Protocol) -> dict[str, Any]:
-    """What results.json keeps: the grid, and by activation the accuracies with each setting's best learning rate.
+def result(found: dict[str, Array], grid: Grid) -> dict[str, Any]:
+    """Return what results.json keeps: the grid, and the accuracies with each setting's best learning rate.
 
     Example:
-        >>> kept = result({"tanh": np.zeros((2, 6, 12, 3))}, Protocol())
+        >>> kept = result({"tanh": np.zeros((2, 6, 12, 3))}, Grid())
         >>> np.shape(kept["accuracy"]["tanh"]), kept["etas"]
         ((6, 12, 3), (0.1, 0.01))
     """
-    grid = Grid.of(protocol)
     return {**vars(grid), "depth": DEPTH, "accuracy": {name: best(accuracy) for name, accuracy in found.items()}}
 
 
 def best(accuracy: Array) -> Array:
-    """Of [etas, ..., members] the accuracies, [..., members], with the learning rate whose mean is best.
+    """Return the accuracies [..., members] with the learning rate whose mean is best, of [etas, ..., members].
 
     Example:
         >>> best(np.array([[[0.1, 0.3]], [[0.15, 0.2]]])).tolist()

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from undertow.lab import Dataset, Ensemble
-from undertow.lab.layers import Layer
+from undertow.lab.layers import LayerParameters
 from undertow.lab.readings import share_of_progress
-from undertow.studies.chapter5.protocol import BATCH_SIZE, ETA, FIRST_IMAGES, LMBDA, Protocol, network
-from undertow.studies.tasks import Tick
+from undertow.studies.chapter5.config import BATCH_SIZE, ETA, FIRST_IMAGES, LMBDA, Chapter5Config, network
+from undertow.studies.experiments import Tick
 
 Array = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ CONTROLS = {
 """The puzzle's controls: hidden layers, how those after the first start, and whether they stay so."""
 
 
-def train_network(data: Dataset, tick: Tick, /, *, hidden: int, protocol: Protocol) -> dict[str, Any]:
+def train_network(data: Dataset, tick: Tick, /, *, hidden: int, config: Chapter5Config, seed: int) -> dict[str, Any]:
     """Train one depth and look at what its layers did.
 
     Returns:
@@ -36,7 +36,7 @@ def train_network(data: Dataset, tick: Tick, /, *, hidden: int, protocol: Protoc
         training and after each epoch, [R, 1 + epochs, layers]; lost_initial, lost_fresh: validation accuracy lost when
         one layer is put back, [R, layers]; images: w^1 of member 0 before and after, [2, 30, n_in].
     """
-    nets = network(data, hidden, protocol.members, protocol.seed)
+    nets = network(data, hidden, config.members, seed)
     start = [layer.copy() for layer in nets.layers]
     initial = digests(nets)
     shares = [_share(nets, data)]
@@ -47,14 +47,14 @@ def train_network(data: Dataset, tick: Tick, /, *, hidden: int, protocol: Protoc
 
     history = nets.train(
         (data.train.x, data.train.y),
-        protocol.epochs,
+        config.epochs,
         BATCH_SIZE,
         ETA,
         LMBDA,
         evaluate={"validation": (data.validation.x, data.validation.y), "test": (data.test.x, data.test.y)},
         on_epoch=after,
     )
-    fresh = network(data, hidden, protocol.members, protocol.seed + FRESH).layers
+    fresh = network(data, hidden, config.members, seed + FRESH).layers
     return {
         **history.accuracy,
         "initial_sha256": initial,
@@ -67,17 +67,17 @@ def train_network(data: Dataset, tick: Tick, /, *, hidden: int, protocol: Protoc
     }
 
 
-def train_control(data: Dataset, tick: Tick, /, *, control: str, protocol: Protocol) -> Array:
+def train_control(data: Dataset, tick: Tick, /, *, control: str, config: Chapter5Config, seed: int) -> Array:
     """Validation accuracy [R, epochs] of a network whose hidden layers after the first start or stay otherwise."""
     hidden, start, frozen = CONTROLS[control]
-    nets = network(data, hidden, protocol.members, protocol.seed)
+    nets = network(data, hidden, config.members, seed)
     extra = range(1, hidden)
     if start == "identity":
         for l in extra:
             start_as_identity(nets.layers[l])
     history = nets.train(
         (data.train.x, data.train.y),
-        protocol.epochs,
+        config.epochs,
         BATCH_SIZE,
         ETA,
         LMBDA,
@@ -88,13 +88,13 @@ def train_control(data: Dataset, tick: Tick, /, *, control: str, protocol: Proto
     return history.accuracy["validation"]
 
 
-def start_as_identity(layer: Layer) -> None:
+def start_as_identity(layer: LayerParameters) -> None:
     """Make a sigmoid layer pass on nearly what it is given: σ(4a - 2) has value and slope of a itself at a = 1/2."""
     layer.w.copy_(4 * torch.eye(layer.w.shape[-1]))
     layer.b.fill_(-2)
 
 
-def accuracy_lost(nets: Ensemble, replacements: list[Layer], data: Dataset) -> Array:
+def accuracy_lost(nets: Ensemble, replacements: list[LayerParameters], data: Dataset) -> Array:
     """Validation accuracy that each member loses when one of its layers is replaced, [R, layers]."""
     whole = nets.accuracy(data.validation.x, data.validation.y)
     lost = []
@@ -131,5 +131,5 @@ def _share(nets: Ensemble, data: Dataset) -> Array:
     return share_of_progress(nets, x, y).numpy()
 
 
-def _moved(was: Layer, now: Layer) -> Array:
+def _moved(was: LayerParameters, now: LayerParameters) -> Array:
     return ((now.w - was.w).flatten(1).norm(dim=1) / was.w.flatten(1).norm(dim=1)).double().numpy()

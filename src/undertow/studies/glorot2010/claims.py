@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.render.rows import number
-from undertow.studies.glorot2010.protocol import COMPARED, SHAPES
-from undertow.studies.statistics import Difference, compare, concordant
-from undertow.studies.study import Claim, Judged, Results, three
-from undertow.studies.wording import listed, percent, signed
+from undertow.formatting import listed, number, percent, signed
+from undertow.studies.glorot2010.config import COMPARED, SHAPES
+from undertow.studies.statistics import MeanDifference, compare, concordant
+from undertow.studies.study import Claim, Judged, Results, verdict
 
 Array = NDArray[np.float64]
 
@@ -20,7 +19,7 @@ SATURATED_SHARE = 0.2
 """A layer with this share of its units at an end of their range is called saturated."""
 
 KEPT_WITHIN = 1.25
-"""What differs by less than this factor from what it is compared with is called alike."""
+"""Factor under which two sizes are called alike."""
 
 ESCAPED_ERROR = 0.5
 """A network that gets this share of validation images wrong or less has begun to learn, whatever the classes."""
@@ -30,18 +29,18 @@ FLAT_WITHIN = 1.5
 
 
 def sources(results: Results) -> dict[str, str]:
-    """The data trained on, our own shapes last: key in the results -> what to call it."""
+    """Return the data trained on, our own shapes last: key in the results -> what to call it."""
     named = {name: name.upper() if name == "mnist" else name for name in results["training"] if name != SHAPES}
     return {**named, SHAPES: "our shapes"}
 
 
 def trained(results: Results, source: str, name: str, what: str) -> Array:
-    """What was measured of one configuration through training, [members, points, ...]."""
+    """Return what was measured of one configuration through training, [members, points, ...]."""
     return np.asarray(results["training"][source][name][what], float)
 
 
 def test_error(results: Results, source: str, name: str) -> Array:
-    """Per cent of test images wrong after training, [members]."""
+    """Return the per cent of test images wrong after training, [members]."""
     return 100 * trained(results, source, name, "test_error")
 
 
@@ -73,7 +72,7 @@ def top_saturates(results: Results) -> Judged:
         f"under {SATURATED_MEAN:g} in {pushed} of {networks} networks; at that moment the layers between it and the first lie above "
         f"1/2, the higher the later, in {ordered}"
     )
-    return measured, three(pushed == networks and ordered == networks, pushed > networks / 2)
+    return measured, verdict(pushed == networks and ordered == networks, pushed > networks / 2)
 
 
 def escaped(results: Results, source: str, name: str) -> Array:
@@ -104,7 +103,7 @@ def escapes(results: Results) -> Judged:
         earlier.append(four.max() < five.min())
         as_said.append(bool(np.isfinite(four).all() and (source != SHAPES or np.isinf(five).all())))
     measured = f"networks that learn by the end of training: {'; '.join(said)}"
-    return measured, three(all(earlier) and all(as_said), any(earlier))
+    return measured, verdict(all(earlier) and all(as_said), any(earlier))
 
 
 def saturated_from(results: Results, source: str, name: str) -> Array:
@@ -138,7 +137,7 @@ def tanh_saturates_upwards(results: Results) -> Judged:
         f"a fifth of layers 1 to 5 has come to an end of its range after so many images, {'; '.join(said)}. The first layer is first in {first} of "
         f"{networks} networks, all five come in order in {in_order}"
     )
-    return measured, three(in_order == networks, first > networks / 2)
+    return measured, verdict(in_order == networks, first > networks / 2)
 
 
 def softsign_stays_clear(results: Results) -> Judged:
@@ -148,18 +147,18 @@ def softsign_stays_clear(results: Results) -> Judged:
         tanh, softsign = (np.median(trained(results, source, n, "ended")[:, -1], 0) for n in ("tanh", "softsign"))
         said.append(f"{called}: at most {percent(softsign.max())} of a layer, against tanh's {percent(tanh.max())}")
         below.append(softsign.max() < tanh.max())
-    return "; ".join(said), three(all(below), any(below))
+    return "; ".join(said), verdict(all(below), any(below))
 
 
 def gradients_shrink(results: Results) -> Judged:
-    """What comes back shrinks towards the input under the standard start and hardly under the normalised one."""
+    """Judge that what comes back shrinks towards the input under the standard start and hardly under the normalised one."""
     ratio = {kind: _first_over_last(results, kind, "delta") for kind in ("standard", "normalised")}
     measured = (
         f"the first hidden layer gets {number(ratio['standard'])} times what the last gets under the standard start, "
         f"{number(ratio['normalised'])} times under the normalised one"
     )
     kept = 1 / FLAT_WITHIN < ratio["normalised"] < FLAT_WITHIN
-    return measured, three(ratio["standard"] < 0.5 and kept, ratio["standard"] < 0.5 * ratio["normalised"])
+    return measured, verdict(ratio["standard"] < 0.5 and kept, ratio["standard"] < 0.5 * ratio["normalised"])
 
 
 def weight_gradients_flat(results: Results) -> Judged:
@@ -169,7 +168,7 @@ def weight_gradients_flat(results: Results) -> Judged:
         f"largest over smallest among the layers of equal shape: {found['standard']:.2f} (standard), {found['normalised']:.2f} "
         "(normalised)"
     )
-    return measured, three(max(found.values()) < FLAT_WITHIN, found["standard"] < FLAT_WITHIN)
+    return measured, verdict(max(found.values()) < FLAT_WITHIN, found["standard"] < FLAT_WITHIN)
 
 
 def singular_values(results: Results) -> Judged:
@@ -179,7 +178,7 @@ def singular_values(results: Results) -> Judged:
         f"{mean['normalised']:.2f} normalised, {mean['standard']:.2f} standard (all layers, {_width(results)} wide)"
     )
     near = abs(mean["normalised"] - 0.8) < 0.1, abs(mean["standard"] - 0.5) < 0.1
-    return measured, three(all(near), any(near))
+    return measured, verdict(all(near), any(near))
 
 
 def standard_drifts(results: Results) -> Judged:
@@ -190,7 +189,7 @@ def standard_drifts(results: Results) -> Judged:
         said.append(f"{called}: {both['tanh']:.2f} standard, {both['tanh N']:.2f} normalised")
         apart.append((both["tanh"] > KEPT_WITHIN * both["tanh N"], both["tanh N"] < FLAT_WITHIN))
     measured = f"largest over smallest among the layers of equal shape at the end, tanh, {'; '.join(said)}"
-    return measured, three(all(a and b for a, b in apart), any(a for a, _ in apart))
+    return measured, verdict(all(a and b for a, b in apart), any(a for a, _ in apart))
 
 
 def normalised_helps(results: Results) -> Judged:
@@ -201,10 +200,10 @@ def normalised_helps(results: Results) -> Judged:
         told = [f"{signed(-found.mean)} points of error for {n} ({found.said})" for n, found in gain.items()]
         said.append(f"{called}: {', '.join(told)}")
         gains.append((gain["tanh"].low > 0 and abs(gain["softsign"].mean) < gain["tanh"].mean, gain["tanh"].mean > 0))
-    return "; ".join(said), three(all(a for a, _ in gains), all(b for _, b in gains))
+    return "; ".join(said), verdict(all(a for a, _ in gains), all(b for _, b in gains))
 
 
-def gained(results: Results, source: str, name: str) -> Difference:
+def gained(results: Results, source: str, name: str) -> MeanDifference:
     """By how much an activation's test error is less from the normalised start than from the standard one."""
     return compare(test_error(results, source, f"{name} N"), test_error(results, source, name))
 
@@ -220,7 +219,7 @@ def ranking(results: Results) -> Judged:
         agreement.append(concordant(ours, paper))
         last.append(order[-1] == "sigmoid")
     measured = f"best to worst, {'; '.join(said)}. Of the paper's pairs in order {', '.join(f'{a:.0%}' for a in agreement)} are so here"
-    return measured, three(min(agreement) == 1, min(agreement) >= 0.6 and all(last))
+    return measured, verdict(min(agreement) == 1, min(agreement) >= 0.6 and all(last))
 
 
 def plateaus(results: Results) -> Judged:
@@ -228,7 +227,7 @@ def plateaus(results: Results) -> Judged:
     surface = results["surface"]
     flat = {name: surface[name]["flat"] for name in ("log-likelihood", "quadratic")}
     measured = f"flat are {percent(flat['quadratic'])} of the quadratic cost's surface and {percent(flat['log-likelihood'])} of the log-likelihood's"
-    return measured, three(flat["quadratic"] > 2 * flat["log-likelihood"], flat["quadratic"] > flat["log-likelihood"])
+    return measured, verdict(flat["quadratic"] > 2 * flat["log-likelihood"], flat["quadratic"] > flat["log-likelihood"])
 
 
 def _mean_error(results: Results, source: str, name: str) -> float:

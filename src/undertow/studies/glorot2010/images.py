@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 from undertow.lab import Dataset
-from undertow.lab.data import Split
+from undertow.lab.data import DataSplit
 from undertow.lab.shapes import SIDE, shapeset
-from undertow.studies.glorot2010.protocol import SHAPES
+from undertow.studies.glorot2010.config import SHAPES
 
 
 class Images(Protocol):
     """A source of training images."""
 
-    validation: Split
-    test: Split
+    validation: DataSplit
+    test: DataSplit
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
-        """The next n images and their classes."""
+        """Return the next n images and their classes."""
 
 
 class Rounds:
@@ -39,7 +39,7 @@ class Rounds:
         self._left = np.empty(0, dtype=np.int64)
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
-        """The next n images and their classes."""
+        """Return the next n images and their classes."""
         while len(self._left) < n:
             self._left = np.concatenate([self._left, self._generator.permutation(len(self.train))])
         chosen, self._left = torch.from_numpy(self._left[:n]), self._left[n:]
@@ -64,13 +64,13 @@ class Shapes:
         self.validation, self.test = (_centred(shapeset(held_out, stream)) for stream in streams[1:])
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
-        """The next n images and their classes."""
+        """Return the next n images and their classes."""
         x, y = eightfold(_centred(shapeset(-(-n // 8), self._stream)))
         mixed = torch.from_numpy(self._stream.permutation(len(y))[:n])
         return x[mixed], y[mixed]
 
 
-def eightfold(drawn: Split) -> tuple[Tensor, Tensor]:
+def eightfold(drawn: DataSplit) -> tuple[Tensor, Tensor]:
     """Square pictures and their mirror images, all in four directions, and their classes.
 
     Example:
@@ -85,11 +85,11 @@ def eightfold(drawn: Split) -> tuple[Tensor, Tensor]:
     return torch.cat(turned).flatten(1), drawn.y.repeat(8)
 
 
-def _centred(drawn: Split) -> Split:
+def _centred(drawn: DataSplit) -> DataSplit:
     """Grey levels from -1/2 to 1/2: a mean brightness that says nothing would slow the first layer down."""
-    return Split(drawn.x - 0.5, drawn.y)
+    return DataSplit(drawn.x - 0.5, drawn.y)
 
 
 def images(source: str, data: Dataset, seed: int, held_out: int) -> Images:
-    """The images of a source, always the same ones for a seed; so many shapes are held out for each purpose."""
+    """Return the images of a source, always the same ones for a seed; so many shapes are held out for each purpose."""
     return Shapes(seed, held_out) if source == SHAPES else Rounds(data, seed)

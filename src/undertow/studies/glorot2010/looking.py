@@ -82,7 +82,7 @@ def _saturated(nets: Ensemble, l: int, at: LayerPass) -> Tensor:
 
 
 def _weight_gradient(at: LayerPass) -> Tensor:
-    """Of δ_i a_j over all i, j and examples: the mean square is that of δ times that of a, example by example."""
+    """Return the rms of δ_i a_j: its mean square is that of δ times that of a, example by example."""
     return (at.delta.double().square().mean(-1) * at.input.double().square().mean(-1)).mean(-1).sqrt()
 
 

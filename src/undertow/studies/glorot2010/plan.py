@@ -7,44 +7,47 @@ import numpy as np
 
 from undertow.lab import Dataset
 from undertow.lab.shapes import CLASSES, SIDE, shapeset
+from undertow.studies.experiments import Task
 from undertow.studies.glorot2010 import starts, surfaces, training
-from undertow.studies.glorot2010.protocol import CONFIGURATIONS, PAPER_ERROR, SHAPES, Amount
-from undertow.studies.study import Results, Scale
-from undertow.studies.tasks import Task
-from undertow.studies.wording import unmarked
+from undertow.studies.glorot2010.config import CONFIGURATIONS, PAPER_ERROR, SHAPES, Glorot2010Config
+from undertow.studies.study import Job, Results, unmarked
 
 STARTS = {"standard": "tanh", "normalised": "tanh N"}
 
 
-def plan(scale: Scale, data: Dataset) -> list[Task]:
-    """All experiments, longest first.
+def plan(config: Glorot2010Config, seed: int, data: Dataset) -> list[Task]:
+    """List all experiments, longest first.
 
     Example:
         >>> from undertow.lab import digits
-        >>> [task.name for task in plan(Scale(), digits())][:2]
+        >>> [task.name for task in plan(Glorot2010Config(), 0, digits())][:2]
         ['shapes: softsign', 'shapes: softsign N']
     """
-    amount = Amount.of(scale)
-    shared: dict[str, Any] = {"amount": amount, "seed": scale.seed}
+    shared: dict[str, Any] = {"config": config, "seed": seed}
     trained = [
-        Task(f"{source}: {name}", training.train, amount.points - 1, {"source": source, "name": name, **shared})
+        Task(f"{source}: {name}", training.train, config.points - 1, {"source": source, "name": name, **shared})
         for source in (SHAPES, given(data))
         for name in CONFIGURATIONS
     ]
     started = [
-        Task(f"start: {kind}", starts.start, amount.start_seeds, {"source": given(data), "name": name, **shared})
+        Task(f"start: {kind}", starts.start, config.start_seeds, {"source": given(data), "name": name, **shared})
         for kind, name in STARTS.items()
     ]
-    return [*trained, *started, Task("surfaces", surfaces.surfaces, 2, {"seed": scale.seed})]
+    return [*trained, *started, Task("surfaces", surfaces.surfaces, 2, {"seed": seed})]
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Run all experiments and sort what they found."""
+    return assemble(job.run(plan(job.config, job.seed, job.data)), job.config, job.seed)
 
 
 def given(data: Dataset) -> str:
-    """What the data set goes by: its name, which a folder called like our shapes must not take from them."""
+    """Return what the data set goes by: its name, which a folder called like our shapes must not take from them."""
     name = unmarked(data.name)
     return f"{name} (given)" if name == SHAPES else name
 
 
-def assemble(found: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+def assemble(found: Mapping[str, Any], config: Glorot2010Config, seed: int) -> dict[str, Any]:
     """Sort what the experiments found by the question it answers."""
     training_by_source: dict[str, dict[str, Any]] = {}
     for name in found:
@@ -52,12 +55,12 @@ def assemble(found: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
         if configuration in CONFIGURATIONS:
             training_by_source.setdefault(source, {})[configuration] = found[name]
     return {
-        "amount": vars(Amount.of(scale)),
+        "amount": vars(config),
         "paper_error": PAPER_ERROR,
         "training": training_by_source,
         "start": {kind: found[f"start: {kind}"] for kind in STARTS},
         "surface": found["surfaces"],
-        "shown": shown(scale.seed),
+        "shown": shown(seed),
     }
 
 
@@ -75,7 +78,7 @@ def shown(seed: int) -> dict[str, Any]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row for each trained network and each look at one of its hidden layers."""
+    """Return a row for each trained network and each look at one of its hidden layers."""
     table = []
     for source, configurations in results["training"].items():
         for name, found in configurations.items():

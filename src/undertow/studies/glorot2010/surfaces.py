@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from undertow.lab import Dataset, Ensemble
-from undertow.studies.tasks import Tick
+from undertow.studies.experiments import Tick
 
 REACH, POINTS = 6.0, 61
 EXAMPLES = 100

@@ -8,10 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.lab import Dataset, Ensemble
+from undertow.studies.experiments import Tick
+from undertow.studies.glorot2010.config import (
+    BATCH_SIZE,
+    CONFIGURATIONS,
+    SHAPES,
+    Configuration,
+    Glorot2010Config,
+    network,
+)
 from undertow.studies.glorot2010.images import Images, images
 from undertow.studies.glorot2010.looking import measures
-from undertow.studies.glorot2010.protocol import BATCH_SIZE, CONFIGURATIONS, SHAPES, Amount, Configuration, network
-from undertow.studies.tasks import Tick
 
 Array = NDArray[np.float64]
 
@@ -29,7 +36,9 @@ PILOT_SEED = 10_007
 """Added to the seed for the pilot's images, so that its networks see others than those that count."""
 
 
-def train(data: Dataset, tick: Tick, /, *, source: str, name: str, amount: Amount, seed: int) -> dict[str, Any]:
+def train(
+    data: Dataset, tick: Tick, /, *, source: str, name: str, config: Glorot2010Config, seed: int
+) -> dict[str, Any]:
     """Try learning rates, train with the best of them, and look at every layer on the way.
 
     Returns:
@@ -39,15 +48,15 @@ def train(data: Dataset, tick: Tick, /, *, source: str, name: str, amount: Amoun
         and all that `looking.measures` measures, each [members, points, hidden layers].
     """
     configuration = CONFIGURATIONS[name]
-    pilot = {eta: _pilot(configuration, source, data, amount, seed, eta) for eta in configuration.etas}
+    pilot = {eta: _pilot(configuration, source, data, config, seed, eta) for eta in configuration.etas}
     eta = chosen(pilot)
-    stream = images(source, data, seed, amount.held_out)
-    nets = network(configuration, source, data, amount.width, amount.members, seed)
-    looks = _look_points(amount.examples(source), amount.points)
-    found: list[dict[str, Array]] = [_look(nets, stream, amount)]
+    stream = images(source, data, seed, config.held_out)
+    nets = network(configuration, source, data, config.width, config.members, seed)
+    looks = _look_points(config.examples(source), config.points)
+    found: list[dict[str, Array]] = [_look(nets, stream, config)]
     for before, until in pairwise(looks):
         _train(nets, stream, until - before, eta)
-        found.append(_look(nets, stream, amount))
+        found.append(_look(nets, stream, config))
         tick(1)
     test = 1 - nets.accuracy(stream.test.x, stream.test.y).numpy()
     columns = {key: np.stack([each[key] for each in found], 1) for key in found[0]}
@@ -61,7 +70,7 @@ def train(data: Dataset, tick: Tick, /, *, source: str, name: str, amount: Amoun
 
 
 def chosen(pilot: Mapping[float, float]) -> float:
-    """The learning rate with the least error; the largest where none gets anywhere, and the least is chance.
+    """Return the learning rate with the least error; the largest where none gets anywhere, and the least is chance.
 
     Example:
         >>> chosen({0.1: 0.4, 0.2: 0.3}), chosen({0.1: 0.89, 0.2: 0.9})
@@ -71,10 +80,10 @@ def chosen(pilot: Mapping[float, float]) -> float:
     return best if pilot[best] < PLATEAU else max(pilot)
 
 
-def _pilot(c: Configuration, source: str, data: Dataset, amount: Amount, seed: int, eta: float) -> float:
-    stream = images(source, data, seed + PILOT_SEED, amount.held_out)
-    nets = network(c, source, data, amount.width, 1, seed + PILOT_SEED)
-    _train(nets, stream, amount.shapes_pilot if source == SHAPES else amount.pilot, eta)
+def _pilot(c: Configuration, source: str, data: Dataset, config: Glorot2010Config, seed: int, eta: float) -> float:
+    stream = images(source, data, seed + PILOT_SEED, config.held_out)
+    nets = network(c, source, data, config.width, 1, seed + PILOT_SEED)
+    _train(nets, stream, config.shapes_pilot if source == SHAPES else config.pilot, eta)
     return 1 - float(nets.accuracy(stream.validation.x[:JUDGED], stream.validation.y[:JUDGED]).mean())
 
 
@@ -83,10 +92,10 @@ def _train(nets: Ensemble, stream: Images, n: int, eta: float) -> None:
         nets.train(stream.take(min(AT_ONCE, n - first)), 1, BATCH_SIZE, eta)
 
 
-def _look(nets: Ensemble, stream: Images, amount: Amount) -> dict[str, Array]:
+def _look(nets: Ensemble, stream: Images, config: Glorot2010Config) -> dict[str, Array]:
     x, y = stream.validation.x, stream.validation.y
     error = 1 - nets.accuracy(x[:JUDGED], y[:JUDGED]).numpy()
-    return {"error": error, **measures(nets, x[: amount.examined], y[: amount.examined])}
+    return {"error": error, **measures(nets, x[: config.examined], y[: config.examined])}
 
 
 def _look_points(total: int, points: int) -> list[int]:

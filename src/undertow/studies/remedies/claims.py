@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from undertow.studies.remedies.design import TRAINS, WRITTEN
+from undertow.formatting import listed, percent
+from undertow.studies.remedies.config import TRAINS, WRITTEN
 from undertow.studies.remedies.table import AXES, best_accuracy, deepest, gradient_decades, index, main_effect
-from undertow.studies.study import Claim, Judged, Results, three
-from undertow.studies.wording import listed, percent
+from undertow.studies.study import Claim, Judged, Results, verdict
 
 DEEP = 20
 """Hidden layers from which a network is called deep here."""
@@ -15,7 +15,7 @@ FADED = 4.0
 
 
 def share_trained(results: Results, architecture: str, from_depth: int = 1) -> float:
-    """Share of all combinations with an architecture, of so many hidden layers or more, that train."""
+    """Return the share of all combinations with an architecture, of so many hidden layers or more, that train."""
     accuracy = _of(results, architecture)[:, :, _deep(results, from_depth)]
     return float(np.mean(accuracy >= TRAINS))
 
@@ -26,7 +26,7 @@ def sigmoid_stays_shallow(results: Results) -> Judged:
     depth = deepest(results)[a, h]
     limit = int(depth.max())
     measured = f"the deepest that train, over all starts and optimizers: {limit} hidden layers; from the book's start {int(depth[:, 0].max())}"
-    return measured, three(limit < 10, limit < DEEP)
+    return measured, verdict(limit < 10, limit < DEEP)
 
 
 def right_start_helps(results: Results) -> Judged:
@@ -37,21 +37,21 @@ def right_start_helps(results: Results) -> Judged:
     for a, name in enumerate(results["factors"]["activation"]):
         said.append(f"{WRITTEN[name]} {int(depth[a, critical])} against {int(depth[a, book])}")
         better.append(depth[a, critical] > depth[a, book])
-    return f"deepest that train, critical against the book's: {'; '.join(said)}", three(all(better), sum(better) >= 2)
+    return f"deepest that train, critical against the book's: {'; '.join(said)}", verdict(all(better), sum(better) >= 2)
 
 
 def norm_forgives_the_start(results: Results) -> Judged:
     """With BatchNorm it matters less how a network starts."""
     spread = {h: float(_of(results, h).std(-1).mean()) for h in ("plain", "BatchNorm", "LayerNorm")}
     measured = f"standard deviation of the accuracy over the five starts, on average: {', '.join(f'{h} {s:.3f}' for h, s in spread.items())}"
-    return measured, three(spread["BatchNorm"] < 0.5 * spread["plain"], spread["BatchNorm"] < spread["plain"])
+    return measured, verdict(spread["BatchNorm"] < 0.5 * spread["plain"], spread["BatchNorm"] < spread["plain"])
 
 
 def residual_goes_deep(results: Results) -> Judged:
     """Residual connections train networks at depths where plain ones don't."""
     share = {h: share_trained(results, h, DEEP) for h in ("plain", "residual")}
     measured = f"of the combinations with {DEEP} hidden layers and more, {percent(share['plain'])} of the plain train and {percent(share['residual'])} of the residual"
-    return measured, three(share["residual"] > share["plain"] + 0.25, share["residual"] > share["plain"])
+    return measured, verdict(share["residual"] > share["plain"] + 0.25, share["residual"] > share["plain"])
 
 
 def both_train_everything(results: Results) -> Judged:
@@ -61,17 +61,17 @@ def both_train_everything(results: Results) -> Judged:
         f"share that trains from {DEEP} hidden layers on: {', '.join(f'{h} {percent(s)}' for h, s in share.items())}"
     )
     best = max(share, key=lambda h: share[h])
-    return measured, three(share["residual + norm"] > 0.95, best == "residual + norm")
+    return measured, verdict(share["residual + norm"] > 0.95, best == "residual + norm")
 
 
 def optimizer_matters_least(results: Results) -> Judged:
-    """What stands between the layers matters more than the optimizer."""
+    """Judge that what stands between the layers matters more than the optimizer."""
     reach = {f: np.ptp(list(main_effect(results, f).values())) for f in AXES}
     order = sorted(reach, key=lambda f: -reach[f])
     measured = (
         f"range of the mean accuracy over a factor's levels: {', '.join(f'{f} {percent(reach[f])}' for f in order)}"
     )
-    return measured, three(reach["architecture"] > 2 * reach["optimizer"], reach["architecture"] > reach["optimizer"])
+    return measured, verdict(reach["architecture"] > 2 * reach["optimizer"], reach["architecture"] > reach["optimizer"])
 
 
 def gradient_tells(results: Results) -> Judged:
@@ -81,7 +81,7 @@ def gradient_tells(results: Results) -> Judged:
         f"{percent(few)} of {faded} plain networks that lose more than {FADED:g} decades from last to first layer train with "
         f"their best optimizer, and {percent(many)} of {level} within one decade"
     )
-    return measured, three(few == 0 and many > 0.9, few < 0.5 * many)
+    return measured, verdict(few == 0 and many > 0.9, few < 0.5 * many)
 
 
 def faded_and_level(results: Results) -> tuple[tuple[int, float], tuple[int, float]]:
@@ -102,7 +102,7 @@ def batch_norm_explodes(results: Results) -> Judged:
         f"decades from the last hidden layer to the first at {depth} hidden layers, {', '.join(map(WRITTEN.__getitem__, results['factors']['activation']))}: "
         f"BatchNorm {listed(found[0])}; LayerNorm {listed(found[1])}"
     )
-    return measured, three(bool((found[0] > 1).all()), bool((found[0] > 0).sum() > len(found[0]) / 2))
+    return measured, verdict(bool((found[0] > 1).all()), bool((found[0] > 0).sum() > len(found[0]) / 2))
 
 
 def _of(results: Results, architecture: str) -> np.ndarray:

@@ -6,54 +6,49 @@ from typing import Any
 
 import numpy as np
 
-from undertow.lab import Dataset
+from undertow.studies.experiments import Task
 from undertow.studies.remedies import training
-from undertow.studies.remedies.design import ACTIVATIONS, ARCHITECTURES, RATES, STARTS, Amount, variances
-from undertow.studies.study import Results, Scale
-from undertow.studies.tasks import Task
+from undertow.studies.remedies.config import ACTIVATIONS, ARCHITECTURES, RATES, STARTS, RemediesConfig, variances
+from undertow.studies.study import Job, Results
 from undertow.theory import meanfield
 
 
-def plan(scale: Scale, data: Dataset) -> list[Task]:
-    """All experiments, longest first.
+def plan(config: RemediesConfig, seed: int) -> list[Task]:
+    """List all experiments, longest first.
 
     Example:
-        >>> from undertow.lab import digits
-        >>> len(plan(Scale(), digits()))
+        >>> len(plan(RemediesConfig(), seed=0))
         64
     """
-    del data
-    amount = Amount.of(scale)
-    shared: dict[str, Any] = {"amount": amount, "seed": scale.seed}
+    shared: dict[str, Any] = {"config": config, "seed": seed}
     crossed = [
-        Task(
-            _name(a, h, o),
-            training.train,
-            len(amount.depths),
-            {"activation": a, "architecture": h, "optimizer": o, **shared},
-        )
-        for h, a, o in product(_SLOWEST_FIRST, ACTIVATIONS, amount.optimizers)
+        Task(_name(a, h, o), training.train, len(config.depths), {**_levels(a, h, o), **shared})
+        for h, a, o in product(_SLOWEST_FIRST, ACTIVATIONS, config.optimizers)
     ]
     starts = [Task(f"start: {a}", training.start, len(ARCHITECTURES), {"activation": a, **shared}) for a in ACTIVATIONS]
     return [*crossed, *starts]
 
 
-def assemble(found: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+def measure(job: Job) -> dict[str, Any]:
+    """Run all experiments and sort what they found."""
+    return assemble(job.run(plan(job.config, job.seed)), job.config)
+
+
+def assemble(found: Mapping[str, Any], config: RemediesConfig) -> dict[str, Any]:
     """Sort what the experiments found by its place in the design."""
-    amount = Amount.of(scale)
     crossed = {
-        a: {h: {o: found[_name(a, h, o)] for o in amount.optimizers} for h in ARCHITECTURES} for a in ACTIVATIONS
+        a: {h: {o: found[_name(a, h, o)] for o in config.optimizers} for h in ARCHITECTURES} for a in ACTIVATIONS
     }
     return {
-        "amount": {**vars(amount), "networks": amount.networks},
+        "amount": {**vars(config), "networks": config.networks},
         "factors": {
             "activation": list(ACTIVATIONS),
             "architecture": list(ARCHITECTURES),
-            "optimizer": list(amount.optimizers),
-            "depth": list(amount.depths),
+            "optimizer": list(config.optimizers),
+            "depth": list(config.depths),
             "start": list(STARTS),
         },
-        "rates": {name: list(RATES[name]) for name in amount.optimizers},
+        "rates": {name: list(RATES[name]) for name in config.optimizers},
         "accuracy": crossed,
         "start_speed": {a: found[f"start: {a}"] for a in ACTIVATIONS},
         "expected_gain": {a: {s: meanfield.layer_gain(a, *variances(s, a)) for s in STARTS} for a in ACTIVATIONS},
@@ -61,7 +56,7 @@ def assemble(found: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row for each trained network."""
+    """Return a row for each trained network."""
     factors, table = results["factors"], []
     for a, h, o in product(factors["activation"], factors["architecture"], factors["optimizer"]):
         accuracy = np.asarray(results["accuracy"][a][h][o], float)

@@ -26,8 +26,8 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass
-class Weights:
-    """What R networks of depth L hidden layers learn.
+class StackWeights:
+    """Hold what R networks of depth L hidden layers learn.
 
     Attributes:
         first: [R, width, n_in]; hidden: [L - 1, R, width, width]; bias: [L, R, 1, width], added after a norm;
@@ -41,11 +41,11 @@ class Weights:
     last_bias: Tensor
 
     def all(self) -> list[Tensor]:
-        """Every tensor."""
+        """Return every tensor."""
         return [self.first, self.hidden, self.bias, self.last, self.last_bias]
 
 
-def drawn(recipes: Sequence[Initializer], n_in: int, width: int, depth: int, n_out: int, seed: int) -> Weights:
+def drawn(recipes: Sequence[Initializer], n_in: int, width: int, depth: int, n_out: int, seed: int) -> StackWeights:
     """Draw the weights of a network for each recipe, all from the same stream of random numbers.
 
     The output layer starts at N(0, 1/n) and 0 in all, so that networks differ in what lies before it.
@@ -58,7 +58,7 @@ def drawn(recipes: Sequence[Initializer], n_in: int, width: int, depth: int, n_o
     members = [_member(recipe, n_in, width, depth, n_out, np.random.default_rng(seed)) for recipe in recipes]
     stacked = [np.stack([member[k] for member in members], axis) for k, axis in enumerate((0, 1, 1, 0))]
     first, hidden, bias, last = (torch.from_numpy(each).float() for each in stacked)
-    return Weights(first, hidden, bias[:, :, None, :], last, torch.zeros(len(members), 1, n_out))
+    return StackWeights(first, hidden, bias[:, :, None, :], last, torch.zeros(len(members), 1, n_out))
 
 
 def _member(
@@ -82,7 +82,7 @@ class Stack:
     Attributes:
         weights: of all members.
         activation: a name from `PHI`.
-        architecture: a name from `design.ARCHITECTURES`.
+        architecture: a name from `config.ARCHITECTURES`.
 
     Example:
         >>> weights = drawn([Initializer("he")] * 3, n_in=8, width=4, depth=5, n_out=2, seed=0)
@@ -90,7 +90,7 @@ class Stack:
         torch.Size([3, 6, 2])
     """
 
-    weights: Weights
+    weights: StackWeights
     activation: str
     architecture: str
 
@@ -114,7 +114,7 @@ class Stack:
         return flat.view(len(z), -1).mean(1)
 
     def accuracy(self, x: Tensor, y: Tensor) -> Tensor:
-        """Share of images right, [R]; outputs that aren't finite are never right."""
+        """Return the share of images right, [R]; outputs that aren't finite are never right."""
         with torch.no_grad():
             z = self.logits(x)
         return ((z.argmax(-1) == y) & z.isfinite().all(-1)).double().mean(1)
@@ -133,7 +133,7 @@ class Stack:
 
 
 def layer_norm(z: Tensor) -> Tensor:
-    """Each image's units to mean 0 and variance 1."""
+    """Bring each image's units to mean 0 and variance 1."""
     return functional.layer_norm(z, z.shape[-1:], eps=EPSILON)
 
 
@@ -142,13 +142,13 @@ def _standardised(z: Tensor, dim: int) -> Tensor:
     return (z - mean) * torch.rsqrt(variance + EPSILON)
 
 
-class Descent:
+class MemberDescent:
     """An optimizer with a learning rate for each member.
 
     Example:
         >>> weights = drawn([Initializer("he")] * 2, n_in=8, width=4, depth=3, n_out=2, seed=0)
         >>> stack, x, y = Stack(weights, "relu", "plain"), torch.rand(6, 8), torch.arange(6) % 2
-        >>> descent = Descent(stack, "Adam", torch.tensor([0.1, 0.0]))
+        >>> descent = MemberDescent(stack, "Adam", torch.tensor([0.1, 0.0]))
         >>> before = weights.first.clone()
         >>> descent.step(x, y)
         >>> [bool((a == b).all()) for a, b in zip(weights.first, before)]    # the second stands still

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.studies.remedies.design import TRAINS
+from undertow.studies.remedies.config import TRAINS
 from undertow.studies.study import Results
 
 Array = NDArray[np.float64]
@@ -23,7 +23,7 @@ def best_accuracy(results: Results) -> Array:
 
 
 def deepest(results: Results) -> Array:
-    """The greatest depth up to which every depth trains, 0 where none does.
+    """Return the greatest depth up to which every depth trains, 0 where none does.
 
     Shape [activations, architectures, optimizers, starts].
     """
@@ -56,7 +56,7 @@ def index(results: Results, factor: str, *levels: object) -> list[int]:
 
 
 def main_effect(results: Results, factor: str) -> dict[str, float]:
-    """Mean accuracy at each level of a factor, over all levels of all others.
+    """Return the mean accuracy at each level of a factor, over all levels of all others.
 
     Example:
         >>> levels = {"activation": ["tanh"], "architecture": ["plain"], "optimizer": ["SGD"], "start": ["He"]}

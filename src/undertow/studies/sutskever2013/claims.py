@@ -4,11 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from undertow.render.rows import number
+from undertow.formatting import listed, number
 from undertow.studies.statistics import concordant
-from undertow.studies.study import Claim, Judged, Results, three
-from undertow.studies.sutskever2013.protocol import METHODS, MU
-from undertow.studies.wording import listed
+from undertow.studies.study import Claim, Judged, Results, verdict
+from undertow.studies.sutskever2013.config import METHODS, MU
 
 Array = NDArray[np.float64]
 
@@ -73,7 +72,7 @@ def slowness(received: Array, further: Array) -> float:
 
 
 def best_method(results: Results, kind: str = "") -> str:
-    """The method with the least error at the end; of one kind, where one is named."""
+    """Return the method with the least error at the end; of one kind, where one is named."""
     names = [name for name, method in METHODS.items() if kind in ("", method.kind)]
     return min(names, key=lambda name: np.nan_to_num(final(results, name), nan=np.inf))
 
@@ -87,7 +86,7 @@ def momentum_beats_sgd(results: Results) -> Judged:
         f"SGD is left with {number(sgd)}, the best with momentum ({best}) with {number(final(results, best))}; "
         f"{len(better)} of {len(METHODS) - 1} methods with momentum are below SGD"
     )
-    return measured, three(final(results, best) < 0.8 * sgd and len(better) >= 6, best != "SGD")
+    return measured, verdict(final(results, best) < 0.8 * sgd and len(better) >= 6, best != "SGD")
 
 
 def nesterov_beats_classical(results: Results) -> Judged:
@@ -95,14 +94,14 @@ def nesterov_beats_classical(results: Results) -> Judged:
     pairs = {mu: (final(results, f"{mu:g}N"), final(results, f"{mu:g}M")) for mu in MU}
     better = [n <= m or np.isnan(m) for n, m in pairs.values()]
     said = "; ".join(f"{mu:g}: {number(n)} against {number(m)}" for mu, (n, m) in pairs.items())
-    return f"squared error by Nesterov's and by classical momentum, {said}", three(all(better), sum(better) > 2)
+    return f"squared error by Nesterov's and by classical momentum, {said}", verdict(all(better), sum(better) > 2)
 
 
 def larger_is_better(results: Results) -> Judged:
     """Momentum of .99 and more beats .9, which is what was usual."""
     errors = {mu: final(results, f"{mu:g}N") for mu in MU}
     measured = f"with Nesterov's method at {listed(MU)}: {listed(list(errors.values()))}"
-    return measured, three(errors[0.99] < errors[0.9], min(errors[mu] for mu in HIGH) < errors[0.9])
+    return measured, verdict(errors[0.99] < errors[0.9], min(errors[mu] for mu in HIGH) < errors[0.9])
 
 
 def lowering_helps(results: Results) -> Judged:
@@ -115,7 +114,7 @@ def lowering_helps(results: Results) -> Judged:
                 f"{mu:g}{kind}: {number(before)} before, {number(after)} after, {number(high)} with momentum left high"
             )
             gains.append(after < min(before, high))
-    return "; ".join(said), three(all(gains), sum(gains) > len(gains) / 2)
+    return "; ".join(said), verdict(all(gains), sum(gains) > len(gains) / 2)
 
 
 def scales_that_fail(results: Results) -> Judged:
@@ -124,7 +123,7 @@ def scales_that_fail(results: Results) -> Judged:
     good = min(error["1"], error["2"])
     measured = f"squared error at a quarter, half, 1, 2 and 4 times the scale: {listed(list(error.values()))}"
     fail = min(error["0.25"], error["0.5"]) > 1.5 * good
-    return measured, three(fail and max(error["1"], error["2"]) < error["4"], fail)
+    return measured, verdict(fail and max(error["1"], error["2"]) < error["4"], fail)
 
 
 def theory_says_which(results: Results) -> Judged:
@@ -134,7 +133,7 @@ def theory_says_which(results: Results) -> Judged:
         measured = float(np.median(sigmoid_gains(results, scale)))
         said.append(f"× {float(scale):g}: {measured:.2f} measured, {found['expected_gain']:.2f} foreseen")
         near.append(abs(measured / found["expected_gain"] - 1) < CLOSE)
-    return f"factor a layer, {'; '.join(said)}", three(all(near), sum(near) >= 3)
+    return f"factor a layer, {'; '.join(said)}", verdict(all(near), sum(near) >= 3)
 
 
 def slow_layers_gain(results: Results) -> Judged:
@@ -146,7 +145,7 @@ def slow_layers_gain(results: Results) -> Judged:
         f"{method} moves the layers, first to last, {listed(further)} times as far as SGD; the rank correlation with the gradient that "
         f"they get at the start is {rank:.2f}"
     )
-    return measured, three(rank < -0.5, rank < 0)
+    return measured, verdict(rank < -0.5, rank < 0)
 
 
 def ranking(results: Results) -> Judged:
@@ -155,7 +154,7 @@ def ranking(results: Results) -> Judged:
     share = concordant(ours, results["paper_error"]["MNIST"])
     order = sorted(ours, key=lambda name: ours[name])
     measured = f"best to worst: {', '.join(f'{name} {number(ours[name])}' for name in order)}; {share:.0%} of the paper's pairs in order are so here"
-    return measured, three(share > 0.9, share > 0.65)
+    return measured, verdict(share > 0.9, share > 0.65)
 
 
 def _last(found: Results, what: str) -> Array:

@@ -5,45 +5,46 @@ from typing import Any
 
 import numpy as np
 
-from undertow.lab import Dataset
-from undertow.studies.study import Results, Scale
+from undertow.studies.experiments import Task
+from undertow.studies.study import Job, Results
 from undertow.studies.sutskever2013 import training
-from undertow.studies.sutskever2013.protocol import (
+from undertow.studies.sutskever2013.config import (
     METHODS,
     PAPER_ERROR,
     PAPER_LOWERING,
     PAPER_SCALE_ERROR,
     SCALES,
-    Amount,
+    Sutskever2013Config,
     weight_var,
 )
-from undertow.studies.tasks import Task
 from undertow.theory import meanfield
 
 
-def plan(scale: Scale, data: Dataset) -> list[Task]:
-    """All experiments, longest first.
+def plan(config: Sutskever2013Config, seed: int) -> list[Task]:
+    """List all experiments, longest first.
 
     Example:
-        >>> from undertow.lab import digits
-        >>> len(plan(Scale(), digits()))
+        >>> len(plan(Sutskever2013Config(), seed=0))
         14
     """
-    del data
-    amount = Amount.of(scale)
-    shared: dict[str, Any] = {"amount": amount, "seed": scale.seed}
+    shared: dict[str, Any] = {"config": config, "seed": seed}
     methods = [
-        Task(name, training.compare, amount.rates + bool(method.mu), {"name": name, **shared})
+        Task(name, training.compare, config.rates + bool(method.mu), {"name": name, **shared})
         for name, method in reversed(METHODS.items())
     ]
-    scales = [Task(f"scale x {each:g}", training.rescale, amount.rates, {"scale": each, **shared}) for each in SCALES]
+    scales = [Task(f"scale x {each:g}", training.rescale, config.rates, {"scale": each, **shared}) for each in SCALES]
     return [*methods, *scales]
 
 
-def assemble(found: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+def measure(job: Job) -> dict[str, Any]:
+    """Run all experiments and sort what they found."""
+    return assemble(job.run(plan(job.config, job.seed)), job.config)
+
+
+def assemble(found: Mapping[str, Any], config: Sutskever2013Config) -> dict[str, Any]:
     """Sort what the experiments found by the question it answers."""
     return {
-        "amount": vars(Amount.of(scale)),
+        "amount": vars(config),
         "paper_error": PAPER_ERROR,
         "paper_scale_error": {f"{s:g}": e for s, e in PAPER_SCALE_ERROR.items()},
         "paper_lowering": PAPER_LOWERING,
@@ -56,24 +57,16 @@ def assemble(found: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row for each look at each layer of each network whose learning rate was kept."""
+    """Return a row for each look at each layer of each network whose learning rate was kept."""
     runs = [(name, 1.0, found) for name, found in results["methods"].items()]
     runs += [("0.99N", float(scale), found) for scale, found in results["scales"].items()]
     table = []
     for part, (name, scale, found) in enumerate(runs):
         moved = np.asarray(found["moved"], float)
+        kind = "methods" if part < len(results["methods"]) else "scales"
+        named = {"experiment": kind, "method": name, "scale": scale, "eta": float(found["eta"])}
         for member, look, l in np.ndindex(moved.shape):
-            table.append(
-                {
-                    "experiment": "methods" if part < len(results["methods"]) else "scales",
-                    "method": name,
-                    "scale": scale,
-                    "eta": float(found["eta"]),
-                    "member": member,
-                    "update": int(found["updates"][look]),
-                    "squared_error": float(found["error"][member][look]),
-                    "layer": l + 1,
-                    "moved": float(moved[member, look, l]),
-                }
-            )
+            at = {"member": member, "update": int(found["updates"][look])}
+            error = {"squared_error": float(found["error"][member][look])}
+            table.append({**named, **at, **error, "layer": l + 1, "moved": float(moved[member, look, l])})
     return table

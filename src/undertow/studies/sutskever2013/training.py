@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from undertow.lab import Dataset, Ensemble
-from undertow.lab.layers import Layer
+from undertow.lab.layers import LayerParameters
 from undertow.lab.optimizers import Optimizer
-from undertow.studies.sutskever2013.protocol import BATCH_SIZE, METHODS, Amount, autoencoder
-from undertow.studies.tasks import Tick
+from undertow.studies.experiments import Tick
+from undertow.studies.sutskever2013.config import BATCH_SIZE, METHODS, Sutskever2013Config, autoencoder
 
 Array = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ AT_ONCE = 1_000
 """Images in one pass when errors are measured; not the size of a mini-batch, whose signals are still needed."""
 
 
-def compare(data: Dataset, tick: Tick, /, *, name: str, amount: Amount, seed: int) -> dict[str, Any]:
+def compare(data: Dataset, tick: Tick, /, *, name: str, config: Sutskever2013Config, seed: int) -> dict[str, Any]:
     """Train by one method with each of its learning rates, and keep the run of the best.
 
     Returns:
@@ -32,43 +32,43 @@ def compare(data: Dataset, tick: Tick, /, *, name: str, amount: Amount, seed: in
         test_error: on test images, [members]; and with momentum lowered_at, the update from which it is lowered,
         before: error there, kept_high: final error if it is not lowered, both [members].
     """
-    method, updates = METHODS[name], whole_epochs(data, amount.updates)
-    until = updates - amount.lowered_for
+    method, updates = METHODS[name], whole_epochs(data, config.updates)
+    until = updates - config.lowered_for
     runs = {}
-    for eta in method.etas[: amount.rates]:
-        runs[eta] = run(data, amount, seed, eta, method.optimizer(updates, until), updates, until)
+    for eta in method.etas[: config.rates]:
+        runs[eta] = run(data, config, seed, eta, method.optimizer(updates, until), updates, until)
         tick(1)
     eta = best({each: found["error"][:, -1] for each, found in runs.items()})
     kept = {"eta": eta, "tried": {f"{e:g}": found["error"][:, -1] for e, found in runs.items()}, **runs[eta]}
     if not method.mu:
         return kept
-    high = run(data, amount, seed, eta, method.optimizer(updates, math.inf), updates, until)
+    high = run(data, config, seed, eta, method.optimizer(updates, math.inf), updates, until)
     tick(1)
     before = kept["error"][:, kept["updates"].index(until)]
     return {**kept, "lowered_at": until, "before": before, "kept_high": high["error"][:, -1]}
 
 
-def rescale(data: Dataset, tick: Tick, /, *, scale: float, amount: Amount, seed: int) -> dict[str, Any]:
+def rescale(data: Dataset, tick: Tick, /, *, scale: float, config: Sutskever2013Config, seed: int) -> dict[str, Any]:
     """Train from a start of another scale, by Nesterov's method, with the best of its learning rates.
 
     Returns:
         as `compare`, without what is about lowering; gain: ||δ^l|| / ||δ^{l+1}|| before training, over all images at
         once, [members, layers - 1]; and constant: the squared error of giving back the mean image always.
     """
-    method, updates = METHODS["0.99N"], whole_epochs(data, amount.scale_updates)
-    nets = autoencoder(data, amount.hidden, amount.members, seed, scale)
+    method, updates = METHODS["0.99N"], whole_epochs(data, config.scale_updates)
+    nets = autoencoder(data, config.hidden, config.members, seed, scale)
     runs = {}
-    for eta in method.etas[: amount.rates]:
-        runs[eta] = run(data, amount, seed, eta, method.optimizer(updates, math.inf), updates, 0, scale)
+    for eta in method.etas[: config.rates]:
+        runs[eta] = run(data, config, seed, eta, method.optimizer(updates, math.inf), updates, 0, scale)
         tick(1)
     eta = best({each: found["error"][:, -1] for each, found in runs.items()})
-    x = data.train.x[: amount.images]
+    x = data.train.x[: config.images]
     constant = float((x - x.mean(0)).double().square().sum(-1).mean())
     return {"eta": eta, "gain": initial_gains(nets, x), "constant": constant, **runs[eta]}
 
 
 def best(errors: dict[float, Array]) -> float:
-    """The learning rate with the least mean error; one at which a network diverged comes after all others.
+    """Return the learning rate with the least mean error; one at which a network diverged comes after all others.
 
     Example:
         >>> best({0.1: np.array([1.0, np.nan]), 0.01: np.array([3.0, 3.0])})
@@ -79,7 +79,7 @@ def best(errors: dict[float, Array]) -> float:
 
 def run(
     data: Dataset,
-    amount: Amount,
+    config: Sutskever2013Config,
     seed: int,
     eta: float,
     optimizer: Optimizer,
@@ -88,10 +88,10 @@ def run(
     scale: float = 1.0,
 ) -> dict[str, Any]:
     """One training run of all members, looked at as `compare` says, ``also_at`` an update of special interest."""
-    nets = autoencoder(data, amount.hidden, amount.members, seed, scale)
+    nets = autoencoder(data, config.hidden, config.members, seed, scale)
     start = [layer.copy() for layer in nets.layers]
-    x, judged = data.train.x, data.train.x[: amount.images]
-    looks = {0, also_at, *np.geomspace(10, updates, amount.looks).round().astype(int).tolist()}
+    x, judged = data.train.x, data.train.x[: config.images]
+    looks = {0, also_at, *np.geomspace(10, updates, config.looks).round().astype(int).tolist()}
     found: dict[int, tuple[Array, Array]] = {}
 
     def look(t: int, _signals: object = None) -> None:
@@ -117,7 +117,7 @@ def per_epoch(data: Dataset) -> int:
 
 
 def whole_epochs(data: Dataset, updates: int) -> int:
-    """So many updates or a few more, to end with an epoch.
+    """Return as many updates or a few more, to end with an epoch.
 
     Example:
         >>> from undertow.lab import digits
@@ -134,12 +134,12 @@ def squared_error(nets: Ensemble, x: Tensor) -> Array:
 
 
 def reconstructed(nets: Ensemble, data: Dataset) -> Array:
-    """The first test images as the first member gives them back, [pictures, rows, columns]."""
+    """Return the first test images as the first member gives them back, [pictures, rows, columns]."""
     given = nets.feedforward(nets.inputs(data.test.x[:PICTURES]))[-1].a[0]
     return given.double().numpy().reshape(-1, *data.image_shape).round(3)
 
 
-def moved(nets: Ensemble, start: list[Layer]) -> Array:
+def moved(nets: Ensemble, start: list[LayerParameters]) -> Array:
     """||w - w_0|| / ||w_0|| of every layer, [members, layers]."""
     far = [
         ((a.w - b.w).flatten(1).norm(dim=1) / b.w.flatten(1).norm(dim=1))

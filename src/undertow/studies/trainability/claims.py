@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from undertow.studies.trainability.protocol import TRAINED
+from undertow.formatting import percent
+from undertow.studies.study import Claim, Judged, Results, verdict
+from undertow.studies.trainability.config import TRAINED
 from undertow.theory.meanfield import TRAINABLE
 
 Array = NDArray[np.float64]
-Results = Mapping[str, Any]
-Holds = Literal["yes", "partly", "no"]
 
 NAMES = {"tanh": "tanh", "relu": "ReLU", "sigmoid": "sigmoid"}
 """The activations as they are written in text."""
@@ -22,14 +22,8 @@ NOWHERE = math.log(10)
 """The loss of a network of ten classes that says nothing about its input."""
 
 
-def judge(results: Results) -> list[dict[str, Any]]:
-    """Every claim with what was measured."""
-    rules = (_line, _factor, _critical, _elsewhere, _phases)
-    return [{"id": i, **rule(results)} for i, rule in enumerate(rules, 1)]
-
-
 def sides(field: Mapping[str, Any]) -> tuple[float, float]:
-    """Of a map's settings the share that trained within 6 ξ_c, and beyond it.
+    """Return the share of a map's settings that trained within 6 ξ_c, and beyond it.
 
     Example:
         >>> sides({"train_accuracy": np.array([[[0.9]], [[0.1]]]), "depth": [5, 50], "expected": np.array([20.0])})
@@ -51,7 +45,7 @@ def agreement(field: Mapping[str, Any]) -> float:
 
 
 def _sorted(field: Mapping[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of every setting whether it trained, whether it lies within 6 ξ_c, and whether there is a ξ_c."""
+    """Return of every setting whether it trained, whether it lies within 6 ξ_c, and whether there is a ξ_c."""
     trained = np.asarray(field["train_accuracy"], dtype=float).mean(-1) >= TRAINED
     reach = np.asarray(field["expected"], dtype=float)
     within = np.array(field["depth"])[:, None] <= reach
@@ -78,19 +72,18 @@ def factors(field: Mapping[str, Any], epoch: int = -1) -> Array:
     return np.array(found)
 
 
-def _line(results: Results) -> dict[str, str]:
+def _line(results: Results) -> Judged:
     shares = {NAMES[name]: sides(field) for name, field in results["maps"].items()}
     agree = float(np.mean([agreement(field) for field in results["maps"].values()]))
-    told = "; ".join(f"{name}: {_percent(a)} within, {_percent(b)} beyond" for name, (a, b) in shares.items())
+    told = "; ".join(f"{name}: {percent(a)} within, {percent(b)} beyond" for name, (a, b) in shares.items())
     all_the_way = all(within >= 0.8 and beyond <= 0.1 for within, beyond in shares.values())
-    return _claim(
-        "Networks train where a signal gets through them, which is up to a depth of about 6 ξ_c, and not beyond",
-        f"settings that trained, {told}; of all settings {_percent(agree)} are as the rule says",
-        "yes" if all_the_way else "partly" if agree >= 0.7 else "no",
+    return (
+        f"settings that trained, {told}; of all settings {percent(agree)} are as the rule says",
+        verdict(all_the_way, agree >= 0.7),
     )
 
 
-def _factor(results: Results) -> dict[str, str]:
+def _factor(results: Results) -> Judged:
     found = {NAMES[name]: factors(field) for name, field in results["maps"].items()}
     told = "; ".join(
         f"{name}: {np.median(f):.1f} ξ_c (from {f.min():.1f} to {f.max():.1f})" if f.size else f"{name}: not to be said"
@@ -98,14 +91,13 @@ def _factor(results: Results) -> dict[str, str]:
     )
     medians = [float(np.median(f)) for f in found.values() if f.size]
     near = [TRAINABLE / 1.5 <= median <= TRAINABLE * 1.5 for median in medians]
-    return _claim(
-        "The factor is 6, and the same for different variances",
+    return (
         f"depth reached, away from the critical variance, {told}",
-        "yes" if medians and all(near) else "partly" if any(near) else "no",
+        verdict(bool(medians) and all(near), any(near)),
     )
 
 
-def _critical(results: Results) -> dict[str, str]:
+def _critical(results: Results) -> Judged:
     told, close = [], []
     for name, field in results["maps"].items():
         if field["critical"] is None:
@@ -114,27 +106,25 @@ def _critical(results: Results) -> dict[str, str]:
         best = variances[reached == reached.max()]
         told.append(f"{NAMES[name]}: {reached.max():.0f} layers at {_span(best)}, critical at {field['critical']:.3g}")
         close.append(bool(np.min(np.abs(np.log(best / field["critical"]))) <= math.log(1.5)))
-    return _claim(
-        "The deepest networks that train are those close to the critical variance",
+    return (
         "; ".join(told),
-        "yes" if close and all(close) else "partly" if any(close) else "no",
+        verdict(bool(close) and all(close), any(close)),
     )
 
 
-def _elsewhere(results: Results) -> dict[str, str]:
+def _elsewhere(results: Results) -> Judged:
     """The order of depths reached along the variances is the order of 6 ξ_c."""
     found = {}
     for name, field in results["maps"].items():
         found[NAMES[name]] = rank_correlation(field, field["deepest"])
     worst = min(found.values())
-    return _claim(
-        "The depth that trains rises and falls with ξ_c along the variance",
+    return (
         "rank correlation of the depth reached and 6 ξ_c, " + ", ".join(f"{n}: {r:.2f}" for n, r in found.items()),
-        "yes" if worst >= 0.8 else "partly" if worst >= 0.5 else "no",
+        verdict(worst >= 0.8, worst >= 0.5),
     )
 
 
-def _phases(results: Results) -> dict[str, str]:
+def _phases(results: Results) -> Judged:
     """On the ordered side nothing moves; beyond the line there the loss stays that of guessing."""
     still = []
     for field in results["maps"].values():
@@ -145,11 +135,10 @@ def _phases(results: Results) -> dict[str, str]:
         beyond = np.array(field["depth"])[:, None] > 2 * np.asarray(field["expected"], dtype=float)
         still.append(np.abs(loss - NOWHERE)[beyond & ordered] < 0.05)
     share = float(np.concatenate(still).mean()) if still else float("nan")
-    return _claim(
-        "On the ordered side the gradient vanishes: beyond the depth scale nothing is learned",
-        f"of the settings more than twice as deep as 6 ξ_c there, {_percent(share)} end with the loss of guessing, "
+    return (
+        f"of the settings more than twice as deep as 6 ξ_c there, {percent(share)} end with the loss of guessing, "
         f"ln 10 = {NOWHERE:.2f}, within 0.05",
-        "yes" if share >= 0.9 else "partly" if share >= 0.6 else "no",
+        verdict(share >= 0.9, share >= 0.6),
     )
 
 
@@ -170,7 +159,7 @@ def lost_losses(field: Mapping[str, Any], phase: Literal["ordered", "chaotic"]) 
 
 
 def rank_correlation(field: Mapping[str, Any], reached: Any) -> float:
-    """Of depths reached and 6 ξ_c along a map's weight variances, as far as its depths go.
+    """Return the rank correlation of depths reached and 6 ξ_c along a map's weight variances, as far as its depths go.
 
     Example:
         >>> field = {"depth": [5, 20], "expected": [3.0, 10.0, 900.0], "deepest": [0.0, 5.0, 20.0]}
@@ -190,9 +179,13 @@ def _span(values: Array) -> str:
     return f"{values.min():g}" if len(values) == 1 else f"{values.min():g} to {values.max():g}"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}\u00a0%"
-
-
-def _claim(text: str, measured: str, holds: Holds) -> dict[str, str]:
-    return {"text": text, "measured": measured, "holds": holds}
+CLAIMS = [
+    Claim(
+        "Networks train where a signal gets through them, which is up to a depth of about 6 ξ_c, and not beyond", _line
+    ),
+    Claim("The factor is 6, and the same for different variances", _factor),
+    Claim("The deepest networks that train are those close to the critical variance", _critical),
+    Claim("The depth that trains rises and falls with ξ_c along the variance", _elsewhere),
+    Claim("On the ordered side the gradient vanishes: beyond the depth scale nothing is learned", _phases),
+]
+"""The paper's claims in our words, each with the rule that judges it."""

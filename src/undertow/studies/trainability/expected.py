@@ -23,7 +23,7 @@ def depths(activation: str, weight_var: Array, bias_var: float) -> Array:
 
 
 def critical(activation: str, bias_var: float, low: float, high: float) -> float | None:
-    """The weight variance at which χ_1 = 1, between two; None if there is none.
+    """Return the weight variance at which χ_1 = 1, between two; None if there is none.
 
     Where the variance has no fixed point (ReLU from 2 on) χ_1 is its limit, which is what the gradient then does.
 

@@ -1,13 +1,20 @@
 """What came out, sorted into fields: accuracies over depth and variances, the depths reached, and theory's line."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.studies.io import PARQUET_NAME
+from undertow.studies.study import Job
 from undertow.studies.trainability import expected
-from undertow.studies.trainability.protocol import BIAS_VAR, TRAINED, BiasMap, Map, Protocol
+from undertow.studies.trainability.config import BIAS_VAR, TRAINED, BiasMap, Map, TrainabilityConfig
+from undertow.sweeping import sweep
+
+STORE = "cells.sweep"
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
@@ -15,19 +22,38 @@ Row = dict[str, Any]
 MEASURED = ("train_accuracy", "accuracy", "loss")
 
 
-def fields(rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
-    """The maps over depth, by activation, and the map over both variances, from the rows of the sweep."""
+def measure(job: Job) -> dict[str, Any]:
+    """Train the map as a sweep, and sort what it found; a run that was interrupted goes on where it stopped."""
+    config: TrainabilityConfig = replace(job.config, seed=job.seed)
+    spec = config.spec(job.data_name)
+    results = sweep(spec, job.out / STORE, processes=job.processes, ray=job.ray, console=job.console)
+    failed = results.failed()
+    if failed:
+        raise RuntimeError(f"{len(failed)} networks could not be trained; the first: {failed[0]['error']}")
+    if find_spec("pyarrow"):
+        results.save(job.out / PARQUET_NAME)
+    rows, names = results.rows(), ("width", "images", "epochs", "batch_size", "seeds")
     return {
-        "maps": {each.activation: _map(rows, each, protocol) for each in protocol.maps},
-        "bias_map": _bias_map(rows, protocol.bias_map, protocol),
+        "protocol": {name: getattr(config, name) for name in names},
+        "networks": len(rows),
+        "seconds": results.seconds(),
+        **fields(rows, config),
     }
 
 
-def _map(rows: Sequence[Row], each: Map, protocol: Protocol) -> dict[str, Any]:
-    axes = {"depth": each.depth, "weight_var": each.weight_var, "seed": range(protocol.seeds)}
+def fields(rows: Sequence[Row], config: TrainabilityConfig) -> dict[str, Any]:
+    """Return the maps over depth, by activation, and the map over both variances, from the rows of the sweep."""
+    return {
+        "maps": {each.activation: _map(rows, each, config) for each in config.maps},
+        "bias_map": _bias_map(rows, config.bias_map, config),
+    }
+
+
+def _map(rows: Sequence[Row], each: Map, config: TrainabilityConfig) -> dict[str, Any]:
+    axes = {"depth": each.depth, "weight_var": each.weight_var, "seed": range(config.seeds)}
     kept = [row for row in rows if row["activation"] == each.activation and row["bias_var"] == BIAS_VAR]
     found = {name: arranged(kept, axes, name) for name in MEASURED}
-    curve = arranged(kept, axes, "curve", protocol.epochs)
+    curve = arranged(kept, axes, "curve", config.epochs)
     low, high = min(each.weight_var), max(each.weight_var)
     variances = np.array(each.weight_var, dtype=float)
     return {
@@ -35,15 +61,15 @@ def _map(rows: Sequence[Row], each: Map, protocol: Protocol) -> dict[str, Any]:
         "curve": curve,
         "diverged": arranged(kept, axes, "diverged"),
         "deepest": deepest(found["train_accuracy"].mean(-1), each.depth),
-        "deepest_by_epoch": np.stack([deepest(curve[..., e].mean(-1), each.depth) for e in range(protocol.epochs)]),
+        "deepest_by_epoch": np.stack([deepest(curve[..., e].mean(-1), each.depth) for e in range(config.epochs)]),
         "expected": expected.depths(each.activation, variances, BIAS_VAR),
         "line": expected.line(each.activation, BIAS_VAR, low, high),
         "critical": expected.critical(each.activation, BIAS_VAR, low, 2 * high),
     }  # fmt: skip
 
 
-def _bias_map(rows: Sequence[Row], each: BiasMap, protocol: Protocol) -> dict[str, Any]:
-    axes = {"bias_var": each.bias_var, "weight_var": each.weight_var, "seed": range(protocol.seeds)}
+def _bias_map(rows: Sequence[Row], each: BiasMap, config: TrainabilityConfig) -> dict[str, Any]:
+    axes = {"bias_var": each.bias_var, "weight_var": each.weight_var, "seed": range(config.seeds)}
     kept = [row for row in rows if (row["activation"], row["depth"]) == (each.activation, each.depth)]
     variances = np.array(each.weight_var, dtype=float)
     return {
@@ -55,7 +81,7 @@ def _bias_map(rows: Sequence[Row], each: BiasMap, protocol: Protocol) -> dict[st
 
 
 def arranged(rows: Sequence[Row], axes: Mapping[str, Sequence[float]], name: str, length: int = 0) -> Array:
-    """A result of all cells as an array with a dimension for each axis; NaN where there is none.
+    """Return a result of all cells as an array with a dimension for each axis; NaN where there is none.
 
     Args:
         rows: of the sweep.

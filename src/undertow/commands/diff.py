@@ -1,0 +1,31 @@
+"""``undertow diff``: show two runs or reports side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from undertow.commands._inputs import is_run
+from undertow.diagnosis import Diagnosis
+from undertow.render import terminal_difference
+from undertow.report import Report, explain
+from undertow.store import open_run
+
+Saved = Annotated[
+    Path, typer.Argument(help="A report.json that `undertow examine --out` wrote, or a run that `undertow.watch` did.")
+]
+
+
+def diff(before: Saved, after: Saved) -> None:
+    """Two runs or reports side by side: what became of every layer's gain, and which findings came and went.
+
+    Of a run the last finite step that was taped is compared, and the findings of all of it.
+    """
+    console = Console(highlight=False, markup=False)
+    terminal_difference.show((str(before), _read(before)), (str(after), _read(after)), console)
+
+
+def _read(file: Path) -> Diagnosis:
+    report = explain(open_run(file)).report() if is_run(str(file)) else Report.read(file)
+    return report.diagnosis

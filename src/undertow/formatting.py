@@ -1,0 +1,109 @@
+"""Numbers as a reader wants them: on pages, in sentences, in the terminal."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+MINUS = "\u2212"
+DASH = "\u2013"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float) -> str:
+    """Write a number with three digits, and with a power of ten only where it must be.
+
+    Example:
+        >>> [number(v) for v in (0.0023719, 96.48, 12345, -4.2e-7, 0, float("nan"))]
+        ['0.00237', '96.5', '12,345', '−4.2×10⁻⁷', '0', 'not finite']
+    """
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0 or 1e-4 <= abs(value) < 1e3:
+        text = f"{value:.3g}"
+    elif 1e3 <= abs(value) < 1e6:
+        text = f"{value:,.0f}"
+    else:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        shortened = mantissa.rstrip("0").rstrip(".")
+        text = f"{shortened}\u00d710{str(int(exponent)).translate(_RAISED)}"
+    return text.replace("-", MINUS)
+
+
+def terse(value: float) -> str:
+    """Write a number for the terminal: three digits without the zero before the point, nothing for nan.
+
+    Example:
+        >>> terse(0.20449), terse(0.00301), terse(1.0), terse(2e-7), terse(float("nan"))
+        ('.204', '.00301', '1.00', '2.0e-07', '')
+    """
+    if math.isnan(value):
+        return ""
+    if value == 0 or not 1e-3 <= abs(value) < 1e4:
+        return f"{value:.1e}" if value else "0"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    shown = f"{value:.{max(digits, 0)}f}"
+    return shown.replace("0.", ".", 1) if shown.lstrip("-").startswith("0.") else shown
+
+
+def aligned(values: Sequence[float]) -> list[str]:
+    """Write a column of numbers: with equally many decimals where all are of one size, otherwise each by `number`.
+
+    Example:
+        >>> aligned([96.46, 96.9, float("nan")]), aligned([0.0024, 0.31])
+        (['96.46', '96.90', 'not finite'], ['0.0024', '0.31'])
+    """
+    finite = [v for v in values if math.isfinite(v)]
+    sizes = [abs(v) for v in finite if v] or [0.0]
+    decimals = max((len(f"{v:.4g}".partition(".")[2]) for v in finite), default=0)
+    if not (min(sizes) >= 1e-4 and max(sizes) < min(100 * min(sizes), 1e6)):
+        return [number(v) for v in values]
+    return [f"{v:,.{decimals}f}".replace("-", MINUS) if math.isfinite(v) else number(v) for v in values]
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share as a percentage.
+
+    Example:
+        >>> percent(0.8612), percent(0.00006, 3)
+        ('86\\xa0%', '0.006\\xa0%')
+    """
+    return f"{100 * share:.{digits}f}\u00a0%"  # number and sign stay on one line
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a change with its sign and so many digits after the point.
+
+    Example:
+        >>> signed(0.3), signed(-0.24)
+        ('+0.30', '−0.24')
+    """
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def span(low: float, high: float) -> str:
+    """Write a range, both ends as short as can be.
+
+    Example:
+        >>> span(66.2, 251.0)
+        '66.2 to 251'
+    """
+    return f"{number(low)} to {number(high)}"
+
+
+def listed(values: Iterable[float]) -> str:
+    """Write numbers in a row.
+
+    Example:
+        >>> listed([0.0021, 0.0102, 126.4])
+        '0.0021, 0.0102, 126'
+    """
+    return ", ".join(number(float(value)) for value in values)
+
+
+def counted(n: int, what: str) -> str:
+    """Write a count with its noun in the right number.
+
+    Example:
+        >>> counted(1, "hidden layer"), counted(4, "hidden layer")
+        ('1 hidden layer', '4 hidden layers')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"

@@ -1,0 +1,38 @@
+"""Render an examination as JSON values, and read them back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Run
+
+FORMAT = "undertow report 1"
+"""What a report's JSON says it is. Its number rises when an older undertow could no longer read it."""
+
+
+def to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return ``format``, ``run``, ``gains``, ``theory`` and ``findings``; nan is None, inf "inf"."""
+    return {
+        "format": FORMAT,
+        "run": diagnosis.run.to_dict(),
+        "gains": [gain.to_dict() for gain in diagnosis.gains],
+        "theory": diagnosis.theory.to_dict(),
+        "findings": [finding.to_dict() for finding in diagnosis.findings],
+    }
+
+
+def from_dict(data: Mapping[str, Any]) -> Diagnosis:
+    """Return the diagnosis that `to_dict` wrote. Gains and theory are derived anew from the run.
+
+    Raises:
+        ValueError: this is no report, or one of another format.
+
+    Example:
+        >>> from_dict(to_dict(Diagnosis(Run({"model": "Net"}, ()), step=0))).run.header
+        {'model': 'Net'}
+    """
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, Mapping) else None
+        raise ValueError(f"this is not {FORMAT!r} but {found!r}" if found else "this is not a report of undertow")
+    run = Run.from_dict(data["run"])
+    return Diagnosis(run, step=0, findings=[Finding.from_dict(each) for each in data["findings"]])

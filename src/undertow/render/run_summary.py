@@ -1,0 +1,47 @@
+"""Describe a Run in words, alike on a page and in a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from undertow.record import Finding
+from undertow.render.run_series import RunSeries
+
+NOTHING_YET = "No step was recorded: there is nothing to judge yet."
+
+
+def facts(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
+    """Return in a few words what was trained and how far it is."""
+    known = [str(header.get("model", "model"))]
+    if header.get("parameters"):
+        known.append(f"{header['parameters']:,} parameters")
+    if "step" in series.latest:
+        known.append(f"step {series.latest['step']:,.0f}")
+    if "loss" in series.latest:
+        known.append(f"loss {series.latest['loss']:.4g}")
+    if "time" in series.latest:
+        known.append(duration(series.latest["time"]))
+    noted = f"{series.noted:,} step{'' if series.noted == 1 else 's'} noted"
+    return [*known, f"{noted}, {len(series.taped):,} of them taped"]
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people.
+
+    Example:
+        >>> duration(3.2), duration(200), duration(7_260)
+        ('3.2 s', '3 min 20 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes = int(seconds) // 60
+    return f"{minutes} min {int(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def finding_view(finding: Finding) -> dict[str, Any]:
+    """Return a finding as JSON values for a page."""
+    return {
+        **{name: str(getattr(finding, name)) for name in ("code", "name", "severity", "where", "message")},
+        "began": None if finding.began is None else int(finding.began),
+        "born": bool(finding.from_start),
+        "ended": None if finding.ended is None else int(finding.ended),
+    }

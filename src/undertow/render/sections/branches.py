@@ -1,0 +1,43 @@
+"""Show where gradients meet on their way back, and each branch's share."""
+
+from undertow.diagnosis import Diagnosis
+from undertow.formatting import MINUS, terse
+from undertow.record import BackwardGain
+from undertow.render.blocks import Branch, Section, Tree
+from undertow.render.labels import label
+from undertow.render.site_tree import packed
+
+MOST_JOINS, MOST_JOINS_OPEN = 25, 12
+EXPLANATION = (
+    "Where the forward pass forks, gradients meet on the way back. A *share* is a branch’s part of the gradient there, "
+    "along its direction: shares add up to 1, and one that points against the others is negative. *Arrives* is the "
+    "norm of what comes along the branch."
+)
+
+
+def branches(diagnosis: Diagnosis) -> Section | None:
+    """List every join of the gradient path with its branches, the largest share first."""
+    joined = [gain for gain in diagnosis.gains if len(gain.shares) > 1]
+    if not joined:
+        return None
+    lines = [_joined(diagnosis, gain, unfolded=len(joined) <= MOST_JOINS_OPEN) for gain in joined]
+    tree = Tree("where they meet", ("share", "arrives"), packed(lines, MOST_JOINS), EXPLANATION)
+    return Section("branches", "Branches and their shares", [tree])
+
+
+def _joined(diagnosis: Diagnosis, gain: BackwardGain, unfolded: bool) -> Branch:
+    norms = diagnosis.run.edge_column("contribution", diagnosis.step)
+    ranked = sorted(gain.shares.items(), key=lambda item: -item[1])
+    parts = [Branch(_giver(diagnosis, gain, edge), "", (_signed(share), terse(norms[edge]))) for edge, share in ranked]
+    received = float(diagnosis.column("grad_output")[gain.end])
+    largest = "" if unfolded else f"{parts[0].label} {parts[0].cells[0]}"
+    return Branch(label(diagnosis.run.sites[gain.end]), largest, ("", terse(received)), "", parts, unfolded)
+
+
+def _giver(diagnosis: Diagnosis, gain: BackwardGain, edge: int) -> str:
+    source = diagnosis.run.edges[edge].source
+    return "straight on" if source == gain.start else f"through {label(diagnosis.run.sites[source])}"
+
+
+def _signed(share: float) -> str:
+    return terse(share).replace("-", MINUS) or "not a number"

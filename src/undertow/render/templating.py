@@ -1,0 +1,51 @@
+"""Fill HTML templates so that nothing in the data can become markup or script."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+def environment(
+    filters: Mapping[str, Callable[..., Any]] | None = None, tests: Mapping[str, Callable[..., Any]] | None = None
+) -> Environment:
+    """Return our templates: everything in them is escaped, and what is missing is an error."""
+    loader = PackageLoader("undertow.render")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= dict(filters or {})
+    made.tests |= dict(tests or {})
+    return made
+
+
+def source(name: str) -> str:
+    """Return a file of ours in ``templates`` as text."""
+    return (resources.files("undertow.render") / "templates" / name).read_text("utf-8")
+
+
+def scripted(sources: Iterable[str]) -> str:
+    """Join scripts into one that leaves no name behind on the page."""
+    together = "\n".join(sources)
+    return f'"use strict";\n(() => {{\n{together}}})();\n'
+
+
+def inert(value: Any) -> Markup:
+    """Return JSON for a script element: no ``<`` in it, so that nothing in the data can close it."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704  escaped here
+
+
+def policy(scripts: Iterable[str], live: bool = False) -> str:
+    """Return a Content-Security-Policy that allows these scripts only, and nothing from elsewhere.
+
+    A live page may ask the server that it came from, and no other.
+    """
+    sums = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{s}'" for s in sums)
+    asks = "; connect-src 'self'; form-action 'none'" if live else ""
+    kept = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
+    return f"default-src 'none'; script-src {allowed}; {kept}{asks}"

@@ -1,0 +1,169 @@
+"""Judge recorded steps, and runs through time: `judge`, `diagnose`, `over_time`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from undertow.analysis.timeline import RunHistory
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Run, Severity
+from undertow.rules.firing_intervals import findings_of_steps
+from undertow.rules.registry import RULES, Blocks, Rule
+
+OFTEN = 0.1
+"""Share of a run's full steps in which a model must have taken a graph for that to be judged, too."""
+
+
+def diagnose(runs: Sequence[Run]) -> Diagnosis:
+    """Judge several passes and return the first of them with the findings of all.
+
+    Args:
+        runs: at least one; each is judged by its last step.
+
+    Returns:
+        A Diagnosis of the first run's last step; what the rules needed of it is not worked out again. Its findings
+        are those of `judge`.
+
+    Raises:
+        ValueError: there is no run.
+
+    Example:
+        >>> diagnose([Run({"unreached": ["fc.weight"]}, ())]).findings[0].code
+        'UT501'
+    """
+    if not runs:
+        raise ValueError("there is no pass to judge: give at least one Run")
+    findings: list[Finding] = []
+    first = Diagnosis(runs[0], findings=findings)
+    findings += _findings_of([first, *map(Diagnosis, runs[1:])])
+    return first
+
+
+def judge(runs: Sequence[Run]) -> list[Finding]:
+    """Judge several passes by the rules of single steps, the worst finding first.
+
+    Args:
+        runs: each is judged by its last step; what takes a run through time is for `over_time`.
+
+    Returns:
+        Every finding once for all passes with the same code and place; its confidence is the share of passes that it
+        was made in, its numbers are those of the first of these.
+
+    Example:
+        >>> judge([Run({"unreached": ["fc.weight"]}, ())])[0].message
+        'No gradient reaches fc.weight.'
+    """
+    return _findings_of([Diagnosis(run) for run in runs])
+
+
+def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for diagnosis in diagnoses:
+        for each in RULES.values():
+            if each.judge is None or not each.applies_to(diagnosis.run):
+                continue
+            for finding in each.judge(diagnosis):
+                found.setdefault((finding.code, finding.where), []).append(_with_source(finding, diagnosis.run))
+    findings = [replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()]
+    return sorted(findings, key=lambda finding: (-finding.severity.rank, finding.code))
+
+
+def _with_source(finding: Finding, run: Run) -> Finding:
+    known = (run.sites[site].source for site in finding.sites)
+    return replace(finding, source=finding.source or next((line for line in known if line), ""))
+
+
+def urgent(run: Run) -> list[Finding]:
+    """Judge a run by those rules alone that a watcher must not wait with, such as the first inf or nan.
+
+    Example:
+        >>> import numpy as np
+        >>> run = Run({}, (), scalars={"step": np.arange(3.0), "nonfinite": np.array([0.0, 0.0, 1.0])})
+        >>> [(found.code, found.began) for found in urgent(run)]
+        [('UT103', 2)]
+    """
+    return [finding for each in RULES.values() if each.urgent for finding in _judged(each, RunHistory(run))]
+
+
+def over_time(run: Run) -> list[Finding]:
+    """Judge a run through time, the worst finding first.
+
+    A chosen few of the taped steps are judged as `judge` does, and where a finding began is looked for between them;
+    what takes the whole run to see (collapse, convergence, spikes of the loss, clipping, the first inf or nan) is read
+    off its columns, and off the losses where no step was taped. Where the model took several ways (``run.elsewhere``:
+    of two optimizers' turns each has its own), each is judged that was taken in a tenth of the taped steps.
+
+    Args:
+        run: also one that still grows.
+
+    Returns:
+        Every finding once, with the optimizer's step at which it ``began``, whether it was ``born`` there or
+        developed, and at which it ``ended`` (then it is but a note). What single batches do isn't told. ``sites`` are
+        places in ``run.sites``; a finding on another way has none, and its message says so.
+
+    Example:
+        >>> import numpy as np
+        >>> losses = np.concatenate([3 * 0.9 ** np.arange(60.0), [np.inf]])
+        >>> [(found.code, found.began, found.from_start) for found in over_time(Run({}, (), scalars={"loss": losses}))]
+        [('UT103', 60, False)]
+    """
+    found = _findings_of_run(RunHistory(run))
+    known = {(each.code, each.name): _modules(each, run) for each in found}
+    for other in _frequent_graphs(run):
+        for each in _findings_of_run(RunHistory(other)):
+            key, modules = (each.code, each.name), _modules(each, other)
+            if key not in known or (not RULES[each.code].once_per_run and modules and not modules & known[key]):
+                found.append(_in_other_graph(each, other))
+                known[key] = known.get(key, frozenset()) | modules
+    converged = _convergence(run, found)
+    found = [_after(each, converged) for each in found] + converged
+    return sorted(found, key=lambda finding: (-finding.severity.rank, finding.code, finding.where))
+
+
+def _findings_of_run(history: RunHistory) -> list[Finding]:
+    found = findings_of_steps(history)
+    for each in RULES.values():
+        if not each.declares_convergence:
+            found += _judged(each, history)
+    return found
+
+
+def _judged(rule: Rule, history: RunHistory) -> Iterator[Finding]:
+    if rule.judge_run is not None and rule.applies_to(history.run):
+        yield from rule.judge_run(history)
+
+
+def _frequent_graphs(run: Run) -> list[Run]:
+    recorded = sum(run.header.get("graphs", [len(run), *map(len, run.other_graphs)]))
+    return [other for other in run.other_graphs if len(other) >= OFTEN * recorded]
+
+
+def _modules(finding: Finding, run: Run) -> frozenset[str]:
+    return frozenset(run.sites[site].module for site in finding.sites)
+
+
+def _in_other_graph(finding: Finding, run: Run) -> Finding:
+    """Return a finding without its Sites: they aren't those of the graph that is shown."""
+    step = int(RunHistory(run).steps[0])
+    text = f"{finding.message} (Where the model takes another way than most often, as at step {step:,}.)"
+    return replace(finding, sites=(), message=text)
+
+
+def _convergence(run: Run, found: Sequence[Finding]) -> list[Finding]:
+    """Return what says since when the run has converged; empty if it hasn't, or if a fault may be the reason."""
+    history = RunHistory(run, [each for each in found if _blocks_converged(each)])
+    return [finding for each in RULES.values() if each.declares_convergence for finding in _judged(each, history)]
+
+
+def _blocks_converged(finding: Finding) -> bool:
+    return finding.severity is not Severity.NOTE and RULES[finding.code].blocks_converged is not Blocks.NEVER
+
+
+def _after(finding: Finding, converged: Sequence[Finding]) -> Finding:
+    """Return a note for what began when there was nothing left to learn."""
+    since = converged[0].began if converged else None
+    if since is None or finding.began is None or finding.began < since:
+        return finding
+    if not RULES[finding.code].excused_by_convergence:
+        return finding
+    text = f"{finding.message} By then the run had converged."
+    return replace(finding, severity=Severity.NOTE, message=text)

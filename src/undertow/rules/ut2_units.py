@@ -1,0 +1,92 @@
+"""UT201 and UT202: units that don't respond."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.registry import Blocks, rule
+
+SATURATED_ABOVE = 0.85
+DEAD_ABOVE = 0.65
+ROWS_TO_CALL_DEAD = 20
+
+
+@rule("UT201", "saturated activations", columns=("saturated",))
+def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """An activation works mostly where it is flat.
+
+    What:
+        For most values of a sigmoid, tanh or the like the derivative is under a tenth of its peak.
+    Why it is bad:
+        The gradient is multiplied by that derivative: little of it gets through.
+    Evidence:
+        ``saturated``: the share of values with |phi'(z)| under a tenth of its peak (|z| > 3.64 for the sigmoid, 1.82
+        for tanh).
+    Threshold:
+        More than 85 %. With the book's initialisation it is under 1 %; sigma_w = 2.5 with tanh makes it 1 in 3, and
+        an LSTM that learned its task was seen at 81 %.
+    What to do:
+        Scale the inputs to mean 0 and variance 1, make the initial weights smaller, or normalise before activating.
+    References:
+        Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
+    """
+    share = diagnosis.column("saturated")
+    found = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
+    if not found:
+        return
+    worst = max(found, key=lambda site: share[site.index])
+    part, flat = share[worst.index], f"where the {worst.activation} is flat"
+    text = f"{part:.0%} of the values at {worst.name} lie {flat}{_more(found)}."
+    numbers = {
+        "saturated": float(share[worst.index]),
+        "derivative_rms": float(diagnosis.column("derivative_rms")[worst.index]),
+        "activations": float(len(found)),
+    }
+    limit = f"more than {SATURATED_ABOVE:.0%} with |phi'| under a tenth of its peak"
+    equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
+    sites = tuple(site.index for site in found)
+    yield Finding("UT201", "saturated", Severity.WARNING, sites, worst.name, text, numbers, limit, equation)
+
+
+@rule("UT202", "dead units", columns=("dead",), blocks_converged=Blocks.BEFORE)
+def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Units that no example of the batch gets a gradient through.
+
+    What:
+        For many units of a layer the activation's derivative is zero for every row of the batch.
+    Why it is bad:
+        Such a unit's weights get no gradient, so that nothing can bring it back as long as the inputs stay the same.
+    Evidence:
+        ``dead``: the share of units with |phi'| under a thousandth of its peak in every row.
+    Threshold:
+        More than 65 % of the units over at least 20 rows. A healthy ReLU is off for about half of the rows, each
+        unit for other ones; trained ones were seen with 56 % of their units off for every row.
+    What to do:
+        A smaller learning rate, biases that start at 0 or a little above, a leaky activation, or normalisation.
+    References:
+        Maas, Hannun, Ng 2013; Lu et al. 2019 (dying ReLU and initialization).
+    """
+    share = diagnosis.column("dead")
+    found = [s for s in diagnosis.run.sites if share[s.index] > DEAD_ABOVE and _rows(s) >= ROWS_TO_CALL_DEAD]
+    if not found:
+        return
+    worst = max(found, key=lambda site: share[site.index])
+    text = f"{share[worst.index]:.0%} of the units at {worst.name} pass no gradient on for any example{_more(found)}."
+    numbers = {"dead": float(share[worst.index]), "activations": float(len(found))}
+    limit = f"more than {DEAD_ABOVE:.0%} of the units over {ROWS_TO_CALL_DEAD} rows or more"
+    equation = "delta^l = ((w^{l+1})^T delta^{l+1}) * phi'(z^l), phi' = 0"
+    severity = Severity.ERROR if share[worst.index] > 0.9 else Severity.WARNING
+    sites = tuple(site.index for site in found)
+    yield Finding("UT202", "dead units", severity, sites, worst.name, text, numbers, limit, equation)
+
+
+def _rows(site: Site) -> float:
+    units = site.shape[1] if len(site.shape) > 3 else site.shape[-1] if site.shape else 1
+    return float(np.prod(site.shape) / max(units, 1))
+
+
+def _more(found: Sequence[Site]) -> str:
+    others = len(found) - 1
+    return f", and more than half at {others} other{'s' if others > 1 else ''}" if others else ""

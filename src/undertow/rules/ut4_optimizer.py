@@ -1,0 +1,224 @@
+"""UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from undertow.analysis.timeline import RunHistory
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Severity
+from undertow.rules.registry import RUN, Blocks, rule
+
+RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
+HALF_A_UNIT = 6e-8
+EPSILONS = 10.0
+SMALLEST_HALF = 6e-8
+CUT_TO, MOSTLY, FEWEST_CLIPPED = 0.1, 0.5, 20
+SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
+
+
+@rule(
+    "UT401",
+    "update ratio",
+    sparse_columns=("update_ratio",),
+    excused_by_convergence=True,
+    excused_at_low_lr=("update too small",),
+)
+def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """A step changes weights by too large a part of themselves, or by less than they can hold.
+
+    What:
+        The optimizer's next step is as long as a tenth of a layer's weights or more.
+    Why it is bad:
+        The gradient holds for small steps; after such a large one the loss may be anywhere.
+    Evidence:
+        ``ratio``: ||dw|| / ||w||, the step tried on a copy, weight decay included.
+    Threshold:
+        More than 0.1 in a layer is a note: Adam's first steps reach it in networks that train well. A fault if the
+        median over layers is more than 0.25. About 0.001 is usual later. Too small is less than 6e-8, half of the
+        distance between neighbours in float32, or no change at all, in half of the layers.
+    What to do:
+        A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
+    References:
+        Karpathy 2015 (CS231n, "ratio of weights:updates"); You, Gitman, Ginsburg 2017 (LARS).
+    """
+    ratio = diagnosis.column("update_ratio")
+    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    large = [site for site in layers if ratio[site.index] > RATIO_ABOVE]
+    if not large:
+        yield from _rounded_away(diagnosis)
+        return
+    worst = max(large, key=lambda site: ratio[site.index])
+    text = (
+        f"A step of {diagnosis.run.header.get('optimizer')} changes the weights of {len(large)} of {len(layers)} "
+        f"layers by more than a tenth, those of {worst.name} by {ratio[worst.index]:.2g} of their norm."
+    )
+    sites = tuple(site.index for site in large)
+    median = float(np.median([ratio[site.index] for site in layers]))
+    severity = Severity.WARNING if median > MEDIAN_RATIO_ABOVE else Severity.NOTE
+    numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large))}
+    limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
+    yield Finding("UT401", "update too large", severity, sites, worst.name, text, numbers, limit)
+
+
+def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Report steps of less than half of what float32 can tell apart, or in coarser weights of nothing at all."""
+    ratio, gradient = diagnosis.column("update_ratio"), diagnosis.column("weight_grad_norm")
+    layers = [s.index for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)
+    if diagnosis.run.header.get("lr") == 0 or not diagnosis.finite or not layers or len(lost) < len(layers) / 2:
+        return
+    text = (
+        f"A step of {diagnosis.run.header.get('optimizer')} is too small for {len(lost)} of {len(layers)} layers: "
+        "rounding takes it back."
+    )
+    numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
+    where, limit = diagnosis.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
+    yield Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
+
+
+@rule(
+    "UT402",
+    "under Adam's epsilon",
+    header=("epsilon",),
+    columns=("weight_grad_norm",),
+    excused_by_convergence=True,
+)
+def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Gradients are so small that Adam's epsilon swallows them.
+
+    What:
+        The root mean square of a layer's gradient is not far above the optimizer's epsilon.
+    Why it is bad:
+        Adam divides by sqrt(v) + epsilon to make steps independent of the gradient's scale. With sqrt(v) down at
+        epsilon it doesn't, and the layer's steps shrink with its gradient.
+    Evidence:
+        ``rms`` of the gradient of a layer's weights; ``epsilon``.
+    Threshold:
+        rms < 10 epsilon: steps more than a tenth shorter than they should be. A fault if it is so in every layer (the
+        loss is too small); a note if only in some, as it is behind LayerScale 1e-6 or in front of attention's softmax
+        in networks that train well.
+    What to do:
+        A smaller epsilon (in float32 1e-12 is safe), a loss that isn't scaled down, or what helps against UT101.
+    References:
+        Kingma, Ba 2015, algorithm 1; Wortsman et al. 2023 (small-scale proxies), section 3.4.
+    """
+    epsilon = diagnosis.run.header.get("epsilon")
+    if not epsilon:
+        return
+    norm = diagnosis.column("weight_grad_norm")
+    small: dict[int, float] = {}
+    layers = 0
+    for site in diagnosis.run.sites:
+        if site.role is Role.WEIGHT and site.weight_shape and norm[site.index] > 0:
+            layers += 1
+            rms = float(norm[site.index] / np.sqrt(np.prod(site.weight_shape)))
+            if rms < EPSILONS * epsilon:
+                small[site.index] = rms
+    if not small:
+        return
+    worst = min(small, key=lambda site: small[site])
+    text = (
+        f"At {diagnosis.name(worst)} the gradient's root mean square is {small[worst]:.1e}, "
+        f"Adam's epsilon {epsilon:.0e}: its steps are too short."
+    )
+    numbers = {"rms": small[worst], "epsilon": float(epsilon), "layers": float(len(small))}
+    limit = f"rms < {EPSILONS:.0f} epsilon"
+    equation = "dw = -lr m / (sqrt(v) + epsilon)"
+    name, where = "under Adam's epsilon", diagnosis.name(worst)
+    severity = Severity.WARNING if len(small) == layers else Severity.NOTE
+    yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
+
+
+@rule("UT403", "clipping always on", over=RUN, once_per_run=True)
+def clipping(history: RunHistory) -> Iterator[Finding]:
+    """Clipping cuts most gradients to a small part of themselves.
+
+    What:
+        The threshold of gradient clipping lies far under the norm that the gradient usually has.
+    Why it is bad:
+        Clipping is there for the odd step. If nearly every step is cut, the learning rate that was set is not the one
+        that is used: steps have one length whatever the gradient, and don't get shorter near a minimum.
+    Evidence:
+        ``clipped``: share of the noted steps whose gradient was cut; ``cut to``: norm after / norm before, the median
+        over all noted steps; ``norm``: the median norm before.
+    Threshold:
+        Cut to a tenth or less in at least half of the steps. Cutting a little, also in every step, is common and does
+        no harm: a healthy run of ours clipped at 1 had all of its gradients cut, to 0.78 of themselves in the median
+        (0.3 at the least), and learned as well as without. Cut to a hundredth it learned next to nothing in the time.
+        A note under Adam and its like, where a constant factor makes no difference.
+    What to do:
+        Clip at two or three times the usual norm, or lower the learning rate instead. If the norm itself is too
+        large, look for why (UT102).
+    References:
+        Pascanu, Mikolov, Bengio 2013, section 3.2 (a threshold from statistics of the norm over many updates);
+        Zhang, He, Sra, Jadbabaie 2020 (clipping as an adaptive learning rate).
+    """
+    after, before = history.scalar("grad_norm"), history.scalar("grad_norm_unclipped")
+    steps, first, second = np.intersect1d(after.steps, before.steps, return_indices=True)
+    kept, whole = after.values[first], before.values[second]
+    usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0)
+    if usable.sum() < FEWEST_CLIPPED:
+        return
+    cut = kept[usable] / whole[usable]
+    hard = cut <= CUT_TO
+    if hard.mean() < MOSTLY:
+        return
+    numbers = {
+        "clipped": float((cut < 1 - 1e-4).mean()),
+        "cut to": float(np.median(cut)),
+        "norm": float(np.median(whole[usable])),
+    }
+    text = (
+        f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, to {numbers['cut to']:.2g} of itself in "
+        f"the median: its norm is {numbers['norm']:.2g}, that of a step is the threshold's."
+    )
+    optimizer = str(history.run.header.get("optimizer", ""))
+    severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
+    limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"
+    began = int(steps[usable][np.argmax(hard)])
+    yield Finding(
+        "UT403", "clipping always on", severity, (), "the gradient's norm", text, numbers, limit, began=began,
+        from_start=began <= history.first_step,
+    )  # fmt: skip
+
+
+@rule(
+    "UT404",
+    "float16 underflow",
+    header=("dtypes",),
+    columns=("weight_grad_norm",),
+    blocks_converged=Blocks.BEFORE,
+    excused_by_convergence=True,
+)
+def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Gradients are too small for float16.
+
+    What:
+        In half of the layers or more the gradient of the weights is no larger than the smallest number of float16.
+    Why it is bad:
+        What is smaller becomes zero: those layers stand still, and everything in front of them.
+    Evidence:
+        ``rms`` of the gradient of a layer's weights, the median over layers; with the loss's scale, if it has one.
+    Threshold:
+        Under 6e-8, the smallest positive number of float16, in a model with parameters of float16. (Under autocast the
+        parameters are float32, and this is not judged.)
+    What to do:
+        Scale the loss (torch.amp.GradScaler), or use bfloat16, which reaches as far down as float32.
+    References:
+        Micikevicius et al. 2018 (mixed precision training), section 3.2.
+    """
+    if "torch.float16" not in diagnosis.run.header.get("dtypes", ()) or not diagnosis.finite:
+        return
+    norm = diagnosis.column("weight_grad_norm")
+    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
+    scale = diagnosis.loss_scale
+    rms = {s.index: scale * float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
+    small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
+    if not rms or len(small) < len(rms) / 2:
+        return
+    text = f"In {len(small)} of {len(rms)} layers the gradient is too small for float16: it becomes zero."
+    numbers = {"rms": float(np.median(list(rms.values()))), "layers": float(len(small))}
+    limit = f"rms < {SMALLEST_HALF} in half of the layers"
+    where = diagnosis.name(small[0])
+    yield Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)

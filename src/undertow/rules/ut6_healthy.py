@@ -1,0 +1,118 @@
+"""UT601 and UT602: small gradients that are no fault."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from undertow.analysis.timeline import BINS, RunHistory
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.registry import RULES, RUN, Blocks, rule
+
+CANCELLING_BELOW = 0.1
+FEWEST_UNITS = 4
+ABSORBED_BELOW = 1e-4
+
+
+@rule("UT601", "converged", declares_convergence=True)
+def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """The examples' gradients cancel: there is nothing left to learn from their average.
+
+    What:
+        Every example still pulls, but their pulls add up to less than those of strangers would by chance.
+    Why it is bad:
+        It is not. A small average gradient here means a minimum (or a saddle), not a vanishing gradient.
+    Evidence:
+        ``coherence x sqrt(rows)``, median over layers. Gradients that all point the same way give sqrt(rows), random
+        ones 1, cancelling ones 0.
+    Threshold:
+        Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
+        gradient alone proves nothing. Over a run: the loss fell, by more than its noise, and moved by less than 2 % of
+        that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202).
+    What to do:
+        Nothing, or look at the validation data.
+    References:
+        Bottou, Curtis, Nocedal 2018 (gradient noise near a solution).
+    """
+    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.shape and s.n_out >= FEWEST_UNITS]
+    coherence = diagnosis.column("coherence")
+    rows = {s.index: np.prod(s.shape) / s.n_out for s in layers}
+    ratios = [
+        float(coherence[s.index] * np.sqrt(rows[s.index]))
+        for s in layers
+        if np.isfinite(coherence[s.index]) and rows[s.index] > 1 and not _before_norm(diagnosis.run, s)
+    ]
+    gone = diagnosis.gradient_path is not None and not diagnosis.column("grad_output")[1:].any()
+    if not gone and (not ratios or np.median(ratios) >= CANCELLING_BELOW):
+        return
+    ratio = 0.0 if gone else float(np.median(ratios))
+    text = "No gradient at all: the loss is flat here." if gone else "The examples' gradients cancel in the average."
+    limit = f"coherence x sqrt(rows) < {CANCELLING_BELOW}"
+    numbers = {"coherence x sqrt(rows)": ratio}
+    yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit)
+
+
+@rule("UT601", "converged", over=RUN)
+def settled(history: RunHistory) -> Iterator[Finding]:
+    """UT601 of a run: it learned, and then stood still, and nothing stands in its way.
+
+    Small gradients alone prove nothing: a network whose gradient vanished from the start (its loss never fell), or
+    that collapsed (its loss rose again), has them, too.
+    """
+    summary = history.loss_summary
+    if summary is None or not summary.fell or summary.settled is None or not history.finite[-3:].all():
+        return
+    two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
+    if any(_stands_in_the_way(fault, summary.settled + two_bins) for fault in history.findings):
+        return
+    numbers = {"start": summary.start, "end": summary.end}
+    text = (
+        f"The loss fell from {summary.start:.3g} to {summary.end:.3g} and stands still: small gradients are no fault."
+    )
+    limit = "the last quarter of the run moves the loss by less than 2 % of its fall, or than its noise"
+    yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=summary.settled)
+
+
+def _stands_in_the_way(fault: Finding, of: float) -> bool:
+    """Return whether a fault may be why the loss stands still since step ``of``, or a little before."""
+    lasts = fault.ended is None and fault.began is not None
+    return lasts and (RULES[fault.code].blocks_converged is Blocks.EVER or (fault.began or 0) <= of)
+
+
+@rule("UT602", "bias absorbed", columns=("coherence",))
+def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """A bias in front of a normalisation has no effect.
+
+    What:
+        The normalisation subtracts the mean, and the bias with it: its gradient is zero up to rounding.
+    Why it is bad:
+        It is not; the parameters are superfluous.
+    Evidence:
+        ``coherence`` at the layer, and a normalisation right behind it.
+    Threshold:
+        Under 1e-4.
+    What to do:
+        ``bias=False`` in that layer, if you like.
+    References:
+        Ioffe, Szegedy 2015, section 3.2.
+    """
+    run, coherence = diagnosis.run, diagnosis.column("coherence")
+    found = [
+        site
+        for site in run.sites
+        if coherence[site.index] < ABSORBED_BELOW
+        and any(name.endswith("bias") for name in site.parameters)
+        and _before_norm(run, site)
+    ]
+    if not found:
+        return
+    shown = ", ".join(site.name for site in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    text = f"The normalisation behind it subtracts the bias of {shown} again."
+    numbers = {"coherence": float(max(coherence[site.index] for site in found)), "layers": float(len(found))}
+    limit, sites = f"coherence < {ABSORBED_BELOW}", tuple(site.index for site in found)
+    yield Finding("UT602", "bias absorbed", Severity.NOTE, sites, shown, text, numbers, limit)
+
+
+def _before_norm(run: Run, site: Site) -> bool:
+    """Return whether all its gradient comes out of a normalisation, which leaves a mean of zero."""
+    return all(run.sites[run.edges[edge].source].role is Role.NORM for edge in run.incoming[site.index])

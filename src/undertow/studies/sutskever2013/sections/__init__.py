@@ -1,1 +1,0 @@
-"""The study's page, section by section: a few plain sentences, then the figure they are about."""

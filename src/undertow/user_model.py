@@ -1,0 +1,48 @@
+"""Load the model, compute_loss and optimizer that a user's ``FILE.py:FUNCTION`` returns."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from undertow.user_function import function_of, split, users_own
+
+EXAMPLE = "end it with `return model, compute_loss` (or `return model, compute_loss, optimizer`)"
+
+
+def load(target: str) -> tuple[Any, Callable[[], Any], Any]:
+    """Run ``FILE.py``, call ``FUNCTION()``, and return its model, compute_loss and optimizer (None without one).
+
+    An exception that compute_loss raises later comes as a `UserCodeError`, too.
+
+    Raises:
+        ValueError: not of the form FILE.py:FUNCTION, no such function, or it returned something else.
+        OSError: no such file.
+        ImportError: the file can't be run; the message says where.
+        UserCodeError: the function raised an exception.
+
+    Example:
+        >>> load("net.py")
+        Traceback (most recent call last):
+        ValueError: 'net.py' names no function: write FILE.py:FUNCTION, as in net.py:build
+    """
+    file, name = split(target)
+    function = function_of(target)
+    with users_own(f"{name}() of {file}", file):
+        returned = function()
+    if not isinstance(returned, tuple) or len(returned) not in (2, 3):
+        shape = f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+        raise ValueError(f"{name}() of {file} returned {shape}: {EXAMPLE}")
+    model, compute_loss, optimizer = (*returned, None)[:3]
+    if not callable(compute_loss):
+        raise ValueError(
+            f"the compute_loss of {file}:{name} is a {type(compute_loss).__name__}, no function: {EXAMPLE}"
+        )
+    return model, _guarded(compute_loss, file), optimizer
+
+
+def _guarded(compute_loss: Callable[[], Any], file: Path) -> Callable[[], Any]:
+    def guarded() -> Any:
+        with users_own("compute_loss", file):
+            return compute_loss()
+
+    return guarded

@@ -1,0 +1,179 @@
+"""`watch`: attaches a watcher to a training loop that stays as it is."""
+
+import atexit
+import functools
+import os
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from undertow.watching.feedback import Feedback
+from undertow.watching.governor import Governor
+from undertow.watching.governor_report import GovernorReport
+from undertow.watching.loop_hooks import LoopHooks
+from undertow.watching.loss_scale import LossScale
+from undertow.watching.nonfinite_detector import NonfiniteDetector
+from undertow.watching.observation_costs import ObservationCosts
+from undertow.watching.observations import Observations
+from undertow.watching.online_checker import FindingListener, OnFinding, OnlineChecker, check_stop
+from undertow.watching.pass_counter import PassCounter
+from undertow.watching.pass_placement import PassPlacement
+from undertow.watching.ranks import Ranks
+from undertow.watching.run_description import describe
+from undertow.watching.run_writer import RunWriter
+from undertow.watching.step_outbox import StepOutbox
+from undertow.watching.step_planner import StepPlanner
+from undertow.watching.step_processor import StepProcessor
+from undertow.watching.step_time import RunClock, clock
+from undertow.watching.unwrapping import innermost, is_compiled, unwrapped
+from undertow.watching.user_log import UserLog
+from undertow.watching.watch_target import WatchTarget
+from undertow.watching.watched_parameters import WatchedParameters
+from undertow.watching.watcher import Watcher
+
+CHECKING = 0.2
+"""Part of the overhead that goes into checking full steps by the rules."""
+
+
+def watch(
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer],
+    path: str | os.PathLike[str] = "runs/first.undertow",
+    *,
+    overhead: float = 0.01,
+    scaler: Any = None,
+    every: int | None = None,
+    full_tape: bool | None = None,
+    resume: bool = False,
+    step: int | None = None,
+    on_finding: OnFinding | None = None,
+    stop_on: Collection[str] = (),
+    header: Mapping[str, Any] | None = None,
+) -> Watcher:
+    """Record a training run, while the loop stays as it is. Call it once, before the loop.
+
+    Training is bit-identical with and without it: weights, losses, random numbers. Nothing on the training thread ever
+    waits for a device, and an error of ours ends the watching with one warning, never the training.
+
+    Args:
+        model: what is trained; wrapped for compilation or for several processes, if it is.
+        optimizer: its optimizer, or several. The steps of the first one count.
+        path: the Run's file; an existing one is left alone, and ``name-2`` written. With several processes every one
+            writes its own, beside it.
+        overhead: share of the step time that watching may cost. A governor measures what it does cost, chooses the
+            steps to observe accordingly, and says so in the Run.
+        scaler: the ``torch.amp.GradScaler``, if there is one, so that gradients can be unscaled and skipped steps seen.
+        every: take a full step every so many steps, whatever it costs.
+        full_tape: whether to tape the backward pass; else only the optimizer's side is read. By default it is taped
+            unless the model is compiled. A compiled model is run eagerly at a full step, and the bits of an eager
+            step are not those of a compiled one.
+        resume: go on with the Run in ``path``.
+        step: number of the first step; 0 if not given, or when resuming the one after the last recorded.
+        on_finding: called with every new finding, while it trains, on a thread of its own: don't touch the model there.
+            The rules that judge single steps are asked about full ones, as often as a fifth of ``overhead`` allows;
+            the first inf or nan is told when it is seen. What takes a whole run to see (spikes, collapse, clipping,
+            convergence) isn't told: `undertow.explain` tells it, also while the Run grows.
+        stop_on: codes of findings, or severities (``["error"]``), after which ``watcher.stopping`` holds the finding.
+            Nothing stops by itself: the loop asks, and breaks. It is told some steps late, as nothing waits for it.
+        header: more to say about the run, as JSON values.
+
+    Returns:
+        The watcher. Close it, use it in a ``with``, or let the end of the program do it.
+
+    Raises:
+        TypeError: ``model`` is no module, or ``optimizer`` no optimizer.
+        ValueError: the optimizer holds no parameter of the model, or a number makes no sense.
+
+    Example:
+        >>> import tempfile, torch, undertow
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with undertow.watch(net, optimizer, path=f"{folder}/first.undertow", every=1):
+        ...         for _ in range(3):
+        ...             optimizer.zero_grad()
+        ...             net(torch.randn(16, 4)).square().mean().backward()
+        ...             optimizer.step()
+        ...     run = undertow.open_run(f"{folder}/first.undertow")
+        >>> run.steps["step"].tolist(), [site.name for site in run.sites if site.role == "weight"]
+        ([0.0, 1.0, 2.0], ['2', '0'])
+    """
+    optimizers = _checked(model, optimizer, overhead, every)
+    check_stop(stop_on)
+    target = _target(model, optimizers, scaler, full_tape)
+    about = {**describe(target), **dict(header or {})}
+    about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}
+    about["partial"] = target.ranks.partial(target.parameters.sharded)
+    writer = RunWriter(path, about, resume=resume, rank=target.ranks.rank, world=target.ranks.world)
+    listener = FindingListener(on_finding, frozenset(stop_on))
+    checker = OnlineChecker(CHECKING * overhead, listener, about)
+    first = step if step is not None else writer.reached[0] + 1
+    return _attached(target, writer, checker, Governor(overhead, every, clock), first)
+
+
+def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tape: bool | None) -> WatchTarget:
+    inner, compiled = unwrapped(model), is_compiled(model)
+    parameters = WatchedParameters(inner, optimizers)
+    if not any(True for _ in parameters):
+        raise ValueError("the optimizer holds no parameter of this model: is it this model's optimizer?")
+    tapes = not compiled if full_tape is None else full_tape
+    ranks = Ranks.of(model)
+    return WatchTarget(inner, optimizers, parameters, LossScale(scaler), ranks, tapes, eager=compiled and tapes)
+
+
+def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, governor: Governor, step: int) -> Watcher:
+    """Put the parts together, and begin with this step.
+
+    What outlives the model (``passes``, ``nonfinite``, ``feedback`` and ``report``) must not hold it, nor the user's
+    functions that ``checker`` holds, as those may hold it.
+    """
+    passes, nonfinite = PassCounter(governor), NonfiniteDetector(writer, lambda: governor.step)
+    feedback, run_clock = Feedback(governor.wake_up), RunClock(clock() - writer.reached[1])
+    outbox = StepOutbox(writer, StepProcessor(writer, checker, nonfinite, feedback), passes, run_clock)
+    placement, costs = PassPlacement(passes, target, governor), ObservationCosts(governor)
+    observations = Observations(target, StepPlanner(target, feedback), costs, passes, placement, outbox)
+    report = GovernorReport(governor, feedback, writer, run_clock)
+    hooks = LoopHooks(target, governor, passes, observations, outbox, report)
+    nonfinite.saw_finite(step - 1)  # what isn't finite at the first step began there
+    hooks.attach(step)
+    atexit.register(_finish, weakref.ref(hooks), os.getpid())
+    rest = None if target.loss_scale.active else nonfinite
+    weakref.finalize(hooks, _left, writer, passes, rest, run_clock).atexit = False
+    return Watcher(hooks, writer, checker.listener, UserLog(passes, observations, outbox))
+
+
+def _left(writer: RunWriter, passes: PassCounter, nonfinite: NonfiniteDetector | None, run_clock: RunClock) -> None:
+    """Write what is known: model and optimizer are gone, and nobody closed."""
+    history, when = passes.take(), run_clock.at(passes.seen)
+    if nonfinite is not None:
+        writer.later(functools.partial(nonfinite.finish, when, history), 512, when.step)
+    writer.close()
+
+
+def _finish(hooks: "weakref.ref[LoopHooks]", process: int) -> None:
+    alive = hooks()
+    if alive is not None and os.getpid() == process:
+        alive.finish()
+
+
+def _checked(
+    model: object, optimizer: Optimizer | Sequence[Optimizer], overhead: float, every: int | None
+) -> list[Optimizer]:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+    many = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
+    optimizers = [innermost(each) for each in many]
+    for each in optimizers:
+        if not isinstance(each, Optimizer):
+            raise TypeError(f"optimizer is a {type(each).__name__}, not a torch.optim.Optimizer: give one, or a list")
+    if not optimizers:
+        raise ValueError("no optimizer: give the one that trains the model, or a list of them")
+    if not 0 < overhead <= 1:
+        raise ValueError(f"overhead is {overhead}: give a share of the step time, as 0.01 for one percent")
+    if every is not None and every < 1:
+        raise ValueError(f"every is {every}: give 1 for every step, 10 for every tenth")
+    return optimizers

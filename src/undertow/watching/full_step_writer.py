@@ -1,0 +1,65 @@
+"""`FullStepWriter`: turns what full steps sent into rows of the Run, many alike at once."""
+
+from collections.abc import Mapping
+
+from undertow.measure import squares_fit
+from undertow.watching.feedback import Feedback
+from undertow.watching.finding_reporter import FindingReporter
+from undertow.watching.run_facts import RunFacts
+from undertow.watching.run_writer import RunWriter
+from undertow.watching.step_payload import StepColumns, StepPayload, batches, columns_of
+from undertow.watching.step_time import StepTime
+
+Waiting = tuple[StepPayload, StepTime, Mapping[str, float], int]
+"""A full step that has arrived: its numbers, when it was, its facts, and how many backward passes it had."""
+
+
+class FullStepWriter:
+    """Writes full steps that have arrived: NumPy takes as long for one as for a hundred.
+
+    Args:
+        writer: of the Run.
+        facts: told of graphs and backward passes.
+        reporter: has the steps checked.
+        feedback: told of numbers whose squares float32 can't hold.
+    """
+
+    def __init__(self, writer: RunWriter, facts: RunFacts, reporter: FindingReporter, feedback: Feedback) -> None:
+        self._writer, self._facts, self._reporter, self._feedback = writer, facts, reporter, feedback
+        self._waiting: list[Waiting] = []
+        self._graphs: set[int] = set()
+
+    def add(self, payload: StepPayload, when: StepTime, values: Mapping[str, float], passes: int) -> None:
+        """Take a full step; it is written with the others that wait."""
+        self._waiting.append((payload, when, values, passes))
+
+    def write(self) -> None:
+        """Write the full steps that wait."""
+        waiting, self._waiting = self._waiting, []
+        rest = iter(waiting)
+        for batch in batches([payload for payload, *_ in waiting]):
+            for columns in columns_of(batch):
+                _, when, values, passes = next(rest)
+                self._write(when, columns, values, passes)
+        self._feedback.worked()
+
+    def _write(self, when: StepTime, columns: StepColumns, values: Mapping[str, float], passes: int) -> None:
+        payload = columns.payload
+        self._writer.parameters(when.step, payload.names, columns.parameters)
+        if not payload.graph.sites:
+            return
+        self._feedback.precise |= not squares_fit(columns.measured.by_site["grad_output"])
+        self._facts.learn_reach(payload)
+        self._write_sites(when, columns, values)
+        self._facts.learn_passes(when, payload.backward, passes)
+        self._reporter.check(when, columns, values)
+
+    def _write_sites(self, when: StepTime, columns: StepColumns, values: Mapping[str, float]) -> None:
+        measured = columns.measured
+        graph = self._writer.graph(columns.graph.sites, columns.graph.edges)
+        if self._graphs and graph not in self._graphs:
+            text = f"The model computes through other operations than before: graph {graph}."
+            self._writer.event(when.step, when.time, "graph", text, {"graph": graph})
+        self._graphs.add(graph)
+        kept = {name: values[name] for name in ("loss", "lr") if name in values}
+        self._writer.taped(when.step, when.time, graph, measured.by_site, measured.by_edge, kept)

@@ -1,0 +1,231 @@
+"""`Governor`: which steps to observe, so that what watching costs stays under a share of the step time.
+
+The governor keeps two accounts in seconds, one for light steps and one for full steps. Every step pays a share of its
+time in; what was measured to have been spent is taken out. A step is observed when the account covers it. In a burst
+(the first steps, a spike of the loss, the first non-finite number) the account may be overdrawn, by what so many steps
+pay in, and the next observed steps wait until that is paid back.
+
+The first full step is a cold one, many times as dear as those that follow. The second is taken at once, to know the
+price; what the first cost is told, and charged as if it had been warm.
+
+Nothing is computed at a step that isn't observed: the next one to observe is known in advance.
+"""
+
+import math
+from collections.abc import Callable
+from enum import IntEnum
+
+from undertow.watching.cost_account import CostAccount
+from undertow.watching.training_time import TrainingTime
+
+
+class Action(IntEnum):
+    """What to do at a step; each includes those before it."""
+
+    NOTHING = 0
+    LIGHT = 1
+    """Read what is cheapest: the gradient's norm, the loss."""
+    FULL = 2
+    """Read everything."""
+
+
+BURST_STEPS = 100
+"""A burst may cost in advance what so many steps pay in: over as many, the overhead is twice what was asked for."""
+
+BURST_LENGTH = 16
+LIGHT_SHARE = 0.4
+HOOKS_SECONDS = 1.2e-6
+"""What hooks that do nothing cost in a step, and no clock of ours can see: measured, see benchmarks/watch.py."""
+
+LONGEST_GAP = 4096
+"""Steps between two readings of the clock. A gap is planned from a step time that may change."""
+
+
+class Governor:
+    """Decides what to do at the next step.
+
+    Args:
+        overhead: share of the step time that watching may cost.
+        every: a full step every so many steps, whatever it costs; None to let the governor choose.
+        clock: in seconds.
+
+    Attributes:
+        step: number of the step that is going on.
+        wake: the next step at which there is anything to do: until then it is enough to count.
+        light, full: accounts of the two kinds of observed steps.
+        spent: seconds that watching has cost.
+        hooks: seconds that hooks cost in a step.
+        news: called before anything is decided; may `charge` and call for a `burst`.
+
+    Example:
+        >>> now = iter(range(1000))
+        >>> governor = Governor(overhead=0.01, every=2, clock=lambda: float(next(now)))
+        >>> governor.start(0)
+        <Action.FULL: 2>
+        >>> governor.advance(), governor.advance()
+        (<Action.LIGHT: 1>, <Action.FULL: 2>)
+    """
+
+    def __init__(self, overhead: float, every: int | None, clock: Callable[[], float]) -> None:
+        self.overhead, self.every = overhead, every
+        self.step = self.wake = 0
+        self.light, self.full = CostAccount(), CostAccount()
+        self.spent, self.hooks = 0.0, HOOKS_SECONDS
+        self.news: Callable[[], object] = bool
+        self._time = TrainingTime(clock)
+        self._burst_until = 0
+        self._latest: CostAccount | None = None
+
+    def start(self, step: int) -> Action:
+        """Begin with this step, which is always a full one."""
+        self.step, self.wake = step, step + 1
+        self._burst_until = step + BURST_LENGTH
+        return Action.FULL
+
+    def burst(self) -> None:
+        """Observe the next steps densely: something happens."""
+        self._burst_until = self.step + BURST_LENGTH
+        self.wake = self.step + 1
+
+    def wake_up(self) -> None:
+        """Ask for news at the next step. For other threads."""
+        self.wake = 0
+
+    def skip(self) -> None:
+        """Count a step that the optimizer didn't take. The next one has begun already: it isn't observed."""
+        self.step += 1
+        self.wake = self.step + 1
+
+    def charge(self, seconds: float) -> None:
+        """Say what it cost to write down the last observed step."""
+        (self._latest or self.full).saved -= seconds
+        self.spent += seconds  # beside the steps, on a thread of its own: they are no shorter without it
+
+    def light_step(self, seconds: float) -> None:
+        """Say what a light step cost."""
+        self._count(self.light, seconds)
+
+    def full_step(self, seconds: float) -> None:
+        """Say what a full step cost."""
+        self._count(self.full, seconds)
+
+    def _count(self, account: CostAccount, seconds: float) -> None:
+        account.spend(seconds)
+        self._latest = account
+        self._time.exclude(seconds)
+        self.spent += seconds
+
+    def advance(self) -> Action:
+        """Decide what to do at the next step: this one is over, and what it cost must have been said."""
+        self.step += 1
+        if self.step < self.wake:
+            return Action.NOTHING
+        self.news()
+        self.settle()
+        action = self._decide()
+        if action is not Action.NOTHING:
+            self.wake = self.step + 1
+        return action
+
+    @property
+    def typical(self) -> float:
+        """Return the seconds that a step takes without being watched; 0 as long as nobody knows."""
+        return self._time.typical
+
+    @property
+    def income(self) -> float:
+        """Return the seconds that a step pays in, what the hooks cost taken off."""
+        return self.overhead * self.typical - self.hooks
+
+    @property
+    def for_light_steps(self) -> float:
+        """Return the part of the income for light steps: no more than one at every step takes."""
+        part = LIGHT_SHARE * self.income
+        return min(part, self.light.price) if self.light.price else part
+
+    @property
+    def for_full_steps(self) -> float:
+        """Return the part of the income for full steps: the rest."""
+        return self.income - self.for_light_steps
+
+    @property
+    def measured(self) -> float:
+        """Return what watching has cost, as a share of the time of training."""
+        return self.spent / self._time.elapsed if self._time.elapsed > 0 else math.nan
+
+    @property
+    def full_gap(self) -> float:
+        """Return the steps between two full steps, as things stand."""
+        if self.every is not None:
+            return self.every
+        return max(1.0, self.full.price / self.for_full_steps) if self.income > 0 else math.inf
+
+    @property
+    def light_gap(self) -> float:
+        """Return the steps between two light steps, as things stand."""
+        return max(1.0, self.light.price / self.for_light_steps) if self.income > 0 else math.inf
+
+    def account(self) -> dict[str, float | None]:
+        """Return the figures behind `sentence`, as JSON values."""
+        figures = {
+            "overhead": self.overhead,
+            "measured": self.measured,
+            "step_seconds": self.typical,
+            "tape_seconds": self.full.price,
+            "note_seconds": self.light.price,
+            "tape_gap": self.full_gap,
+            "note_gap": self.light_gap,
+            "tapes": float(self.full.observed),
+            "notes": float(self.light.observed),
+        }
+        return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+    def sentence(self) -> str:
+        """Say what watching costs and how often it happens, for people."""
+        so_far = f"Up to step {self.step} watching has cost {100 * self.measured:.2g} % of the time of training: "
+        so_far += f"{self.full.observed} steps were taped and {self.light.observed} more noted. "
+        if self.every is not None:
+            return so_far + f"Every {self.every} steps one is taped, as asked for."
+        if math.isinf(self.full_gap):
+            limit, floor = self.overhead * self.typical, self.hooks
+            return (
+                so_far
+                + f"{100 * self.overhead:.2g} % of a step are {limit:.1e} s, hooks alone take {floor:.1e}: no more."
+            )
+        return so_far + f"From here on one in {self.full_gap:.0f} is taped and one in {self.light_gap:.0f} noted."
+
+    def settle(self) -> None:
+        """Pay in for the steps since the last time."""
+        steps = self._time.pass_to(self.step)
+        if not steps:
+            return
+        self.spent += self.hooks * steps
+        for account, income in ((self.light, self.for_light_steps), (self.full, self.for_full_steps)):
+            account.saved = min(account.saved + max(income, 0.0) * steps, self._most() + account.price)
+
+    def _most(self) -> float:
+        """Return the most that is saved up: an old credit is no reason to slow down today."""
+        return BURST_STEPS * self.overhead * self.typical
+
+    def _decide(self) -> Action:
+        full, light = self._waits()
+        if full <= 0:
+            return Action.FULL
+        if light <= 0:
+            return Action.LIGHT
+        soonest = min(full, light)
+        self.wake = self.step + (math.ceil(soonest) if soonest < LONGEST_GAP else LONGEST_GAP)
+        return Action.NOTHING
+
+    def _waits(self) -> tuple[float, float]:
+        """Return the steps until the next full and the next light step."""
+        overdraft = self._most() if self.step < self._burst_until else 0.0
+        full = self.full.wait(self.for_full_steps, overdraft)
+        light = self.light.wait(self.for_light_steps, overdraft / 10)
+        if self.every is not None:
+            full = -self.step % self.every
+        elif self.typical == 0:
+            full, light = 1.0, 0.0
+        elif self.full.observed == 1 and self.income > 0:
+            full = 0.0
+        return full, light

@@ -1,0 +1,67 @@
+"""`LightStep`: reads the cheapest facts of one step, such as the loss and the gradient's norm."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from undertow.watching.pass_counter import PassHistory
+from undertow.watching.step_facts import ArrivedFacts, StepFacts, norms
+from undertow.watching.step_processor import StepProcessor
+from undertow.watching.step_time import StepTime
+from undertow.watching.updated_parameters import UpdatedParameters
+
+Process = Callable[[StepProcessor, StepTime, PassHistory], object]
+"""Has the processor take what a step sent, on the writer's thread."""
+
+
+class LightStep:
+    """Reads the loss, the norm of the gradient, and what the optimizer says of itself.
+
+    Args:
+        precise: add up squares in float64.
+
+    Attributes:
+        facts: what was read so far.
+        nbytes: what the writer's thread has to hold of it.
+        windows: number of modules whose calls were bracketed by hooks, None as no backward pass is taped.
+    """
+
+    nbytes = 0
+    windows: int | None = None
+
+    def __init__(self, precise: bool = False) -> None:
+        self.facts = StepFacts(precise=precise)
+
+    def open(self) -> None:
+        """Begin: there is nothing to prepare."""
+
+    def close(self) -> None:
+        """End: nothing was attached to the model."""
+
+    def backward_begins(self, _: int, loss: Tensor) -> None:
+        """Take the loss that a backward pass begins at."""
+        self.facts.see_loss(loss)
+
+    def backward_ends(self) -> None:
+        """Read nothing: gradients are read when the optimizer takes them."""
+
+    def take_gradients(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> None:
+        """Take the norms of the gradients that an optimizer is about to take."""
+        self.facts.take_gradients(updated.names, norms(updated.counted(updated.reached(gradients)), self.facts.precise))
+
+    def stepped(self) -> None:
+        """Read nothing of what an optimizer did."""
+
+    def segment_begins(self, _: int) -> None:
+        """Prepare nothing for what follows another optimizer's step."""
+
+    def send(self, _: int) -> Process:
+        """Start the transfers; what is returned has the processor take what arrives."""
+        return functools.partial(_process, self.facts.send())
+
+
+def _process(
+    arrived: Callable[[], ArrivedFacts], processor: StepProcessor, when: StepTime, history: PassHistory
+) -> None:
+    processor.light_step(when, arrived, history)

@@ -1,0 +1,141 @@
+"""`LoopHooks`: hooks on the optimizers of a training loop, which count its steps and have some of them observed.
+
+A step goes from one step of the first optimizer to its next. On one that isn't observed, the hooks compare and count
+numbers of the host; none touches what is in a tensor, let alone waits for a device.
+"""
+
+import functools
+import logging
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.utils.hooks import RemovableHandle
+
+from undertow.watching.governor import Action, Governor
+from undertow.watching.governor_report import GovernorReport
+from undertow.watching.observations import Observations
+from undertow.watching.pass_counter import PassCounter
+from undertow.watching.pending_warnings import warn_or_log
+from undertow.watching.step_outbox import StepOutbox
+from undertow.watching.watch_target import WatchTarget
+
+_log = logging.getLogger("undertow")
+
+
+@dataclass(eq=False)
+class LoopHooks:
+    """Counts steps, and has those observed that the governor chooses.
+
+    Args:
+        target: what is watched.
+        governor: says which steps to observe.
+        passes: counts backward passes.
+        observations: observes steps.
+        outbox: takes what happens between them.
+        report: tells the governor of the writer's thread, and the Run of the governor.
+
+    Attributes:
+        off: whether watching has ended.
+    """
+
+    target: WatchTarget
+    governor: Governor
+    passes: PassCounter
+    observations: Observations
+    outbox: StepOutbox
+    report: GovernorReport
+    off: bool = False
+    _handles: list[RemovableHandle] = field(default_factory=list)
+    _stepped: bool = False
+
+    def attach(self, step: int) -> None:
+        """Set the hooks, and begin with this step."""
+        first, *rest = self.target.optimizers
+        self._handles.append(first.register_step_post_hook(self._first_stepped))
+        for index, optimizer in enumerate(rest, start=1):
+            self._handles.append(optimizer.register_step_post_hook(functools.partial(self._other_stepped, index)))
+        scaled = self.target.loss_scale.active
+        self.observations.placement.begin(step, weakref.WeakMethod(self._look_at_scaler) if scaled else None)
+        self.report.begin(step)
+        self._begin(self.governor.start(step))
+
+    def detach(self) -> None:
+        """Take every hook off; what is going on is forgotten."""
+        self._end()
+        self.observations.remove_hooks()
+        while self._handles:
+            self._handles.pop().remove()
+
+    def finish(self) -> None:
+        """End the Run: have the last steps looked at, take every hook off, and close the file."""
+        if not self.off:
+            scale = self.target.loss_scale.sent() if self.target.loss_scale.active else None
+            self.outbox.finish(self.governor.step + 1, scale)  # a step skipped last isn't over yet
+            self.report.write()
+            self.outbox.end()
+        self.detach()
+        self.outbox.close()
+
+    def _end(self) -> None:
+        """Do nothing any more. Optimizers' hooks stay: this may be one, and they can't change while they are run."""
+        self.off = True
+        self.passes.stop()
+        self.observations.abandon()
+
+    def fail(self, error: Exception) -> None:
+        """Say once that something of ours went wrong, and leave training alone from now on."""
+        if self.off:
+            return
+        try:
+            self._end()
+        except Exception:
+            _log.exception("undertow: while it stopped watching")
+        step = self.governor.step
+        text = f"undertow stopped watching at step {step}: {type(error).__name__}: {error}"
+        self.outbox.trouble(step, text, error)
+        warn_or_log(text, stacklevel=3)
+
+    def _other_stepped(self, index: int, *_: object) -> None:
+        self.observations.after(index)
+
+    def _first_stepped(self, *_: object) -> None:
+        """Count: the first optimizer has taken its step. As short as can be where nothing is due."""
+        if self.off:
+            return
+        governor = self.governor
+        self._stepped = True
+        self.passes.stepped(governor.step)
+        if self.observations.current is not None:
+            self.observations.after(0)
+            self._guarded(self.observations.finish)
+        if governor.step + 1 < governor.wake:
+            governor.step += 1
+        elif action := governor.advance():
+            self._guarded(self._begin, action)
+
+    def _begin(self, action: Action) -> None:
+        if not self.off and action is not Action.NOTHING:
+            self.observations.begin(self.governor.step, action, self.fail)
+
+    def _look_at_scaler(self) -> None:
+        """Look, after a backward pass, whether the scaler was updated since the one before and no step was taken."""
+        if self.target.loss_scale.updated():
+            if not self._stepped:
+                self._guarded(self._skip)
+            self._stepped = False
+
+    def _skip(self) -> None:
+        """Count a step that the optimizer didn't take, as the scaler left it out."""
+        if self.observations.current is not None:
+            self.observations.finish(skipped=True)
+        else:
+            self.outbox.skipped(self.governor.step, self.target.loss_scale.before())
+        self.governor.skip()
+
+    def _guarded(self, act: Callable[..., None], *args: Any) -> None:
+        try:
+            act(*args)
+        except Exception as error:
+            self.fail(error)

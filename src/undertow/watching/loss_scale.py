@@ -1,0 +1,75 @@
+"""`LossScale`: the factor by which mixed precision enlarges gradients, and whether it skipped the optimizer.
+
+`torch.amp.GradScaler` multiplies the loss, divides the gradients before the optimizer takes them, and leaves the
+optimizer out where one isn't finite. Its scale stays on the device: it is copied there, never read here. That it was
+updated shows in the tensor's version, which the host knows.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from undertow.measure import sent
+
+
+class LossScale:
+    """Follows the loss scale of a scaler.
+
+    Args:
+        scaler: a ``torch.amp.GradScaler``, or what behaves like one; None if there is none, or nobody said.
+
+    Example:
+        >>> import torch
+        >>> scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+        >>> loss_scale = LossScale(scaler)
+        >>> _ = scaler.scale(torch.ones(()))
+        >>> loss_scale.scale().item()
+        8.0
+    """
+
+    def __init__(self, scaler: Any = None) -> None:
+        self._scaler = scaler
+        self.active = scaler is not None and bool(getattr(scaler, "is_enabled", lambda: True)())
+        self._version = self._now()
+
+    def scale(self) -> Tensor | None:
+        """Return the scale that is in force, a copy on its device; None if it is 1 or unknown."""
+        current = getattr(self._scaler, "_scale", None) if self.active else None
+        return current.detach().clone() if isinstance(current, Tensor) else None
+
+    def sent(self) -> Callable[[], float]:
+        """Send the scale that is in force; what is returned waits for it."""
+        scale = self.scale()
+        coming = sent([] if scale is None else [scale])
+        return lambda: float(next(iter(coming()), math.nan))
+
+    def before(self) -> Callable[[], float]:
+        """Send the scale that was in force before the update of a skipped step; what is returned waits for it."""
+        coming, backoff = self.sent(), float(getattr(self._scaler, "get_backoff_factor", lambda: 0.5)())
+        return lambda: coming() / backoff
+
+    def updated(self) -> bool:
+        """Tell whether the scaler was updated since this was last asked: then an iteration is over, stepped or not."""
+        version = self._now()
+        changed = version != self._version
+        self._version = version
+        return changed
+
+    def unscaled(self, optimizer: object) -> bool:
+        """Tell whether the gradients of an optimizer were divided by the scale already."""
+        states = getattr(self._scaler, "_per_optimizer_states", None) if self.active else None
+        if not states or id(optimizer) not in states:
+            return not self.active
+        return getattr(states[id(optimizer)].get("stage"), "name", "") != "READY"
+
+    def _now(self) -> int:
+        current = getattr(self._scaler, "_scale", None) if self.active else None
+        return current._version if isinstance(current, Tensor) else 0
+
+
+def left_to_the_optimizer(optimizer: object) -> tuple[Tensor | None, Tensor | None]:
+    """Return the scale that a fused optimizer divides by itself, and the flag for it to skip; None where it needn't."""
+    scale, flag = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
+    return (scale if isinstance(scale, Tensor) else None), (flag if isinstance(flag, Tensor) else None)

@@ -1,0 +1,111 @@
+"""`Observations`: begins and finishes the steps that are observed."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from undertow.watching.governor import Action
+from undertow.watching.observation_costs import ObservationCosts
+from undertow.watching.pass_counter import PassCounter
+from undertow.watching.pass_placement import PassPlacement
+from undertow.watching.step_observer import StepObserver
+from undertow.watching.step_outbox import StepOutbox
+from undertow.watching.step_planner import StepPlanner
+from undertow.watching.step_time import clock
+from undertow.watching.watch_target import WatchTarget
+
+
+@dataclass(eq=False)
+class Observations:
+    """Attaches an observer at a step that is to be observed, and sends what it read when the step is over.
+
+    Args:
+        target: what is watched.
+        planner: says how a step is to be read.
+        costs: charges the governor.
+        passes: counts backward passes.
+        placement: chooses what they are counted on.
+        outbox: takes what was read.
+
+    Attributes:
+        current: observes the step that is going on, None if it isn't observed.
+        last: the last step that was observed to its end.
+    """
+
+    target: WatchTarget
+    planner: StepPlanner
+    costs: ObservationCosts
+    passes: PassCounter
+    placement: PassPlacement
+    outbox: StepOutbox
+    current: StepObserver | None = None
+    last: int = -1
+    _handles: list[RemovableHandle] = field(default_factory=list)
+
+    def begin(self, number: int, action: Action, failed: Callable[[Exception], None]) -> None:
+        """Begin to observe a step."""
+        planner = self.planner
+        step = planner.full_step(failed) if action is Action.FULL else planner.light_step()
+        self.current = StepObserver(number, self.target, step, failed)
+        self.placement.mark()
+        for index, optimizer in enumerate(self.target.optimizers):
+            self._handles.append(optimizer.register_step_pre_hook(functools.partial(self._before, index)))
+        self.current.open()
+
+    def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.current is not None:
+            self.current.before(index, callable(kwargs.get("closure", args[1] if len(args) > 1 else None)))
+
+    def after(self, index: int) -> None:
+        """Hear that an optimizer has stepped."""
+        if self.current is not None:
+            self.current.after(index)
+
+    def finish(self, skipped: bool = False) -> None:
+        """Send the step that was observed: it is over."""
+        observer, self.current = self.current, None
+        if observer is None:
+            return
+        finishing = clock()
+        observer.close()
+        self.remove_hooks()
+        self.last = observer.number
+        self.planner.learn(observer)
+        self.placement.check(observer.passes)
+        self._add_counts(observer, finishing, skipped)
+        self.outbox.send(observer)
+        self.costs.pay(observer, finishing)
+        self.placement.choose(observer.passes)
+
+    def _add_counts(self, observer: StepObserver, finishing: float, skipped: bool) -> None:
+        values = observer.facts.values
+        values |= {"backwards": float(self.passes.total), "step_seconds": finishing - observer.timer.opened}
+        values |= {"skipped": 1.0, "nonfinite": 1.0} if skipped else {}
+        values["cost_seconds"] = self.costs.so_far(observer)
+
+    def is_observed(self, step: int) -> bool:
+        """Tell whether a step is observed, or was the last one that was."""
+        return step == self.last or (self.current is not None and step == self.current.number)
+
+    def log(self, step: int, values: Mapping[str, float | Tensor]) -> bool:
+        """Add what the user logs to the step that is being observed; whether it is this one."""
+        if self.current is None or step != self.current.number:
+            return False
+        self.current.facts.log(values)
+        return True
+
+    def abandon(self) -> None:
+        """Forget the step that is going on. Optimizers' hooks stay: they can't change while they are run."""
+        observer, self.current = self.current, None
+        if observer is not None:
+            observer.close()
+
+    def remove_hooks(self) -> None:
+        """Take off the hooks of the step that was observed."""
+        while self._handles:
+            self._handles.pop().remove()

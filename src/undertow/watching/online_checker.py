@@ -1,0 +1,134 @@
+"""`OnlineChecker`: asks the rules of `examine` about full steps while it trains, as often as there is time for."""
+
+import importlib
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from undertow import rules
+from undertow.record import Event, Finding, Run, Severity
+from undertow.watching.step_payload import StepColumns
+
+OnFinding = Callable[[Finding], object]
+
+OF_A_STEP = {"loss": 0.0, "lr": 0.0, "scale": 1.0}
+"""What rules want to know of the step, and what it is where nobody knows."""
+
+FIRST = 0.2
+"""Seconds that checking takes the first time: much is loaded for it."""
+
+
+@dataclass
+class FindingListener:
+    """Tells the user of findings, and remembers the one to stop for.
+
+    Args:
+        on_finding: the user's function, called with every new finding, on the writer's thread.
+        stop_on: codes of findings, or severities, after which training should stop.
+
+    Attributes:
+        stopping: the finding to stop for, None as long as there is none.
+        failure: what went wrong in ``on_finding``; it isn't called again.
+    """
+
+    on_finding: OnFinding | None = None
+    stop_on: Collection[str] = ()
+    stopping: Finding | None = None
+    failure: Exception | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether anybody waits for findings."""
+        return self.on_finding is not None or bool(self.stop_on)
+
+    def tell(self, finding: Finding) -> None:
+        """Tell of a finding."""
+        if self.stopping is None and (finding.code in self.stop_on or str(finding.severity) in self.stop_on):
+            self.stopping = finding
+        if self.on_finding is not None and self.failure is None:
+            try:
+                self.on_finding(finding)
+            except Exception as error:  # it is the user's, and training goes on
+                self.failure = error
+
+
+@dataclass
+class OnlineChecker:
+    """Checks full steps by the rules, and tells of every new finding.
+
+    Args:
+        share: of the time that may go into checking.
+        listener: told of findings.
+        header: what rules want to know of the model and the optimizer.
+    """
+
+    share: float
+    listener: FindingListener = field(default_factory=FindingListener)
+    header: Mapping[str, Any] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _known: set[tuple[str, str]] = field(default_factory=set)
+    _not_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.listener.waits:
+            self._not_before = self.clock() + FIRST / self.share
+        else:
+            importlib.import_module("undertow.theory")  # a rule needs it: better now than during training
+
+    def learn(self, facts: Mapping[str, Any]) -> None:
+        """Add to what rules may ask the header for."""
+        self.header = {**self.header, **facts}
+
+    def check(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
+        """Check one full step, if it is time; return new findings, each with what to say."""
+        begun = self.clock()
+        if begun < self._not_before or values.get("skipped"):  # by a scaler, whose ordinary work that is
+            return []
+        found = rules.judge([self._run(columns, values)])
+        # What is urgent was told when it happened, and isn't again at every full step that follows.
+        found = [each for each in found if not rules.RULES[each.code].urgent and self._is_new(each)]
+        new = [replace(each, evidence={**each.evidence, "at step": float(step)}) for each in found]
+        taken = self.clock() - begun
+        self._not_before = begun + taken / self.share
+        for finding in new:
+            self.listener.tell(finding)
+        return [(finding, f"{finding.code} {finding.name}, seen at step {step}: {finding.message}") for finding in new]
+
+    def lost(self, event: Event, columns: StepColumns | None, values: Mapping[str, float]) -> None:
+        """Tell that numbers ceased to be finite; ``columns``: of that very step, if it was a full one."""
+        run = Run(dict(self.header), ())
+        if columns is not None and columns.graph.sites:
+            run = self._run(columns, values)
+        after = event.data["after"]  # the last step that was finite: -1 if none was
+        seen = {"step": np.array([float(after if after >= 0 else event.step)])}
+        run = replace(run, events=(event,), scalars=seen, steps={"step": np.full(len(run), float(event.step))})
+        for finding in rules.urgent(run):
+            self.listener.tell(finding)
+
+    def _is_new(self, finding: Finding) -> bool:
+        key = finding.code, finding.where
+        new = key not in self._known
+        self._known.add(key)
+        return new
+
+    def _run(self, columns: StepColumns, values: Mapping[str, float]) -> Run:
+        """Make a Run of one step."""
+        measured, graph = columns.measured, columns.graph
+        return Run(
+            {**self.header, **{name: values.get(name, usual) for name, usual in OF_A_STEP.items()}},
+            graph.sites,
+            graph.edges,
+            {name: column[None] for name, column in measured.by_site.items()},
+            {name: column[None] for name, column in measured.by_edge.items()},
+        )
+
+
+def check_stop(stop_on: Collection[str]) -> None:
+    """Raise ValueError unless all are codes of rules or severities."""
+    known = {*rules.RULES, *map(str, Severity)}
+    for each in stop_on:
+        if each not in known:
+            raise ValueError(f"stop_on has {each!r}, which is neither a rule's code nor one of: {', '.join(Severity)}")

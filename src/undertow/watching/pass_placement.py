@@ -1,0 +1,92 @@
+"""`PassPlacement`: which parameters backward passes are counted on, as steps are long enough to pay for hooks."""
+
+import math
+import weakref
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from undertow.watching.governor import HOOKS_SECONDS, Governor
+from undertow.watching.pass_counter import SMALL, PassCounter
+from undertow.watching.watch_target import WatchTarget
+
+COUNTING_FROM = 1e-5
+"""What a step must pay in for backward passes to be counted by a hook, which takes 4 us of it."""
+
+IN_FRONT_FROM, IN_FRONT_SECONDS = {"cpu": math.inf, "elsewhere": 5e-5}, 2e-6
+"""What a step must pay in for the front's gradient to be kept, too, and what the hook costs.
+
+On a CPU nothing is enough: what is held lies in the way of the memory of the large gradients behind it, which the
+system then takes back and hands out anew, 300 pages in each step of an MLP, 6 % of its time. A GPU's small blocks are
+kept apart.
+"""
+
+
+def _in_front_from(device: torch.device) -> float:
+    return IN_FRONT_FROM.get(device.type, IN_FRONT_FROM["elsewhere"])
+
+
+class PassPlacement:
+    """Chooses the parameters that backward passes are counted on.
+
+    Args:
+        passes: counts them.
+        target: what is watched.
+        governor: knows what a step pays in, and is told what hooks cost.
+    """
+
+    def __init__(self, passes: PassCounter, target: WatchTarget, governor: Governor) -> None:
+        self._passes, self._target, self._governor = passes, target, governor
+        self._then: weakref.WeakMethod[Callable[[], None]] | None = None
+        self._in_front = False
+        self._before = 0
+
+    def begin(self, step: int, then: "weakref.WeakMethod[Callable[[], None]] | None") -> None:
+        """Count from this step on; ``then``: called after every backward pass."""
+        self._then = then
+        self._count_on(next(self._countable(), None))
+        self._passes.begin(step)
+
+    def mark(self) -> None:
+        """Remember how many passes were counted: an observed step begins."""
+        self._before = self._passes.total
+
+    def check(self, passes: int) -> None:
+        """Count on another parameter, if an observed step had passes that didn't reach the one they are counted on."""
+        if passes and self._passes.total == self._before:
+            self._count_on(next(self._countable(reached=True), None))
+            self._passes.missed(passes)
+
+    def choose(self, passes: int) -> None:
+        """Take as many hooks as steps are long enough for, after an observed step that had so many passes."""
+        income, countable = self._governor.income, next(self._countable(reached=True), None)
+        if self._passes.by_steps and income > 3 * COUNTING_FROM:
+            self._count_on(countable)
+        elif income < COUNTING_FROM and passes and countable is not None and countable.numel() <= SMALL:
+            if self._governor.typical and not self._target.loss_scale.active and not self._passes.by_steps:
+                self._passes.count_steps(countable, passes)
+        elif countable is not None and not self._in_front and income > _in_front_from(countable.device):
+            self._keep_in_front()
+
+    def _keep_in_front(self) -> None:
+        """Keep a gradient of the front of the network, too: steps are long enough for one more hook."""
+        self._in_front = True
+        small = [p for p in reversed(list(self._countable(reached=True))) if p.numel() <= SMALL]
+        if len(small) > 1 and not self._target.parameters.sharded:
+            self._governor.hooks += IN_FRONT_SECONDS
+            self._passes.keep_in_front(small[0])
+
+    def _count_on(self, parameter: Tensor | None) -> None:
+        self._in_front, self._governor.hooks = False, HOOKS_SECONDS
+        self._passes.count_on(parameter, self._then)
+
+    def _countable(self, reached: bool = False) -> Iterator[Tensor]:
+        """Yield parameters to count on, the best first: small, and near the loss.
+
+        What isn't finite comes from the loss nearly always. And to hold on to the gradient of a first layer's bias cost
+        10 us a step in the book's net, of a last layer's nothing: it stands in the way of other memory's reuse.
+        """
+        held = [each.parameter for each in reversed(self._target.parameters.of(0)) if each.parameter.requires_grad]
+        held = [p for p in held if not reached or p.grad is not None]
+        return iter(sorted(held, key=lambda p: p.numel() > SMALL))

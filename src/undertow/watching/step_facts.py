@@ -1,0 +1,207 @@
+"""`StepFacts`: the cheapest facts of a step, such as the loss and the gradient's norm, read without waiting."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from undertow.measure import FLOAT32_UP_TO, by_kind, sent
+from undertow.watching.loss_scale import left_to_the_optimizer
+from undertow.watching.sharding import local_parts, own_part
+
+
+def send_named(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, list[float]]]:
+    """Send numbers to the host, by name; what is returned waits for them.
+
+    Example:
+        >>> send_named({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), torch.tensor(3)]})()
+        {'a': [1.0], 'b': [2, 3]}
+    """
+    with torch.no_grad():
+        single = [(name, each.reshape(()) if each.dim() else each) for name, many in named.items() for each in many]
+        coming = [(names, sent(values)) for names, values in by_kind(single)]
+
+    def arrived() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = defaultdict(list)
+        for names, values in coming:
+            for name, value in zip(names, values().tolist(), strict=True):
+                found[name].append(value)
+        return dict(found)
+
+    return arrived
+
+
+def norms(gradients: Sequence[Tensor], precise: bool = False) -> list[Tensor]:
+    """Compute the norm of each gradient on its device; ``precise``: in float64, whatever the size."""
+    plain = list(local_parts(gradients))
+    if any(g.layout is not torch.strided for g in plain):
+        plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
+    if any(dtype.is_complex for dtype in {g.dtype for g in plain}):
+        plain = [torch.view_as_real(g) if g.is_complex() else g for g in plain]
+    return list(torch._foreach_norm(plain, 2, _accumulator(plain, precise))) if plain else []
+
+
+def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
+    """Choose the precision to sum squares in; None for the tensors' own precision."""
+    if plain[0].device.type != "mps" and (precise or max(g.numel() for g in plain) > FLOAT32_UP_TO):
+        return torch.float64
+    return None if plain[0].dtype in (torch.float32, torch.float64) else torch.float32
+
+
+LOGGED = "logged:"
+
+
+@dataclass
+class StepFacts:
+    """The cheapest facts of one step, still on their devices where they are tensors.
+
+    Attributes:
+        tensors: ``loss``, ``scale`` (as it was in the backward pass), ``norms`` of the gradients as the optimizer takes
+            them, ``divisor`` (a scale that the optimizer itself divides them by), ``skip`` (a flag for it not to step),
+            ``unclipped`` (norms over all parameters before clipping), ``after backward`` (norms then), ``lr``.
+        values: what the host knows.
+        clipped: gradients that the norms before clipping were taken of; -1 if they can't be added up.
+        altered: whether somebody changed the gradients between the backward pass and the optimizer's step.
+        unclipped_is_scaled: whether they were clipped before they were unscaled.
+        gradients: how many there are, and ``names`` of their parameters.
+        precise: norms were added up in float64.
+    """
+
+    tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    values: dict[str, float] = field(default_factory=dict)
+    clipped: int = 0
+    altered: bool = False
+    unclipped_is_scaled: bool = False
+    gradients: int = 0
+    names: list[str] = field(default_factory=list)
+    precise: bool = False
+
+    def take_gradients(self, names: Sequence[str], norms: Sequence[Tensor]) -> None:
+        """Add the norms of what the optimizer is about to take, by parameter."""
+        self.gradients += len(names)
+        self.names += names
+        self.tensors["norms"] += norms
+
+    def see_loss(self, loss: Tensor, again: bool = False) -> None:
+        """Take the loss that a backward pass begins at; one that follows another only ``again``."""
+        if loss.numel() == 1 and (again or "loss" not in self.tensors):
+            self.tensors["loss"] = [loss.detach()]
+
+    def see_optimizer(self, optimizer: Optimizer, first: bool) -> None:
+        """Take what an optimizer does by itself to the gradients, and the learning rate of the first one."""
+        scale, skip = left_to_the_optimizer(optimizer)
+        if scale is not None:
+            self.tensors["divisor"] = [scale.detach()]
+            self.tensors.setdefault("scale", [scale.detach()])
+        if skip is not None:
+            self.tensors["skip"] = [skip.detach()]
+        if first:
+            lr = optimizer.param_groups[0].get("lr", float("nan"))
+            if isinstance(lr, Tensor):
+                self.tensors["lr"] = [lr.detach().clone()]
+            else:
+                self.values["lr"] = float(lr)
+
+    def log(self, values: Mapping[str, float | Tensor]) -> None:
+        """Add what the user says about this step."""
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                self.tensors[LOGGED + name] = [value.detach().clone()]
+            else:
+                self.values[name] = float(value)
+
+    def clipping(self, norm: Tensor, norm_type: float, count: int, scaled: bool) -> None:
+        """Add the norm by which gradients are about to be clipped."""
+        self.clipped = self.clipped + count if norm_type == 2 and self.clipped >= 0 else -1
+        self.unclipped_is_scaled |= scaled
+        self.tensors["unclipped"].append(own_part(norm))
+
+    def send(self) -> Callable[[], "ArrivedFacts"]:
+        """Start the transfers; what is returned waits for them."""
+        coming, host, precise = send_named(self.tensors), dict(self.values), self.precise
+
+        def arrived() -> ArrivedFacts:
+            read = coming()
+            scale, divisor = read.get("scale", [1.0])[0], read.get("divisor", [1.0])[0]
+            found = host | {name: read[name][0] for name in ("scale", "lr") if name in read}
+            found |= {name.removeprefix(LOGGED): value[0] for name, value in read.items() if name.startswith(LOGGED)}
+            if "loss" in read:
+                found.setdefault("loss", read["loss"][0] / scale)
+            if "norms" in read:
+                found["grad_norm"] = total_norm(read["norms"]) / divisor
+                found["nonfinite"] = float(not math.isfinite(found["grad_norm"]))
+            found["grad_norm_unclipped"] = self._unclipped(read, scale, found.get("grad_norm", math.nan))
+            if "norms" in read and may_have_overflowed(found, precise):
+                found |= dict.fromkeys(("grad_norm", "grad_norm_unclipped", "nonfinite"), math.nan)
+            if any(read.get("skip", ())):
+                found |= {"skipped": 1.0, "nonfinite": 1.0}
+            wrong = [
+                name for name, norm in zip(self.names, read.get("norms", ()), strict=False) if not math.isfinite(norm)
+            ]
+            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor))
+
+        return arrived
+
+    def _divided(self, read: Mapping[str, list[float]], divisor: float) -> float:
+        """Find by how much somebody divided all gradients before the step; 1 if nobody did, or not all alike."""
+        before, after = read.get("after backward", []), read.get("norms", [])
+        pairs = [(b, a * divisor) for b, a in zip(before, after, strict=False) if a and math.isfinite(b)]
+        if not pairs or len(before) != len(after):
+            return 1.0
+        factors = [b / a for b, a in pairs if a > 0]
+        alike = factors and max(factors) <= min(factors) * (1 + 1e-4)
+        return factors[0] if alike else 1.0
+
+    def _unclipped(self, read: Mapping[str, list[float]], scale: float, norm: float) -> float:
+        if "unclipped" in read and self.clipped == self.gradients:
+            return total_norm(read["unclipped"]) / (scale if self.unclipped_is_scaled else 1.0)
+        if "after backward" in read:
+            return total_norm(read["after backward"]) / scale
+        return math.nan if self.altered or "unclipped" in read else norm
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedFacts:
+    """Facts of a step that have arrived on the host.
+
+    Attributes:
+        values: scalars of a Run, see `undertow.record.SCALARS`.
+        scale: the loss's.
+        divisor: by which the optimizer itself divides the gradients.
+        nonfinite: parameters whose gradient isn't finite.
+        divided: by what all gradients were divided between the backward pass and the step.
+    """
+
+    values: dict[str, float]
+    scale: float = 1.0
+    divisor: float = 1.0
+    nonfinite: Sequence[str] = ()
+    divided: float = 1.0
+
+
+def may_have_overflowed(values: Mapping[str, float], precise: bool) -> bool:
+    """Tell whether a norm may be infinite because float32 couldn't hold the squares: the loss is finite then.
+
+    Example:
+        >>> may_have_overflowed({"grad_norm": math.inf, "loss": 2.0}, precise=False)
+        True
+    """
+    return math.isinf(values["grad_norm"]) and not precise and math.isfinite(values.get("loss", 0.0))
+
+
+def total_norm(norms: Sequence[float]) -> float:
+    """Return the norm of the whole from those of its parts.
+
+    Example:
+        >>> total_norm([3.0, 4.0])
+        5.0
+    """
+    return math.hypot(*norms) if all(map(math.isfinite, norms)) else _lost(norms)
+
+
+def _lost(norms: Sequence[float]) -> float:
+    return math.nan if any(map(math.isnan, norms)) else math.inf

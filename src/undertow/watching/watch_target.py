@@ -1,0 +1,68 @@
+"""`WatchTarget`: the model and the optimizers that are watched, and what is known of them beforehand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from undertow.tape import Plans
+from undertow.watching.loss_scale import LossScale
+from undertow.watching.ranks import Ranks
+from undertow.watching.step_payload import Shards
+from undertow.watching.updated_parameters import UpdatedParameters
+from undertow.watching.watched_parameters import WatchedParameters
+
+
+@dataclass(frozen=True)
+class WatchTarget:
+    """What is watched.
+
+    Attributes:
+        model: the user's own module, without what wraps it.
+        optimizers: the first one's steps count.
+        parameters: what they hold of the model.
+        loss_scale: of mixed precision.
+        ranks: the processes that train together.
+        tapes: whether backward passes are taped at all.
+        eager: whether the model is compiled, and has to be run without that where it is taped.
+    """
+
+    model: nn.Module
+    optimizers: Sequence[Optimizer]
+    parameters: WatchedParameters
+    loss_scale: LossScale
+    ranks: Ranks
+    tapes: bool = True
+    eager: bool = False
+
+    _updated: dict[int, UpdatedParameters] = field(default_factory=dict)
+
+    def updated(self, optimizer: int) -> tuple[UpdatedParameters, list[Tensor | None]]:
+        """Return the parameters of one optimizer that gradient reached, and the gradients of all that it holds."""
+        held, gradients = self.parameters.gradients(optimizer)
+        layouts = [None if g is None else g.layout for g in gradients]
+        known = self._updated.get(optimizer)
+        if known is None or known.held is not held or known.layouts != layouts:
+            known = self._updated[optimizer] = UpdatedParameters(held, self.parameters.names, layouts)
+        return known, gradients
+
+    def reached_gradients(self) -> list[Tensor]:
+        """Return the gradients that there are, of the parameters that this process answers for."""
+        return [p.grad for each in self.parameters if each.counts and (p := each.parameter).grad is not None]
+
+    def gradient_version(self) -> int:
+        """Count the changes in place of one gradient: whoever clips or unscales changes them all."""
+        gradients = (each.parameter.grad for each in self.parameters)
+        return next((g._version for g in gradients if g is not None), -1)
+
+    @property
+    def shards(self) -> Shards:
+        """Return how this process's numbers are parts of a whole."""
+        return Shards(self.ranks.world if self.ranks.averaged else 1, self.parameters.sharded)
+
+    @cached_property
+    def plans(self) -> Plans:
+        """Keep what full steps found out about the model's graph."""
+        return Plans(self.model)

@@ -1,0 +1,44 @@
+"""UT101 and UT102: for each an example that fires, and a healthy one that looks like it and doesn't."""
+
+import pytest
+import torch
+from torch import nn
+
+from rules.networks import batch_normed, codes, he_relu, twice_he, vanishing
+from undertow.examination import examine
+
+CASES = {
+    "UT101": (vanishing, he_relu),
+    "UT102": (twice_he, batch_normed),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())
+
+
+def test_findings_give_their_numbers():
+    (finding,) = (f for f in examine(*vanishing()).findings if f.code == "UT101")
+    total = sum(value for name, value in finding.evidence.items() if name.startswith("decades by"))
+    assert total == pytest.approx(finding.evidence["total"], rel=1e-9)
+    assert finding.where == "12 -> 0"
+    assert "activation" in finding.message
+
+
+def test_a_gradient_that_vanishes_until_nothing_is_left_of_it_has_vanished():
+    torch.manual_seed(0)
+    net = nn.Sequential(*[nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(300)])
+    x = torch.randn(8, 8)
+    report = examine(net, lambda: net(x).square().mean())
+    found = next(finding for finding in report.findings if finding.code == "UT101")
+    assert report.run.column("grad_output")[-1] == 0
+    assert "nothing is left" in found.message
+    assert -46 < found.evidence["total"] < -30  # float32 ends at 1.4e-45
+    by_cause = sum(value for name, value in found.evidence.items() if name.startswith("decades by"))
+    assert by_cause == pytest.approx(found.evidence["total"], abs=0.01)

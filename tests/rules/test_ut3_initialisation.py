@@ -1,0 +1,21 @@
+"""UT301 and UT302: for each an example that fires, and a healthy one that looks like it and doesn't."""
+
+import pytest
+from torch import nn
+
+from rules.networks import chain, codes, constant_weights, simple, zero_head
+
+CASES = {
+    "UT301": (lambda: simple(chain(nn.Tanh, 12, width=64, gain=0.5), width=64), lambda: simple(chain(nn.Tanh, 12))),
+    "UT302": (constant_weights, zero_head),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())

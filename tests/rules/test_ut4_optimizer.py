@@ -1,0 +1,69 @@
+"""UT401, UT402 and UT404: for each an example that fires, and a healthy one that looks like it and doesn't."""
+
+import numpy as np
+import pytest
+import torch
+
+from rules.networks import codes, in_half, tiny_loss, with_optimizer
+from undertow.record import Severity
+
+CASES = {
+    "UT401": (
+        lambda: with_optimizer(lambda p: torch.optim.Adam(p, lr=0.5)),
+        lambda: with_optimizer(lambda p: torch.optim.Adam(p, lr=1e-3)),
+    ),
+    "UT402": (lambda: tiny_loss(1e-8), lambda: tiny_loss(1e-15)),
+    "UT404": (lambda: in_half(1e-6), lambda: in_half(1.0)),
+}
+RUNS = {
+    "UT403": ("clipped hard", "clipped a little"),
+}
+"""The training in which it fires, and the one in which it doesn't; see `rules.trainings`."""
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())
+
+
+@pytest.mark.parametrize("code", RUNS)
+def test_fires_on_a_run(found, code):
+    assert code in found(RUNS[code][0])
+
+
+@pytest.mark.parametrize("code", RUNS)
+def test_stays_silent_on_a_healthy_run(found, code):
+    assert code not in found(RUNS[code][1])
+
+
+def test_clipping_is_told_by_how_much(recorded, found):
+    run, clipping = recorded("clipped hard")[0], found("clipped hard")["UT403"]
+    ratio = run.scalars["grad_norm"] / run.scalars["grad_norm_unclipped"]
+    assert clipping.evidence["cut to"] == pytest.approx(np.median(ratio))
+    assert clipping.evidence["clipped"] == 1
+    assert clipping.from_start
+
+
+@pytest.mark.parametrize(("name", "step"), [("float16 runs dry", 30), ("float16 runs dry early", 15)])
+def test_float16_runs_dry_when_the_loss_is_scaled_down_and_nothing_has_converged(found, name, step):
+    """The loss stands still from there on, because nothing is learned any more."""
+    dry = found(name)["UT404"]
+    assert (dry.began, dry.from_start, dry.ended, dry.severity) == (step, False, None, Severity.WARNING)
+    assert len(dry.sites) == 4
+    assert "UT601" not in found(name)
+
+
+def test_a_gradient_that_a_scaler_makes_large_enough_is_not_too_small_for_float16(recorded, found):
+    """The scale is taken out of what is recorded, but float16 has to hold the gradient with it."""
+    assert found("small in float16")["UT404"].from_start
+    assert "UT404" not in found("small in float16, scaled")
+    told = [
+        {event.data["code"] for event in recorded(name)[0].events if event.kind == "finding"}
+        for name in ("small in float16", "small in float16, scaled")
+    ]
+    assert ["UT404" in codes for codes in told] == [True, False]

@@ -1,0 +1,49 @@
+"""Experiments side by side: what they find, in any number of processes; what fails, and who is killed."""
+
+import os
+import signal
+
+import pytest
+import torch
+from rich.console import Console
+
+from undertow.studies.experiments import Task, run_all
+
+
+def product(data, tick, /, *, n):
+    tick(1)
+    torch.manual_seed(n)
+    return {"n": n, "classes": data.n_classes, "drawn": torch.rand(3), "threads": torch.get_num_threads()}
+
+
+def failing(_data, _tick, /):
+    raise ZeroDivisionError("no such number")
+
+
+def dying(_data, _tick, /):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(*tasks, processes=1):
+    return run_all(tasks, "digits", Console(quiet=True), processes)
+
+
+def test_every_task_is_found_under_its_name_whatever_the_number_of_processes():
+    tasks = [Task(f"task {n}", product, 1, {"n": n}) for n in range(3)]
+    one, two = run(*tasks, processes=1), run(*tasks, processes=2)
+    assert set(one) == set(two) == {"task 0", "task 1", "task 2"}
+    for name, found in one.items():
+        assert (found["drawn"] == two[name]["drawn"]).all()
+        assert (found["classes"], found["threads"], f"task {found['n']}") == (10, 1, name)
+
+
+def test_an_experiment_that_fails_ends_them_all_and_is_named():
+    with pytest.raises(RuntimeError, match="'second' failed: ZeroDivisionError: no such number") as raised:
+        run(Task("first", product, 1, {"n": 1}), Task("second", failing, 1))
+    assert "in failing" in "".join(raised.value.__notes__)
+
+
+def test_an_experiment_that_kills_its_process_is_given_up_with_a_hint():
+    with pytest.raises(RuntimeError, match=r"killed by signal 9 .the usual reason is memory") as raised:
+        run(Task("only", dying, 1))
+    assert "ask for fewer members" in "".join(raised.value.__notes__)

@@ -1,0 +1,135 @@
+"""The governor, on a clock of our own: what it costs, and when it looks."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Action, Governor
+
+
+@dataclass
+class World:
+    """Training whose steps, notes and tapes cost so many seconds."""
+
+    step: float
+    note: float
+    tape: float
+    overhead: float = 0.01
+    every: int | None = None
+    now: float = 0.0
+    spent: float = 0.0
+    trained: float = 0.0
+    actions: list[Action] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.governor = Governor(self.overhead, self.every, lambda: self.now)
+        self.next = self.governor.start(0)
+
+    def run(self, steps: int, pause: float = 0.0) -> "World":
+        for _ in range(steps):
+            action, cost = self.next, {Action.NOTHING: 0.0, Action.LIGHT: self.note, Action.FULL: self.tape}[self.next]
+            self.now += self.step + HOOKS_SECONDS + cost + pause
+            self.trained += self.step
+            self.spent += HOOKS_SECONDS + cost
+            self.actions.append(action)
+            if action is Action.LIGHT:
+                self.governor.light_step(cost)
+            elif action is Action.FULL:
+                self.governor.full_step(cost)
+            self.next = self.governor.advance()
+        return self
+
+    def taped(self) -> list[int]:
+        return [step for step, action in enumerate(self.actions) if action is Action.FULL]
+
+
+SECONDS = st.floats(2e-4, 1.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SECONDS, st.floats(0.01, 0.3), st.floats(0.2, 3.0), st.sampled_from([0.01, 0.03, 0.1]))
+def test_the_cost_stays_under_what_was_asked_for(step: float, note: float, tape: float, overhead: float) -> None:
+    """But for what the first burst borrows, and the one tape that tells what a tape costs."""
+    world = World(step, note * step, tape * step, overhead)
+    steps = 1500
+    world.run(steps)
+    borrowed = BURST_STEPS * overhead * step + 2 * tape * step
+    assert world.spent <= overhead * steps * step * 1.02 + borrowed + HOOKS_SECONDS * steps
+    assert world.taped()[0] == 0
+    # And it is used, not saved: what is left is less than two tapes cost.
+    if overhead * step > 10 * HOOKS_SECONDS:
+        assert world.spent >= 0.8 * overhead * (steps - BURST_STEPS) * step - 3 * tape * step
+
+
+@settings(max_examples=10, deadline=None)
+@given(SECONDS, st.floats(0.1, 1.0))
+def test_the_governor_knows_what_it_costs(step: float, tape: float) -> None:
+    world = World(step, 0.05 * step, tape * step).run(1500)
+    assert world.governor.measured == pytest.approx(world.spent / world.trained, rel=0.1)
+    assert world.governor.typical == pytest.approx(step, rel=0.05)
+
+
+def test_the_first_steps_are_taped_densely_and_paid_back() -> None:
+    world = World(step=0.05, note=0.0005, tape=0.01).run(3000)
+    taped = world.taped()
+    assert taped[:4] == [0, 2, 3, 4]
+    assert len([step for step in taped if step < 20]) >= 5
+    gaps = [b - a for a, b in itertools.pairwise(taped)]
+    assert max(gaps[:30]) > gaps[-1]  # the debt is paid, then it is looked at as often as can be paid
+    assert gaps[-1] == pytest.approx(world.governor.full_gap, rel=0.5)
+
+
+def test_a_burst_is_dense_and_paid_back() -> None:
+    world = World(step=0.05, note=0.0005, tape=0.01).run(3000)
+    world.governor.burst()
+    world.run(1000)
+    later = [step for step in world.taped() if step >= 3000]
+    assert len([step for step in later if step < 3017]) >= 4
+    assert world.spent <= 0.0101 * world.trained + BURST_STEPS * 0.01 * 0.05 + 0.02 + 4000 * HOOKS_SECONDS
+
+
+def test_a_schedule_of_the_users() -> None:
+    world = World(step=0.001, note=0.0001, tape=0.1, every=10).run(100)
+    assert world.taped() == list(range(0, 100, 10))
+
+
+def test_steps_too_short_to_be_watched_are_left_alone() -> None:
+    world = World(step=5e-5, note=2e-5, tape=5e-4).run(20_000)
+    assert len(world.taped()) <= 3
+    assert "hooks alone" in world.governor.sentence()
+    assert world.governor.account()["tape_gap"] is None
+
+
+def test_an_evaluation_between_steps_earns_nothing() -> None:
+    """A minute's pause is no step of a minute: it must not pay for a thousand tapes."""
+    world = World(step=0.01, note=0.0005, tape=0.005).run(500)
+    before = len(world.taped())
+    world.run(1, pause=60.0).run(50)
+    assert len(world.taped()) - before <= 6
+
+
+@pytest.mark.parametrize("kind", [Action.LIGHT, Action.FULL])
+def test_what_the_writers_thread_costs_is_charged(kind: Action) -> None:
+    """A second of its work has to be earned before the next look of the kind that made the work."""
+    world = World(step=0.01, note=0.0005, tape=0.005).run(500)
+    while [action for action in world.actions if action][-1] is not kind:
+        world.run(1)
+    world.governor.charge(1.0)
+    before = world.actions.count(kind)
+    world.run(2000)
+    assert world.actions.count(kind) <= before + 1  # the next one may have been decided on
+    assert len(set(world.actions[-2000:])) > 1  # the other kind goes on
+
+
+def test_a_cold_first_tape_sets_no_price() -> None:
+    """It takes ten times as long as any other, and would leave a run of some thousand steps without a second one."""
+    world = World(step=1e-3, note=1e-4, tape=2.5e-2)
+    world.run(1)
+    world.tape = 2.5e-3
+    world.run(2999)
+    assert world.taped()[1] <= 2
+    assert len(world.taped()) >= 6
+    assert world.governor.full.price == pytest.approx(2.5e-3)
