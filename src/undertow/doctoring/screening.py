@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from undertow.diagnosis import Diagnosis
-from undertow.doctor.trials import Arm
+from undertow.doctoring.trials import Arm
 from undertow.examination import examine
 from undertow.remedies import apply
 from undertow.training import Training, random_numbers_kept

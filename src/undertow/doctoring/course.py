@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from undertow.doctor.arms import simplicity
-from undertow.doctor.budget import RACE_SEEDS, Budget
-from undertow.doctor.comparison import Comparison, Verdict, compare
-from undertow.doctor.screening import look
-from undertow.doctor.treatment import Attempt
-from undertow.doctor.trials import Arm, Cut, Outcome, Trials
+from undertow.doctoring.arms import simplicity
+from undertow.doctoring.budget import RACE_SEEDS, Budget
+from undertow.doctoring.comparison import Comparison, Verdict, compare
+from undertow.doctoring.screening import look
+from undertow.doctoring.treatment import Attempt
+from undertow.doctoring.trials import Arm, Cut, Outcome, Trials
 from undertow.training import Training
 
 FIRST_FRESH_SEED = 1_000

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
-from undertow.doctor.comparison import Comparison
-from undertow.doctor.trials import Arm
+from undertow.doctoring.comparison import Comparison
+from undertow.doctoring.trials import Arm
 from undertow.files import write_whole
 from undertow.record import Finding
 from undertow.remedies import Remedy

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from undertow.doctor.trials import Arm
+from undertow.doctoring.trials import Arm
 from undertow.remedies import Level, Remedy
 
 PARTNERS = {

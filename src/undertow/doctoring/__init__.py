@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from undertow.diagnosis import Diagnosis
-from undertow.doctor.arms import first_arms, second_arms
-from undertow.doctor.budget import LONGEST, Budget, seconds_of
-from undertow.doctor.comparison import Comparison, Verdict, compare
-from undertow.doctor.control import Control, observed
-from undertow.doctor.course import Course, compared
-from undertow.doctor.screening import look
-from undertow.doctor.treatment import HEALTHY, NOTHING_HELPS, REPAIRED, Attempt, Treatment
-from undertow.doctor.trials import Arm, Cut, Trials
+from undertow.doctoring.arms import first_arms, second_arms
+from undertow.doctoring.budget import LONGEST, Budget, seconds_of
+from undertow.doctoring.comparison import Comparison, Verdict, compare
+from undertow.doctoring.control import Control, observed
+from undertow.doctoring.course import Course, compared
+from undertow.doctoring.screening import look
+from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED, Attempt, Treatment
+from undertow.doctoring.trials import Arm, Cut, Trials
 from undertow.remedies import Level, Remedy, apply, prescribe
 from undertow.training import Training
 
