@@ -62,9 +62,14 @@ NET = """
         x = torch.randn(50, 20)
         return net, lambda: net(x).square().mean(), torch.optim.SGD(net.parameters(), 0.1)
 
+    def cut_off():
+        net = nn.ModuleDict({"used": nn.Linear(3, 3), "left": nn.Linear(3, 3)})
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+        return net, lambda: (net["used"](x) + net["left"](x).detach()).sum()
+
     def unused():
         net = nn.ModuleDict({"used": nn.Linear(3, 3), "left": nn.Linear(3, 3)})
-        x = torch.ones(2, 3)
-        return net, lambda: (net["used"](x) + net["left"](x).detach()).sum()
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+        return net, lambda: (net["left"](x), net["used"](x).sum())[1]
 """
 """A file with functions to examine."""

@@ -1,10 +1,12 @@
-"""Names of the lab that have changed work for a release, with a warning that says the new one."""
+"""Names that have changed work for a release, with a warning that says the new one."""
 
 import importlib
 
 import pytest
 
 OLD = {
+    "undertow.record": {"Reading": "SiteReading"},
+    "undertow.theory.product": {"Factor": "MatrixFactor"},
     "undertow.lab": {"Rising": "MomentumSchedule", "Split": "DataSplit", "History": "TrainingHistory"},
     "undertow.lab.layers": {"Layer": "LayerParameters"},
     "undertow.lab.optimizers": {"Rising": "MomentumSchedule", "Gradient": "LayerGradient"},

@@ -90,13 +90,6 @@ def test_the_table_has_a_row_for_every_site_of_every_repeat():
     np.testing.assert_array_equal(columns["grad_output"][last:], report.run.column("grad_output", 2))
 
 
-def test_a_notebook_gets_no_script_and_no_markup_of_the_models(vanishing, hostile_report):
-    assert "UT101" in vanishing._repr_html_()
-    shown = hostile_report._repr_html_()
-    assert "<script" not in shown
-    assert "&lt;script&gt;" in shown
-
-
 def test_undertow_and_saved_reports_need_no_torch(vanishing, tmp_path):
     path = vanishing.save(tmp_path / "report.json")
     program = f"""

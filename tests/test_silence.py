@@ -20,7 +20,7 @@ from sample_models import NET
 def test_a_project_silences_codes_and_codes_at_modules(project, run, entries, code):
     project("net.py", NET)
     project("pyproject.toml", f"[tool.undertow]\nsilence = {json.dumps(entries)}\n")
-    result = run("check", "net.py:unused")
+    result = run("check", "net.py:cut_off")
     assert result.exit_code == code
     assert ("1 silenced" in result.output) == (code == 0)
 

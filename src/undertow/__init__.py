@@ -68,10 +68,21 @@ def __getattr__(name: str) -> Any:
         AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, Training, apply, doctor, ...
     """
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(_load(_HOMES[name]), name)
     if name in __all__:
-        return import_module(f"undertow.{name}")
+        return _load(f"undertow.{name}")
     raise AttributeError(f"module 'undertow' has no attribute {name!r}; it has: {', '.join(__all__)}")
+
+
+def _load(module: str) -> Any:
+    """Import a module without a trace in Python's random numbers, of which some libraries draw as they load."""
+    import random
+
+    state = random.getstate()
+    try:
+        return import_module(module)
+    finally:
+        random.setstate(state)
 
 
 def __dir__() -> list[str]:

@@ -109,7 +109,7 @@ class Activation:
     script: tuple[str, str] | None = None
 
     def saturated(self, z: ArrayLike) -> NDArray[np.bool_]:
-        """Where |φ'(z)| is under a tenth of the largest: beyond ±3.64 for the sigmoid, ±1.82 for tanh."""
+        """Mark where |φ'(z)| is under a tenth of the largest: beyond ±3.64 for the sigmoid, ±1.82 for tanh."""
         return np.abs(self.derivative(z)) < SATURATED_BELOW * self.peak
 
 

@@ -88,7 +88,7 @@ def check_rows(what: str, *groups: Columns) -> None:
 
 
 def same_columns(ours: Columns, theirs: Columns) -> bool:
-    """Whether names, types and numbers are equal; nan equals nan."""
+    """Tell whether names, types and numbers are equal; nan equals nan."""
     return ours.keys() == theirs.keys() and all(
         ours[name].dtype == theirs[name].dtype and np.array_equal(ours[name], theirs[name], equal_nan=True)
         for name in ours

@@ -18,7 +18,7 @@ FEWEST_STEPS = 8
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSites:
     """All WEIGHT Sites of one module: a layer, however often it is called.
 
     Attributes:
@@ -65,18 +65,18 @@ class Diagnosis:
 
     @cached_property
     def theory(self) -> TheoryCheck:
-        """What theory expects along the gradient path, and where measurement differs."""
+        """Compare the gradient path with what theory expects."""
         return TheoryCheck() if self.gradient_path is None else check_theory(self.run, self.step, self.gradient_path)
 
     @cached_property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[LayerSites, ...]:
         """Layers that learn, the loss's side first."""
         by_module: dict[str, list[Site]] = {}
         for site in self.run.sites:
             if site.role is Role.WEIGHT and site.parameters:
                 by_module.setdefault(site.module or ", ".join(site.parameters), []).append(site)
         layers = [
-            Layer(module, tuple(s.index for s in sites), int(min(self.depth[s.index] for s in sites)))
+            LayerSites(module, tuple(s.index for s in sites), int(min(self.depth[s.index] for s in sites)))
             for module, sites in by_module.items()
         ]
         return tuple(sorted(layers, key=lambda layer: layer.depth))
@@ -95,20 +95,20 @@ class Diagnosis:
 
     @cached_property
     def starts_at_zero(self) -> bool:
-        """Whether weights on the gradient path are all zero, as some heads are on purpose before their first step."""
+        """Tell whether a layer on the gradient path has zero weights, as some heads do before their first step."""
         norms = self.column("weight_norm")
         return self.gradient_path is not None and any(norms[site] == 0 for site in self.gradient_path.sites)
 
     @cached_property
     def finite(self) -> bool:
-        """Whether every gradient that was measured is finite."""
+        """Tell whether every gradient that was measured is finite."""
         counted = self.column("nonfinite")
         loss = self.run.header.get("loss", 0.0)
         return bool(np.isfinite(loss) and np.isfinite(self.column("grad_output")).all() and not np.nansum(counted))
 
     @cached_property
     def loss_scale(self) -> float:
-        """What the loss was multiplied by before the backward pass; 1 where nobody knows. It isn't in the numbers."""
+        """Return the factor of the loss in the backward pass, 1 if unknown. The numbers are free of it."""
         scalars = self.run.scalars
         if not {"scale", "step"} <= scalars.keys() or "step" not in self.run.steps:
             return float(self.run.header.get("scale", 1.0))
@@ -121,9 +121,9 @@ class Diagnosis:
         return self.run.column(name, self.step)
 
     def name(self, site: int) -> str:
-        """What to call a Site."""
+        """Return a Site's name."""
         return self.run.sites[site].name
 
     def between(self, start: int, end: int) -> str:
-        """What to call a segment of the gradient path."""
+        """Return the name of a segment of the gradient path."""
         return f"{self.name(start)} -> {self.name(end)}"

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 
 MINUS = "\u2212"
 DASH = "\u2013"
+LARGEST_DECADES = 300
+"""Powers of ten that a float, and a browser's number, holds with room to spare."""
+
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -42,6 +45,31 @@ def terse(value: float) -> str:
     digits = 2 - math.floor(math.log10(abs(value)))
     shown = f"{value:.{max(digits, 0)}f}"
     return shown.replace("0.", ".", 1) if shown.lstrip("-").startswith("0.") else shown
+
+
+def signed_terse(value: float) -> str:
+    """Write a number tersely with a true minus sign, and say so where it is none.
+
+    Example:
+        >>> signed_terse(-0.24), signed_terse(float("nan"))
+        ('−.240', 'not a number')
+    """
+    return terse(value).replace("-", MINUS) or "not a number"
+
+
+def power(decades: float) -> str:
+    """Write 10 to the power of so many decades, also where it is too small or large for a float.
+
+    Example:
+        >>> power(-3.0), power(-412.5), power(-float("inf"))
+        ('0.001', '3.2×10⁻⁴¹³', '0')
+    """
+    if math.isinf(decades):
+        return "0" if decades < 0 else "not finite"
+    if abs(decades) < LARGEST_DECADES:
+        return number(10.0 ** float(decades))
+    whole = math.floor(decades)
+    return f"{10 ** (decades - whole):.1f}\u00d710{str(whole).translate(_RAISED)}"
 
 
 def aligned(values: Sequence[float]) -> list[str]:

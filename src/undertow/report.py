@@ -1,4 +1,4 @@
-"""What an examination found, and what a run came to: something to print, save, read back and compare. No torch."""
+"""Reports of examinations and runs: to print, save, read back and compare. No torch."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,32 +15,20 @@ from undertow.record import BackwardGain, Finding, Run
 from undertow.render import report_json, terminal_report, terminal_run
 from undertow.render.diagnosed_run import DiagnosedRun
 from undertow.render.difference import Difference, difference
-from undertow.render.site_table import site_table
 from undertow.rules import over_time
 
 __all__ = ["Explanation", "Report", "explain"]
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """What an examination found; ``print`` it, ``save`` it, or let a notebook show it.
-
-    Attributes:
-        diagnosis: the first repeat's step, its findings those of all repeats.
-
-    Example:
-        >>> import tempfile
-        >>> report = Report(Diagnosis(Run({"model": "Net"}, ()), step=0))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Report.read(report.save(Path(folder, "report.json"))) == report
-        True
-    """
+class _DiagnosisFacade:
+    """The parts of a Diagnosis that a report and an explanation both offer."""
 
     diagnosis: Diagnosis
 
     @property
     def run(self) -> Run:
-        """What was measured, one step for every repeat."""
+        """Return everything that was measured."""
         return self.diagnosis.run
 
     @property
@@ -50,12 +38,28 @@ class Report:
 
     @property
     def findings(self) -> Sequence[Finding]:
-        """What the rules have to say, the worst first."""
+        """Return what the rules found, the worst first."""
         return self.diagnosis.findings
+
+
+@dataclass(frozen=True, eq=False)
+class Report(_DiagnosisFacade):
+    """The outcome of an examination; ``print`` it, ``save`` it, or let a notebook show it.
+
+    Attributes:
+        diagnosis: the first repeat's step, its findings those of all repeats; ``run`` has a step for every repeat.
+
+    Example:
+        >>> import tempfile
+        >>> report = Report(Diagnosis(Run({"model": "Net"}, ()), step=0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Report.read(report.save(Path(folder, "report.json"))) == report
+        True
+    """
 
     @property
     def theory(self) -> TheoryCheck:
-        """What theory expects along the gradient's way back, segment by segment, and where measurement differs."""
+        """Compare the gradient path with what theory expects, segment by segment."""
         return self.diagnosis.theory
 
     def __str__(self) -> str:
@@ -111,6 +115,8 @@ class Report:
         Columns: step, site, module, module_type, op, role, activation, shape, parameters, and everything in
         `undertow.record.SITE_COLUMNS`; nan where there is no such thing at a Site.
         """
+        from undertow.store.exporting import site_table  # loads the store, which examining alone does not need
+
         return site_table(self.run)
 
     def save(self, path: str | Path) -> Path:
@@ -175,34 +181,17 @@ def _reason(error: Exception) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(_DiagnosisFacade):
     """A run, explained; ``print`` it or ``save`` it.
 
     Attributes:
         diagnosis: the step that ``gains`` are of; its findings are those of the whole run.
     """
 
-    diagnosis: Diagnosis
-
-    @property
-    def run(self) -> Run:
-        """What was measured."""
-        return self.diagnosis.run
-
     @property
     def row(self) -> int:
         """The place, among its taped steps, of the one that ``gains`` are of; -1 if none was taped."""
         return self.diagnosis.step
-
-    @property
-    def gains(self) -> Sequence[BackwardGain]:
-        """Every block of the gradient path by cause, the loss's side first."""
-        return self.diagnosis.gains
-
-    @property
-    def findings(self) -> Sequence[Finding]:
-        """What the rules say of the run through time, the worst first."""
-        return self.diagnosis.findings
 
     @property
     def step(self) -> int | None:
@@ -223,7 +212,7 @@ class Explanation:
 
         Args:
             path: ends in .html.
-            title: what the page is called; the run's name unless told otherwise.
+            title: what the page is called; the run's name unless given.
 
         Raises:
             ValueError: the path doesn't end in .html.
@@ -252,7 +241,7 @@ def explain(run: Run, step: int | None = None) -> Explanation:
 
     Args:
         run: as `undertow.open_run` returns it; it may still grow.
-        step: the optimizer's step to tell gains of; the last finite one that was taped unless told otherwise.
+        step: the optimizer's step to tell gains of; the last finite one that was taped unless given.
 
     Raises:
         ValueError: that step was not taped; the nearest is named.

@@ -44,7 +44,7 @@ class Silence:
         return cls(code, pattern)
 
     def covers(self, finding: Finding, run: Run) -> bool:
-        """Whether the finding is one of these: all that it speaks of must match."""
+        """Tell whether this silences the finding: every place that it names must match."""
         if finding.code != self.code:
             return False
         places = {run.sites[site].module for site in finding.sites} or set(re.split(", | -> ", finding.where))

@@ -8,8 +8,9 @@ from sample_models import NET
     [
         ("build", "warning", 1),
         ("build", "error", 1),
-        ("unused", "warning", 1),
-        ("unused", "error", 0),
+        ("cut_off", "error", 1),
+        ("unused", "note", 1),
+        ("unused", "warning", 0),
         ("better", "note", 0),
     ],
 )

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from undertow.activations import ACTIVATIONS
 from undertow.lab.costs import COSTS, SOFTMAX
+from undertow.lab.ensemble import Network
 from undertow.lab.kernels import KERNELS, kernel
-from undertow.lab.member import Network
 
 EVERY = pytest.mark.parametrize("name", ACTIVATIONS)
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -13,9 +13,9 @@ from torch import Tensor
 from undertow.activations import ACTIVATIONS
 from undertow.lab import Ensemble
 from undertow.lab.costs import COSTS
-from undertow.lab.ensemble import EVALUATED_AT_ONCE
 from undertow.lab.initializers import WEIGHTS
 from undertow.lab.layers import LayerParameters
+from undertow.lab.networks import EVALUATED_AT_ONCE
 
 torch.set_num_threads(1)  # such small products only wait for a second thread
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from undertow.lab import SGD, Divergence, Ensemble, Momentum, Nesterov
 from undertow.lab.layers import LayerPass
 from undertow.lab.optimizers import Optimizer
-from undertow.lab.training import Descent
+from undertow.lab.training import MiniBatchDescent
 
 torch.set_num_threads(1)
 
@@ -220,7 +220,7 @@ def test_looking_for_the_lost_leaves_no_trace(optimizer: Optimizer) -> None:
         observe=lambda t, _signals: steps.append(t),
         on_epoch=lambda e: [spoiler(e) for spoiler in spoilers[watched]],
     )  # fmt: skip
-    descent = Descent(
+    descent = MiniBatchDescent(
         plain, plain.inputs(X), plain.targets(Y), batch_size, 0.001, 0.1 / N, optimizer, clip=None, frozen=()
     )
     for e in range(1, epochs + 1):

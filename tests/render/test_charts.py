@@ -1,12 +1,9 @@
-import zlib
-
 import numpy as np
 import pytest
 
 from undertow.render.charts import bars, curves_with_bands, histogram
 from undertow.render.dot_charts import dots_with_interval
 from undertow.render.figures import drawn, still, to_spec, to_svg
-from undertow.render.pictures import NEGATIVE_TO_POSITIVE, pictures, png
 
 CURVES = {"x": "epoch", "y": "speed", "x_title": "epoch", "y_title": "speed"}
 DOTS = {"value": "v", "group": "layer", "value_title": "value", "group_title": "layer"}
@@ -67,25 +64,6 @@ def test_a_still_drawing_leaves_out_what_only_a_pointer_needs():
     assert kept["params"] == [{"name": "layer", "value": None}]
 
 
-def test_dots_show_quantiles_and_every_observation():
-    rng = np.random.default_rng(0)
-    rows = [{"layer": k, "v": v} for k in (1, 2) for v in rng.lognormal(size=100)]
-    spec = to_spec(dots_with_interval(rows, interval=0.9, **DOTS))
-    spans = {row["layer"]: row for row in values_of(spec) if "median" in row}
-    for k in (1, 2):
-        expected = np.quantile([row["v"] for row in rows if row["layer"] == k], [0.05, 0.5, 0.95])
-        assert [spans[k][name] for name in ("low", "median", "high")] == pytest.approx(expected, rel=1e-4)
-    assert sum("offset" in row for row in values_of(spec)) == 200
-
-
-def test_dots_crowd_where_the_values_do():
-    rows = [{"layer": 1, "v": v} for v in np.random.default_rng(0).normal(size=400)]
-    dots = [row for row in values_of(to_spec(dots_with_interval(rows, **DOTS))) if "offset" in row]
-    middle = [abs(row["offset"]) for row in dots if abs(row["v"]) < 0.5]
-    tails = [abs(row["offset"]) for row in dots if abs(row["v"]) > 2]
-    assert max(tails) < 0.4 < max(middle) <= 1
-
-
 def test_a_histogram_counts_every_value_once():
     draws = np.random.default_rng(0).lognormal(size=500)
     rows = [{"layer": 1 + i % 2, "v": v} for i, v in enumerate(draws)]
@@ -106,43 +84,6 @@ def test_bars_stand_side_by_side_or_stacked(stacked):
 def test_more_rows_than_altair_allows_by_default():
     rows = [{"layer": 1, "v": v} for v in range(1, 6_000)]
     assert len(values_of(to_spec(dots_with_interval(rows, **DOTS)))) > 5_999
-
-
-def pixels_of(file: bytes, width: int) -> np.ndarray:
-    """Read back a PNG of one IDAT block with unfiltered RGB lines."""
-    start = file.index(b"IDAT") + 4
-    length = int.from_bytes(file[start - 8 : start - 4])
-    assert zlib.crc32(file[start - 4 : start + length]) == int.from_bytes(file[start + length : start + length + 4])
-    lines = np.frombuffer(zlib.decompress(file[start : start + length]), np.uint8).reshape(-1, 1 + 3 * width)
-    assert not lines[:, 0].any()
-    return lines[:, 1:].reshape(-1, width, 3)
-
-
-def test_a_png_holds_its_pixels():
-    pixels = np.random.default_rng(0).integers(0, 256, size=(5, 7, 3), dtype=np.uint8)
-    assert (pixels_of(png(pixels), 7) == pixels).all()
-
-
-def test_pictures_are_blue_below_zero_orange_above_and_clipped_at_the_limit():
-    from base64 import b64decode
-
-    chart = pictures([[[-9.0, -1.0, 0.0, 1.0, 9.0]]], limit=1.0)
-    address = values_of(to_spec(chart))[0]["picture"]
-    coloured = pixels_of(b64decode(address.partition(",")[2]), 5)[0]
-    low, zero, high = (tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in NEGATIVE_TO_POSITIVE[::2])
-    assert [tuple(pixel) for pixel in coloured.tolist()] == [low, low, zero, high, high]
-
-
-def test_pictures_want_three_dimensions():
-    with pytest.raises(ValueError, match=r"\[pictures, height, width\]; these have \[28, 28\]"):
-        pictures(np.zeros((28, 28)))
-
-
-@pytest.mark.parametrize("values", [(1.0,), (1.0, 1.0), (1.0, 2.0), (1.0, 1.0, 1.0, 5.0)])
-def test_a_few_dots_are_enough(values):
-    rows = [{"layer": 1, "v": v} for v in values]
-    dots = [row for row in values_of(to_spec(dots_with_interval(rows, **DOTS))) if "offset" in row]
-    assert [dot["v"] for dot in dots] == list(values)
 
 
 @pytest.mark.parametrize(

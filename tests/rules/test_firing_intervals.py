@@ -30,7 +30,7 @@ def told(run):
 def many(length, *segments):
     dead = np.zeros(length)
     for start, end in segments:
-        dead[start:end] = 0.8
+        dead[start:end] = 1.0
     return run_of(dead)
 
 

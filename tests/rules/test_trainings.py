@@ -26,7 +26,7 @@ FIRES = {
     "float16 runs dry": {"UT404"},
     "float16 runs dry early": {"UT404"},
     "small in float16": {"UT404"},
-    "post-norm": {"UT101", "UT104", "UT108", "UT406"},
+    "post-norm": {"UT101", "UT108", "UT406"},
 }
 
 
@@ -35,6 +35,8 @@ def test_faults_are_found(found, name):
     findings = found(name)
     assert FIRES[name] <= set(findings)
     faults = FIRES[name] if name != "spike" else set()  # it came back, and was the only one
+    if name == "post-norm":  # UT108 is the error; of starts like what is left then, most learned
+        faults = faults - {"UT101"}
     assert all(findings[code].severity is not Severity.NOTE for code in faults)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rules.loops import classifier, findings, record
 from rules.networks import codes, in_half, tiny_loss, with_optimizer
 from undertow.record import Severity
 
@@ -67,3 +68,29 @@ def test_a_gradient_that_a_scaler_makes_large_enough_is_not_too_small_for_float1
         for name in ("small in float16", "small in float16, scaled")
     ]
     assert ["UT404" in codes for codes in told] == [True, False]
+
+
+@pytest.mark.parametrize("unscaled", [False, True])
+def test_clipping_what_is_still_scaled_is_told_to_unscale_first(tmp_path, unscaled):
+    net, loss = classifier()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+
+    def loop():
+        for step in range(250):
+            optimizer.zero_grad()
+            value = loss(step)
+            scaler.scale(value).backward()
+            yield value
+            if unscaled:
+                scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+
+    found = findings(record(tmp_path, net, optimizer, loop(), scaler=scaler))
+    if unscaled:
+        assert not found
+    else:
+        assert next(iter(found)) == "UT403"
+        assert "unscale first" in found["UT403"].message

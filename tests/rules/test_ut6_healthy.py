@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from rules.networks import batch_normed, codes, he_relu, least_squares
+from undertow.record import Run
+from undertow.rules import over_time
 
 CASES = {
     "UT601": (lambda: least_squares(True), lambda: least_squares(False)),
@@ -38,3 +40,12 @@ def test_a_converged_run_stood_still_since_then(recorded, found):
     assert settled.evidence["end"] == pytest.approx(np.median(loss[-25:]))
     assert np.ptp(since) < 0.05 * (loss[0] - loss[-1])
     assert loss[steps < settled.began].max() > 10 * since.max()
+
+
+def test_a_loss_that_stands_still_as_the_learning_rate_is_gone_has_not_converged():
+    steps = np.arange(400.0)
+    losses = 2 - 0.8 * np.minimum(steps, 100) / 100 + 1e-4 * np.sin(steps)
+    gone = Run({}, (), scalars={"step": steps, "loss": losses, "lr": np.where(steps < 100, 0.1, 0.0)})
+    there = Run({}, (), scalars={"step": steps, "loss": losses, "lr": np.full(400, 0.1)})
+    assert "UT601" not in {found.code for found in over_time(gone)}
+    assert "UT601" in {found.code for found in over_time(there)}

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 SHOWN = "return document.documentElement.dataset.shown !== undefined"
 TEXT = "return document.querySelector(`[data-part='${arguments[0]}']`).textContent"
-TOLD = "return document.querySelector(`[data-told='${arguments[0]}']`).textContent"
+SUMMARY = "return document.querySelector(`[data-summary='${arguments[0]}']`).textContent"
 INK = """const canvas = document.querySelector(`[data-plot='${arguments[0]}'] canvas`);
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
   let inked = 0; for (let k = 3; k < data.length; k += 4) inked += data[k] > 0; return inked;"""
@@ -124,11 +124,11 @@ def test_the_slider_tells_causes_at_any_step(page, written, small_run):
     from selenium.webdriver import Keys
 
     opened(page, written.as_uri())
-    assert page.execute_script(TEXT, "moment") == "59"
+    assert page.execute_script(TEXT, "causes-step") == "59"
     keys(page, "[data-part='slider']", Keys.HOME)
-    assert page.execute_script(TEXT, "moment") == "0"
+    assert page.execute_script(TEXT, "causes-step") == "0"
     keys(page, "[data-part='slider']", *[Keys.ARROW_RIGHT] * 3)
-    assert page.execute_script(TEXT, "moment") == page.execute_script(TEXT, "at") == "3"
+    assert page.execute_script(TEXT, "causes-step") == page.execute_script(TEXT, "at") == "3"
     page.find_element("css selector", "summary").click()
     until(lambda: page.find_elements("css selector", "[data-part='readings'] tr"))
     row = page.find_element("css selector", "[data-part='readings'] tr").text.split()
@@ -144,23 +144,23 @@ def test_the_keyboard_moves_through_steps_and_layers(page, written):
     opened(page, written.as_uri())
     keys(page, "[data-plot='speed']", Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
     assert page.execute_script(TEXT, "at") == "1"
-    assert page.execute_script(TOLD, "speed").startswith("2, step 1: ")
+    assert page.execute_script(SUMMARY, "speed").startswith("2, step 1: ")
     assert page.execute_script("return document.querySelector(\"[data-part='layer']\").value") == "2"
     keys(page, "[data-plot='speed']", Keys.ESCAPE)
-    assert page.execute_script(TOLD, "speed") == ""
+    assert page.execute_script(SUMMARY, "speed") == ""
     stops = """return [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex]')]
       .filter((e) => e.offsetParent && e.tabIndex < 0).length"""
     assert page.execute_script(stops) == 0
 
 
-def test_a_pointer_on_a_plot_is_told_the_nearest_layer(page, written):
+def test_a_pointer_on_a_plot_shows_the_nearest_layer(page, written):
     from selenium.webdriver import ActionChains
 
     opened(page, written.as_uri())
     looked_at(page, "heat")
     plot = page.find_element("css selector", "[data-plot='heat']")
     ActionChains(page).move_to_element(plot).perform()
-    until(lambda: "step" in page.execute_script(TOLD, "heat"))
+    until(lambda: "step" in page.execute_script(SUMMARY, "heat"))
     ActionChains(page).click(plot).perform()
     assert page.execute_script("return document.querySelector(\"[data-part='layer']\").value") != ""
     assert page.execute_script(TEXT, "at") != "59"
@@ -256,7 +256,7 @@ def test_a_large_run_shows_with_its_one_spike(page, large_run):
         left = columns.index(usual)
         odd = [x for x, colour in enumerate(columns) if x > left and colour not in ("0,0,0,0", usual)]
         assert page.execute_script("return document.querySelectorAll(\"[data-part='layer'] option\").length") == 201
-        until(lambda: page.execute_script(TEXT, "moment") == "19,999")
+        until(lambda: page.execute_script(TEXT, "causes-step") == "19,999")
         spike = left + SPIKE / 20_000 * (len(columns) - left)
         assert min(abs(x - spike) for x in odd) < 12
 

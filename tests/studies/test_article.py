@@ -8,7 +8,7 @@ from jinja2 import UndefinedError
 
 from undertow.formatting import percent
 from undertow.render.page import Callout, Equation, Prose, Section, Table, Verdict
-from undertow.studies.article import Blocks, _sections, filled
+from undertow.studies.article import TextBlocks, _sections, filled
 
 RESULTS = {
     "quick": False,
@@ -57,7 +57,7 @@ def figures():
 
 
 def test_headings_and_fences_become_blocks_in_their_order(figures):
-    first, second = _sections(filled(TEXT, RESULTS), "##", Blocks(RESULTS, figures))
+    first, second = _sections(filled(TEXT, RESULTS), "##", TextBlocks(RESULTS, [figures]))
     prose, callout, inner = first.blocks
     assert (first.id, first.title) == ("first", "First")
     assert prose == Prose("Some *text* with $x_{max}$, 1,200 wide.")

@@ -1,27 +1,10 @@
 """Experiments side by side: what they find, in any number of processes; what fails, and who is killed."""
 
-import os
-import signal
-
 import pytest
-import torch
 from rich.console import Console
 
+from sample_experiments import dying, failing, product
 from undertow.studies.experiments import Task, run_all
-
-
-def product(data, tick, /, *, n):
-    tick(1)
-    torch.manual_seed(n)
-    return {"n": n, "classes": data.n_classes, "drawn": torch.rand(3), "threads": torch.get_num_threads()}
-
-
-def failing(_data, _tick, /):
-    raise ZeroDivisionError("no such number")
-
-
-def dying(_data, _tick, /):
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(*tasks, processes=1):

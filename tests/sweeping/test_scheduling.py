@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undertow.sweeping.cells import Cell, Outcome, Pack
+from undertow.sweeping.cells import Cell, CellOutcome, Pack
 from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.workers import PackReport, WorkerEvent
 
@@ -32,7 +32,7 @@ class Pretended:
             numbers = {cell.settings["number"] for cell in pack.cells}
             if numbers & self.deadly or self.unlucky == 0:
                 return [WorkerEvent(task, reports, True, "lost")]
-            outcome = Outcome(None, "failed", "trace") if numbers & self.failing else Outcome({"value": 1})
+            outcome = CellOutcome(None, "failed", "trace") if numbers & self.failing else CellOutcome({"value": 1})
             reports.append(PackReport(place, [outcome] * len(pack.cells), 0.01))
         return [WorkerEvent(task, reports, True)]
 

@@ -1,5 +1,6 @@
 """Passes that are not finite: they are examined all the same, and the operation to blame is named."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -47,3 +48,63 @@ def test_where_is_not_blamed_for_what_sqrt_brings():
         return torch.where(z > 0, z.sqrt(), z).mean()
 
     assert blamed(compute_loss, model).where == "sqrt"
+
+
+IN_PLACE = {
+    "log": lambda z: z.log_(),
+    "div": lambda z: z.div_(0),
+    "sqrt": lambda z: z.sub_(100).sqrt_(),
+    "exp": lambda z: z.mul_(1e4).exp_(),
+    "pow": lambda z: z.abs_().add_(2).pow_(2000),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("op", IN_PLACE)
+def test_in_place_operations_are_blamed_themselves(op, dtype):
+    model, x = net().to(dtype), torch.randn(16, 8, dtype=dtype)
+    found = blamed(lambda: IN_PLACE[op](model(x)).square().mean(), model)
+    assert f"in {op}" in found.message
+    assert found.source.startswith(__file__)
+
+
+def test_what_is_only_written_over_is_not_read():
+    """Memory that held nan before a copy is no input."""
+    model, x = net(), torch.randn(16, 8)
+    room = torch.full((16, 8), torch.nan)
+    found = blamed(lambda: model(room.copy_(x)).sub(1e9).log().mean(), model)
+    assert "log" in found.message
+
+
+IMPORTS = {
+    "an input": lambda _, x: x.index_fill_(0, torch.tensor([3]), torch.nan),
+    "the parameter 2.weight": lambda model, _: model[2].weight.data[1].fill_(torch.nan),
+    "the buffer scale": lambda model, _: model.scale.fill_(torch.inf),
+}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out: out.square().mean(),
+        lambda out: functional.mse_loss(out, torch.ones_like(out)),
+        lambda out: functional.binary_cross_entropy_with_logits(out, torch.ones_like(out)),
+        lambda out: functional.cross_entropy(out, torch.zeros(len(out), dtype=torch.long)),
+    ],
+)
+@pytest.mark.parametrize("what", IMPORTS)
+def test_what_brings_nan_in_is_named_and_no_operation_blamed(what, loss):
+    model, x = net(), torch.randn(16, 8)
+    model.register_buffer("scale", torch.ones(8))
+    IMPORTS[what](model, x)
+    report = examine(model, lambda: loss(model(x * model.scale)))
+    assert report.run.header["origin"] is None
+    assert report.run.header["imported"]["what"] == what
+
+
+def test_an_attention_mask_brings_nothing_in():
+    torch.manual_seed(0)
+    model = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+    mask, x = nn.Transformer.generate_square_subsequent_mask(5), torch.randn(4, 5, 8)
+    header = examine(model, lambda: model(x, src_mask=mask).sub(100).log().mean()).run.header
+    assert header["origin"]["op"] == "log"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from undertow.activations import ACTIVATIONS, activation
-from undertow.theory import bounds, chain, drawn, explosion, logproduct
+from undertow.theory import bounds
 
 
 @pytest.fixture(scope="module")
@@ -106,58 +106,6 @@ def test_a_level_that_is_not_positive_is_refused():
         bounds.superlevel("tanh", 0.0)
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "erf", "gelu"])
-def test_the_explosive_chain_gains_the_weight_times_the_steepest_slope(name):
-    weights, biases = explosion.explosive(6, weight=100.0, activation=name)
-    speeds = np.abs(chain.gradients(weights, biases, activation=name))
-    np.testing.assert_allclose(speeds[:-1] / speeds[1:], 100 * ACTIVATIONS[name].peak, rtol=1e-6)
-
-
-def test_the_explosion_leaves_float32_at_the_28th_layer():
-    weights, biases = explosion.explosive(30)
-    speeds = chain.gradients(weights, biases)
-    layers_back = speeds[::-1] / speeds[-1]
-    assert layers_back[28] > np.finfo(np.float32).max > layers_back[27]
-
-
-def test_the_explosion_does_not_survive_noise_on_the_biases():
-    assert np.median(explosion.perturbed_gains(0.0)) == 25**3
-    # one drawn median is 15; 10,000 chains give 13 to 15
-    assert 12 < np.median(explosion.perturbed_gains(0.02)) < 16
-    medians = [np.median(explosion.perturbed_gains(noise)) for noise in (0.001, 0.005, 0.01, 0.02, 0.05)]
-    assert medians == sorted(medians, reverse=True)
-
-
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softsign"])
-def test_log_product_equals_simulated_chains(name):
-    depth, n = 5, 20_000
-    rng = np.random.default_rng(1)
-    w, b, a0 = rng.standard_normal((depth, n)), rng.standard_normal((depth, n)), rng.random(n)
-    z = chain.forward(w, b, a0, name).z
-    logs = np.cumsum(np.log(np.abs(w)) + np.log(activation(name).derivative(z)), axis=0)
-    found = logproduct.log_product(depth, name)
-    np.testing.assert_allclose(found.mean, logs.mean(axis=1), atol=5 * logs.std(axis=1).max() / np.sqrt(n))
-    np.testing.assert_allclose(found.std, logs.std(axis=1), rtol=0.03)
-
-
-def test_log_product_of_one_factor_is_two_plain_integrals():
-    euler = 0.5772156649015329
-    z = np.linspace(-14, 14, 2001)
-    a, weight = np.polynomial.legendre.leggauss(20)
-    slopes = [
-        np.trapezoid(stats.norm.pdf(z, scale=np.hypot(1, at)) * np.log(activation("sigmoid").derivative(z)), z)
-        for at in (a + 1) / 2
-    ]
-    expected = -(euler + np.log(2)) / 2 + weight @ slopes / 2  # E ln|w| + E ln σ'(z)
-    assert logproduct.log_product(1).mean[0] == pytest.approx(expected, abs=2e-5)
-
-
-@pytest.mark.parametrize("name", ["relu", "gelu", "linear"])
-def test_log_product_refuses_activations_that_it_does_not_cover(name):
-    with pytest.raises(ValueError, match="bounded, increasing"):
-        logproduct.log_product(3, name)
-
-
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize(("w", "b"), [(1.3, 0.4), (-2.6, 1.1), (5.0, -2.0), (-30.0, 7.0)])
 def test_the_window_of_every_activation_is_where_a_fine_grid_finds_it(name, w, b):
@@ -184,44 +132,3 @@ def test_the_widest_window_of_every_activation_is_wider_than_any_of_a_scan(name)
     scanned = [bounds.large_factor_interval(size, 0.0, name) for size in np.geomspace(0.5, 300, 60)]
     assert width >= max(found.width for found in scanned if found) - 1e-9
     assert bounds.large_factor_interval(w * (1 + 1e-9), 0.3, name).width == pytest.approx(width, rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ["relu", "gelu", "silu", "leaky_relu", "elu", "softplus", "linear"])
-def test_the_explosive_chain_of_unbounded_activations(name):
-    weights, biases = explosion.explosive(5, weight=3.0, activation=name)
-    z = chain.forward(weights, biases, 0.5, name).z
-    np.testing.assert_allclose(z, bounds.steepest(name)[0], atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softsign", "erf"])
-def test_drawn_products_have_the_integrated_median_s_neighbourhood(name):
-    depth = 6
-    found, integrated = drawn.drawn_products(depth, name), logproduct.log_product(depth, name)
-    assert found.zero.max() == 0
-    # skewed to the left: the median lies above the mean, by less than a third of the spread
-    above = (found.quantiles[:, 1] - integrated.mean) / integrated.std
-    assert (above > 0).all()
-    assert above.max() < 0.35
-
-
-def test_a_relu_chain_is_cut_with_probability_one_half_a_neuron():
-    found = drawn.drawn_products(8, "relu", chains=40_000)
-    np.testing.assert_allclose(found.zero, 1 - 0.5 ** np.arange(1, 9), atol=4 * 0.5 / 200)
-
-
-def test_a_linear_chain_s_product_is_that_of_its_weights():
-    found = drawn.drawn_products(1, "linear", chains=40_000)
-    np.testing.assert_allclose(found.quantiles[0], np.log(stats.halfnorm.ppf([0.05, 0.5, 0.95])), atol=0.06)
-
-
-def test_products_of_zero_weights_are_all_zero():
-    found = drawn.drawn_products(2, "relu", weight_std=0.0, chains=50)
-    assert found.zero.tolist() == [1, 1]
-    assert np.isneginf(found.quantiles).all()
-
-
-@pytest.mark.parametrize("bad", [{"depth": 0}, {"depth": 2, "chains": 0}, {"depth": 2, "weight_std": -1.0},
-                                 {"depth": 2, "bias_std": float("nan")}])  # fmt: skip
-def test_chains_that_cannot_be_drawn_are_refused(bad):
-    with pytest.raises(ValueError, match=r"at least one|must be finite"):
-        drawn.drawn_products(**bad)

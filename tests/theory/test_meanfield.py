@@ -9,7 +9,6 @@ from undertow.theory import correlation, fixedpoint, meanfield
 from undertow.theory.meanfield import NoFixedPoint
 
 SQUASHING = ["sigmoid", "tanh", "erf", "softsign"]
-weight_vars, bias_vars = st.floats(0, 20), st.floats(0, 5)
 
 
 # --- critical points -----------------------------------------------------------------------------------------------
@@ -98,77 +97,6 @@ def test_selu_normalises_itself():
 # --- fixed points ----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=80)
-@given(st.sampled_from(SQUASHING), weight_vars, bias_vars, st.floats(0.01, 100))
-def test_q_star_is_where_iteration_settles(name, weight_var, bias_var, q0):
-    found = meanfield.q_star(name, weight_var, bias_var, q0=q0)
-    q = q0
-    for _ in range(300):
-        q = weight_var * float(fixedpoint.value_moment(name, q)) + bias_var
-    if meanfield.xi_q(name, weight_var, bias_var, q0=q0) < 10:
-        assert found == pytest.approx(q, rel=1e-9, abs=1e-12)
-    assert weight_var * fixedpoint.value_moment(name, found) + bias_var == pytest.approx(found, rel=1e-12, abs=1e-12)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.floats(0, 1.99), st.floats(0, 5))
-def test_relu_has_a_closed_form(weight_var, bias_var):
-    q = meanfield.q_star("relu", weight_var, bias_var)
-    assert q == pytest.approx(bias_var / (1 - weight_var / 2), rel=1e-10, abs=1e-12)
-    assert meanfield.chi("relu", weight_var, bias_var) == pytest.approx(weight_var / 2, rel=1e-12)
-
-
-def test_at_relus_critical_point_every_variance_stays():
-    assert meanfield.q_star("relu", 2.0, 0.0, q0=7.0) == 7.0
-    assert meanfield.phase("relu", 2.0) == "critical"
-
-
-def test_the_start_decides_between_several_fixed_points():
-    q = meanfield.half_stable("gelu")
-    weight_var, bias_var = (float(each) for each in meanfield.critical_line("gelu", q))
-    below = meanfield.q_star("gelu", weight_var, bias_var + 1e-6, q0=1.0)
-    above = meanfield.q_star("gelu", weight_var, bias_var + 1e-6, q0=10.0)
-    assert below < q < above  # two roots a step of the grid apart: neither may be jumped over
-    assert meanfield.chi("gelu", weight_var, bias_var + 1e-6, q0=10.0) > 1 > meanfield.chi("gelu", weight_var, bias_var)
-    # once the upper pair is gone, both starts end below
-    assert meanfield.q_star("gelu", weight_var, bias_var - 1e-6, q0=10.0) == pytest.approx(below, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("name", "weight_var", "bias_var"),
-    [
-        ("relu", 2.1, 0.0),
-        ("relu", 2.0, 0.1),
-        ("gelu", 3.0, 0.1),
-        ("silu", 4.0, 0.0),
-        ("linear", 1.1, 0.0),
-        ("elu", 3.0, 0.1),
-    ],
-)
-def test_no_fixed_point_is_said_not_sought_for_ever(name, weight_var, bias_var):
-    for function in (meanfield.q_star, meanfield.chi, meanfield.phase, meanfield.c_star, meanfield.xi_c):
-        with pytest.raises(NoFixedPoint, match="grows without bound"):
-            function(name, weight_var, bias_var)
-    assert meanfield.chi(name, weight_var, bias_var, q=1.0) > 0
-
-
-def test_functions_that_overflow_have_no_fixed_point():
-    with pytest.raises(NoFixedPoint):
-        meanfield.q_star(np.exp, 1.0, 0.0)
-    with pytest.raises(ValueError, match="grows too fast"):
-        meanfield.chi(np.exp, 1.0, q=1e9)
-
-
-@pytest.mark.parametrize("sharpness", [0.1, 1.0, 10.0])
-def test_where_the_variance_falls_with_q_it_still_settles(sharpness):
-    bump = meanfield.from_function(lambda z: np.exp(-np.square(sharpness * np.asarray(z))))
-    q = 1.0
-    for _ in range(100):
-        q = 5 * float(fixedpoint.value_moment(bump, q))
-    assert meanfield.q_star(bump, 5.0, 0.0) == pytest.approx(q, rel=1e-10)
-    assert -0.5 <= 5 * fixedpoint.value_moment_slope(bump, q) < 0
-
-
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
 def test_variances_that_are_none_are_refused(bad):
     for call in (
@@ -188,59 +116,6 @@ def test_unknown_names_are_answered_with_the_list():
 
 
 # --- correlations ----------------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.floats(0.01, 100), st.floats(-1, 1))
-def test_pair_averages_have_the_known_closed_forms(q, c):
-    # Cho & Saul 2009 (arc-cosine kernels) and Williams 1997
-    angle = np.arccos(c)
-    relu = q / (2 * np.pi) * (np.sin(angle) + (np.pi - angle) * c)
-    assert correlation.value_covariance("relu", q, c) == pytest.approx(relu, abs=1e-12 * q)
-    assert correlation.slope_covariance("relu", q, c) == pytest.approx((np.pi - angle) / (2 * np.pi), abs=1e-7)
-    erf = 2 / np.pi * np.arcsin(2 * q * c / (1 + 2 * q))
-    assert correlation.value_covariance("erf", q, c) == pytest.approx(erf, abs=1e-12)
-
-
-def test_pair_averages_are_right_where_two_kinks_cross():
-    def hard_tanh(z):
-        return np.clip(z, -1, 1)
-
-    rng = np.random.default_rng(0)
-    u = rng.standard_normal((2, 500_000))
-    pair = np.sqrt(2.0) * np.stack([u[0], 0.7 * u[0] + np.sqrt(1 - 0.49) * u[1]])
-    assert correlation.value_covariance(hard_tanh, 2.0, 0.7) == pytest.approx(
-        np.prod(hard_tanh(pair), 0).mean(), abs=5e-3
-    )
-    both_inside = (np.abs(pair) < 1).all(axis=0).mean()
-    assert correlation.slope_covariance(hard_tanh, 2.0, 0.7) == pytest.approx(both_inside, abs=5e-3)
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.sampled_from(["tanh", "erf", "sigmoid"]), st.floats(0.1, 200), st.floats(0, 2))
-def test_c_star_is_a_stable_fixed_point(name, weight_var, bias_var):
-    q, c = meanfield.q_star(name, weight_var, bias_var), meanfield.c_star(name, weight_var, bias_var)
-    chi = meanfield.chi(name, weight_var, bias_var)
-    if chi > 1 + 1e-5:
-        assert 0 <= c < 1
-        assert meanfield.c_map(name, weight_var, bias_var, c, q=q) == pytest.approx(c, abs=1e-9)
-        assert weight_var * correlation.slope_covariance(name, q, c) < 1
-    elif chi < 1 - 1e-5:
-        assert c == 1
-        assert meanfield.xi_c(name, weight_var, bias_var) == pytest.approx(
-            meanfield.xi_grad(name, weight_var, bias_var)
-        )
-
-
-def test_c_star_is_where_the_map_settles():
-    q, c = meanfield.q_star("tanh", 4.0, 0.3), 0.99
-    for _ in range(200):
-        c = meanfield.c_map("tanh", 4.0, 0.3, c, q=q)
-    assert meanfield.c_star("tanh", 4.0, 0.3) == pytest.approx(c, abs=1e-9)
-
-
-def test_odd_activations_without_bias_forget_everything_in_the_chaotic_phase():
-    assert meanfield.c_star("tanh", 2.0, 0.0) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_dropout_keeps_inputs_apart_and_destroys_criticality():

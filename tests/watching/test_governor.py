@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Action, Governor
+from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Action, CostAccount, Governor, TrainingTime
 
 
 @dataclass
@@ -133,3 +133,42 @@ def test_a_cold_first_tape_sets_no_price() -> None:
     assert world.taped()[1] <= 2
     assert len(world.taped()) >= 6
     assert world.governor.full.price == pytest.approx(2.5e-3)
+
+
+def test_an_interruption_is_no_price_but_a_new_price_is_learned() -> None:
+    account = CostAccount()
+    for _ in range(5):
+        account.spend(1e-3)
+    before = account.saved
+    account.spend(0.5)
+    assert account.price < 2e-3
+    assert account.saved >= before - 3e-3 - 1e-9
+    for _ in range(12):
+        account.spend(0.02)
+    assert account.price == pytest.approx(0.02, rel=0.05)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(1e-4, 1.0), st.lists(st.integers(1, 50), min_size=2, max_size=30), st.floats(0.0, 5.0))
+def test_what_watching_costs_is_no_part_of_a_step(seconds: float, gaps: list[int], cost: float) -> None:
+    now = 0.0
+    time = TrainingTime(lambda: now)
+    assert time.pass_to(0) == 0
+    for step, gap in zip(itertools.accumulate(gaps), gaps, strict=True):
+        now += gap * seconds + cost
+        time.exclude(cost)
+        assert time.pass_to(step) == gap
+    assert time.typical == pytest.approx(seconds, rel=1e-6)
+    assert time.elapsed == pytest.approx(sum(gaps) * seconds, rel=1e-6)
+
+
+def test_a_pause_is_no_step_of_its_length() -> None:
+    now = 0.0
+    time = TrainingTime(lambda: now)
+    for step in range(100):
+        now += 0.01
+        time.pass_to(step)
+    now += 60.0
+    time.pass_to(100)
+    assert time.typical < 0.03
+    assert time.elapsed < 1.1

@@ -78,9 +78,9 @@ def tell(case: Case, rows: list[dict], seconds: float) -> None:
 
 
 def all_cases() -> list[Case]:
-    from zoo import architectures, faulty, healthy
+    from zoo import architectures, defaults, faulty, healthy, reported
 
-    return [*faulty.CASES, *healthy.CASES, *architectures.CASES]
+    return [*faulty.CASES, *healthy.CASES, *architectures.CASES, *defaults.CASES, *reported.CASES]
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """A dozen animals of the zoo; `make zoo` looks at all of them."""
 
 import pytest
+import torch
 
 from undertow.examination import examine
-from zoo import faulty, healthy, tables
+from zoo import defaults, faulty, healthy, reported, tables
 from zoo.case import FALLS_TO, alarms, fall, found, train
 
 ILL = (
@@ -35,7 +36,8 @@ def named(cases, names):
 
 
 def test_names_are_unique():
-    names = [case.name for case in (*faulty.CASES, *healthy.CASES)]
+    families = (faulty, healthy, defaults, reported)
+    names = [case.name for family in families for case in family.CASES]
     assert len(names) == len(set(names))
 
 
@@ -44,6 +46,33 @@ def test_a_fault_is_found_in_its_place(case):
     subject = case.build(0)
     report = examine(subject.model, subject.compute_loss, subject.optimizer)
     assert found(case, report), [f"{f.code} at {f.where}" for f in report.findings]
+
+
+DEFAULT = (
+    "default: ReLU 7 layers, Adam",
+    "default: ReLU 6 layers, SGD",
+    "default: conv 6 layers, average pools, Adam",
+    "default: LSTM, 12 steps, last, SGD",
+    "default: RNN, 8 steps, last, Adam",
+)
+
+
+@pytest.mark.parametrize("case", named(defaults.CASES, DEFAULT))
+def test_a_default_start_of_few_layers_raises_no_alarm(case):
+    subject = case.build(0)
+    assert alarms(examine(subject.model, subject.compute_loss, subject.optimizer)) == []
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own, which people overlook
+@pytest.mark.parametrize("pair", reported.PAIRS[::5], ids=lambda pair: pair.name)
+def test_a_reported_fault_is_found_and_its_mended_twin_is_quiet(pair):
+    torch.manual_seed(1000)
+    broken = pair.build(True)
+    said = {each.code for each in alarms(examine(broken.model, broken.compute_loss, broken.optimizer))}
+    assert said & set(pair.codes)
+    mended = pair.build(False)
+    assert alarms(examine(mended.model, mended.compute_loss, mended.optimizer)) == []
+    assert fall(train(mended, pair.steps)) <= FALLS_TO
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # torch, of its own norm_first

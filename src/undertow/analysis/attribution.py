@@ -23,13 +23,15 @@ CAUSES = (
     "concatenation",
     "pooling",
     "selection",
+    "mixing",
     "gating",
     "scaling",
     "loss",
     "other",
     "unattributed",
 )
-"""``selection`` takes a part or adds up duplicates (index, gather, expand); ``gating`` multiplies two tensors that
+"""``selection`` takes a part or adds up duplicates (index, gather, expand); ``mixing`` multiplies by a constant matrix,
+as a graph convolution does by its graph and a Fourier transform by its waves; ``gating`` multiplies two tensors that
 both depend on the data; ``scaling`` multiplies by anything else, dropout included."""
 
 _BY_ROLE = {
@@ -43,8 +45,15 @@ _BY_OP = {
     "concatenation": {"cat", "stack"},
     "pooling": {"mean", "sum", "amax", "max", "logsumexp"},
     "selection": {"index", "gather", "index_select", "expand", "repeat", "index_add", "index_put", "scatter", "where"},
+    "mixing": {
+        *("mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm", "grouped_mm", "convolution"),
+        *("fft_r2_c", "fft_c2_c", "fft_c2_r", "cumsum"),
+    },
     "scaling": {"mul", "div", "neg", "native_dropout", "masked_fill", "constant_pad_nd", "tril", "triu"},
 }
+_ADDENDS = frozenset({"addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm"})
+"""Products whose first input is added on; if gradient goes there, it goes along the first edge."""
+
 _CAUSE_OF_OP = {op: cause for cause, ops in _BY_OP.items() for op in ops}
 
 
@@ -53,7 +62,7 @@ def attribute(run: Run, step: int = -1, gradient_path: GradientPath | None = Non
 
     Args:
         run: what was measured.
-        step: which recorded step; the last unless told otherwise.
+        step: which recorded step; the last unless given.
         gradient_path: of that step, if it is at hand.
 
     Example:
@@ -81,7 +90,7 @@ def product(gains: Iterable[BackwardGain]) -> dict[str, float]:
 
 
 def cause_of(run: Run, site: Site) -> str:
-    """What to call the factor of a Site's operation."""
+    """Return the name of the cause that a Site's operation counts as."""
     if site.op in _BY_OP["embedding"]:
         return "embedding"
     if site.role is Role.WEIGHT:
@@ -114,10 +123,19 @@ def _factors(run: Run, step: int, edge: int) -> Iterable[tuple[str, float]]:
     source, target = run.sites[run.edges[edge].source], run.sites[run.edges[edge].target]
     received, arriving = run.column("grad_output", step), run.edge_column("contribution", step)[edge]
     gain, cause = _ratio(arriving, received[source.index]), cause_of(run, source)
-    known = _from_the_inside(run.reading(source.index, step), source)
+    if _is_added_on(run, source, edge):
+        cause, known = "join", float("nan")
+    else:
+        known = _from_the_inside(run.reading(source.index, step), source)
     yield cause, gain if np.isnan(known) else known
     yield "unattributed", 1.0 if np.isnan(known) else _ratio(gain, known)
     yield _cause_of_sum(run, target), _ratio(received[target.index], arriving)
+
+
+def _is_added_on(run: Run, source: Site, edge: int) -> bool:
+    """Tell whether an edge leads to what a product adds on, as in ``addmm(residual, h, W)``, not to its factors."""
+    onward = run.outgoing[source.index]
+    return source.op in _ADDENDS and len(onward) > 1 and edge == onward[0]
 
 
 def _from_the_inside(reading: Mapping[str, float], site: Site) -> float:

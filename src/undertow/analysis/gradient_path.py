@@ -130,7 +130,7 @@ class GradientPath:
         return depth
 
     def starvation(self, path: Sequence[int]) -> Decay:
-        """Of the gradient that the WEIGHT Sites along a path of edges receive, down to where it is smallest.
+        """Fit the decay of the gradient at the WEIGHT Sites along a path of edges, down to where it is smallest.
 
         What joins bring along the way counts: a stack of residual branches is fed anew by every skip.
         """
@@ -224,7 +224,7 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
 
 
 def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
-    """Describe levels in decades, one per waypoint; ``places`` are positions, one apart unless told otherwise."""
+    """Describe levels in decades, one per waypoint; ``places`` are positions, one apart unless given."""
     places = np.arange(len(levels)) if places is None else np.asarray(places)
     left = int(np.flatnonzero(levels > SMALLEST).max(initial=-1)) + 1
     gone = waypoints[left] if 0 < left < len(levels) else None

@@ -71,7 +71,7 @@ class RunHistory:
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:
-        """Whether everything that was measured is finite, for every row, [rows]."""
+        """Tell for every row whether everything that was measured is finite, [rows]."""
         rows = np.ones(len(self.run), bool)
         if "grad_output" in self.run.columns:
             rows &= np.isfinite(self.run.columns["grad_output"]).all(1)
@@ -95,6 +95,11 @@ class RunHistory:
         known = ~np.isnan(values)
         order = np.argsort(steps[known], kind="stable")
         return Series(steps[known][order], values[known][order])
+
+    @property
+    def one_loss(self) -> bool:
+        """Tell whether one loss should fall: several optimizers may play against each other, as a GAN's."""
+        return "," not in str(self.run.header.get("optimizer", ""))
 
     @cached_property
     def loss(self) -> Series:
@@ -126,6 +131,7 @@ class RunHistory:
         lr = np.asarray(self.run.steps.get("lr", np.full(len(self.run), np.nan)), float)[:, None]
         if "lr" in self.run.parameter_columns and len(self.run.parameter_steps):
             lr = np.asarray(self.run.parameter_columns["lr"][self._parameter_rows], float)
+        # Not 0, by which a rate of 0 throughout would be divided.
         highest = np.fmax.reduce(lr, axis=0, initial=1e-300)
         return np.fmin.reduce(np.where(np.isnan(lr), np.inf, lr / highest), axis=1, initial=1.0)
 

@@ -19,7 +19,7 @@ Repeats = Annotated[int, typer.Option(min=1, help="Passes to make; compute_loss 
 
 @dataclass(frozen=True)
 class Opened:
-    """What is left of a diagnosis's findings, and how many its project silences."""
+    """A diagnosis without the findings that its project silences, and how many those are."""
 
     diagnosis: Diagnosis
     silenced: int
@@ -36,7 +36,7 @@ class Opened:
 
 
 def is_run(of: str) -> bool:
-    """Whether it is the name of a run's file, and neither of a report nor of a function of the user's."""
+    """Tell whether this names a run's file, and neither a report nor a function of the user's."""
     path = Path(of)
     return path.suffix.lower() not in (".json", ".py") and (path.is_file() or ":" not in of)
 

@@ -1,10 +1,17 @@
 """``undertow predict``: what theory expects of a network before it is trained."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from undertow.files import write_whole
+
+if TYPE_CHECKING:
+    from undertow.theory.forecasting import Forecast
 
 console = Console(highlight=False)
 
@@ -20,10 +27,41 @@ def predict(
     ),
 ) -> None:
     """Tell what theory expects of a network before it is trained: does its gradient vanish or explode?"""
-    from undertow.render import forecast
+    from undertow.render import terminal_forecast
     from undertow.theory.forecasting import Forecast
 
-    forecast.writer(out)
+    if out.suffix.lower() not in WRITERS:  # asked early, it spares a user the wait for a refusal
+        raise ValueError(f"can't write {out}: its name decides the kind of file, which is one of {', '.join(WRITERS)}")
     expected = Forecast.of(activation, weight_var, bias_var, depth=depth, width=width or float("inf"))
-    console.print(forecast.text(expected))
-    console.print(f"\nwrote [bold]{forecast.save(expected, out)}[/bold]", soft_wrap=True)
+    console.print(terminal_forecast.text(expected))
+    write_whole(out, WRITERS[out.suffix.lower()](expected))
+    console.print(f"\nwrote [bold]{out}[/bold]", soft_wrap=True)
+
+
+# Charts take half a second to load, and only these need them.
+def _html(forecast: "Forecast") -> bytes:
+    from undertow.render import forecast_page
+
+    return forecast_page.article(forecast).html().encode()
+
+
+def _svg(forecast: "Forecast") -> bytes:
+    from undertow.render import figures, forecast_page
+
+    return figures.to_svg(forecast_page.chart(forecast)).encode()
+
+
+def _png(forecast: "Forecast") -> bytes:
+    from undertow.render import figures
+
+    return figures.rasterised(_svg(forecast).decode())
+
+
+def _json(forecast: "Forecast") -> bytes:
+    from undertow.render.forecast import to_dict
+
+    return json.dumps(to_dict(forecast), indent=2, allow_nan=False).encode()
+
+
+WRITERS: dict[str, Callable[["Forecast"], bytes]] = {".html": _html, ".png": _png, ".svg": _svg, ".json": _json}
+"""How a forecast is written, by suffix."""

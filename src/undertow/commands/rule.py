@@ -17,7 +17,7 @@ WIDTH = 96
 def rule(
     code: Annotated[str | None, typer.Argument(help="As in UT101; without one, all rules are listed.")] = None,
 ) -> None:
-    """What a rule's code means, why that is bad, what to do, and where it comes from."""
+    """Explain a rule: what its code means, why that is bad, what to do, and where it comes from."""
     console = Console(highlight=False)
     if code is None:
         for each in sorted(RULES.values(), key=lambda known: known.code):

@@ -12,7 +12,7 @@ from undertow.sweeping.results import check_format
 
 INTERRUPTED = 130
 LISTED = 3
-"""Failures told one by one."""
+"""Failures listed one by one."""
 
 
 def sweep(

@@ -11,15 +11,23 @@ from torch.optim import Optimizer
 from undertow import rules
 from undertow.diagnosis import Diagnosis
 from undertow.examination.passes import ComputeLoss, Passes
-from undertow.examination.untouched import eager, untouched
+from undertow.examination.untouched import eager, untouched, untouched_random_numbers
 from undertow.record import Run
 from undertow.report import Report
+from undertow.rules import ut1_progress, ut4_optimizer
+from undertow.tape.lazy import refuse_lazy
 
 __all__ = ["Report", "examine"]
 
+STEPS_AHEAD = 10
+"""Steps after which layers that stand still are called frozen; LayerScale of 1e-5 opened within them."""
+
 
 def examine(
-    model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None = None, repeats: int = 1
+    model: nn.Module,
+    compute_loss: ComputeLoss,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    repeats: int = 1,
 ) -> Report:
     """Say how the gradient gets from the loss to the first layer, what becomes of it and why.
 
@@ -29,13 +37,14 @@ def examine(
     Args:
         model: in the mode to examine it in, as a rule ``model.train()``.
         compute_loss: computes the loss anew and returns it, a scalar tensor; without calling backward.
-        optimizer: tried on copies, for update ratios and each layer's share of the progress. Without one gradient
-            descent is assumed.
+        optimizer: tried on copies, for update ratios and each layer's share of the progress; several, where the
+            model's halves have one each. Without one gradient descent is assumed.
         repeats: passes to make. A finding's confidence is the share of them that it holds in; let ``compute_loss``
             take another batch each time, or rely on dropout.
 
     Raises:
-        TypeError: ``model`` is no module, ``compute_loss`` not callable, or what it returned no tensor.
+        TypeError: ``model`` is no module, ``compute_loss`` not callable, ``optimizer`` none, or what ``compute_loss``
+            returned no tensor.
         ValueError: there is no gradient to follow; the message says why.
         RuntimeError: ``compute_loss`` changed parameters or stepped an optimizer.
 
@@ -48,13 +57,28 @@ def examine(
         True
     """
     _check(model, compute_loss, repeats)
-    with torch.inference_mode(False), torch.enable_grad(), untouched(model), eager():
-        passes = Passes(model, compute_loss, optimizer)
-        runs = [passes.examine() for _ in range(repeats)]
-    run = _stack(runs, _header(model))
-    if len(runs) == 1:  # what rules work out is what the report shows
-        return Report(rules.diagnose([run]))
-    return Report(Diagnosis(run, 0, rules.judge(runs)))
+    optimizers = _optimizers(optimizer)
+    with untouched_random_numbers():  # libraries that a report loads draw from them, too
+        with torch.inference_mode(False), torch.enable_grad(), untouched(model), eager():
+            passes = Passes(model, compute_loss, optimizers)
+            runs = [passes.examine() for _ in range(repeats)]
+            _look_ahead(passes, runs)
+        run = _stack(runs, _header(model))
+        if len(runs) == 1:  # what rules work out is what the report shows
+            return Report(rules.diagnose([run]))
+        return Report(Diagnosis(run, 0, rules.judge(runs)))
+
+
+def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
+    """Where layers seem frozen, or steps seem too long, see what becomes of them within some steps: that decides."""
+    if not any(ut1_progress.frozen(seen) or ut4_optimizer.long_steps(seen) for seen in map(Diagnosis, runs)):
+        return
+    later = passes.ahead(STEPS_AHEAD)
+    if later is None:
+        return
+    shares = {name: half.share for name, half in ut1_progress.halves(Diagnosis(later)).items()}
+    for run in runs:
+        run.header["ahead"] = {"steps": STEPS_AHEAD, "loss": later.header["loss"], **shares}
 
 
 def _check(model: object, compute_loss: object, repeats: int) -> None:
@@ -67,6 +91,7 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
         )
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}, but at least one pass must be made")
+    refuse_lazy(model)
     parameters = list(model.parameters())
     if not any(p.requires_grad for p in parameters):
         raise ValueError(
@@ -74,6 +99,17 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
         )
     if any(p.is_meta for p in parameters):
         raise ValueError("the model is on the meta device and has no numbers: put it on a real one first")
+
+
+def _optimizers(given: object) -> list[Optimizer]:
+    many: list[object] = [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
+    for each in many:
+        if not callable(getattr(each, "step", None)) or not hasattr(each, "param_groups"):
+            raise TypeError(
+                f"optimizer is a {type(each).__name__}, not a torch.optim.Optimizer: "
+                "give the one that trains the model, or a list of them"
+            )
+    return many  # type: ignore[return-value]  # whatever steps parameter groups can be tried on a copy
 
 
 def _header(model: nn.Module) -> dict[str, object]:

@@ -1,17 +1,26 @@
-"""The first operation of a forward pass that makes inf or nan out of finite numbers."""
+"""The first operation of a forward pass that makes inf or nan out of finite numbers, or is handed some from outside."""
 
-import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.hooks import RemovableHandle
+
+from undertow.examination.modules import ModuleStack, users_line
 
 _MASKS = frozenset({"full", "fill", "fill_", "masked_fill", "masked_fill_", "new_full", "full_like", "where"})
-"""What writes -inf on purpose, for attention to leave out. (And ``empty`` is whatever was there before.)"""
+"""What writes -inf on purpose, for attention to leave out."""
+
+_WHATEVER_WAS_THERE = ("empty", "resize_", "set_")
+"""What hands out memory with whatever was there before."""
+
+_MATRIX_PRODUCTS = frozenset({"addmm", "mm", "bmm", "baddbmm", "mv", "addmv", "convolution"})
+"""Nobody multiplies a mask of -inf: what they make nan of came in as data."""
+
+_WRITES_ONLY = frozenset({"copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_", "random_"})
+"""What works in place and doesn't read what was there."""
 
 
 @dataclass(frozen=True)
@@ -23,26 +32,47 @@ class Origin:
     source: str
 
 
+@dataclass(frozen=True)
+class Import:
+    """Where inf or nan from outside came in: the first operation that took it, and what it was."""
+
+    module: str
+    op: str
+    source: str
+    what: str
+
+
 class OriginFinder(TorchDispatchMode):
     """Watches every operation while it is entered; `origin` is the first one to blame.
+
+    Attributes:
+        origin: the first operation that made inf or nan out of finite numbers.
+        imported: the first that was handed some, if none had made any until then; masks, which hold -inf, come last.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
         >>> with OriginFinder(net) as finder:
-        ...     _ = torch.log(net(torch.zeros(1, 2)) * 0)
+        ...     _ = (net(torch.zeros(1, 2)) * 0).log_()
         >>> finder.origin.op
-        'log'
+        'log_'
+        >>> with OriginFinder(net) as finder:
+        ...     _ = net(torch.full((1, 2), torch.nan))
+        >>> finder.origin, finder.imported.what
+        (None, 'an input')
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.origin: Origin | None = None
-        self._stack: list[str] = []
-        self._handles: list[RemovableHandle] = []
-        for name, module in model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entering(name), prepend=True))
-            self._handles.append(module.register_forward_hook(self._leaving, always_call=True))
+        self._imported: dict[str, Import] = {}
+        self._modules = ModuleStack(model)
+        self._names = _names(model)
         self._open = False
+
+    @property
+    def imported(self) -> Import | None:
+        """What came from outside."""
+        return self._imported.get("data", self._imported.get("mask"))
 
     def __enter__(self) -> Self:
         self._open = True
@@ -57,28 +87,47 @@ class OriginFinder(TorchDispatchMode):
         if self._open:
             self._open = False
             super().__exit__(*(error or (None, None, None)))  # type: ignore[no-untyped-call]  # torch's
-        while self._handles:
-            self._handles.pop().remove()
+        self._modules.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and look at what went in if inf or nan came out."""
+        """Run an operation, and hold what comes out against what went in; in place that is gone afterwards."""
         del types
+        if self.origin is not None:
+            return func(*args, **(kwargs or {}))
+        op = func.__name__.split(".")[0]
+        given = _read(op, args, kwargs or {})
+        bad = [tensor for tensor in given if not _finite([tensor])]
+        nan, infinite = _has_nan(bad), _has_inf(bad)
+        what = self._names.get(bad[0].untyped_storage().data_ptr(), "an input") if bad else ""
         out = func(*args, **(kwargs or {}))
-        if self.origin is None and not _finite(_tensors(out)):
-            op = func.__name__.split(".")[0]
-            if op not in _MASKS and "empty" not in op and _made_here(out, (args, kwargs)):
-                self.origin = Origin(self._stack[-1] if self._stack else "", op, _source())
+        results = list(_tensors(out))
+        if any(each in op for each in _WHATEVER_WAS_THERE) or _finite(results):
+            return out
+        # Out of finite numbers, or nan out of a mask's -inf: a softmax that everything is hidden from.
+        news = _has_nan(results) and not nan
+        if op not in _MASKS and (not bad or (news and not infinite and op not in _MATRIX_PRODUCTS)):
+            self.origin = Origin(self._modules.innermost, op, users_line())
+        elif bad:
+            kind = "data" if nan or infinite or news else "mask"
+            self._imported.setdefault(kind, Import(self._modules.innermost, op, users_line(), what))
         return out
 
-    def _entering(self, name: str) -> Any:
-        def enter(*_: object) -> None:
-            self._stack.append(name)
 
-        return enter
+def _names(model: nn.Module) -> dict[int, str]:
+    """What to call the model's own tensors, by where their numbers lie."""
+    named = [("parameter", model.named_parameters()), ("buffer", model.named_buffers())]
+    return {
+        tensor.untyped_storage().data_ptr(): f"the {kind} {name}"
+        for kind, tensors in named
+        for name, tensor in tensors
+        if tensor.layout is torch.strided and tensor.numel()
+    }
 
-    def _leaving(self, *_: object) -> None:
-        if self._stack:
-            self._stack.pop()
+
+def _read(op: str, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that an operation reads: what it only writes to may hold anything."""
+    read = args[1:] if op in _WRITES_ONLY else args
+    return list(_tensors((read, {name: value for name, value in kwargs.items() if name != "out"})))
 
 
 def _tensors(values: Any) -> Iterable[Tensor]:
@@ -91,21 +140,18 @@ def _tensors(values: Any) -> Iterable[Tensor]:
             yield from _tensors(value)
 
 
-def _made_here(out: Any, inputs: Any) -> bool:
-    """Out of finite numbers, or nan out of a mask's -inf: a softmax that everything is hidden from."""
-    return _finite(_tensors(inputs)) or (_has_nan(_tensors(out)) and not _has_nan(_tensors(inputs)))
+def _counts(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _has_nan(tensors: Iterable[Tensor]) -> bool:
-    return any(bool(torch.isnan(t).any()) for t in tensors if t.is_floating_point() or t.is_complex())
+    return any(bool(torch.isnan(t).any()) for t in tensors if _counts(t))
+
+
+def _has_inf(tensors: Iterable[Tensor]) -> bool:
+    """Whether any holds +inf, which no mask does."""
+    return any(bool(torch.isposinf(t).any()) for t in tensors if _counts(t) and not t.is_complex())
 
 
 def _finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point() or t.is_complex())
-
-
-def _source() -> str:
-    for frame in reversed(traceback.extract_stack()[:-2]):
-        if "/torch/" not in frame.filename and "/undertow/examination/" not in frame.filename:
-            return f"{frame.filename}:{frame.lineno}"
-    return ""
+    return all(bool(torch.isfinite(t).all()) for t in tensors if _counts(t))

@@ -7,15 +7,15 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from undertow.examination.origin import Origin, OriginFinder
-from undertow.examination.sources import SourceFinder
-from undertow.examination.trial import NotJudgedError, trial_step
+from undertow.examination.ahead import Ahead
+from undertow.examination.dependence import DependenceFinder
+from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
+from undertow.examination.optimizer_facts import try_optimizers
+from undertow.examination.origin import OriginFinder
 from undertow.examination.untouched import random_states, set_random_states
-from undertow.measure import Meter, measure_parameters, squares_fit
+from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
-
-_SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 
 ComputeLoss = Callable[[], Tensor]
 
@@ -26,13 +26,15 @@ class Passes:
     Args:
         model: whose modules give names.
         compute_loss: computes the loss anew each time.
-        optimizer: tried on copies after each pass.
+        optimizers: tried on copies after each pass.
     """
 
-    def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizer: Optimizer | None) -> None:
-        self._model, self._compute_loss, self._optimizer = model, compute_loss, optimizer
+    def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
+        self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self._parameters = dict(model.named_parameters())
         self._plans = Plans(model, unroll=True)
+        self._traced: tuple[list[str], dict[str, Any]] = [], {}
+        self._closer: dict[str, Any] | None = None
 
     def examine(self) -> Run:
         """One pass as a Run of one step.
@@ -42,6 +44,11 @@ class Passes:
         before it, so that nobody knows which modules it went through.
         """
         before = random_states()
+        run = self._measured(before)
+        run.header.update(self._dependence(before, run.header))
+        return run
+
+    def _measured(self, before: dict[str, Any]) -> Run:
         run = self._pass(Meter(inflow=True))
         if run is None:
             run = self._again(before, Meter(inflow=True))
@@ -54,6 +61,28 @@ class Passes:
         with OriginFinder(self._model) as finder:
             return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
 
+    def _dependence(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+        """Whether the loss's value depends on the parameters that no gradient reaches: a third pass, forward alone."""
+        names = [name for name in header["unreached"] if name not in header["not run"]]
+        if names and names != self._traced[0]:
+            self._traced = names, self._trace(before, names)
+        return self._traced[1] if names else {}
+
+    def _trace(self, before: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        set_random_states(before)
+        try:
+            with DependenceFinder(self._model, {name: self._parameters[name] for name in names}) as finder:
+                loss = self._compute_loss()
+        except Exception:  # an operation that can't be watched: then nobody knows
+            return {}
+        used, left = finder.used(loss), finder.left_torch
+        cuts = {name: finder.cut(name) for name in names if name in used}
+        return {
+            "cut off": {name: {} if cut is None else vars(cut) for name, cut in cuts.items()},
+            "read out": [name for name in names if name in left - used],
+            "unused": [name for name in names if name not in left | used],
+        }
+
     def _again(self, before: dict[str, Any], meter: Meter, finder: OriginFinder | None = None) -> Run:
         set_random_states(before)
         self._plans.expect_news()
@@ -61,23 +90,49 @@ class Passes:
         assert run is not None  # noqa: S101  # the modules were watched
         return run
 
-    def _pass(self, meter: Meter, finder: OriginFinder | None = None) -> Run | None:
+    def ahead(self, steps: int) -> Run | None:
+        """Return a pass as it would be after some of the optimizers' steps, tried on copies; None if that can't be."""
+        if not self._optimizers:
+            return None
+        try:
+            ahead = Ahead(self._optimizers, self._parameters)
+            with ahead.in_place():
+                for _ in range(steps):
+                    ahead.step(self._compute_loss)
+                self._plans.expect_news()
+                return self._pass(Meter(), ahead=ahead)
+        except Exception:  # a loss that can't be computed so often, weights that can't be exchanged
+            return None
+
+    def _pass(self, meter: Meter, finder: OriginFinder | None = None, ahead: Ahead | None = None) -> Run | None:
         parameters = self._parameters
         for parameter in parameters.values():
             parameter.grad = None
         with Tape(self._plans, meter) as tape:
-            with SourceFinder() as sources:
+            observer = Observer(self._model, self._optimizers)
+            with observer:
                 loss = _checked(self._compute_loss(), parameters)
-            header: dict[str, Any] = {"loss": loss.item(), "origin": _origin(finder)}
+            header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
             if finder is not None:
                 finder.close()
-            if not tape.attach(loss, sources.line_of):
+            if not tape.attach(loss, observer.line_of):
                 return None
             _check_graph(tape)
+            header |= observer.facts(loss, tape.other_leaves)
             _backward(loss, tape.other_leaves)
-            header |= self._reached(tape)
-            steps, told = _trial(self._optimizer, parameters)
-            return tape.run(header | told, measure_parameters(parameters, steps, meter))
+            header |= self._reached(tape) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
+            header["chosen"] = tape.chosen
+            self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
+            steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
+            told |= first_order_descent(parameters, steps)
+            run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
+        if self._closer is None and finder is None:  # once for all repeats
+            self._closer = look_closer(observer, self._model, self._compute_loss, parameters)
+        run.header.update(self._closer or {})
+        return run
+
+    def _tried(self, loss: float) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+        return try_optimizers(self._optimizers, self._parameters, loss)
 
     def _reached(self, tape: Tape) -> dict[str, Any]:
         parameters = self._parameters
@@ -92,24 +147,18 @@ class Passes:
             "not run": [name for name in unreached if name.rpartition(".")[0] not in tape.called],
         }
 
+    def _evaluation(self) -> dict[str, list[str]]:
+        """Name what is in evaluation mode though its network trains, as far as that is known."""
+        held = {id(p) for each in self._optimizers for group in each.param_groups for p in group["params"]}
+        return TrainingModes(self._model).facts(lambda p: p.grad is not None and (not held or id(p) in held))
 
-def _origin(finder: OriginFinder | None) -> dict[str, str] | None:
-    found: Origin | None = finder.origin if finder else None
-    return None if found is None else vars(found)
 
-
-def _trial(
-    optimizer: Optimizer | None, parameters: dict[str, nn.Parameter]
-) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
-    """What the optimizer would add to each parameter, and what to say of it."""
-    if optimizer is None:
-        return None, {"optimizer": "none: gradient descent assumed"}
-    group = optimizer.param_groups[0]
-    settings = {key: float(group[name]) for key, name in _SETTINGS if name in group}
-    try:
-        return trial_step(optimizer, parameters), {"optimizer": type(optimizer).__name__, **settings}
-    except NotJudgedError as reason:
-        return None, {"optimizer": f"not judged: {reason}", **settings}
+def _origin(finder: OriginFinder | None) -> dict[str, Any]:
+    """What the forward pass has to say of inf and nan: the operation that made them, or what brought them in."""
+    origin, imported = (None, None) if finder is None else (finder.origin, finder.imported)
+    if origin is not None or imported is None:
+        return {"origin": None if origin is None else vars(origin)}
+    return {"origin": None, "imported": vars(imported)}
 
 
 def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:

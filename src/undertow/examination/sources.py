@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_OURS = Path(__file__).parents[1]
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(_OURS / "examination"), str(_OURS / "tape"))
 
 
 class SourceFinder(TorchFunctionMode):
@@ -47,6 +48,12 @@ class SourceFinder(TorchFunctionMode):
             return ""
         file, line = self._lines[found - 1]
         return f"{file}:{line}" if file else ""
+
+
+def users_line() -> str:
+    """Return the ``file:line`` of the user's code that is being run; empty if there is none."""
+    file, line = _line()
+    return f"{file}:{line}" if file else ""
 
 
 def _line() -> tuple[str, int]:

@@ -12,7 +12,9 @@ class NotJudgedError(Exception):
     """The optimizer's step can't be tried; the message says why."""
 
 
-def trial_step(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def trial_step(
+    optimizer: Optimizer, parameters: Mapping[str, Tensor], without_decay: bool = False
+) -> dict[str, Tensor]:
     """What the optimizer's next step adds to each parameter, weight decay included, by name.
 
     The optimizer is copied together with its state and its parameters; the originals are only read.
@@ -20,6 +22,7 @@ def trial_step(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> dict[s
     Args:
         optimizer: holds some of ``parameters``.
         parameters: by name, ``.grad`` filled.
+        without_decay: leave weight decay out of the step.
 
     Raises:
         NotJudgedError: it needs a closure, holds none of the parameters, or can't be copied.
@@ -43,6 +46,8 @@ def trial_step(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> dict[s
         trial = copy.deepcopy(optimizer, twins)  # the memo says who became whom
         for p in mine.values():
             twins[id(p)].grad = p.grad.clone() if p.grad is not None else None
+        for group in trial.param_groups if without_decay else ():
+            group["weight_decay"] = 0.0
         # The bare method: hooks on steps are for steps that count.
         getattr(type(optimizer).step, "__wrapped__", type(optimizer).step)(trial)
     except Exception as error:

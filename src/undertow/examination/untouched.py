@@ -27,7 +27,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         for keep in (_gradients, _buffers, _modes):
             stack.enter_context(keep(model))
-        stack.enter_context(_random_numbers())
+        stack.enter_context(untouched_random_numbers())
         stack.enter_context(_no_optimizer_steps())
         yield
     changed = [name for name, p in model.named_parameters() if p._version != versions.get(name)]
@@ -89,7 +89,8 @@ def _modes(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _random_numbers() -> Iterator[None]:
+def untouched_random_numbers() -> Iterator[None]:
+    """Put back the state of every random number generator, however the block ends."""
     states = random_states()
     try:
         yield

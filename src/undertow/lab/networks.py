@@ -69,8 +69,8 @@ class Networks:
     def __repr__(self) -> str:
         hidden = self.activations[:-1] or self.activations
         activation = hidden[0] if len(set(hidden)) == 1 else hidden
-        told = f"members={self.members}, activation={activation!r}, cost={self.cost.name!r}"
-        return f"{type(self).__name__}({self.sizes}, {told})"
+        shown = f"members={self.members}, activation={activation!r}, cost={self.cost.name!r}"
+        return f"{type(self).__name__}({self.sizes}, {shown})"
 
     # --- the equations ---
 

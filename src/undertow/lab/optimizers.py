@@ -116,7 +116,21 @@ class MomentumSchedule:
 
 
 @dataclass(frozen=True)
-class Momentum:
+class _WithVelocity:
+    """The state and the momentum coefficient that both momentum methods have."""
+
+    mu: float | MomentumSchedule
+
+    def __post_init__(self) -> None:
+        _check_mu(self.mu)
+
+    def state(self, layer: LayerParameters) -> LayerParameters:
+        """Return the velocity, at rest."""
+        return layer.zeros()
+
+
+@dataclass(frozen=True)
+class Momentum(_WithVelocity):
     """Classical momentum (Polyak 1964): v -> mu v - eta dC/dw;  w -> w + v.
 
     Attributes:
@@ -129,16 +143,9 @@ class Momentum:
 
     mu: float | MomentumSchedule = 0.9
 
-    def __post_init__(self) -> None:
-        _check_mu(self.mu)
-
     def momentum(self, t: int) -> float:
         """Return the momentum coefficient of step t = 0, 1, ..."""
         return self.mu(t) if isinstance(self.mu, MomentumSchedule) else self.mu
-
-    def state(self, layer: LayerParameters) -> LayerParameters:
-        """Return the velocity, at rest."""
-        return layer.zeros()
 
     def update(
         self,
@@ -158,7 +165,7 @@ class Momentum:
 
 
 @dataclass(frozen=True)
-class Nesterov:
+class Nesterov(_WithVelocity):
     """Nesterov's accelerated gradient, as a momentum method (Sutskever et al. 2013, eq. 3 and 4).
 
     The weights kept are the point looked ahead to, θ + mu v, where the gradient is taken: then one step needs one
@@ -176,18 +183,11 @@ class Nesterov:
     mu: float | MomentumSchedule = NEVER_ABOVE
     schedule: bool = True
 
-    def __post_init__(self) -> None:
-        _check_mu(self.mu)
-
     def momentum(self, t: int) -> float:
         """Return the momentum coefficient of step t = 0, 1, ..."""
         if isinstance(self.mu, MomentumSchedule):
             return self.mu(t)
         return MomentumSchedule(self.mu)(t) if self.schedule else self.mu
-
-    def state(self, layer: LayerParameters) -> LayerParameters:
-        """Return the velocity, at rest."""
-        return layer.zeros()
 
     def update(
         self,

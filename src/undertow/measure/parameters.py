@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from undertow.measure.meter import Meter
@@ -9,7 +10,10 @@ from undertow.measure.signals import plain
 
 
 def measure_parameters(
-    parameters: Mapping[str, Tensor], steps: Mapping[str, Tensor] | None, meter: Meter
+    parameters: Mapping[str, Tensor],
+    steps: Mapping[str, Tensor] | None,
+    meter: Meter,
+    units: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
     """Reduce what there is to know of parameters once the backward pass is over.
 
@@ -17,6 +21,8 @@ def measure_parameters(
         parameters: by name, ``.grad`` filled.
         steps: what the optimizer adds to each; None without an optimizer, and gradient descent is assumed.
         meter: where numbers are collected.
+        units: by a weight's name the dimension that counts the units it leads to; of others nobody asks how alike
+            their units are.
 
     Returns:
         The names, in the order that a `Readout` needs to know.
@@ -30,11 +36,21 @@ def measure_parameters(
             meter.weight_norm("bias", place, parameter.detach(), id(parameter))
             meter.note("biases", place, len(parameter))
         if parameter.dim() > 1:
-            value = parameter.detach()
-            meter.weight_norm("parameter", place, value, id(parameter))
-            meter.norm("sum of rows", place, value.sum(0))
-            meter.note("units of parameter", place, len(value))
+            meter.weight_norm("parameter", place, parameter.detach(), id(parameter))
+        if units is not None and name in units:
+            take_units(parameter.detach(), grad, units[name], place, meter)
         if steps is not None and name in steps:
             meter.norm("step", place, steps[name])
             meter.inner("ascent", place, plain(grad.to_dense()), steps[name])
     return tuple(parameters)
+
+
+def take_units(value: Tensor, grad: Tensor, dimension: int, place: int, meter: Meter) -> None:
+    """Take the sums over units that tell how alike these are, of a layer that has more than one."""
+    units = value.shape[dimension]
+    if units < 2 or value.is_complex() or grad.layout is not torch.strided:
+        return
+    meter.note("units of parameter", place, units)
+    for name, x in (("sum of units", value), ("sum of units' grads", grad)):
+        # Half precision would round the sum by more than the units differ.
+        meter.norm(name, place, x.sum(dimension, dtype=torch.promote_types(x.dtype, torch.float32)))

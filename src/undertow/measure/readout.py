@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from undertow.measure.reading import Array, Reading
 from undertow.record import SITE_COLUMNS, Edge, Role, Site
 
+ROUNDINGS = 32
+"""Roundings of a gradient's norm that a projection of it may be off by: they add up over long sums."""
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -66,6 +69,7 @@ class Readout:
         passed = np.sqrt(self._onward.total(by_edge["contribution"] ** 2))
         passed[..., ~self._passes_on] = np.nan
         slope_rms = raw["slope"] / np.sqrt(raw["values"])
+        through = raw.get("multiplied", passed)
         return {
             "grad_output": received,
             "grad_input": passed,
@@ -73,20 +77,34 @@ class Readout:
             "coherence": raw["summed"] / (np.sqrt(raw["rows"]) * received),
             "derivative_rms": slope_rms,
             "alignment_phi": raw.get("slope_times_g", passed) / (slope_rms * received),
-            "alignment_w": self._n_out * passed * self._agreement(raw) / (raw["weight"] * received),
+            "alignment_w": self._n_out * through * self._agreement(raw, through) / (raw["weight"] * received),
             "saturated": 1 - raw["steep"] / (2 * raw["values"]),
             "dead": 1 - raw["alive"] / (2 * raw["units"]),
             "nonfinite": raw["nonfinite"],
             "weight_norm": raw["weight"],
             "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
             "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
+            "input_cosine": _mean_cosine(raw["sum of directions"], raw["directions"]),
+            "one_hot": raw["one-hot"] / (raw["attending"] * raw["heads"]),
+            "one_hot_head": raw["one-hot of one head"] / raw["attending"],
+            "logit_gap": raw["gap"] / (raw["attending"] * raw["heads"]),
+            "rows_used": raw["rows used"] / raw["rows of table"],
+            "lookups": raw["lookups"],
         }
 
-    def _agreement(self, raw: "_Raw") -> Array | float:
-        """<expected, arrived> / ||arrived||^2, by the law of cosines; 1 in passes that didn't ask."""
+    def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:
+        """Return <expected, arrived> / ||arrived||^2, by the law of cosines; 1 in passes that didn't ask.
+
+        It is 1, too, where rounding explains the difference: if a projection cancels there is little left of it but
+        rounding, which goes with the whole gradient's norm.
+        """
         if "arrived" not in raw:
             return 1.0
-        return (1 + (raw["expected"] ** 2 - raw["differing"] ** 2) / raw["arrived"] ** 2) / 2
+        arrived = raw["arrived"]
+        found = (1 + (raw["expected"] ** 2 - raw["differing"] ** 2) / arrived**2) / 2
+        scale = passed + raw["weight"] / self._n_out * raw.get("received", 0.0)
+        explained = ROUNDINGS * raw["rounding"] * scale >= np.abs(found - 1) * arrived
+        return np.where(explained | (arrived == 0), 1.0, found)
 
     def _by_edge(self, raw: "_Raw", received: Array) -> dict[str, Array]:
         arriving = received[..., self._target]
@@ -95,22 +113,35 @@ class Readout:
         return {"contribution": np.where(self._alone, arriving, raw.get("contribution", 0.0)), "share": share}
 
     def _by_parameter(self, raw: "_Raw") -> dict[str, Array]:
-        grad, norm, step, rows = raw["grad of parameter"], raw["parameter"], raw["step"], raw["sum of rows"]
+        grad, norm, step, units = raw["grad of parameter"], raw["parameter"], raw["step"], raw["units of parameter"]
         descent = -raw["ascent"] if "ascent" in raw else grad**2
         part = self._own.total(np.where(np.isnan(descent), 0.0, descent / self._uses))
         total = np.nansum(part, axis=-1, keepdims=True)
         matrices = self._matrices
-        spread = np.sqrt(np.maximum(1 - rows**2 / (raw["units of parameter"] * norm**2), 0.0))
+        spread = np.sqrt(np.maximum(1 - raw["sum of units"] ** 2 / (units * norm**2), 0.0))
+        pulled_apart = np.sqrt(np.maximum(1 - raw["sum of units' grads"] ** 2 / (units * grad**2), 0.0))
         length = matrices.length(norm)
         looked = "biases" in raw or "inputs" in raw  # a watched step asks for neither
         biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), unknown=0.0)
+        reached = self._own.total(np.nan_to_num(raw["rows reached"] / raw["rows to reach"]))
         return {
+            "rows_reached": np.where(reached > 0, reached, np.nan),
             "bias_rms": np.where(self._layer & looked, biases, np.nan),
             "weight_spread": np.where(matrices.count == 1, matrices.total(spread), np.nan),
+            "grad_spread": np.where(matrices.count == 1, matrices.total(pulled_apart), np.nan),
             "weight_grad_norm": matrices.length(grad),
             "update_ratio": matrices.length(step) / np.where(length == 0, np.nan, length),
             "progress": np.where(total > 0, part / total, np.nan),
         }
+
+
+def _mean_cosine(total: Array, each: Array) -> Array:
+    """Return the mean cosine of two of n vectors, from the norm of the sum of their directions; those of 0 have none.
+
+    ||sum of u||^2 = n + n (n - 1) c, and the directions' own norm tells n.
+    """
+    count = np.round(each**2)
+    return np.where(count > 1, (total**2 - count) / (count * (count - 1)), np.nan)
 
 
 def _shaped(column: Array, shape: tuple[int, ...]) -> Array:

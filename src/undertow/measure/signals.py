@@ -104,7 +104,9 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
     if signal.weight is not None:
         meter.weight_norm("weight", signal.site, signal.weight, signal.weight_id)
         if signal.passed is not None and meter.verify:
-            meter.agreement(signal.site, *_project(signal, signal.weight, g, plain(signal.passed)))
+            passed = plain(signal.passed)
+            meter.agreement(signal.site, *_project(signal, signal.weight, g, passed))
+            meter.note("rounding", signal.site, max(torch.finfo(x.dtype).eps for x in (g, passed)))
 
 
 def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
@@ -113,6 +115,21 @@ def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
     if signal.weight is not None:
         meter.note("examples", signal.site, len(x))
         meter.norm("sum of examples", signal.site, x.new_ones(len(x)) @ x)
+        measure_directions(signal.site, x, meter)
+
+
+def measure_directions(site: int, x: Tensor, meter: Meter) -> None:
+    """Reduce examples, [examples, features], to what the mean cosine of two of them follows from.
+
+    Example:
+        >>> meter = Meter()
+        >>> measure_directions(0, torch.tensor([[3.0, 4.0], [0.3, 0.4]]), meter)
+        >>> meter.read()["sum of directions"].values
+        array([2.])
+    """
+    directions = torch.nn.functional.normalize(x.detach().float(), dim=1)
+    meter.norm("directions", site, directions)
+    meter.norm("sum of directions", site, directions.sum(0))
 
 
 def _learning(signal: Signal, g: Tensor, meter: Meter) -> None:
@@ -140,20 +157,21 @@ def _activation(signal: Signal, slope: Tensor, g: Tensor, meter: Meter) -> None:
 
 
 def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
-    """W^T g of one random signed sum of rows, and the same sum of the rows that autograd passed on.
+    """Return W^T g of one random combination of rows, and the same combination of the rows that autograd passed on.
 
     To compute W^T g again would cost a third of the whole pass. A wrong product is very unlikely to agree with the
-    right one on random signs in every entry (Freivalds 1977); so ||W^T g|| is known as ||passed on|| times the
-    projection of one sum on the other, which is 1 unless something is wrong.
+    right one on a random combination in every entry (Freivalds 1977); so ||W^T g|| is known as ||passed on|| times the
+    projection of one combination on the other, which is 1 unless something is wrong. Rows that are alike, or add up to
+    zero, may cancel: how far rounding alone takes the projection from 1 then, `Readout` knows.
     """
-    sign, kind = _signs(g.shape[0], g.device, g.dtype), w.dtype
-    other = sign if passed.dtype is g.dtype else sign.to(passed.dtype)
+    mix, kind = _mixture(g.shape[0], g.device, g.dtype), w.dtype
+    other = mix if passed.dtype is g.dtype else mix.to(passed.dtype)
     if signal.convolution is None:
-        folded, arrived = sign @ g, other @ passed
+        folded, arrived = mix @ g, other @ passed
         same = folded.dtype is kind and arrived.dtype is kind
         return (folded @ w, arrived) if same else (folded.to(kind) @ w, arrived.to(kind))
     c = signal.convolution
-    folded = torch.tensordot(sign, g, 1).to(kind)
+    folded = torch.tensordot(mix, g, 1).to(kind)
     arrived = torch.tensordot(other, passed, 1).to(kind)
     shape = torch.empty((1, *passed.shape[1:]), dtype=kind, device=w.device)
     settings = (c.stride, c.padding, c.dilation, c.transposed, c.output_padding, c.groups)
@@ -162,6 +180,11 @@ def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tens
 
 
 @lru_cache(maxsize=64)
-def _signs(rows: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """One fixed random sign for each row; nobody's random numbers are used up for it."""
-    return torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], size=rows)).to(device, dtype)
+def _mixture(rows: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return fixed random coefficients of mean square 1; nobody's random numbers are used up for it.
+
+    Signs alone would be as many + as - for some numbers of rows, and all + for others.
+    """
+    draw = np.random.default_rng(rows)
+    mix = draw.choice([-1.0, 1.0], size=rows) * draw.uniform(0.5, 1.5, size=rows)
+    return torch.from_numpy(mix / np.sqrt(np.mean(mix**2))).to(device, dtype)

@@ -2,13 +2,14 @@
 
 A `Run` is a header, its `Site` s (the operations on the gradient's way back) and its numbers as columns,
 ``[steps, sites]`` or ``[steps, edges]``. Columns and not objects: four million readings as Python objects took 15
-seconds to make. A `Reading` is a view of one row.
+seconds to make. A `SiteReading` is a view of one row.
 """
 
-from undertow.record.findings import BackwardGain, Finding, Severity
+from undertow.record.findings import BackwardGain, Finding, Severity, folded
 from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SCALARS, SITE_COLUMNS, STEP_COLUMNS
-from undertow.record.run import Reading, Run, header_from
+from undertow.record.run import Run, SiteReading, header_from
 from undertow.record.sites import Edge, Event, Role, Site
+from undertow.renamed import old_names
 
 __all__ = [
     "EDGE_COLUMNS",
@@ -20,10 +21,13 @@ __all__ = [
     "Edge",
     "Event",
     "Finding",
-    "Reading",
     "Role",
     "Run",
     "Severity",
     "Site",
+    "SiteReading",
+    "folded",
     "header_from",
 ]
+
+__getattr__ = old_names(__name__, {"Reading": "SiteReading"})

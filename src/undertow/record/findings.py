@@ -1,6 +1,6 @@
-"""What is concluded from a run: gains by cause, and what rules have to say."""
+"""Conclusions from a run: gains by cause, and the findings of rules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -13,7 +13,7 @@ from undertow.columns import plain
 
 @dataclass(frozen=True)
 class BackwardGain:
-    """What happens to the gradient between two Sites, and because of what. Derived from a `Run`, never stored.
+    """The gradient's gain between two Sites, split by cause. Derived from a `Run`, never stored.
 
     Attributes:
         start, end: Sites; the gradient goes from ``start`` to ``end``.
@@ -70,7 +70,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule has to say about a run.
+    """One thing that a rule found in a run.
 
     Attributes:
         code: stable (``"UT101"``); ``undertow rule CODE`` explains it.
@@ -87,6 +87,9 @@ class Finding:
         from_start: whether that is the first step there is: it didn't develop.
         ended: the step from which on it is so no more; None while it lasts.
         source: the user's ``file:line`` that called the operation at the first of the Sites, where it is known.
+        advice: what to do about it in this model, in a sentence or two; empty where nothing is to be done.
+        snippet: the same as lines of plain PyTorch, with the names of this model's layers, that run as they are.
+        follows_from: code of the finding that explains this one, where both were made; empty otherwise.
 
     Example:
         >>> found = Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "It fades.", began=50)
@@ -110,6 +113,9 @@ class Finding:
     from_start: bool = False
     ended: int | None = None
     source: str = ""
+    advice: str = ""
+    snippet: str = ""
+    follows_from: str = ""
 
     def __str__(self) -> str:
         places = ", ".join(filter(None, (self.where, self.source)))
@@ -140,6 +146,36 @@ class Finding:
         given = {"severity": Severity(data["severity"]), "sites": tuple(data["sites"]), "evidence": evidence}
         known = {_FROM_FILES.get(key, key): value for key, value in data.items()}
         return cls(**{**known, **given})
+
+
+def folded(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
+    """Put findings that follow from another beneath it.
+
+    Args:
+        findings: the worst first, a cause before what it explains.
+
+    Returns:
+        Every finding that nothing else explains, with those that follow from it. A chain of causes is folded beneath
+        its beginning.
+
+    Example:
+        >>> cause = Finding("UT410", "step not finite", Severity.ERROR, (), "", "")
+        >>> late = Finding("UT103", "not finite", Severity.ERROR, (), "", "", follows_from="UT410")
+        >>> [(first.code, [each.code for each in rest]) for first, rest in folded([cause, late])]
+        [('UT410', ['UT103'])]
+    """
+    by_code = {each.code: each for each in reversed(findings)}
+    heads: dict[int, tuple[Finding, list[Finding]]] = {}
+    for finding in findings:
+        head, seen = finding, {finding.code}
+        while head.follows_from in by_code and head.follows_from not in seen:
+            seen.add(head.follows_from)
+            head = by_code[head.follows_from]
+        if head is finding:
+            heads.setdefault(id(finding), (finding, []))
+        else:
+            heads.setdefault(id(head), (head, []))[1].append(finding)
+    return list(heads.values())
 
 
 def _decades(gain: float) -> float:

@@ -1,4 +1,4 @@
-"""What one run of one model is: a header, the Sites, and the numbers as columns."""
+"""One run of one model: a header, the Sites, and the numbers as columns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COL
 from undertow.record.sites import Edge, Event, Site
 
 
-class Reading(Mapping[str, float]):
+class SiteReading(Mapping[str, float]):
     """A Site's numbers at one step: a view of one row of a `Run`. By name, as a mapping or as attributes.
 
     Example:
@@ -48,12 +48,12 @@ class Reading(Mapping[str, float]):
 
     def __repr__(self) -> str:
         seen = ", ".join(f"{name}={value:.4g}" for name, value in self.items() if not np.isnan(value))
-        return f"Reading({self.site.name}: {seen})"
+        return f"SiteReading({self.site.name}: {seen})"
 
 
 @dataclass(eq=False)
 class Run:
-    """What was measured: a header, the Sites, and the numbers of every recorded step.
+    """Everything that was measured: a header, the Sites, and the numbers of every recorded step.
 
     Attributes:
         header: about the model and the machine, as JSON values.
@@ -105,9 +105,9 @@ class Run:
     def __len__(self) -> int:
         return next((rows for group in (self.steps, self.columns, self.edge_columns) for rows in row_counts(group)), 0)
 
-    def reading(self, site: int, step: int = -1) -> Reading:
+    def reading(self, site: int, step: int = -1) -> SiteReading:
         """The numbers of ``sites[site]`` at a recorded step (its place among the recorded ones; -1 is the last)."""
-        return Reading(self, step, self.sites[site])
+        return SiteReading(self, step, self.sites[site])
 
     def column(self, name: str, step: int = -1) -> Column:
         """One quantity at every Site of one recorded step, [sites]; NaN where nobody measured it."""

@@ -1,4 +1,4 @@
-"""What is measured at: the operations on the gradient's way back, how it goes from one to the next, what happened."""
+"""Sites, edges and events: operations on the gradient's way back, how it goes from one to the next, what happened."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from undertow.columns import plain
 
 
 class Role(StrEnum):
-    """What an operation is there for, as far as the gradient is concerned."""
+    """The part an operation plays for the gradient."""
 
     WEIGHT = "weight"
     """Multiplies by a matrix of parameters (or of frozen ones): linear, convolution, embedding, fused RNN."""
@@ -41,6 +41,7 @@ class Site:
         weight_shape: of its weight, where it has one.
         parameters: names of the parameters it passes gradient to.
         module_type: class of the module it ran in.
+        inside: part of a convolution's products that are made with its input and not with padding; 1 elsewhere.
         source: the user's ``file:line`` that called it, where that was looked for and found.
 
     Example:
@@ -60,6 +61,7 @@ class Site:
     weight_shape: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
     module_type: str = ""
+    inside: float = 1.0
     source: str = field(default="", compare=False)
 
     @property
@@ -68,6 +70,23 @@ class Site:
         if self.role is Role.WEIGHT and self.module:
             return self.module
         return f"{self.module}.{self.op}" if self.module else self.op
+
+    @property
+    def tied_with(self) -> str:
+        """Return the module that owns the weights of this one, if that is neither itself nor a part of it; else empty.
+
+        Example:
+            >>> Site(0, "lm_head", "mm", Role.WEIGHT, parameters=("wte.weight",)).tied_with
+            'wte'
+            >>> Site(0, "attn", "addmm", Role.WEIGHT, parameters=("attn.out_proj.weight",)).tied_with
+            ''
+        """
+        if self.role is not Role.WEIGHT or not self.module:
+            return ""
+        owners = [name.replace("_orig_mod.", "").rpartition(".")[0] for name in self.parameters if "bias" not in name]
+        if any(owner == self.module or owner.startswith(f"{self.module}.") for owner in owners):
+            return ""
+        return owners[0] if owners else ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -48,7 +48,7 @@ def measured(values: Iterable[float], domain: Domain | None = None, log: bool = 
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Where a logarithmic axis is labelled: powers of ten, fewer over many decades, more digits over a few.
+    """Choose where a logarithmic axis is labelled: powers of ten, fewer over many decades, more digits over a few.
 
     Example:
         >>> log_ticks(0.0002, 0.4), log_ticks(0.02, 0.4)

@@ -1,4 +1,4 @@
-"""What an article is made of. These say what is there; ``page`` says how it looks."""
+"""The parts of an article. These say what is there; ``page`` says how it looks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ class Figure:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is wider than the text."""
+        """Tell whether it is wider than the text."""
         return self.wide if self.wide is not None else len(as_list(self.charts)) > 1
 
     @property
@@ -135,7 +135,7 @@ class Instrument:
 
 
 @dataclass(frozen=True)
-class Branch:
+class TreeLine:
     """A line of a `Tree` with the lines under it. Plain text throughout.
 
     Attributes:
@@ -151,7 +151,7 @@ class Branch:
     note: str = ""
     cells: Sequence[str] = ()
     flag: str = ""
-    parts: Sequence["Branch"] = ()
+    parts: Sequence["TreeLine"] = ()
     unfolded: bool = False
 
 
@@ -164,7 +164,7 @@ class Tree:
 
     first: str
     columns: Sequence[str]
-    branches: Sequence[Branch]
+    branches: Sequence[TreeLine]
     caption: str = ""
     optional: int = 0
 

@@ -11,7 +11,7 @@ OTHER, UNATTRIBUTED = "other causes", "unattributed"
 COLOURS = {
     **dict(zip(("activation", "weights", "normalisation", "join", "attention"), CATEGORY_COLOURS, strict=True)),
     "embedding": "#7a8b00", "concatenation": "#8f4bb8", "pooling": "#00889a", "selection": "#a08a5b",
-    "gating": "#b03060", "scaling": "#3d5a80", "loss": "#7f4f24", "other": "#77808c",
+    "gating": "#b03060", "mixing": "#5b7f3a", "scaling": "#3d5a80", "loss": "#7f4f24", "other": "#77808c",
     OTHER: "#77808c", UNATTRIBUTED: "#c3c9d1",
 }  # fmt: skip
 """A cause keeps its colour on every page."""

@@ -89,7 +89,7 @@ def curves_with_bands(
     titles = {x: x_title, colour: colour, **({dash: dash} if dash else {}), y: y_title}
     pointed = thinned([row for row in table if row[y] is not None], [colour, dash], POINTED_AT)
     bands = {band_title: [low, high]} if low and high else {}
-    parts.append(nearest_point([{**row, "told": _told(row, titles, bands)} for row in pointed], shared))
+    parts.append(nearest_point([{**row, "lines": _lines(row, titles, bands)} for row in pointed], shared))
     return layered(parts, title, height)
 
 
@@ -142,7 +142,7 @@ def histogram(
     title: str = "",
     height: int = 200,
 ) -> alt.LayerChart:
-    """How often each size of ``value`` occurs; groups told apart by ``colour`` share the bins and overlap.
+    """How often each size of ``value`` occurs; groups distinguished by ``colour`` share the bins and overlap.
 
     Args:
         rows: one for each observation; they are counted here, and only the counts go into the chart.
@@ -287,21 +287,21 @@ def _dotted(table: Sequence[Row], shared: Mapping[str, Any], title: str) -> alt.
 
 
 def nearest_point(table: Sequence[Row], shared: Mapping[str, Any]) -> alt.Chart:
-    """Points that show themselves, with what is ``told`` of them, to a pointer near them.
+    """Points that show themselves, with their ``lines`` in a tooltip, to a pointer near them.
 
     Args:
-        table: rows; each has a mapping ``told``, title -> text.
+        table: rows; each has a mapping ``lines``, title -> text.
         shared: channels; ``x``, ``y`` and ``color`` are taken.
     """
     near = alt.selection_point(nearest=True, on="pointerover", clear="pointerout")
     shown = alt.OpacityValue(0, condition={"param": near.name, "empty": False, "value": 1})
     # The pointer meets the cell around a point, whose datum is the point. Vega-Lite's own tooltips there lose text.
-    lines = alt.ExprRef("(datum.datum || datum).told")
+    lines = alt.ExprRef("(datum.datum || datum).lines")
     drawn = charted(table).mark_point(filled=True, size=60, tooltip=lines)
     return drawn.encode(opacity=shown, **{c: shared[c] for c in ("x", "y", "color")}).add_params(near)
 
 
-def _told(row: Row, titles: Mapping[str, str], band: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def _lines(row: Row, titles: Mapping[str, str], band: Mapping[str, Sequence[str]]) -> dict[str, str]:
     values = {title: row[field] for field, title in titles.items()}
     lines = {title: number(value) if isinstance(value, float) else str(value) for title, value in values.items()}
     for title, fields in band.items():

@@ -11,7 +11,7 @@ from undertow.render.segments import Segment, segments
 
 @dataclass(frozen=True)
 class Pair:
-    """What one layer or join passes on, in both diagnoses; None where the other one has no Site of that name.
+    """Gains of one layer or join in both diagnoses; None where the other one has no Site of that name.
 
     Attributes:
         name: of the Site, numbered from its second call on.
@@ -42,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is other in a second report.
+    """The differences of a second report from a first.
 
     Attributes:
         pairs: every layer and join of either gradient path, in the first one's order, then the second one's own.

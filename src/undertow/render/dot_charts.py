@@ -23,7 +23,7 @@ def dots_with_interval(
     reference_title: str = "the book",
     log_x: bool = False,
     x_domain: Domain | None = None,
-    said: Mapping[str, str] | None = None,
+    details: Mapping[str, str] | None = None,
     title: str = "",
     row_height: int = 58,
 ) -> alt.LayerChart:
@@ -38,7 +38,7 @@ def dots_with_interval(
         reference_title: what these are, for the legend.
         log_x: a logarithmic axis; values that aren't positive are left out.
         x_domain: ends of the value axis.
-        said: further fields for the tooltip, field -> title.
+        details: further fields for the tooltip, field -> title.
         title: of this panel.
         row_height: of each group, pixels.
 
@@ -59,7 +59,7 @@ def dots_with_interval(
         along = alt.X(field=field, type="quantitative", title=value_title, **scaled)
         return {"x": along, "y": alt.Y(field=group, type="ordinal", title=group_title, sort=None)}
 
-    told = {group: group_title, value: value_title, **(said or {})}
+    shown = {group: group_title, value: value_title, **(details or {})}
     dots = (
         charted([dot for rows in groups.values() for dot in _spread(rows, value, log_x)])
         .mark_circle(size=16 if len(table) > 40 * len(groups) else 60, color=MUTED)
@@ -67,7 +67,7 @@ def dots_with_interval(
             **place(value),
             yOffset=alt.YOffset(field="offset", type="quantitative", scale=alt.Scale(domain=[-1, 1.5])),
             opacity=highlight(0.55, 0.06),
-            tooltip=tooltip(told, table),
+            tooltip=tooltip(shown, table),
         )
     )
     if group == "layer":
@@ -85,7 +85,7 @@ def dots_with_interval(
         ),
     ]
     if marked:
-        parts.append(_diamonds(marked, reference_title).encode(**place(value), tooltip=tooltip(told, table)))
+        parts.append(_diamonds(marked, reference_title).encode(**place(value), tooltip=tooltip(shown, table)))
     return layered(parts, title, row_height * len(groups))
 
 

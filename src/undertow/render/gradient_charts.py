@@ -91,7 +91,7 @@ def factor_bars(found: Sequence[Segment], title: str = "") -> alt.LayerChart:
     """
     shown = causes(found)
     rows = plain(row for place, segment in enumerate(found) for row in _bar_parts(place, segment, shown))
-    net = plain({"place": i, "net": s.net_decades, "told": tooltip(s)} for i, s in enumerate(found))
+    net = plain({"place": i, "net": s.net_decades, "lines": tooltip(s)} for i, s in enumerate(found))
     scale = alt.Scale(domain=list(shown), range=[COLOURS[cause] for cause in shown])
     place = alt.Y(
         field="place",
@@ -100,7 +100,7 @@ def factor_bars(found: Sequence[Segment], title: str = "") -> alt.LayerChart:
         scale=alt.Scale(domain=list(range(len(found)))),
         axis=_named([segment.label for segment in found], 1, labelLimit=180),
     )
-    lines = alt.ExprRef("datum.told")
+    lines = alt.ExprRef("datum.lines")
     across: dict[str, Any] = {
         "title": "decades: −1 leaves a tenth of the gradient",
         "axis": alt.Axis(tickCount=6, grid=True),
@@ -151,7 +151,7 @@ def _levels(diagnosis: Diagnosis) -> Iterable[Mapping[str, Any]]:
             lines |= {key: line for key, line in tooltip(after[waypoint]).items() if key != "from"}
         else:
             lines[""] = "the front"
-        yield {"place": place, "name": name, "gradient": norm, "told": lines}
+        yield {"place": place, "name": name, "gradient": norm, "lines": lines}
 
 
 def _expected(diagnosis: Diagnosis) -> Iterable[Mapping[str, Any]]:
@@ -199,7 +199,7 @@ def _bar_parts(place: int, segment: Segment, shown: Sequence[str]) -> Iterable[M
     lines = tooltip(segment)
     for rank, (cause, decades) in enumerate(by_cause.items()):
         if decades:
-            yield {"place": place, "cause": cause, "decades": decades, "rank": rank, "told": lines}
+            yield {"place": place, "cause": cause, "decades": decades, "rank": rank, "lines": lines}
 
 
 def _reach(rows: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -213,7 +213,7 @@ def _reach(rows: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def _named(shown: Sequence[str], step: int, **given: Any) -> alt.Axis:
-    """An axis of places, told by name. JSON's strings are Vega's, so that no name can be more than one."""
+    """An axis of places, labelled by name. JSON's strings are Vega's, so that no name can be more than one."""
     short = json.dumps([elided(name) for name in shown])
     return alt.Axis(
         values=list(range(0, len(shown), step)), labelExpr=f"{short}[datum.value]", labelOverlap=True, grid=False,

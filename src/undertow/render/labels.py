@@ -48,6 +48,19 @@ def waypoint_names(gradient_path: GradientPath) -> list[str]:
     return found[::-1]
 
 
+def ties(sites: Sequence[Site], most: int = 3) -> list[str]:
+    """Say of layers that compute with another module's weights whose these are, in one sentence; empty without any.
+
+    Example:
+        >>> ties([Site(0, "lm_head", "mm", Role.WEIGHT, parameters=("wte.weight",))])
+        ['lm_head is tied with wte.']
+    """
+    found = list(dict.fromkeys((site.module, site.tied_with) for site in sites if site.tied_with))
+    said = [f"{module} is tied with {owner}" for module, owner in found[:most]]
+    more = [f"{len(found) - most} more are tied"] if len(found) > most else []
+    return [f"{'; '.join(said + more)}."] if said else []
+
+
 def elided(name: str, most: int = ELIDED_TO) -> str:
     """Shorten a long name to its end, which tells more than its beginning.
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from undertow.render.run_template import BOARD, DRAWING, filled
 from undertow.render.run_view import names_and_colours
+from undertow.render.templating import BOARD, DRAWING, filled
 
 
 def run_page(name: str) -> str:
@@ -16,7 +16,7 @@ def run_page(name: str) -> str:
     """
     asked = urlencode({"name": name})
     urls = {"view": f"view?{asked}", "step": f"step?{asked}", "events": f"events?{asked}"}
-    given = {"name": name, "urls": urls, "moments": None, **names_and_colours()}
+    given = {"name": name, "urls": urls, "stepViews": None, **names_and_colours()}
     return filled("run/run.html", name, given, (*BOARD, "run/live"), live=True)
 
 

@@ -21,7 +21,6 @@ from undertow.formatting import DASH, MINUS, aligned
 from undertow.render import figures, markup
 from undertow.render.blocks import (
     Block,
-    Branch,
     Callout,
     Cell,
     Equation,
@@ -31,6 +30,7 @@ from undertow.render.blocks import (
     Section,
     Table,
     Tree,
+    TreeLine,
     Verdict,
     walk,
 )
@@ -39,7 +39,6 @@ from undertow.render.theme import layer_colours
 
 __all__ = [
     "Article",
-    "Branch",
     "Callout",
     "Equation",
     "Figure",
@@ -48,6 +47,7 @@ __all__ = [
     "Section",
     "Table",
     "Tree",
+    "TreeLine",
     "Verdict",
 ]
 
@@ -116,7 +116,7 @@ class Panel:
 
     @property
     def fits(self) -> bool:
-        """Whether the live chart follows the width of the page, or is scaled as the drawing is."""
+        """Tell whether the live chart follows the width of the page, or is scaled as the drawing is."""
         return self.spec.get("width") == "container"
 
     @property
@@ -186,7 +186,7 @@ EXPLORING = (
 
 
 def _scripts(article: Article) -> list[str]:
-    """What runs on the page: the charts' library only where there are charts."""
+    """Return the scripts of the page: the charts' library only where there are charts."""
     scripts = [figures.vega_bundle()] if _figures(article) else []
     scripts.append(source("page.js"))
     if article.instruments is not None:
@@ -204,7 +204,7 @@ def _styles(article: Article) -> str:
 
 
 def _names(blocks: Iterable[Block]) -> dict[str, str]:
-    """What every id on the page is called; figures and tables are numbered in order."""
+    """Name every id on the page; figures and tables are numbered in order."""
     names: dict[str, str] = {}
     count = {Figure: 0, Table: 0}
     for block in walk(blocks):
@@ -253,7 +253,7 @@ def _column(cells: Sequence[Cell]) -> list[str | Verdict]:
 
 
 def _numeric(cells: Iterable[str | Verdict]) -> bool:
-    """Whether every cell is a number or begins with one, as "5.0 (3.7 to 6.3)" does; a sentence may, too."""
+    """Tell whether every cell is a number or begins with one, as "5.0 (3.7 to 6.3)" does; a sentence may, too."""
     return all(
         isinstance(cell, str) and len(cell) < LONGEST_NUMBER and re.match(rf"[-{MINUS}+]?[\d.]|{DASH}$", cell)
         for cell in cells

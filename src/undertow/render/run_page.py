@@ -1,9 +1,9 @@
 """Render a Run as one self-contained page."""
 
 from undertow.render.diagnosed_run import DiagnosedRun
-from undertow.render.run_template import BOARD, filled
 from undertow.render.run_view import names_and_colours, run_view
 from undertow.render.step_view import step_view
+from undertow.render.templating import BOARD, filled
 
 
 def html(diagnosed: DiagnosedRun, title: str) -> str:
@@ -22,7 +22,7 @@ def html(diagnosed: DiagnosedRun, title: str) -> str:
     run, rows = diagnosed.run, diagnosed.shown_rows
     given = {
         "view": run_view(diagnosed.series, run.header, diagnosed.chosen.findings, run.events, judged=True),
-        "moments": [step_view(diagnosed.at(row)) for row in rows],
+        "stepViews": [step_view(diagnosed.at(row)) for row in rows],
         "start": rows.index(diagnosed.row) if rows else 0,
         **names_and_colours(),
     }

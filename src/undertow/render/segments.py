@@ -36,7 +36,8 @@ class Segment:
     @property
     def net_decades(self) -> float | None:
         """log10 of the gain; None where that is no number."""
-        return math.log10(self.gain) if 0 < self.gain < math.inf else None
+        gain = self.gain
+        return math.log10(gain) if 0 < gain < math.inf else None
 
     @property
     def factors(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import terse
 from undertow.record import Run, Site
-from undertow.render.blocks import Branch, Tree
+from undertow.render.blocks import Tree, TreeLine
 
 COLUMNS = ("gradient", "passes on", "learning speed", "coherence", "progress")
 OPTIONAL = 3
@@ -43,7 +43,7 @@ def site_tree(diagnosis: Diagnosis) -> Tree:
 
 @dataclass
 class _Module:
-    """What ran in a module, in order; its name is the last part of its path."""
+    """A module with what ran in it, in order; its name is the last part of its path."""
 
     name: str
     items: list["Site | _Module"] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Lines:
     codes: Mapping[int, set[str]]
     step: int
 
-    def of(self, item: Site | _Module, prefix: str = "") -> Branch:
+    def of(self, item: Site | _Module, prefix: str = "") -> TreeLine:
         if isinstance(item, Site):
             return self._site(item, prefix.rstrip(".") or item.op, named=not prefix)
         name = prefix + item.name
@@ -77,7 +77,7 @@ class _Lines:
             return self.of(item.items[0], f"{name}.")
         return self._module(item, name)
 
-    def _site(self, site: Site, name: str, named: bool) -> Branch:
+    def _site(self, site: Site, name: str, named: bool) -> TreeLine:
         reading = self.run.reading(site.index, self.step)
         shape = "×".join(map(str, site.shape))
         received, passed = reading["grad_output"], reading["grad_input"]
@@ -89,9 +89,9 @@ class _Lines:
             _percent(reading["progress"]),
         )
         note = shape if named else f"{site.op} {shape}"
-        return Branch(name, f"{note}{_remarks(reading)}", cells, " ".join(sorted(self.codes.get(site.index, ()))))
+        return TreeLine(name, f"{note}{_remarks(reading)}", cells, " ".join(sorted(self.codes.get(site.index, ()))))
 
-    def _module(self, module: _Module, name: str) -> Branch:
+    def _module(self, module: _Module, name: str) -> TreeLine:
         sites = list(module.sites())
         enters = min(sites, key=lambda site: site.index)
         progress = [self.run.reading(site.index, self.step)["progress"] for site in sites]
@@ -101,7 +101,7 @@ class _Lines:
         codes = {code for site in sites for code in self.codes.get(site.index, ())}
         parts = packed([self.of(item) for item in module.items])
         note = f"{len(sites)} operations"
-        return Branch(name, note, (terse(received), "", "", "", total), " ".join(sorted(codes)), parts)
+        return TreeLine(name, note, (terse(received), "", "", "", total), " ".join(sorted(codes)), parts)
 
 
 def _remarks(reading: Mapping[str, float]) -> str:
@@ -113,11 +113,11 @@ def _percent(share: float) -> str:
     return "" if math.isnan(share) else f"{share:.1%}"
 
 
-def packed(lines: Sequence[Branch], most: int = MOST_PARTS) -> list[Branch]:
+def packed(lines: Sequence[TreeLine], most: int = MOST_PARTS) -> list[TreeLine]:
     """Gather lines in packs of ``most`` where there are more; a pack shows the first cell of its last line.
 
     Example:
-        >>> [pack.label for pack in packed([Branch(str(i), cells=("",)) for i in range(5)], most=3)]
+        >>> [pack.label for pack in packed([TreeLine(str(i), cells=("",)) for i in range(5)], most=3)]
         ['0 … 2', '3 … 4']
     """
     if len(lines) <= most:
@@ -127,15 +127,15 @@ def packed(lines: Sequence[Branch], most: int = MOST_PARTS) -> list[Branch]:
         pack = lines[first : first + most]
         name = pack[0].label if len(pack) == 1 else f"{pack[0].label} … {pack[-1].label}"
         cells = (pack[-1].cells[0], *[""] * (len(pack[-1].cells) - 1))
-        gathered.append(Branch(name, f"{len(pack)} parts", cells, _flags(pack), pack))
+        gathered.append(TreeLine(name, f"{len(pack)} parts", cells, _flags(pack), pack))
     return packed(gathered, most)
 
 
-def _flags(lines: Iterable[Branch]) -> str:
+def _flags(lines: Iterable[TreeLine]) -> str:
     return " ".join(sorted({code for line in lines for code in line.flag.split()}))
 
 
-def _unfolded(branches: Sequence[Branch], room: int) -> list[Branch]:
+def _unfolded(branches: Sequence[TreeLine], room: int) -> list[TreeLine]:
     """Unfold level by level, from the top, as long as all lines that then show find room."""
     depth, lines = 0, len(branches)
     while True:
@@ -145,14 +145,14 @@ def _unfolded(branches: Sequence[Branch], room: int) -> list[Branch]:
         depth, lines = depth + 1, lines + more
 
 
-def _at(branches: Iterable[Branch], depth: int) -> list[Branch]:
+def _at(branches: Iterable[TreeLine], depth: int) -> list[TreeLine]:
     level = list(branches)
     for _ in range(depth):
         level = [part for branch in level for part in branch.parts]
     return level
 
 
-def _to_depth(branch: Branch, depth: int) -> Branch:
+def _to_depth(branch: TreeLine, depth: int) -> TreeLine:
     if depth == 0:
         return branch
     return replace(branch, unfolded=True, parts=[_to_depth(part, depth - 1) for part in branch.parts])

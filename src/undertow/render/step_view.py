@@ -1,5 +1,6 @@
 """One full step of a Run as a page shows it: what makes the gradient larger or smaller there, and every reading."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,6 @@ import numpy as np
 
 from undertow.analysis.gradient_path import GradientPath
 from undertow.diagnosis import Diagnosis
-from undertow.jsonable import jsonable
 from undertow.render.causes import causes, signed_decades
 from undertow.render.labels import site_names
 from undertow.render.run_series import steps_of
@@ -25,15 +25,14 @@ READINGS = {
 """Columns of the table of readings, and how they are headed."""
 
 MOST_LINES = 400
-INFINITE = {"inf": "∞", "-inf": "−∞"}
 
 
 def step_view(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return what there is to show of one full step, as JSON values.
 
     Returns:
-        ``step``; ``values`` of the step (loss, lr); ``stretches`` of the way back, the loss's side first, each with its
-        gain and its decades by cause; ``causes`` in the order they are stacked; ``sentence``; ``readings`` [rows].
+        ``step``; ``values`` of the step (loss, lr); ``segments`` of the gradient path, the loss's side first, each with
+        its gain and its decades by cause; ``causes`` in the order they are stacked; ``sentence``; ``readings`` [rows].
 
     Example:
         >>> from undertow.record import Edge, Role, Run, Site
@@ -41,7 +40,7 @@ def step_view(diagnosis: Diagnosis) -> dict[str, Any]:
         >>> run = Run({}, sites, (Edge(0, 1),), {"grad_output": np.array([[1.0, 0.1]])},
         ...           {"contribution": np.array([[0.1]]), "share": np.array([[1.0]])})
         >>> shown = step_view(Diagnosis(run, 0))
-        >>> shown["stretches"][0]["label"], shown["stretches"][0]["decades"]
+        >>> shown["segments"][0]["label"], shown["segments"][0]["decades"]
         ('fc2', -1.0)
     """
     run, row = diagnosis.run, diagnosis.step
@@ -50,7 +49,7 @@ def step_view(diagnosis: Diagnosis) -> dict[str, Any]:
         "step": steps_of(run)[row],
         "values": {name: _shown(values[row]) for name, values in run.steps.items() if name not in ("step", "time")},
         "causes": causes(found) if found else [],
-        "stretches": [_segment(each) for each in found],
+        "segments": [_segment(each) for each in found],
         "sentence": _sentence(diagnosis.gradient_path),
         "columns": list(READINGS.values()),
         "readings": _readings(diagnosis),
@@ -90,6 +89,7 @@ def _readings(diagnosis: Diagnosis) -> Sequence[Sequence[Any]]:
 
 
 def _shown(value: float) -> float | str | None:
-    """Return six digits; JSON knows neither inf nor nan: the one is told in a sign, the other left out."""
-    known = jsonable(float(value), digits=6, infinite=True)
-    return INFINITE.get(known, known) if isinstance(known, str) else known
+    """Return six digits; JSON knows neither inf nor nan: the one becomes a sign, the other is left out."""
+    if math.isfinite(value):  # by hand and not by `jsonable`: a saved page holds a third of a million of these
+        return float(f"{value:.6g}")
+    return None if math.isnan(value) else "∞" if value > 0 else "−∞"

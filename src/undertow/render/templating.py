@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -49,3 +50,38 @@ def policy(scripts: Iterable[str], live: bool = False) -> str:
     asks = "; connect-src 'self'; form-action 'none'" if live else ""
     kept = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
     return f"default-src 'none'; script-src {allowed}; {kept}{asks}"
+
+
+DRAWING = ("explore/numbers", "explore/drawing", "run/series", "run/plots", "run/common")
+BOARD = (*DRAWING, "run/board", "run/causes")
+
+
+def filled(template: str, title: str, given: Mapping[str, Any], scripts: Sequence[str], live: bool = False) -> str:
+    """Return a page.
+
+    Args:
+        template: its name in ``templates``.
+        title: what the page is called.
+        given: the data on it, JSON values.
+        scripts: their names in ``templates``, without the suffix.
+        live: whether the page may ask its server.
+    """
+    script = scripted(source(f"{name}.js") for name in scripts)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            given=given,
+            live=live,
+            inert=inert,
+            css=Markup(source("page.css") + source("run/run.css")),  # noqa: S704  our own files
+            script=Markup(script),  # noqa: S704  our own files
+            policy=policy([script], live),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return environment()

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding
-from undertow.render.labels import near
+from undertow.render.labels import near, ties
 from undertow.render.terminal import WIDTH, printed, way_back
 from undertow.render.verdict import loss, model_name, verdict
 
@@ -23,6 +23,7 @@ def text(diagnosis: Diagnosis, width: int = WIDTH) -> str:
     parts: list[RenderableType] = [_heading(diagnosis), _verdict(diagnosis)]
     if diagnosis.gradient_path is not None and diagnosis.gradient_path.waypoints:
         parts += way_back(diagnosis)
+        parts += [Text(sentence) for sentence in ties(diagnosis.run.sites)]
     if diagnosis.findings:
         parts.append(_findings(diagnosis.findings))
     return printed(parts, width)

@@ -29,7 +29,7 @@ def verdict(diagnosis: Diagnosis) -> tuple[str, str]:
     if diagnosis.gradient_path is None:
         return "no weights", "No gradient goes through any layer with weights."
     found = diagnosis.gradient_path.decay()
-    return "nothing wrong", (
+    return "nothing wrong on the gradient's way", (
         f"The gradient changes by {found.total:+.2f} decades over {len(diagnosis.gradient_path.waypoints)} layers and "
         f"joins, {found.rate:+.3f} from one to the next."
     )

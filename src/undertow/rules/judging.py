@@ -63,13 +63,20 @@ def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
                 continue
             for finding in each.judge(diagnosis):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, diagnosis.run))
-    findings = [replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()]
-    return sorted(findings, key=lambda finding: (-finding.severity.rank, finding.code))
+    return in_order([replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
 
 
 def _with_source(finding: Finding, run: Run) -> Finding:
     known = (run.sites[site].source for site in finding.sites)
-    return replace(finding, source=finding.source or next((line for line in known if line), ""))
+    message = f"{finding.message}{_ties(finding, run)}"
+    return replace(finding, message=message, source=finding.source or next((line for line in known if line), ""))
+
+
+def _ties(finding: Finding, run: Run) -> str:
+    """Return what to add about layers that a finding names and whose weights are another module's, too."""
+    sites = {run.sites[site].name: run.sites[site].tied_with for site in finding.sites}
+    named = {name: owner for name, owner in sites.items() if owner and name in f"{finding.where} {finding.message}"}
+    return "".join(f" ({name} is tied with {owner}.)" for name, owner in named.items())
 
 
 def urgent(run: Run) -> list[Finding]:
@@ -114,15 +121,17 @@ def over_time(run: Run) -> list[Finding]:
             if key not in known or (not RULES[each.code].once_per_run and modules and not modules & known[key]):
                 found.append(_in_other_graph(each, other))
                 known[key] = known.get(key, frozenset()) | modules
+            elif RULES[each.code].once_per_run:
+                found = [_with_a_place(mine, each, other) for mine in found]
+    found += _weighed(run, found)
     converged = _convergence(run, found)
-    found = [_after(each, converged) for each in found] + converged
-    return sorted(found, key=lambda finding: (-finding.severity.rank, finding.code, finding.where))
+    return in_order([_after(each, converged) for each in found] + converged)
 
 
 def _findings_of_run(history: RunHistory) -> list[Finding]:
     found = findings_of_steps(history)
     for each in RULES.values():
-        if not each.declares_convergence:
+        if not each.declares_convergence and not each.weighs_others:
             found += _judged(each, history)
     return found
 
@@ -141,11 +150,49 @@ def _modules(finding: Finding, run: Run) -> frozenset[str]:
     return frozenset(run.sites[site].module for site in finding.sites)
 
 
+def _with_a_place(mine: Finding, theirs: Finding, run: Run) -> Finding:
+    """Return a finding as another graph has it, if it is the same and only that one knows where."""
+    same = (mine.code, mine.name, mine.began) == (theirs.code, theirs.name, theirs.began)
+    return _in_other_graph(theirs, run) if same and theirs.sites and not mine.sites else mine
+
+
 def _in_other_graph(finding: Finding, run: Run) -> Finding:
     """Return a finding without its Sites: they aren't those of the graph that is shown."""
     step = int(RunHistory(run).steps[0])
     text = f"{finding.message} (Where the model takes another way than most often, as at step {step:,}.)"
     return replace(finding, sites=(), message=text)
+
+
+def in_order(found: Sequence[Finding]) -> list[Finding]:
+    """Return findings with the worst first, and a cause before what it explains.
+
+    A fault that explains a worse one is as bad as that, and the worse one says that it follows from it.
+
+    Example:
+        >>> late, early = (Finding(code, "", Severity.ERROR, (), "", "") for code in ("UT103", "UT410"))
+        >>> [(each.code, each.follows_from) for each in in_order([late, early])]
+        [('UT410', ''), ('UT103', 'UT410')]
+    """
+    faults = [each for each in found if each.severity is not Severity.NOTE]
+    raised = [_as_bad_as_explained(each, faults) for each in found]
+    causes = [each for each in raised if each.severity is not Severity.NOTE]
+    by_cause = {code: cause.code for cause in reversed(causes) for code in RULES[cause.code].explains}
+    told = [replace(each, follows_from=by_cause.get(each.code, "")) for each in raised]
+    return sorted(told, key=lambda each: (-each.severity.rank, bool(each.follows_from), each.code, each.where))
+
+
+def _as_bad_as_explained(finding: Finding, faults: Sequence[Finding]) -> Finding:
+    if finding.severity is Severity.NOTE:
+        return finding
+    explained = [each.severity for each in faults if each.code in RULES[finding.code].explains]
+    return replace(finding, severity=max([finding.severity, *explained], key=lambda severity: severity.rank))
+
+
+def _weighed(run: Run, found: Sequence[Finding]) -> list[Finding]:
+    """Return what the rules say that judge a run in the light of what the others found."""
+    faults = [each for each in found if each.severity is not Severity.NOTE]
+    history = RunHistory(run, faults)
+    return [finding for each in RULES.values() if each.weighs_others for finding in _judged(each, history)]
 
 
 def _convergence(run: Run, found: Sequence[Finding]) -> list[Finding]:

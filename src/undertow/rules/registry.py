@@ -56,6 +56,8 @@ class Facts(TypedDict, total=False):
     by_cause: bool
     blocks_converged: Blocks
     declares_convergence: bool
+    weighs_others: bool
+    explains: tuple[str, ...]
     excused_by_convergence: bool
     excused_at_zero_lr: bool
     excused_at_low_lr: tuple[str, ...]
@@ -80,6 +82,8 @@ class Rule:
         blocks_converged: whether it keeps a run from being called converged.
         declares_convergence: judged after all others, with their findings in ``RunHistory.findings``; what it yields
             says since when the run has converged.
+        weighs_others: judged after those that do without, with the faults they found in ``RunHistory.findings``.
+        explains: codes of what it is the cause of, where both are found: it is told first, and weighs as much.
         excused_by_convergence: a note if it begins when the run has converged.
         excused_at_zero_lr: a note where all its parameters have a learning rate of 0.
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
@@ -103,6 +107,8 @@ class Rule:
     by_cause: bool = False
     blocks_converged: Blocks = Blocks.NEVER
     declares_convergence: bool = False
+    weighs_others: bool = False
+    explains: tuple[str, ...] = ()
     excused_by_convergence: bool = False
     excused_at_zero_lr: bool = False
     excused_at_low_lr: tuple[str, ...] = ()

@@ -1,14 +1,21 @@
 """UT103: numbers that cease to be finite; at a step, the operation; over a run, the step."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
-from undertow.record import Event, Finding, Severity
+from undertow.record import Event, Finding, Severity, Site
+from undertow.rules.nonfinite_advice import advice, makes_nonfinite
 from undertow.rules.registry import RUN, Blocks, rule
+
+BY_ITSELF = 4
+"""See `makes_nonfinite`: from here on an operation is likely to be where the forward pass lost its numbers, too."""
+
+EVERYWHERE = "the loss"
 
 NEVER_AGAIN = 20
 """Skipped steps in a row at the end of a run after which a scaler won't find its scale again."""
@@ -23,8 +30,9 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     Why it is bad:
         The next step makes every weight nan.
     Evidence:
-        In the forward pass, the first operation that made inf or nan of finite numbers, with its line of source. In
-        the backward pass, the first operation that received finite gradient and passed on inf or nan.
+        In the forward pass, the first operation that made inf or nan of finite numbers, with its line of source; if
+        none did, the first that was handed some: an input, a parameter or a buffer that holds them already. In the
+        backward pass, the first operation that received finite gradient and passed on inf or nan.
     Threshold:
         A single one. Over a run: the step of the first, not counting those that a loss scaler skipped; the operation
         if that step was taped, else the parameters whose gradient it was first seen in.
@@ -39,12 +47,30 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     origin = diagnosis.run.header.get("origin")
     if origin:
         where = origin["module"] or "the loss"
-        text = f"The forward pass makes the first inf or nan in {origin['op']}."
-        sites = tuple(s.index for s in diagnosis.run.sites if s.module == origin["module"] and s.op == origin["op"])
-        found = Finding("UT103", "inf or nan", Severity.ERROR, sites, where, text, threshold="none is allowed")
-        yield replace(found, source=origin["source"])
+        text = f"The forward pass makes the first inf or nan in {origin['op']}.{advice(origin['op'])}"
+        found = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
+        yield replace(found, sites=_sites_of(diagnosis, origin), source=origin["source"])
         return
-    yield _backward_origin(diagnosis)
+    yield _imported(diagnosis) or _backward_origin(diagnosis)
+
+
+def _sites_of(diagnosis: Diagnosis, place: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the Sites of an operation: torch writes ``log_`` where it works in place, ``_softmax`` inside."""
+    op = place["op"].strip("_")
+    return tuple(site.index for site in diagnosis.run.sites if site.module == place["module"] and site.op == op)
+
+
+def _imported(diagnosis: Diagnosis) -> Finding | None:
+    """Return what was not finite before anything was computed, if that is why the loss isn't."""
+    found, loss = diagnosis.run.header.get("imported"), diagnosis.run.header.get("loss", 0.0)
+    if found is None or np.isfinite(loss):
+        return None
+    what = f"{found['what'][0].upper()}{found['what'][1:]}"
+    text = f"{what} holds inf or nan already: no operation made them out of finite numbers. They come in at "
+    text += f"{found['op'].strip('_')}{' of ' + found['module'] if found['module'] else ''}."
+    where = "the inputs" if found["what"] == "an input" else found["what"].rpartition(" ")[2]
+    made = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
+    return replace(made, sites=_sites_of(diagnosis, found), source=found["source"])
 
 
 def _backward_origin(diagnosis: Diagnosis) -> Finding:
@@ -59,6 +85,7 @@ def _backward_origin(diagnosis: Diagnosis) -> Finding:
         return Finding("UT103", "inf or nan", Severity.ERROR, (), "the inputs", text, threshold="none is allowed")
     guilty, target = run.edges[guilty].source, run.edges[guilty].target
     text = f"The backward pass of {diagnosis.name(guilty)} receives finite gradient and passes on inf or nan."
+    text += advice(run.sites[guilty].op)
     numbers = {"received": float(received[guilty]), "not finite": float(np.nan_to_num(counted[target]))}
     return Finding(
         "UT103",
@@ -86,11 +113,54 @@ def first_nonfinite(history: RunHistory) -> Iterator[Finding]:
     yield _finding(history, step, known, int(rows[0]) if len(rows) else None)
 
 
-def _forward(history: RunHistory, row: int | None) -> str:
+def _forward(history: RunHistory, step: int, row: int | None, passed_on_by: Site | None = None) -> str:
+    """Say of a step whose loss isn't finite that it was lost in the forward pass, and where, if that is known."""
+    finite = _weights_are_finite(history, step)
+    weights = "" if finite is None else f", with weights that were {'still finite' if finite else 'not finite already'}"
+    place = "" if row is None else _forward_place(history, row)
+    text = f"the loss is not finite: it was lost in the forward pass{weights}.{place}"
+    if passed_on_by is None:
+        return text if place else f"{text} The operation isn't known: examine() that batch."
+    hint = advice(passed_on_by.op) if makes_nonfinite(passed_on_by.op) >= BY_ITSELF else ""
+    return f"{text} On the way back {passed_on_by.name} is the first to pass on inf or nan.{hint}"
+
+
+def _loss_is_lost(history: RunHistory, step: int, row: int | None) -> bool:
+    flags = history.scalar("loss_nonfinite")
+    if step in flags.steps[flags.values > 0]:
+        return True
     losses = history.run.steps.get("loss", np.empty(0))
-    if row is None or row >= len(losses) or np.isfinite(losses[row]) or not len(history.loss.values):
+    return row is not None and row < len(losses) and not np.isfinite(losses[row]) and len(history.loss.values) > 0
+
+
+def _weights_are_finite(history: RunHistory, step: int) -> bool | None:
+    """Tell whether all weights were finite before a step; None if that step wasn't a full one."""
+    run, rows = history.run, np.flatnonzero(history.run.parameter_steps == step)
+    if not len(rows) or not {"weight_norm", "lr"} <= set(run.parameter_columns):
+        return None
+    read = ~np.isnan(run.parameter_columns["lr"][rows[0]])
+    return bool(np.isfinite(run.parameter_columns["weight_norm"][rows[0]][read]).all()) if read.any() else None
+
+
+def _forward_place(history: RunHistory, row: int) -> str:
+    """Say where in the forward pass numbers were finite yet, by what came into layers and activations."""
+    lost = _inputs_lost(history, row)
+    if not lost.any():
         return ""
-    return " The loss isn't finite either: look in the forward pass of that step, at its inputs and parameters."
+    run = history.run
+    return f" What comes into {run.sites[int(np.flatnonzero(lost)[-1])].name} is not finite there."
+
+
+def _inputs_lost(history: RunHistory, row: int) -> NDArray[np.bool_]:
+    """Return of every Site whether what came into it is known not to have been finite, [sites]."""
+    lost = np.zeros(len(history.run.sites), bool)
+    for name in ("derivative_rms", "input_rms"):
+        column = history.run.columns.get(name)
+        if column is None or np.isnan(column[row]).all():
+            continue
+        measured = np.isfinite(column).any(0)  # nan where it was measured at other steps: it isn't finite
+        lost |= measured & ~np.isfinite(column[row])
+    return lost
 
 
 def _skipped(history: RunHistory) -> set[float]:
@@ -99,12 +169,15 @@ def _skipped(history: RunHistory) -> set[float]:
     steps = skipped.steps[skipped.values > 0]
     went_on = noted[~np.isin(noted, steps)].max(initial=-1.0)
     lost = steps[steps > went_on]
-    return set((steps if len(lost) < NEVER_AGAIN else steps[steps <= went_on]).tolist())
+    ordinary = set((steps if len(lost) < NEVER_AGAIN else steps[steps <= went_on]).tolist())
+    losses = history.scalar("loss_nonfinite")
+    return ordinary - set(losses.steps[losses.values > 0].tolist())  # a loss that isn't finite no scale can mend
 
 
 def _noted(history: RunHistory, skipped: Collection[float]) -> Iterator[float]:
-    flags = history.scalar("nonfinite")
-    yield from (step for step in flags.steps[flags.values > 0].tolist() if step not in skipped)
+    for name in ("nonfinite", "loss_nonfinite"):
+        flags = history.scalar(name)
+        yield from (step for step in flags.steps[flags.values > 0].tolist() if step not in skipped)
     for name in ("loss", "grad_norm"):
         steps, values = history.scalar(name)
         yield from (step for step in steps[~np.isfinite(values)].tolist() if step not in skipped)
@@ -119,16 +192,19 @@ def _finding(history: RunHistory, step: int, event: Event | None, row: int | Non
     parameters = [str(name) for name in data.get("parameters", ())] or _parameters(history, step)
     numbers = {"exact": float(exact), **({"lag": float(data["lag"])} if "lag" in data else {})}
     threshold = "none is allowed"
+    lost = _loss_is_lost(history, step, row)
     if taped is not None:
-        text = f"{when} numbers cease to be finite. {taped.message}{_forward(history, row)}"
+        site = history.run.sites[taped.sites[0]] if taped.sites else None
+        forward = _forward(history, step, row, site) if lost else ""
+        text = f"{when} {forward or f'numbers cease to be finite. {taped.message}'}"
         sites, where, numbers = taped.sites, taped.where, {**taped.evidence, **numbers}
     else:
         why = "That step was not taped: the operation isn't known."
         if row is not None:
             why = "All gradient that was passed on is finite: what went into the forward pass there is not."
-        seen = f", seen first in the gradient of {', '.join(parameters[:3])}" if parameters else ""
-        text = f"{when} numbers cease to be finite{seen}. {why}"
-        sites, where = _sites(history, parameters), ", ".join(parameters[:3]) or "the loss"
+        seen = _seen(parameters)
+        text = f"{when} {_forward(history, step, row) if lost else f'numbers cease to be finite{seen}. {why}'}"
+        sites, where = _sites(history, parameters), _place(parameters)
     from_start, over = step <= history.first_step, _over(history, step)
     severity = Severity.ERROR if over is None else Severity.WARNING
     text += "" if over is None else f" From step {over:,} on they were finite again."
@@ -162,6 +238,20 @@ def _parameters(history: RunHistory, step: int) -> list[str]:
         return []
     bad = np.isinf(run.parameter_columns["grad_norm"][rows[0]])  # nan: there may have been no gradient
     return [run.parameters[place] for place in np.flatnonzero(bad)]
+
+
+def _seen(parameters: Sequence[str]) -> str:
+    """Say where it was seen first: by name, if that is a place in the network; most often it is everywhere."""
+    if not parameters:
+        return ""
+    place = ", ".join(parameters) if _place(parameters) != EVERYWHERE else f"{len(parameters)} parameters"
+    return f", seen first in the gradient of {place}"
+
+
+def _place(parameters: Sequence[str]) -> str:
+    """Return parameters of one module as a place."""
+    modules = {name.rpartition(".")[0] for name in parameters}
+    return ", ".join(parameters) if len(modules) == 1 else EVERYWHERE
 
 
 def _sites(history: RunHistory, parameters: Sequence[str]) -> tuple[int, ...]:

@@ -1,19 +1,29 @@
 """UT101 and UT102: the gradient's scale along depth."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.analysis.attribution import cause_of, product
 from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Severity
+from undertow.record import BackwardGain, Finding
+from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
 EXPLODING_RATE, EXPLODING_TOTAL = 0.095, 2.5
 FEWEST_WAYPOINTS = 3
+FEW_LAYERS, STEEP_RATE = 5, -0.5
+"""Up to so many layers make no decay, unless each of them loses two thirds of the gradient."""
+
+NOT_LOST = ("pooling", "mixing")
+"""Causes that spread a gradient over positions or mix them, where the layer before adds it up again."""
+
+FLAT_BELOW = -0.3
+"""Decades a layer that activations must make, a factor of one half, to be called flat: sigmoids, saturated ones."""
 PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z^{l+1}) (w^{l+2})^T ... grad_a C"
 
 
@@ -29,22 +39,19 @@ def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``rate``, decades per waypoint (Theil-Sen, so that no single layer makes it); ``total``, decades from end to
         end; the decades of each cause.
     Threshold:
-        rate <= -0.08 and total <= -1.3. On 34 networks x 3 seeds this parted those seen not to train from the rest.
-        And no single step makes more than 70 % of it: one small factor (LayerScale) is no decay, and learns.
+        rate <= -0.08 and total <= -1.3, and no single step makes more than 70 % of it: one small factor (LayerScale) is
+        no decay, and learns. In networks of up to five layers, rate <= -0.5. Pooling and products with constant
+        matrices don't count: they spread a gradient over positions, and the layer before adds it up again. How much
+        it matters is read off the study ``severity``, by decades, optimizer, and whether flat activations or small
+        weights make them.
     What to do:
         Look at the cause. Activation: one with derivatives near 1 (ReLU, GELU, tanh near 0). Weights: a larger
         initialisation (He, Glorot). Either: residual connections or normalisation.
     References:
         Nielsen 2015, chapter 5, eq. 121-124; Hochreiter 1991; Bengio, Simard, Frasconi 1994.
     """
-    if (
-        diagnosis.gradient_path is None
-        or not diagnosis.finite
-        or len(diagnosis.gradient_path.waypoints) < FEWEST_WAYPOINTS
-    ):
-        return
-    found = _beside_time(diagnosis)
-    if diagnosis.starts_at_zero or found.rate > VANISHING_RATE or found.total > VANISHING_TOTAL or not found.steady:
+    found = fading(diagnosis)
+    if found is None or diagnosis.starts_at_zero or not is_vanishing(found):
         return
     yield _of_scale(diagnosis, found, "UT101", "vanishing", f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}")
 
@@ -62,31 +69,72 @@ def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
         normalisations add, as a network with them grows mildly in good health.
     Threshold:
         rate >= 0.095 and total >= 2.5. Healthy networks with BatchNorm were seen to reach 2.9 with their
-        normalisation's share, and trained.
+        normalisation's share, and trained. How much it matters is read off the study ``severity``.
     What to do:
         Smaller initial weights (He: variance 2/n_in for ReLU), normalisation, or gradient clipping.
     References:
         Nielsen 2015, chapter 5; Pascanu, Mikolov, Bengio 2013; Yang et al. 2019 (mean field of BatchNorm).
     """
-    if (
-        diagnosis.gradient_path is None
-        or not diagnosis.finite
-        or len(diagnosis.gradient_path.waypoints) < FEWEST_WAYPOINTS
-    ):
-        return
-    found = _without_normalisation(diagnosis)
-    if found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
+    found = growth(diagnosis)
+    if found is None or found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
         return
     yield _of_scale(diagnosis, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
+
+
+def is_vanishing(found: Decay) -> bool:
+    """Whether a decay is steady and large enough to be called vanishing; in few layers it must be steep.
+
+    Example:
+        >>> is_vanishing(Decay(-0.4, -1.6, True, (0, 1, 2, 3, 4))), is_vanishing(Decay(-0.4, -2.0, True, (0,) * 6))
+        (False, True)
+    """
+    rate = STEEP_RATE if len(found.waypoints) <= FEW_LAYERS else VANISHING_RATE
+    return found.rate <= rate and found.total <= VANISHING_TOTAL and found.steady
+
+
+def fading(diagnosis: Diagnosis) -> Decay | None:
+    """How the gradient changes along its path, without what pooling and constant matrices do; None if it isn't known.
+
+    A recurrence counts once, with the gradient of all its steps: that it fades through time is for UT107 to say.
+    """
+    if not _has_path(diagnosis):
+        return None
+    return _beside_time(diagnosis) if diagnosis.recurrent else _through_depth(diagnosis)
+
+
+def growth(diagnosis: Diagnosis) -> Decay | None:
+    """How the gradient changes along its path, without what normalisations add; None if that isn't known."""
+    return _without_normalisation(diagnosis) if _has_path(diagnosis) else None
+
+
+def kind_of(found: Decay, by_cause: Mapping[str, float]) -> str:
+    """Whether flat activations make a decay, or the weights: a sigmoid is mended otherwise than a small start is.
+
+    Example:
+        >>> kind_of(Decay(-0.6, -2.4, True, (0, 1, 2, 3, 4)), {"activation": -2.3, "weights": -0.1})
+        'activation'
+    """
+    steps = max(len(found.waypoints) - 1, 1)
+    return "activation" if by_cause.get("activation", 0.0) <= FLAT_BELOW * steps else "weights"
+
+
+def decades_by_cause(diagnosis: Diagnosis, found: Decay) -> dict[str, float]:
+    """Decades of every cause between the ends of a decay."""
+    start, end = found.waypoints[0], found.waypoints[-1]
+    causes = product(gain for gain in diagnosis.gains if start <= gain.start and gain.end <= end)
+    return {cause: float(decades(factor)) for cause, factor in causes.items()}
+
+
+def _has_path(diagnosis: Diagnosis) -> bool:
+    path = diagnosis.gradient_path
+    return path is not None and diagnosis.finite and len(path.waypoints) >= FEWEST_WAYPOINTS
 
 
 def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshold: str) -> Finding:
     assert diagnosis.gradient_path is not None  # noqa: S101  # both rules looked already
     start, end = found.waypoints[0], found.waypoints[-1]
-    causes = product(gain for gain in diagnosis.gains if start <= gain.start and gain.end <= end)
-    by_cause = {cause: float(decades(factor)) for cause, factor in causes.items()}
-    sign = np.sign(found.total)
-    main = max(by_cause, key=lambda cause: sign * by_cause[cause])
+    by_cause, sign = decades_by_cause(diagnosis, found), np.sign(found.total)
+    main = max((c for c in by_cause if c not in NOT_LOST), key=lambda cause: sign * by_cause[cause])
     verb = "loses" if found.total < 0 else "gains"
     text = (
         f"The gradient {verb} {abs(found.total):.2f} decades between {diagnosis.name(start)} and "
@@ -94,7 +142,9 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
     )
     if found.gone is not None:
         text += f" From {diagnosis.name(found.gone)} on nothing is left: it is too small for its precision."
-    severity = Severity.ERROR if abs(found.total) >= 2 else Severity.WARNING
+    amount, kind = (found.total, kind_of(found, by_cause)) if code == "UT101" else (found.climb, ANY)
+    severity, outcome = severity_of(code, amount, diagnosis.run, kind)
+    text += outcome
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = diagnosis.between(start, end)
     found_here = Finding(code, name, severity, (start, end), where, text, numbers, threshold, PRODUCT_EQUATION)
@@ -117,7 +167,7 @@ def _beside_time(diagnosis: Diagnosis) -> Decay:
     run, received = diagnosis.run, diagnosis.column("grad_output")
     recurrent = [waypoint for waypoint in gradient_path.waypoints if waypoint in diagnosis.recurrent]
     if not recurrent:
-        return gradient_path.decay()
+        return _through_depth(diagnosis)
     levels: dict[tuple[str, ...] | int, float] = {}
     for waypoint in gradient_path.waypoints:
         parameters = run.sites[waypoint].parameters
@@ -129,13 +179,30 @@ def _beside_time(diagnosis: Diagnosis) -> Decay:
     return decay(np.array(list(levels.values())), gradient_path.waypoints)
 
 
+def _through_depth(diagnosis: Diagnosis) -> Decay:
+    gradient_path = diagnosis.gradient_path
+    assert gradient_path is not None  # noqa: S101  # the caller looked already
+    spread = _grown(diagnosis, lambda gain: sum(_decades(gain, cause) for cause in NOT_LOST))
+    return decay(gradient_path.gradient - spread, gradient_path.waypoints)
+
+
 def _without_normalisation(diagnosis: Diagnosis) -> Decay:
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
-    grown = {gradient_path.sites[0]: 0.0}
-    total = 0.0
-    for gain in diagnosis.gains:
-        total += max(0.0, float(decades(gain.factors.get("normalisation", 1.0))))
-        grown[gain.end] = total
-    levels = gradient_path.gradient - np.array([grown[site] for site in gradient_path.waypoints])
+    levels = gradient_path.gradient - _grown(diagnosis, lambda gain: max(0.0, _decades(gain, "normalisation")))
     return decay(levels, gradient_path.waypoints, gradient_path.depth[list(gradient_path.waypoints)])
+
+
+def _grown(diagnosis: Diagnosis, of: Callable[[BackwardGain], float]) -> NDArray[np.floating]:
+    """Decades up to every waypoint that some causes make, summed up block by block."""
+    gradient_path = diagnosis.gradient_path
+    assert gradient_path is not None  # noqa: S101  # the caller looked already
+    grown, total = {gradient_path.sites[0]: 0.0}, 0.0
+    for gain in diagnosis.gains:
+        total += of(gain)
+        grown[gain.end] = total
+    return np.array([grown[site] for site in gradient_path.waypoints])
+
+
+def _decades(gain: BackwardGain, cause: str) -> float:
+    return float(decades(gain.factors.get(cause, 1.0)))

@@ -6,10 +6,13 @@ import numpy as np
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.consequences import severity_of
 from undertow.rules.registry import Blocks, rule
 
 SATURATED_ABOVE = 0.85
+OPEN_ABOVE = 0.5
 DEAD_ABOVE = 0.65
+ALL_OF_THEM = 0.999
 ROWS_TO_CALL_DEAD = 20
 
 
@@ -18,7 +21,8 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     """An activation works mostly where it is flat.
 
     What:
-        For most values of a sigmoid, tanh or the like the derivative is under a tenth of its peak.
+        For most values of a sigmoid, tanh or the like the derivative is under a tenth of its peak. A gate that stands
+        open is no such case: what it multiplies passes, as an LSTM's forget gate of 1 keeps the memory.
     Why it is bad:
         The gradient is multiplied by that derivative: little of it gets through.
     Evidence:
@@ -33,12 +37,12 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
         Glorot, Bengio 2010, section 3; LeCun et al. 1998 (Efficient BackProp), section 4.
     """
     share = diagnosis.column("saturated")
-    found = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > SATURATED_ABOVE]
+    found = flat_sites(diagnosis, SATURATED_ABOVE)
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
-    part, flat = share[worst.index], f"where the {worst.activation} is flat"
-    text = f"{part:.0%} of the values at {worst.name} lie {flat}{_more(found)}."
+    part, where = share[worst.index], f"where the {worst.activation} is flat"
+    text = f"{part:.0%} of the values at {worst.name} lie {where}{_more(found)}."
     numbers = {
         "saturated": float(share[worst.index]),
         "derivative_rms": float(diagnosis.column("derivative_rms")[worst.index]),
@@ -47,7 +51,10 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     limit = f"more than {SATURATED_ABOVE:.0%} with |phi'| under a tenth of its peak"
     equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
     sites = tuple(site.index for site in found)
-    yield Finding("UT201", "saturated", Severity.WARNING, sites, worst.name, text, numbers, limit, equation)
+    severity, outcome = severity_of("UT201", float(share[worst.index]), diagnosis.run)
+    if all(diagnosis.depth[site.index] == 0 for site in found):  # an output that is sure, as after training
+        severity, outcome = Severity.NOTE, " It is the output: that is how a network that has learned looks, too."
+    yield Finding("UT201", "saturated", severity, sites, worst.name, text + outcome, numbers, limit, equation)
 
 
 @rule("UT202", "dead units", columns=("dead",), blocks_converged=Blocks.BEFORE)
@@ -77,9 +84,36 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     numbers = {"dead": float(share[worst.index]), "activations": float(len(found))}
     limit = f"more than {DEAD_ABOVE:.0%} of the units over {ROWS_TO_CALL_DEAD} rows or more"
     equation = "delta^l = ((w^{l+1})^T delta^{l+1}) * phi'(z^l), phi' = 0"
-    severity = Severity.ERROR if share[worst.index] > 0.9 else Severity.WARNING
+    severity, outcome = severity_of("UT202", float(share[worst.index]), diagnosis.run)
+    if share[worst.index] > ALL_OF_THEM:  # no gradient passes: what lies before it can't learn at all
+        severity = Severity.ERROR
     sites = tuple(site.index for site in found)
-    yield Finding("UT202", "dead units", severity, sites, worst.name, text, numbers, limit, equation)
+    yield Finding("UT202", "dead units", severity, sites, worst.name, text + outcome, numbers, limit, equation)
+
+
+def flat_sites(diagnosis: Diagnosis, above: float) -> list[Site]:
+    """Activations of which a larger share of values lies where they are flat, without gates that stand open."""
+    share = diagnosis.column("saturated")
+    flat = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > above]
+    return [site for site in flat if not _is_open_gate(diagnosis, site)]
+
+
+def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:
+    """Whether an activation multiplies other data, and lets most of that data's gradient through.
+
+    One that receives no gradient at all, as the gate of an LSTM's first, empty memory, holds none up either.
+    """
+    run = diagnosis.run
+    carried, received = run.edge_column("contribution", diagnosis.step), diagnosis.column("grad_output")
+    products = {run.edges[edge].source for edge in run.incoming[site.index]}
+    beside = [
+        float(carried[edge]) >= OPEN_ABOVE * float(received[product])
+        for product in products
+        if run.sites[product].op == "mul" and received[product] > 0
+        for edge in run.outgoing[product]
+        if run.edges[edge].target != site.index
+    ]
+    return any(beside) or received[site.index] == 0
 
 
 def _rows(site: Site) -> float:

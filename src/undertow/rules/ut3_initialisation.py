@@ -11,9 +11,19 @@ from undertow.analysis.theory_check import TheoryCheck
 from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Role, Severity
+from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.alike import said_once
+from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
-from undertow.rules.ut1_scale import EXPLODING_RATE, EXPLODING_TOTAL, VANISHING_RATE, VANISHING_TOTAL
+from undertow.rules.ut1_scale import (
+    EXPLODING_RATE,
+    EXPLODING_TOTAL,
+    VANISHING_TOTAL,
+    decades_by_cause,
+    fading,
+    is_vanishing,
+    kind_of,
+)
 
 FEWEST_LAYERS = 3
 AGREEING = 0.5
@@ -37,9 +47,10 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
         layer is expected to multiply the squared gradient by, on average; ``needed``: the variance that would keep
         the gradient's scale, where there is one.
     Threshold:
-        Expected <= -1.3 or >= 2.5 decades at a rate of -0.08 or 0.095 a layer, as for UT101 and UT102, no single layer
-        making more than 70 % of it, and measured at least half. Only where theory applies: plain layers with one kind
-        of activation on the gradient path, no joins, normalisation or attention.
+        Expected <= -1.3 or >= 2.5 decades at a rate of -0.08 or 0.095 a layer, as for UT101 and UT102 (a loss in up to
+        five layers must be steep), no single layer making more than 70 % of it, and measured at least half. Only where
+        theory applies: plain layers with one kind of activation on the gradient path, no joins, normalisation or
+        attention. How much it matters is read off the study ``severity``.
     What to do:
         Draw the weights with the variance that is needed (1/n_in for tanh, 2/n_in for ReLU). For the sigmoid there is
         none within reason: take another activation.
@@ -68,34 +79,70 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     limit = f"expected <= {VANISHING_TOTAL} or >= {EXPLODING_TOTAL} decades, measured at least half of it"
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
     name = "initialisation off for the depth"
-    yield Finding("UT301", name, Severity.WARNING, waypoints, where, text, numbers, limit, equation)
+    severity, outcome = _worth(diagnosis, found.expected)
+    yield Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
 
 
 @rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
 def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """All units of a layer start with the same weights.
+    """All units of a layer have the same weights.
 
     What:
-        The rows of a weight matrix are all alike (and not zero).
+        The weights that lead to each unit of a layer are all alike (and not zero); and so is their gradient, or not.
     Why it is bad:
-        Units that are alike get the same gradient and stay alike: the layer is as good as one unit wide.
+        Units that are alike and pulled alike stay alike: the layer is as good as one unit wide. (Alike weights alone
+        do no harm: where what comes behind treats the units differently, they part in the first step.)
     Evidence:
-        ``spread``: the norm of the weights' deviation from their mean row, as a share of the weights' norm.
+        ``spread``: the norm of the weights' deviation from those of the mean unit, as a share of the weights' norm;
+        ``gradient's spread``: the same of their gradient.
     Threshold:
         Under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any random
-        initialisation is near 1.
+        initialisation is near 1. An error if the gradient's spread is under 0.01, too, or not known; else a note: the
+        units part in the first step. A parameter is judged once, as the layer that it was made for multiplies by
+        it; rows of an embedding are no units.
     What to do:
         Draw the weights at random.
     References:
         Goodfellow, Bengio, Courville 2016, section 8.4.
     """
     spread = diagnosis.column("weight_spread")
+    found: dict[tuple[str, ...], Site] = {}
     for site in diagnosis.run.sites:
         if site.role is Role.WEIGHT and site.n_out > 1 and spread[site.index] < SPREAD_BELOW:
-            text = f"The {site.n_out} units of {site.name} have the same weights, and will keep them so."
-            numbers = {"spread": float(spread[site.index])}
-            limit = f"spread under {SPREAD_BELOW}"
-            yield Finding("UT302", "symmetric units", Severity.ERROR, (site.index,), site.name, text, numbers, limit)
+            known = found.setdefault(_matrices(site), site)
+            if site.module and not known.module:  # a backward pass that is differentiated uses it outside of its layer
+                found[_matrices(site)] = site
+    yield from said_once(_symmetric(diagnosis, site) for site in found.values())
+
+
+def _matrices(site: Site) -> tuple[str, ...]:
+    return tuple(name for name in site.parameters if "bias" not in name.rpartition(".")[2])
+
+
+def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
+    columns = {"spread": "weight_spread", "gradient's spread": "grad_spread"}
+    numbers = {name: float(diagnosis.column(column)[site.index]) for name, column in columns.items()}
+    if numbers["gradient's spread"] >= SPREAD_BELOW:
+        severity, consequence = Severity.NOTE, "but what comes behind them pulls them apart"
+    else:
+        severity, consequence = Severity.ERROR, "and get the same gradient: they stay alike"
+    text = f"The {site.n_out} units of {site.name} have the same weights, {consequence}."
+    limit = f"spread under {SPREAD_BELOW}; an error if the gradient's is, too"
+    return Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
+
+
+def expected_decades(diagnosis: Diagnosis) -> float | None:
+    """Decades that theory expects over the depth of a plain network, large or small; None where it doesn't apply."""
+    applies = _kind(diagnosis) is not None and len(diagnosis.theory.covered) >= FEWEST_LAYERS
+    return diagnosis.theory.expected if applies else None
+
+
+def _worth(diagnosis: Diagnosis, expected: float) -> tuple[Severity, str]:
+    """What became of networks like this: a loss by what UT101 measures of it, as that is what they suffer from."""
+    found = fading(diagnosis) if expected < 0 else None
+    if found is None:
+        return severity_of("UT301", expected, diagnosis.run)
+    return severity_of("UT101", found.total, diagnosis.run, kind_of(found, decades_by_cause(diagnosis, found)))
 
 
 def _kind(diagnosis: Diagnosis) -> str | None:
@@ -116,7 +163,7 @@ def _off(found: TheoryCheck) -> bool:
     """Return whether theory expects a steady loss or growth that matters, and measurement bears it out."""
     steps = [each.expected for each in found.covered]
     path: Decay = decay(np.cumsum([0.0, *steps]), tuple(each.start for each in found.covered))
-    vanishing = path.rate <= VANISHING_RATE and path.total <= VANISHING_TOTAL
+    vanishing = is_vanishing(path)
     exploding = path.rate >= EXPLODING_RATE and path.total >= EXPLODING_TOTAL
     return (vanishing or exploding) and path.steady and found.measured / found.expected >= AGREEING
 

@@ -35,8 +35,9 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``ratio``: ||dw|| / ||w||, the step tried on a copy, weight decay included.
     Threshold:
         More than 0.1 in a layer is a note: Adam's first steps reach it in networks that train well. A fault if the
-        median over layers is more than 0.25. About 0.001 is usual later. Too small is less than 6e-8, half of the
-        distance between neighbours in float32, or no change at all, in half of the layers.
+        median over layers is more than 0.25, embeddings left out (their rows may well start near 0), and the loss
+        doesn't fall in ten such steps, tried on copies. About 0.001 is usual later. Too small is less than 6e-8, half
+        of the distance between neighbours in float32, or no change at all, in half of the layers.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
@@ -55,10 +56,37 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
-    severity = Severity.WARNING if median > MEDIAN_RATIO_ABOVE else Severity.NOTE
-    numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large))}
+    severity, outcome, more = _outcome(diagnosis)
+    numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
-    yield Finding("UT401", "update too large", severity, sites, worst.name, text, numbers, limit)
+    yield Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
+
+
+def long_steps(diagnosis: Diagnosis) -> bool:
+    """Tell whether a step changes half of the layers by so much that its consequence must be looked at."""
+    tried = not str(diagnosis.run.header.get("optimizer", "none")).startswith(("none", "not judged"))
+    return tried and _typical_ratio(diagnosis) > MEDIAN_RATIO_ABOVE
+
+
+def _typical_ratio(diagnosis: Diagnosis) -> float:
+    """Return the median over layers that multiply; embeddings are left out, of which a batch moves few rows."""
+    ratio = diagnosis.column("update_ratio")
+    layers = (s for s in diagnosis.run.sites if s.role is Role.WEIGHT and "embedding" not in s.op)
+    known = [float(ratio[site.index]) for site in layers if np.isfinite(ratio[site.index])]
+    return float(np.median(known)) if known else 0.0
+
+
+def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
+    """Return how much long steps matter: no fault where the loss falls under them all the same."""
+    if _typical_ratio(diagnosis) <= MEDIAN_RATIO_ABOVE:
+        return Severity.NOTE, "", {}
+    ahead, now = diagnosis.run.header.get("ahead", {}), float(diagnosis.run.header.get("loss", np.nan))
+    later = float(ahead.get("loss", np.nan))
+    if np.isnan(later) or np.isnan(now):
+        return Severity.WARNING, "", {}
+    numbers = {"loss": now, "loss later": later}
+    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}."
+    return (Severity.NOTE if later < now else Severity.WARNING), told, numbers
 
 
 def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -130,7 +158,7 @@ def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
 
 
-@rule("UT403", "clipping always on", over=RUN, once_per_run=True)
+@rule("UT403", "clipping always on", over=RUN, once_per_run=True, explains=("UT408", "UT704"))
 def clipping(history: RunHistory) -> Iterator[Finding]:
     """Clipping cuts most gradients to a small part of themselves.
 
@@ -157,7 +185,7 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     after, before = history.scalar("grad_norm"), history.scalar("grad_norm_unclipped")
     steps, first, second = np.intersect1d(after.steps, before.steps, return_indices=True)
     kept, whole = after.values[first], before.values[second]
-    usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0)
+    usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0) & (kept > 0)  # 0: cleared, see UT702
     if usable.sum() < FEWEST_CLIPPED:
         return
     cut = kept[usable] / whole[usable]
@@ -173,6 +201,12 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, to {numbers['cut to']:.2g} of itself in "
         f"the median: its norm is {numbers['norm']:.2g}, that of a step is the threshold's."
     )
+    unscaled = history.scalar("clipped_scaled").values
+    if len(unscaled) and unscaled.mean() > MOSTLY:
+        text += (
+            " The gradients are still multiplied by the loss scale when they are clipped: unscale first, by "
+            "scaler.unscale_(optimizer) before clip_grad_norm_."
+        )
     optimizer = str(history.run.header.get("optimizer", ""))
     severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
     limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"

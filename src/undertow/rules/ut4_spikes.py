@@ -29,6 +29,7 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
         3 times its own median or more, and by 5 deviations, in the last 12 recorded steps before, none of them more
         than 50 steps of the optimizer back: what was odd longer ago is not why. Where nothing was recorded there,
         or in fewer than 5 steps before, what moved first isn't known, and the message says so.
+        With several optimizers, as a GAN's, a loss rises as the other one learns: a note.
     What to do:
         If an update jumped first: a smaller learning rate, warm-up, or beta2 = 0.95 in Adam. If a gradient did: clip
         gradients, look at that batch, or use QK normalisation where it is attention's.
@@ -59,7 +60,7 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     sites = tuple(dict.fromkeys(site for mover in movers for site in mover.sites))
     where = ", ".join(mover.name for mover in movers) or "the loss"
     limit = f"{DEVIATIONS:.0f} deviations and {RISE:.0%} above the median before, twice in a row"
-    severity = Severity.NOTE if over and len(found) == 1 else Severity.WARNING
+    severity = Severity.NOTE if (over and len(found) == 1) or not history.one_loss else Severity.WARNING
     yield Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
 
 

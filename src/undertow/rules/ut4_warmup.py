@@ -10,9 +10,12 @@ from undertow.rules.registry import RUN, rule
 from undertow.rules.ut1_collapse import collapsed
 from undertow.rules.ut1_nonfinite import first_nonfinite
 from undertow.rules.ut4_optimizer import SCALE_FREE
+from undertow.rules.ut4_step_size import step_not_finite_over_time
 
 EARLY = 100
 WARM_BELOW = 0.5
+LARGE = 0.01
+"""||dw|| / ||w|| of the median layer: no step before was as large, and what broke was no step's fault."""
 
 
 @rule("UT406", "no warm-up", over=RUN, header=("optimizer",), once_per_run=True)
@@ -32,9 +35,9 @@ def no_warm_up(history: RunHistory) -> Iterator[Finding]:
         that have a normalisation right behind them.
     Threshold:
         Collapse (UT108) or inf (UT103) within 100 steps, at more than half of the highest learning rate from the
-        start. A transformer of 12 post-norm blocks, Adam at 0.004: without warm-up 4.5 decades were lost within 8
-        steps, and the loss stayed at chance; with 250 steps of warm-up it learned. Pre-norm, at 0.01 and without, it
-        lost 1.4 decades and got them back.
+        start, after an update of 0.01 of the weights or more in the median layer. A transformer of 12 post-norm
+        blocks, Adam at 0.004: without warm-up 4.5 decades were lost within 8 steps, and the loss stayed at chance;
+        with 250 steps of warm-up it learned. Pre-norm, at 0.01 and without, it lost 1.4 decades and got them back.
     What to do:
         Raise the learning rate from 0 over the first few hundred or thousand steps, put the normalisation before the
         branch (pre-norm), or start at a smaller learning rate.
@@ -50,6 +53,8 @@ def no_warm_up(history: RunHistory) -> Iterator[Finding]:
     if not broken:
         return
     first = min(broken, key=lambda each: each.began or 0)
+    if _largest_update(history, first.began or 0) < LARGE or _lost_by_the_step(history):
+        return
     after = int((first.began or 0) - history.first_step)
     post = _post_norm(history.run)
     numbers = {"broke": float(after), "rate at the start": start, "update": _first_update(history), "post-norm": post}
@@ -72,6 +77,21 @@ def _rate_at_start(history: RunHistory) -> float:
     """Return the first learning rate as a share of the run's highest; 0 if nobody noted it."""
     rates = history.scalar("lr").values
     return float(rates[0] / rates.max()) if len(rates) and rates.max() > 0 else 0.0
+
+
+def _largest_update(history: RunHistory, before: int) -> float:
+    """Return the largest update ratio up to a step, the median over layers; inf where none was measured."""
+    if "update_ratio" not in history.run.columns:
+        return float("inf")
+    layers = [site.index for site in history.run.sites if site.role is Role.WEIGHT]
+    ratios = np.asarray(history.run.columns["update_ratio"][history.steps <= before][:, layers], float)
+    known = ratios[np.isfinite(ratios).any(1)] if ratios.size else ratios
+    return float(np.nanmax(np.nanmedian(np.where(np.isfinite(known), known, np.nan), axis=1))) if len(known) else np.inf
+
+
+def _lost_by_the_step(history: RunHistory) -> bool:
+    """Tell whether the step itself wasn't finite, which no smaller one would mend."""
+    return any(True for _ in step_not_finite_over_time(history))
 
 
 def _first_update(history: RunHistory) -> float:

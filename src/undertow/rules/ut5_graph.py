@@ -1,6 +1,7 @@
 """UT501: what the gradient does not reach at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
@@ -18,23 +19,51 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     Evidence:
         ``parameters``: how many there are. A gradient of zeros is a gradient.
     Threshold:
-        Any. If their modules weren't run at all, a note: a mixture's experts that were not chosen, or layers dropped
-        at random, may be run the next time.
+        Any. Its severity follows from what the parameter is to the loss. An error if the loss is computed from it and
+        its gradient is cut off on the way (detach, no_grad, integers): it takes part and never learns. A note if the
+        loss is not computed from it: a pooler or a mask token that this loss has no use for. A note if its module
+        wasn't run at all: a mixture's experts that were not chosen, or layers dropped at random. A warning if numbers
+        that follow from it left torch (.item(), .tolist()), or where nobody looked, as in a watched run.
     What to do:
-        Look for .detach(), .item(), .data, no_grad, argmax or rounding on the way; freeze what is meant to be
-        frozen with requires_grad_(False).
+        Where it is cut off, look at the operation that is named; in place of argmax and rounding, something that has a
+        derivative (softmax, a straight-through estimate). Freeze what is meant to be frozen with
+        requires_grad_(False).
     References:
         PyTorch documentation, autograd mechanics: locally disabling gradient computation.
     """
     header = diagnosis.run.header
-    idle = header.get("not run", [])
-    detached = [name for name in header.get("unreached", []) if name not in idle]
-    for names, severity, why in (
-        (detached, Severity.WARNING, ""),
-        (idle, Severity.NOTE, " Their modules weren't run."),
-    ):
-        if names:
-            yield _unreached(names, severity, why)
+    groups = {"idle": header.get("not run", []), **{kind: header.get(kind, []) for kind in ("read out", "unused")}}
+    cuts = header.get("cut off", {})
+    known = {name for names in (*groups.values(), cuts) for name in names}
+    groups["unknown"] = [name for name in header.get("unreached", []) if name not in known]
+    yield from _cut_off(cuts)
+    for kind, (severity, why) in _KINDS.items():
+        if groups[kind]:
+            yield _unreached(groups[kind], severity, why)
+
+
+_KINDS = {
+    "unknown": (Severity.WARNING, ""),
+    "read out": (
+        Severity.WARNING,
+        " Numbers that follow from it leave torch (.item(), .tolist()): gradient ends there.",
+    ),
+    "unused": (Severity.NOTE, " The loss is not computed from it: nothing uses what it makes."),
+    "idle": (Severity.NOTE, " Their modules weren't run."),
+}
+
+_WAYS = {"detach": ".detach() or .data", "no_grad": "no_grad", "alias": ".data"}
+
+
+def _cut_off(cuts: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    """Report what is used and cut off, once for each place where it is cut."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for name, cut in cuts.items():
+        places.setdefault((cut.get("op", ""), cut.get("module", ""), cut.get("source", "")), []).append(name)
+    for (op, module, source), names in places.items():
+        by = _WAYS.get(op, f"{op}, which passes no gradient on") if op else "something that nobody saw"
+        why = f" The loss is computed from it, but its gradient is cut off by {by}{f' in {module}' if module else ''}."
+        yield replace(_unreached(names, Severity.ERROR, why), source=source)
 
 
 def _unreached(names: Sequence[str], severity: Severity, why: str) -> Finding:

@@ -1,6 +1,7 @@
 """UT601 and UT602: small gradients that are no fault."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.registry import RULES, RUN, Blocks, rule
 
 CANCELLING_BELOW = 0.1
+AGREEING_ABOVE, LOOKS = 3.0, 5
 FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
 
@@ -28,28 +30,59 @@ def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
         gradient alone proves nothing. Over a run: the loss fell, by more than its noise, and moved by less than 2 % of
-        that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202).
+        that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202, steps that
+        are too small or not taken), and the ratio isn't both over 3 and higher than at first.
     What to do:
         Nothing, or look at the validation data.
     References:
         Bottou, Curtis, Nocedal 2018 (gradient noise near a solution).
     """
-    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.shape and s.n_out >= FEWEST_UNITS]
-    coherence = diagnosis.column("coherence")
-    rows = {s.index: np.prod(s.shape) / s.n_out for s in layers}
-    ratios = [
-        float(coherence[s.index] * np.sqrt(rows[s.index]))
-        for s in layers
-        if np.isfinite(coherence[s.index]) and rows[s.index] > 1 and not _before_norm(diagnosis.run, s)
-    ]
+    ratio = cancelling_ratio(diagnosis)
     gone = diagnosis.gradient_path is not None and not diagnosis.column("grad_output")[1:].any()
-    if not gone and (not ratios or np.median(ratios) >= CANCELLING_BELOW):
+    if not gone and (ratio is None or ratio >= CANCELLING_BELOW):
         return
-    ratio = 0.0 if gone else float(np.median(ratios))
+    if _hardly_moves(diagnosis.run.header):
+        return
+    ratio = 0.0 if gone or ratio is None else ratio
     text = "No gradient at all: the loss is flat here." if gone else "The examples' gradients cancel in the average."
     limit = f"coherence x sqrt(rows) < {CANCELLING_BELOW}"
     numbers = {"coherence x sqrt(rows)": ratio}
     yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit)
+
+
+def _still_agree(history: RunHistory) -> bool:
+    """Tell whether examples agree at the end on where to go, and no less than at first: then it isn't a minimum."""
+    rows = np.flatnonzero(history.finite)
+    first, last = (
+        [ratio for row in some if (ratio := cancelling_ratio(Diagnosis(history.run, int(row)))) is not None]
+        for some in (rows[:LOOKS], rows[-LOOKS:])
+    )
+    return bool(first and last) and float(np.median(last)) > max(AGREEING_ABOVE, float(np.median(first)))
+
+
+def cancelling_ratio(diagnosis: Diagnosis) -> float | None:
+    """Return ``coherence x sqrt(rows)``, the median over layers; None where there is none to tell it by.
+
+    Of an embedding it says nothing: there every row of the sum is another example's.
+    """
+    coherence = diagnosis.column("coherence")
+    ratios = [
+        float(coherence[site.index] * np.sqrt(np.prod(site.shape) / site.n_out))
+        for site in diagnosis.run.sites
+        if site.role is Role.WEIGHT
+        and site.shape
+        and site.n_out >= FEWEST_UNITS
+        and "embedding" not in site.op
+        and np.isfinite(coherence[site.index])
+        and np.prod(site.shape) > site.n_out
+        and not _before_norm(diagnosis.run, site)
+    ]
+    return float(np.median(ratios)) if ratios else None
+
+
+def _hardly_moves(header: Mapping[str, Any]) -> bool:
+    """Tell whether the optimizer's step is nothing to conclude from: its learning rate is 0, or it lowers nothing."""
+    return header.get("lr") == 0
 
 
 @rule("UT601", "converged", over=RUN)
@@ -64,6 +97,8 @@ def settled(history: RunHistory) -> Iterator[Finding]:
         return
     two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
     if any(_stands_in_the_way(fault, summary.settled + two_bins) for fault in history.findings):
+        return
+    if not history.one_loss or _still_agree(history):
         return
     numbers = {"start": summary.start, "end": summary.end}
     text = (

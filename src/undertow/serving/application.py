@@ -36,7 +36,7 @@ class NoSuchRunError(Exception):
 
 
 class Pages:
-    """What is served of one folder.
+    """The pages and data served of one folder.
 
     Args:
         folder: where the Runs are.
@@ -126,9 +126,9 @@ class Pages:
                 self._judges.submit(followed.judge)
             return followed.state()
         except NoSuchRunError:
-            return {"kind": "lost", "said": "its file is gone"}
+            return {"kind": "lost", "message": "its file is gone"}
         except StoreError as error:
-            return {"kind": "lost", "said": str(error)}
+            return {"kind": "lost", "message": str(error)}
 
     def _checked(self, name: str) -> str:
         if self._folder.find(name) is None:

@@ -35,11 +35,11 @@ class Folder:
         self.root = root.resolve()
 
     def names(self) -> list[str]:
-        """Of all Runs, in order."""
+        """Return the names of all Runs, in order."""
         return sorted(self.written())
 
     def written(self) -> dict[str, float]:
-        """Of every Run by name, when one of its files was last written to, in seconds since 1970."""
+        """Return when each Run's files were last written to, by name, in seconds since 1970."""
         times: dict[str, float] = {}
         for place, folders, files in os.walk(self.root):
             folders[:] = [each for each in folders if not each.startswith(".")]
@@ -50,7 +50,7 @@ class Folder:
         return times
 
     def find(self, name: str) -> Path | None:
-        """Where a Run is; None if there is none of that name in the folder."""
+        """Return the path of a Run; None if there is none of that name in the folder."""
         if not _is_text(name):
             return None
         pure = PurePosixPath(name)
@@ -81,7 +81,7 @@ def _is_name(file: str) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    """Whether it can be asked for; a backslash separates folders on some systems."""
+    """Tell whether a name can be asked for; a backslash separates folders on some systems."""
     return not any("\ud800" <= sign <= "\udfff" or sign in "\0\\" for sign in name)
 
 

@@ -60,7 +60,7 @@ class Followed:
 
     @property
     def is_to_be_judged(self) -> bool:
-        """Whether something came since it was judged, and that was long enough ago."""
+        """Tell whether something came since it was judged, and that was long enough ago."""
         return self._judged != self._growth.count and time.monotonic() >= self._next_judgement
 
     def judge(self) -> None:

@@ -1,4 +1,4 @@
-"""What a Run's file has got since one last looked, whether one process writes it or many."""
+"""Read what a Run's file has got since the last look, whether one process writes it or many."""
 
 import time
 from pathlib import Path
@@ -89,5 +89,5 @@ def _first(reader: RunReader) -> tuple[Position, Run]:
 
 
 def _alike(one: Run, other: Run) -> bool:
-    """Whether rows of the one can follow rows of the other: not if the model's graph that is shown is another now."""
+    """Tell whether rows of one can follow rows of the other: not if the graph that is shown is another now."""
     return one.sites == other.sites and one.edges == other.edges and one.parameters == other.parameters

@@ -1,4 +1,4 @@
-"""Who may read: this machine's own pages, and beyond it those who know the token.
+"""Decide who may read: this machine's own pages, and beyond it those who know the token.
 
 A page on another host can make a browser send requests here. It can't read the answers unless its own name is made to
 lead here (DNS rebinding), and then it names itself in Host; so only our own names are answered. Reading across origins
@@ -122,7 +122,7 @@ def hostname(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to bind to is reached from this machine only.
+    """Tell whether an address to bind to is reached from this machine only.
 
     Example:
         >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
@@ -136,11 +136,12 @@ def is_loopback(host: str) -> bool:
         found = socket.getaddrinfo(host, None)
     except OSError:
         return False
+    # Behind % stands an interface, which is no part of the address.
     return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_loopback for each in found)
 
 
 def own_names(host: str) -> frozenset[str]:
-    """What Host may say when bound to loopback; ports don't matter, so that one may be forwarded."""
+    """Return what Host may say when bound to loopback; ports don't matter, so that one may be forwarded."""
     return frozenset({"localhost", "127.0.0.1", "::1", host.lower()})
 
 

@@ -1,4 +1,4 @@
-"""What there is to say of every Run in a folder without reading much of it."""
+"""Summarize every Run in a folder without reading much of it."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Listing:
         state = (
             state_of(written, known["header"], known["reached"])
             if "header" in known
-            else {"kind": "lost", "said": "can't be read"}
+            else {"kind": "lost", "message": "can't be read"}
         )
         shown = {key: value for key, value in known.items() if key not in ("header", "reached")}
         return {"name": name, **state, **shown}
@@ -65,7 +65,7 @@ def _numbers(run: Run, last: dict[str, float | None]) -> dict[str, Any]:
 
 
 def _found(run: Run) -> list[str]:
-    """What was found while it trained, the worst that can happen to it last."""
+    """Return what was found while it trained, the worst that can happen to it last."""
     lost = [event for event in run.events if event.kind == "nonfinite" and not event.data.get("skipped")]
     return [event.message for event in [*(e for e in run.events if e.kind == "finding"), *lost]]
 

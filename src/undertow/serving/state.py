@@ -1,4 +1,4 @@
-"""Whether a Run still grows, as far as its files tell."""
+"""Tell whether a Run still grows, as far as its files show."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ GROWING_FOR = 10.0
 
 
 def state_of(written: float, header: Mapping[str, Any], reached: float = 0.0) -> dict[str, str]:
-    """``kind`` (growing, quiet, ended or lost) and what is ``said`` of it.
+    """Return ``kind`` (growing, quiet, ended or lost) and a ``message`` about it.
 
     Args:
         written: when it was last written to, 0 if it is gone; see `last_written`.
@@ -21,17 +21,17 @@ def state_of(written: float, header: Mapping[str, Any], reached: float = 0.0) ->
 
     Example:
         >>> state_of(last_written(Path("nowhere.undertow")), {})
-        {'kind': 'lost', 'said': 'its file is gone'}
+        {'kind': 'lost', 'message': 'its file is gone'}
     """
     if not written:
-        return {"kind": "lost", "said": "its file is gone"}
+        return {"kind": "lost", "message": "its file is gone"}
     ended = header.get("ended")
     if isinstance(ended, int | float) and ended >= reached:
-        return {"kind": "ended", "said": "ended"}
+        return {"kind": "ended", "message": "ended"}
     age = time.time() - written
     if age < GROWING_FOR:
-        return {"kind": "growing", "said": "live"}
-    return {"kind": "quiet", "said": f"last written {_ago(age)} ago"}
+        return {"kind": "growing", "message": "live"}
+    return {"kind": "quiet", "message": f"last written {_ago(age)} ago"}
 
 
 def last_written(path: Path) -> float:

@@ -10,12 +10,11 @@ from typing import Any
 
 from undertow.store.batch import Batch
 from undertow.store.errors import StoreError
-from undertow.store.exporting import export
+from undertow.store.exporting import export, table
 from undertow.store.opening import open_run
 from undertow.store.reader import Position, RunReader
 from undertow.store.run_file import RunFile, WritingEnded
 from undertow.store.saving import save_run
-from undertow.store.tables import table
 
 __all__ = [
     "Batch",

@@ -1,4 +1,4 @@
-"""What goes into a file, row by row: always inside a transaction that somebody else begins and ends."""
+"""Append rows to a file, always inside a transaction that the caller begins and ends."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def digest(text: str) -> str:
 
 @dataclass
 class Subject:
-    """What rows are about: a graph, a set of parameters, or the run itself."""
+    """The subject of rows: a graph, a set of parameters, or the run itself."""
 
     number: int
     layout: int = 0
@@ -100,6 +100,7 @@ class Appender:
         except Misfit:
             self._grow(subject, rows)
             contents = subject.packed.pack(rows)
+        # One key for subject and row keeps a subject's rows next to each other in the B-tree.
         begin = (subject.number << ROW_BITS) + subject.rows
         new = [(begin + number, subject.layout, sealed(content)) for number, content in enumerate(contents)]
         self._file.executemany("INSERT INTO rows VALUES (?, ?, ?)", new)

@@ -70,6 +70,7 @@ def create(path: Path, meta: dict[str, str], fill: Callable[[sqlite3.Connection]
                 file.execute(f"PRAGMA {pragma}")
             _lay_out(file, meta, fill)
         with part.open("rb+") as whole:
+            # On the disk before it gets its name: a crash leaves either no file or a whole one.
             os.fsync(whole.fileno())
         return next(free for free in _names(path) if _ours(free, meta) and _move(part, free))
     finally:
@@ -169,6 +170,7 @@ def for_writing(path: Path, journal: Journal) -> sqlite3.Connection:
         wal = journal == "wal" or (journal == "auto" and not far(path))
         if not (wal and _takes(file, "wal")):
             file = _rolled_back(file, path)
+        # With a write-ahead log NORMAL loses the last commits in a power failure, and never the file.
         file.execute("PRAGMA synchronous = NORMAL")
         file.execute(f"PRAGMA journal_size_limit = {16 << 20}")
         return file
@@ -263,9 +265,11 @@ def _first_readable(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connecti
     for options in ("mode=ro", "mode=rw"):
         with contextlib.suppress(sqlite3.OperationalError):
             return _opened(path, options, stack)
+    # Nothing waits in a journal: the file alone is whole, and may be read where nothing can be locked.
     if not Path(f"{path}-wal").exists() and not Path(f"{path}-journal").exists():
         return _opened(path, "mode=ro&immutable=1", stack)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="undertow-")))
+    # A journal must be rolled in or back, which writes: on a copy, where the folder is read-only.
     for end in ("", "-wal", "-journal"):
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(f"{path}{end}", folder / f"copy{end}")

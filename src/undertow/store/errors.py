@@ -1,4 +1,4 @@
-"""What can be wrong with a file, in one sentence: what, why, and what to do instead."""
+"""The error of a file that can't be used, in one sentence: what, why, and what to do instead."""
 
 
 class StoreError(ValueError):

@@ -41,7 +41,7 @@ class Misfit(Exception):  # noqa: N818  # an answer more than an error: the layo
 
 
 class Kept(NamedTuple):
-    """What is kept of one column: ``at`` [kept places] of ``width``."""
+    """The kept part of one column: the places ``at`` [kept places] of ``width``."""
 
     group: str
     name: str
@@ -57,7 +57,7 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Which numbers are kept, in which order."""
+    """The numbers that are kept, in their order."""
 
     columns: tuple[Kept, ...] = ()
 
@@ -175,11 +175,13 @@ def unsealed(content: bytes) -> bytes:
 
 def deflate(values: NDArray[np.floating]) -> bytes:
     """Compress a block of one column, [rows, kept places], to bytes."""
+    # Byte by byte across numbers: neighbours share sign and exponent, so that those planes shrink to little.
     planes = np.ascontiguousarray(values.T).reshape(-1, 1).view(np.uint8).T
     return sealed(b"".join(_plane(np.ascontiguousarray(plane).tobytes()) for plane in planes))
 
 
 def _plane(raw: bytes) -> bytes:
+    # Level 1: the mantissa's planes are noise, which higher levels only take longer to find out.
     packed = zlib.compress(raw, 1)
     kept = packed if len(packed) < _WORTH_IT * len(raw) else raw
     return len(kept).to_bytes(4, "little") + kept
@@ -205,6 +207,7 @@ def _planes(content: bytes, length: int) -> Iterable[Bytes]:
         size = int.from_bytes(content[start : start + 4], "little")
         packed = content[start + 4 : start + 4 + size]
         start += 4 + size
+        # At most `length`: a damaged block must not unpack into gigabytes.
         plane = packed if size == length else zlib.decompressobj().decompress(packed, length or 1)
         if len(plane) != length:
             raise Damaged("a block of another length")

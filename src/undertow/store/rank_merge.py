@@ -1,4 +1,4 @@
-"""What several processes measured of one training run, made into one.
+"""Merge what several processes measured of one training run.
 
 Every rank writes what it holds, so that no collective is added to training. Which numbers are parts of a whole, and how
 they become it, the header says: ``header["partial"]["parameters"]["grad_norm"] == "squares"``. Rows are matched by
@@ -86,7 +86,7 @@ def merged(run: Run, world: int, others: Sequence[Run]) -> Run:
     whole = {group: _group(group, rules[group], run, world, others) for group in _GROUPS}
     _ratio(whole["parameter_columns"], rules["parameter_columns"])
     settled: dict[str, Any] = {group: _settled(columns, getattr(run, group)) for group, columns in whole.items()}
-    events = [*run.events, *(event for rank, other in enumerate(others, 1) for event in _told(rank, other))]
+    events = [*run.events, *(event for rank, other in enumerate(others, 1) for event in _events(rank, other))]
     header = {**run.header, **_unreached([run, *others]), "ranks": {"world": world, "read": 1 + len(others)}}
     return replace(
         run,
@@ -108,8 +108,8 @@ def _unreached(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 def _rules(run: Run) -> dict[str, dict[str, str]]:
     given = run.header.get("partial")
-    told = given if isinstance(given, dict) else {}
-    known = {group: told.get(word) for group, word in _GROUPS.items()}
+    stated = given if isinstance(given, dict) else {}
+    known = {group: stated.get(word) for group, word in _GROUPS.items()}
     return {group: {**_FIRST, **(names if isinstance(names, dict) else {})} for group, names in known.items()}
 
 
@@ -176,7 +176,7 @@ def _placed(values: Column | None, at: NDArray[np.intp], like: Column) -> Column
     return np.where((at < 0).reshape(-1, *[1] * (like.ndim - 1)), np.nan, values[at])
 
 
-def _told(rank: int, run: Run) -> Iterator[Event]:
+def _events(rank: int, run: Run) -> Iterator[Event]:
     for event in run.events:
         if event.kind != "session":
             yield replace(event, data={**event.data, "rank": rank})

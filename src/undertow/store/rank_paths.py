@@ -1,4 +1,4 @@
-"""Where the files of a Run are."""
+"""Paths of the files of a Run."""
 
 import glob
 import re

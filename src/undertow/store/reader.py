@@ -109,6 +109,7 @@ class RunReader(Closing):
     def _reading(self, follow: bool = True) -> Iterator[sqlite3.Connection]:
         """Hold the file still: nothing comes or goes meanwhile."""
         with self._lock:
+            # Another file under the name (a run begun anew): what is open is the old one, deleted but still readable.
             if follow and (self._identity is None or identity(self.path) != self._identity):
                 self._undo()
                 self._identity = None
@@ -139,6 +140,7 @@ class RunReader(Closing):
     def refresh(self) -> Position:
         """Find out how far the file has grown; that costs next to nothing if it has not."""
         with self._reading() as file:
+            # SQLite counts commits of others there, so that an unchanged file is known without reading it.
             (version,) = file.execute("PRAGMA data_version").fetchone()
             if self._seen is None or self._seen[0] != version:
                 self._seen = version, self._contents(file).position

@@ -120,6 +120,7 @@ class RunFile:
             self._file.execute("COMMIT")
         except BaseException as error:
             self._back()
+            # OperationalError is a disk that is full or locked, which may pass; its siblings are damage, which doesn't.
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 raise WritingEnded(f"the file is damaged ({error})") from error
             raise

@@ -119,11 +119,13 @@ class StoredSeries:
                 seen.add(row[0])
                 yield row
             return
+        # A locked file is no damaged one, though OperationalError is a DatabaseError.
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
             self.damage.append(str(error))
         try:
+            # From the other end, the rows behind the damaged page can still be reached.
             for row in self.file.execute(f"{query} ORDER BY {by} DESC", values):
                 if row[0] in seen:
                     return
@@ -142,6 +144,7 @@ def explored(
 
 
 def _small(value: Any, limit: int = MOST_ROWS) -> int:
+    # From a damaged file anything may come; and not isinstance, as True is an int, too.
     if type(value) is not int or not 0 <= value <= limit:
         raise Damaged("a number of rows that can't be")
     return value

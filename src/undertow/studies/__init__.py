@@ -1,1 +1,1 @@
-"""Whole experiments, each with one page that tells what was asked, what was done and what came out."""
+"""Experiments repeated whole, each with one page: the question, the experiments, the results."""

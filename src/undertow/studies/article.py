@@ -16,7 +16,7 @@ which a line ``:::`` ends. Before the first heading come ``title:``, ``subtitle:
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module, resources
@@ -39,7 +39,12 @@ HEADING = re.compile(r"^(##|###) (.+) \{#([a-z0-9-]+)\}$", re.MULTILINE)
 
 
 def page(
-    package: str, results: Results, *more: str, figures: str = "figures", text: str = "article.md", **meta: str
+    package: str,
+    results: Results,
+    *more: str,
+    figures: Sequence[str] = ("figures",),
+    text: str = "article.md",
+    **meta: str,
 ) -> Article:
     """Build a study's page.
 
@@ -47,7 +52,7 @@ def page(
         package: of the study, in which the text lies.
         results: with their ``claims`` judged.
         more: modules of the package whose functions and constants the text may use, beside `HELPERS`.
-        figures: the module whose functions draw: results -> charts, charts and a table, or a table.
+        figures: the modules whose functions draw: results -> charts, charts and a table, or a table.
         text: name of the file.
         meta: told at the page's end beside data, seed, versions and machine; underscores become spaces.
     """
@@ -57,7 +62,9 @@ def page(
     titles = dict(line.split(": ", 1) for line in head.strip().splitlines())
     first = HEADING.search(body)
     start = first.start() if first else len(body)
-    sections = list(_sections(body[start:], "##", Blocks(results, import_module(f"{package}.{figures}"))))
+    sections = list(
+        _sections(body[start:], "##", TextBlocks(results, [import_module(f"{package}.{name}") for name in figures]))
+    )
     return Article(
         titles["title"], titles["subtitle"], body[:start].strip() + "\n", sections, made_from(results, **meta)
     )
@@ -90,10 +97,10 @@ def _bound(module: ModuleType, results: Results) -> Iterator[tuple[str, Any]]:
             yield name, each
 
 
-class Blocks:
+class TextBlocks:
     """Makes blocks of the text between two headings."""
 
-    def __init__(self, results: Results, figures: ModuleType) -> None:
+    def __init__(self, results: Results, figures: Sequence[ModuleType]) -> None:
         self.results, self.figures = results, figures
 
     def of(self, text: str) -> list[Block]:
@@ -113,17 +120,17 @@ class Blocks:
     def _callout(self, title: str, text: str) -> Block:
         return Callout(title, text)
 
-    def _equation(self, told: str, latex: str) -> Block:
-        number, _, spoken = (part.strip() for part in told.partition("|"))
+    def _equation(self, heading: str, latex: str) -> Block:
+        number, _, spoken = (part.strip() for part in heading.partition("|"))
         return Equation(" ".join(latex.split()), number, spoken)
 
-    def _instrument(self, told: str, text: str) -> Block:
-        name, template = told.split()
+    def _instrument(self, words: str, text: str) -> Block:
+        name, template = words.split()
         title, caption = _titled(text)
         return Instrument(name, title, template, caption)
 
-    def _figure(self, told: str, text: str) -> Block:
-        name, *flags = told.split()
+    def _figure(self, words: str, text: str) -> Block:
+        name, *flags = words.split()
         drawn = self._drawn(name)
         charts, table = drawn if isinstance(drawn, tuple) else (drawn, ())
         title, caption = _titled(text)
@@ -132,8 +139,8 @@ class Blocks:
             options["columns"] = int(columns)
         return Figure(name, charts, title, caption, table, **options)
 
-    def _table(self, told: str, caption: str) -> Block:
-        name, *flags = told.split()
+    def _table(self, words: str, caption: str) -> Block:
+        name, *flags = words.split()
         table: Table = self._drawn(name)
         caption = " ".join(caption.split())
         return replace(table, caption=caption, id="" if "unnumbered" in flags else name, stacked="stacked" in flags)
@@ -146,10 +153,12 @@ class Blocks:
         return Table(["", who, "measured here", "holds"], rows, "The claims", id="claim-table", stacked=True)
 
     def _drawn(self, name: str) -> Any:
-        return getattr(self.figures, name.replace("-", "_"))(self.results)
+        function = name.replace("-", "_")
+        module = next(each for each in self.figures if hasattr(each, function))
+        return getattr(module, function)(self.results)
 
 
-def _sections(text: str, mark: str, blocks: Blocks) -> Iterator[Section]:
+def _sections(text: str, mark: str, blocks: TextBlocks) -> Iterator[Section]:
     headings = [found for found in HEADING.finditer(text) if found[1] == mark]
     ends = [*(following.start() for following in headings[1:]), len(text)]
     for heading, end in zip(headings, ends, strict=False):  # without headings there is one end too many

@@ -11,6 +11,7 @@ STUDIES: dict[str, str] = {
     "sutskever2013": "undertow.studies.sutskever2013",
     "remedies": "undertow.studies.remedies",
     "trainability": "undertow.studies.trainability",
+    "severity": "undertow.studies.severity",
 }
 """Name -> module with a `STUDY`; only the one asked for is imported."""
 

@@ -37,7 +37,7 @@ class MeanDifference:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out zero; never where there is none."""
+        """Tell whether the interval leaves out zero; never where there is none."""
         return self.low > 0 or self.high < 0
 
 

@@ -1,4 +1,4 @@
-"""What a study is: an amount of work, experiments, the claims they are held to, a page. One method runs any of them."""
+"""The shape of a study: an amount of work, experiments, the claims they are held to, a page. One method runs each."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +75,7 @@ class Study:
         claims: what the results are held to.
         rows: results -> a table of single networks or measurements, all rows with the same keys.
         stopped: what has become of a run that is stopped half-way, to end a sentence with.
+        data: the data set that it is made for, whatever is asked for; none as a rule.
 
     Its page is made by the module ``article`` beside it, which is loaded when it is asked for: the processes that
     run experiments draw nothing. There, ``article(results)`` is the page; ``write_beside(results, out)``, where there
@@ -88,6 +89,7 @@ class Study:
     claims: Sequence[Claim]
     rows: Callable[[Results], Sequence[Mapping[str, Any]]] = _nothing
     stopped: str = "nothing was written"
+    data: str = ""
 
     def run(
         self, out: Path, *, quick: bool = False, seed: int = 0, data: str = "mnist", console: Console | None = None,
@@ -113,6 +115,7 @@ class Study:
             RuntimeError: an experiment failed; the message says which and why.
             undertow.lab.DataError: the data can't be had; the message says why, and how to give a path.
         """
+        data = self.data or data
         loaded, console = load(data), console or Console()  # before anything is written, and once before all processes
         check_writable(out)
         amount = self.config(quick) if config is None else config

@@ -63,6 +63,7 @@ def draw(name: str, given: Any, seed: int, number: int) -> Any:
         >>> round(sum(v < 0.1 for v in drawn) / 500, 1), draw("eta", [5], 0, 0)
         (0.5, 5)
     """
+    # crc32 and not hash(), which differs from process to process.
     key = np.random.SeedSequence(seed, spawn_key=(number, zlib.crc32(name.encode())))
     generator = np.random.default_rng(key)
     if isinstance(given, list | tuple):
@@ -72,6 +73,7 @@ def draw(name: str, given: Any, seed: int, number: int) -> Any:
         raise ValueError(f"{name} = {given!r} is one value, nothing to draw from: move it to [cell]")
     low, high, log, integer = _range(name, given, ("from", "to", "spacing", "integer"))
     if integer:
+        # Up to just below high + 1, so that int() gives the last number as often as the others.
         return int(_between(generator.random(), low, high + 1 - 1e-9, log))
     return _tidied(_between(generator.random(), low, high, log), integer=False)
 

@@ -45,7 +45,7 @@ class Pack:
     losses: int = 0
 
 
-class Outcome(NamedTuple):
+class CellOutcome(NamedTuple):
     """Tell what became of one cell: a result, or an error with its traceback."""
 
     result: Any

@@ -53,7 +53,7 @@ def field(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.Layer
             scale=alt.Scale(scheme="tealblues"),
             legend=alt.Legend(title=None, gradientLength=180, gradientThickness=10, format="~g", tickCount=4),
         ),
-        tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in (("x", "across"), ("y", "upwards"))] + _told(),
+        tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in (("x", "across"), ("y", "upwards"))] + _tooltips(),
     )
     shown = cells.add_params(*choices)
     titles = [_title("sweep_x", {"expr": "width / 2"}, {"expr": "height + 40"}, "center")]
@@ -92,7 +92,7 @@ def curves(rows: Sequence[Row], axes: Axes, measured: Sequence[str]) -> alt.Laye
         x=x,
         y=y,
         color=colour,
-        tooltip=[alt.Tooltip("x:N", title="along"), alt.Tooltip("by:N", title="line"), *_told()],
+        tooltip=[alt.Tooltip("x:N", title="along"), alt.Tooltip("by:N", title="line"), *_tooltips()],
     )
     titles = [_title("sweep_x", {"expr": "width / 2"}, {"expr": "height + 40"}, "center")]
     titles.append(_title("sweep_value", {"value": 0}, {"value": -12}, "left"))
@@ -140,8 +140,8 @@ def _many(axes: Axes) -> bool:
     return max(len(values) for name, values in axes.items()) > len(CATEGORY_COLOURS)
 
 
-def _choice(name: str, told: str, options: Sequence[str], chosen: str) -> alt.Parameter:
-    return alt.param(f"sweep_{name}", value=chosen, bind=alt.binding_select(options=list(options), name=f"{told} "))
+def _choice(name: str, title: str, options: Sequence[str], chosen: str) -> alt.Parameter:
+    return alt.param(f"sweep_{name}", value=chosen, bind=alt.binding_select(options=list(options), name=f"{title} "))
 
 
 def _filters(axes: Axes) -> list[alt.Parameter]:
@@ -167,10 +167,10 @@ def _passes(axes: Axes) -> str:
     return " && ".join(tests) or "true"
 
 
-def _told() -> list[alt.Tooltip]:
+def _tooltips() -> list[alt.Tooltip]:
     numbers = (("mean", "mean"), ("low", "least"), ("high", "greatest"))
-    told = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in numbers]
-    return [*told, alt.Tooltip("cells:Q", title="cells")]
+    quantities = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in numbers]
+    return [*quantities, alt.Tooltip("cells:Q", title="cells")]
 
 
 def _title(name: str, x: dict[str, Any], y: dict[str, Any], align: Literal["left", "center", "right"]) -> alt.Chart:

@@ -26,13 +26,13 @@ class Setting:
         kind: int, float, str, bool, or list (of whole numbers).
         default: what it is where it isn't set; None where it then doesn't apply.
         fits: whether a value of that kind makes sense.
-        told: what it is, and what makes sense.
+        meaning: what it is, and what makes sense.
     """
 
     kind: type
     default: Any
     fits: Callable[[Any], bool]
-    told: str
+    meaning: str
 
 
 def _named(look_up: Callable[[str], object]) -> Callable[[Any], bool]:
@@ -102,11 +102,11 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
 def _wrong(name: str, value: Any) -> Iterator[str]:
     setting = SETTINGS[name]
     if not _is(setting.kind, value):
-        yield f"{name} = {value!r} is no {_KINDS[setting.kind]}: {setting.told}"
+        yield f"{name} = {value!r} is no {_KINDS[setting.kind]}: {setting.meaning}"
         return
     try:
         if not setting.fits(value):
-            yield f"{name} = {value!r}: {setting.told}"
+            yield f"{name} = {value!r}: {setting.meaning}"
     except ValueError as error:
         yield str(error)
 

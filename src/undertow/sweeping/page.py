@@ -72,10 +72,10 @@ def _fitting(rows: Sequence[Row], swept: Mapping[str, Any], measured: Sequence[s
 
 
 def _lead(counts: Mapping[str, int], swept: Mapping[str, Any]) -> str:
-    told = f"{counts['done']:,} cells computed"
-    told += f", {counts['failed']:,} failed" if counts["failed"] else ""
-    told += f", {counts['waiting']:,} still waiting" if counts["waiting"] else ""
-    return f"{told}. {len(swept)} settings differ between them." if swept else f"{told}."
+    summary = f"{counts['done']:,} cells computed"
+    summary += f", {counts['failed']:,} failed" if counts["failed"] else ""
+    summary += f", {counts['waiting']:,} still waiting" if counts["waiting"] else ""
+    return f"{summary}. {len(swept)} settings differ between them." if swept else f"{summary}."
 
 
 def _over(rows: Sequence[Row], axes: Mapping[str, Sequence[Any]], measured: Sequence[str]) -> Section:
@@ -126,8 +126,8 @@ def _settings(results: StoredCells, swept: Mapping[str, Any]) -> Section:
 
 def _failed(failed: Sequence[Row], swept: Mapping[str, Any]) -> Section:
     rows = [[_which(row, swept), markup.escaped(row["error"]), row["attempts"]] for row in failed[:LISTED]]
-    told = {row["error"]: row["traceback"] for row in reversed(failed) if row["traceback"]}
-    traces = [Prose(_fenced(trace)) for trace in list(told.values())[::-1][:TRACEBACKS]]
+    by_error = {row["error"]: row["traceback"] for row in reversed(failed) if row["traceback"]}
+    traces = [Prose(_fenced(trace)) for trace in list(by_error.values())[::-1][:TRACEBACKS]]
     more = f" The first {len(rows)} of them:" if len(failed) > len(rows) else ""
     return Section(
         "failures",

@@ -1,7 +1,6 @@
 """How far a sweep is, in a line that moves: cells, networks a second, failures, and when it will be over."""
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,25 +24,23 @@ class Line:
         self.schedule, self.failed, self.done, self._start = schedule, 0, 0, time.monotonic()
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"),
-            TextColumn("{task.fields[told]}"), TimeElapsedColumn(), console=console,
+            TextColumn("{task.fields[summary]}"), TimeElapsedColumn(), console=console,
         )  # fmt: skip
-        self._bar = self._bars.add_task("sweep", total=cells, told="")
+        self._bar = self._bars.add_task("sweep", total=cells, summary="")
 
     def __enter__(self) -> "Line":
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def advance(self, done: int, failed: int) -> None:
         """So many more cells are over, of which so many failed."""
         self.done, self.failed = self.done + done, self.failed + failed
-        self._bars.update(self._bar, completed=self.done, told=self.told(time.monotonic() - self._start))
+        self._bars.update(self._bar, completed=self.done, summary=self.summary(time.monotonic() - self._start))
 
-    def told(self, elapsed: float) -> str:
+    def summary(self, elapsed: float) -> str:
         """Rate, failures and forecast after so many seconds."""
         parts = [f"{self.done / elapsed:.3g} a second"] if self.done and elapsed else []
         parts += [f"[red]{self.failed} failed[/red]"] if self.failed else []

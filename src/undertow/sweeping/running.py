@@ -20,7 +20,7 @@ from undertow.sweeping.workers import InProcess, Processes, Workers
 from undertow.user_function import split
 
 SHOWN = 10
-"""Problems told one by one."""
+"""Problems listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SweepPlan:
                 key = key_of(work.identity(settings))
                 cells.setdefault(key, Cell(key, settings))
         if problems:
-            raise ValueError(_told(problems))
+            raise ValueError(_listed(problems))
         return cls(spec, work, list(cells.values()))
 
     def left(self, done: set[str]) -> list[Pack]:
@@ -195,7 +195,7 @@ def _unfit(settings: Settings) -> list[str]:
     ]
 
 
-def _told(problems: Mapping[str, list[Settings]]) -> str:
+def _listed(problems: Mapping[str, list[Settings]]) -> str:
     lines = [f"  {problem}{_where(cells)}" for problem, cells in list(problems.items())[:SHOWN]]
     more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
     return "\n".join(["cells of this sweep are impossible, so nothing was run:", *lines, *more])

@@ -1,11 +1,11 @@
-"""Which packs are computed when, and by whom: tasks of a sensible length, retries, packs that are cut in two."""
+"""Schedule packs over workers: tasks of a sensible length, retries, packs that are cut in two."""
 
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
-from undertow.sweeping.cells import Outcome, Pack
+from undertow.sweeping.cells import CellOutcome, Pack
 from undertow.sweeping.store import Finished
 from undertow.sweeping.workers import PackReport, WorkerEvent, Workers
 
@@ -50,12 +50,12 @@ class Schedule:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Tell whether there is nothing left to do."""
         return not (self._waiting or self._suspects or self._running)
 
     @property
     def startable(self) -> bool:
-        """Whether a task could be handed out."""
+        """Tell whether a task could be handed out."""
         return bool(self._waiting or self._suspects)
 
     def next_task(self, workers: int) -> tuple[int, list[Pack]]:
@@ -119,7 +119,7 @@ class Schedule:
                 self._cut(pack)
             else:
                 self.cost_done += pack.cost
-                finished += _finished(pack, [Outcome(None, why)], 0.0)
+                finished += _finished(pack, [CellOutcome(None, why)], 0.0)
         return finished
 
     def _cut(self, pack: Pack) -> None:
@@ -151,7 +151,7 @@ def carry_out(
         keep([cell for event in events for cell in schedule.heard(event)])
 
 
-def _finished(pack: Pack, outcomes: Sequence[Outcome], seconds: float) -> list[Finished]:
+def _finished(pack: Pack, outcomes: Sequence[CellOutcome], seconds: float) -> list[Finished]:
     together, attempts = len(pack.cells), max(pack.attempts, pack.losses)
     return [
         Finished(cell.key, outcome, attempts, together, seconds / together)

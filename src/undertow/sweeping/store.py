@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from undertow.sweeping.cells import Outcome
+from undertow.sweeping.cells import CellOutcome
 from undertow.sweeping.spec import Settings
 
 FORMAT = 1
@@ -48,7 +48,7 @@ class Finished(NamedTuple):
     """A cell that is over: what became of it, after how many attempts, with how many others, in which time."""
 
     key: str
-    outcome: Outcome
+    outcome: CellOutcome
     attempts: int
     together: int
     seconds: float
@@ -69,7 +69,7 @@ class Store:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder, "a.sweep")) as store:
         ...     store.plan("lab", [("k1", {"depth": 1}), ("k2", {"depth": 2})])
-        ...     store.write([Finished("k1", Outcome({"accuracy": 0.5}), 1, 1, 0.1)])
+        ...     store.write([Finished("k1", CellOutcome({"accuracy": 0.5}), 1, 1, 0.1)])
         ...     store.count("done"), store.keys("done")
         (1, {'k1'})
     """
@@ -158,6 +158,7 @@ class Store:
         except sqlite3.OperationalError as error:
             with suppress(sqlite3.Error):
                 self._file.execute("ROLLBACK")
+            # The low byte is the kind; the rest says which operation of the kind it was.
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
                 raise StoreFullError(
                     f"can't write into {self.path} any more ({error}): what was written before is kept; free some "

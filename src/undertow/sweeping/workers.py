@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
 from undertow.processes import end_with_parent, one_thread_inherited, spawning
-from undertow.sweeping.cells import Outcome, Pack, Tick, Work, unheard
+from undertow.sweeping.cells import CellOutcome, Pack, Tick, Work, unheard
 
 REPORT_EVERY = 0.1
 """Seconds: reports of small cells travel together."""
@@ -24,7 +24,7 @@ class PackReport(NamedTuple):
     """A pack that is over: its number in the task, its outcomes, its seconds."""
 
     place: int
-    outcomes: list[Outcome]
+    outcomes: list[CellOutcome]
     seconds: float
 
 
@@ -71,10 +71,10 @@ def computed(work: Work, pack: Pack, place: int, tick: Tick = unheard) -> PackRe
     """Compute a pack: the outcomes are results, or for each cell the error that the pack ended with."""
     start = time.perf_counter()
     try:
-        outcomes = [Outcome(result) for result in work.run([cell.settings for cell in pack.cells], tick)]
+        outcomes = [CellOutcome(result) for result in work.run([cell.settings for cell in pack.cells], tick)]
     except (Exception, SystemExit) as error:  # whatever a user's function may raise
-        told = f"{type(error).__name__}: {error}"
-        outcomes = [Outcome(None, told, work.traceback(error))] * len(pack.cells)
+        message = f"{type(error).__name__}: {error}"
+        outcomes = [CellOutcome(None, message, work.traceback(error))] * len(pack.cells)
     return PackReport(place, outcomes, time.perf_counter() - start)
 
 
@@ -185,6 +185,7 @@ class Processes:
     def _heard(self, worker: _Worker) -> list[WorkerEvent]:
         try:
             kind, content = worker.pipe.recv()
+        # Its end of the pipe is closed: the process is gone.
         except (EOFError, OSError):
             return self._replaced(worker)
         worker.ready = True
@@ -211,8 +212,8 @@ class Processes:
             if self._false_starts >= MOST_FALSE_STARTS:
                 raise RuntimeError(f"worker processes don't start: the last was {why}")
         self._workers[self._workers.index(worker)] = self._started()
-        told = f"the process that computed it was {why} (the usual reason is memory)"
-        return [] if worker.task is None else [WorkerEvent(worker.task, [], True, told)]
+        message = f"the process that computed it was {why} (the usual reason is memory)"
+        return [] if worker.task is None else [WorkerEvent(worker.task, [], True, message)]
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()

@@ -5,17 +5,23 @@ the block again, each time. Such tensors are left alone. All of it happens insid
 no storage behind their saved tensors at any other time.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from undertow.activations import ACTIVATIONS, LEAKY_SLOPE, SELU_SCALE, Libraries, in_torch
 from undertow.tape.graph import Node, Vertex
+from undertow.tape.ops import ADDENDS, FACTORS
 
 aten = torch.ops.aten
+
+SHRINK_LAMBDA = 0.5
+"""torch's own setting of soft and hard shrinkage."""
 
 PEAKS = {name: each.peak for name, each in ACTIVATIONS.items()} | {
     "hardtanh": 1.0,
@@ -27,6 +33,10 @@ PEAKS = {name: each.peak for name, each in ACTIVATIONS.items()} | {
     "threshold": 1.0,
     "rrelu_with_noise": 1.0,
     "sin": 1.0,
+    "celu": 1.0,
+    "softshrink": 1.0,
+    "hardshrink": 1.0,
+    "glu": 1.0,
 }
 """The largest |phi'| of every activation that is an operation of torch's own."""
 
@@ -36,7 +46,7 @@ _TORCH = Libraries(torch, torch.special)
 
 _BOUNDED = frozenset({"hardsigmoid", "hardtanh", "sin"}) | {op for op, known in _KNOWN.items() if known.bounded}
 
-RISING = frozenset({"hardsigmoid", "hardtanh", "log_sigmoid", "threshold"}) | {
+RISING = frozenset({"hardsigmoid", "hardtanh", "log_sigmoid", "threshold", "softshrink", "hardshrink"}) | {
     op for op, known in _KNOWN.items() if known.rising
 }
 """Activations whose derivative is nowhere negative, whatever their settings."""
@@ -54,10 +64,14 @@ def activation_name(vertex: Vertex) -> str:
         return f"leaky_relu({node._saved_negative_slope:g})"
     if vertex.op == "elu" and (node._saved_alpha, node._saved_scale, node._saved_input_scale) != (1, 1, 1):
         return "selu" if abs(node._saved_scale - SELU_SCALE) < 1e-6 else f"elu({node._saved_alpha:g})"
+    if vertex.op == "celu" and node._saved_alpha != 1:
+        return f"celu({node._saved_alpha:g})"
     if vertex.op == "softplus" and node._saved_beta != 1:
         return f"softplus({node._saved_beta:g})"
     if vertex.op == "hardtanh":
         return f"hardtanh({node._saved_min_val:g}, {node._saved_max_val:g})"
+    if vertex.op in ("softshrink", "hardshrink") and node._saved_lambd != SHRINK_LAMBDA:
+        return f"{vertex.op}({node._saved_lambd:g})"
     return vertex.op
 
 
@@ -83,8 +97,8 @@ def derivative(op: str, node: Node, room: Callable[[Tensor], Tensor]) -> Tensor 
         return None if kept is None else _WRITTEN[op](kept, room(kept))
     if op not in _DERIVATIVES:
         return _from_formula(op, node)
-    name, formula = _DERIVATIVES[op]
-    kept = saved(node, name)
+    names, formula = _DERIVATIVES[op]
+    kept = next((found for name in names if (found := saved(node, name)) is not None), None)
     return None if kept is None else formula(node, kept)
 
 
@@ -106,9 +120,54 @@ def _from_kernel(kernel: Callable[..., Tensor], *settings: str) -> Callable[[Nod
     return formula
 
 
+def _in_place(node: Node) -> bool:
+    """Whether the operation wrote over z, and autograd kept its result instead."""
+    return bool(getattr(node, "_saved_is_result", hasattr(node, "_raw_saved_result")))
+
+
 def _elu(node: Node, kept: Tensor) -> Tensor:
     shape = (node._saved_alpha, node._saved_scale, node._saved_input_scale)
-    return aten.elu_backward(torch.ones_like(kept), *shape, node._saved_is_result, kept)
+    return aten.elu_backward(torch.ones_like(kept), *shape, _in_place(node), kept)
+
+
+def _celu(node: Node, kept: Tensor) -> Tensor:
+    return aten.elu_backward(
+        torch.ones_like(kept), node._saved_alpha, 1.0, 1 / node._saved_alpha, _in_place(node), kept
+    )
+
+
+def _leaky_relu(node: Node, kept: Tensor) -> Tensor:
+    """Its result has the sign of z, as in place torch takes no negative slope."""
+    return torch.where(kept > 0, 1.0, node._saved_negative_slope).to(kept.dtype)
+
+
+def _rrelu(node: Node, kept: Tensor) -> Tensor | None:
+    """The slopes drawn in training, which are kept beside z; their mean in evaluation."""
+    if not node._saved_training:
+        return torch.where(kept > 0, 1.0, (node._saved_lower + node._saved_upper) / 2).to(kept.dtype)
+    noise = saved(node, "noise")
+    return None if noise is None else torch.where(kept > 0, 1.0, noise).to(kept.dtype)
+
+
+def _prelu(node: Node, z: Tensor) -> Tensor | None:
+    slope = saved(node, "weight")
+    return None if slope is None else torch.where(z > 0, 1.0, slope).to(z.dtype)
+
+
+def _glu(node: Node, z: Tensor) -> Tensor:
+    """The norm of the two derivatives of a sigma(b), by a and by b, in the shape of the result."""
+    a, b = z.chunk(2, _signed(node._saved_dim))
+    gate = torch.sigmoid(b)
+    return torch.hypot(gate, a * gate * (1 - gate))
+
+
+def _signed(dim: int) -> int:
+    """A dimension as torch counts it; negative ones come out of a Node as unsigned numbers."""
+    return dim - 2**64 if dim >= 2**63 else dim
+
+
+def _outside(node: Node, z: Tensor) -> Tensor:
+    return (z.abs() > node._saved_lambd).to(z.dtype)
 
 
 def _softplus(node: Node, z: Tensor) -> Tensor:
@@ -131,20 +190,29 @@ def _one(like: Tensor) -> Tensor:
     return torch.ones((), dtype=like.dtype, device=like.device)
 
 
-_DERIVATIVES: dict[str, tuple[str, Callable[[Any, Tensor], Tensor]]] = {
-    "leaky_relu": ("self", lambda node, z: torch.where(z > 0, 1.0, node._saved_negative_slope).to(z.dtype)),
-    "gelu": ("self", lambda node, z: aten.gelu_backward(torch.ones_like(z), z, approximate=node._saved_approximate)),
-    "silu": ("self", _from_kernel(aten.silu_backward)),
-    "elu": ("self_or_result", _elu),
-    "softplus": ("self", _softplus),
-    "hardtanh": ("self", _from_kernel(aten.hardtanh_backward, "min_val", "max_val")),
-    "hardswish": ("self", _from_kernel(aten.hardswish_backward)),
-    "hardsigmoid": ("self", _from_kernel(aten.hardsigmoid_backward)),
-    "mish": ("self", _from_kernel(aten.mish_backward)),
-    "erf": ("self", lambda _, z: 2 / torch.pi**0.5 * torch.exp(-z * z)),
-    "log_sigmoid": ("self", _log_sigmoid),
-    "threshold": ("self", lambda node, z: (z > node._saved_threshold).to(z.dtype)),
-    "sin": ("self", lambda _, z: torch.cos(z)),
+_EITHER = ("self", "result", "self_or_result")
+"""What an activation that may work in place keeps, by the names that torch has had for it."""
+
+_DERIVATIVES: dict[str, tuple[tuple[str, ...], Callable[[Any, Tensor], Tensor | None]]] = {
+    "leaky_relu": (_EITHER, _leaky_relu),
+    "elu": (_EITHER, _elu),
+    "celu": (_EITHER, _celu),
+    "rrelu_with_noise": (_EITHER, _rrelu),
+    "prelu_kernel": (("self",), _prelu),
+    "glu": (("self",), _glu),
+    "softshrink": (("self",), _outside),
+    "hardshrink": (("self",), _outside),
+    "gelu": (("self",), lambda node, z: aten.gelu_backward(torch.ones_like(z), z, approximate=node._saved_approximate)),
+    "silu": (("self",), _from_kernel(aten.silu_backward)),
+    "softplus": (("self",), _softplus),
+    "hardtanh": (("self",), _from_kernel(aten.hardtanh_backward, "min_val", "max_val")),
+    "hardswish": (("self",), _from_kernel(aten.hardswish_backward)),
+    "hardsigmoid": (("self",), _from_kernel(aten.hardsigmoid_backward)),
+    "mish": (("self",), _from_kernel(aten.mish_backward)),
+    "erf": (("self",), lambda _, z: 2 / torch.pi**0.5 * torch.exp(-z * z)),
+    "log_sigmoid": (("self",), _log_sigmoid),
+    "threshold": (("self",), lambda node, z: (z > node._saved_threshold).to(z.dtype)),
+    "sin": (("self",), lambda _, z: torch.cos(z)),
 }
 
 
@@ -158,6 +226,7 @@ class Weight:
         parameter: the parameter behind it, if nothing but a transposition or a cast lies between.
         transposed: whether the parameter came transposed.
         kept_as: what the Node calls it among its saved tensors.
+        scale: what the product is multiplied by, besides.
     """
 
     slot: int
@@ -165,6 +234,17 @@ class Weight:
     parameter: Tensor | None
     transposed: bool
     kept_as: str
+    scale: float = 1.0
+
+    @property
+    def identity(self) -> int | None:
+        """The parameter's ``id``, by which its norm is known; None if the weight is not just that parameter."""
+        return None if self.parameter is None or self.scale != 1 else id(self.parameter)
+
+    @property
+    def units(self) -> int:
+        """Which dimension of the parameter counts units; a transposed convolution's is the other one."""
+        return 0 if self.kept_as == "weight" else int(self.on_the_right != self.transposed)
 
     def matrix(self, node: Node) -> Tensor | None:
         """[n_out, n_in] (a convolution's as torch stores it); None if out of reach."""
@@ -176,15 +256,9 @@ class Weight:
     def as_kept(self, node: Node) -> Tensor | None:
         """The same numbers in whatever order they are kept."""
         w = self.parameter if self.parameter is not None else saved(node, self.kept_as)
-        return None if w is None or w.is_complex() else w  # a complex gradient is multiplied by the conjugate
-
-
-FACTORS = {
-    "convolution": {0: "input", 1: "weight"},
-    "addmm": {1: "mat1", 2: "mat2"},
-    "mm": {0: "self", 1: "mat2"},
-}
-"""The two factors of a product: their places among the inputs, and what the Node calls them."""
+        if w is None or w.layout is not torch.strided or w.is_complex():  # those multiply by the conjugate
+            return None
+        return w if self.scale == 1 else w * self.scale
 
 
 def weight_of(vertex: Vertex) -> Weight | None:
@@ -195,7 +269,32 @@ def weight_of(vertex: Vertex) -> Weight | None:
     left, right = names
     slot = left if left in vertex.weight_slots or right in vertex.data_slots else right
     parameter, transposed = _leaf(vertex, slot)
-    return Weight(slot, slot == right, parameter, transposed, names[slot])
+    scale = float(getattr(vertex.node, "_saved_alpha", 1)) if vertex.op in ADDENDS else 1.0
+    return Weight(slot, slot == right, parameter, transposed, names[slot], scale)
+
+
+def inside(vertex: Vertex) -> float:
+    """Return the part of a convolution's products that are made with its input and not with the padding around it."""
+    node, source, weight = vertex.node, vertex.inputs[0][0], vertex.inputs[1][0]
+    if source is None or weight is None or node._saved_transposed:
+        return 1.0
+    if not len(source.shape) == len(vertex.shape) == len(weight.shape) == len(node._saved_stride) + 2:
+        return 1.0  # of several outputs the first one's shape is known
+    sizes = zip(source.shape[2:], vertex.shape[2:], weight.shape[2:], strict=True)
+    settings = zip(node._saved_stride, node._saved_padding, node._saved_dilation, strict=True)
+    return math.prod(_inside_along(*size, *setting) for size, setting in zip(sizes, settings, strict=True))
+
+
+def _inside_along(inputs: int, outputs: int, taps: int, stride: int, padding: int, dilation: int) -> float:
+    """Of one dimension.
+
+    Example:
+        >>> _inside_along(inputs=8, outputs=4, taps=3, stride=2, padding=1, dilation=1)    # 1 of 12 is outside
+        0.9166666666666666
+    """
+    first = np.arange(outputs)[:, None] * stride - padding
+    places = first + np.arange(taps) * dilation
+    return float(np.mean((places >= 0) & (places < inputs)))
 
 
 def _leaf(vertex: Vertex, slot: int) -> tuple[Tensor | None, bool]:
@@ -209,21 +308,3 @@ def _leaf(vertex: Vertex, slot: int) -> tuple[Tensor | None, bool]:
         transposed ^= source.op == "t"
         source = source.inputs[0][0]
     return None, False
-
-
-def leaves(vertex: Vertex, slot: int) -> list[Tensor]:
-    """Every parameter behind an input on the weights' side."""
-    source = vertex.inputs[slot][0]
-    if source is not None and source.leaf is not None:
-        return [source.leaf]
-    found: dict[int, Tensor] = {}
-    stack, seen = [source], set()
-    while stack:
-        source = stack.pop()
-        if source is None or id(source) in seen:
-            continue
-        seen.add(id(source))
-        if source.leaf is not None:
-            found[id(source.leaf)] = source.leaf
-        stack.extend(each for each, _ in source.inputs)
-    return list(found.values())

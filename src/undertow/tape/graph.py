@@ -1,12 +1,13 @@
-"""The graph behind a loss: discovered, recognised or walked, and split into the data's side and the parameters'."""
+"""The graph behind a loss: discovered, and recognised by its signature."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from undertow.tape.ops import EMBEDDINGS, NORMS, PRODUCTS, RECURRENT, RESHAPES, op_name
+from undertow.tape.ops import RESHAPES, op_name
 
 Node = Any  # torch.autograd.graph.Node has no public attributes for what is needed here
 
@@ -28,6 +29,7 @@ class Vertex:
         data_slots: which of its inputs depend on data and take gradient.
         weight_slots: which of its inputs are parameters, or made of nothing else.
         on_weights: whether nothing but parameters lies behind it.
+        doubtful: whether that is a guess, from shapes: a parameter and a constant of its shape came together here.
     """
 
     node: Node
@@ -40,6 +42,7 @@ class Vertex:
     data_slots: list[int] = field(default_factory=list)
     weight_slots: list[int] = field(default_factory=list)
     on_weights: bool = False
+    doubtful: bool = False
     known_shape: tuple[int, ...] | None = None
 
     @property
@@ -60,11 +63,58 @@ class Vertex:
         """Whether it only hands one gradient through, in another shape."""
         if len(self.arrivals) != 1 or len(self.data_slots) != 1:
             return False
-        if self.op in RESHAPES:
-            return True
         source = self.inputs[self.data_slots[0]][0]
-        # A bias, a mask or a position added on.
-        return self.op in ("add", "sub") and source is not None and self.shape == source.shape
+        if self.op in RESHAPES or (self.op == "as_strided" and source is not None and _as_many(self, source)):
+            return True
+        # A bias, a mask or a position added on; at the input, the position is all there is.
+        if self.op not in ("add", "sub") or source is None or self.shape != source.shape:
+            return False
+        return not self.weight_slots or self._stands_behind_an_operation()
+
+    def _stands_behind_an_operation(self) -> bool:
+        """Whether what it hands through comes from an operation, which its parameters count to, and not from a leaf."""
+        vertex, first = self, True
+        while first or vertex.folded:
+            source = vertex.inputs[vertex.data_slots[0]][0]
+            if source is None or source.leaf is not None:
+                return False
+            vertex, first = source, False
+        return True
+
+    def leaves(self, slot: int) -> list[Tensor]:
+        """Return every parameter behind an input on the weights' side."""
+        source = self.inputs[slot][0]
+        if source is not None and source.leaf is not None:
+            return [source.leaf]
+        found: dict[int, Tensor] = {}
+        stack, seen = [source], set()
+        while stack:
+            source = stack.pop()
+            if source is None or id(source) in seen:
+                continue
+            seen.add(id(source))
+            if source.leaf is not None:
+                found[id(source.leaf)] = source.leaf
+            stack.extend(each for each, _ in source.inputs)
+        return list(found.values())
+
+    def own_parameters(self) -> list[Tensor]:
+        """Return the parameters that go into this operation, however they were reshaped or combined before."""
+        return [leaf for slot in self.weight_slots for leaf in self.leaves(slot)]
+
+    def parameters(self) -> list[Tensor]:
+        """Return its own, and those of the additions folded into it: the bias of a linear layer on 3-d input is one."""
+        found, stack = self.own_parameters(), [self]
+        while stack:
+            for giver, _, _ in stack.pop().arrivals:
+                if giver.folded:
+                    found += giver.own_parameters()
+                    stack.append(giver)
+        return found
+
+
+def _as_many(one: Vertex, other: Vertex) -> bool:
+    return math.prod(one.shape) == math.prod(other.shape)
 
 
 def discover(root: Node) -> list[Vertex]:
@@ -119,42 +169,7 @@ def signature(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> tupl
     return tuple(key)
 
 
-def classify(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> None:
-    """Tell the data's side from the parameters', and note for every Vertex where its gradient comes from.
-
-    Args:
-        vertices: as `discover` found them.
-        parameters: names of the parameters by the ``id`` of the tensor.
-    """
-    for vertex in reversed(vertices):
-        for slot, (source, _) in enumerate(vertex.inputs):
-            if source is not None:
-                (vertex.weight_slots if source.on_weights else vertex.data_slots).append(slot)
-        vertex.on_weights = _is_on_weights(vertex, parameters)
-    for vertex in vertices:
-        for slot, (source, output) in enumerate(vertex.inputs):
-            if source is not None:
-                source.arrivals.append((vertex, slot, output))
-
-
 def cut(vertices: Sequence[Vertex]) -> None:
     """Cut the rings of a classified graph: to leave them to the garbage collector costs more than a pass."""
     for vertex in vertices:
         vertex.arrivals.clear()
-
-
-_TAKES_DATA = PRODUCTS | NORMS
-"""With an input that takes no gradient these work on data (the first layer's is the batch), not on parameters."""
-
-
-def _is_on_weights(vertex: Vertex, parameters: Mapping[int, str]) -> bool:
-    if vertex.leaf is not None:
-        return id(vertex.leaf) in parameters
-    if vertex.op in EMBEDDINGS or vertex.op in RECURRENT or vertex.data_slots or not vertex.weight_slots:
-        return False
-    if all(source is not None for source, _ in vertex.inputs):
-        return True
-    if vertex.op in _TAKES_DATA:
-        return False
-    # A parameter times a constant is as good as a parameter; a batch times a parameter has the batch's shape.
-    return any(source is not None and source.shape == vertex.shape for source, _ in vertex.inputs)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from undertow.activations import in_torch
-from undertow.tape.facts import FACTORS, Weight, saved
+from undertow.tape.facts import Weight, saved
 from undertow.tape.graph import Node
+from undertow.tape.ops import FACTORS
 
 ENOUGH = 2**12
 """Elements before a layer that are looked at; a mean square of so many is right to 3 %, 0.01 decades of a norm."""
@@ -48,13 +49,28 @@ def preactivation(op: str, node: Node) -> Tensor | None:
     return inverse(_some(kept, ENOUGH_TO_INVERT).float()) if inverse else _some(kept, ENOUGH)
 
 
+def normalised(node: Node) -> Tensor | None:
+    """Return some examples of what a vector norm along the features was taken of, [examples, features].
+
+    None where it was taken along anything else, or reading is not safe.
+    """
+    x, dims = saved(node, "self"), getattr(node, "_saved_dim", None)
+    if x is None or x.dim() < 2 or x.is_complex() or not x.numel() or not dims or len(dims) != 1:
+        return None
+    along = dims[0] if dims[0] < x.dim() else dims[0] - 2**64  # torch counts without a sign
+    return _some(x.flatten(0, -2), ENOUGH) if along % x.dim() == x.dim() - 1 else None
+
+
 _NEARLY_ONE = 1 - 2**-23
 _INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": lambda a: torch.atanh(a.clamp(-_NEARLY_ONE, _NEARLY_ONE)),
     "sigmoid": lambda a: torch.logit(a, 1 - _NEARLY_ONE),
 }
 _KEPT_AS_IT_IS = frozenset(
-    ("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin")
+    {
+        *("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin"),
+        *("elu", "celu", "softshrink", "hardshrink"),
+    }
 ) | frozenset(op for op, phi in in_torch().items() if phi.torch is not None and phi.torch.saved == "self")
 
 
@@ -70,10 +86,10 @@ def _some(rows: Tensor, enough: int) -> Tensor:
     step = max(1, count * rows.numel() // len(rows) // enough) | 1  # odd: in step with no power of two
     if rows.is_contiguous():
         rows = rows.flatten(1)[:, ::step]
-    return rows.index_select(0, _spread_out(len(rows), count, rows.device)).flatten(1)
+    return rows.index_select(0, spread_out(len(rows), count, rows.device)).flatten(1)
 
 
 @lru_cache(maxsize=256)
-def _spread_out(rows: int, count: int, device: torch.device) -> Tensor:
+def spread_out(rows: int, count: int, device: torch.device) -> Tensor:
     """Places in golden steps: even over the batch, and in step with no period that it may have."""
     return ((torch.arange(count, dtype=torch.float64) * GOLDEN + 0.5) % 1 * rows).long().to(device)

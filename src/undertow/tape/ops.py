@@ -18,8 +18,21 @@ RESHAPES = _names(
 )
 """Their backward pass moves numbers and adds none up: the norm stays. (``expand`` and ``repeat`` do add up.)"""
 
-PRODUCTS = _names("addmm mm addmv mv dot bmm baddbmm linear mkldnn_linear convolution")
+PRODUCTS = _names(
+    "addmm mm addmv mv dot bmm baddbmm addbmm grouped_mm scaled_grouped_mm sparse_addmm linear mkldnn_linear "
+    "convolution"
+)
 """With a parameter as one factor they are layers; with data in both, attention."""
+
+FACTORS: dict[str, dict[int, str]] = {
+    "convolution": {0: "input", 1: "weight"},
+    "addmm": {1: "mat1", 2: "mat2"},
+    "mm": {0: "self", 1: "mat2"},
+}
+"""The two factors of a product, the data's place first: their places among the inputs, and what the Node calls them."""
+
+ADDENDS = frozenset({"addmm", "addmv", "baddbmm", "addbmm", "sparse_addmm"})
+"""Products whose first input is added on: a bias, or what a residual connection carries."""
 
 RECURRENT = frozenset({"mkldnn_rnn_layer", "cudnn_rnn", "miopen_rnn"})
 """A whole layer of an RNN, all its time steps, as one operation."""
@@ -28,8 +41,16 @@ EMBEDDINGS = frozenset({"embedding", "embedding_bag"})
 
 ACTIVATIONS = _names(
     "sigmoid tanh relu leaky_relu gelu silu elu softplus hardtanh hardswish hardsigmoid mish erf "
-    "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu"
+    "log_sigmoid prelu_kernel threshold rrelu_with_noise sin glu celu softshrink hardshrink"
 ) | frozenset(in_torch())
+
+IN_PLACE = {
+    "ReLU": "relu", "ReLU6": "hardtanh", "LeakyReLU": "leaky_relu", "ELU": "elu", "CELU": "celu", "SELU": "selu",
+    "RReLU": "rrelu_with_noise", "SiLU": "silu", "Mish": "mish", "Hardtanh": "hardtanh", "Hardswish": "hardswish",
+    "Hardsigmoid": "hardsigmoid", "Threshold": "threshold",
+}  # fmt: skip
+"""Modules of torch's that may write over a view (a linear layer's output on 3-d input is one), which autograd notes as
+``CopySlices``, whatever was done; and the operation that it was."""
 
 NORMS = _names(
     "native_batch_norm cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm "
@@ -45,6 +66,10 @@ LOSSES = _names(
 )
 
 _NORM_CLASS = re.compile(r"norm", re.IGNORECASE)
+_NORM_OP = re.compile(r"(layer|rms|batch|group|instance)_?norm")
+_LOSS_OP = re.compile(r"cross_entropy|(^|_)loss(_|$)")
+"""Of functions that are not torch's own: fused kernels of other libraries."""
+
 _ACTIVATION_CLASS = re.compile(r"(activation|gelu|softsign|swish|silu|mish)$", re.IGNORECASE)
 
 
@@ -63,20 +88,22 @@ def op_name(node_name: str) -> str:
 
 
 @cache
-def role_of(op: str, module_type: str, data_inputs: int, weight_inputs: int) -> Role:
-    """What an operation is there for, before it is known whether weights lie between it and the loss.
+def role_of(op: str, module_type: str, data_inputs: int, weight_inputs: int, constant: bool = False) -> Role:
+    """Return what an operation is there for, before it is known whether weights lie between it and the loss.
 
     Args:
-        op: its name.
+        op: its name. A backward pass that is differentiated itself counts as what it goes back through.
         module_type: class of the module it ran in.
-        data_inputs: how many of its inputs depend on data and take gradient.
+        data_inputs: how many of its factors depend on data and take gradient.
         weight_inputs: how many are parameters, or made of parameters.
+        constant: whether the other factor of a product is no layer's weights, not even frozen ones: a graph's edges.
     """
+    again, op = op.endswith("_backward"), op.removesuffix("_backward")
     if op in RECURRENT or op in EMBEDDINGS:
         return Role.WEIGHT
     if op in PRODUCTS:
-        return Role.ATTENTION if data_inputs > 1 else Role.WEIGHT
-    if op in NORMS or _NORM_CLASS.search(module_type):
+        return Role.ATTENTION if data_inputs > 1 and not again else Role.OTHER if constant else Role.WEIGHT
+    if op in NORMS or _NORM_CLASS.search(module_type) or _NORM_OP.search(op):
         return Role.NORM
     if op in ACTIVATIONS or _ACTIVATION_CLASS.search(module_type):
         return Role.ACTIVATION
@@ -84,7 +111,7 @@ def role_of(op: str, module_type: str, data_inputs: int, weight_inputs: int) -> 
 
 
 def _minor_role(op: str, data_inputs: int, weight_inputs: int) -> Role:
-    if op in LOSSES:
+    if op in LOSSES or _LOSS_OP.search(op):
         return Role.LOSS
     if op.startswith("scaled_dot_product") or op in ("softmax", "safe_softmax"):
         return Role.ATTENTION

@@ -1,14 +1,18 @@
 """What one pass found out about a model's graph, for the passes that follow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from torch import Tensor, nn
 
-from undertow.measure import Readout
-from undertow.tape.graph import Node, classify, cut, discover, signature
+from undertow.measure import Meter, Readout
+from undertow.tape.choices import ChoiceWatch
+from undertow.tape.graph import Node, cut, discover, signature
+from undertow.tape.lookups import Lookups
+from undertow.tape.naming import Owners
 from undertow.tape.routes import Route
+from undertow.tape.sides import classify
 from undertow.tape.sites import LineOf, Plan, plan
 from undertow.tape.windows import Windows
 
@@ -63,6 +67,8 @@ class Plans:
         self.names: dict[int, str] = {}
         self._look_up()
         self.unroll = unroll
+        self.lookups = Lookups()
+        self.choices = ChoiceWatch(model, self.names)
         self._news = PATIENCE
         self._known: dict[tuple[object, ...], Known] = {}
         self._last: list[Known] = []
@@ -95,7 +101,7 @@ class Plans:
         self._news = PATIENCE if known_plan is None else self._news
         if known_plan is None and windows is not None and not self._look_up():
             classify(vertices, self.names)
-            known_plan = plan(vertices, windows, self.names, line_of)
+            known_plan = plan(vertices, windows, self.names, Owners.of(self.modules, self._more), line_of)
             cut(vertices)
             if len(self._known) >= MOST:
                 self._known.pop(next(iter(self._known)))
@@ -111,6 +117,18 @@ class Plans:
         if not self._last or self._last[0] is not known:
             self._last = [known, *islice((each for each in self._last if each.plan is not known.plan), TRIED - 1)]
         return Graph(known.plan, [nodes[place] for place in known.at], known.route.foreign(nodes))
+
+    def see_tables(self, gradients: Iterable[tuple[int, str, Tensor | None]], meter: Meter) -> None:
+        """Measure which rows of the tables that the model chooses from got gradient, in this pass or before.
+
+        Args:
+            gradients: of parameters, each with the parameter's place and name.
+            meter: where the numbers are collected.
+        """
+        chosen = self.choices.chosen or {}
+        for place, name, gradient in gradients if chosen else ():
+            if name in chosen and gradient is not None:
+                self.lookups.see_gradient(place, name, gradient, meter)
 
     def also(self, names: Mapping[int, str]) -> None:
         """More tensors to call parameters, by ``id``: sharded models compute with others than they name."""

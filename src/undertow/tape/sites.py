@@ -1,15 +1,14 @@
 """From the graph to Sites, edges, and what the hook on each Node has to look at."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-
-from torch import Tensor
 
 from undertow.record import Edge, Role, Site
 from undertow.tape import facts
 from undertow.tape.graph import Vertex
-from undertow.tape.ops import role_of
-from undertow.tape.windows import OUTSIDE, Window, WindowIndex, Windows
+from undertow.tape.naming import Owners, locate, named_after_owner
+from undertow.tape.ops import ADDENDS, IN_PLACE, role_of
+from undertow.tape.windows import OUTSIDE, Window, Windows
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +24,7 @@ class Tap:
         role: its Site's.
         weight: how to get at its weight, if it multiplies by one.
         passes: which of its inputs gets the gradient that is passed on, if it multiplies by a weight.
+        beside: whether what it adds on depends on data, too, and gets a gradient of its own.
         bias: which of its inputs is a bias, whose gradient is that received summed over rows.
         features: which dimension of its output counts units.
         onward: whether it passes gradient on to another Site.
@@ -39,6 +39,7 @@ class Tap:
     role: Role = Role.OTHER
     weight: facts.Weight | None = None
     passes: int | None = None
+    beside: bool = False
     bias: int | None = None
     features: int = -1
     onward: bool = False
@@ -56,27 +57,40 @@ class Plan:
     taps: tuple[Tap, ...]
     called: frozenset[str]
     """Paths of the modules that were called, from beginning to end."""
+    units: Mapping[str, int] = field(default_factory=dict)
+    """By a weight's name, which of its dimensions counts the units of the layer."""
 
 
 LineOf = Callable[[int], str]
 
 
-def plan(vertices: Sequence[Vertex], windows: Windows, names: Mapping[int, str], line_of: LineOf | None = None) -> Plan:
+def plan(
+    vertices: Sequence[Vertex],
+    windows: Windows,
+    names: Mapping[int, str],
+    owners: Owners,
+    line_of: LineOf | None = None,
+) -> Plan:
     """Decide on the Sites of a graph.
 
     Args:
         vertices: as `graph.discover` found them, classified.
         windows: which module each Node ran in.
         names: of the parameters, by ``id``.
+        owners: the modules that hold them.
         line_of: tells the line of source by a Node's number.
     """
     data_side = [vertex for vertex in vertices if not vertex.on_weights and vertex.leaf is None]
     kept = [vertex for vertex in data_side if not vertex.folded]
     places = {id(vertex): place for place, vertex in enumerate(kept)}
     taps = {id(vertex): Tap(vertex.place, vertex.op, places.get(id(vertex), -1)) for vertex in data_side}
-    parameters = [tuple(sorted({names[id(leaf)] for leaf in _parameters(vertex)})) for vertex in kept]
+    parameters = [tuple(sorted({names[id(leaf)] for leaf in vertex.parameters()})) for vertex in kept]
     index = windows.index()
-    sites = _sites(kept, data_side, index, parameters)
+    found = locate(data_side, index, owners)
+    frozen = owners.multiply_by_frozen(windows.called)
+    roles = {id(vertex): _role(vertex, found[id(vertex)], frozen) for vertex in kept}
+    sites = _sites(kept, data_side, found, roles, parameters)
+    sites = [_named_after_owner(s, v, found, owners, windows.called) for s, v in zip(sites, kept, strict=True)]
     if line_of is not None and index.only_thread() is not None:  # threads count their Nodes alike
         sites = [replace(site, source=line_of(vertex.number)) for site, vertex in zip(sites, kept, strict=True)]
     edges = _connect(kept, places, taps)
@@ -85,13 +99,26 @@ def plan(vertices: Sequence[Vertex], windows: Windows, names: Mapping[int, str],
     for edge in edges:
         taps[id(kept[edge.source])].onward = True
     needed = tuple(tap for tap in taps.values() if tap.site >= 0 or tap.captures)
-    return Plan(tuple(sites), tuple(edges), needed, windows.called)
+    return Plan(tuple(sites), tuple(edges), needed, windows.called, _units(kept, names))
+
+
+def _units(kept: list[Vertex], names: Mapping[int, str]) -> dict[str, int]:
+    """By the parameter that is multiplied with, as it is; what a backward pass of its own does with it comes later."""
+    found: dict[str, int] = {}
+    for vertex in sorted(kept, key=lambda each: each.number):
+        weight = facts.weight_of(vertex)
+        if weight is None or weight.parameter is None or weight.parameter.dim() < 2:
+            continue
+        transposed = vertex.op == "convolution" and vertex.node._saved_transposed
+        found.setdefault(names.get(id(weight.parameter), ""), 1 if transposed else weight.units)
+    return found
 
 
 def _prepare(tap: Tap, vertex: Vertex, site: Site) -> None:
     tap.role = site.role
     if site.role is Role.WEIGHT:
-        tap.weight, tap.passes = facts.weight_of(vertex), next(iter(vertex.data_slots), None)
+        tap.weight, tap.passes = facts.weight_of(vertex), next(iter(_multiplied(vertex)), None)
+        tap.beside = vertex.op in ADDENDS and 0 in vertex.data_slots
         tap.features, tap.bias = feature_dimension(vertex, tap.weight), _bias(vertex, site)
     elif site.role is Role.ACTIVATION:
         tap.features, tap.peak = features_behind(vertex), facts.PEAKS.get(vertex.op, 1.0)
@@ -109,19 +136,6 @@ def _bias(vertex: Vertex, site: Site) -> int | None:
 def _shape_of(vertex: Vertex, slot: int) -> tuple[int, ...]:
     source = vertex.inputs[slot][0]
     return () if source is None else source.shape
-
-
-def _parameters(vertex: Vertex) -> list[Tensor]:
-    """Those of its own, and those of the additions folded into it: the bias of a linear layer on 3-d input is one."""
-    found = _own_parameters(vertex)
-    while len(vertex.arrivals) == 1 and vertex.arrivals[0][0].folded:
-        vertex = vertex.arrivals[0][0]
-        found += _own_parameters(vertex)
-    return found
-
-
-def _own_parameters(vertex: Vertex) -> list[Tensor]:
-    return [leaf for slot in vertex.weight_slots for leaf in facts.leaves(vertex, slot)]
 
 
 def _connect(kept: list[Vertex], places: Mapping[int, int], taps: Mapping[int, Tap]) -> list[Edge]:
@@ -149,11 +163,12 @@ def _follow(vertex: Vertex, slot: int, places: Mapping[int, int]) -> tuple[Verte
 
 
 def _sites(
-    kept: list[Vertex], data_side: list[Vertex], windows: WindowIndex, parameters: list[tuple[str, ...]]
+    kept: list[Vertex],
+    data_side: list[Vertex],
+    found: Mapping[int, Window],
+    roles: dict[int, Role],
+    parameters: list[tuple[str, ...]],
 ) -> list[Site]:
-    owned = {id(vertex): names for vertex, names in zip(kept, parameters, strict=True)}
-    found = _locate(data_side, windows, owned)
-    roles = {id(v): _role(v, found[id(v)]) for v in kept}
     behind_weights: set[int] = set()
     for vertex in data_side:
         behind = any(id(source) in behind_weights for source, _, _ in vertex.arrivals)
@@ -167,68 +182,59 @@ def _sites(
     ]
 
 
-def _role(vertex: Vertex, window: Window) -> Role:
-    return role_of(vertex.op, window.module_type, len(vertex.data_slots), len(vertex.weight_slots))
+def _role(vertex: Vertex, window: Window, frozen: Set[str]) -> Role:
+    if _in_place(vertex, window):
+        return Role.ACTIVATION
+    data, weights = len(_multiplied(vertex)), len(vertex.weight_slots)
+    constant = data == 1 and not weights and window.module not in frozen
+    return role_of(vertex.op, window.module_type, data, weights, constant)
 
 
-def _locate(
-    data_side: list[Vertex], windows: WindowIndex, parameters: Mapping[int, tuple[str, ...]]
-) -> dict[int, Window]:
-    """The window of every Node.
-
-    Threads count their Nodes independently, so that a number may lie in windows of several. Then the parameters tell,
-    and where there are none, the neighbours: first those that the Node gives its gradient to, then its givers.
-    """
-    only = windows.only_thread()
-    if only is not None:
-        return {id(vertex): only.at(vertex.number) for vertex in data_side}
-    found: dict[int, Window] = {}
-    threads: dict[int, int] = {}
-    open_cases: dict[int, dict[int, Window]] = {}
-    for vertex in data_side:
-        hits = windows.candidates(vertex.number)
-        owners = {name.rpartition(".")[0] for name in parameters.get(id(vertex), ())}
-        sure = [thread for thread, window in hits.items() if len(hits) == 1 or window.module in owners]
-        if len(sure) == 1:
-            found[id(vertex)], threads[id(vertex)] = hits[sure[0]], sure[0]
-        elif hits:
-            open_cases[id(vertex)] = hits
-    for vertices, neighbours in ((reversed(data_side), _receivers), (data_side, _givers)):
-        for vertex in vertices:
-            hits = open_cases.get(id(vertex), {})
-            near = [threads[id(each)] for each in neighbours(vertex) if id(each) in threads]
-            thread = next((each for each in near if each in hits), None)
-            if id(vertex) not in found and thread is not None:
-                found[id(vertex)], threads[id(vertex)] = hits[thread], thread
-    return {id(vertex): found.get(id(vertex), OUTSIDE) for vertex in data_side}
+def _in_place(vertex: Vertex, window: Window) -> str | None:
+    """The activation that wrote over a view, of which autograd keeps nothing that tells what it was."""
+    return IN_PLACE.get(window.module_type) if vertex.op == "copy_slices" else None
 
 
-def _receivers(vertex: Vertex) -> list[Vertex]:
-    return [source for source, _ in vertex.inputs if source is not None]
+def _multiplied(vertex: Vertex) -> list[int]:
+    """Inputs that depend on data, without what a product adds on."""
+    return [slot for slot in vertex.data_slots if slot or vertex.op not in ADDENDS]
 
 
-def _givers(vertex: Vertex) -> list[Vertex]:
-    return [source for source, _, _ in vertex.arrivals]
+def _named_after_owner(
+    site: Site, vertex: Vertex, found: Mapping[int, Window], owners: Owners, called: frozenset[str]
+) -> Site:
+    if site.role is not Role.WEIGHT or not site.parameters:
+        return site
+    home = named_after_owner(vertex, found[id(vertex)], owners, called)
+    return replace(site, module=home.module, module_type=home.module_type)
 
 
 def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tuple[str, ...]) -> Site:
-    weight = _weight_shape(vertex) if role is Role.WEIGHT else ()
+    weight, in_place = _weight_shape(vertex) if role is Role.WEIGHT else (), _in_place(vertex, window)
     return Site(
         place,
         window.module if window is not OUTSIDE else "",
-        vertex.op,
+        in_place or vertex.op,
         role,
         vertex.shape,
-        activation=facts.activation_name(vertex) if role is Role.ACTIVATION else None,
+        activation=in_place or (facts.activation_name(vertex) if role is Role.ACTIVATION else None),
         n_out=_n_out(vertex, weight),
         weight_shape=weight,
         parameters=parameters,
         module_type=window.module_type,
+        inside=facts.inside(vertex) if vertex.op == "convolution" else 1.0,
     )
 
 
 def _weight_shape(vertex: Vertex) -> tuple[int, ...]:
-    return next((tuple(leaf.shape) for leaf in _own_parameters(vertex) if leaf.dim() > 1), ())
+    """As the parameter has it; of weights made of several parameters, as they are multiplied with."""
+    weight = facts.weight_of(vertex)
+    source = None if weight is None or weight.slot not in vertex.weight_slots else vertex.inputs[weight.slot][0]
+    while source is not None and source.op in ("t", "to_copy") and source.inputs:
+        source = source.inputs[0][0]
+    if source is not None:
+        return source.shape
+    return next((tuple(leaf.shape) for leaf in vertex.own_parameters() if leaf.dim() > 1), ())
 
 
 def _n_out(vertex: Vertex, weight: tuple[int, ...]) -> int:

@@ -1,5 +1,6 @@
 """Hooks on every Node of one backward pass, which turn what passes into Signals."""
 
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -9,16 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from undertow.measure import Columns, Convolution, Meter, Signal, measure
+from undertow.measure import Columns, Convolution, Meter, Signal, measure, measure_attention, measure_directions
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
+from undertow.tape.attended import attended
 from undertow.tape.graph import Node
-from undertow.tape.inflow import inflow, preactivation
+from undertow.tape.inflow import inflow, normalised, preactivation
+from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"}
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -81,12 +85,15 @@ class Tape:
         """What ``with`` does at its beginning."""
         if self._windows:
             self._windows.open()
+        if self.meter.inflow:
+            self._plans.choices.open()
 
     def close(self) -> None:
         """Remove every hook and let go of the graph."""
         if self._windows:
             self._windows.close()
             self._windows.abandon()
+        self._plans.choices.close()
         while self._handles:
             self._handles.pop().remove()
         self._nodes.clear()
@@ -111,6 +118,7 @@ class Tape:
             raise ValueError("the loss has no grad_fn: nothing that requires grad went into it")
         if self._windows:
             self._windows.close()
+        self._plans.choices.close()
         graph = self._plans.of(loss.grad_fn, self._windows, line_of)
         if graph is None:
             return False
@@ -119,6 +127,15 @@ class Tape:
         tape = weakref.ref(self)
         self._handles = [node.register_hook(_hook(tape, number)) for number, node in enumerate(self._nodes)]
         return True
+
+    def within_call(self) -> None:
+        """Say that a call of the model has just begun: the tape was opened in it, too late to hear of it."""
+        self._plans.choices.enter()
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """Tables among the parameters whose rows the model chooses by itself, such as codebooks, and how many rows."""
+        return self._plans.choices.chosen or {}
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -162,6 +179,9 @@ class Tape:
                 self._captured[edge] = gradient
         if tap.site < 0:
             return
+        if tap.role is Role.ATTENTION or tap.op in _LOOKED_INTO:
+            with torch.no_grad():
+                self._look_inside(tap, self._nodes[number])
         if torch.is_grad_enabled():  # a backward pass that will be differentiated itself
             with torch.no_grad():
                 self._listener(self._signal(tap, self._nodes[number], grad_input, grad_output), self.meter)
@@ -177,6 +197,8 @@ class Tape:
             signal.learns = True
             if tap.bias is not None:
                 signal.summed = grad_input[tap.bias]
+            if tap.beside:
+                _tell_apart(tap, grad_input, self.meter)
             if tap.weight is not None:
                 if self.meter.verify:
                     _add_weight(signal, tap, tap.weight, node, grad_input)
@@ -191,6 +213,19 @@ class Tape:
             signal.onward = tap.onward
             signal.peak, signal.bounded, signal.rising = tap.peak, tap.bounded, tap.rising
         return signal
+
+    def _look_inside(self, tap: Tap, node: Node) -> None:
+        """Measure what the forward pass chose: where attention looks, which rows of a table are taken."""
+        if tap.role is Role.ATTENTION:
+            weights = attended(tap.op, node)
+            if weights is not None:
+                measure_attention(tap.site, weights, self.meter)
+        elif tap.op == "linalg_vector_norm" and self.meter.inflow:
+            examples = normalised(node)
+            if examples is not None:
+                measure_directions(tap.site, examples, self.meter)
+        elif tap.op in EMBEDDINGS:
+            self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
         arrived = []
@@ -210,15 +245,24 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
     return on_gradient
 
 
+def _tell_apart(tap: Tap, grad_input: Gradients, meter: Meter) -> None:
+    """What is passed on through the weights, where a residual connection's part is passed on beside it."""
+    passed = None if tap.passes is None else grad_input[tap.passes]
+    if passed is None:
+        meter.note("multiplied", tap.site, math.nan)
+    else:
+        meter.norm("multiplied", tap.site, passed)
+
+
 def _weigh(signal: Signal, weight: facts.Weight, node: Node) -> None:
     """Only what its norm needs."""
     signal.weight = weight.as_kept(node)
-    signal.weight_id = None if weight.parameter is None else id(weight.parameter)
+    signal.weight_id = weight.identity
 
 
 def _add_weight(signal: Signal, tap: Tap, weight: facts.Weight, node: Node, grad_input: Gradients) -> None:
     signal.weight = weight.matrix(node)
-    signal.weight_id = None if weight.parameter is None else id(weight.parameter)
+    signal.weight_id = weight.identity
     signal.passed = None if tap.passes is None else grad_input[tap.passes]
     if tap.op == "convolution":
         signal.convolution = _convolution(node)

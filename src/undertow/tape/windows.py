@@ -53,7 +53,7 @@ class Windows:
 
     def __init__(self, modules: Mapping[str, nn.Module], unroll: bool = False) -> None:
         self._hooked = [m for m in modules.values() if not isinstance(m, torch.jit.ScriptModule)]  # those take no hooks
-        self._names = {id(module): (_path(name), type(module).__name__) for name, module in modules.items()}
+        self._names = {id(module): (clean_path(name), type(module).__name__) for name, module in modules.items()}
         self._fused = {id(m) for m in modules.values() if isinstance(m, nn.RNNBase)} if unroll else set()
         self._local = threading.local()
         self._threads: list[_Calls] = []
@@ -130,9 +130,14 @@ class Windows:
         return WindowIndex([sorted(calls.ended, key=_outermost_first) for calls in self._threads])
 
 
-def _path(name: str) -> str:
-    """Without what torch.compile puts between."""
-    return name.replace("_orig_mod.", "").removesuffix("_orig_mod")
+def clean_path(name: str) -> str:
+    """Return a module's path without what torch.compile puts between.
+
+    Example:
+        >>> clean_path("_orig_mod.body.0._orig_mod"), clean_path("_orig_mod")
+        ('body.0', '')
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 class WindowIndex:

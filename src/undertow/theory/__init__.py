@@ -1,4 +1,4 @@
-"""What the equations say before anything is trained. NumPy and SciPy only.
+"""The equations, before anything is trained. NumPy and SciPy only.
 
 - `chain`: one neuron a layer, the gradient factor by factor (eq. 120-122), with `bounds`, `explosion`, `logproduct`,
   `drawn`.

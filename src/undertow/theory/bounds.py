@@ -49,7 +49,7 @@ class Interval:
 
 
 def superlevel(activation: ActivationLike, level: float) -> list[Interval]:
-    """Where |φ'(z)| >= level: the intervals of z, from left to right.
+    """Find the intervals of z where |φ'(z)| >= level, from left to right.
 
     Args:
         activation: name, `Activation` or elementwise NumPy function.
@@ -71,6 +71,7 @@ def superlevel(activation: ActivationLike, level: float) -> list[Interval]:
     phi = as_activation(activation)
     z, slope = _profile(phi)
     inside = slope >= level
+    # Runs of True: a start has False (or the edge) before it, an end has it behind.
     starts = np.flatnonzero(inside & ~np.append(False, inside[:-1]))
     ends = np.flatnonzero(inside & ~np.append(inside[1:], False))
     return [_exact_ends(phi, z, int(i), int(j), level) for i, j in zip(starts, ends, strict=True)]
@@ -83,6 +84,7 @@ def _profile(phi: Activation) -> tuple[Array, Array]:
 
 
 def _either_side(phi: Activation) -> list[list[float]]:
+    # The slope jumps at a kink: probed just before and just after, both of its values are seen.
     return [[np.nextafter(kink, -np.inf), np.nextafter(kink, np.inf)] for kink in phi.kinks]
 
 

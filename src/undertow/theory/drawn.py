@@ -70,6 +70,7 @@ def drawn_products(
     w, b = weight_std * rng.standard_normal((depth, chains)), bias_std * rng.standard_normal((depth, chains))
     run = chain.forward(w, b, rng.random(chains), activation)
     slopes = np.asarray(run.activation.derivative(run.z), dtype=np.float64)
+    # log(0) = -inf is wanted: a product with one factor of zero stays zero for good.
     with np.errstate(divide="ignore"):
         logs = np.cumsum(np.log(np.abs(w * slopes)), axis=0)
     zero = np.isneginf(logs)

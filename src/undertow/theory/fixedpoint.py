@@ -248,6 +248,7 @@ def _refine(phi: Activation, weight_var: Array, bias_var: Array, low: Array, hig
         net = w * value_moment(phi, at) + bias_var[busy] - at
         low[busy], high[busy] = np.where(net >= 0, at, low[busy]), np.where(net <= 0, at, high[busy])
         new = at - net / (w * value_moment_slope(phi, at) - 1)
+        # Written so that a new q of nan counts as outside.
         outside = ~((new > low[busy]) & (new < high[busy]))
         q[busy] = np.where(outside, (low[busy] + high[busy]) / 2, new)
         done = (np.abs(q[busy] - at) <= 1e-14 * at) | (np.abs(net) <= 1e-15 * at)

@@ -98,7 +98,7 @@ class Forecast:
 
 
 def _settled(phi: ActivationLike, weight_var: float, bias_var: float, q0: float) -> dict[str, Any]:
-    """What holds at the fixed point; q0 decides which one, where there are several."""
+    """Return what holds at the fixed point; q0 decides which one, where there are several."""
     try:
         at_rest = meanfield.q_star(phi, weight_var, bias_var, q0=q0)
     except meanfield.NoFixedPoint:

@@ -35,7 +35,7 @@ class UnusableActivation(ValueError):  # noqa: N818 - reads as what it says, lik
 
 
 def as_activation(activation: ActivationLike) -> Activation:
-    """Whatever names an activation, as an `Activation`.
+    """Return the `Activation` that a name or a function stands for.
 
     Args:
         activation: a name, an `Activation`, or an elementwise NumPy function (see `from_function`).
@@ -102,6 +102,7 @@ def _check_values(name: str, value: Value) -> None:
 
 
 def _kinks(name: str, value: Value) -> tuple[float, ...]:
+    # Off the round numbers, on which kinks like to lie: on a grid point one would be seen only from one side.
     grid = np.arange(-PROBED, PROBED + SPACING, SPACING) + SPACING / 3
     second = _second_difference(value, grid, SPACING)
     background = np.maximum(second[:-2], second[2:])
@@ -132,11 +133,12 @@ def _zoom(name: str, value: Value, centre: float, at_first: float) -> float | No
 
 
 def _corner(value: Value, near: float, reach: float) -> float:
-    """Where the line through two points on the left meets the line through two on the right."""
+    """Return where the line through two points on the left meets the line through two on the right."""
     points = near + reach * np.array([-2.0, -1.0, 1.0, 2.0])
     a, b, c, d = (float(v) for v in np.asarray(value(points), dtype=np.float64))
     left, right = (b - a) / reach, (d - c) / reach
     meeting = near + (c - b - reach * (left + right)) / (left - right)
+    # A kink that differs from a round number by rounding only is that number; + 0.0 turns -0.0 into 0.0.
     snapped = round(meeting, 6) + 0.0
     return snapped if abs(meeting - snapped) < 1e-8 else meeting
 

@@ -108,6 +108,7 @@ def _upper_edge(phi: Activation, q: float, weight_var: float, depth: int, weight
         per_layer = np.log(weight_var * (top + above) * m) - (0.0 if weights == "gaussian" else np.log1p(m))
         return float(np.log1p(m) - np.log(m) + depth * per_layer)
 
+    # In the logarithm of the excess, as the minimum lies anywhere between rounding and far away.
     grid = np.linspace(-35, 20, 221)
     best = grid[int(np.argmin([log_edge(each) for each in grid]))]
     found = optimize.minimize_scalar(log_edge, bounds=(best - 0.5, best + 0.5), method="bounded")

@@ -1,4 +1,4 @@
-"""What a wide random network does to signal and gradient, before anything is trained.
+"""Mean-field theory: signal and gradient in wide random networks, before anything is trained.
 
 Pre-activations of variance q, q ← σ_w² E[φ(√q u)²] + σ_b², come to rest at q*. There each layer multiplies the
 mean squared gradient by χ_1 = σ_w² E[φ'(√q* u)²]: below 1 it vanishes (the ordered phase), above 1 it explodes
@@ -195,7 +195,7 @@ def phase(
     keep: float = 1.0,
     tolerance: float = 1e-3,
 ) -> Phase:
-    """Whether gradients vanish with depth (ordered), explode (chaotic), or neither (critical).
+    """Tell whether gradients vanish with depth (ordered), explode (chaotic), or neither (critical).
 
     Args:
         activation: name, `Activation` or elementwise NumPy function.

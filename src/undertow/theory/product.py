@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from undertow.activations import Activation
+from undertow.renamed import old_names
 from undertow.theory.functions import ActivationLike, as_activation
 from undertow.theory.singular import (
     ProductSVD,
@@ -28,8 +29,8 @@ from undertow.theory.singular import (
 
 __all__ = [
     "Alignment",
-    "Factor",
     "Gains",
+    "MatrixFactor",
     "ProductSVD",
     "Triplets",
     "alignment",
@@ -54,7 +55,7 @@ Activations = ActivationLike | Sequence[ActivationLike]
 
 
 @dataclass(frozen=True)
-class Factor:
+class MatrixFactor:
     """One factor of eq. 124.
 
     Attributes:
@@ -68,7 +69,7 @@ class Factor:
 
 def factors(
     weights: Sequence[ArrayLike], z: Sequence[ArrayLike], activation: Activations = "sigmoid", layer: int = 1
-) -> list[Factor]:
+) -> list[MatrixFactor]:
     """The factors that take ∇_a C back to δ^l, from left to right.
 
     Args:
@@ -92,8 +93,8 @@ def factors(
     found = []
     for k in range(layer - 1, len(inputs)):
         if k >= layer:
-            found.append(Factor(f"(w^{k + 1})^T", matrices[k].T))
-        found.append(Factor(f"Sigma'(z^{k + 1})", np.asarray(phis[k].derivative(inputs[k]), dtype=np.float64)))
+            found.append(MatrixFactor(f"(w^{k + 1})^T", matrices[k].T))
+        found.append(MatrixFactor(f"Sigma'(z^{k + 1})", np.asarray(phis[k].derivative(inputs[k]), dtype=np.float64)))
     return found
 
 
@@ -169,7 +170,7 @@ def operator(
 
 def factor_singular_values(
     weights: Sequence[ArrayLike], z: Sequence[ArrayLike], activation: Activations = "sigmoid", layer: int = 1
-) -> list[Factor]:
+) -> list[MatrixFactor]:
     """The singular values of every factor of eq. 124, falling, under the factor's name.
 
     Args and errors: as `factors`.
@@ -179,7 +180,7 @@ def factor_singular_values(
         >>> [each.value.tolist() for each in factor_singular_values(w, [np.zeros(2), np.zeros(2)])]
         [[0.25, 0.25], [3.0, 1.0], [0.25, 0.25]]
     """
-    return [Factor(each.name, _singular_values(each.value)) for each in factors(weights, z, activation, layer)]
+    return [MatrixFactor(each.name, _singular_values(each.value)) for each in factors(weights, z, activation, layer)]
 
 
 def spectrum(
@@ -214,7 +215,7 @@ def conditions(weights: Sequence[ArrayLike], z: Sequence[ArrayLike], activation:
 
 @dataclass(frozen=True)
 class Gains:
-    """What a product does to the length of a gradient.
+    """Typical and worst gain of a gradient's length through a product.
 
     Attributes:
         typical: root mean square over random directions, ||J||_F / √n_L.
@@ -281,7 +282,7 @@ class Alignment:
 
 
 def alignment(found: ProductSVD, grad_a: ArrayLike) -> Alignment:
-    """Where the real ∇_a C lies between the typical and the worst case.
+    """Place the real ∇_a C between the typical and the worst case.
 
     Args:
         found: the product's SVD, from `spectrum`.
@@ -373,3 +374,6 @@ def _per_layer(activation: Activations, layers: int) -> list[Activation]:
     if isinstance(activation, Sequence) and not isinstance(activation, str):
         return [as_activation(each) for each in activation]
     return [as_activation(activation)] * layers
+
+
+__getattr__ = old_names(__name__, {"Factor": "MatrixFactor"})

@@ -75,7 +75,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What theory expects of a network before training, layers 1 to L.
+    """Theory's expectation of a network before training, layers 1 to L.
 
     Attributes:
         q: variance of the pre-activations, [L].

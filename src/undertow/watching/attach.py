@@ -10,14 +10,14 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from undertow.tape.lazy import refuse_lazy
+from undertow.watching.detectors import NonfiniteDetector
 from undertow.watching.feedback import Feedback
 from undertow.watching.governor import Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.loop_hooks import LoopHooks
 from undertow.watching.loss_scale import LossScale
-from undertow.watching.nonfinite_detector import NonfiniteDetector
-from undertow.watching.observation_costs import ObservationCosts
-from undertow.watching.observations import Observations
+from undertow.watching.observations import ObservationCosts, Observations
 from undertow.watching.online_checker import FindingListener, OnFinding, OnlineChecker, check_stop
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.pass_placement import PassPlacement
@@ -29,10 +29,9 @@ from undertow.watching.step_planner import StepPlanner
 from undertow.watching.step_processor import StepProcessor
 from undertow.watching.step_time import RunClock, clock
 from undertow.watching.unwrapping import innermost, is_compiled, unwrapped
-from undertow.watching.user_log import UserLog
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.watched_parameters import WatchedParameters
-from undertow.watching.watcher import Watcher
+from undertow.watching.watcher import UserLog, Watcher
 
 CHECKING = 0.2
 """Part of the overhead that goes into checking full steps by the rules."""
@@ -85,7 +84,7 @@ def watch(
 
     Raises:
         TypeError: ``model`` is no module, or ``optimizer`` no optimizer.
-        ValueError: the optimizer holds no parameter of the model, or a number makes no sense.
+        ValueError: there is no optimizer, or a number makes no sense.
 
     Example:
         >>> import tempfile, torch, undertow
@@ -104,6 +103,7 @@ def watch(
     """
     optimizers = _checked(model, optimizer, overhead, every)
     check_stop(stop_on)
+    refuse_lazy(model)
     target = _target(model, optimizers, scaler, full_tape)
     about = {**describe(target), **dict(header or {})}
     about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}
@@ -118,8 +118,6 @@ def watch(
 def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tape: bool | None) -> WatchTarget:
     inner, compiled = unwrapped(model), is_compiled(model)
     parameters = WatchedParameters(inner, optimizers)
-    if not any(True for _ in parameters):
-        raise ValueError("the optimizer holds no parameter of this model: is it this model's optimizer?")
     tapes = not compiled if full_tape is None else full_tape
     ranks = Ranks.of(model)
     return WatchTarget(inner, optimizers, parameters, LossScale(scaler), ranks, tapes, eager=compiled and tapes)
@@ -140,8 +138,10 @@ def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, go
     hooks = LoopHooks(target, governor, passes, observations, outbox, report)
     nonfinite.saw_finite(step - 1)  # what isn't finite at the first step began there
     hooks.attach(step)
+    # Weakly: what is registered at exit lives as long as the interpreter, and would hold model and optimizer.
     atexit.register(_finish, weakref.ref(hooks), os.getpid())
     rest = None if target.loss_scale.active else nonfinite
+    # Not at exit, where _finish has done it with the hooks still alive.
     weakref.finalize(hooks, _left, writer, passes, rest, run_clock).atexit = False
     return Watcher(hooks, writer, checker.listener, UserLog(passes, observations, outbox))
 

@@ -1,6 +1,6 @@
 """`BackwardTape`: tapes one backward pass of a step that somebody trains."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class GuardedTape(Tape):
     def _pass(self, number: int, grad_input: Any, grad_output: Any) -> None:
         try:
             super()._pass(number, grad_input, grad_output)
+        # An exception in a hook of autograd's would end the user's backward pass.
         except Exception as error:
             self._failed(error)
 
@@ -42,7 +43,7 @@ class BackwardTape:
         make: returns a new tape.
         on_call: open the tape when the model is called, and not before; else at once when asked to `prepare`.
         sharded: the model computes with other tensors than the optimizer holds.
-        failed: told of errors.
+        failed: called with errors of ours.
 
     Attributes:
         backward: which of the step's backward passes was taped, -1 before.
@@ -77,6 +78,8 @@ class BackwardTape:
         """Open the tape at the model's first call; give up where it is called far too often."""
         if not self._is_open:
             self._open()
+            if self._tape is not None:
+                self._tape.within_call()
         elif calls > CALLS:
             self.close()
 
@@ -126,6 +129,11 @@ class BackwardTape:
     def called(self) -> Collection[str]:
         """Return the modules that were called, if a backward pass was taped."""
         return self._tape.called if self._tape is not None and self.finished else ()
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """Return by a weight's name which of its dimensions counts the units of its layer, as far as that is known."""
+        return self._tape.plan.units if self._tape is not None and self.finished else {}
 
     def graph(self, plans: Plans, names: tuple[str, ...]) -> TapedGraph | None:
         """Return the graph of the backward pass that was taped, None if none was."""

@@ -40,7 +40,7 @@ class CallListener:
     Args:
         model: the user's own module.
         heard: called at each call, with the number of calls so far.
-        failed: told of errors, as a hook of the user's module must not raise.
+        failed: called with errors, as a hook of the user's module must not raise.
     """
 
     def __init__(self, model: nn.Module, heard: Callable[[int], None], failed: Callable[[Exception], None]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from undertow.measure import Meter, Part, Reading, Readout
 from undertow.watching.backward_tape import BackwardTape
 from undertow.watching.light_step import Process
+from undertow.watching.loop_reader import LoopFacts, LoopReader
 from undertow.watching.pass_counter import PassHistory
 from undertow.watching.step_facts import ArrivedFacts, StepFacts, norms
 from undertow.watching.step_payload import Reach, StepPayload, TapedGraph
@@ -52,6 +53,7 @@ class FullStep:
         precise: bool = False,
     ) -> None:
         self.facts = StepFacts(precise=precise)
+        self._loop = LoopReader(target, precise)
         self._target, self._meter, self._updates, self._tape = target, meter, updates, tape
         self._segment, self._thorough = segment, thorough
         self._is_wanted = False
@@ -80,6 +82,7 @@ class FullStep:
         """Tape a backward pass that begins at this loss, if it is wanted, and take the loss."""
         if self._tape is not None and self._is_wanted:
             self._tape.begins(number, loss)
+        self._loop.backward_begins()
         self.facts.see_loss(loss, again=self._tape is not None and self._tape.backward == number)
 
     def backward_ends(self) -> None:
@@ -87,12 +90,17 @@ class FullStep:
         if self._tape is not None and self._tape.ends():
             self._meter.settle()
             self._eagerly.close()
+        self._loop.backward_ends()
         if self._thorough:
             self.facts.tensors["after backward"] = norms(self._target.reached_gradients(), self.facts.precise)
 
     def take_gradients(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> None:
         """Read what an optimizer is about to take, and the weights before."""
-        self.facts.take_gradients(updated.names, updated.counted(self._updates.before(updated, gradients)))
+        found = updated.counted(
+            self._updates.before(updated, gradients, {} if self._tape is None else self._tape.units)
+        )
+        self.facts.take_gradients(updated.names, found)
+        self._loop.taken(updated.held, found)
 
     def stepped(self) -> None:
         """Read what an optimizer did to the weights."""
@@ -114,14 +122,15 @@ class FullStep:
         Args:
             passes: number of backward passes in the step.
         """
-        return functools.partial(_process, self.facts.send(), self._payload(), passes)
+        return functools.partial(_process, self.facts.send(), self._loop.send(), self._payload(), passes)
 
     def _payload(self) -> StepPayload:
         names = tuple(self._updates.names or self._target.parameters.names)
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
         backward = -1 if self._tape is None else self._tape.backward
-        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, backward, reach)
+        chosen = self._target.plans.choices.chosen if self._tape is not None else None
+        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, backward, reach, chosen)
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)
@@ -129,7 +138,7 @@ class FullStep:
 
     def _reach(self) -> Reach | None:
         """Return the parameters that gradient didn't reach, None if no backward pass was taped."""
-        if self._tape is None or not self._tape.finished:
+        if self._tape is None or not self._tape.finished or self._loop.cleared:
             return None
         unreached, called = self._updates.unreached, self._tape.called
         return Reach(tuple(unreached), tuple(name for name in unreached if not _was_called(name, called)))
@@ -137,13 +146,14 @@ class FullStep:
 
 def _process(
     arrived: Callable[[], ArrivedFacts],
+    loop: Callable[[], LoopFacts],
     payload: StepPayload,
     passes: int,
     processor: StepProcessor,
     when: StepTime,
     history: PassHistory,
 ) -> Callable[[], None]:
-    return processor.full_step(when, arrived, payload, history, passes)
+    return processor.full_step(when, arrived, loop, payload, history, passes)
 
 
 def _arrived(coming: Callable[[], Reading], moves: Sequence[Callable[[], Part]]) -> Reading:

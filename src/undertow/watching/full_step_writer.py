@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from undertow.measure import squares_fit
 from undertow.watching.feedback import Feedback
-from undertow.watching.finding_reporter import FindingReporter
+from undertow.watching.online_checker import FindingReporter
 from undertow.watching.run_facts import RunFacts
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_payload import StepColumns, StepPayload, batches, columns_of
@@ -19,9 +19,9 @@ class FullStepWriter:
 
     Args:
         writer: of the Run.
-        facts: told of graphs and backward passes.
+        facts: learns of graphs and backward passes.
         reporter: has the steps checked.
-        feedback: told of numbers whose squares float32 can't hold.
+        feedback: learns of numbers whose squares float32 can't hold.
     """
 
     def __init__(self, writer: RunWriter, facts: RunFacts, reporter: FindingReporter, feedback: Feedback) -> None:

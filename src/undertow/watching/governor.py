@@ -9,18 +9,98 @@ The first full step is a cold one, many times as dear as those that follow. The 
 price; what the first cost is told, and charged as if it had been warm.
 
 Nothing is computed at a step that isn't observed: the next one to observe is known in advance.
+
+Beneath the `Governor`: `CostAccount`, one of its accounts, and `TrainingTime`, a step's time without watching.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 
-from undertow.watching.cost_account import CostAccount
-from undertow.watching.training_time import TrainingTime
+SETTLED = 3
+"""Observed steps of one kind after which it is known what is usual."""
+
+
+@dataclass
+class CostAccount:
+    """The budget of one kind of observed step, and how often it may happen therefore.
+
+    Attributes:
+        saved: seconds paid in and not spent.
+        price: seconds that it costs once, smoothed; 0 as long as nobody knows.
+        observed: how many there were. The first one is cold: what it cost is forgotten when the second is known.
+    """
+
+    saved: float = 0.0
+    price: float = 0.0
+    observed: int = 0
+
+    def spend(self, seconds: float) -> None:
+        """Take out what one observed step has cost. One that took much longer than usual was interrupted."""
+        self.observed += 1
+        if self.observed > SETTLED:
+            seconds = min(seconds, 3 * self.price)
+        if self.observed > 1:
+            self.saved -= 2 * seconds if self.observed == 2 else seconds
+        self.price = seconds if self.observed <= 2 else self.price + 0.4 * (seconds - self.price)
+
+    def wait(self, income: float, overdraft: float = 0.0) -> float:
+        """Return the steps until the next one can be paid, if every step pays ``income``; 0 if it can be now."""
+        missing = self.price - self.saved - overdraft
+        if missing <= 0:
+            return 0.0
+        return missing / income if income > 0 else math.inf
+
+
+class TrainingTime:
+    """Follows how long a step takes. What watching costs beside it is said by `exclude`.
+
+    Args:
+        clock: in seconds.
+
+    Attributes:
+        typical: seconds that a step takes without being watched; 0 as long as nobody knows.
+        elapsed: seconds of training that were accounted for, without what watching cost.
+
+    Example:
+        >>> now = iter([0.0, 1.0, 31.0])
+        >>> time = TrainingTime(lambda: next(now))
+        >>> time.pass_to(0), time.pass_to(10), time.typical
+        (0, 10, 0.1)
+        >>> time.exclude(29.0)
+        >>> time.pass_to(20), time.typical
+        (10, 0.1)
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.typical = self.elapsed = 0.0
+        self._then, self._step, self._excluded = 0.0, -1, 0.0
+
+    def exclude(self, seconds: float) -> None:
+        """Take seconds that passed since the last time for no part of training."""
+        self._excluded += seconds
+
+    def pass_to(self, step: int) -> int:
+        """Learn from the steps before this one; return how many there were since the last time, 0 at the first."""
+        now, steps = self._clock(), step - self._step
+        if not steps:
+            return 0
+        seconds = max(now - self._then - self._excluded, 0.0)
+        known, self._then, self._step, self._excluded = self._step >= 0, now, step, 0.0
+        if not known:  # the first step is like no other, and it began who knows when
+            return 0
+        mean = seconds / steps
+        # An evaluation between two steps is no step; many steps tell more than one.
+        part = 1 - 0.7**steps
+        self.typical = mean if self.typical == 0 else self.typical + part * (min(mean, 3 * self.typical) - self.typical)
+        self.elapsed += min(mean, 3 * self.typical) * steps
+        return steps
 
 
 class Action(IntEnum):
-    """What to do at a step; each includes those before it."""
+    """The work at a step; each kind includes those before it."""
 
     NOTHING = 0
     LIGHT = 1

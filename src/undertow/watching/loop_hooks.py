@@ -17,9 +17,9 @@ from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.observations import Observations
 from undertow.watching.pass_counter import PassCounter
-from undertow.watching.pending_warnings import warn_or_log
 from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.watch_target import WatchTarget
+from undertow.watching.writer_thread import warn_or_log
 
 _log = logging.getLogger("undertow")
 
@@ -49,9 +49,11 @@ class LoopHooks:
     off: bool = False
     _handles: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
+    _first: int = 0
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
+        self._first = step
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(self._first_stepped))
         for index, optimizer in enumerate(rest, start=1):
@@ -72,9 +74,10 @@ class LoopHooks:
         """End the Run: have the last steps looked at, take every hook off, and close the file."""
         if not self.off:
             scale = self.target.loss_scale.sent() if self.target.loss_scale.active else None
+            idle = self.passes.made_for(self.governor.step)
             self.outbox.finish(self.governor.step + 1, scale)  # a step skipped last isn't over yet
             self.report.write()
-            self.outbox.end()
+            self.outbox.end(self.governor.step, self.governor.step - self._first, idle)
         self.detach()
         self.outbox.close()
 

@@ -36,6 +36,7 @@ class LossScale:
 
     def scale(self) -> Tensor | None:
         """Return the scale that is in force, a copy on its device; None if it is 1 or unknown."""
+        # Private, as get_scale() would wait for the device.
         current = getattr(self._scaler, "_scale", None) if self.active else None
         return current.detach().clone() if isinstance(current, Tensor) else None
 
@@ -62,7 +63,22 @@ class LossScale:
         states = getattr(self._scaler, "_per_optimizer_states", None) if self.active else None
         if not states or id(optimizer) not in states:
             return not self.active
+        # By name: the enumeration that the stage is of is private to torch.
         return getattr(states[id(optimizer)].get("stage"), "name", "") != "READY"
+
+    def misuse(self, optimizer: object) -> dict[str, float]:
+        """Tell, as an optimizer is about to step, whether it does so beside the scaler: 1 or 0, by name of a scalar.
+
+        Returns:
+            ``stepped_scaled``: its gradients are still multiplied by the scale; ``stepped_again``: the scaler had its
+            own step already. Empty where there is no scaler, or where it doesn't say.
+        """
+        states = getattr(self._scaler, "_per_optimizer_states", None) if self.active else None
+        if states is None or not isinstance(getattr(self._scaler, "_scale", None), Tensor):
+            return {}
+        stage = getattr(states[id(optimizer)].get("stage"), "name", "") if id(optimizer) in states else "READY"
+        scaled = stage == "READY" and left_to_the_optimizer(optimizer)[0] is None
+        return {"stepped_scaled": float(scaled), "stepped_again": float(stage == "STEPPED")}
 
     def _now(self) -> int:
         current = getattr(self._scaler, "_scale", None) if self.active else None

@@ -1,4 +1,7 @@
-"""`OnlineChecker`: asks the rules of `examine` about full steps while it trains, as often as there is time for."""
+"""`OnlineChecker` asks the rules of `examine` about full steps while it trains, as often as there is time for.
+
+`FindingReporter` writes what they find into the Run.
+"""
 
 import importlib
 import time
@@ -10,7 +13,9 @@ import numpy as np
 
 from undertow import rules
 from undertow.record import Event, Finding, Run, Severity
+from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_payload import StepColumns
+from undertow.watching.step_time import StepTime
 
 OnFinding = Callable[[Finding], object]
 
@@ -61,7 +66,7 @@ class OnlineChecker:
 
     Args:
         share: of the time that may go into checking.
-        listener: told of findings.
+        listener: called with findings.
         header: what rules want to know of the model and the optimizer.
     """
 
@@ -132,3 +137,35 @@ def check_stop(stop_on: Collection[str]) -> None:
     for each in stop_on:
         if each not in known:
             raise ValueError(f"stop_on has {each!r}, which is neither a rule's code nor one of: {', '.join(Severity)}")
+
+
+class FindingReporter:
+    """Has full steps checked, and makes events of the findings.
+
+    Args:
+        writer: of the Run.
+        checker: asks the rules.
+    """
+
+    def __init__(self, writer: RunWriter, checker: OnlineChecker) -> None:
+        self._writer, self._checker = writer, checker
+        self._failure_is_reported = False
+
+    def check(self, when: StepTime, columns: StepColumns, values: Mapping[str, float]) -> None:
+        """Check a full step, if it is time."""
+        for finding, message in self._checker.check(when.step, columns, values):
+            self._writer.event(when.step, when.time, "finding", message, finding.to_dict())
+        self._tell_failure(when)
+
+    def lost(self, when: StepTime, event: Event, columns: StepColumns | None, values: Mapping[str, float]) -> None:
+        """Tell at once that numbers ceased to be finite: after that no full step may ever come."""
+        self._checker.lost(event, columns, values)
+        self._tell_failure(when)
+
+    def _tell_failure(self, when: StepTime) -> None:
+        """Say in the Run, once, that the user's own function failed."""
+        error = self._checker.listener.failure
+        if error is not None and not self._failure_is_reported:
+            self._failure_is_reported = True
+            text = f"on_finding failed and isn't called again: {type(error).__name__}: {error}"
+            self._writer.event(when.step, when.time, "trouble", text, {"error": repr(error)})

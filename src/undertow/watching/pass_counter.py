@@ -77,6 +77,7 @@ class StepsForPasses:
     def is_new(self) -> bool:
         """Tell whether there was a pass since `hold`."""
         gradient = self.parameter.grad
+        # A pass either hands in a new tensor (after zero_grad) or adds to the old one in place.
         return gradient is not None and (gradient is not self._last or gradient._version != self._version)
 
 
@@ -107,6 +108,7 @@ class PassCounter:
         self._taken = self._total = self._seen = 0
         self._done, self._every = 0, EVERY
         self._steps: StepsForPasses | None = None
+        self._logged = 0
 
     def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
         """Count those that reach this parameter from now on; ``then``: called after each."""
@@ -147,13 +149,17 @@ class PassCounter:
 
     def stepped(self, step: int) -> None:
         """Note that the optimizer has taken this step."""
-        self._done = step + 1
+        self._done, self._logged = step + 1, 0
         if self._steps is not None and step % self._every == 0:
             self._history.append((0, step, self._steps.hold()))
 
     def tell_apart(self) -> None:
         """Keep every gradient from now on: somebody asks what was `seen`, so it must be known to the step."""
         self._every = 1
+
+    def logged(self) -> None:
+        """Note that a loss was logged: where steps stand for passes, that is all that tells of passes without one."""
+        self._logged += 1
 
     def keep_in_front(self, parameter: Tensor) -> None:
         """Keep the gradients of this one, too, at the other end: a pass whose both ends are finite is, as a rule."""
@@ -181,6 +187,12 @@ class PassCounter:
         if self._steps is None:
             return self._history[-1][1] if self._history else self._seen
         return self._governor.step if self._steps.is_new() else self._done - 1
+
+    def made_for(self, step: int) -> int:
+        """Count the passes that were made for a step, as far as they are remembered."""
+        if self._steps is not None:
+            return self._logged if self._steps.is_new() else 0
+        return sum(of == step for _, of, _ in self._history)
 
     def take(self) -> PassHistory:
         """Return the gradients that were kept, and keep them no longer."""

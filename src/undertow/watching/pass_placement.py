@@ -33,7 +33,7 @@ class PassPlacement:
     Args:
         passes: counts them.
         target: what is watched.
-        governor: knows what a step pays in, and is told what hooks cost.
+        governor: knows what a step pays in, and is charged what hooks cost.
     """
 
     def __init__(self, passes: PassCounter, target: WatchTarget, governor: Governor) -> None:
@@ -87,6 +87,9 @@ class PassPlacement:
         What isn't finite comes from the loss nearly always. And to hold on to the gradient of a first layer's bias cost
         10 us a step in the book's net, of a last layer's nothing: it stands in the way of other memory's reuse.
         """
-        held = [each.parameter for each in reversed(self._target.parameters.of(0)) if each.parameter.requires_grad]
+        parameters = self._target.parameters
+        held = [each.parameter for each in reversed(parameters.of(0)) if each.parameter.requires_grad]
+        if not parameters.identities:  # the optimizer is another model's
+            held = [p for _, p in reversed(parameters.others) if p.requires_grad]
         held = [p for p in held if not reached or p.grad is not None]
         return iter(sorted(held, key=lambda p: p.numel() > SMALL))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Listener(Protocol):
-    """Is told what happens at the step that is observed. Must not raise."""
+    """Hears what happens at the step that is observed. Must not raise."""
 
     def backward_begins(self, tensors: object) -> None:
         """Hear that a backward pass begins at these tensors."""
@@ -42,9 +42,11 @@ class PatchedFunction:
 
     def open(self, listener: Listener) -> None:
         """Let a listener hear."""
+        # A watcher that is dropped without close() must not keep torch patched: the last listener to go undoes it.
         self._listeners.append(weakref.ref(listener, lambda _: self._tidy()))
         if self._ours is None and hasattr(self._module, self._name):
             original = getattr(self._module, self._name)
+            # The same wrapper again for the same function, so that opening often doesn't stack wrappers.
             if self._before is None or self._before[0] is not original:
                 self._before = original, functools.wraps(original)(self._make(original, self))
             self._original, self._ours = self._before

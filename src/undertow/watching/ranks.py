@@ -35,15 +35,15 @@ class Ranks:
         """Return how every rank's numbers become the whole's, for the Run's header."""
         if self.world == 1 or not self.averaged:
             return {}
-        told = {
+        parts = {
             "scalars": {"nonfinite": "max", "skipped": "max"},
             "parameters": {},
             "sites": dict.fromkeys(("grad_output", "grad_input"), "squares"),
             "edges": {"contribution": "squares"},
         }
         if sharded:
-            told["scalars"] |= dict.fromkeys(("grad_norm", "grad_norm_unclipped"), "squares")
-            told["parameters"] = dict.fromkeys(("grad_norm", "update_norm", "weight_norm"), "squares")
-            told["parameters"] |= {"update_ratio": "ratio", "progress": "share"}
-            told["sites"]["weight_grad_norm"] = "squares"
-        return told
+            parts["scalars"] |= dict.fromkeys(("grad_norm", "grad_norm_unclipped"), "squares")
+            parts["parameters"] = dict.fromkeys(("grad_norm", "update_norm", "weight_norm"), "squares")
+            parts["parameters"] |= {"update_ratio": "ratio", "progress": "share"}
+            parts["sites"]["weight_grad_norm"] = "squares"
+        return parts

@@ -1,12 +1,17 @@
 """`RunFacts`: what is learned of a whole run from its steps, told once in the header and by events."""
 
 import math
+from typing import Any
 
+from undertow.watching.loop_reader import LoopFacts
 from undertow.watching.online_checker import OnlineChecker
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_facts import ArrivedFacts
 from undertow.watching.step_payload import StepPayload
 from undertow.watching.step_time import StepTime
+
+UNMOVED = 2
+"""Full steps at which a parameter must not have moved by a bit since the one before, to be one that nobody steps."""
 
 
 class RunFacts:
@@ -14,14 +19,19 @@ class RunFacts:
 
     Args:
         writer: of the Run.
-        checker: told what rules want to know.
+        checker: learns what rules want to know.
     """
 
     def __init__(self, writer: RunWriter, checker: OnlineChecker) -> None:
         self._writer, self._checker = writer, checker
         self._loss_scale = "1"
         self._passes = {(0, 1)}
-        self._reach_is_known = False
+        self._reach_is_known = self._choices_are_known = False
+        self._evaluation: dict[str, list[str]] = {}
+        self._weights: dict[str, float] = {}
+        self._unmoved: dict[str, int] = {}
+        self._missing: list[str] = []
+        self._held: dict[str, int] = {}
 
     def learn_scale(self, when: StepTime, facts: ArrivedFacts) -> None:
         """Say so if the loss is scaled, by a scale that is known or not."""
@@ -46,6 +56,29 @@ class RunFacts:
             text = f"The backward pass that is taped is number {taped + 1} of {passes} in a step."
             self._writer.event(when.step, when.time, "micro-batch", text, told)
 
+    def learn_loop(self, loop: LoopFacts, facts: ArrivedFacts) -> None:
+        """Say in the header what is in evaluation mode, and which parameters get gradient and never move."""
+        if loop.evaluation and loop.evaluation != self._evaluation:
+            self._evaluation = loop.evaluation
+            self._tell({"evaluation": loop.evaluation})
+        weights = {name: weight for name, (weight, _) in loop.missing.items()}
+        still = [name for name, weight in weights.items() if self._weights.get(name) == weight]
+        self._unmoved = {name: self._unmoved.get(name, 0) + 1 for name in still}
+        self._weights = weights
+        missing = [name for name, times in self._unmoved.items() if times >= UNMOVED]
+        if not loop.missing and self._missing:  # somebody holds them now
+            self._missing = []
+            self._tell({"held": {**self._held, "reached": max(self._held["reached"], 1), "missing": []}})
+        elif loop.counts and missing != self._missing:
+            self._missing, self._held = missing, loop.counts
+            whole = math.hypot(facts.values.get("grad_norm", 0.0), *(g for _, g in loop.missing.values()))
+            part = math.hypot(*(loop.missing[name][1] for name in missing)) / whole if whole > 0 else 0.0
+            self._tell({"held": {**loop.counts, "missing": missing, "missing share": part**2, "whole modules": False}})
+
+    def _tell(self, facts: dict[str, Any]) -> None:
+        self._checker.learn(facts)
+        self._writer.update_header(facts)
+
     def learn_reach(self, payload: StepPayload) -> None:
         """Say in the header what the first full step didn't reach: rules ask there."""
         if not self._reach_is_known and payload.reach is not None:
@@ -53,3 +86,12 @@ class RunFacts:
             self._checker.learn(told)
             self._writer.update_header(told)
         self._reach_is_known = True
+        self._learn_choices(payload)
+
+    def _learn_choices(self, payload: StepPayload) -> None:
+        """Say in the header which tables the model chooses rows of by itself, once that is known."""
+        if not self._choices_are_known and payload.chosen is not None:
+            told = {"chosen": payload.chosen}
+            self._checker.learn(told)
+            self._writer.update_header(told)
+            self._choices_are_known = True

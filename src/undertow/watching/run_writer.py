@@ -16,9 +16,8 @@ from undertow.store.appender import about_graph
 from undertow.store.closing import Closing
 from undertow.store.database import Journal
 from undertow.store.rank_paths import rank_path
-from undertow.watching.pending_warnings import PendingWarnings
 from undertow.watching.write_queue import Item, WriteQueue
-from undertow.watching.writer_thread import WriterThread
+from undertow.watching.writer_thread import PendingWarnings, WriterThread
 
 Values = Mapping[str, NDArray[np.floating]]
 KnownGraph = tuple[str, tuple[int, int]]
@@ -151,6 +150,7 @@ class RunWriter(Closing):
 
     def close(self, timeout: float = 10.0) -> bool:
         """Write what is left and let go of the file; whether all of it is there. Called again, it does nothing."""
+        # A forked child (a DataLoader's worker) has a copy of us without the thread: it must not touch the file.
         if os.getpid() != self._process or self._queue.closing:
             return False
         self._queue.close()

@@ -56,6 +56,7 @@ def unsharded_names(model: nn.Module) -> dict[int, str]:
 
 
 def _groups(state: Any) -> list[Any]:
+    # Newer torch lets a module have several groups, under another name.
     many = getattr(state, "_fsdp_param_groups", None)
     one = getattr(state, "_fsdp_param_group", None) if not many else None
     return list(many) if many else [one] if one is not None else []

@@ -131,6 +131,10 @@ class StepFacts:
             found |= {name.removeprefix(LOGGED): value[0] for name, value in read.items() if name.startswith(LOGGED)}
             if "loss" in read:
                 found.setdefault("loss", read["loss"][0] / scale)
+            if not math.isfinite(found.get("loss", 0.0)):
+                found["loss_nonfinite"] = 1.0
+            if self.clipped:
+                found["clipped_scaled"] = float(self.unclipped_is_scaled)
             if "norms" in read:
                 found["grad_norm"] = total_norm(read["norms"]) / divisor
                 found["nonfinite"] = float(not math.isfinite(found["grad_norm"]))

@@ -56,7 +56,7 @@ class StepObserver:
         number: of the step.
         target: what is watched.
         step: reads what is heard.
-        failed: told of errors.
+        failed: called with errors of ours.
 
     Attributes:
         passes: backward passes so far.
@@ -127,6 +127,8 @@ class StepObserver:
 
     def before(self, index: int, closure: bool) -> None:
         """Hear that an optimizer is about to step, perhaps with a closure that computes its gradients."""
+        if self.target.loss_scale.active and len(self.target.optimizers) == 1:
+            self.step.facts.values |= self.target.loss_scale.misuse(self.target.optimizers[index])
         if closure:
             self._closure = index
         else:

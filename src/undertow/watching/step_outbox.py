@@ -64,9 +64,11 @@ class StepOutbox:
         deliver = functools.partial(self._processor.finish, when, history, scale)
         self._writer.later(Once(deliver), history.nbytes, when.step)
 
-    def end(self) -> None:
-        """Say in the header when watching ended."""
-        self._writer.update_header({"ended": self._clock.now()})
+    def end(self, step: int, steps: int, idle: int) -> None:
+        """Say in the header when watching ended, and how many backward passes were made without a step after them."""
+        usual = max((self._passes.total - idle) / steps, 0.0) if steps else 0.0
+        told = {"passes": idle, "usual": usual, "step": step, "steps": steps}
+        self._writer.update_header({"ended": self._clock.now(), "idle passes": told})
 
     def close(self) -> None:
         """Finish the file."""

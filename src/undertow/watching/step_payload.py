@@ -1,7 +1,7 @@
 """`StepPayload`: the numbers that a full step sends, and the columns of the Run made of them, many steps at once."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,7 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What gradient didn't reach.
+    """Parameters that no gradient reached.
 
     Attributes:
         unreached: parameters that require grad and got none, of the optimizers that stepped.
@@ -63,7 +63,7 @@ class Reach:
 
 @dataclass(slots=True, eq=False)
 class StepPayload:
-    """What one full step sends to the writer's thread.
+    """Everything one full step sends to the writer's thread.
 
     Attributes:
         graph: of the backward pass that was taped.
@@ -73,6 +73,7 @@ class StepPayload:
         rates: the learning rates.
         backward: which of the step's backward passes was taped.
         reach: what gradient didn't reach; None if no backward pass was taped.
+        chosen: tables whose rows the model chooses by itself, and how many rows; None as long as nobody knows.
         read: the numbers that have arrived, under this loss ``scale`` and this ``divisor`` of gradients.
     """
 
@@ -83,6 +84,7 @@ class StepPayload:
     rates: Rates
     backward: int = 0
     reach: Reach | None = None
+    chosen: Mapping[str, int] | None = None
     read: Reading = field(default_factory=lambda: Reading([]))
     scale: float = 1.0
     divisor: float = 1.0

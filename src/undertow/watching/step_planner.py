@@ -59,7 +59,7 @@ class StepPlanner:
         return FullStep(
             self.target,
             meter,
-            UpdateReader(meter, with_rows, precise),
+            UpdateReader(meter, with_rows, precise, self.target.plans if self.target.tapes else None),
             self._tape(meter, with_rows, failed) if self.target.tapes else None,
             segment=count % self.segments,
             thorough=count < ALWAYS_THOROUGH or count % THOROUGH == 0 or self.altered,
@@ -79,7 +79,10 @@ class StepPlanner:
     def learn(self, observer: StepObserver) -> None:
         """Learn from a step that was observed."""
         facts = observer.facts
-        self.segments = observer.segments + 1
+        if isinstance(
+            observer.step, FullStep
+        ):  # light steps come when there is time: what is taped must not hang on it
+            self.segments = observer.segments + 1
         self.altered |= facts.altered and not facts.clipped
         if isinstance(observer.step, FullStep) and observer.step.unheard:
             self.on_call = False

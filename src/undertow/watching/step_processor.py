@@ -4,16 +4,14 @@ import math
 from collections.abc import Callable, Mapping
 
 from undertow.measure import squares_fit
+from undertow.watching.detectors import NonfiniteDetector, SkipDetector, SpikeDetector, are_finite
 from undertow.watching.feedback import Feedback
-from undertow.watching.finding_reporter import FindingReporter
 from undertow.watching.full_step_writer import FullStepWriter
-from undertow.watching.nonfinite_detector import NonfiniteDetector, are_finite
-from undertow.watching.online_checker import OnlineChecker
+from undertow.watching.loop_reader import CLEARED, LoopFacts
+from undertow.watching.online_checker import FindingReporter, OnlineChecker
 from undertow.watching.pass_counter import PassHistory
 from undertow.watching.run_facts import RunFacts
 from undertow.watching.run_writer import RunWriter
-from undertow.watching.skip_detector import SkipDetector
-from undertow.watching.spike_detector import SpikeDetector
 from undertow.watching.step_facts import ArrivedFacts
 from undertow.watching.step_payload import StepPayload, columns_of
 from undertow.watching.step_time import StepTime
@@ -26,7 +24,7 @@ class StepProcessor:
         writer: of the Run.
         checker: asks the rules about full steps, as often as there is time for.
         nonfinite: says when the gradient ceased to be finite.
-        feedback: told what the thread that trains must know.
+        feedback: takes what the thread that trains must know.
     """
 
     def __init__(
@@ -51,14 +49,16 @@ class StepProcessor:
         self,
         when: StepTime,
         arrived: Callable[[], ArrivedFacts],
+        loop: Callable[[], LoopFacts],
         payload: StepPayload,
         history: PassHistory,
         passes: int,
     ) -> Callable[[], None]:
         """Take a full step, in which there were so many backward passes. What is returned writes all that wait."""
-        facts = arrived()
+        facts, around = arrived(), loop()
         payload.arrive(facts.scale, facts.divisor)
-        self._writer.scalars(when.step, when.time, _known(facts.values))
+        self._writer.scalars(when.step, when.time, _known(facts.values) | _around(around.values, facts.values))
+        self._facts.learn_loop(around, facts)
         self._detect(when, facts, history, payload)
         self._facts.learn_scale(when, facts)
         self._full_steps.add(payload, when, facts.values, passes)
@@ -108,6 +108,12 @@ class StepProcessor:
             self._feedback.request_burst()
             text = f"The loss rose to {loss:.4g} from {before:.4g}: the next steps are looked at closely."
             self._writer.event(when.step, when.time, "spike", text, {"loss": loss, "before": before})
+
+
+def _around(loop: Mapping[str, float], values: Mapping[str, float]) -> dict[str, float]:
+    """Add that gradients were cleared, where they were set to 0 between the backward pass and the step."""
+    emptied = values.get("grad_norm") == 0 and values.get("grad_norm_unclipped", 0.0) > 0
+    return {**loop, CLEARED: 1.0} if emptied and CLEARED in loop else dict(loop)
 
 
 def _known(values: Mapping[str, float]) -> dict[str, float]:

@@ -32,4 +32,5 @@ def innermost(optimizer: Any) -> Any:
 
 
 def _own_hooks(optimizer: object) -> bool:
+    # In its own __dict__: a wrapper that passes attributes on would answer for the optimizer that it wraps.
     return "_optimizer_step_post_hooks" in getattr(optimizer, "__dict__", {})

@@ -1,11 +1,12 @@
 """`UpdateReader`: reads what optimizers take at a full step, and what they make of the weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from undertow.measure import Meter, Part
+from undertow.measure import Meter, Part, take_units
+from undertow.tape import Plans
 from undertow.watching.sharding import local_parts
 from undertow.watching.step_facts import norms
 from undertow.watching.updated_parameters import UpdatedParameters
@@ -18,6 +19,7 @@ class UpdateReader:
         meter: keeps the numbers on their devices; it knows the weights' norms that the tape took.
         with_rows: also see how alike a layer's units are, and its biases.
         precise: numbers are so small or large that float32 can't hold their squares.
+        plans: know which parameters are tables that the model chooses from; None if no backward pass is ever taped.
 
     Attributes:
         names: of the parameters, as the first optimizer that stepped found them.
@@ -26,16 +28,26 @@ class UpdateReader:
         rates: the learning rates.
     """
 
-    def __init__(self, meter: Meter, with_rows: bool = False, precise: bool = False) -> None:
-        self._meter, self._with_rows, self._precise = meter, with_rows, precise
+    def __init__(
+        self, meter: Meter, with_rows: bool = False, precise: bool = False, plans: Plans | None = None
+    ) -> None:
+        self._meter, self._with_rows, self._precise, self._plans = meter, with_rows, precise, plans
         self.names: Sequence[str] = ()
         self.unreached: list[str] = []
         self.moves: list[Callable[[], Part]] = []
         self.rates: list[tuple[UpdatedParameters, list[Any]]] = []
         self._stepping: list[UpdatedParameters] = []
 
-    def before(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> list[Tensor]:
-        """Read what an optimizer is about to take, and the weights before; return the norms of the gradients."""
+    def before(
+        self, updated: UpdatedParameters, gradients: Sequence[Tensor | None], units: Mapping[str, int]
+    ) -> list[Tensor]:
+        """Read what an optimizer is about to take, and the weights before; return the norms of the gradients.
+
+        Args:
+            updated: its parameters.
+            gradients: theirs.
+            units: by a weight's name, which of its dimensions counts the units of its layer.
+        """
         self.names = self.names or updated.watched
         updated = updated if updated.watched == self.names else updated.among(self.names)
         reached = updated.reached(gradients)
@@ -43,6 +55,11 @@ class UpdateReader:
         found = norms(reached, self._precise)
         self._meter.take_each(updated.gradient_labels, found)
         self._take_weights(updated)
+        if self._with_rows:
+            self._take_units(updated, reached, units)
+        if self._plans is not None:
+            places = updated.places.tolist()
+            self._plans.see_tables(zip(places, (self.names[n] for n in places), reached, strict=True), self._meter)
         for place in updated.copies:
             self._meter.note("copy", place, 1.0)
         updated.sample.before(reached)
@@ -55,17 +72,17 @@ class UpdateReader:
         known = [self._meter.known_norm(identity) for identity in updated.identities]
         left = iter(norms([p for p, norm in zip(updated.parameters, known, strict=True) if norm is None]))
         self._meter.take_each(updated.weight_labels, [next(left) if norm is None else norm for norm in known])
-        if self._with_rows:
-            for place, weight in zip(updated.places.tolist(), local_parts(updated.parameters), strict=True):
-                self._take_rows(place, weight)
 
-    def _take_rows(self, place: int, weight: Tensor) -> None:
-        if weight.dim() > 1 and weight.numel() and not weight.is_complex():
-            self._meter.norm("sum of rows", place, weight.sum(0))
-            self._meter.note("units of parameter", place, len(weight))
-        elif weight.dim() == 1 and self._meter.inflow and weight.numel():
-            self._meter.weight_norm("bias", place, weight, None)
-            self._meter.note("biases", place, len(weight))
+    def _take_units(self, updated: UpdatedParameters, reached: Sequence[Tensor], units: Mapping[str, int]) -> None:
+        """Take what tells how alike a layer's units are and are pulled, and the sizes of its biases."""
+        parts = zip(updated.places.tolist(), local_parts(updated.parameters), local_parts(reached), strict=True)
+        for place, weight, grad in parts:
+            name = self.names[place]
+            if name in units and weight.numel():
+                take_units(weight, grad, units[name], place, self._meter)
+            elif weight.dim() == 1 and self._meter.inflow and weight.numel():
+                self._meter.weight_norm("bias", place, weight, None)
+                self._meter.note("biases", place, len(weight))
 
     def after(self) -> None:
         """Read how far the weights moved: an optimizer has stepped."""

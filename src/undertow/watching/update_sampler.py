@@ -23,7 +23,7 @@ RUN, FEWEST = 16, 4
 
 @dataclass(frozen=True, slots=True)
 class SamplePattern:
-    """Which weights of a parameter are taken: runs of ``run``, from one's start to the next ``step``; all if 0."""
+    """The sampled weights of a parameter: runs of ``run``, from one's start to the next ``step``; all if 0."""
 
     run: int
     step: int
@@ -52,6 +52,7 @@ def sample(x: Tensor, chosen: SamplePattern) -> Tensor:
     if not chosen.step:
         return x
     if not x.is_contiguous():
+        # Channels last is contiguous in another order: its view needs no copy.
         channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
         x = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()
     return x.as_strided(((x.numel() - chosen.run) // chosen.step + 1, chosen.run), (chosen.step, 1))

@@ -7,6 +7,7 @@ from functools import cached_property
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from undertow.measure import TrainingModes
 from undertow.tape import Plans
 from undertow.watching.loss_scale import LossScale
 from undertow.watching.ranks import Ranks
@@ -17,7 +18,7 @@ from undertow.watching.watched_parameters import WatchedParameters
 
 @dataclass(frozen=True)
 class WatchTarget:
-    """What is watched.
+    """The model that is watched, with its optimizers.
 
     Attributes:
         model: the user's own module, without what wraps it.
@@ -55,12 +56,18 @@ class WatchTarget:
     def gradient_version(self) -> int:
         """Count the changes in place of one gradient: whoever clips or unscales changes them all."""
         gradients = (each.parameter.grad for each in self.parameters)
+        # autograd counts every change of a tensor in place, and reading the count doesn't wait for a device.
         return next((g._version for g in gradients if g is not None), -1)
 
     @property
     def shards(self) -> Shards:
         """Return how this process's numbers are parts of a whole."""
         return Shards(self.ranks.world if self.ranks.averaged else 1, self.parameters.sharded)
+
+    @cached_property
+    def modes(self) -> TrainingModes:
+        """Know the modules that behave otherwise in evaluation."""
+        return TrainingModes(self.model)
 
     @cached_property
     def plans(self) -> Plans:

@@ -32,6 +32,12 @@ class WatchedParameter:
 class WatchedParameters:
     """The parameters of a model that optimizers hold, in the model's order.
 
+    Attributes:
+        optimizers: how many there are.
+        identities: of the parameters that they hold.
+        others: names and parameters of the model that none of them holds.
+        sharded: whether parameters are spread over processes.
+
     Example:
         >>> import torch
         >>> net = nn.Linear(2, 1)
@@ -46,6 +52,7 @@ class WatchedParameters:
         self._by_optimizer: list[list[WatchedParameter]] = []
         self._parameters: list[list[nn.Parameter]] = []
         self.sharded = False
+        self.optimizers = len(optimizers)
         self.refresh()
 
     @property
@@ -64,6 +71,11 @@ class WatchedParameters:
         parameters = self.of(optimizer)
         return parameters, [p.grad for p in self._parameters[optimizer]]
 
+    def any_gradient(self, optimizer: int) -> bool:
+        """Tell whether any of one optimizer's parameters has a gradient."""
+        self.of(optimizer)
+        return any(p.grad is not None for p in self._parameters[optimizer])
+
     def refresh(self) -> None:
         """Look up the parameters anew."""
         self._sizes = self._count()
@@ -77,6 +89,24 @@ class WatchedParameters:
         self._by_optimizer = found
         self._parameters = [[m.parameter for m in each] for each in found]
         self._names = tuple(name for _, name in sorted(named[id(m.parameter)] for each in found for m in each))
+        self._find_others(found)
+
+    def _find_others(self, found: list[list[WatchedParameter]]) -> None:
+        self.identities = frozenset(id(m.parameter) for each in found for m in each)
+        named = self._model.named_parameters()
+        self.others = tuple((name, p) for name, p in named if id(p) not in self.identities)
+        held = {id(p) for each in self._optimizers for group in each.param_groups for p in group["params"]}
+        self._foreign = len(held - self.identities)
+
+    def counts(self) -> dict[str, int]:
+        """Count the parameters that optimizers hold, by what gradient there is: see `undertow.examination`."""
+        held = list({id(each.parameter): each.parameter for each in self}.values())
+        return {
+            "reached": sum(p.grad is not None for p in held),
+            "foreign": self._foreign,
+            "frozen": sum(not p.requires_grad for p in held),
+            "unreached": sum(p.requires_grad and p.grad is None for p in held),
+        }
 
     def _parameter(self, name: str, parameter: nn.Parameter, group: dict[str, Any]) -> WatchedParameter:
         return WatchedParameter(name, parameter, group, answers_for(parameter) if self.sharded else True)

@@ -155,7 +155,7 @@ def test_sine_is_known():
 
 def test_what_has_no_formula_is_not_known():
     assert known("glu") is None
-    assert known("elu(2)") is None
+    assert known("softplus(2)") is None
     assert known("tanh") is activation("tanh")
     net, x = nn.Sequential(nn.Linear(6, 6), nn.PReLU(), nn.Linear(6, 2)), torch.randn(5, 6)
     theory = examine(net, lambda: functional.mse_loss(net(x), x[:, :2])).theory

@@ -1,4 +1,4 @@
-"""What theory expects of the model under examination, segment by segment, beside what was measured.
+"""Compare what theory expects of a model, segment by segment, with what was measured.
 
 Activation, width, size of weights and biases, and size of what comes into each layer are read off a Run; everything
 else is mean-field theory's. Where it doesn't hold (attention, normalisation on the main way, weights used at step

@@ -1,6 +1,7 @@
 """Activations by the names that Sites bear, settings included, as theory takes them."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -20,18 +21,19 @@ def known(name: str) -> Activation | None:
     Example:
         >>> known("leaky_relu(0.2)").kinks, known("glu") is None
         ((0.0,), True)
-        >>> float(known("hardtanh(0, 6)").value(7.0))
-        6.0
+        >>> float(known("hardtanh(0, 6)").value(7.0)), float(known("softshrink(0.25)").value(1.0))
+        (6.0, 0.75)
     """
     if name in ACTIVATIONS:
         return ACTIVATIONS[name]
     if name in _MORE:
         return _MORE[name]
     call = _CALL.match(name)
-    if call is None or call[1] not in ("leaky_relu", "hardtanh"):
+    kind = _WITH_SETTINGS.get(call[1] if call else name)
+    if kind is None:
         return None
-    settings = [float(each) for each in call[2].split(",")]
-    return _leaky(name, settings[0]) if call[1] == "leaky_relu" else _clipped(name, *settings)
+    make, usual = kind
+    return make(name, *(map(float, call[2].split(",")) if call else usual))
 
 
 def _leaky(name: str, slope: float) -> Activation:
@@ -52,6 +54,56 @@ def _clipped(name: str, low: float, high: float) -> Activation:
         peak=1.0,
         kinks=(low, high),
     )
+
+
+def _elu(name: str, alpha: float) -> Activation:
+    return Activation(
+        name,
+        lambda z: np.where(np.greater(z, 0), z, alpha * np.expm1(np.minimum(z, 0))),
+        lambda z: np.where(np.greater(z, 0), 1.0, alpha * np.exp(np.minimum(z, 0))),
+        peak=max(1.0, abs(alpha)),
+        kinks=(0.0,),
+    )
+
+
+def _celu(name: str, alpha: float) -> Activation:
+    return Activation(
+        name,
+        lambda z: np.where(np.greater(z, 0), z, alpha * np.expm1(np.minimum(z, 0) / alpha)),
+        lambda z: np.exp(np.minimum(z, 0) / alpha),
+        peak=1.0,
+    )
+
+
+def _soft_shrink(name: str, threshold: float) -> Activation:
+    return Activation(
+        name,
+        lambda z: np.sign(z) * np.maximum(np.abs(z) - threshold, 0.0),
+        lambda z: np.greater(np.abs(z), threshold).astype(float),
+        peak=1.0,
+        kinks=(-threshold, threshold),
+    )
+
+
+def _hard_shrink(name: str, threshold: float) -> Activation:
+    return Activation(
+        name,
+        lambda z: np.where(np.greater(np.abs(z), threshold), z, 0.0),
+        lambda z: np.greater(np.abs(z), threshold).astype(float),
+        peak=1.0,
+        kinks=(-threshold, threshold),
+    )
+
+
+_WITH_SETTINGS: dict[str, tuple[Callable[..., Activation], tuple[float, ...]]] = {
+    "leaky_relu": (_leaky, (0.01,)),
+    "hardtanh": (_clipped, (-1.0, 1.0)),
+    "elu": (_elu, (1.0,)),
+    "celu": (_celu, (1.0,)),
+    "softshrink": (_soft_shrink, (0.5,)),
+    "hardshrink": (_hard_shrink, (0.5,)),
+}
+"""How to make an activation of its settings, and the usual ones."""
 
 
 def _mish_slope(z: np.typing.ArrayLike) -> np.typing.NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""What theory says a block of the gradient path multiplies the squared gradient by, and how far chance may take it.
+"""Theory's gain of one block of the gradient path, and how far chance may take it.
 
 A layer with independent weights of mean zero: ||W||_F^2 / n_out. An activation whose pre-activations are normal with
 variance q: E[φ'(√q u)²]. Branches around a skip connection: their squares add up, 1 + k. (Poole et al. 2016,
@@ -16,6 +16,36 @@ from undertow.analysis.theory_check.statistics import LAYERS, Moments, Statistic
 from undertow.record import Role, Site
 
 PASSING = ("add", "sub")
+RESHAPES = frozenset(
+    [
+        "view",
+        "unsafe_view",
+        "reshape_alias",
+        "t",
+        "transpose",
+        "permute",
+        "squeeze",
+        "unsqueeze",
+        "alias",
+        "clone",
+        "to_copy",
+        "view_as_real",
+        "view_as_complex",
+        "lift_fresh",
+        "backward_hook_function",
+        "register_post_backward_function",
+        "split",
+        "split_with_sizes",
+        "unsafe_split",
+        "unbind",
+        "chunk",
+        "slice",
+        "select",
+        "narrow",
+    ]
+)
+"""Operations that move numbers: what several consumers give them, they pass on whole."""
+
 SQUARES = 2 * math.log(10)
 """From decades of the norm to nepers of its square."""
 
@@ -35,7 +65,7 @@ class NoTheory(Exception):  # noqa: N818  # it is no error, but what theory has 
 
 @dataclass(frozen=True)
 class GainModel:
-    """What is expected of one or more operations in a row.
+    """The expected gain of one or more operations in a row.
 
     Attributes:
         decades: log10 of the root mean square gain.
@@ -62,7 +92,7 @@ class GainModel:
 
 
 def gain_model(statistics: Statistics, start: int, end: int) -> GainModel:
-    """Of the block between two neighbours on the gradient path.
+    """Work out the expected gain of the block between two neighbours on the gradient path.
 
     Raises:
         NoTheory: with what stands in the way.
@@ -101,19 +131,26 @@ def _around(branch: GainModel, statistics: Statistics) -> GainModel:
 
 
 def _operation(statistics: Statistics, edge: int, in_branch: bool) -> GainModel:
-    """What the operation that gives along an edge is expected to do."""
+    """Work out the expected gain of the operation that gives along an edge."""
     run = statistics.run
     source, target = (run.sites[end] for end in (run.edges[edge].source, run.edges[edge].target))
     if source.role is Role.WEIGHT:
         return _layer(statistics, source, target)
     if source.role is Role.ACTIVATION:
         return _activation(statistics, source, target)
-    if source.role is Role.JOIN and source.op in PASSING:
+    if _passes_on(source, target):
         return GainModel()
     cause = cause_of(run, source)
     if cause == "scaling" or (in_branch and source.role is Role.NORM):
         return GainModel(_measured(statistics, source, edge))
     raise NoTheory(source.op if cause == "other" else cause)
+
+
+def _passes_on(source: Site, target: Site) -> bool:
+    """Tell whether the operation hands gradient on unchanged: sums, a bias added, reshapes with several consumers."""
+    if source.role is Role.JOIN and source.op in PASSING:
+        return True
+    return source.op in (*PASSING, *RESHAPES) and math.prod(source.shape) == math.prod(target.shape)
 
 
 def _measured(statistics: Statistics, source: Site, edge: int) -> float:
@@ -129,12 +166,11 @@ def _layer(statistics: Statistics, layer: Site, target: Site) -> GainModel:
         raise NoTheory(_which(layer))
     if layer.index in statistics.reused:
         raise NoTheory("weights that are used more than once")
-    border = _border(layer, target)
     alignment = float(statistics.run.column("alignment_w", statistics.step)[layer.index])
-    deviation = _log(alignment) - _log(border) / 2 if alignment > 0 else 0.0
+    deviation = _log(alignment) - _log(layer.inside) / 2 if alignment > 0 else 0.0
     behind_activation = target.role is Role.ACTIVATION
     variance = 0.0 if behind_activation else 2 / _inputs(layer)
-    return GainModel(_log(weight_var * border) / 2, variance, {"weights": deviation}, (layer.index,))
+    return GainModel(_log(weight_var * layer.inside) / 2, variance, {"weights": deviation}, (layer.index,))
 
 
 def _which(layer: Site) -> str:
@@ -167,8 +203,10 @@ def _variance(found: Moments, layer: Site) -> float:
 def _why_unsized(statistics: Statistics, site: Site) -> str:
     if site.activation is None or known(site.activation) is None:
         return f"{site.activation or site.op}"
-    if statistics.layer_below(site) is not None:
-        return "inputs that autograd didn't keep"
+    layer = statistics.layer_below(site)
+    if layer is not None:
+        unknown = math.isnan(statistics.weight_var[layer.index])
+        return "weights out of reach" if unknown else "inputs that autograd didn't keep"
     run = statistics.run
     below = {run.sites[run.edges[edge].target].role for edge in run.outgoing[site.index]}
     return "normalisation" if Role.NORM in below else "activations that don't follow a layer"
@@ -186,15 +224,6 @@ def _is_transposed(layer: Site) -> bool:
     return layer.op == "convolution" and (
         "Transpose" in layer.module_type or (bool(layer.weight_shape) and layer.weight_shape[0] != layer.n_out)
     )
-
-
-def _border(layer: Site, target: Site) -> float:
-    """The part of the products that a convolution padded to keep its size makes with numbers and not with padding."""
-    inside, outside = target.shape[2:], layer.shape[2:]
-    kernel = layer.weight_shape[2:]
-    if layer.op != "convolution" or inside != outside or len(kernel) != len(inside):
-        return 1.0
-    return math.prod(1 - (k * k - 1) / (4 * k * n) for k, n in zip(kernel, inside, strict=True) if 1 < k <= n)
 
 
 def _log(value: float) -> float:

@@ -1,4 +1,4 @@
-"""What it means where measurement and theory agree, and where they don't, in words."""
+"""Say in words what it means where measurement and theory agree, and where they don't."""
 
 import math
 from statistics import median
@@ -38,11 +38,11 @@ def summary(found: "TheoryCheck") -> str:
     if not found.covered:
         return f"Theory says nothing of this network: it holds {_listed(found.reasons)}."
     part = f" over {len(found.covered)} of {len(found.predictions)} segments" if found.reasons else ""
-    told = (
+    text = (
         f"Theory expects {found.expected:+.2f} decades{part}, give or take {found.spread:.2f}; "
         f"measured are {found.measured:+.2f}. {_meaning(found)}"
     )
-    return f"{told} No theory for {_listed(found.reasons)}." if found.reasons else told
+    return f"{text} No theory for {_listed(found.reasons)}." if found.reasons else text
 
 
 def _meaning(found: "TheoryCheck") -> str:

@@ -72,12 +72,12 @@ class SegmentPrediction:
 
     @property
     def covered(self) -> bool:
-        """Whether theory says anything here."""
+        """Tell whether theory says anything here."""
         return not self.reason
 
     @property
     def deviates(self) -> bool:
-        """Whether measurement and theory differ by more than four standard deviations and 0.03 decades."""
+        """Tell whether measurement and theory differ by more than four standard deviations and 0.03 decades."""
         return self.covered and abs(self.measured - self.expected) > BY_CHANCE * self.spread + ROUNDING
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,12 +98,12 @@ class TheoryCheck:
 
     @cached_property
     def covered(self) -> tuple[SegmentPrediction, ...]:
-        """Where theory says something."""
+        """Return the predictions of all segments that theory covers."""
         return tuple(each for each in self.predictions if each.covered)
 
     @cached_property
     def deviating(self) -> tuple[SegmentPrediction, ...]:
-        """Where measurement differs from it, the largest difference first."""
+        """Return the predictions that measurement differs from, the largest difference first."""
         found = [each for each in self.predictions if each.deviates]
         return tuple(sorted(found, key=lambda each: -abs(each.measured - each.expected)))
 
@@ -129,7 +129,7 @@ class TheoryCheck:
 
     @property
     def deviates(self) -> bool:
-        """Whether all of it together differs by more than three standard deviations and 0.03 decades."""
+        """Tell whether all of it together differs by more than three standard deviations and 0.03 decades."""
         return abs(self.measured - self.expected) > BY_CHANCE_IN_ALL * self.spread + ROUNDING
 
     @property
@@ -140,7 +140,7 @@ class TheoryCheck:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What theory doesn't cover, each once."""
+        """Return what theory doesn't cover, each once."""
         return tuple(dict.fromkeys(each.reason for each in self.predictions if not each.covered))
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,11 +150,11 @@ class TheoryCheck:
 
 
 def check_theory(run: Run, step: int = -1, gradient_path: GradientPath | None = None) -> TheoryCheck:
-    """What theory expects along the gradient path of a recorded step.
+    """Compare a recorded step with what theory expects along its gradient path.
 
     Args:
         run: what was measured; weights, biases and inputs are read off it, as well.
-        step: which recorded step; the last unless told otherwise.
+        step: which recorded step; the last unless given.
         gradient_path: of that step, if it is at hand.
 
     Example:

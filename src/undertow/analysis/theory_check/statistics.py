@@ -1,4 +1,4 @@
-"""What theory needs to know of each layer and activation, read off one recorded step."""
+"""Statistics of each layer and activation that theory needs, read off one recorded step."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LAYERS = ("addmm", "mm", "convolution")
 
 @dataclass(frozen=True)
 class Moments:
-    """Of an activation whose pre-activations are normal with variance q: E[φ'²] and E[φ'⁴]."""
+    """Moments of an activation's slope, E[φ'²] and E[φ'⁴], over normal pre-activations with variance q."""
 
     q: float
     slope2: float
@@ -45,7 +45,7 @@ class Statistics:
 
     @cached_property
     def mean_square(self) -> NDArray[np.floating]:
-        """Of what comes into every layer and activation."""
+        """Return the mean square of what comes into every layer and activation."""
         return self.run.column("input_rms", self.step) ** 2
 
     @cached_property
@@ -62,7 +62,7 @@ class Statistics:
 
     @cached_property
     def moments(self) -> dict[int, Moments]:
-        """Of every activation that theory knows, right behind a layer whose z it can size."""
+        """Return the moments of every activation that theory knows, right behind a layer whose z it can size."""
         by_name: dict[str, dict[int, float]] = defaultdict(dict)
         for site in self.run.sites:
             layer = self.layer_below(site)

@@ -1,9 +1,9 @@
 """Show where gradients meet on their way back, and each branch's share."""
 
 from undertow.diagnosis import Diagnosis
-from undertow.formatting import MINUS, terse
+from undertow.formatting import signed_terse, terse
 from undertow.record import BackwardGain
-from undertow.render.blocks import Branch, Section, Tree
+from undertow.render.blocks import Section, Tree, TreeLine
 from undertow.render.labels import label
 from undertow.render.site_tree import packed
 
@@ -25,19 +25,16 @@ def branches(diagnosis: Diagnosis) -> Section | None:
     return Section("branches", "Branches and their shares", [tree])
 
 
-def _joined(diagnosis: Diagnosis, gain: BackwardGain, unfolded: bool) -> Branch:
+def _joined(diagnosis: Diagnosis, gain: BackwardGain, unfolded: bool) -> TreeLine:
     norms = diagnosis.run.edge_column("contribution", diagnosis.step)
     ranked = sorted(gain.shares.items(), key=lambda item: -item[1])
-    parts = [Branch(_giver(diagnosis, gain, edge), "", (_signed(share), terse(norms[edge]))) for edge, share in ranked]
+    lines = [(_giver(diagnosis, gain, edge), share, norms[edge]) for edge, share in ranked]
+    parts = [TreeLine(giver, "", (signed_terse(share), terse(norm))) for giver, share, norm in lines]
     received = float(diagnosis.column("grad_output")[gain.end])
     largest = "" if unfolded else f"{parts[0].label} {parts[0].cells[0]}"
-    return Branch(label(diagnosis.run.sites[gain.end]), largest, ("", terse(received)), "", parts, unfolded)
+    return TreeLine(label(diagnosis.run.sites[gain.end]), largest, ("", terse(received)), "", parts, unfolded)
 
 
 def _giver(diagnosis: Diagnosis, gain: BackwardGain, edge: int) -> str:
     source = diagnosis.run.edges[edge].source
     return "straight on" if source == gain.start else f"through {label(diagnosis.run.sites[source])}"
-
-
-def _signed(share: float) -> str:
-    return terse(share).replace("-", MINUS) or "not a number"

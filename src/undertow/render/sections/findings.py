@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from undertow.diagnosis import Diagnosis
-from undertow.formatting import MINUS, terse
+from undertow.formatting import signed_terse
 from undertow.record import Finding
 from undertow.render.blocks import Prose, Section, Table
 from undertow.render.labels import near
@@ -48,17 +48,13 @@ def _table(same: Sequence[Finding], caption: str) -> Table:
 
 def _row(finding: Finding) -> list[str]:
     numbers = ", ".join(
-        f"{escaped(name)} {_signed(value)}"
+        f"{escaped(name)} {signed_terse(value)}"
         for name, value in finding.evidence.items()
         if not (name.startswith("decades by") and abs(value) < WORTH_TELLING)
     )
     threshold = escaped(finding.threshold)
     line = f" At {code(near(finding.source))}." if finding.source else ""
     return [code(finding.where), escaped(finding.message) + line, numbers, threshold, f"{finding.confidence:.0%}"]
-
-
-def _signed(value: float) -> str:
-    return terse(value).replace("-", MINUS) or "not a number"
 
 
 def _advice(about: Mapping[str, str], finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""What the chapter's experiments are: networks, numbers, and the figures that the text prints.
+"""The chapter's experiments: networks, numbers, and the figures that the text prints.
 
 The book: Michael Nielsen, *Neural Networks and Deep Learning* (2015), chapter 5.
 """

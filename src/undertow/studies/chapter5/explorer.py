@@ -78,7 +78,7 @@ def article(results: Results) -> Article:
         "seed": str(results["seed"]),
         "undertow": results["environment"]["undertow"],
     }
-    made = page(__package__, results, "explorer", figures="explorer", text="explore.md")
+    made = page(__package__, results, "explorer", figures=("explorer",), text="explore.md")
     return replace(made, meta=meta, instruments=instruments(results["trainability"]))
 
 

@@ -1,4 +1,4 @@
-"""The figures and tables of the chapter's page, each named as in `article.md`."""
+"""Figures and tables of the chapter's page on how networks learn, each named as in `article.md`."""
 
 import json
 from functools import cache, partial
@@ -8,23 +8,20 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from undertow.formatting import counted, listed, number, percent, signed, span
+from undertow.formatting import counted, number, percent, signed, span
 from undertow.render.charts import bars as bar_chart
-from undertow.render.charts import curves_with_bands, heatmap
 from undertow.render.dot_charts import dots_with_interval
 from undertow.render.page import Table
 from undertow.render.pictures import pictures
-from undertow.studies.chapter5.chains import CHAINS
 from undertow.studies.chapter5.claims import final_accuracy
 from undertow.studies.chapter5.config import HIDDEN
-from undertow.studies.chapter5.values import disturbed_chain, speeds
+from undertow.studies.chapter5.values import speeds
 from undertow.studies.curves import banded, layer_curves
 from undertow.studies.statistics import compare, interval, middle, percentile_of
 from undertow.studies.study import Results
 
 Charts = alt.LayerChart | list[Any]
 
-SHOWN_DEPTHS = (2, 4, 8)
 CONTROL_NAMES = {
     "second of two frozen": "2, one frozen noise",
     "all but the first of four frozen": "4, three frozen noise",
@@ -61,7 +58,8 @@ def accuracies(results: Results) -> tuple[Charts, Table]:
     shown = [{"hidden layers": h, "accuracy": a} for h, a in recorded.items() if a and not results["quick"]]
     chart = dots_with_interval(
         rows, value="accuracy", group="hidden layers", value_title="validation images right, %",
-        group_title="hidden layers", reference=shown, reference_title="the text's network", said={"member": "network"},
+        group_title="hidden layers", reference=shown, reference_title="the text's network",
+        details={"member": "network"},
     )  # fmt: skip
     return chart, Table.of(_summary(results, h) for h in HIDDEN)
 
@@ -111,8 +109,14 @@ def bars(results: Results) -> Charts:
     choice = alt.binding_range(min=1, max=len(found), step=1, name="network number ")
     slider = alt.param(name="network", value=1, bind=choice)
     limit = float(np.abs(found).max())
-    told: dict[str, Any] = {"x": "neuron", "y": "gradient", "colour": "layer", "x_title": "neuron", "y_title": "∂C/∂b"}
-    ours = bar_chart(rows, **told, y_domain=(-limit, limit), title="Our networks")
+    titles: dict[str, Any] = {
+        "x": "neuron",
+        "y": "gradient",
+        "colour": "layer",
+        "x_title": "neuron",
+        "y_title": "∂C/∂b",
+    }
+    ours = bar_chart(rows, **titles, y_domain=(-limit, limit), title="Our networks")
     ours.layer[0] = ours.layer[0].transform_filter("datum.network == network")
     recorded = [
         {"neuron": k + 1, "layer": l + 1, "gradient": value}
@@ -120,7 +124,7 @@ def bars(results: Results) -> Charts:
         for k, value in enumerate(layer)
     ]
     title = "The text's network, as recorded by its author"
-    text = bar_chart(recorded, **told, y_domain=(-limit, limit), title=title)
+    text = bar_chart(recorded, **titles, y_domain=(-limit, limit), title=title)
     return [ours.add_params(slider), *([text] if results["data"]["name"] == "mnist" else [])]
 
 
@@ -132,15 +136,16 @@ def initial_speeds(results: Results) -> Charts:
         found = enumerate(speeds(results, str(h)))
         rows = [{"layer": l + 1, "speed": v, "network": i} for i, row in found for l, v in enumerate(row)]
         panels.append(
-            _speed_dots(
+            speed_dots(
                 rows, x_domain=(5e-4, 1), reference=[{"layer": l + 1, "speed": v} for l, v in enumerate(recorded)],
-                reference_title="the text's network", said={"network": "network"}, title=depth(h),
+                reference_title="the text's network", details={"network": "network"}, title=depth(h),
             )
         )  # fmt: skip
     return panels
 
 
-def _speed_dots(rows: list[dict[str, Any]], **given: Any) -> alt.LayerChart:
+def speed_dots(rows: list[dict[str, Any]], **given: Any) -> alt.LayerChart:
+    """Draw learning speeds by layer."""
     titles: dict[str, Any] = {"value_title": "||δ||", "group_title": "hidden layer"}
     return dots_with_interval(rows, value="speed", group="layer", log_x=True, row_height=46, **titles, **given)
 
@@ -261,8 +266,8 @@ def moved(results: Results) -> Table:
     """Tell how far each layer's weights end from their start."""
     rows: list[list[Any]] = []
     for h in HIDDEN:
-        told = [f"{distance:.1f}" for distance in np.median(np.asarray(results["moved"][str(h)]), 0)]
-        rows.append([depth(h), *told[:-1], *[None] * (max(HIDDEN) - h), told[-1]])
+        shown = [f"{distance:.1f}" for distance in np.median(np.asarray(results["moved"][str(h)]), 0)]
+        rows.append([depth(h), *shown[:-1], *[None] * (max(HIDDEN) - h), shown[-1]])
     return Table(["network", "layer 1", "layer 2", "layer 3", "layer 4", "output"], rows)
 
 
@@ -323,114 +328,3 @@ def costs_speeds(results: Results) -> Charts:
             )
         )  # fmt: skip
     return panels
-
-
-def sigmoid(_results: Results) -> Charts:
-    """Draw the sigmoid's derivative."""
-    z = np.linspace(-8, 8, 161)
-    s = 1 / (1 + np.exp(-z))
-    rows = [{"z": a, "value": b, "function": "σ'"} for a, b in zip(z, s * (1 - s), strict=True)]
-    return curves_with_bands(
-        rows, x="z", y="value", colour="function", x_title="z", y_title="σ'(z)", log_y=False, y_domain=(0, 0.26),
-        height=180,
-    )  # fmt: skip
-
-
-def factors(results: Results) -> Charts:
-    """Draw the factors of one chain, cut at three depths."""
-    found = [f for f in results["chain"]["shown"] if not f["name"].startswith("dC")]
-    panels = []
-    for neurons in SHOWN_DEPTHS:
-        shown = found[: 2 * neurons - 1]
-        rows = [{"factor": _lowered(f["name"]), "size": abs(f["value"])} for f in shown]
-        title = f"{neurons} neurons: product {number(float(np.prod([f['value'] for f in shown])))}"
-        panels.append(bar_chart(rows, x="factor", y="size", x_title="", y_title="size", title=title, height=150))
-    return panels
-
-
-def _lowered(name: str) -> str:
-    """Write ``sigmoid'(z_3)`` as the page does."""
-    return name.replace("sigmoid", "σ").replace("_", "").translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
-
-
-def products(results: Results) -> Charts:
-    """Draw the product of a chain's factors over its length."""
-    found = results["chain"]
-    rows = [
-        {"depth": d, "size": m, "low": lo, "high": hi, "what": "|∂C/∂b₁|"}
-        for d, (lo, m, hi) in zip(found["depth"], np.asarray(found["first"]), strict=True)
-    ]
-    return banded(
-        rows, "depth", "size", colour="what", x_title="neurons in the chain", y_title="|∂C/∂b₁|",
-        band_title=f"95 % of {CHAINS:,} chains", height=200,
-    )  # fmt: skip
-
-
-def window(_results: Results) -> Charts:
-    """Draw the size of one factor over weight and activation."""
-    rows = []
-    for w in np.linspace(-16, 16, 33):
-        for a in np.linspace(-1, 1, 21):
-            s = 1 / (1 + np.exp(-w * a))
-            rows.append({"weight": round(float(w), 1), "a": round(float(a), 2), "factor": abs(w) * s * (1 - s)})
-    return heatmap(
-        rows, x="weight", y="a", value="factor", x_title="w", y_title="a − a₀, where z = 0 at a₀",
-        value_title="|w σ'|", centre=1.0,
-    )  # fmt: skip
-
-
-def causes(results: Results) -> Charts:
-    """Draw what weights and activation do to the gradient at each layer."""
-    split = {key: np.asarray(value) for key, value in results["split"].items()}
-    both = {
-        "weights": split["weights"] * split["alignment_w"],
-        "activation": split["activation"] * split["alignment_phi"],
-    }
-    rows = [
-        {"layer ": str(l + 1), "decades": np.median(np.log10(factor[:, l])), "cause": cause}
-        for cause, factor in both.items()
-        for l in range(factor.shape[1])
-    ]
-    return bar_chart(
-        rows, x="layer ", y="decades", colour="cause", x_title="hidden layer that the gradient arrives at",
-        y_title="gain, decades (−1 is a tenth)", height=170,
-    )  # fmt: skip
-
-
-def split(results: Results) -> Table:
-    """Multiply one network's learning speeds back from their factors."""
-    rows: list[list[Any]] = []
-    for l in range(3, -1, -1):
-        one = {key: float(np.asarray(value)[0, l]) for key, value in results["split"].items()}
-        weights, activation = one["weights"] * one["alignment_w"], one["activation"] * one["alignment_phi"]
-        product = one["received"] * weights * activation * one["coherence"]
-        numbers = (one["received"], weights, activation, one["coherence"], product, one["speed"])
-        rows.append([f"layer {l + 1}", *map(number, numbers)])
-    return Table(["", "received", "× weights", "× activation", "× coherence", "= product", "measured"], rows)
-
-
-def exploding_chain(results: Results) -> Table:
-    """Tell the gradients of the chain made to explode, with and without noise."""
-    speed = np.asarray(results["chain"]["explosive"]["speed"])
-    rows: list[list[Any]] = [
-        [f"{j + 1}", float(one), float(other)]
-        for j, (one, other) in enumerate(zip(speed, disturbed_chain(results), strict=True))
-    ]
-    return Table(["neuron", "∂C/∂b, biases exactly right", "with noise of 0.02 on the biases (median)"], rows)
-
-
-def centred(results: Results) -> Charts:
-    """Draw the speeds of sigmoid networks with large weights and centred biases."""
-    speed = np.asarray(results["explosion"]["centred_speed"])
-    return _speed_dots([{"layer": l + 1, "speed": v} for row in speed for l, v in enumerate(row)])
-
-
-def fates(results: Results) -> Table:
-    """Tell what became of the networks made to explode, and of the controls."""
-    rows: list[list[Any]] = []
-    for name, run in results["explosion"]["runs"].items():
-        speed = np.median(np.asarray(run["speed"]), 0)
-        steps = [d["mini_batch"] + 1 for d in run["divergences"]]
-        when = f"{len(steps)} (by step {max(steps)})" if steps else "0"
-        rows.append([name, listed(speed), when, str(len(run["dead"])), str(len(run["finite"]))])
-    return Table(["start", "||δ|| of layers 1 to 4", "not finite", "dead", "still learning"], rows)

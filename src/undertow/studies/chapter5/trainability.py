@@ -1,4 +1,4 @@
-"""Which deep networks train at all: ensembles over a grid of weight and bias variances, to lay over theory's map.
+"""Train ensembles over a grid of weight and bias variances, to lay over theory's map.
 
 After Schoenholz et al. 2017, "Deep information propagation", figure 5, at the chapter's size.
 """

@@ -1,4 +1,4 @@
-"""What the paper says of these networks, in our words, and the rules that judge it by the results in hand."""
+"""The paper's claims about these networks, in our words, and the rules that judge it by the results in hand."""
 
 from typing import Any
 

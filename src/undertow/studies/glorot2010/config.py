@@ -1,4 +1,4 @@
-"""What is repeated of the paper: networks, data, amounts; and the numbers it printed.
+"""The part of the paper that is repeated: networks, data, amounts; and the numbers it printed.
 
 The paper: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
 AISTATS 2010.

@@ -1,4 +1,4 @@
-"""Where a network's training images come from: a data set in a new order each time round, or shapes without end."""
+"""Training images of a network: a data set in a new order each time round, or shapes without end."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What the paper looks at in a layer: activations, what comes back to it, its weights' gradients, its Jacobian."""
+"""Measure in a layer what the paper does: activations, what comes back to it, its weights' gradients, its Jacobian."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What is said of the remedies, and the rules that judge it by the results in hand."""
+"""The claims about the remedies, and the rules that judge it by the results in hand."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Which networks train, and with what gradient they set out."""
+"""Train networks, and measure the gradient they set out with."""
 
 from typing import Any
 

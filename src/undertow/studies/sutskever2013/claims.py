@@ -1,4 +1,4 @@
-"""What the paper says of these autoencoders, in our words, and the rules that judge it by the results in hand."""
+"""The paper's claims about these autoencoders, in our words, and the rules that judge it by the results in hand."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What is repeated of the paper: autoencoders, optimizers, amounts; and the numbers it printed.
+"""The part of the paper that is repeated: autoencoders, optimizers, amounts; and the numbers it printed.
 
 The paper: I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and momentum in deep
 learning", ICML 2013.

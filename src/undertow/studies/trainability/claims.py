@@ -1,4 +1,4 @@
-"""What the paper claims, in our words, beside what these networks did."""
+"""The paper's claims, in our words, beside what these networks did."""
 
 import math
 from collections.abc import Mapping

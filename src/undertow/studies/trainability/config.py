@@ -1,4 +1,4 @@
-"""What is trained: which activations, depths and variances, for how long. As a specification of a sweep.
+"""The networks that are trained: activations, depths, variances, for how long. As a specification of a sweep.
 
 After S. Schoenholz, J. Gilmer, S. Ganguli, J. Sohl-Dickstein, "Deep information propagation", ICLR 2017, who
 trained tanh networks of 300 neurons a layer, up to 300 layers deep.

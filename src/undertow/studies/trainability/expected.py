@@ -1,4 +1,4 @@
-"""What theory expects: how deep a network may be before no signal gets through it, 6 ξ_c."""
+"""Theory's expectation: how deep a network may be before no signal gets through it, 6 ξ_c."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What came out, sorted into fields: accuracies over depth and variances, the depths reached, and theory's line."""
+"""Sort the outcome into fields: accuracies over depth and variances, the depths reached, and theory's line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -8,7 +8,7 @@ const svg = (name, attributes, inside = "") => {
   return `<${name}${written.join("")}>${inside}</${name}>`;
 };
 const line = (x1, y1, x2, y2, more) => svg("line", { x1, y1, x2, y2, stroke: FAINT, ...more });
-const text = (x, y, said, more) => svg("text", { x, y, fill: MUTED, ...more }, said);
+const text = (x, y, label, more) => svg("text", { x, y, fill: MUTED, ...more }, label);
 
 const scale = (from, to, start, end, bend = (v) => v) => {
   const low = bend(from), high = bend(to);

@@ -38,9 +38,9 @@ const shown = () => {
     if (control.type === "checkbox") control.checked = value;
     else if (control !== document.activeElement || control.type !== "number") control.value = value;
     if (!INDEXED[key]) continue;
-    const said = number(INDEXED[key][value]);
-    control.setAttribute("aria-valuetext", said);
-    tell(control.nextElementSibling, INDEXED[key][value], said);
+    const label = number(INDEXED[key][value]);
+    control.setAttribute("aria-valuetext", label);
+    tell(control.nextElementSibling, INDEXED[key][value], label);
   }
 };
 

@@ -40,9 +40,9 @@ const dotsOf = (measured, kind, x, y, radius) => {
   const found = measured?.accuracy[kind];
   if (!found) return [];
   return measured.bias_var.flatMap((b, j) => measured.weight_var.map((w, i) => {
-    const told = `n · Var w = ${w}, Var b = ${b}: ${(100 * found[j][i]).toFixed(0)} % right after training`;
+    const summary = `n · Var w = ${w}, Var b = ${b}: ${(100 * found[j][i]).toFixed(0)} % right after training`;
     return svg("circle", { cx: x(w), cy: y(b), r: radius, fill: trainedShade(found[j][i], measured.chance), stroke: INK, "stroke-width": 1.2 },
-      `<title>${told}</title>`);
+      `<title>${summary}</title>`);
   }));
 };
 

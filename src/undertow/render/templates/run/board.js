@@ -1,12 +1,12 @@
 // One state; every control writes to it, every picture is drawn from it.
 const state = { place: 0, layer: null, logSteps: false, quantity: "speed", extreme: "high", scalar: null, following: true };
-let view = null, moment = null;
+let view = null, stepView = null;
 
 // On a saved page the slider stops where the causes are in the page; on a live one, at every taped step.
-const stops = () => (given.moments ? given.moments.map(({ step }) => step) : view.taped);
+const stops = () => (given.stepViews ? given.stepViews.map(({ step }) => step) : view.taped);
 const stepNow = () => stops()[state.place] ?? null;
 
-const tellFindings = () => {
+const showFindings = () => {
   const rows = view.findings.map((finding) => {
     const span = spanOf(finding);
     const when = span && element("button", { type: "button", className: "began", textContent: span });
@@ -20,13 +20,13 @@ const tellFindings = () => {
   part("findings").replaceChildren(rows.length ? element("ul", { className: "findings" }, ...rows) : none);
 };
 
-const tellHead = () => {
+const showHead = () => {
   part("facts").textContent = view.facts.join(" · ");
   part("meta").replaceChildren(...view.meta.map(([name, value]) =>
     element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
 };
 
-const tellEvents = () => {
+const showEvents = () => {
   part("events").replaceChildren(...view.events.map(({ step, kind, message }) =>
     element("li", {}, element("b", { textContent: `step ${step.toLocaleString("en")}, ${kind}` }), ` ${message}`)));
 };
@@ -40,9 +40,9 @@ const linesOf = (key) => {
 };
 const QUIET = ["governor", "finding"];
 const marks = () => [
-  ...view.events.filter(({ kind }) => !QUIET.includes(kind)).map(({ step, kind, message }) => ({ step, severity: "event", said: `step ${step}: ${message || kind}` })),
+  ...view.events.filter(({ kind }) => !QUIET.includes(kind)).map(({ step, kind, message }) => ({ step, severity: "event", message: `step ${step}: ${message || kind}` })),
   ...view.findings.filter(({ began }) => began !== null).map((finding) =>
-    ({ step: finding.began, severity: finding.severity, said: `${finding.code} ${finding.name}: ${spanOf(finding)}` })),
+    ({ step: finding.began, severity: finding.severity, message: `${finding.code} ${finding.name}: ${spanOf(finding)}` })),
 ];
 
 const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name) =>
@@ -90,11 +90,11 @@ const PICTURES = {
   scalar: drawScalar,
   ...Object.fromEntries(["speed", "progress", "update", "saturated", "dead"].map((key) => [key, () => drawQuantity(key)])),
   heat: drawMap,
-  causes: () => drawMoment(),
+  causes: () => drawCauses(),
 };
 const isEmpty = (name) => ({
   loss: () => !view.scalars.loss, norm: () => !scalarLines("grad_norm_unclipped", "grad_norm").length,
-  scalar: () => !state.scalar, heat: () => !state.quantity, causes: () => !moment?.stretches.length,
+  scalar: () => !state.scalar, heat: () => !state.quantity, causes: () => !stepView?.segments.length,
 }[name] ?? (() => !view.quantities[name]))();
 
 const redraw = (...names) => {
@@ -126,7 +126,7 @@ const offer = () => {
   filled(part("layer"), [["", "all"], ...allNames().map((name) => [name, name])], state.layer ?? "");
 };
 
-// What follows the step: cursors, and what is told under every plot.
+// What follows the step: cursors, and the summary under every plot.
 const moved = () => {
   const step = stepNow();
   part("at").textContent = step === null ? "–" : step.toLocaleString("en");
@@ -136,14 +136,14 @@ const moved = () => {
 const follow = (name) => {
   const frame = frames[name], step = stepNow();
   showCursor(frame, step);
-  tellAt(name, step, frame.lines.find((each) => each.name === state.layer) ?? (frame.lines.length === 1 ? frame.lines[0] : null));
+  summarize(name, step, frame.lines.find((each) => each.name === state.layer) ?? (frame.lines.length === 1 ? frame.lines[0] : null));
 };
-const tellAt = (name, step, chosen) => {
-  const told = document.querySelector(`[data-told="${name}"]`);
-  if (step === null || !chosen) return void (told.textContent = "");
+const summarize = (name, step, chosen) => {
+  const summary = document.querySelector(`[data-summary="${name}"]`);
+  if (step === null || !chosen) return void (summary.textContent = "");
   const { series, row } = chosen, bucket = bucketAt(series, step), at = row * series.count + bucket;
   const [first, last] = [series.first[bucket], series.last[bucket]].map((each) => each.toLocaleString("en"));
-  told.textContent = `${chosen.name}, step${first === last ? "" : "s"} ${first}${first === last ? "" : ` to ${last}`}: ` +
+  summary.textContent = `${chosen.name}, step${first === last ? "" : "s"} ${first}${first === last ? "" : ` to ${last}`}: ` +
     between(series.low[at], series.high[at]);
 };
 
@@ -158,7 +158,7 @@ const move = (place) => {
   state.following = state.place === most;
   part("slider").value = state.place;
   moved();
-  wantMoment();
+  wantStepView();
 };
 const choose = (name) => {
   state.layer = name || null;
@@ -174,12 +174,12 @@ const shown = (data) => {
   if (state.following) state.place = most;
   part("slider").value = state.place;
   offer();
-  tellHead();
-  tellFindings();
-  if (part("happened").open) tellEvents();
+  showHead();
+  showFindings();
+  if (part("happened").open) showEvents();
   drawAll();
   moved();
-  wantMoment();
+  wantStepView();
   document.documentElement.dataset.shown = String(view.version ?? 0);
 };
 
@@ -198,7 +198,7 @@ for (const plot of document.querySelectorAll("[data-plot]")) {
     const py = event.clientY - box.top, step = frame.stepAt(event.clientX - box.left);
     return [step, heat ? frame.lines[frame.rowAt(py)] : nearestLine(frame, frame.lines, step, py)];
   };
-  plot.addEventListener("pointermove", (event) => frames[name] && tellAt(name, ...at(event)));
+  plot.addEventListener("pointermove", (event) => frames[name] && summarize(name, ...at(event)));
   plot.addEventListener("pointerleave", () => frames[name] && moved());
   plot.addEventListener("click", (event) => {
     if (!frames[name]) return;
@@ -228,5 +228,5 @@ new ResizeObserver(() => {
   drawAll();
 }).observe(document.body);
 dark.addEventListener("change", () => view && drawAll());
-part("happened").addEventListener("toggle", () => view && tellEvents());
+part("happened").addEventListener("toggle", () => view && showEvents());
 watchScreen();

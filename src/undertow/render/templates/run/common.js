@@ -12,9 +12,9 @@ const opened = (data) => {
 };
 
 const filled = (select, options, value) => {
-  const same = select.options.length === options.length && options.every(([key, said], k) =>
-    select.options[k].value === key && select.options[k].text === said);
-  if (!same) select.replaceChildren(...options.map(([key, said]) => new Option(said, key)));
+  const same = select.options.length === options.length && options.every(([key, label], k) =>
+    select.options[k].value === key && select.options[k].text === label);
+  if (!same) select.replaceChildren(...options.map(([key, label]) => new Option(label, key)));
   select.value = value;
 };
 const element = (name, attributes = {}, ...inside) => {

@@ -73,15 +73,15 @@ const pointed = (step) => {
 const follow = (name) => {
   const frame = frames[name], step = state.step;
   showCursor(frame, step);
-  const overlaid = name === "loss" || name === "norm", told = document.querySelector(`[data-told="${name}"]`);
+  const overlaid = name === "loss" || name === "norm", summary = document.querySelector(`[data-summary="${name}"]`);
   const lines = overlaid ? frame.lines : frame.lines.filter((each) => each.name === state.layer);
-  told.textContent = step === null || !lines.length ? "" : `step ${Math.round(step).toLocaleString("en")}: ` + lines.map(({ series, row, name: said }) => {
+  summary.textContent = step === null || !lines.length ? "" : `step ${Math.round(step).toLocaleString("en")}: ` + lines.map(({ series, row, name: label }) => {
     const at = row * series.count + bucketAt(series, step);
-    return `${said} ${between(series.low[at], series.high[at])}`;
+    return `${label} ${between(series.low[at], series.high[at])}`;
   }).join("; ");
 };
 
-const tellOne = (k) => {
+const showOne = (k) => {
   const view = views[k];
   part(`facts-${k}`).textContent = view.facts.join(" · ");
   part(`findings-${k}`).replaceChildren(...view.findings.slice(0, 6).map((finding) => element("li", {},
@@ -135,7 +135,7 @@ const refresh = async (k) => {
   const answer = await fetch(given.urls.views[k]).catch(() => null);
   if (answer?.ok) {
     views[k] = opened(await answer.json());
-    tellOne(k);
+    showOne(k);
     drawAll();
     document.documentElement.dataset.shown = known().length;
   }
@@ -149,7 +149,7 @@ const listen = () => {
     const now = JSON.parse(data);
     given.runs.forEach(({ name }, k) => {
       part(`state-${k}`).className = `chip ${now[name].kind}`;
-      part(`state-${k}`).textContent = now[name].said;
+      part(`state-${k}`).textContent = now[name].message;
       if (now[name].version !== undefined && now[name].version !== views[k]?.version) refresh(k);
     });
   });

@@ -1,20 +1,20 @@
 // A live page asks for what is new whenever the server says that there is something.
 let asked = 0;
-const wantMoment = async () => {
+const wantStepView = async () => {
   const number = ++asked, step = stepNow();
   if (step === null) {
-    moment = null;
-    return momentCame();
+    stepView = null;
+    return stepViewCame();
   }
   const answer = await fetch(`${given.urls.step}&row=${state.place}`).catch(() => null);
   if (!answer?.ok || number !== asked) return;
-  moment = await answer.json();
-  momentCame();
+  stepView = await answer.json();
+  stepViewCame();
 };
 
-const tellState = (kind, said) => {
+const showState = (kind, message) => {
   part("state").className = `chip ${kind}`;
-  if (part("state").textContent !== said) part("state").textContent = said;
+  if (part("state").textContent !== message) part("state").textContent = message;
 };
 
 // However fast steps come, the page rests between two drawings as long as one took, to be used in.
@@ -32,7 +32,7 @@ const refresh = async () => {
     await afterPaint();
     await pause(Math.min(performance.now() - began, 400));
   } else if (answer) {
-    tellState("lost", (await answer.text()).slice(0, 300));
+    showState("lost", (await answer.text()).slice(0, 300));
     document.body.classList.toggle("unread", view === null);
   }
   fetching = false;
@@ -47,12 +47,12 @@ const listen = () => {
   source = new EventSource(given.urls.events);
   source.addEventListener("state", ({ data }) => {
     const now = JSON.parse(data)[given.name];
-    tellState(now.kind, now.said);
+    showState(now.kind, now.message);
     if (now.version !== undefined && now.version !== view?.version) refresh();
   });
   // The browser tries again by itself, unless the server has answered with an error.
   source.addEventListener("error", () => {
-    tellState("lost", "no connection, trying again");
+    showState("lost", "no connection, trying again");
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
   });
 };

@@ -56,11 +56,11 @@ const stepAxis = ({ x, width, height, steps, pad }) => {
   const at = state.logSteps ? logSteps(steps) : niceSteps(steps, most);
   let free = -Infinity;
   return at.map((step) => {
-    const said = step.toLocaleString("en"), half = said.length * 3.6, place = clamp(x(step), pad.left, width - half - 1);
+    const label = step.toLocaleString("en"), half = label.length * 3.6, place = clamp(x(step), pad.left, width - half - 1);
     const tick = line(x(step), height - pad.bottom, x(step), height - pad.bottom + 4, { stroke: MUTED });
     if (place - half < free) return tick;
     free = place + half + 8;
-    return tick + text(place, height - 5, said, { "text-anchor": "middle" });
+    return tick + text(place, height - 5, label, { "text-anchor": "middle" });
   });
 };
 
@@ -70,8 +70,8 @@ const valueAxis = ({ y, width, range, log, pad }) => {
   const at = exponents.length ? exponents.map((k) => [10 ** k, power(k)]) : log
     ? [low * 1.2, high / 1.2].map((value) => [value, number(Number(value.toPrecision(2)))])
     : niceValues(range).map((value) => [value, number(value)]);
-  return at.map(([value, said]) =>
-    line(pad.left, y(value), width - pad.right, y(value)) + text(pad.left - 6, y(value) + 4, said, { "text-anchor": "end" }));
+  return at.map(([value, label]) =>
+    line(pad.left, y(value), width - pad.right, y(value)) + text(pad.left - 6, y(value) + 4, label, { "text-anchor": "end" }));
 };
 const niceValues = ([low, high]) => {
   const rough = (high - low) / 4, size = 10 ** Math.floor(Math.log10(rough));
@@ -119,11 +119,11 @@ const strokeBand = (context, { x, y, range, log }, series, row, colour, width, a
 };
 
 const marksOf = ({ x, height, pad }, marks) =>
-  marks.map(({ step, severity, said }) => {
+  marks.map(({ step, severity, message }) => {
     const at = x(step), top = pad.top;
     return svg("g", { class: `mark ${severity}` },
       svg("path", { d: `M${at} ${height - pad.bottom}V${top}`, "stroke-dasharray": "3 3", fill: "none" }) +
-      svg("path", { d: `M${at - 5} ${top - 6}h10l-5 8z`, class: "flag" }) + `<title>${escaped(said)}</title>`);
+      svg("path", { d: `M${at - 5} ${top - 6}h10l-5 8z`, class: "flag" }) + `<title>${escaped(message)}</title>`);
   });
 
 const showAxes = (frame, more = []) => {
@@ -142,9 +142,9 @@ const drawLines = (plot, lines, { log, range, steps, marks = [], guides = [] }) 
   const frame = frameOf(plot, steps, range, log);
   const context = canvasOf(frame);
   showAxes(frame, [
-    ...(range ? guides.filter(([value]) => value > range[0] && value < range[1]).map(([value, said]) =>
+    ...(range ? guides.filter(([value]) => value > range[0] && value < range[1]).map(([value, label]) =>
       line(frame.pad.left, frame.y(value), frame.width - frame.pad.right, frame.y(value), { stroke: MUTED, "stroke-dasharray": "1 4" }) +
-      text(frame.width - frame.pad.right, frame.y(value) - 4, said, { "text-anchor": "end" })) : []),
+      text(frame.width - frame.pad.right, frame.y(value) - 4, label, { "text-anchor": "end" })) : []),
     ...marksOf(frame, marks.filter(({ step }) => step >= steps[0] && step <= frame.steps[1])),
   ]);
   if (!range) return frame;

@@ -10,7 +10,7 @@ const element = (name, attributes = {}, ...inside) => {
 };
 const asked = (names) => names.map((name) => `name=${encodeURIComponent(name)}`).join("&");
 
-const tellChoice = () => {
+const showChoice = () => {
   for (const name of chosen) if (!rows.has(name)) chosen.delete(name);
   part("compare").disabled = chosen.size < 2;
   for (const [name, { box, unread }] of rows) box.disabled = (unread || chosen.size >= MOST) && !chosen.has(name);
@@ -22,19 +22,19 @@ const rowOf = (name) => {
   box.addEventListener("input", () => {
     if (box.checked) chosen.add(name);
     else chosen.delete(name);
-    tellChoice();
+    showChoice();
   });
   const cells = Object.fromEntries(["state", "model", "step", "loss", "time"].map((key) => [key, element("td", { className: key })]));
   cells.chip = element("span");
   cells.state.append(cells.chip);
-  const link = element("a", { href: `run?${asked([name])}`, textContent: name }), told = element("span", { className: "told" });
+  const link = element("a", { href: `run?${asked([name])}`, textContent: name }), summary = element("span", { className: "summary" });
   const row = element("tr", {}, element("td", { className: "box" }, element("label", {}, box)),
-    element("th", { scope: "row" }, link, told), cells.state, cells.model, cells.step, cells.loss, cells.time);
+    element("th", { scope: "row" }, link, summary), cells.state, cells.model, cells.step, cells.loss, cells.time);
   for (const [key, label] of [["step", "step"], ["loss", "loss"], ["time", "trained for"]]) {
     cells[key].classList.add("number");
     cells[key].dataset.label = label;
   }
-  return { row, box, cells, told };
+  return { row, box, cells, summary };
 };
 
 const shown = (runs) => {
@@ -46,18 +46,18 @@ const shown = (runs) => {
   }
   runs.forEach((run, place) => {
     if (!rows.has(run.name)) rows.set(run.name, rowOf(run.name));
-    const { row, cells, told } = rows.get(run.name);
+    const { row, cells, summary } = rows.get(run.name);
     rows.get(run.name).unread = run.trouble !== undefined;
     cells.chip.className = `chip ${run.kind}`;
-    cells.chip.textContent = run.said;
+    cells.chip.textContent = run.message;
     for (const key of ["model", "step", "loss", "time"]) cells[key].textContent = run[key] ?? "";
-    told.textContent = run.trouble ?? (run.findings ?? []).at(-1) ?? "";
+    summary.textContent = run.trouble ?? (run.findings ?? []).at(-1) ?? "";
     if (part("rows").children[place] !== row) part("rows").insertBefore(row, part("rows").children[place] ?? null);
   });
   part("none").hidden = runs.length > 0;
   document.querySelector(".runs").hidden = runs.length === 0;
   part("count").textContent = `${runs.length} run${runs.length === 1 ? "" : "s"}`;
-  tellChoice();
+  showChoice();
 };
 
 part("compare").addEventListener("click", () => location.assign(`compare?${asked([...chosen])}`));

@@ -1,7 +1,7 @@
 // A saved page holds everything it shows.
-const wantMoment = () => {
-  moment = given.moments[state.place] ?? null;
-  momentCame();
+const wantStepView = () => {
+  stepView = given.stepViews[state.place] ?? null;
+  stepViewCame();
 };
 part("state").hidden = true;
 shown(given.view);

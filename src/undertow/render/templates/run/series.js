@@ -54,6 +54,6 @@ const rangeOf = (several, log) => {
 };
 
 const between = (low, high) => {
-  const told = (value) => (Number.isNaN(value) ? "–" : number(value));
-  return low === high || (Number.isNaN(low) && Number.isNaN(high)) ? told(high) : `${told(low)} to ${told(high)}`;
+  const shown = (value) => (Number.isNaN(value) ? "–" : number(value));
+  return low === high || (Number.isNaN(low) && Number.isNaN(high)) ? shown(high) : `${shown(low)} to ${shown(high)}`;
 };

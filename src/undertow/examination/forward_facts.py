@@ -1,0 +1,243 @@
+"""What one forward pass shows that its graph doesn't keep: targets, data, normalisations, the loss's terms."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undertow.examination.independence import Suspicion
+from undertow.examination.other_leaves import leaf_behind
+from undertow.examination.output_range import OF_STATES, last_operation, reach
+from undertow.examination.sources import SourceFinder, users_line
+from undertow.tape.ops import PRODUCTS, op_name
+
+Node = Any
+Fact = dict[str, Any]
+
+LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+"""They hold an output against a target element by element and broadcast the two."""
+
+_DIFFERENCES = frozenset({"sub", "__sub__", "__rsub__", "rsub", "subtract"})
+_ELEMENTWISE = _DIFFERENCES | {"add", "__add__", "__radd__", "mul", "__mul__", "__rmul__", "multiply", "kl_div"}
+_WEIGHING = frozenset({"linear", "conv1d", "conv2d", "conv3d", "matmul", "__matmul__", "mm", "addmm", "bilinear"})
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"})
+_NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
+
+MOST = 64
+"""Calls of each kind that are kept: a hand-written loss over many steps repeats itself."""
+
+ROWS = 1024
+"""Rows of the data that are looked at: enough for a mean and a spread."""
+
+
+class ForwardFacts(SourceFinder):
+    """Notes, while it is entered, calls in which the network meets its data and its targets.
+
+    It only keeps references until `of` is called, and computes nothing before. No tensor is changed.
+
+    Example:
+        >>> net, x, y = torch.nn.Linear(3, 1), torch.randn(8, 3), torch.randn(8)
+        >>> with ForwardFacts() as seen:
+        ...     loss = (net(x) - y).square().mean()
+        >>> seen.of(loss)["pairs"][0]["shapes"]
+        [[8, 1], [8], [8, 8]]
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pairs: list[tuple[str, Tensor, Tensor, Node, int]] = []
+        self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
+        self._norms: dict[tuple[Any, ...], Fact] = {}
+        self.suspicion = Suspicion()
+        self._exchanged: Fact = {}
+        self._states: dict[Node, str] = {}
+        self.scalars: dict[Node, Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function, and note what went in and came out if it is one that tells something."""
+        before = torch._C._autograd._get_sequence_nr()
+        out = super().__torch_function__(func, types, args, kwargs)
+        name = getattr(func, "__name__", "")
+        note = _NOTES.get(name)
+        if note is not None:
+            note(self, name, args, kwargs or {}, out, before)
+        self.suspicion.look(name, args, kwargs or {}, out)
+        if self.suspicion.exchanged and not self._exchanged:
+            shapes = self.suspicion.exchanged
+            self._exchanged = {"op": name, "shapes": shapes, "source": users_line()}
+        if isinstance(out, Tensor) and out.numel() == 1 and out.grad_fn is not None:
+            self.scalars.setdefault(out.grad_fn, out)
+        return out
+
+    def _pair(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        given = [*args, *(kwargs[key] for key in ("input", "target", "other") if key in kwargs)][:2]
+        if len(given) < 2 or not all(isinstance(each, Tensor) for each in given) or len(self._pairs) >= MOST:
+            return
+        first, second = given
+        if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
+            self._pairs.append((name, first, second, out.grad_fn, number))
+
+    def _recurred(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        self._met_data(name, args, kwargs, out, number)
+        if name in OF_STATES and isinstance(out, tuple) and isinstance(out[0], Tensor) and out[0].grad_fn is not None:
+            projected = len(out) > 2 and out[1].shape[-1] != out[2].shape[-1]
+            if not projected:
+                self._states[out[0].grad_fn] = name
+
+    def _met_data(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], _: Any, number: int) -> None:
+        data = args[0] if args else kwargs.get("input")
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
+        if not isinstance(data, Tensor) or data.requires_grad or not data.is_floating_point() or data.dim() < 2:
+            return
+        if any(map(_is_weight, (*args[1:], *kwargs.values()))):
+            key = data.data_ptr(), tuple(data.shape)
+            if key in self._data or len(self._data) < 8:
+                self._data.setdefault(key, (name, data.detach(), _fan_in(weight, data), number))
+
+    def _normalised(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        if isinstance(out, Tensor) and out.grad_fn is not None and len(self._norms) < MOST:
+            fact = _norm_fact(name, args, kwargs)
+            if fact is not None:
+                self._norms.setdefault(tuple(map(str, fact.values())), {**fact, "source": self.line_of(number)})
+
+    def of(self, loss: Tensor) -> Fact:
+        """Return the facts as JSON values: ``pairs`` (of output and target), ``data``, ``norms``, axes ``exchanged``.
+
+        Args:
+            loss: the scalar that the pass ended in; its graph must not be freed yet.
+        """
+        with torch.no_grad():
+            near = _between_loss_and_weights(loss)
+            pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
+            data = [self._data_fact(*each) for each in self._data.values()]
+        return {
+            "pairs": [p for p in pairs if p],
+            "data": [d for d in data if d],
+            "norms": list(self._norms.values()),
+            "exchanged": self._exchanged,
+        }
+
+    def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
+        del node
+        learned = [each.requires_grad for each in (first, second)]
+        output, target = (second, first) if learned == [False, True] else (first, second)
+        both = first.requires_grad and second.requires_grad
+        met = list(torch.broadcast_shapes(output.shape, target.shape))
+        fact: Fact = {"op": name, "shapes": [list(output.shape), list(target.shape), met], "both learn": both}
+        fact["source"] = self.line_of(number)
+        if both or (name not in LOSSES and name not in _DIFFERENCES):
+            return fact
+        return fact | _numbers(output, target, self._states)
+
+    def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int) -> Fact:
+        features = 1 if name.startswith("conv") else -1
+        rows = data.movedim(features, -1).reshape(-1, data.shape[features])
+        rows = rows[:: max(len(rows) // ROWS, 1)].double()
+        if len(rows) < 2 or not bool(torch.isfinite(rows).all()):
+            return {}
+        spread, mean = rows.std(0), rows.mean(0)
+        varied = spread[spread > 0].sort().values
+        return {
+            "op": name,
+            "shape": list(data.shape),
+            "rms": rows.square().mean().sqrt().item(),
+            "largest": rows.abs().max().item(),
+            "spread": spread.square().mean().sqrt().item(),
+            "mean": mean.square().mean().sqrt().item(),
+            "widest": varied[-1].item() if len(varied) else 0.0,
+            "fan_in": fan_in,
+            "whole": bool((rows == rows.round()).all()),
+            "typical": varied[(len(varied) - 1) // 2].item() if len(varied) else 0.0,
+            "source": self.line_of(number),
+        }
+
+
+def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact:
+    """What is to be known of a target, and how much of it the output's last operation can't reach."""
+    wanted = target.detach().double().flatten()
+    if not len(wanted) or not bool(torch.isfinite(wanted).all()):
+        return {}
+    fact: Fact = {
+        "target": {
+            "mean": wanted.mean().item(),
+            "spread": wanted.std(correction=0).item(),
+            "smallest": wanted.min().item(),
+            "largest": wanted.max().item(),
+        },
+        "output": {"rms": output.detach().double().square().mean().sqrt().nan_to_num(0, 0, 0).item()},
+    }
+    last = last_operation(output.grad_fn, states)
+    state = states.get(last, "")
+    limits = OF_STATES[state] if state else None if last is None else reach(last)
+    if last is None or limits is None:
+        return fact
+    low, high = limits
+    missed = wanted - wanted.clamp(low, high)
+    fact["last"] = {
+        "op": state or op_name(last.name()),
+        "low": None if low == -torch.inf else low,
+        "high": None if high == torch.inf else high,
+        "out of reach": (missed.abs() > 1e-6 * (1 + wanted.abs())).double().mean().item(),
+        "missed": missed.square().mean().item(),
+    }
+    return fact
+
+
+def _norm_fact(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Fact | None:
+    """How many values every statistic of a normalisation is taken over, and of how many examples."""
+    x = args[0] if args else kwargs.get("input")
+    if not isinstance(x, Tensor) or x.dim() < 1:
+        return None
+    fact: Fact = {"op": name, "shape": list(x.shape), "examples": 1}
+    if name in ("layer_norm", "rms_norm"):
+        over = args[1] if len(args) > 1 else kwargs.get("normalized_shape", ())
+        return fact | {"values": int(torch.Size(over).numel())}
+    values = x.numel() // max(x.shape[0] * x.shape[1], 1) if x.dim() > 1 else 0
+    if name == "instance_norm":
+        return fact | {"values": values}
+    if name == "group_norm":
+        groups = int(args[1] if len(args) > 1 else kwargs["num_groups"])
+        return fact | {"values": values * x.shape[1] // groups}
+    training = bool(args[5] if len(args) > 5 else kwargs.get("training", False))
+    running = args[1] if len(args) > 1 else kwargs.get("running_mean")
+    tracked = isinstance(running, Tensor)
+    return fact | {"values": values * x.shape[0], "examples": x.shape[0], "tracked": tracked} if training else None
+
+
+def _fan_in(weight: Any, data: Tensor) -> int:
+    """How many numbers a unit of the layer sees."""
+    if isinstance(weight, Tensor) and weight.dim() > 1:
+        return max(weight.numel() // max(weight.shape[0], 1), 1)
+    return data.shape[-1]
+
+
+def _is_weight(value: Any) -> bool:
+    """Whether it is a leaf that learns, or one in another shape, or holds some: products of two tensors have none."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_weight, value))
+    return (
+        isinstance(value, Tensor) and value.requires_grad and (value.is_leaf or leaf_behind(value.grad_fn) is not None)
+    )
+
+
+def _between_loss_and_weights(loss: Tensor) -> set[Node]:
+    """Nodes that are reached from the loss without crossing a product."""
+    near: set[Node] = set()
+    waiting = [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in near:
+            continue
+        near.add(node)
+        if op_name(node.name()) not in PRODUCTS:
+            waiting += [source for source, _ in node.next_functions]
+    return near
+
+
+_NOTES: dict[str, Callable[..., None]] = {
+    **dict.fromkeys(LOSSES | _ELEMENTWISE, ForwardFacts._pair),
+    **dict.fromkeys(_WEIGHING, ForwardFacts._met_data),
+    **dict.fromkeys(_RECURRENT, ForwardFacts._recurred),
+    **dict.fromkeys(_NORMS, ForwardFacts._normalised),
+}

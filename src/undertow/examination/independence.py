@@ -1,0 +1,282 @@
+"""Whether one example's output depends on another's input: one example is changed, and outputs are compared."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from undertow.examination.sources import users_line
+from undertow.examination.untouched import random_states, set_random_states
+
+Fact = dict[str, Any]
+
+RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
+RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
+_PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"})
+_ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod"})
+
+
+class Suspicion:
+    """Collects, over a forward pass, operations that may let examples meet. Nothing is computed."""
+
+    def __init__(self) -> None:
+        self.raised = False
+        self.exchanged: list[list[int]] = []
+
+    def look(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        """Take one call of a function of torch."""
+        if not args or not isinstance(args[0], Tensor):
+            return
+        if name in RESHAPES and not args[0].requires_grad and not self.exchanged and isinstance(out, Tensor):
+            self.exchanged = _exchanged(args[0].shape, out.shape)
+        if self.raised:
+            return
+        if name in RESHAPES:
+            self.raised = isinstance(out, Tensor) and out.shape[:1] != args[0].shape[:1] and args[0].dim() > 1
+        elif name in RECURRENT or name in ATTENTION:
+            self.raised = True
+        elif name in _PRODUCTS:
+            self.raised = sum(isinstance(a, Tensor) and not isinstance(a, nn.Parameter) for a in args) > 1
+        elif name in _ALONG:
+            along = args[1] if len(args) > 1 else kwargs.get("dim")
+            self.raised = args[0].dim() > 1 and along in (0, None, -args[0].dim())
+
+
+def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
+    """Both shapes, if a reshape of data makes a batch first look like a batch second, or the other way round."""
+    swapped = [*before[1::-1], *before[2:]]
+    same = len(before) < 3 or before[0] == before[1] or min(before[:2]) < 2 or list(after) != swapped
+    return [] if same else [list(before), list(after)]
+
+
+@dataclass
+class Call:
+    """The first call of a model: what went in, what came out, and the random numbers before."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    states: dict[str, Any]
+    out: Any = None
+
+
+@dataclass
+class CallCatcher:
+    """Keeps the first call of a model while it is entered.
+
+    Example:
+        >>> net = nn.Linear(3, 2)
+        >>> with CallCatcher(net) as caught:
+        ...     _ = net(torch.ones(4, 3))
+        >>> caught.call.args[0].shape, caught.call.out.shape
+        (torch.Size([4, 3]), torch.Size([4, 2]))
+    """
+
+    model: nn.Module
+    call: Call | None = None
+    _handles: list[RemovableHandle] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        if not isinstance(self.model, torch.jit.ScriptModule):
+            self._handles.append(self.model.register_forward_pre_hook(self._enter, with_kwargs=True))
+            self._handles.append(self.model.register_forward_hook(self._leave))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.call is None:
+            self.call = Call(args, dict(kwargs), random_states())
+
+    def _leave(self, _module: nn.Module, _args: object, out: Any) -> None:
+        if self.call is not None and self.call.out is None:
+            self.call.out = out
+
+
+def examples_mixed(model: nn.Module, call: Call) -> Fact | None:
+    """Change one example of a call, run the model again, and say where else its output changed.
+
+    Args:
+        model: in the mode it was called in. Batch normalisation, which mixes examples on purpose, is put into
+            evaluation mode meanwhile.
+        call: what it was called with.
+
+    Returns:
+        ``examples``, the share of the output that ``changed``, and the operation that did it (``op``, ``source``,
+        ``shapes``); None where examples are independent, or where that can't be told.
+
+    Example:
+        >>> class Mixed(nn.Module):
+        ...     def forward(self, x):
+        ...         return x.reshape(3, -1, 2).cumsum(0)[-1]
+        >>> net, x = Mixed(), torch.randn(4, 3, 2)
+        >>> examples_mixed(net, Call((x,), {}, random_states(), net(x)))["op"]
+        'reshape'
+    """
+    try:
+        with _statistics_frozen(model) as frozen:
+            return _Probe(model, call, anew=frozen).result()
+    except Exception:  # the model takes no other input than this one
+        return None
+
+
+class _Probe:
+    def __init__(self, model: nn.Module, call: Call, anew: bool) -> None:
+        self._model, self._call = model, call
+        self._batch = next((t for t in _tensors((call.args, call.kwargs)) if t.dim() > 0), None)
+        self._before = self._run(None) if anew else call.out
+
+    def result(self) -> Fact | None:
+        shape = () if self._batch is None else tuple(self._batch.shape)
+        if not shape or shape[0] < 2 or (len(shape) <= 3 and shape[1:2] == (1,)):  # one example, or one sequence
+            return None
+        share, confined = self._changed(0)
+        if confined or not share:
+            return None
+        if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1]:  # examples lie along the second axis
+            return None
+        return {"examples": shape[0], "changed": share, **self._blame()}
+
+    def _changed(self, axis: int) -> tuple[float, bool]:
+        """The share of the output that changes with one example, and whether it is one example's."""
+        n = self._size(axis)
+        after = self._run(axis)
+        for old, new in zip(_tensors(self._before), _tensors(after), strict=True):
+            if old.is_floating_point() and old.numel() > 1:
+                parts = _changed_parts(old, new)
+                return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
+        return 0.0, True
+
+    def _size(self, axis: int) -> int:
+        assert self._batch is not None  # noqa: S101  # only called where there is one
+        return self._batch.shape[axis]
+
+    def _run(self, axis: int | None, under: "_Footprints | None" = None) -> Any:
+        args, kwargs = self._call.args, self._call.kwargs
+        if axis is not None:
+            args, kwargs = _replaced((args, kwargs), axis, self._size(axis))
+        set_random_states(self._call.states)
+        with under or nullcontext():
+            return self._model(*args, **kwargs)
+
+    def _blame(self) -> Fact:
+        """The first operation whose output changes beyond one example while what went in did not."""
+        before, after = _Footprints(), _Footprints()
+        self._run(None, before)
+        self._run(0, after)
+        n = self._size(0)
+        for (name, ins, out, line), (_, new_ins, new_out, _) in zip(before.calls, after.calls, strict=True):
+            came = [_differ(old, new) for old, new in zip(ins, new_ins, strict=True)]
+            went = _differ(out, new_out)
+            apart = all(not c or _is_confined(c, old[0], n) for c, old in zip(came, ins, strict=True))
+            if any(came) and apart and went and not _is_confined(went, out[0], n):
+                shapes = [list(ins[came.index(next(filter(None, came)))][0]), list(out[0])]
+                return {"op": name, "source": line, "shapes": shapes}
+        return {"op": "", "source": "", "shapes": []}
+
+
+@contextmanager
+def _statistics_frozen(model: nn.Module) -> Iterator[bool]:
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+    for module in norms:
+        module.training = False
+    try:
+        yield bool(norms)
+    finally:
+        for module in norms:
+            module.training = True
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, Mapping):
+        for value in values.values():
+            yield from _tensors(value)
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _replaced(values: Any, axis: int, size: int) -> Any:
+    """The same, with the first example of every tensor replaced by another one."""
+    if isinstance(values, Tensor):
+        return _replaced_tensor(values, axis) if values.dim() > axis and values.shape[axis] == size else values
+    if isinstance(values, dict):
+        return {key: _replaced(value, axis, size) for key, value in values.items()}
+    if type(values) in (list, tuple):
+        return type(values)(_replaced(value, axis, size) for value in values)
+    return values
+
+
+def _replaced_tensor(x: Tensor, axis: int) -> Tensor:
+    with torch.no_grad():
+        first = x.select(axis, 0)
+        other = next((x.select(axis, k) for k in range(1, x.shape[axis]) if not first.equal(x.select(axis, k))), first)
+        changed = x.detach().clone()
+        changed.select(axis, 0).copy_(other)
+    return changed.requires_grad_(x.requires_grad)
+
+
+Footprint = tuple[tuple[int, ...], tuple[Tensor, ...]]
+"""A tensor's shape, and for every axis the sums over all others: enough to see where it changed."""
+
+
+class _Footprints(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, list[Footprint], Footprint, str]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        out = func(*args, **(kwargs or {}))
+        results = [t for t in _tensors(out) if t.is_floating_point() and t.dim() > 0][:1]
+        inputs = [t for t in _tensors(args) if t.is_floating_point() and t.dim() > 0]
+        if results and inputs:
+            self.calls.append((func.__name__, [_footprint(t) for t in inputs], _footprint(results[0]), users_line()))
+        return out
+
+
+def _footprint(x: Tensor) -> Footprint:
+    with torch.no_grad():
+        # No plain sum: one of softmax is 1, whatever went in; and one of squares is, where vectors have length 1.
+        wide = x.detach().double().nan_to_num(0, 0, 0).abs().pow(1.5)
+        return tuple(x.shape), tuple(
+            wide.abs().movedim(axis, 0).reshape(x.shape[axis], -1).sum(1) for axis in range(x.dim())
+        )
+
+
+def _differ(old: Footprint, new: Footprint) -> dict[int, float]:
+    """For every axis the share of its places that changed; empty if none did."""
+    shares = {axis: _share(a, b) for axis, (a, b) in enumerate(zip(old[1], new[1], strict=True))}
+    return shares if all(shares.values()) else {}
+
+
+def _share(old: Tensor, new: Tensor) -> float:
+    scale = old.abs().mean().item() or 1.0
+    return float(((old - new).abs() > 1e-5 * scale).double().mean())
+
+
+def _changed_parts(old: Tensor, new: Tensor) -> dict[int, float]:
+    """For every axis of an output the share of its places at which anything changed; empty if nothing did."""
+    with torch.no_grad():
+        difference = (old.double() - new.double()).abs().nan_to_num(0, 0, 0)
+        noise = 64 * torch.finfo(old.dtype).eps * old.double().abs().mean().nan_to_num(0, 0, 0)
+        moved = difference > max(noise.item(), 1e-4 * difference.max().item())
+        if not bool(moved.any()):
+            return {}
+        axes = range(old.dim())
+        return {a: float(moved.movedim(a, 0).reshape(old.shape[a], -1).any(1).double().mean()) for a in axes}
+
+
+def _is_confined(parts: Mapping[int, float], shape: Sequence[int], examples: int) -> bool:
+    """Whether along some axis no more changed than one example's part."""
+    return any(share * examples <= 1 + 1e-9 for axis, share in parts.items() if shape[axis] >= examples)

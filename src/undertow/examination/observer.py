@@ -1,0 +1,165 @@
+"""What an examination notes beside its tape, as facts for the Run's header; further passes where they are needed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from undertow.examination.forward_facts import ForwardFacts
+from undertow.examination.independence import Call, CallCatcher, examples_mixed
+from undertow.examination.loss_terms import gradients_of, terms_of
+from undertow.examination.other_leaves import describe_leaves, leaves_of
+from undertow.examination.untouched import random_states, set_random_states
+from undertow.measure import by_kind
+from undertow.measure.signals import plain
+
+Facts = dict[str, Any]
+
+
+class Observer:
+    """Listens to one forward pass while it is entered.
+
+    Args:
+        model: the one that is examined.
+        optimizers: the user's.
+
+    Attributes:
+        terms: how many terms the loss is the sum of, 0 where that can't be told; known after `facts`.
+        leaves, told: tensors that take gradient and are no parameters of the model, and what was said of each.
+    """
+
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+        self._model, self._optimizers = model, optimizers
+        self._seen, self._caught = ForwardFacts(), CallCatcher(model)
+        self.terms = 0
+        self.leaves: list[Tensor] = []
+        self.told: list[Facts] = []
+
+    def __enter__(self) -> Self:
+        self._caught.__enter__()
+        self._seen.__enter__()  # type: ignore[no-untyped-call]  # torch's
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._seen.__exit__(*error)  # type: ignore[no-untyped-call]  # torch's
+        self._caught.__exit__()
+
+    @property
+    def suspect(self) -> Call | None:
+        """The call of the model, if examples may have met in it."""
+        return self._caught.call if self._seen.suspicion.raised else None
+
+    def line_of(self, number: int) -> str:
+        """``file:line`` of the call in which a Node of this number was born; empty if nobody saw it."""
+        return self._seen.line_of(number)
+
+    def facts(self, loss: Tensor, leaves: Sequence[Tensor]) -> Facts:
+        """What is known before the backward pass; call it once, between the two.
+
+        Args:
+            loss: what the forward pass ended in.
+            leaves: tensors that take gradient and are no parameters of the model.
+        """
+        self.terms = len(terms_of(loss, self._seen.scalars, self._seen))
+        self._seen.scalars.clear()
+        call = self._caught.call
+        given = set() if call is None else {id(t) for t in (*call.args, *call.kwargs.values())}
+        self.leaves = list(leaves)
+        self.told = describe_leaves(self._model, leaves, loss, self._optimizers, given)
+        return {**self._seen.of(loss), "other leaves": self.told}
+
+    @property
+    def strangers(self) -> bool:
+        """Whether there are weights that nobody knows where they are kept."""
+        return any(not t["name"] and not t["argument"] and (t["parameter"] or t["weight"]) for t in self.told)
+
+
+def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
+    """Return names of parameters whose gradient is there and zero, and of those of them that are zero themselves.
+
+    Example:
+        >>> w = nn.Parameter(torch.zeros(2))
+        >>> w.grad = torch.zeros(2)
+        >>> zero_gradients({"w": w})
+        {'zero gradients': ['w'], 'zero values': ['w']}
+    """
+    there = [(name, plain(p.grad)) for name, p in parameters.items() if p.grad is not None and p.grad.numel()]
+    zero = _all_zero(there)
+    values = [(name, plain(parameters[name].detach())) for name in parameters if name in zero]
+    return {"zero gradients": [name for name in parameters if name in zero], "zero values": sorted(_all_zero(values))}
+
+
+def _all_zero(tensors: Sequence[tuple[str, Tensor]]) -> set[str]:
+    """The squares of what is small may vanish, so that only what has no norm is looked at closely."""
+    found: set[str] = set()
+    for names, group in by_kind(tensors):
+        real = [torch.view_as_real(each) if each.is_complex() else each for each in group]
+        norms = torch.stack(torch._foreach_norm(real)).tolist()
+        found |= {n for n, norm, x in zip(names, norms, real, strict=True) if norm == 0 and not x.count_nonzero()}
+    return found
+
+
+def first_order_descent(parameters: Mapping[str, Tensor], steps: Mapping[str, Tensor] | None) -> Facts:
+    """Return by how much a trial step would lower the loss if the loss were linear: ``descent``, -<g, dw>.
+
+    Example:
+        >>> w = nn.Parameter(torch.ones(2))
+        >>> w.grad = torch.tensor([3.0, 0.0])
+        >>> first_order_descent({"w": w}, {"w": torch.tensor([-0.5, 0.0])})
+        {'descent': 1.5}
+    """
+    moved = [(p.grad, steps[name]) for name, p in parameters.items() if steps and name in steps and p.grad is not None]
+    if not moved:
+        return {}
+    descent = -sum(_inner(plain(grad.to_dense()), plain(step)) for grad, step in moved)
+    return {"descent": descent} if descent - descent == 0 else {}
+
+
+def _inner(x: Tensor, y: Tensor) -> float:
+    if x.is_complex() or y.is_complex():
+        x, y = torch.view_as_real(x), torch.view_as_real(y)
+    return torch.dot(x.reshape(-1), y.reshape(-1).to(x.dtype)).item()
+
+
+def look_closer(
+    observer: Observer, model: nn.Module, compute_loss: Callable[[], Tensor], parameters: Mapping[str, nn.Parameter]
+) -> Facts:
+    """Make the further passes that an observed one gives reason for.
+
+    Returns:
+        ``examples mixed`` where one example's output depends on another's input, ``terms`` where the loss is a sum,
+        ``other leaves`` with what was found ``new`` in a second pass. Random numbers are as before; gradients are not
+        touched.
+    """
+    before = random_states()
+    facts: Facts = {}
+    try:
+        if observer.suspect is not None:
+            facts["examples mixed"] = examples_mixed(model, observer.suspect)
+        if observer.terms or observer.strangers:
+            facts |= _second_pass(observer, compute_loss, parameters)
+    finally:
+        set_random_states(before)
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _second_pass(
+    observer: Observer, compute_loss: Callable[[], Tensor], parameters: Mapping[str, nn.Parameter]
+) -> Facts:
+    with ForwardFacts() as seen:
+        loss = compute_loss()
+    facts: Facts = {}
+    if observer.strangers:
+        known = {id(leaf) for leaf in leaves_of(loss)}
+        new = {id(leaf) for leaf in observer.leaves} - known
+        facts["other leaves"] = [
+            {**told, "new": id(leaf) in new} for told, leaf in zip(observer.told, observer.leaves, strict=True)
+        ]
+    if observer.terms:
+        # A graph that can't be gone through twice: reentrant checkpoints, the user's own functions.
+        with suppress(RuntimeError):
+            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters)
+    return facts

@@ -1,0 +1,39 @@
+"""Findings of alike blocks, said once: twelve blocks that are built alike have one trouble, not twelve."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from undertow.record import Finding
+
+_NUMBER = re.compile(r"\d+")
+
+
+def said_once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Join findings whose places differ in numbers alone (``blocks.0.attn``, ``blocks.1.attn``).
+
+    Yields:
+        The first of each kind, with the Sites of all, and a sentence that says how many others there are. Its
+        evidence has the count as ``alike``.
+
+    Example:
+        >>> from undertow.record import Severity
+        >>> found = [Finding("UT106", "starved", Severity.WARNING, (n,), f"b.{n}.k", "It fades.") for n in range(3)]
+        >>> [(each.message, each.sites) for each in said_once(found)]
+        [('It fades. So it is at 2 others alike, b.1.k and b.2.k.', (0, 1, 2))]
+    """
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        key = (finding.code, finding.severity, _NUMBER.sub("#", finding.where))
+        groups.setdefault(key, []).append(finding)
+    for first, *others in groups.values():
+        if not others:
+            yield first
+            continue
+        places = [other.where for other in others]
+        shown = ", ".join(places[:2]) if len(places) > 2 else " and ".join(places)
+        text = f"{first.message} So it is at {len(others)} other{'s' if len(others) > 1 else ''} alike, {shown}"
+        text += f" and {len(places) - 2} more." if len(places) > 2 else "."
+        sites = tuple(site for each in (first, *others) for site in each.sites)
+        numbers = {**first.evidence, "alike": float(len(others) + 1)}
+        yield replace(first, sites=sites, message=text, evidence=numbers)

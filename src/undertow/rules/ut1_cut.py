@@ -1,0 +1,248 @@
+"""UT109: one operation turns a gradient that was there into exactly zero."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.registry import Blocks, rule
+
+PRODUCTS = frozenset(
+    ["mul", "addmm", "mm", "addmv", "mv", "dot", "bmm", "baddbmm", "linear", "mkldnn_linear", "convolution", "addcmul"]
+)
+STEPS = frozenset({"round", "floor", "ceil", "trunc", "sign", "heaviside", "fix"})
+LIMITS = frozenset({"clamp", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid", "hardswish", "minimum", "maximum"})
+CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "embedding")
+"""Operations that pass gradient to what was chosen: the rest may be chosen the next time."""
+
+UNDERFLOW = {"float16": 1e-3, "bfloat16": 1e-25}
+UNDERFLOW_ELSE = 1e-25
+
+
+@dataclass(frozen=True)
+class GradientCut:
+    """Where a gradient ends, and the parameters that get none for it."""
+
+    site: Site
+    parameters: tuple[str, ...]
+    why: str
+    severity: Severity
+
+
+@rule(
+    "UT109",
+    "gradient cut",
+    columns=("grad_output",),
+    explains=("UT101", "UT104", "UT105", "UT202", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
+def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Parameters get exactly zero, as one operation made it of a gradient that was there.
+
+    What:
+        A gradient arrives at an operation, and exactly nothing leaves it: softmax over one unit, a clamp or ReLU
+        outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
+        both zero.
+    Why it is bad:
+        No parameter behind it learns, and since what comes into it can't change either, none ever will.
+    Evidence:
+        ``received``: norm of the gradient that arrives; ``parameters``: how many get exactly zero for it.
+    Threshold:
+        Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
+        no gradient themselves: a zero-initialised branch or head learns, and opens the way. Zero inputs to weights
+        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped
+        path) or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all
+        examples satisfy.
+    What to do:
+        No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
+        Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
+    References:
+        Hu et al. 2022 (LoRA: A at random, B at zero); Bengio, Leonard, Courville 2013 (straight-through estimator).
+    """
+    zero, valueless = _zeros(diagnosis)
+    satisfied = _loss(diagnosis) == 0.0 and not _of_one_unit(diagnosis)
+    if not zero or not diagnosis.finite or satisfied:
+        return
+    for found in _merged(_cuts(diagnosis, zero, valueless)):
+        yield _finding(diagnosis, found)
+
+
+def _zeros(diagnosis: Diagnosis) -> tuple[set[str], set[str]]:
+    """Return parameters whose gradient is zero, and those of them that are zero themselves."""
+    run, header = diagnosis.run, diagnosis.run.header
+    if "zero gradients" in header:
+        return set(header["zero gradients"]), set(header["zero values"])
+    if not {"grad_norm", "weight_norm"} <= run.parameter_columns.keys() or "step" not in run.steps:
+        return set(), set()
+    rows = np.flatnonzero(np.asarray(run.parameter_steps) == run.steps["step"][diagnosis.step])
+    if not len(rows):
+        return set(), set()
+    gradient, value = (np.asarray(run.parameter_columns[name][rows[0]]) for name in ("grad_norm", "weight_norm"))
+    return _named(run, gradient == 0), _named(run, (gradient == 0) & (value == 0))
+
+
+def _named(run: Run, chosen: NDArray[np.bool_]) -> set[str]:
+    return {run.parameters[place] for place in np.flatnonzero(chosen)}
+
+
+def _loss(diagnosis: Diagnosis) -> float | None:
+    run = diagnosis.run
+    return float(run.steps["loss"][diagnosis.step]) if "loss" in run.steps else run.header.get("loss")
+
+
+def _of_one_unit(diagnosis: Diagnosis) -> bool:
+    """A cross-entropy over one unit is 0 whatever the network does."""
+    return any(s.op in ("softmax", "log_softmax") and 1 in s.shape[1:] for s in diagnosis.run.sites)
+
+
+def _least(diagnosis: Diagnosis) -> float:
+    """What must arrive, or zero may well be an underflow."""
+    dtypes = [str(each).removeprefix("torch.") for each in diagnosis.run.header.get("dtypes", ())]
+    return max((UNDERFLOW.get(each, UNDERFLOW_ELSE) for each in dtypes), default=UNDERFLOW_ELSE)
+
+
+def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator[GradientCut]:
+    run, received = diagnosis.run, diagnosis.column("grad_output")
+    starved: dict[int, set[str]] = defaultdict(set)
+    for site in run.sites:
+        mine = zero & set(site.parameters)
+        if not mine or 0 in site.shape:  # an expert that no example was sent to
+            continue
+        if received[site.index] > 0:
+            if mine & valueless:
+                starved[site.index] |= mine
+            continue
+        for source in _where_it_ends(diagnosis, site.index):
+            starved[source] |= mine
+    for place, names in starved.items():
+        if received[place] > _least(diagnosis):
+            found = _explained(diagnosis, run.sites[place], names, zero)
+            if found is not None:
+                yield found
+
+
+def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
+    """Sites nearest above one without gradient that have some."""
+    run, received = diagnosis.run, diagnosis.column("grad_output")
+    contribution = run.edge_column("contribution", diagnosis.step)
+    ends, seen, waiting = set(), {start}, [start]
+    while waiting:
+        edges = run.incoming[waiting.pop()]
+        if any(contribution[edge] > 0 for edge in edges):  # they cancel: x - x
+            continue
+        for edge in edges:
+            source = run.edges[edge].source
+            if received[source] > 0:
+                ends.add(source)
+            elif source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return ends
+
+
+def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> GradientCut | None:
+    parameters = tuple(sorted(names))
+    if site.role is Role.NORM and (_of_one_value(diagnosis, site) or not set(site.parameters) - zero):
+        return GradientCut(
+            site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR
+        )
+    if site.op in PRODUCTS or site.op.startswith("scaled_dot_product") or site.parameters:
+        return _product(diagnosis, site, parameters, zero)
+    if site.op in ("softmax", "log_softmax", "safe_softmax"):
+        if 1 in site.shape[1:]:
+            severity = Severity.NOTE if diagnosis.depth[site.index] else Severity.ERROR
+            return GradientCut(site, parameters, "a softmax over one unit, which is constant", severity)
+        return GradientCut(site, parameters, "a softmax that is one-hot for every example", Severity.ERROR)
+    if site.role is Role.ACTIVATION:
+        kind = site.activation or site.op
+        what = "off" if kind in ("relu", "threshold", "leaky_relu") else "flat"
+        return GradientCut(site, parameters, f"{kind}, {what} for every value of every example", Severity.ERROR)
+    if site.op in LIMITS:
+        return GradientCut(site, parameters, f"{site.op}: every value lies beyond its limits", Severity.ERROR)
+    if site.op in STEPS:
+        return GradientCut(site, parameters, f"{site.op}, whose derivative is zero everywhere", Severity.ERROR)
+    severity = Severity.NOTE if site.op.startswith(CHOOSES) else Severity.WARNING
+    return GradientCut(site, parameters, f"{site.op}, which passes nothing on here", severity)
+
+
+def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:
+    if "norms" not in diagnosis.run.header:
+        return site.op == "native_layer_norm" and site.shape[-1:] == (1,)
+    return any(norm["values"] < 2 for norm in diagnosis.run.header["norms"])
+
+
+def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set[str]) -> GradientCut | None:
+    """A product cuts for good if what it is zero by gets no gradient itself."""
+    own = {name for name in site.parameters if not name.endswith("bias")}
+    if own - zero or _learns(diagnosis, site.index, zero):
+        return None
+    frozen = not own and len(diagnosis.run.outgoing[site.index]) < 2
+    if frozen and site.role is Role.WEIGHT:
+        return GradientCut(site, names, "a product with frozen weights that are all zero", Severity.ERROR)
+    if frozen:
+        return GradientCut(site, names, "a product with a constant that is zero", Severity.NOTE)
+    return GradientCut(site, names, "a product whose two factors are both zero", Severity.ERROR)
+
+
+def _learns(diagnosis: Diagnosis, start: int, zero: set[str]) -> bool:
+    """Whether gradient goes on from a Site to some parameter that is moved by it."""
+    run, received = diagnosis.run, diagnosis.column("grad_output")
+    seen, waiting = {start}, [start]
+    while waiting:
+        for edge in run.outgoing[waiting.pop()]:
+            target = run.edges[edge].target
+            if target in seen or not received[target] > 0 or run.edge_column("contribution")[edge] == 0:
+                continue
+            if set(run.sites[target].parameters) - zero:
+                return True
+            seen.add(target)
+            waiting.append(target)
+    return False
+
+
+def _merged(cuts: Iterator[GradientCut]) -> Sequence[tuple[GradientCut, int]]:
+    """Alike ones as one, with how many there are: blocks repeat themselves. The one with the most parameters first."""
+    alike: dict[tuple[str, Severity], list[GradientCut]] = defaultdict(list)
+    for found in cuts:
+        alike[found.why, found.severity].append(found)
+    merged = []
+    for (why, severity), same in alike.items():
+        names = tuple(sorted({name for each in same for name in each.parameters}))
+        first = max(same, key=lambda each: len(each.parameters))
+        merged.append((GradientCut(first.site, names, why, severity), len(same)))
+    return sorted(merged, key=lambda pair: (-pair[0].severity.rank, -len(pair[0].parameters)))
+
+
+def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
+    where, times = found
+    names = where.parameters
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    also = f", and at {times - 1} other place{'s' if times > 2 else ''} alike" if times > 1 else ""
+    for_now = " for now" if where.severity is Severity.NOTE else ""
+    text = (
+        f"{where.site.name} receives a gradient and passes exactly zero on{also}: {where.why}. "
+        f"{shown} {'gets' if len(names) == 1 else 'get'} no gradient{for_now}."
+    ) + _remedy(where)
+    received = float(diagnosis.column("grad_output")[where.site.index])
+    numbers = {"received": received, "parameters": float(len(names))}
+    equation = "BP2 with phi' = 0, or W = 0 and x = 0: delta^l = (W^T delta^{l+1}) * phi'(z^l), dC/dW = delta x^T"
+    limit = "exactly zero, out of a gradient that is no underflow"
+    return Finding(
+        "UT109", "gradient cut", where.severity, (where.site.index,), where.site.name, text, numbers, limit, equation
+    )
+
+
+def _remedy(found: GradientCut) -> str:
+    if "both zero" in found.why:
+        return " Start one of the two at random, the other at zero."
+    if found.site.op in STEPS:
+        return " Use a straight-through estimator."
+    if found.site.op in LIMITS:
+        return " Widen the limits or leave them out."
+    if found.site.role is Role.ACTIVATION:
+        return " Leave it out behind the last layer, or take a leaky one; else smaller weights and another start."
+    return ""

@@ -1,0 +1,73 @@
+"""UT107: gradient that is lost back through time."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from undertow.analysis.recurrence import Passage, find_loops
+from undertow.diagnosis import FEWEST_STEPS, Diagnosis
+from undertow.record import Finding, Severity
+from undertow.rules.registry import rule
+
+FAR = 5
+"""Horizons, that is decades, after which nothing of a gradient is to be counted on."""
+
+
+@rule("UT107", "memory horizon")
+def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """How far back in time a recurrent layer's gradient reaches.
+
+    What:
+        From one time step to the one before, the gradient through the recurrence shrinks by a constant factor.
+    Why it is bad:
+        What happened longer ago than the horizon is hardly learned from. With a loss at every step nothing of it
+        shows in the gradient's norm.
+    Evidence:
+        ``gain`` per step over all ways back in time (through an LSTM's cell as through its weights), without what
+        comes in from outside of the loop; ``horizon``, the steps in which the gradient falls tenfold; ``steps``, how
+        long the sequences are; ``at end``, 1 where the loss sits at the end of the sequence alone.
+    Threshold:
+        A horizon of less than half the sequence, a note: whether it is too short depends on the task. Less than a
+        fifth of it (five decades lost from end to end) under a loss that sits at the end, a warning: in the study
+        ``severity``, half of whose sequences tell the class at every step and half at the first alone, two in three
+        such networks learned.
+    What to do:
+        Gates (LSTM, GRU) with a forget bias of 1 or more, orthogonal recurrent weights, or attention. Sequences that
+        are padded at the end: take the last true state (pack_padded_sequence).
+    References:
+        Hochreiter, Schmidhuber 1997; Pascanu, Mikolov, Bengio 2013; Jozefowicz, Zaremba, Sutskever 2015.
+    """
+    if not diagnosis.finite:
+        return
+    for module, longest, at_end in memories(diagnosis):
+        if longest.horizon < longest.loop.steps / 2:
+            yield _forgetful(module, longest, at_end)
+
+
+def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:
+    """Every recurrent module, its Passage that leaves most of the gradient, and whether the loss sits at its end."""
+    by_module: dict[str, list[Passage]] = defaultdict(list)
+    for loop in find_loops(diagnosis.run, FEWEST_STEPS):
+        if len(loop.ages) > 1:
+            by_module[loop.module].append(Passage(loop, diagnosis.run, diagnosis.step))
+    for module, passages in by_module.items():
+        longest = max(passages, key=lambda passage: passage.gain)
+        yield module, longest, any(passage.fed_at_end_only for passage in passages)
+
+
+def _forgetful(module: str, passage: Passage, at_end: bool) -> Finding:
+    steps, horizon = passage.loop.steps, passage.horizon
+    text = (
+        f"Each step back in time leaves {passage.gain:.2f} of the gradient: "
+        f"a tenth is left after {horizon:.1f} of {steps} steps."
+    )
+    unheard = at_end and horizon < steps / FAR
+    if unheard:
+        text += f" The loss sits at the end: the first {steps - int(FAR * horizon)} steps hardly reach it."
+    numbers = {"gain": passage.gain, "horizon": horizon, "steps": float(steps), "at end": float(at_end)}
+    severity, limit = (
+        (Severity.WARNING, f"a fifth of the sequence, {steps / FAR:.1f} steps, under a loss at its end")
+        if unheard
+        else (Severity.NOTE, f"half of the sequence, {steps / 2:.1f} steps")
+    )
+    sites = passage.loop.weights
+    return Finding("UT107", "memory horizon", severity, sites, module, text, numbers, limit, "Pascanu et al., eq. 5")

@@ -1,0 +1,222 @@
+"""UT205: representations of different examples that have become parallel."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from undertow.analysis.gradient_path import weight_depth
+from undertow.analysis.timeline import RunHistory
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.registry import RUN, rule
+
+ALIKE_BELOW = 1e-5
+OF_THE_INPUTS = 1e-3
+DIFFERENT_ABOVE = 1e-3
+FEWEST_ROWS = 8
+FEWEST_INPUTS = 3
+LAST_LAYERS = 2
+HARDLY_FELL = 0.05
+COLLAPSED_BELOW = 3e-3
+FELL_BY = 30
+LASTING = 3
+FEWEST_LOSSES = 8
+_RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+_LIMIT = (
+    f"1 - mean cosine under {ALIKE_BELOW:g} before the last {LAST_LAYERS} layers, and under {OF_THE_INPUTS:g} of what "
+    "it is where examples differ most"
+)
+_EQUATION = "c^l = R(c^{l-1}) -> 1 (Schoenholz et al. 2017); S^l x -> the eigenvector of the largest eigenvalue"
+
+
+@rule("UT205", "examples become alike", columns=("input_cosine",))
+def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Different examples have nearly parallel representations before the last layers.
+
+    What:
+        Layer after layer the directions of different examples (nodes of a graph, tokens, images) come closer, until
+        before the last layers they are the same to five digits.
+    Why it is bad:
+        The last layers can't tell examples apart: outputs are one constant, the loss stays at what a constant reaches,
+        and gradients of different examples cancel. Averaging over neighbours does it (over-smoothing of deep graph
+        networks, attention without residual connections), so do deep plain stacks in their ordered phase, and
+        objectives that a constant minimises (contrastive learning without negatives).
+    Evidence:
+        ``1 - cosine``: mean over pairs of examples, before the layer nearest to the loss; ``1 - cosine at most``: where
+        examples differ most. In a run ``loss start`` and ``loss end``.
+    Threshold:
+        Under 1e-5 before the last two layers, and a thousand times less than where examples differ most. Of plain
+        networks at PyTorch's default start those with 3e-5 or less took three times as long as their shallow twins
+        with Adam, and never learned with SGD; with 2e-4 or more all learned. Untrained transformers have 1e-2 and
+        more, where single layers of theirs (a class token's head) may have less. A run is told if it is still so at
+        its end, or if its loss has fallen by less than 5 % since it began so. Outputs that are normalised to length 1:
+        under 3e-3 at the end of a run, and 30 times less than at first; those held apart keep 0.3 and more. At the
+        start of a recurrent network it is a note: of LSTMs with torch's start 5 layers learned with it, 6 did not.
+    What to do:
+        Residual connections (for graph networks from the first layer on, as in GCNII), fewer layers, critical
+        initialisation (He for ReLU), normalisation over the batch; for contrastive objectives negatives, a stopped
+        gradient or variance terms.
+    References:
+        Schoenholz et al. 2017 (deep information propagation); Li, Han, Wu 2018 and Oono, Suzuki 2020 (over-smoothing);
+        Dong, Cordonnier, Loukas 2021 (rank collapse); Chen, He 2021 (SimSiam).
+    """
+    seen = _look(diagnosis.run, diagnosis.step)
+    if seen is not None:
+        found = _finding(diagnosis.run, seen, f"{_sentence(diagnosis.run, seen)} {_advice(diagnosis.run)}")
+        yield replace(found, severity=Severity.NOTE) if _has_gates(diagnosis.run) else found
+
+
+@rule("UT205", "examples become alike", over=RUN)
+def alike_in_time(history: RunHistory) -> Iterator[Finding]:
+    """Judge the last steps at which it was measured, and the first one where the loss has not fallen since."""
+    rows = np.flatnonzero(history.measured("input_cosine") & history.finite).tolist()
+    seen = [_look(history.run, row) for row in rows]
+    if any(seen) and _lasts(history, seen):
+        yield _of_layers(history, rows, seen)
+    else:
+        yield from _of_outputs(history, rows)
+
+
+def _of_layers(history: RunHistory, rows: Sequence[int], seen: Sequence[Mapping[str, float] | None]) -> Finding:
+    run = history.run
+    place = next(n for n in reversed(range(len(seen))) if seen[n] is not None)
+    first = place
+    while first > 0 and seen[first - 1] is not None:
+        first -= 1
+    last = dict(seen[place] or {})
+    losses = _losses(history)
+    stuck = f" The loss went from {losses['loss start']:.3g} to {losses['loss end']:.3g}." if losses else ""
+    text = f"{_sentence(run, last)}{stuck} {_advice(run)}"
+    return _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
+
+
+def _of_outputs(history: RunHistory, rows: Sequence[int]) -> Iterator[Finding]:
+    """Judge outputs of which only the direction counts: they had different ones, and lost them."""
+    run = history.run
+    depth = weight_depth(run)
+    for site in run.sites:
+        if site.op != "linalg_vector_norm" or depth[site.index] or not _divides(run, site):
+            continue
+        distance = 1 - np.asarray(run.columns["input_cosine"], float)[rows, site.index]
+        if (
+            len(rows) < LASTING
+            or np.nanmax(distance[-2:]) > COLLAPSED_BELOW
+            or not distance[0] > FELL_BY * distance[-1]
+        ):
+            continue
+        alike = distance <= COLLAPSED_BELOW
+        first = len(alike) - int(np.argmin(alike[::-1]))
+        numbers = {"1 - cosine": max(float(distance[-1]), 0.0), "1 - cosine at first": float(distance[0])}
+        text = (
+            f"The outputs of all examples have come to point one way: 1 - the mean cosine of two was "
+            f"{distance[0]:.2g} at first and is {numbers['1 - cosine']:.1g}. A constant minimises this loss: add "
+            "negatives, a stopped gradient with a predictor, or a variance term."
+        )
+        numbers |= {"site": float(site.index)}
+        yield _finding(run, numbers | _losses(history), text, int(history.steps[rows[first]]))
+        return
+
+
+def _divides(run: Run, site: Site) -> bool:
+    """Tell whether what the norm was taken of is divided by it: the gradient of both arrives at one Site."""
+    receivers = {run.edges[edge].target for edge in run.outgoing[site.index]}
+    givers = {run.sites[run.edges[edge].source].op for target in receivers for edge in run.incoming[target]}
+    return bool(givers & {"div", "mul"})
+
+
+def _lasts(history: RunHistory, seen: Sequence[Mapping[str, float] | None]) -> bool:
+    """Tell whether it is so at the end, or was so at first and kept the loss where it was."""
+    if seen[-1] is not None and (len(seen) < 2 or seen[-2] is not None):
+        return True
+    losses = _losses(history)
+    if seen[0] is None or not losses:
+        return False
+    return losses["loss start"] - losses["loss end"] < HARDLY_FELL * abs(losses["loss start"])
+
+
+def _losses(history: RunHistory) -> dict[str, float]:
+    """Return where the loss came from and got to; nothing where too few were noted."""
+    values = history.loss.values
+    if len(values) < FEWEST_LOSSES:
+        return {}
+    return {
+        "loss start": float(np.median(values[:3])),
+        "loss end": float(np.median(values[-max(len(values) // 10, 3) :])),
+    }
+
+
+def _look(run: Run, row: int) -> dict[str, float] | None:
+    """Return how alike examples are before the last layers, and the Site; None if they can be told apart."""
+    distance = 1 - np.asarray(run.column("input_cosine", row), float)
+    sites = [site for site in run.sites if _counts(site) and not np.isnan(distance[site.index])]
+    if len(sites) < LAST_LAYERS:
+        return None
+    by_depth: dict[int, list[Site]] = {}
+    depth = weight_depth(run)
+    for site in sites:
+        by_depth.setdefault(int(depth[site.index]), []).append(site)
+    if len(by_depth) < LAST_LAYERS:
+        return None
+    nearest = [site for level in sorted(by_depth)[:LAST_LAYERS] for site in by_depth[level]]
+    worst = max(float(distance[site.index]) for site in nearest)
+    most = max(float(distance[site.index]) for site in sites)
+    if worst >= ALIKE_BELOW or worst >= OF_THE_INPUTS * most or most < DIFFERENT_ABOVE:
+        return None
+    differs = max(sites, key=lambda site: distance[site.index])
+    return {
+        "1 - cosine": max(float(distance[nearest[0].index]), 0.0),
+        "1 - cosine at most": most,
+        "site": float(nearest[0].index),
+        "site of most": float(differs.index),
+    }
+
+
+def _has_gates(run: Run) -> bool:
+    """Tell whether a recurrent network is in it: these were seen to tell apart what is closer, if given time."""
+    return any(site.module_type in _RECURRENT for site in run.sites)
+
+
+def _counts(site: Site) -> bool:
+    """Tell whether a Site multiplies enough rows of enough numbers for a cosine to say something."""
+    if site.role is not Role.WEIGHT or not site.weight_shape or not site.n_out:
+        return False
+    inputs, rows = np.prod(site.weight_shape) / site.n_out, np.prod(site.shape) / site.n_out
+    return bool(inputs >= FEWEST_INPUTS and rows >= FEWEST_ROWS)
+
+
+def _sentence(run: Run, seen: Mapping[str, float]) -> str:
+    at, before = run.sites[int(seen["site"])].name, run.sites[int(seen["site of most"])].name
+    return (
+        f"Before {at} all examples look the same: 1 - the mean cosine of two is {seen['1 - cosine']:.1g}, against "
+        f"{seen['1 - cosine at most']:.2g} before {before}."
+    )
+
+
+def _advice(run: Run) -> str:
+    if any(site.op in ("mm", "bmm", "sparse_addmm", "scatter_add", "index_add") for site in run.sites):
+        how = "Take fewer layers, or residual connections from the first layer on, if they average over neighbours."
+    elif any(site.role is Role.JOIN for site in run.sites):
+        how = "Look for the layer at which they become so, and lead a residual connection around it."
+    else:
+        how = "Add residual connections, initialise critically (He for ReLU), or normalise over the batch."
+    return how
+
+
+def _finding(
+    run: Run, seen: Mapping[str, float], text: str, began: int | None = None, from_start: bool = False
+) -> Finding:
+    site, numbers = run.sites[int(seen["site"])], {k: v for k, v in seen.items() if not k.startswith("site")}
+    return Finding(
+        "UT205",
+        "examples become alike",
+        Severity.WARNING,
+        (site.index,),
+        site.name,
+        text,
+        numbers,
+        _LIMIT,
+        _EQUATION,
+        began=began,
+        from_start=from_start,
+    )

@@ -1,0 +1,150 @@
+"""UT409: weight decay that makes most of the step."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.analysis.timeline import Numbers, RunHistory
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Run, Severity
+from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.ut6_healthy import CANCELLING_BELOW, cancelling_ratio
+
+NAME = "decay dominates"
+PULLS, MATRICES = 1.0, 0.5
+USUAL = 1e-3
+SHRUNK, GONE = 0.5, 0.1
+FEWEST_ROWS = 5
+MOSTLY = 0.5
+
+
+@rule(
+    "UT409",
+    NAME,
+    header=("decay",),
+    once_per_run=True,
+    blocks_converged=Blocks.EVER,
+    explains=("UT101", "UT104", "UT105", "UT108", "UT704"),
+)
+def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Most of the optimizer's step is weight decay: the weights shrink, whatever the loss wants.
+
+    What:
+        The step differs from the step without weight decay by more than that step's own length, in most matrices.
+    Why it is bad:
+        The weights go to zero, layer by layer, and with them the signal and the gradient: the network answers
+        everything alike. Under Adam that takes little: where decay is added to the gradient (L2), Adam divides both by
+        the gradient's usual size, so that decay counts as much as the loss as soon as ``weight_decay x w`` is as large
+        as the gradient, however small both are.
+    Evidence:
+        ``pull``: ||step - step without decay|| / ||step without decay||, over all matrices; ``matrices``: the part of
+        them in which that is more than 1; ``shrinks``: the part of its norm that the weights lose to decay in a step.
+        Over a run: ``left``, the median matrix's norm at the end as a part of what it was; ``pull``, weight_decay
+        ||w|| / ||g|| (times the learning rate and over ||dw||, where decay isn't part of the gradient).
+    Threshold:
+        pull >= 1 in all, and in half of the matrices, while the examples' gradients don't cancel (at a minimum decay
+        and gradient balance, and both are small); a note up to a decay of 0.001, as then it is the gradient that is
+        small. Over a run: pull >= 1 in half of the full steps, and half of the
+        matrices that no normalisation follows lost half of their norm; an error if nine tenths. AdamW at 0.01 was
+        seen at 0.001, SGD at 5e-4 under 0.05; Adam with 0.05 in a depth network at 1.6, and it answered everything
+        alike after 200 steps.
+    What to do:
+        A smaller weight_decay: 1e-5 to 1e-4 in Adam, 1e-4 to 5e-4 in SGD. Or AdamW, whose decay doesn't compete with
+        the gradient, at 0.01 to 0.1 with usual learning rates.
+    References:
+        Loshchilov, Hutter 2019 (decoupled weight decay regularization), section 2; SfMLearner, issue 34; Caffe, issue
+        1396.
+    """
+    decay: Mapping[str, Any] = diagnosis.run.header["decay"]
+    pull, matrices = float(decay.get("pull", 0.0)), float(decay.get("matrices", 0.0))
+    ratio = cancelling_ratio(diagnosis)
+    if pull < PULLS or matrices < MATRICES or not diagnosis.finite or (ratio or 1.0) < CANCELLING_BELOW:
+        return
+    text = (
+        f"Weight decay of {decay['weight_decay']:g} makes more of a step of {diagnosis.run.header.get('optimizer')} "
+        f"than the loss does, {pull:.1f} times as much: the weights shrink by {decay['shrinks']:.1%} a step."
+    )
+    numbers = {"pull": pull, "matrices": matrices, "shrinks": float(decay["shrinks"])}
+    limit = f"||step - step without decay|| >= ||step without decay||, in {MATRICES:.0%} of the matrices"
+    severity = Severity.WARNING
+    if decay["weight_decay"] <= USUAL:
+        severity, text = Severity.NOTE, f"{text} It is of a usual size: the gradient is small."
+    yield Finding("UT409", NAME, severity, (), "the optimizer", text, numbers, limit)
+
+
+@rule("UT409", NAME, over=RUN)
+def decay_over_time(history: RunHistory) -> Iterator[Finding]:
+    """Weight decay has made most of a run's steps, and the weights have shrunk."""
+    found = _shrinking(history)
+    if found is None:
+        return
+    names, left, pull, row = found
+    weight_decay = float(history.run.header["decay"]["weight_decay"])
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    text = (
+        f"Weight decay of {weight_decay:g} pulls {pull:.2g} times as hard as the loss: {shown} "
+        f"{'has' if len(names) == 1 else 'have'} shrunk to {left:.1%} of what they were."
+    )
+    began = int(history.run.parameter_steps[row])
+    numbers = {"pull": pull, "left": left, "matrices": float(len(names))}
+    limit = f"pull >= {PULLS:g} in half of the steps, and half of the matrices at {SHRUNK:.0%} of their norm or less"
+    severity = Severity.ERROR if left < GONE and weight_decay > USUAL else Severity.WARNING
+    sites = tuple(site.index for site in history.run.sites if set(site.parameters) & set(names))
+    found_here = Finding("UT409", NAME, severity, sites, shown, text, numbers, limit, began=began)
+    yield replace(found_here, from_start=began <= history.first_step)
+
+
+def _shrinking(history: RunHistory) -> tuple[list[str], float, float, int] | None:
+    """Names of the matrices that decay has shrunk, what is left, how hard it pulls, and the row since when it does."""
+    run = history.run
+    places = _matrices(run)
+    if not {"weight_norm", "grad_norm", "update_norm", "lr"} <= set(run.parameter_columns) or not len(places):
+        return None
+    weights = np.asarray(run.parameter_columns["weight_norm"][:, places], float)
+    pulls = _pulls(run, places)
+    known = np.isfinite(weights).all(1) & np.isfinite(pulls).all(1)
+    if known.sum() < FEWEST_ROWS:
+        return None
+    rows = np.flatnonzero(known)
+    weights, pulls = weights[rows], pulls[rows]
+    last = np.median(weights[-max(len(rows) // 10, 1) :], axis=0)
+    left = np.where(weights[0] > 0, last / np.where(weights[0] > 0, weights[0], 1.0), 1.0)
+    strong = pulls >= PULLS
+    shrunk = (left <= SHRUNK) & (strong.mean(0) >= MOSTLY)
+    if shrunk.sum() < MATRICES * len(places):
+        return None
+    first = int(rows[np.argmax(strong[:, shrunk].mean(1) >= MOSTLY)])
+    names = [run.parameters[places[n]] for n in np.flatnonzero(shrunk)]
+    return names, float(np.median(left[shrunk])), float(np.median(pulls[:, shrunk])), first
+
+
+def _matrices(run: Run) -> list[int]:
+    """Places of the matrices that no normalisation follows: behind one, the weights' size makes no difference."""
+    found = []
+    for site in run.sites:
+        if site.role is not Role.WEIGHT or not site.weight_shape:
+            continue
+        behind = [run.sites[run.edges[edge].source].role for edge in run.incoming[site.index]]
+        if Role.NORM not in behind:
+            found += [
+                run.parameters.index(name) for name in site.parameters if name in run.parameters and "bias" not in name
+            ]
+    return sorted(set(found))
+
+
+def _pulls(run: Run, places: list[int]) -> Numbers:
+    """How hard decay pulls at each matrix as a multiple of what the loss does, [rows, places]."""
+    decay = float(run.header["decay"]["weight_decay"])
+    weight, gradient, moved, lr = (
+        np.asarray(run.parameter_columns[name][:, places], float)
+        for name in ("weight_norm", "grad_norm", "update_norm", "lr")
+    )
+    pull = decay * weight
+    if run.header["decay"].get("decoupled"):
+        pull, gradient = lr * pull, np.maximum(moved - lr * pull, 0.0)
+    with np.errstate(all="ignore"):
+        ratio: NDArray[np.floating] = np.where(gradient > 0, pull / gradient, np.where(pull > 0, np.inf, np.nan))
+    return np.where(np.isinf(ratio), 1e30, ratio)

@@ -1,0 +1,261 @@
+"""UT408: steps too small to get anywhere. UT410: a step that makes weights inf or nan out of finite gradients."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.analysis.loss_trend import Descent, descent_of, low_rate
+from undertow.analysis.timeline import RunHistory
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Severity
+from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.ut6_healthy import cancelling_ratio
+
+TOO_LITTLE = 1e-5
+"""Part of the loss that a step takes off, under which it takes a hundred thousand steps to get anywhere."""
+
+ALL_TOGETHER = 0.05
+"""Part of the loss that all steps of a run together can take off, under which none of them matters."""
+
+AGREEING = 0.1
+FEWEST_STEPS = 100
+FEWEST_ROWS = 8
+END_OF_SCHEDULE = 0.01
+STILL_RISING = 0.5
+HELD_BACK = 0.01
+NAME = "steps too small"
+
+
+@rule("UT408", NAME, once_per_run=True, blocks_converged=Blocks.EVER, explains=("UT704",))
+def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Steps are so small that the loss can't fall, though there is something to learn.
+
+    What:
+        The learning rate is 0, or has come to next to nothing. Or the step is so short that it lowers the loss, to
+        first order, by next to nothing, though the examples' gradients don't cancel.
+    Why it is bad:
+        Nothing is wrong with the gradient, and nothing is learned. Usual reasons: a scheduler that is stepped too
+        often (once a batch, where it counts epochs, or once a process), a parameter group with a learning rate of 0,
+        a loss that is averaged twice, Adagrad's accumulator that starts far above the squared gradients.
+    Evidence:
+        ``reach``: sum of ||g|| ||dw|| over parameters / |loss|, the most that a step can take off the loss, to first
+        order. Over a run: ``all steps``, what all of them together can take off, and ``low``, the part of the run at
+        whose end the learning rate was 0 or under a ten-thousandth of its height.
+    Threshold:
+        A learning rate of 0 is an error, for a part of the parameters a warning; a note where a warm-up is about to
+        begin. reach < 1e-5, while coherence x sqrt(rows) >= 0.1 (see UT601), is a warning: healthy networks at
+        their start were seen at 4e-5 and above, most at 1e-3. Over a run of 100 steps or more: a rate of next to
+        nothing over its last fifteenth and longer, before it has converged; or all steps together under 5 %.
+    What to do:
+        Look at what the learning rate is, step by step. Call scheduler.step() as often as its length counts, divide
+        the loss by the batch once, give Adagrad an initial_accumulator_value of 0, or raise the learning rate.
+    References:
+        Duchi, Hazan, Singer 2011 (Adagrad); tensorflow/recommenders, issue 213 (its accumulator); EasyContext, issue
+        21, and accelerate, issue 2142 (a scheduler stepped once a process).
+    """
+    rates = diagnosis.run.header.get("rates")
+    if rates and rates["zero"]:
+        yield from _rate_of_zero(rates, diagnosis.run.header["held"])
+        if len(rates["zero"]) == diagnosis.run.header["held"]["reached"]:
+            return
+    reach = diagnosis.run.header.get("reach")
+    if reach is None or not 0 < reach < TOO_LITTLE or not _agree(diagnosis):
+        return
+    text = f"A step takes {reach:.1e} of the loss off at most: to the bottom it would take {1 / reach:,.0f} like it."
+    text += _reason(diagnosis.run.header)
+    severity = Severity.NOTE if _schedule_ends(diagnosis.run.header) else Severity.WARNING
+    limit = f"||g|| ||dw|| / |loss| < {TOO_LITTLE:g} while examples agree"
+    numbers = {"reach": float(reach), "lr": float(diagnosis.run.header.get("lr", np.nan))}
+    yield Finding("UT408", NAME, severity, (), "the optimizer", text, numbers, limit, "|<g, dw>| <= ||g|| ||dw||")
+
+
+def _rate_of_zero(rates: Mapping[str, Any], held: Mapping[str, Any]) -> Iterator[Finding]:
+    names, everything = rates["zero"], len(rates["zero"]) == held["reached"]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    text = "The learning rate is 0: no weight moves."
+    if not everything:
+        text = f"The learning rate of {shown} is 0: no step changes them, though they get gradient."
+    severity = Severity.ERROR if everything else Severity.WARNING
+    if not rates["begun"] and rates["initial"] > 0:
+        severity, text = Severity.NOTE, f"{text} A scheduler raises it from here on, if it is stepped."
+    numbers = {"parameters": float(len(names)), "of": float(held["reached"]), "lr": 0.0}
+    yield Finding("UT408", NAME, severity, (), "the learning rate" if everything else shown, text, numbers, "lr > 0")
+
+
+def _agree(diagnosis: Diagnosis) -> bool:
+    """Tell whether the examples' gradients do more than cancel, as far as that can be told."""
+    ratio = cancelling_ratio(diagnosis)
+    return diagnosis.finite and (ratio is None or ratio >= AGREEING)
+
+
+def _schedule_ends(header: Mapping[str, Any]) -> bool:
+    rates = header.get("rates", {})
+    return bool(rates.get("begun")) and float(header.get("lr", 0.0)) < END_OF_SCHEDULE * rates.get("initial", 0.0)
+
+
+def _reason(header: Mapping[str, Any]) -> str:
+    accumulated = float(header.get("accumulated", np.nan))
+    if accumulated < HELD_BACK:
+        return (
+            f" Adagrad divides by the root of an accumulator that starts {1 / accumulated:,.0f} times above what the "
+            "squared gradient adds: let it start at 0."
+        )
+    return " Is the learning rate meant to be so small, or the loss divided twice?"
+
+
+@rule("UT408", NAME, over=RUN)
+def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
+    """Steps are so small that the loss can't fall, over a run."""
+    ended = low_rate(history)
+    if ended is not None:
+        yield from _rate_gone(history, *ended)
+        return
+    descent = descent_of(history)
+    if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS or _rises(history):
+        return
+    if 0 < descent.total < ALL_TOGETHER and not _moved(history):
+        yield _all_too_small(history, descent)
+
+
+def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]:
+    rates = history.scalar("lr")
+    last, height = float(rates.values[-1]), float(rates.values.max())
+    converged = history.loss_summary is not None and _at_rest_before(history, began)
+    severity = Severity.NOTE if converged else Severity.ERROR
+    text = f"The learning rate has been {last:.1g} since step {began:,}, over {low:.0%} of the run: no weight moves."
+    if height > 0:
+        text += f" It was {height:.2g}: is the scheduler stepped more often than it counts?"
+    if converged:
+        text += " By then the run had converged."
+    numbers = {"low": low, "lr": last, "height": height}
+    limit = "under a ten-thousandth of its height at the end, for a fifteenth of the run and longer"
+    found = Finding("UT408", NAME, severity, (), "the learning rate", text, numbers, limit, began=began)
+    yield replace(found, from_start=began <= history.first_step)
+
+
+def _at_rest_before(history: RunHistory, began: int) -> bool:
+    """Tell whether the loss had come to rest, or its gradients cancelled, before the rate went."""
+    steps, values = history.loss
+    before = RunHistory(replace(history.run, scalars={"step": steps[steps <= began], "loss": values[steps <= began]}))
+    summary = before.loss_summary
+    return summary is not None and summary.fell and summary.settled is not None
+
+
+def _rises(history: RunHistory) -> bool:
+    """Tell whether the run is in its warm-up yet."""
+    rates = history.scalar("lr").values
+    return len(rates) > 1 and bool(rates[-1] >= rates.max() and rates[0] < STILL_RISING * rates[-1])
+
+
+def _moved(history: RunHistory) -> bool:
+    summary = history.loss_summary
+    return summary is not None and summary.fell
+
+
+def _all_too_small(history: RunHistory, descent: Descent) -> Finding:
+    text = (
+        f"All {descent.steps:,} steps together can take at most {descent.total:.1%} of the loss off, though gradient "
+        f"reaches the weights: {_why(history)}"
+    )
+    numbers = {"all steps": descent.total, "a step": descent.total / descent.steps}
+    limit = f"sum of ||g|| ||dw|| / |loss| over the run < {ALL_TOGETHER:.0%}"
+    began = int(history.first_step)
+    equation = "|<g, dw>| <= ||g|| ||dw||"
+    return Finding(
+        "UT408", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, equation, began=began,
+        from_start=True,
+    )  # fmt: skip
+
+
+def _why(history: RunHistory) -> str:
+    if "Adagrad" in str(history.run.header.get("optimizer", "")):
+        return "does Adagrad's accumulator start far above the gradient squared?"
+    return "is the learning rate meant to be so small, or the loss divided twice?"
+
+
+@rule("UT410", "step not finite", once_per_run=True, blocks_converged=Blocks.EVER, explains=("UT103", "UT406"))
+def step_not_finite(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """The optimizer makes weights inf or nan, though gradients and weights are finite.
+
+    What:
+        The step itself isn't finite: it comes out of a division by zero or overflows in the precision of its numbers.
+    Why it is bad:
+        From this step on every number of the network is nan. The gradients were in order: to look for the reason in
+        the forward or the backward pass is in vain.
+    Evidence:
+        ``parameters``: how many the step makes inf or nan, out of finite weights and gradients; ``epsilon``, and
+        ``epsilon there``: what the precision of the weights makes of it.
+    Threshold:
+        A single one. The step is tried on a copy; in a watched run it is the real one.
+    What to do:
+        Keep the weights in float32 and compute under autocast. Else give Adam an epsilon that isn't 0 in their
+        precision: float16 makes 0 of everything under 6e-8, and the square root of a second moment of 0 is 0, too;
+        1e-4 is usual there.
+    References:
+        Micikevicius et al. 2018 (mixed precision training), section 3.1; pytorch, issue 8860 (Adam in half precision).
+    """
+    names: Sequence[str] = diagnosis.run.header.get("step not finite", ())
+    if names:
+        yield _not_finite(diagnosis.run.header, names)
+
+
+def _not_finite(header: Mapping[str, Any], names: Sequence[str]) -> Finding:
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    text = f"A step of {header.get('optimizer')} makes inf or nan of {shown}: weights and gradients are finite before."
+    numbers = {"parameters": float(len(names))}
+    epsilon, half = header.get("epsilon"), "torch.float16" in header.get("dtypes of steps", header.get("dtypes", ()))
+    if epsilon is not None:
+        there = float(np.float16(epsilon)) if half else float(epsilon)
+        numbers |= {"epsilon": float(epsilon), "epsilon there": there}
+        if there == 0:
+            text += (
+                f" Its epsilon, {epsilon:.0e}, is 0 in float16: it divides by zero." if half else " Its epsilon is 0."
+            )
+    return Finding("UT410", "step not finite", Severity.ERROR, (), shown, text, numbers, "none is allowed")
+
+
+@rule("UT410", "step not finite", over=RUN)
+def step_not_finite_over_time(history: RunHistory) -> Iterator[Finding]:
+    """The optimizer makes weights inf or nan out of finite gradients, at a step of a run."""
+    lost = _lost_at(history)
+    if lost is None:
+        return
+    row, names = lost
+    step = int(history.run.parameter_steps[row])
+    found = _not_finite(history.run.header, names)
+    text = f"At step {step:,}: {found.message}"
+    yield replace(found, message=text, began=step, from_start=step <= history.first_step)
+
+
+def _nothing_finite_after(history: RunHistory) -> NDArray[np.bool_]:
+    """Tell of every row of the parameters' columns whether numbers ceased to be finite between it and the next."""
+    at = np.asarray(history.run.parameter_steps, float)
+    seen = [history.steps[~history.finite]]
+    for name in ("nonfinite", "loss_nonfinite"):
+        flags = history.scalar(name)
+        seen.append(flags.steps[flags.values > 0])
+    first = np.concatenate(seen).min(initial=np.inf)
+    following = np.append(at[1:], np.inf)
+    return np.asarray((at < first) & (first <= following) & np.isfinite(first))
+
+
+def _lost_at(history: RunHistory) -> tuple[int, list[str]] | None:
+    """The first full step that made weights inf or nan while all gradients were finite, and which."""
+    run = history.run
+    if not {"grad_norm", "update_norm", "weight_norm"} <= set(run.parameter_columns):
+        return None
+    gradient, moved, weight = (
+        np.asarray(run.parameter_columns[name], float) for name in ("grad_norm", "update_norm", "weight_norm")
+    )
+    # nan may be that it wasn't measured, as with sparse gradients; not if nothing is finite any more right after.
+    lost = np.isinf(moved) | (np.isnan(moved) & _nothing_finite_after(history)[:, None])
+    bad: NDArray[np.bool_] = np.isfinite(gradient) & np.isfinite(weight) & lost
+    for row in range(len(bad)):
+        if np.isinf(gradient[row]).any() or not np.isfinite(weight[row][~np.isnan(gradient[row])]).all():
+            return None  # it was lost before
+        if bad[row].any():
+            return row, [run.parameters[place] for place in np.flatnonzero(bad[row])]
+    return None

@@ -1,0 +1,156 @@
+"""UT505 and UT506: statistics of too little, and examples that meet where they should not."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Severity
+from undertow.rules.registry import Blocks, rule
+
+RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
+RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp"})
+
+
+@rule(
+    "UT505",
+    "normalisation of one",
+    explains=("UT101", "UT104", "UT105", "UT109", "UT202", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
+def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """A normalisation takes mean and variance of one value or two, or of a single example.
+
+    What:
+        Layer norm over one feature, group norm with one value a group, batch norm in training over a batch of one.
+    Why it is bad:
+        One value minus its mean is 0, whatever it was: the output is the bias, and no gradient passes. Of two values
+        only the order is left: +1 and -1. With a batch of one, batch norm normalises every example by itself in
+        training and by the running averages in evaluation: the network that is used is another than was trained.
+    Evidence:
+        ``values`` that each mean is taken over, ``examples`` that they come from.
+    Threshold:
+        One value: error. Two, or one example under batch norm with running averages: warning. A batch norm without
+        running averages does the same in both modes: a note with one example.
+    What to do:
+        Layer norm over more features, or none; group norm with fewer groups. For batches of one, group or instance
+        norm; in a last batch, ``drop_last=True``.
+    References:
+        Ioffe, Szegedy 2015; Wu, He 2018 (Group normalization: small batches).
+    """
+    norms = diagnosis.run.header.get("norms") or _layer_norms(diagnosis)
+    few = min((n for n in norms if n["values"] <= 2), key=lambda n: int(n["values"]), default=None)
+    if few is not None:
+        yield _few(few)
+        return
+    single = next((n for n in norms if n["op"] == "batch_norm" and n["examples"] == 1), None)
+    if single is not None:
+        yield _single(single)
+
+
+def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """What a watched run knows: a layer norm of one feature."""
+    return [
+        {"op": "layer_norm", "shape": list(site.shape), "values": 1, "examples": 1, "source": site.source}
+        for site in diagnosis.run.sites
+        if site.op == "native_layer_norm" and site.shape[-1:] == (1,)
+    ]
+
+
+def _few(norm: Mapping[str, Any]) -> Finding:
+    one = norm["values"] < 2
+    text = f"{norm['op']} of shape {norm['shape']} takes every mean over {'one value' if one else 'two values'}: " + (
+        "what comes out is constant, and no gradient passes."
+        if one
+        else "only which of the two is larger comes through."
+    )
+    text += " Normalise over more values, or leave it out."
+    return _finding(norm, "normalisation of one", Severity.ERROR if one else Severity.WARNING, text)
+
+
+def _single(norm: Mapping[str, Any]) -> Finding:
+    tracked = norm.get("tracked", True)
+    text = (
+        f"{norm['op']} of shape {norm['shape']} sees a batch of one: in training it normalises the example by itself"
+        + (", in evaluation by running averages. Use group norm, or larger batches." if tracked else ".")
+    )
+    return _finding(norm, "batch of one", Severity.WARNING if tracked else Severity.NOTE, text)
+
+
+def _finding(norm: Mapping[str, Any], name: str, severity: Severity, text: str) -> Finding:
+    numbers = {"values": float(norm["values"]), "examples": float(norm["examples"])}
+    limit = "more than two values, of more than one example under batch norm"
+    equation = "(x - mean x) / sqrt(var x + eps) = 0 for one value"
+    return Finding("UT505", name, severity, (), norm["op"], text, numbers, limit, equation, source=norm["source"])
+
+
+@rule("UT506", "examples mixed", explains=("UT101", "UT104", "UT107", "UT704"))
+def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """The output for one example depends on another example's input.
+
+    What:
+        One example of the batch was exchanged, and the model's output changed for others, too, though batch
+        normalisation was held still: rows of several examples were brought into one sequence.
+    Why it is bad:
+        The network is asked for labels of inputs that it gets in pieces, scrambled with those of others. It can
+        learn little but how often each label occurs.
+    Evidence:
+        ``changed``: the share of the outputs that moved with one example; ``examples``: how many there are.
+    Threshold:
+        More than one example's part, along every axis of the output, whether examples lie along the first axis of
+        the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, which keeps the
+        numbers' order and so mixes rows. Where a product or an attention does it on purpose (contrastive losses,
+        attention over the batch), or nobody knows what did, a note.
+    What to do:
+        Exchange axes with ``transpose`` or ``permute``; ``view`` and ``reshape`` only cut the numbers, in their order,
+        into other pieces. Recurrent and attention layers take the batch second unless ``batch_first=True``. Take
+        softmax over classes (``dim=-1``), not over the batch.
+    References:
+        Karpathy 2019 (A recipe for training neural networks: backprop to chart dependencies).
+    """
+    header = diagnosis.run.header
+    if exchanged := header.get("exchanged"):
+        yield _of_data(exchanged)
+        return
+    fact = header.get("examples mixed")
+    if not fact:
+        return
+    op, shapes = fact["op"], fact["shapes"]
+    what, remedy = _account(op, shapes)
+    changed = f"{fact['changed']:.0%}" if fact["changed"] >= 0.01 else f"{fact['changed']:.1%}"
+    text = f"Exchanging one example of {fact['examples']} changes {changed} of the outputs: {what}. {remedy}"
+    severity = Severity.WARNING if _by_mistake(op, shapes) else Severity.NOTE
+    numbers = {"changed": float(fact["changed"]), "examples": float(fact["examples"])}
+    limit = "no more than one example's part"
+    yield Finding(
+        "UT506", "examples mixed", severity, (), op or "the model", text, numbers, limit, source=fact["source"]
+    )
+
+
+def _of_data(fact: Mapping[str, Any]) -> Finding:
+    before, after = fact["shapes"]
+    what, remedy = _account(fact["op"], [before, after])
+    text = f"It looks like axes of the data should change places, but {what}. {remedy}"
+    limit, numbers = "shapes of data that differ by the order of the first two axes", {"examples": float(before[0])}
+    return Finding(
+        "UT506", "examples mixed", Severity.WARNING, (), fact["op"], text, numbers, limit, source=fact["source"]
+    )
+
+
+def _by_mistake(op: str, shapes: list[list[int]]) -> bool:
+    axes = len(shapes[0]) if shapes else 0
+    return op in RESHAPES or op in ALONG or (op in RECURRENT | {"multi_head_attention_forward"} and axes == 3)
+
+
+def _account(op: str, shapes: list[list[int]]) -> tuple[str, str]:
+    if op in RESHAPES:
+        before, after = shapes
+        same = sorted(size for size in before if size > 1) == sorted(size for size in after if size > 1)
+        aim = "exchange axes with transpose or permute instead" if same else "check what its axes mean"
+        return f"{op} from {before} to {after} puts numbers of several into one", f"{aim[0].upper()}{aim[1:]}."
+    if op in RECURRENT or op == "multi_head_attention_forward":
+        what = f"{'attention' if 'attention' in op else op} goes along the first axis of {shapes[0]}, the batch"
+        return what, "Set batch_first=True, or transpose the input."
+    if op in ALONG:
+        return f"{op} is taken along the batch", "Take it along the last axis (dim=-1)."
+    return f"{op or 'some operation'} brings them together", "Wanted by contrastive losses and attention over a batch."

@@ -1,0 +1,316 @@
+"""UT503, UT504 and UT507: what goes wrong where the output meets its target and terms are added up."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.registry import Blocks, rule
+
+TAKES_LOGITS = frozenset(
+    {"log_softmax", "softmax", "logsumexp", "binary_cross_entropy_with_logits", "sigmoid", "log_sigmoid"}
+)
+TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward"})
+SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
+REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
+DROWNED_BELOW = 2e-3
+LOST_BELOW = 1e-4
+AT_ITS_MINIMUM_BELOW = 1e-9
+
+
+@rule(
+    "UT503",
+    "squashed twice",
+    columns=("grad_output",),
+    explains=("UT101", "UT104", "UT105", "UT109", "UT201", "UT202", "UT408", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
+def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """A loss that takes logits is given probabilities, or a softmax has one unit only.
+
+    What:
+        Between the last weights and the loss values go through softmax or sigmoid twice, the second of them inside
+        the loss: cross-entropy and BCE-with-logits do it themselves. Or what stands there doesn't fit the loss
+        otherwise: softmax over a single unit, nll_loss without a log_softmax, ReLU on logits.
+    Why it is bad:
+        The second one sees values between 0 and 1 only. It can't come near a certain answer, so that the loss keeps
+        a floor, and the gradient is multiplied by the derivative of the first, small where it is sure of itself and
+        wrong. Over one unit softmax is 1 whatever the input: there is nothing to learn at all.
+    Evidence:
+        ``floor``: the lowest loss that is left (for softmax or sigmoid into cross-entropy over C classes
+        log(1 + (C - 1)/e)); ``units``: C.
+    Threshold:
+        Any direct succession in front of the loss. A small network for digits needed 2 to 4 times the steps with
+        softmax or sigmoid before cross-entropy and with softmax before nll_loss, or never got there (warning); before
+        BCE-with-logits, and with nll_loss on the bare output, it stayed at chance (error); ReLU on the logits lost
+        classes in 3 of 4 starts (warning). tanh before cross-entropy did no harm, and isn't told. Between them stand
+        reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
+        the softmax are none. log_softmax of log_softmax changes nothing, and is a note.
+    What to do:
+        Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
+        output use BCE-with-logits, with several cross-entropy over as many outputs as classes.
+    References:
+        Bishop 2006, section 4.3 (matching activation and error function); PyTorch documentation of CrossEntropyLoss.
+    """
+    run = diagnosis.run
+    for outer in run.sites:
+        if diagnosis.depth[outer.index] or outer.op not in TAKES_LOGITS | TAKES_LOGS:
+            continue
+        if _over_one_unit(diagnosis, outer):
+            yield _one_unit(outer)
+            return
+        inner = (run.sites[run.edges[edge].target] for edge in run.outgoing[outer.index])
+        found = next(filter(None, (_mismatch(outer, each) for each in inner)), None)
+        if found is not None:
+            yield found
+            return
+
+
+def _mismatch(outer: Site, inner: Site) -> Finding | None:
+    if outer.op in TAKES_LOGS:
+        return _without_log(outer, inner) if inner.op in SQUASHES or inner.role is Role.WEIGHT else None
+    if inner.op in SQUASHES:
+        return _twice(outer, inner)
+    if inner.op == "relu":
+        return _cut_logits(outer, inner)
+    return _superfluous(outer, inner) if inner.op == outer.op == "log_softmax" else None
+
+
+def _without_log(outer: Site, inner: Site) -> Finding:
+    raw = inner.role is Role.WEIGHT
+    if raw:
+        why = "without a log_softmax it has no minimum: the loss goes to minus infinity, whatever is learned"
+    else:
+        why = "it is linear in them, so that the gradient is small where the answer is wrong"
+    text = f"The output of {inner.name} goes into nll_loss, which takes log-probabilities: {why}. Use cross-entropy"
+    text += " instead." if raw else f" on what goes into {inner.name}."
+    severity = Severity.ERROR if raw else Severity.WARNING
+    return _unfit("log missing", outer, inner, severity, text, {}, "L = -z_y; with p for log p, dL/dz_y = -p (1 - p)")
+
+
+def _twice(outer: Site, inner: Site) -> Finding:
+    units = inner.shape[1] if len(inner.shape) > 1 else 1
+    classes = outer.op in ("log_softmax", "softmax", "logsumexp")
+    floor = math.log1p((units - 1) / math.e) if classes else math.log1p(math.exp(-1))
+    text = (
+        f"{inner.name} squashes the output to values between 0 and 1, and {_loss(outer)} squashes those again: it "
+        f"takes logits. The loss can't come under {floor:.2g}; hand over what goes into {inner.name}."
+    )
+    equation = "softmax(softmax(z)): logits in [0, 1], p <= 1 / (1 + (C - 1)/e)"
+    severity = Severity.WARNING if classes else Severity.ERROR
+    numbers = {"units": float(units), "floor": floor}
+    return _unfit("squashed twice", outer, inner, severity, text, numbers, equation)
+
+
+def _cut_logits(outer: Site, inner: Site) -> Finding:
+    text = (
+        f"{inner.name} leaves no logit under 0, and {_loss(outer)} takes them from -inf to inf: a class whose unit is "
+        "off for every example is never learned. Leave it out behind the last layer."
+    )
+    return _unfit("cut logits", outer, inner, Severity.WARNING, text, {}, "dL/dz = 0 where z < 0")
+
+
+def _superfluous(outer: Site, inner: Site) -> Finding:
+    text = f"{inner.name} is followed by another log_softmax, which changes nothing: one of the two is superfluous."
+    return _unfit(
+        "squashed twice", outer, inner, Severity.NOTE, text, {}, "log_softmax(log_softmax(z)) = log_softmax(z)"
+    )
+
+
+def _loss(outer: Site) -> str:
+    return "cross-entropy" if outer.op in ("log_softmax", "logsumexp") else outer.op.replace("_", " ")
+
+
+def _unfit(
+    name: str, outer: Site, inner: Site, severity: Severity, text: str, numbers: Mapping[str, float], equation: str
+) -> Finding:
+    sites, limit = (outer.index, inner.index), "two in direct succession between the last weights and the loss"
+    return Finding("UT503", name, severity, sites, inner.name, text, numbers, limit, equation)
+
+
+def _over_one_unit(diagnosis: Diagnosis, site: Site) -> bool:
+    """Softmax over one unit passes exactly nothing on: 1 x (g - 1 x g)."""
+    if site.op not in ("softmax", "log_softmax") or 1 not in site.shape[1:]:
+        return False
+    received, passed = diagnosis.column("grad_output"), diagnosis.column("grad_input")
+    targets = [diagnosis.run.edges[edge].target for edge in diagnosis.run.outgoing[site.index]]
+    nothing = passed[site.index] == 0 or all(received[target] == 0 for target in targets)
+    return bool(targets) and received[site.index] > 0 and bool(nothing)
+
+
+def _one_unit(site: Site) -> Finding:
+    shape = " x ".join(map(str, site.shape))
+    text = (
+        f"{site.name} of {shape} values is taken over one unit: it is constant, and no gradient passes it. "
+        "Give the output as many units as there are classes, or use a sigmoid (BCE-with-logits) for one unit."
+    )
+    limit, equation = "a softmax that passes on exactly nothing, over one unit", "softmax(z) = e^z / e^z = 1"
+    return Finding(
+        "UT503",
+        "softmax over one unit",
+        Severity.ERROR,
+        (site.index,),
+        site.name,
+        text,
+        {"units": 1.0},
+        limit,
+        equation,
+    )
+
+
+@rule("UT504", "broadcast against the target", explains=("UT108", "UT401", "UT704"), blocks_converged=Blocks.BEFORE)
+def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Output and target have different shapes and meet as a matrix.
+
+    What:
+        An output of shape [n, 1] minus a target of shape [n] is a matrix [n, n]: every output is held against every
+        target.
+    Why it is bad:
+        The mean over the matrix is smallest where every output is the mean of all targets. The loss falls at first
+        and then stays at the targets' variance; nothing tells the examples apart.
+    Evidence:
+        ``blown up``: elements of the difference per element of the output.
+    Threshold:
+        A difference larger than both sides, in which one axis of the target met another axis of the output, of the
+        same size, in front of the loss; where shapes of both sides are known, their numbers of axes differ.
+        A difference of two things that both learn, with as many axes each, is a pairwise loss: none.
+    What to do:
+        Bring the target into the output's shape (``target.unsqueeze(1)``, or ``output.squeeze(1)``), and check
+        ``output.shape == target.shape`` in the loop.
+    References:
+        PyTorch documentation, broadcasting semantics; the warning of mse_loss ("Using a target size that is
+        different to the input size").
+    """
+    run = diagnosis.run
+    found = _by_shapes(run) if "pairs" in run.header else _by_sites(diagnosis)
+    if found is None:
+        return
+    output, target, met, source, both = found
+    blown = math.prod(met) / max(math.prod(output), 1)
+    against = f"a target of shape {target}" if target else "a target of another shape"
+    text = (
+        f"An output of shape {output} meets {against}, and broadcasting makes {met} of them: it looks like every "
+        f"output is held against the targets of all {max(met)} examples. Bring both to one shape."
+    )
+    sites = tuple(s.index for s in run.sites if list(s.shape) == met and not diagnosis.depth[s.index])[:1]
+    severity = Severity.WARNING if both else Severity.ERROR
+    limit = "output and target that are smaller than their difference"
+    where = run.sites[sites[0]].name if sites else "the loss"
+    numbers = {"blown up": blown}
+    equation = "mean_ij (o_i - t_j)^2 = mean_i (o_i - mean t)^2 + var t"
+    yield Finding("UT504", "broadcast target", severity, sites, where, text, numbers, limit, equation, source=source)
+
+
+Met = tuple[list[int], list[int], list[int], str, bool]
+
+
+def _by_shapes(run: Run) -> Met | None:
+    for pair in run.header["pairs"]:
+        output, target, met = pair["shapes"]
+        if len(output) == len(target) or not output or not target:
+            continue
+        if pair["both learn"] and pair["op"] not in REGRESSION | DIFFERENCES:
+            continue
+        grown = math.prod(met) > max(math.prod(output), math.prod(target))
+        if grown and _crossed(output, met):
+            return output, target, met, pair["source"], pair["both learn"]
+    return None
+
+
+def _by_sites(diagnosis: Diagnosis) -> Met | None:
+    """The same from a graph alone, where nobody saw the target: it takes no gradient, so that it has no Site."""
+    run = diagnosis.run
+    for site in run.sites:
+        receivers = [run.sites[run.edges[edge].target] for edge in run.outgoing[site.index]]
+        if diagnosis.depth[site.index] or site.role is not Role.LOSS or len(receivers) != 1 or not _meets(run, site):
+            continue
+        output, met = list(receivers[0].shape), list(site.shape)
+        if math.prod(met) > math.prod(output) and _crossed(output, met):
+            return output, [], met, site.source, False
+    return None
+
+
+def _meets(run: Run, site: Site) -> bool:
+    """Whether it is a difference, or what mse_loss and its like expand before they take one (l1_loss: before abs)."""
+    givers = [run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]]
+    return site.op == "sub" or (site.op == "expand" and bool(givers) and set(givers) <= REGRESSION | {"sub", "abs"})
+
+
+def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
+    """Whether an axis of the difference that the output doesn't fill is as long as one that it does."""
+    padded = [1] * (len(met) - len(output)) + list(output)
+    filled = {size for size, own in zip(met, padded, strict=True) if own == size > 1}
+    return any(own == 1 and size > 1 and size in filled for size, own in zip(met, padded, strict=True))
+
+
+@rule("UT507", "one loss drowns another", header=("terms",), explains=("UT104", "UT105", "UT704"))
+def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Of several terms of a loss one sends the shared layers next to no gradient beside another.
+
+    What:
+        The loss is a sum, and where the paths of its terms have come together the gradient of one is orders of
+        magnitude smaller than another's.
+    Why it is bad:
+        The shared layers learn for the large term alone. The small one is trained by what is left over, if by
+        anything, though its value in the log may look as important as the other's.
+    Evidence:
+        ``ratio`` of the two gradients' norms at the parameters that both reach; ``small`` and ``large``, the norms;
+        ``factor``, the constant that the small term is multiplied by.
+    Threshold:
+        Under 1/500: beside a balanced twin, a classification beside a regression of two shared layers took 5 times the
+        steps at a ratio of 1/30, 8 times at 1/100, 12 times or was never learned at 1/300 (Adam), and SGD lost it from
+        1/30 on. Under 1/10,000 nothing learned it: error. A term that was multiplied by a constant under 1 is judged
+        by its gradient before that, as somebody wanted it small; a penalty on weights alone is no term, and neither is
+        one that sends less than 1e-9 of the other's gradient: it is at its minimum (a divergence between equals), or
+        cut off.
+    What to do:
+        Compare the terms' reductions first (a sum over elements beside a mean: KL in a VAE), then their units.
+        Weight the terms so that their gradients at the shared layers are of one size, or learn the weights.
+    References:
+        Kendall, Gal, Cipolla 2018 (uncertainty to weigh losses); Chen et al. 2018 (GradNorm).
+    """
+    terms = [term for term in diagnosis.run.header["terms"] if not term["alone"]]
+    if len(terms) < 2:
+        return
+    large = max(terms, key=lambda term: term["gradient"])
+    small = min(terms, key=_unweighted)
+    if not large["gradient"] or small is large:
+        return
+    ratio, weighted = _unweighted(small) / large["gradient"], small["gradient"] / large["gradient"]
+    if not AT_ITS_MINIMUM_BELOW < ratio < DROWNED_BELOW:
+        return
+    text = (
+        f"At the layers that they share, the gradient of {_called(small)} is {weighted:.1g} of that of "
+        f"{_called(large)}: the small term is hardly trained. Weight them so that both gradients are of one size."
+    )
+    numbers = {
+        "ratio": weighted,
+        "small": small["gradient"],
+        "large": large["gradient"],
+        "factor": small["factor"],
+    }
+    limit = f"a ratio under {DROWNED_BELOW:g}"
+    yield Finding(
+        "UT507",
+        "drowned term",
+        Severity.ERROR if ratio < LOST_BELOW else Severity.WARNING,
+        (),
+        "the loss",
+        text,
+        numbers,
+        limit,
+        "grad L = sum of w_i grad L_i",
+        source=small["source"],
+    )
+
+
+def _unweighted(term: Mapping[str, Any]) -> float:
+    factor = float(term["factor"])
+    return float(term["gradient"]) / min(factor, 1.0) if factor else 0.0
+
+
+def _called(term: Mapping[str, Any]) -> str:
+    line = str(term["source"]).rpartition("/")[2]
+    return f"the term of value {term['value']:.3g}" + (f" ({line})" if line else "")

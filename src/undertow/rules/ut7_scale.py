@@ -1,0 +1,217 @@
+"""UT706: inputs or targets that are orders of magnitude away from 1."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Role, Severity
+from undertow.rules.registry import rule
+
+OFF_CENTRE, FAR_OFF_CENTRE = 10.0, 30.0
+UNEVEN, VERY_UNEVEN, WIDE = 30.0, 1000.0, 3.0
+SMALL, SMALL_IN_ALL, TINY_IN_ALL = 0.1, 0.3, 0.03
+LARGE, OVERSHOOT, MISFIT = 10.0, 10.0, 7.0
+LARGE_TARGETS, HUGE_TARGETS = 50.0, 3000.0
+LARGE_FOR_SGD, HUGE_FOR_SGD = 30.0, 100.0
+MANY_TIMES_THE_OUTPUT = 30.0
+SMALL_TARGETS = 0.05
+LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is out of scale: a sentence, numbers, a remedy, and whether it can't be learned as it stands."""
+
+    kind: str
+    text: str
+    numbers: Mapping[str, float]
+    fatal: bool
+    source: str
+
+
+@rule(
+    "UT706",
+    "scale",
+    header=("data", "pairs"),
+    explains=(
+        "UT101",
+        "UT102",
+        "UT103",
+        "UT104",
+        "UT105",
+        "UT109",
+        "UT201",
+        "UT202",
+        "UT401",
+        "UT402",
+        "UT405",
+        "UT408",
+        "UT410",
+        "UT704",
+    ),
+)
+def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Inputs or targets are orders of magnitude away from 1.
+
+    What:
+        Features that lie far from zero for their spread, that are tiny, huge, or of very different spread; targets
+        much larger or smaller than what the network returns.
+    Why it is bad:
+        Initial weights and learning rates are made for numbers around 1. An offset common to all examples drowns
+        what tells them apart; tiny inputs leave nothing but biases; of uneven features the wide ones alone are seen;
+        large ones make steps that overshoot. A network that starts near 0 needs very many steps of Adam to return
+        thousands, and SGD diverges on the gradient of such errors.
+    Evidence:
+        Of the inputs ``mean`` and ``spread`` (root mean squares over features), ``widest`` and ``typical`` feature's
+        spread; of the targets ``size`` (root mean square) and ``output``, that of what the network returns at first;
+        ``first loss``; ``overshoot``, what the first step would lower the loss by if it were linear / the loss.
+    Threshold:
+        Networks of three layers (ReLU, tanh; Adam and SGD; regression and classification), by the steps they needed
+        beside the standardised twin. Mean over spread 10 (5 to 27 times the steps; error from 30: never); one feature
+        30 times as wide as the typical (4 times; error from 1000: never), unless inputs are counts; spread under 0.1
+        and of all that a unit sees under 0.3 (3 to 8 times; error under 0.03: never); overshoot of 10 with inputs
+        over 3 (never); outputs 7 times the targets' size, of inputs over 10 or targets under 0.05. Targets of 50 (3 to
+        6 times; error from 3000: never), with SGD 30 and 100 (it diverges), if the output isn't within a 30th of that.
+        Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset.
+    What to do:
+        Subtract every feature's mean and divide by its standard deviation, over the training set; images by 255 or
+        their channels' statistics. The same for targets, undone in the prediction; or the log of what spans decades.
+    References:
+        LeCun et al. 1998 (Efficient BackProp), section 4.3; PyTorch forum and the repair of DeepFD's benchmarks
+        (Cao et al. 2022).
+    """
+    found = list(filter(None, (_of_data(diagnosis), _of_targets(diagnosis))))
+    if not found:
+        return
+    worst = max(found, key=lambda trouble: trouble.fatal)
+    text = " ".join(trouble.text for trouble in found)
+    numbers = {key: value for trouble in found for key, value in trouble.numbers.items()}
+    loss = diagnosis.run.header.get("loss")
+    if isinstance(loss, float) and math.isfinite(loss):
+        numbers["first loss"] = loss
+    severity = Severity.ERROR if any(trouble.fatal for trouble in found) else Severity.WARNING
+    where = " and ".join(dict.fromkeys("targets" if t.kind == "targets" else "inputs" for t in found))
+    limit = f"mean / spread < {OFF_CENTRE:g}, widest / typical < {UNEVEN:g}, targets under {LARGE_TARGETS:g}"
+    equation = "z = w x + b with Var w = 1/n: z is of the size of x"
+    yield Finding("UT706", "scale", severity, (), where, text, numbers, limit, equation, source=worst.source)
+
+
+def _of_data(diagnosis: Diagnosis) -> Trouble | None:
+    facts = [each for each in diagnosis.run.header["data"] if each["spread"] > 0]
+    normalised = _normalised_first(diagnosis)
+    for fact in facts:
+        found = _uneven(fact) or (None if normalised else _uncentred(fact) or _tiny(fact) or _huge(diagnosis, fact))
+        if found is not None:
+            return found
+    return None
+
+
+def _uncentred(fact: Mapping[str, Any]) -> Trouble | None:
+    ratio = fact["mean"] / fact["spread"]
+    if ratio < OFF_CENTRE:
+        return None
+    text = (
+        f"The inputs lie {ratio:.3g} times their spread away from zero (mean {fact['mean']:.3g}, spread "
+        f"{fact['spread']:.3g}): what all examples have in common drowns what tells them apart. Subtract every "
+        "feature's mean and divide by its standard deviation."
+    )
+    return _trouble(fact, text, ratio >= FAR_OFF_CENTRE)
+
+
+def _uneven(fact: Mapping[str, Any]) -> Trouble | None:
+    ratio = fact["widest"] / fact["typical"] if fact["typical"] else 1.0
+    if ratio < UNEVEN or fact["widest"] < WIDE or fact["whole"]:
+        return None
+    text = (
+        f"One input feature spreads by {fact['widest']:.3g}, a typical one by {fact['typical']:.3g}: the network sees "
+        "the wide ones alone. Divide every feature by its standard deviation."
+    )
+    return _trouble(fact, text, ratio >= VERY_UNEVEN)
+
+
+def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
+    in_all = fact["spread"] * math.sqrt(fact["fan_in"])
+    if fact["spread"] > SMALL or in_all > SMALL_IN_ALL:
+        return None
+    text = (
+        f"The inputs spread by {fact['spread']:.2g} only: beside biases of usual size next to nothing of them is "
+        "seen. Divide every feature by its standard deviation, and look whether they were scaled down twice."
+    )
+    return _trouble(fact, text, in_all < TINY_IN_ALL)
+
+
+def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
+    overshoot, misfit = _overshoot(diagnosis), _misfit(diagnosis)
+    size = f"The inputs are of size {fact['rms']:.3g} (up to {fact['largest']:.3g})"
+    remedy = "Standardise them (images: divide by 255)."
+    if fact["rms"] > WIDE and overshoot >= OVERSHOOT:
+        text = f"{size}, so that the first step overshoots: it aims at {overshoot:.2g} times the whole loss. {remedy}"
+        return _trouble(fact, text, True, {"overshoot": overshoot})
+    if fact["rms"] > LARGE and misfit >= MISFIT:
+        text = f"{size}, and the first outputs are {misfit:.2g} times as large as the targets. {remedy}"
+        return _trouble(fact, text, False, {"misfit": misfit})
+    return None
+
+
+def _trouble(fact: Mapping[str, Any], text: str, fatal: bool, more: Mapping[str, float] | None = None) -> Trouble:
+    numbers = {key: float(fact[key]) for key in ("mean", "spread", "widest", "typical")}
+    return Trouble("inputs", text, {**numbers, **(more or {})}, fatal, str(fact["source"]))
+
+
+def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
+    pair = _regression(diagnosis)
+    if pair is None:
+        return None
+    size, output = _size(pair["target"]), float(pair["output"]["rms"])
+    sgd = diagnosis.run.header.get("optimizer") == "SGD"
+    numbers = {"size": size, "output": output, "spread of targets": float(pair["target"]["spread"])}
+    if size >= (LARGE_FOR_SGD if sgd else LARGE_TARGETS) and size >= MANY_TIMES_THE_OUTPUT * output:
+        fatal = size >= (HUGE_FOR_SGD if sgd else HUGE_TARGETS)
+        way = "its errors make steps that diverge" if sgd else "that is a long way to go in steps of the learning rate"
+        text = (
+            f"The targets are of size {size:.3g}, the network's first outputs of size {output:.2g}: {way}. "
+            "Standardise the targets (or take their log), and undo it in the prediction."
+        )
+        return Trouble("targets", text, numbers, fatal, str(pair["source"]))
+    if 0 < size <= SMALL_TARGETS and output >= MISFIT * size:
+        text = (
+            f"The targets are of size {size:.2g}, the network's first outputs of size {output:.2g}: training is spent "
+            "on getting rid of those. Standardise the targets."
+        )
+        return Trouble("targets", text, numbers, False, str(pair["source"]))
+    return None
+
+
+def _regression(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
+    pairs = [pair for pair in diagnosis.run.header["pairs"] if "target" in pair]
+    return next((pair for pair in pairs if pair["op"] in LOSSES), pairs[0] if pairs else None)
+
+
+def _size(target: Mapping[str, float]) -> float:
+    return math.hypot(target["mean"], target["spread"])
+
+
+def _misfit(diagnosis: Diagnosis) -> float:
+    pair = _regression(diagnosis)
+    size = 0.0 if pair is None else _size(pair["target"])
+    return float(pair["output"]["rms"]) / size if pair is not None and size else 0.0
+
+
+def _overshoot(diagnosis: Diagnosis) -> float:
+    header = diagnosis.run.header
+    loss = header.get("loss", 0.0)
+    return float(header.get("descent", 0.0)) / loss if loss > 0 and math.isfinite(loss) else 0.0
+
+
+def _normalised_first(diagnosis: Diagnosis) -> bool:
+    """Whether batch norm stands right behind all layers that see the data."""
+    run = diagnosis.run
+    first = [s for s in run.sites if s.role is Role.WEIGHT and s.parameters and not run.outgoing[s.index]]
+    return bool(first) and all(
+        {run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]} <= _BATCH_NORMS for site in first
+    )
+
+
+_BATCH_NORMS = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})

@@ -1,0 +1,74 @@
+"""UT705: targets that the output's last operation can't reach."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, Severity
+from undertow.rules.registry import rule
+
+FLOOR_ABOVE = 0.02
+FLOOR_OF_AN_ERROR = 0.5
+
+
+@rule("UT705", "out of reach", header=("pairs",), explains=("UT109", "UT201", "UT202", "UT704"))
+def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """The output's last operation can't reach the targets.
+
+    What:
+        The output ends in ReLU, sigmoid, tanh, softmax or a clamp, and some of the targets it is held against lie
+        beyond what that can return.
+    Why it is bad:
+        No training makes up for it: the loss can't come under what is missing, and as the outputs are driven to
+        their limit the gradient dies there.
+    Evidence:
+        ``out of reach``: share of the targets; ``floor``: the part of their variance that is left when every output
+        is as near as it can come; ``low`` and ``high``, the limits; ``smallest`` and ``largest`` target.
+    Threshold:
+        A floor over 2 % of the variance: warning; over half of it, as when predicting their mean would be nearly as
+        good: error. Targets at the limits (0 and 1 behind a sigmoid) count as reached, and a limit in the middle of
+        an output that is scaled or shifted afterwards is none.
+    What to do:
+        End in a linear layer, scale the targets into the limits, or the limits to the targets.
+    References:
+        Goodfellow, Bengio, Courville 2016, section 6.2.2 (output units); Bishop 2006, section 5.1.
+    """
+    worst = max((p for p in diagnosis.run.header["pairs"] if _floor(p) > FLOOR_ABOVE), key=_floor, default=None)
+    if worst is not None:
+        yield _finding(diagnosis, worst)
+
+
+def _floor(pair: Mapping[str, Any]) -> float:
+    """Return the mean square of what is missing, as a part of the targets' variance."""
+    if "last" not in pair:
+        return 0.0
+    target = pair["target"]
+    size = target["spread"] ** 2 or target["mean"] ** 2
+    return float(pair["last"]["missed"] / size) if size else 0.0
+
+
+def _finding(diagnosis: Diagnosis, pair: Mapping[str, Any]) -> Finding:
+    last, target, floor = pair["last"], pair["target"], _floor(pair)
+    low, high = last["low"], last["high"]
+    limits = f"{'' if low is None else f'{low:g} or more'}{' and ' if low is not None and high is not None else ''}"
+    limits += "" if high is None else f"{high:g} or less"
+    text = (
+        f"The output ends in {last['op']} and is {limits}, but {last['out of reach']:.0%} of the targets, which go "
+        f"from {target['smallest']:.3g} to {target['largest']:.3g}, lie beyond: {min(floor, 1):.0%} of their "
+        f"variance is out of reach. End in a linear layer, or scale the targets."
+    )
+    numbers = {
+        "out of reach": last["out of reach"],
+        "floor": floor,
+        "smallest": target["smallest"],
+        "largest": target["largest"],
+        **({} if low is None else {"low": low}),
+        **({} if high is None else {"high": high}),
+    }
+    sites = tuple(s.index for s in diagnosis.run.sites if s.op == last["op"] and not diagnosis.depth[s.index])[:1]
+    where = diagnosis.name(sites[0]) if sites else last["op"]
+    severity = Severity.ERROR if floor >= FLOOR_OF_AN_ERROR else Severity.WARNING
+    limit = f"more than {FLOOR_ABOVE:.0%} of the targets' variance beyond the output's limits"
+    equation = "min over o in [low, high] of (o - t)^2 = (t - clip(t))^2"
+    source = pair["source"]
+    return Finding("UT705", "out of reach", severity, sites, where, text, numbers, limit, equation, source=source)

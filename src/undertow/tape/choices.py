@@ -1,0 +1,240 @@
+"""Tables whose rows a model chooses by itself: codebooks, looked up by what lies nearest and not as the data says."""
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping
+from enum import IntEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+from torch.utils.weak import WeakIdKeyDictionary
+
+
+class Kind(IntEnum):
+    """How a tensor came from a table."""
+
+    TABLE = 1
+    """It is the table, perhaps transposed, scaled or normalised."""
+    COMPARED = 2
+    """The table met data: distances, logits."""
+    CHOSEN = 3
+    """Integers or truths that were read off such a comparison, or what was made of them: a choice."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+Origin = tuple[Kind, int]
+"""How a tensor came from tables, and from which: a bit for each."""
+
+_PRODUCTS = _words(
+    "linear matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm addmv mv einsum tensordot cdist bilinear conv1d conv2d "
+    "conv3d multi_head_attention_forward scaled_dot_product_attention cosine_similarity pairwise_distance"
+)
+_LOOKUPS = _words("embedding embedding_bag index_select __getitem__ gather take_along_dim take select")
+
+
+class ChoiceFinder(TorchFunctionMode):
+    """Follows tables through the functions of torch that are called while it is entered, up to choices among rows.
+
+    A table is taken for chosen from if its rows are looked up (or multiplied by zeros and ones) by what argmin, argmax,
+    topk or the like found in a comparison of data with that same table. Tokens that a model said before are none of
+    that, as long as other weights lie between.
+
+    Args:
+        tables: parameters by ``id``, each with a name and of two dimensions or more.
+
+    Example:
+        >>> table, z = nn.Parameter(torch.randn(8, 4)), torch.randn(5, 4)
+        >>> with ChoiceFinder({id(table): "codes"}) as finder:
+        ...     nearest = torch.cdist(z, table).argmin(-1)
+        ...     q = nn.functional.embedding(nearest, table)
+        >>> finder.chosen
+        {'codes'}
+    """
+
+    def __init__(self, tables: Mapping[int, str]) -> None:
+        super().__init__()
+        self.chosen: set[str] = set()
+        self._names = list(tables.values())
+        self._bits = {key: 1 << place for place, key in enumerate(tables)}
+        self._origins: Any = WeakIdKeyDictionary()
+        self._is_lost = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function, and note where what it returns came from."""
+        del types
+        out = func(*args, **(kwargs or {}))
+        if not self._is_lost:
+            try:
+                self._follow(_name(func), (args, kwargs), out)
+            except Exception:  # somebody trains here, and tensors come in kinds that nobody foresees
+                self._is_lost = True
+        return out
+
+    def _follow(self, name: str, given: object, out: object) -> None:
+        origins = [self._origin(tensor) for tensor in _tensors(given)]
+        origin = self._combined(name, origins) if any(origins) else None
+        if origin is not None:
+            for tensor in _tensors(out):
+                self._note(tensor, origin)
+
+    def _origin(self, tensor: Tensor) -> Origin | None:
+        bit = self._bits.get(id(tensor))
+        if bit is not None:
+            return Kind.TABLE, bit
+        found: Origin | None = self._origins.get(tensor)
+        return found
+
+    def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
+        known = [origin for origin in given if origin is not None]
+        tables = _union(bits for kind, bits in known if kind is Kind.TABLE)
+        choices = _union(bits for kind, bits in known if kind is Kind.CHOSEN)
+        if name in _PRODUCTS or name in _LOOKUPS:
+            self._choose(tables & choices)
+            return (Kind.COMPARED, tables) if tables else max(known) if name in _LOOKUPS else None
+        kind = max(kind for kind, _ in known)
+        if kind is Kind.TABLE and len(known) < len(given):
+            kind = Kind.COMPARED
+        return kind, choices if kind is Kind.CHOSEN else _union(bits for _, bits in known)
+
+    def _note(self, tensor: Tensor, origin: Origin) -> None:
+        kind, bits = origin
+        if kind is Kind.COMPARED and not (tensor.is_floating_point() or tensor.is_complex()):
+            kind = Kind.CHOSEN
+        if id(tensor) not in self._bits:
+            self._origins[tensor] = (kind, bits)
+
+    def _choose(self, bits: int) -> None:
+        self.chosen.update(name for place, name in enumerate(self._names) if bits >> place & 1)
+
+
+def _union(many: Iterator[int]) -> int:
+    found = 0
+    for bits in many:
+        found |= bits
+    return found
+
+
+def _name(func: Any) -> str:
+    return str(getattr(func, "__name__", ""))
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, (tuple, list)):
+        for each in given:
+            yield from _tensors(each)
+    elif isinstance(given, dict):
+        yield from _tensors(list(given.values()))
+
+
+class ChoiceWatch:
+    """Looks for chosen tables in the first call of a model that is trained, and in no other.
+
+    Functions are followed inside that call only: whatever modes somebody enters around it are left in their order.
+
+    Args:
+        model: the one that is called.
+        names: of its parameters, by ``id``.
+
+    Attributes:
+        chosen: the tables' names, and how many rows each has; None before they were looked for.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> watch = ChoiceWatch(net, {id(net.weight): "weight"})
+        >>> watch.open()
+        >>> _ = net(torch.ones(3, 2))
+        >>> watch.close()
+        >>> watch.chosen or {}  # None where something was compiled before
+        {}
+    """
+
+    def __init__(self, model: nn.Module, names: Mapping[int, str]) -> None:
+        self.chosen: dict[str, int] | None = None
+        self._model, self._names = model, names
+        self._finder: ChoiceFinder | None = None
+        self._thread = 0
+        self._handles: list[RemovableHandle] = []
+
+    def open(self) -> None:
+        """Listen for the call, unless one was heard or something is compiled, which our functions would disturb."""
+        if self.chosen is not None or self._handles or _is_compiled(self._model):
+            return
+        watch = weakref.ref(self)
+        self._handles = [
+            self._model.register_forward_pre_hook(_Entering(watch), prepend=True),
+            self._model.register_forward_hook(_Leaving(watch), prepend=True, always_call=True),
+        ]
+
+    def enter(self) -> None:
+        """Follow what the call computes that has just begun; nothing happens unless somebody listens."""
+        if not self._handles or self._finder is not None or self.chosen is not None:
+            return
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            tables = {
+                id(p): self._names[id(p)] for p in self._model.parameters() if p.dim() > 1 and id(p) in self._names
+            }
+            self._finder, self._thread = ChoiceFinder(tables), threading.get_ident()
+            self._finder.__enter__()  # type: ignore[no-untyped-call]
+
+    def leave(self) -> None:
+        """Follow no longer: the call has ended."""
+        finder = self._finder
+        if finder is not None and self._thread == threading.get_ident():
+            self._finder = None
+            finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self.chosen = {self._names[id(p)]: len(p) for p in self._parameters(finder.chosen)}
+
+    def _parameters(self, names: Collection[str]) -> Iterator[nn.Parameter]:
+        return (p for p in self._model.parameters() if self._names.get(id(p)) in names)
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        while self._handles:
+            self._handles.pop().remove()
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    """Tell whether torch.compile has compiled something, or will: it would do so anew because of our functions."""
+    if isinstance(model, torch.jit.ScriptModule):  # takes no hooks
+        return True
+    dynamo: Any = sys.modules.get("torch._dynamo.utils")
+    return bool(dynamo is not None and dynamo.counters.get("frames")) or any(
+        getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
+        for module in model.modules()
+    )
+
+
+class _Entering:
+    """A hook on somebody's model; a copy of it does nothing."""
+
+    def __init__(self, watch: "Callable[[], ChoiceWatch | None]") -> None:
+        self._watch = watch
+
+    def __call__(self, *_: object) -> None:
+        watch = self._watch()
+        if watch is not None:
+            self._act(watch)
+
+    def _act(self, watch: ChoiceWatch) -> None:
+        watch.enter()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (_nobody,)
+
+
+class _Leaving(_Entering):
+    def _act(self, watch: ChoiceWatch) -> None:
+        watch.leave()
+
+
+def _nobody() -> None:
+    return None

@@ -1,0 +1,172 @@
+"""UT109: gradients that one operation makes zero of."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rules.fitting import (
+    Attends,
+    Examples,
+    Func,
+    Sequence,
+    alarms,
+    classified,
+    cross_entropy_of,
+    mlp,
+    regressed,
+    sequences,
+    watched_alarms,
+)
+
+EXAMPLES = Examples()
+fires, silent = EXAMPLES.fires, EXAMPLES.silent
+
+
+class Gate(nn.Module):
+    """x + gate(y) * y, where the gate ends in zeros."""
+
+    def __init__(self, first_zero, act=nn.ReLU, bias=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mix = nn.Linear(6, 6)
+        self.gate = nn.Sequential(nn.Linear(6, 6, bias=bias), act(), nn.Linear(6, 6, bias=bias), nn.Tanh())
+        self.head = nn.Linear(6, 4)
+        for layer in (self.gate[2], *([self.gate[0]] if first_zero else [])):
+            for p in layer.parameters():
+                nn.init.zeros_(p)
+
+    def forward(self, x):
+        y = self.mix(x)
+        return self.head(x + self.gate(y) * y)
+
+
+fires("UT109")(lambda: cross_entropy_of(Gate(True)))
+fires("UT109")(lambda: cross_entropy_of(Gate(True, nn.Tanh)))
+fires("UT109")(lambda: cross_entropy_of(Gate(True, bias=True)))
+silent("UT109")(lambda: cross_entropy_of(Gate(False)))
+silent("UT109")(lambda: cross_entropy_of(Gate(False, bias=True)))
+
+
+class LowRank(nn.Module):
+    def __init__(self, both_zero, merged=False, n=6):
+        super().__init__()
+        torch.manual_seed(0)
+        self.base, self.head, self.merged = nn.Linear(n, n), nn.Linear(n, 4), merged
+        self.base.requires_grad_(False)
+        self.a, self.b = nn.Parameter(torch.randn(2, n)), nn.Parameter(torch.zeros(n, 2))
+        if both_zero:
+            nn.init.zeros_(self.a)
+
+    def forward(self, x):
+        if self.merged:
+            return self.head(torch.relu(functional.linear(x, self.base.weight + self.b @ self.a)))
+        return self.head(torch.relu(self.base(x) + x @ self.a.T @ self.b.T))
+
+
+for merged in (False, True):
+    fires("UT109")(lambda merged=merged: cross_entropy_of(LowRank(True, merged)))
+    silent("UT109")(lambda merged=merged: cross_entropy_of(LowRank(False, merged)))
+
+
+class ScaledBranch(nn.Module):
+    """x + scale * branch(x), the scale and the branch's last layer zero or not."""
+
+    def __init__(self, scale, last):
+        super().__init__()
+        torch.manual_seed(0)
+        self.branch, self.head = mlp(6, 6), nn.Linear(6, 4)
+        self.scale = nn.Parameter(torch.full((6,), scale))
+        if last == 0:
+            nn.init.zeros_(self.branch[-1].weight)
+            nn.init.zeros_(self.branch[-1].bias)
+
+    def forward(self, x):
+        return self.head(x + self.scale * self.branch(x))
+
+
+fires("UT109")(lambda: cross_entropy_of(ScaledBranch(0.0, 0)))
+silent("UT109")(lambda: cross_entropy_of(ScaledBranch(0.0, 1)))
+silent("UT109")(lambda: cross_entropy_of(ScaledBranch(1.0, 0)))
+
+
+def cut_by(after, n_out=4):
+    return cross_entropy_of(Func(mlp(n_out=n_out), after))
+
+
+fires("UT109")(lambda: cut_by(lambda z: z.clamp(50, 60)))
+fires("UT109")(lambda: cut_by(torch.round))
+fires("UT109")(lambda: cut_by(torch.sign))
+fires("UT109")(lambda: cut_by(lambda z: torch.relu(z - 50)))
+fires("UT109")(lambda: cut_by(lambda z: functional.relu6(z + 50)))
+fires("UT109")(lambda: cut_by(lambda z: torch.sigmoid(z + 300)))
+fires("UT109")(lambda: classified(lambda z: z, nn.CrossEntropyLoss(), n_out=1, labels=lambda y: y * 0))
+fires("UT109")(lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 1), nn.LayerNorm(1), nn.Linear(1, 4))))
+fires("UT109")(lambda: regressed(functional.mse_loss, (12, 1), after=lambda z: functional.relu(z - 100)))
+silent("UT109")(lambda: cut_by(torch.relu))
+silent("UT109")(lambda: cut_by(lambda z: z + (z.round() - z).detach()))
+
+
+class ZeroHead(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+        nn.init.zeros_(self.net[-1].weight)
+        nn.init.zeros_(self.net[-1].bias)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+silent("UT109")(lambda: cross_entropy_of(ZeroHead()))
+
+
+class ZeroQueries(Attends):
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.q.weight)
+        nn.init.zeros_(self.q.bias)
+
+
+silent("UT109")(lambda: sequences(ZeroQueries()))
+
+
+class DeadInputs(nn.Module):
+    """One of two inputs is always zero: its layer without bias gets no gradient, and that's the data's doing."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.head = nn.Linear(6, 6), nn.Linear(6, 6, bias=False), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.a(x) + self.b(torch.zeros_like(x))))
+
+
+silent("UT109")(lambda: cross_entropy_of(DeadInputs()))
+silent("UT109")(lambda: sequences(Sequence(nn.LSTM, after=lambda h: h[:, -1], batch_first=True), steps=1))
+
+CASES = EXAMPLES.by_code
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
+def test_fires(code, build):
+    assert code in alarms(build)
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
+def test_stays_silent(code, build):
+    assert code not in alarms(build)
+
+
+WATCHED = [(code, build) for code, build in EXAMPLES.all(0)[::4] if code in ("UT503", "UT109")]
+
+
+@pytest.mark.parametrize(("code", "build"), WATCHED)
+def test_fires_in_a_watched_run(code, build):
+    assert code in watched_alarms(build)
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])
+def test_stays_silent_in_a_watched_run(code, build):
+    assert code not in watched_alarms(build)

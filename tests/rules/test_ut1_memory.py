@@ -1,0 +1,70 @@
+"""UT107: an example that fires, a healthy one that doesn't, and when it is a warning."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rules.networks import codes, recurrent
+from undertow.examination import examine
+from undertow.record import Severity
+
+WIDTH, INPUTS = 8, 3
+
+CASES = {
+    "UT107": (lambda: recurrent(0.5), lambda: recurrent(1.0)),
+}
+
+
+class Fused(nn.Module):
+    """torch's own recurrent module under a head on its last output, or on every one."""
+
+    def __init__(self, kind, every=False):
+        super().__init__()
+        self.rnn = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind](INPUTS, WIDTH, batch_first=True)
+        self.head, self.every = nn.Linear(WIDTH, 1), every
+
+    def forward(self, x):
+        out = self.rnn(x)[0]
+        return self.head(out).mean(1) if self.every else self.head(out[:, -1])
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_fires(code):
+    assert code in codes(CASES[code][0]())
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_stays_silent(code):
+    assert code not in codes(CASES[code][1]())
+
+
+def test_the_memory_horizon_is_that_of_the_recurrence():
+    (finding,) = (f for f in examine(*recurrent(0.5)).findings if f.code == "UT107")
+    assert finding.evidence["gain"] == pytest.approx(0.5, abs=0.02)
+    assert finding.evidence["horizon"] == pytest.approx(np.log(10) / np.log(2), abs=0.2)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("rnn", 60), ("lstm", 60), ("gru", 200), ("lstm", 300)])
+@pytest.mark.parametrize("every", [False, True])
+def test_a_loss_at_the_end_of_a_long_sequence_is_a_warning_and_told_once(kind, steps, every):
+    torch.manual_seed(0)
+    net, x = Fused(kind, every), torch.randn(8, steps, INPUTS)
+    report = examine(net, lambda: net(x).square().mean(), torch.optim.Adam(net.parameters()))
+    found = [finding for finding in report.findings if finding.code == "UT107"]
+    assert [finding.severity for finding in found] == [Severity.NOTE if every else Severity.WARNING]
+    assert found[0].evidence["steps"] == steps
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_a_gate_that_stands_open_is_neither_saturated_nor_forgetful(kind):
+    torch.manual_seed(0)
+    net, x = Fused(kind), torch.randn(32, 60, INPUTS)
+    with torch.no_grad():
+        net.rnn.bias_ih_l0[WIDTH : 2 * WIDTH] = 6.0
+    report = examine(net, lambda: net(x).square().mean(), torch.optim.Adam(net.parameters()))
+    assert not {"UT107", "UT201"} & {finding.code for finding in report.findings}
+    with torch.no_grad():
+        net.rnn.bias_ih_l0[WIDTH : 2 * WIDTH] = -6.0
+    report = examine(net, lambda: net(x).square().mean(), torch.optim.Adam(net.parameters()))
+    assert {"UT107", "UT201"} <= {finding.code for finding in report.findings}

@@ -1,0 +1,151 @@
+"""UT505 and UT506: statistics of one value, and examples that meet."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rules.fitting import (
+    Attends,
+    Examples,
+    Sequence,
+    adam,
+    alarms,
+    batch,
+    cross_entropy_of,
+    mlp,
+    normed,
+    sequences,
+)
+
+EXAMPLES = Examples()
+fires, silent = EXAMPLES.fires, EXAMPLES.silent
+
+
+fires("UT505")(lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 1), nn.LayerNorm(1), nn.Linear(1, 4))))
+fires("UT505")(lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 8), nn.GroupNorm(8, 8), nn.ReLU(), nn.Linear(8, 4))))
+fires("UT505")(lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 2), nn.LayerNorm(2), nn.Linear(2, 4))))
+
+
+fires("UT505")(lambda: normed(nn.BatchNorm2d))
+fires("UT505")(lambda: normed(nn.BatchNorm2d, n=2, size=1))
+silent("UT505")(lambda: normed(nn.BatchNorm2d, n=4))
+silent("UT505")(lambda: normed(nn.InstanceNorm2d))
+silent("UT505")(lambda: normed(lambda n: nn.GroupNorm(4, n)))
+silent("UT505")(lambda: normed(lambda n: nn.BatchNorm2d(n).eval()))
+silent("UT505")(
+    lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.LayerNorm(8), nn.Linear(8, 4)))
+)
+
+
+class Outside(Sequence):
+    """The batch is brought to the second place in front of the model."""
+
+
+def brought(exchange):
+    model, g = Outside(), torch.Generator().manual_seed(2)
+    x, y = torch.randn(12, 5, 6, generator=g), torch.randint(0, 4, (12,), generator=g)
+    return model, lambda: functional.cross_entropy(model(exchange(x)), y), adam(model)
+
+
+fires("UT506")(lambda: brought(lambda x: x.reshape(5, 12, 6)))
+silent("UT506")(lambda: brought(lambda x: x.transpose(0, 1)))
+silent("UT506")(lambda: brought(lambda x: x.reshape(60, 6).view(12, 5, 6).permute(1, 0, 2)))
+
+for kind in (nn.LSTM, nn.GRU, nn.RNN):
+    fires("UT506")(lambda kind=kind: sequences(Sequence(kind, lambda x: x.reshape(5, -1, 6))))
+    fires("UT506")(lambda kind=kind: sequences(Sequence(kind, after=lambda h: h[:, -1])))
+    fires("UT506")(lambda kind=kind: sequences(Sequence(kind, after=lambda h: h.mean(1))))
+    silent("UT506")(lambda kind=kind: sequences(Sequence(kind, lambda x: x.transpose(0, 1))))
+    silent("UT506")(lambda kind=kind: sequences(Sequence(kind, after=lambda h: h[:, -1], batch_first=True)))
+fires("UT506")(lambda: sequences(Sequence(before=lambda x: x.view(5, 12, 6), bidirectional=False, num_layers=2)))
+
+
+class Encoder(nn.Module):
+    def __init__(self, before=lambda x: x, pool=1, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(6, 2, 12, 0.1, **options)
+        self.body, self.head, self.before, self.pool = (
+            nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+            nn.Linear(6, 4),
+            before,
+            pool,
+        )
+
+    def forward(self, x):
+        return self.head(self.body(self.before(x)).mean(self.pool))
+
+
+fires("UT506")(lambda: sequences(Encoder()))
+fires("UT506")(lambda: sequences(Encoder(lambda x: x.reshape(5, 12, 6), pool=0)))
+silent("UT506")(lambda: sequences(Encoder(batch_first=True)))
+silent("UT506")(lambda: sequences(Encoder(lambda x: x.permute(1, 0, 2), pool=0)))
+
+
+class WrongSoftmax(Attends):
+    def forward(self, x):
+        scores = self.q(x) @ self.k(x).transpose(-1, -2)
+        return self.head(scores.softmax(0) @ self.v(x)).mean(1)
+
+
+fires("UT506")(lambda: sequences(WrongSoftmax(), labels=(12,)))
+
+
+class Patches(nn.Module):
+    def __init__(self, wrong=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head, self.wrong = nn.Linear(6, 8), nn.Linear(40, 4), wrong
+
+    def forward(self, x):
+        z = torch.relu(self.embed(x.reshape(-1, 6)))
+        z = z.view(5, -1, 8).permute(1, 0, 2) if self.wrong else z.view(-1, 5, 8)
+        return self.head(z.flatten(1))
+
+
+fires("UT506")(lambda: sequences(Patches(True)))
+silent("UT506")(lambda: sequences(Patches()))
+silent("UT506")(lambda: normed(nn.BatchNorm2d, n=6))
+
+
+@silent("UT506")
+def contrastive():
+    model, (x, _) = mlp(), batch()
+
+    def loss():
+        z = functional.normalize(model(x), dim=1)
+        return functional.cross_entropy(z @ z.T / 0.1, torch.arange(12))
+
+    return model, loss, adam(model)
+
+
+class Words(nn.Module):
+    """A language model whose batch comes second."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.rnn, self.head = nn.Embedding(20, 8), nn.LSTM(8, 8), nn.Linear(8, 20)
+
+    def forward(self, tokens):
+        return self.head(self.rnn(self.embed(tokens))[0])
+
+
+@silent("UT506")
+def language_model():
+    model, tokens = Words(), torch.randint(0, 20, (7, 5))
+    return model, lambda: functional.cross_entropy(model(tokens).view(-1, 20), tokens.flatten()), adam(model)
+
+
+CASES = EXAMPLES.by_code
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
+def test_fires(code, build):
+    assert code in alarms(build)
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
+def test_stays_silent(code, build):
+    assert code not in alarms(build)

@@ -1,0 +1,125 @@
+"""UT706: inputs and targets out of scale, their standardised twins, and sizes that are nobody's trouble."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rules.fitting import Examples, alarms
+
+EXAMPLES = Examples()
+fires, silent = EXAMPLES.fires, EXAMPLES.silent
+
+
+def data(n=64, features=8):
+    g = torch.Generator().manual_seed(7)
+    x = torch.randn(n, features, generator=g)
+    return x, torch.tanh(x[:, :1]) * x[:, 1:2] + x[:, 2:3]
+
+
+def fitted(of_x=lambda x: x, of_y=lambda y: y, optimizer=torch.optim.Adam, lr=1e-3, **options):
+    """A network of three layers for regression."""
+    torch.manual_seed(0)
+    act, first, loss = options.get("act", nn.ReLU), options.get("first", ()), options.get("loss", functional.mse_loss)
+    model = nn.Sequential(nn.Linear(8, 32), *first, act(), nn.Linear(32, 32), act(), nn.Linear(32, 1))
+    x, y = data()
+    x, y = of_x(x), of_y(y)
+    return model, lambda: loss(model(x), y), optimizer(model.parameters(), lr)
+
+
+SGD = {"optimizer": torch.optim.SGD, "lr": 0.01}
+
+
+def uneven(x, wide):
+    return torch.cat([wide * x[:, :4], x[:, 4:]], 1)
+
+
+for options in ({}, SGD, {"act": nn.Tanh}):
+    fires("UT706")(lambda options=options: fitted(of_y=lambda y: 200 * y, **options))
+    fires("UT706")(lambda options=options: fitted(of_y=lambda y: 1e6 * y + 3e6, **options))
+    fires("UT706")(lambda options=options: fitted(lambda x: x + 30, **options))
+    fires("UT706")(lambda options=options: fitted(lambda x: 0.05 * x + 0.9, **options))
+    fires("UT706")(lambda options=options: fitted(lambda x: 0.01 * x, **options))
+    fires("UT706")(lambda options=options: fitted(lambda x: uneven(x, 100), **options))
+    silent("UT706")(lambda options=options: fitted(**options))
+    silent("UT706")(lambda options=options: fitted(lambda x: 3 * x + 1, lambda y: 5 * y, **options))
+fires("UT706")(lambda: fitted(of_y=lambda y: 200 * y, loss=functional.l1_loss))
+fires("UT706")(lambda: fitted(of_y=lambda y: 200 * y, loss=lambda o, t: (t - o).square().mean()))
+fires("UT706")(lambda: fitted(of_y=lambda y: 0.01 * y))
+fires("UT706")(lambda: fitted(lambda x: 200 * x))
+fires("UT706")(lambda: fitted(lambda x: 100 * x, **SGD))
+silent("UT706")(lambda: fitted(lambda x: 100 * x + 300, first=(nn.BatchNorm1d(32),)))
+silent("UT706")(lambda: fitted(lambda x: 100 * x, act=nn.Tanh))
+
+
+@silent("UT706")
+def output_of_the_targets_size():
+    model, _, optimizer = fitted()
+    x, y = data()
+    return model, lambda: functional.mse_loss(500 * model(x), 200 * y), optimizer
+
+
+class Named(nn.Module):
+    """Classifies what is looked up in a table, or images."""
+
+    def __init__(self, stem):
+        super().__init__()
+        self.stem, self.head = stem, nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.stem(x)).flatten(2).mean(2) if x.dim() > 2 else self.stem(x).mean(1))
+
+
+def classified(stem, x, **options):
+    torch.manual_seed(0)
+    model, y = Named(stem), torch.randint(0, 4, (len(x),))
+    optimizer = options.get("optimizer", torch.optim.Adam)
+    return model, lambda: functional.cross_entropy(model(x), y), optimizer(model.parameters(), options.get("lr", 1e-3))
+
+
+def images(scale, offset=0.0):
+    return scale * torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(3)) + offset
+
+
+def convolution(*more):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 16, 3), *more)
+
+
+fires("UT706")(lambda: classified(convolution(), images(255), optimizer=torch.optim.SGD, lr=0.01))
+fires("UT706")(lambda: classified(convolution(), images(1 / 255)))
+silent("UT706")(lambda: classified(convolution(), images(1)))
+silent("UT706")(lambda: classified(convolution(), images(2, -1)))
+silent("UT706")(lambda: classified(convolution(), images(255)))  # Adam doesn't mind
+silent("UT706")(lambda: classified(convolution(nn.BatchNorm2d(16)), images(255), optimizer=torch.optim.SGD, lr=0.01))
+silent("UT706")(lambda: classified(nn.Embedding(30_000, 16), torch.randint(0, 30_000, (16, 7))))
+
+
+def counts(n=64, words=8):
+    return torch.poisson(torch.tensor([20.0, 3, 1, 0.5, 0.2, 0.1, 0.1, 0.05]).expand(n, words))
+
+
+silent("UT706")(lambda: fitted(lambda x: counts(len(x))))
+silent("UT706")(lambda: fitted(lambda x: functional.one_hot(x.abs().argmax(1), 8).float()))
+
+CASES = EXAMPLES.by_code
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
+def test_fires(code, build):
+    assert code in alarms(build)
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
+def test_stays_silent(code, build):
+    assert code not in alarms(build)
+
+
+def test_an_error_is_what_can_not_be_learned():
+    from undertow import examine
+
+    severities = [
+        next(str(f.severity) for f in examine(*fitted(of_y=lambda y, t=t: t * y)).findings if f.code == "UT706")
+        for t in (100.0, 1e6)
+    ]
+    assert severities == ["warning", "error"]
