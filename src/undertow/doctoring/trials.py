@@ -15,7 +15,7 @@ import torch
 
 from undertow.processes import processors
 from undertow.remedies import Remedy, apply
-from undertow.sweeping.cells import Cell, Pack, key_of
+from undertow.sweeping.cells import Cell, Pack, Tick, key_of, unheard
 from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.spec import Settings
 from undertow.sweeping.store import DONE, Finished, Store
@@ -74,8 +74,9 @@ class TrialWork:
         """Give torch one thread: trials run side by side."""
         torch.set_num_threads(1)
 
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[dict[str, Any]]:
         """Make the trials."""
+        del tick
         training: Training = cloudpickle.loads(self.pickled)
         return [_made(training, settings) for settings in cells]
 
@@ -218,7 +219,8 @@ class _Unpickled(TrialWork):
     def name(self) -> str:
         return "trials of a training that lives in this process"
 
-    def run(self, cells: Sequence[Settings]) -> list[dict[str, Any]]:
+    def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[dict[str, Any]]:
+        del tick
         assert self.training is not None  # noqa: S101  # it is made with one
         return [_made(self.training, settings) for settings in cells]
 

@@ -120,19 +120,36 @@ def anatomy(model: nn.Module, training: Training) -> Anatomy:
     return Anatomy(tuple(parts.values()), whole["given"], whole["made"])
 
 
-def run_loss(model: nn.Module, training: Training) -> Tensor:
-    """Compute the loss of one batch in training mode, without a graph, and leave buffers and random numbers alone."""
+def fresh(training: Training) -> nn.Module:
+    """Make the model of a training, and leave random numbers as they were."""
+    with random_numbers_kept():
+        return training.model()
+
+
+def run_loss(model: nn.Module, training: Training, batches: int = 1) -> Tensor:
+    """Compute the loss of some batches in training mode, without a graph; buffers and random numbers stay as they are.
+
+    Returns:
+        The last batch's loss.
+
+    Raises:
+        ValueError: there is no batch.
+    """
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    mode = model.training
+    mode, loss = model.training, None
     model.train()
     try:
         with random_numbers_kept(), torch.no_grad():
-            return training.loss(model, training.sample(1)[0])
+            for batch in training.sample(batches):
+                loss = training.loss(model, batch)
     finally:
         model.train(mode)
         for name, buffer in model.named_buffers():
             if name in kept:
                 buffer.copy_(kept[name])
+    if loss is None:
+        raise ValueError("there is no batch to run the model on")
+    return loss
 
 
 def replace_module(model: nn.Module, name: str, new: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -58,6 +58,7 @@ class Proposal(NamedTuple):
 Apply = Callable[..., Training]
 Propose = Callable[[Diagnosis], Iterable[Proposal]]
 Lines = Callable[..., str]
+LinesFor = Callable[..., str]
 
 
 @dataclass(eq=False)
@@ -71,7 +72,9 @@ class Kind:
         answers: codes of the findings that it is a remedy for.
         apply: ``(training, **settings) -> training``; its docstring explains the remedy.
         propose: yields `Proposal` s for a diagnosis; none where it doesn't fit.
-        lines: ``(**settings) -> str``, the same in plain PyTorch.
+        lines: ``(**settings) -> str``, the same in plain PyTorch, for any model.
+        lines_for: ``(training, **settings) -> str``, the same with the names of a training's own layers; None where
+            ``lines`` are right for every model.
         by_hand: whether only a person can apply it, as it changes the loop or lines that no `Training` holds.
     """
 
@@ -82,6 +85,7 @@ class Kind:
     apply: Apply
     propose: Propose = field(default=lambda _: ())
     lines: Lines = field(default=lambda **_: "")
+    lines_for: LinesFor | None = None
     by_hand: bool = False
 
     def proposes(self, propose: Propose) -> Propose:
@@ -92,6 +96,11 @@ class Kind:
     def written(self, lines: Lines) -> Lines:
         """Register the function that it decorates as the one that writes this remedy as plain PyTorch."""
         self.lines = lines
+        return lines
+
+    def written_for(self, lines: LinesFor) -> LinesFor:
+        """Register the function that it decorates as the one that writes it for one training's own model."""
+        self.lines_for = lines
         return lines
 
     @property
@@ -135,6 +144,7 @@ class Remedy:
         answers: codes of the findings of this case that it is a remedy for.
         urgency: how much speaks for it, 0 to 1.
         predicted: decades by which it should change the gradient from the loss to the front; nan if nobody can tell.
+        lines: its snippet where that was made for one model; see `written_for`.
     """
 
     code: str
@@ -143,6 +153,7 @@ class Remedy:
     answers: tuple[str, ...] = ()
     urgency: float = 0.0
     predicted: float = math.nan
+    lines: str = ""
 
     def __call__(self, training: Training) -> Training:
         """Return the training with this remedy; the one that is given stays as it is."""
@@ -166,8 +177,18 @@ class Remedy:
 
     @property
     def snippet(self) -> str:
-        """The same in plain PyTorch, ready to paste."""
-        return self.kind.lines(**self.settings)
+        """The same in plain PyTorch, to paste behind the lines that make ``model`` and ``optimizer``."""
+        return self.lines or self.kind.lines(**self.settings)
+
+    def written_for(self, training: Training) -> "Remedy":
+        """Return the same remedy with a snippet that names the layers of a training's model.
+
+        Args:
+            training: as it is before this remedy.
+        """
+        if self.kind.lines_for is None:
+            return self
+        return replace(self, lines=self.kind.lines_for(training, **self.settings))
 
     def __eq__(self, other: object) -> bool:
         return self.key == other.key if isinstance(other, Remedy) else NotImplemented
@@ -182,7 +203,8 @@ class Remedy:
         """As JSON values; `from_dict` reads them."""
         known = {"code": self.code, "settings": dict(self.settings), "reason": self.reason}
         predicted = None if math.isnan(self.predicted) else self.predicted
-        return {**known, "answers": list(self.answers), "urgency": self.urgency, "predicted": predicted}
+        rest = {"answers": list(self.answers), "urgency": self.urgency, "predicted": predicted}
+        return {**known, **rest, **({"lines": self.lines} if self.lines else {})}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Remedy":
@@ -192,7 +214,7 @@ class Remedy:
             KeyError: no remedy has that code.
         """
         predicted = math.nan if data.get("predicted") is None else float(data["predicted"])
-        rest = {name: data[name] for name in ("code", "settings", "reason", "urgency") if name in data}
+        rest = {name: data[name] for name in ("code", "settings", "reason", "urgency", "lines") if name in data}
         if data["code"] not in KINDS:
             raise KeyError(f"no remedy has the code {data['code']!r}; there are: {', '.join(sorted(KINDS))}")
         return cls(**rest, answers=tuple(data.get("answers", ())), predicted=predicted)

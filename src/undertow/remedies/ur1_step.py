@@ -108,7 +108,11 @@ def _proposed_adam(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @adam.written
 def _adam_lines(lr: float = ADAM_LR) -> str:
-    return f"optimizer = torch.optim.AdamW(model.parameters(), lr={lr:g}, weight_decay=0.0)"
+    return (
+        'groups = [{"params": group["params"], "weight_decay": group.get("weight_decay", 0.0)}\n'
+        "          for group in optimizer.param_groups]\n"
+        f"optimizer = torch.optim.AdamW(groups, lr={lr:g})"
+    )
 
 
 @remedy("UR103", "clip the gradient's norm", "A", ["UT102", "UT405", "UT103", "UT107"])
@@ -139,7 +143,7 @@ def _proposed_norms(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @clip.written
 def _clip_lines(norm: float = 1.0) -> str:
-    return f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={norm:g})  # after loss.backward()"
+    return f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={norm:g})  # between backward() and step()"
 
 
 @remedy("UR104", "warm up", "A", ["UT406", "UT401", "UT405", "UT108"])
@@ -183,7 +187,7 @@ def _proposed_warm_up(diagnosis: Diagnosis) -> Iterator[Proposal]:
 def _warm_up_lines(steps: int = 100) -> str:
     return (
         f"warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor={WARM_FROM:g}, total_iters={steps})\n"
-        "warm_up.step()  # after every optimizer.step()"
+        "# and after every optimizer.step(): warm_up.step()"
     )
 
 
@@ -255,7 +259,7 @@ def _proposed_beta2(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @beta2.written
 def _beta2_lines(value: float = 0.95) -> str:
-    return f"optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, {value:g}))"
+    return f'for group in optimizer.param_groups:\n    group["betas"] = (group["betas"][0], {value:g})'
 
 
 @remedy("UR107", "give the optimizer the parameters it lacks", "A", ["UT407", "UT105", "UT104"])
@@ -300,7 +304,8 @@ def _proposed_parameters(diagnosis: Diagnosis) -> Iterator[Proposal]:
 def _add_parameters_lines() -> str:
     return (
         'held = {id(p) for group in optimizer.param_groups for p in group["params"]}\n'
-        'optimizer.add_param_group({"params": [p for p in model.parameters() if id(p) not in held]})'
+        "lacking = [p for p in model.parameters() if p.requires_grad and id(p) not in held]\n"
+        'optimizer.add_param_group({"params": lacking})'
     )
 
 
@@ -355,7 +360,10 @@ def _proposed_scaling(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @loss_scaling.written
 def _loss_scaling_lines() -> str:
-    return "scaler = torch.amp.GradScaler()\nscaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()"
+    return (
+        "scaler = torch.amp.GradScaler()\n"
+        "# in the loop: scaler.scale(loss).backward(), scaler.step(optimizer), scaler.update()"
+    )
 
 
 @remedy("UR110", "no schedule of the learning rate", "A", ["UT408"])

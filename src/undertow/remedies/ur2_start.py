@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Role
-from undertow.remedies.anatomy import LAYERS, RECURRENT, anatomy, run_loss, weight_of
+from undertow.remedies.anatomy import LAYERS, RECURRENT, Part, anatomy, fresh, run_loss, weight_of
 from undertow.remedies.changing import on_model
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
@@ -88,7 +88,8 @@ def _proposed_variance(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 
 @variance.written
-def _variance_lines(activation: str = "relu") -> str:
+def variance_lines(activation: str = "relu") -> str:
+    """Return the lines that draw weights with the variance that an activation needs."""
     needed = GAINS.get(activation, 2.0)
     return (
         "for module in model.modules():\n"
@@ -133,7 +134,7 @@ def _orthogonal_lines(activation: str = "relu") -> str:
     return (
         "for module in model.modules():\n"
         "    if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):\n"
-        f"        nn.init.orthogonal_(module.weight, gain={math.sqrt(GAINS.get(activation, 2.0)):.4g})\n"
+        f"        nn.init.orthogonal_(module.weight, gain={GAINS.get(activation, 2.0):g} ** 0.5)\n"
         "        if module.bias is not None:\n"
         "            nn.init.zeros_(module.bias)"
     )
@@ -188,19 +189,21 @@ def _proposed_lsuv(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @lsuv.written
 def _lsuv_lines() -> str:
     return (
-        "@torch.no_grad()\n"
-        "def lsuv(model, x):  # x: a batch of inputs\n"
-        "    for layer in [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]:\n"
-        "        nn.init.orthogonal_(layer.weight)\n"
-        "        if layer.bias is not None:\n"
-        "            nn.init.zeros_(layer.bias)\n"
-        "        seen = []\n"
-        "        hook = layer.register_forward_hook(lambda module, given, made: seen.append(made.std()))\n"
-        "        for _ in range(8):\n"
-        "            model(x)\n"
+        "layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))]\n"
+        "for layer in layers:  # in the order in which they run\n"
+        "    nn.init.orthogonal_(layer.weight)\n"
+        "    if layer.bias is not None:\n"
+        "        nn.init.zeros_(layer.bias)\n"
+        "for layer in layers:\n"
+        "    seen = []\n"
+        "    hook = layer.register_forward_hook(lambda module, given, made, seen=seen: seen.append(made.std()))\n"
+        f"    for _ in range({LSUV_STEPS}):\n"
+        "        with torch.no_grad():\n"
+        "            model(x)  # x: a batch of inputs\n"
+        f"            if abs(seen[-1] - 1) < {LSUV_CLOSE}:\n"
+        "                break\n"
         "            layer.weight /= seen[-1]\n"
-        "        hook.remove()\n"
-        "lsuv(model, x)"
+        "    hook.remove()"
     )
 
 
@@ -226,12 +229,17 @@ class _SmallHead:
     factor: float
 
     def __call__(self, model: nn.Module) -> None:
-        head = anatomy(model, self.training).head
-        if head is None:
-            raise ValueError("the model has no linear layer or convolution that could be its head")
+        head = _head(model, self.training).module
         with torch.no_grad():
-            weight_of(head.module).mul_(self.factor)
-            _no_bias(head.module)
+            weight_of(head).mul_(self.factor)
+            _no_bias(head)
+
+
+def _head(model: nn.Module, training: Training) -> Part:
+    head = anatomy(model, training).head
+    if head is None:
+        raise ValueError("the model has no linear layer or convolution that could be its head")
+    return head
 
 
 @small_head.proposes
@@ -242,9 +250,18 @@ def _proposed_head(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @small_head.written
 def _head_lines(factor: float = 0.1) -> str:
-    return (
-        f"with torch.no_grad():\n    head.weight *= {factor:g}  # head: the model's last layer\n    head.bias.zero_()"
-    )
+    return _shrink("model.head  # its last layer", factor, bias=True)
+
+
+@small_head.written_for
+def _head_lines_for(training: Training, factor: float = 0.1) -> str:
+    head = _head(fresh(training), training)
+    return _shrink(f"model.get_submodule({head.name!r})", factor, getattr(head.module, "bias", None) is not None)
+
+
+def _shrink(head: str, factor: float, bias: bool) -> str:
+    lines = [f"head = {head}", "with torch.no_grad():", f"    head.weight *= {factor:g}"]
+    return "\n".join([*lines, *(["    head.bias.zero_()"] if bias else [])])
 
 
 @remedy("UR205", "weights as PyTorch starts them", "B", ["UT302", "UT301", "UT101", "UT102", "UT109", "UT201", "UT204"])
@@ -369,8 +386,10 @@ def _proposed_memory(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @forget_bias.written
 def _memory_lines(bias: float = FORGET) -> str:
     return (
-        "for name, parameter in lstm.named_parameters():  # lstm: an nn.LSTM or nn.GRU\n"
-        '    if name.startswith("bias"):\n'
-        "        gate = slice(lstm.hidden_size, 2 * lstm.hidden_size)\n"
-        f'        parameter.data[gate] = {bias:g} if "_ih" in name else 0.0'
+        "for module in model.modules():\n"
+        "    if isinstance(module, (nn.LSTM, nn.LSTMCell, nn.GRU, nn.GRUCell)):\n"
+        "        for name, parameter in module.named_parameters(recurse=False):\n"
+        '            if name.startswith("bias"):\n'
+        "                gate = slice(module.hidden_size, 2 * module.hidden_size)\n"
+        f'                parameter.data[gate] = {bias:g} if "_ih" in name else 0.0'
     )

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Role
-from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, replace_module, weight_of
+from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, fresh, replace_module, run_loss, weight_of
 from undertow.remedies.changing import on_model
 from undertow.remedies.registry import Proposal, remedy
-from undertow.remedies.ur2_start import FORGET, GAINS, activation_of, draw, remember
+from undertow.remedies.rewiring import Rewiring, functions_called, rewire
+from undertow.remedies.ur2_start import FORGET, GAINS, activation_of, draw, remember, variance_lines
 from undertow.training import Training
 
 MODULES: Mapping[str, Callable[[], nn.Module]] = {
@@ -25,10 +25,15 @@ FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu, "leaky_relu": functional.leaky_relu, "gelu": functional.gelu, "silu": functional.silu,
     "tanh": torch.tanh, "elu": functional.elu,
 }  # fmt: skip
+_FUNCTION_LINES = {name: f"torch.{name}(x)" if name in ("relu", "tanh") else f"F.{name}(x)" for name in FUNCTIONS}
 SWAPPED = (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Hardsigmoid, nn.Hardtanh, nn.LogSigmoid, nn.Tanhshrink, nn.ReLU6)
 SWAPPED_NAMES = frozenset({"sigmoid", "tanh", "relu", "hardsigmoid", "hardtanh", "relu_", "sigmoid_", "tanh_", "relu6"})
+ACTIVATIONS = (*SWAPPED, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.SELU, nn.Softplus, nn.PReLU, nn.Mish)
 SATURATING = frozenset({"sigmoid", "tanh", "hardsigmoid", "hardtanh"})
 DEEP = 8
+_TRANSFORMER_LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+STANDARDISED_ON = 32
+"""Batches that means and deviations of inputs are taken from."""
 
 
 @remedy("UR301", "another activation, with the start it needs", "C", ["UT101", "UT201", "UT202", "UT104", "UT301"])
@@ -55,12 +60,19 @@ class _Swap:
 
     def __call__(self, model: nn.Module) -> None:
         seen = anatomy(model, self.training)
-        for part in _in_front_of_head(seen):
-            if isinstance(part.module, SWAPPED):
-                replace_module(model, part.name, MODULES[self.to]())
-        model.register_forward_pre_hook(_Entering(self.to), with_kwargs=True)
-        model.register_forward_hook(_leave, with_kwargs=True, always_call=True)
+        modules, head = _hidden_activations(seen), seen.head.name if seen.head else ""
+        for name in modules:
+            replace_module(model, name, MODULES[self.to]())
+        rewiring = Rewiring(SWAPPED_NAMES - {self.to, f"{self.to}_"}, FUNCTIONS[self.to], head)
+        if called := functions_called(model, self.training, rewiring):
+            rewire(model, rewiring)
+        if not modules and not called:
+            raise ValueError("the model has no activation in front of its last layer")
         draw(model, GAINS.get(self.to, 2.0))
+
+
+def _hidden_activations(seen: Anatomy) -> list[str]:
+    return [part.name for part in _in_front_of_head(seen) if isinstance(part.module, SWAPPED)]
 
 
 def _in_front_of_head(seen: Anatomy) -> Iterator[Part]:
@@ -69,39 +81,6 @@ def _in_front_of_head(seen: Anatomy) -> Iterator[Part]:
         if head is not None and part.name == head.name:
             return
         yield part
-
-
-class _SwapMode(TorchFunctionMode):
-    """Calls another activation wherever a function of torch's is called that is one, but for the model's output."""
-
-    def __init__(self, to: str) -> None:
-        super().__init__()
-        self._to = FUNCTIONS[to]
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call it, or the one in its place."""
-        del types
-        if getattr(func, "__name__", "") in SWAPPED_NAMES and args and func is not self._to:
-            return self._to(args[0])
-        return func(*args, **(kwargs or {}))
-
-
-class _Entering:
-    """Opens the mode around a model's forward pass; can be copied, as the mode itself is made anew each time."""
-
-    def __init__(self, to: str) -> None:
-        self.to = to
-
-    def __call__(self, module: nn.Module, given: Any, keywords: Any) -> None:
-        del given, keywords
-        mode = _SwapMode(self.to)
-        module.__dict__.setdefault("_undertow_modes", []).append(mode)
-        mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
-
-
-def _leave(module: nn.Module, given: Any, keywords: Any, made: Any) -> None:
-    del given, keywords, made
-    module.__dict__["_undertow_modes"].pop().__exit__(None, None, None)
 
 
 @activation.proposes
@@ -118,17 +97,24 @@ def _proposed_activation(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @activation.written
 def _activation_lines(to: str = "relu") -> str:
+    return _swap_lines("[]  # names of the activations in front of the last layer", to)
+
+
+@activation.written_for
+def _activation_lines_for(training: Training, to: str = "relu") -> str:
+    seen = anatomy(fresh(training), training)
+    if modules := _hidden_activations(seen):
+        return _swap_lines(str(modules), to)
+    place = "# in forward(), wherever an activation is called in front of the last layer:"
+    return f"{place} {_FUNCTION_LINES[to]}\n{variance_lines(to)}"
+
+
+def _swap_lines(names: str, to: str) -> str:
     return (
-        "def swap(module):\n"
-        "    for name, child in module.named_children():\n"
-        "        if isinstance(child, (nn.Sigmoid, nn.Tanh, nn.ReLU)):\n"
-        f"            setattr(module, name, nn.{type(MODULES[to]()).__name__}())\n"
-        "        swap(child)\n"
-        "swap(model)  # leave the output's own activation as it is\n"
-        "for module in model.modules():\n"
-        "    if isinstance(module, (nn.Linear, nn.Conv2d)):\n"
-        f"        nn.init.normal_(module.weight, std=({GAINS.get(to, 2.0):g} / module.weight[0].numel()) ** 0.5)\n"
-        "        nn.init.zeros_(module.bias)"
+        f"for name in {names}:\n"
+        '    parent, _, child = name.rpartition(".")\n'
+        f"    setattr(model.get_submodule(parent), child, nn.{type(MODULES[to]()).__name__}())\n"
+        f"{variance_lines(to)}"
     )
 
 
@@ -155,22 +141,24 @@ class _Normalise:
     kind: str
 
     def __call__(self, model: nn.Module) -> None:
-        seen = anatomy(model, self.training)
-        if any(isinstance(part.module, NORMS) for part in seen.parts):
-            raise ValueError("the model has normalisations already")
-        placed = [part for part in seen.hidden if part.calls == 1 and part.made is not None]
-        if not placed:
-            raise ValueError("the model has no hidden layer that is called once")
-        for part in placed:
-            norm = _norm(part.made, weight_of(part.module), self.kind)
+        for part, norm in _norms(anatomy(model, self.training), self.kind):
             part.module.add_module("norm", norm)
             part.module.register_forward_hook(_call_norm)
+
+
+def _norms(seen: Anatomy, kind: str) -> list[tuple[Part, nn.Module]]:
+    if any(isinstance(part.module, NORMS) for part in seen.parts):
+        raise ValueError("the model has normalisations already")
+    placed = [part for part in seen.hidden if part.calls == 1 and part.made is not None]
+    if not placed:
+        raise ValueError("the model has no hidden layer that is called once")
+    return [(part, _norm(part.made, weight_of(part.module), kind)) for part in placed]
 
 
 def _norm(made: Tensor | None, weight: Tensor, kind: str) -> nn.Module:
     assert made is not None  # noqa: S101  # the caller looked
     place: dict[str, Any] = {"device": weight.device, "dtype": weight.dtype}
-    if kind == "layer" or (made.ndim == 3 and weight.ndim == 2):
+    if kind == "layer" or made.ndim == 1 or (made.ndim == 3 and weight.ndim == 2):
         return nn.LayerNorm(made.shape[-1], **place)
     by_dimension = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
     return by_dimension[made.ndim](made.shape[1], **place)
@@ -192,8 +180,30 @@ def _proposed_norm(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @normalise.written
 def _norm_lines(kind: str = "batch") -> str:
-    norm = "nn.LayerNorm" if kind == "layer" else "nn.BatchNorm1d  # nn.BatchNorm2d behind a convolution"
-    return f"# behind every hidden layer, before its activation:\nself.norm = {norm}\nx = self.norm(self.layer(x))"
+    norm = "nn.LayerNorm(width)" if kind == "layer" else "nn.BatchNorm1d(width)"
+    return _norm_loop("{}", norm, "  # names of the hidden layers, and what they make")
+
+
+@normalise.written_for
+def _norm_lines_for(training: Training, kind: str = "batch") -> str:
+    made = _norms(anatomy(fresh(training), training), kind)
+    kinds = {type(norm).__name__: {} for _, norm in made}  # type: dict[str, dict[str, int]]
+    for part, norm in made:
+        kinds[type(norm).__name__][part.name] = int(_width(norm))
+    return "\n".join(_norm_loop(str(places), f"nn.{name}(width)") for name, places in kinds.items())
+
+
+def _width(norm: nn.Module) -> int:
+    return norm.normalized_shape[0] if isinstance(norm, nn.LayerNorm) else norm.num_features  # type: ignore[return-value]
+
+
+def _norm_loop(places: str, norm: str, remark: str = "") -> str:
+    return (
+        f"for name, width in {places}.items():{remark}\n"
+        "    layer = model.get_submodule(name)\n"
+        f"    layer.norm = {norm}\n"
+        "    layer.register_forward_hook(lambda layer, given, made: layer.norm(made))"
+    )
 
 
 @remedy("UR303", "residual connections, closed to begin with", "C", ["UT101", "UT102", "UT106", "UT205", "UT301"])
@@ -201,7 +211,8 @@ def rezero(training: Training) -> Training:
     """Add what goes into a layer to what its activation makes, times a gate that starts at zero.
 
     What it changes:
-        Layers that make as many features as they take, and are followed by an activation module: x + gate f(x).
+        Layers that make as many features as they take: x + gate f(x), the activation behind them included where it is a
+        module.
     When:
         A plain stack is too deep for any start: from about 15 layers on.
     Predicts:
@@ -223,7 +234,7 @@ class Gate(nn.Module):
     def keep(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
         """Keep what goes into the layer."""
         del module
-        self.kept.append(given[0])
+        self.kept[:] = [given[0]]  # never more than one, also where a forward pass broke off
 
     def add(self, module: nn.Module, given: Any, made: Tensor) -> Tensor:
         """Add it to what the activation makes."""
@@ -236,22 +247,28 @@ class _ReZero:
     training: Training
 
     def __call__(self, model: nn.Module) -> None:
-        seen = anatomy(model, self.training)
-        blocks = [(part, act) for part in seen.hidden if (act := _activation_behind(seen, part)) is not None]
-        if not blocks:
-            raise ValueError("no layer keeps its number of features and has an activation module behind it")
-        for layer, act in blocks:
+        for layer, end in _blocks(anatomy(model, self.training)):
             gate = Gate(weight_of(layer.module))
             layer.module.add_module("residual", gate)
             layer.module.register_forward_pre_hook(gate.keep)
-            act.module.register_forward_hook(gate.add)
+            end.module.register_forward_hook(gate.add)
 
 
-def _activation_behind(seen: Anatomy, part: Part) -> Part | None:
-    behind = [each for each in seen.after(part) if not isinstance(each.module, (*NORMS, nn.Dropout))][:1]
-    fits = part.given is not None and part.made is not None and part.given.shape == part.made.shape
-    once = part.calls == 1 and behind and behind[0].calls == 1
-    return behind[0] if fits and once and isinstance(behind[0].module, (*SWAPPED, nn.GELU, nn.SiLU, nn.ELU)) else None
+def _blocks(seen: Anatomy) -> list[tuple[Part, Part]]:
+    """Return layers that keep their shape, each with what ends its block: the activation behind it, or itself."""
+    blocks = [(part, end) for part in seen.hidden if (end := _end_of_block(seen, part)) is not None]
+    if not blocks:
+        raise ValueError("no hidden layer makes as many features as it takes")
+    return blocks
+
+
+def _end_of_block(seen: Anatomy, part: Part) -> Part | None:
+    if part.calls != 1 or part.given is None or part.made is None or part.given.shape != part.made.shape:
+        return None
+    behind = next((each for each in seen.after(part) if not isinstance(each.module, (*NORMS, nn.Dropout))), None)
+    if behind is not None and isinstance(behind.module, ACTIVATIONS):
+        return behind if behind.calls == 1 else None
+    return part  # its activation is a function that nothing can be hung on
 
 
 @rezero.proposes
@@ -264,9 +281,29 @@ def _proposed_rezero(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @rezero.written
 def _rezero_lines() -> str:
+    return _gate_lines("[]  # layers that keep their shape, each with the activation behind it")
+
+
+@rezero.written_for
+def _rezero_lines_for(training: Training) -> str:
+    return _gate_lines(str([(layer.name, end.name) for layer, end in _blocks(anatomy(fresh(training), training))]))
+
+
+def _gate_lines(places: str) -> str:
     return (
-        "self.gate = nn.Parameter(torch.zeros(()))  # one for each layer, in __init__\n"
-        "x = x + self.gate * self.activation(self.layer(x))  # in forward"
+        "class Gate(nn.Module):  # x + gate f(x), closed to begin with\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.gate, self.kept = nn.Parameter(torch.zeros(())), []\n"
+        "    def keep(self, layer, given):\n"
+        "        self.kept[:] = [given[0]]\n"
+        "    def add(self, activation, given, made):\n"
+        "        return self.kept.pop() + self.gate * made\n"
+        f"for layer, end in {places}:\n"
+        "    layer = model.get_submodule(layer)\n"
+        "    layer.residual = Gate()\n"
+        "    layer.register_forward_pre_hook(layer.residual.keep)\n"
+        "    model.get_submodule(end).register_forward_hook(layer.residual.add)"
     )
 
 
@@ -275,7 +312,7 @@ def standardise(training: Training) -> Training:
     """Subtract each feature's mean from the inputs and divide by its standard deviation.
 
     What it changes:
-        A module with the means and deviations as buffers, called in front of the model.
+        The model keeps means and deviations as buffers, and standardises what it is called with.
     When:
         Inputs are far from unit scale, or their features are of very different scales.
     Predicts:
@@ -286,25 +323,15 @@ def standardise(training: Training) -> Training:
     return on_model(training, _Standardise(training))
 
 
-class Standardisation(nn.Module):
-    """(x - mean) / deviation, feature by feature."""
-
-    def __init__(self, x: Tensor) -> None:
-        super().__init__()
-        feature = 1 if x.ndim > 3 or x.ndim == 2 else x.ndim - 1
-        over = [d for d in range(x.ndim) if d != feature] if x.ndim > 1 else [0]
-        mean, deviation = x.mean(over, keepdim=True), x.std(over, keepdim=True)
-        self.register_buffer("mean", mean)
-        self.register_buffer("deviation", torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Standardise."""
-        return (x - self.mean) / self.deviation  # type: ignore[operator]  # buffers
+def _all_but_features(dimensions: int) -> tuple[int, ...]:
+    """Return the dimensions that aren't that of the features: the last of a row or a sequence, the second of images."""
+    feature = 1 if dimensions > 3 else dimensions - 1
+    return tuple(d for d in range(dimensions) if d != feature)
 
 
 def _standardised(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     first = next(i for i, each in enumerate(given) if isinstance(each, Tensor) and each.is_floating_point())
-    made = module.standardisation(given[first])  # type: ignore[operator]  # put there together with this hook
+    made = (given[first] - module.input_mean) / module.input_deviation
     return (*given[:first], made, *given[first + 1 :])
 
 
@@ -313,15 +340,20 @@ class _Standardise:
     training: Training
 
     def __call__(self, model: nn.Module) -> None:
-        inputs = [x for x in _inputs(model, self.training) if x.ndim > 1]
-        if not inputs:
-            raise ValueError("the model isn't called with a tensor of numbers, so there is nothing to standardise")
-        model.add_module("standardisation", Standardisation(torch.cat(inputs)))
+        x = inputs_of(model, self.training)
+        over = _all_but_features(x.ndim)
+        mean, deviation = x.mean(over, keepdim=True), x.std(over, keepdim=True)
+        model.register_buffer("input_mean", mean)  # no module: nn.Sequential would call it as its last
+        model.register_buffer("input_deviation", deviation.where(deviation > 0, torch.ones_like(deviation)))
         model.register_forward_pre_hook(_standardised)
 
 
-def _inputs(model: nn.Module, training: Training) -> list[Tensor]:
-    """Return what the model is called with, in as many batches as a sample has that are alike in shape."""
+def inputs_of(model: nn.Module, training: Training) -> Tensor:
+    """Return what a model is called with on some batches, one behind the other.
+
+    Raises:
+        ValueError: it isn't called with a tensor of numbers.
+    """
     seen: list[Tensor] = []
 
     def note(module: nn.Module, given: tuple[Any, ...]) -> None:
@@ -330,12 +362,12 @@ def _inputs(model: nn.Module, training: Training) -> list[Tensor]:
 
     handle = model.register_forward_pre_hook(note)
     try:
-        with torch.no_grad():
-            for batch in training.sample():
-                training.loss(model, batch)
+        run_loss(model, training, STANDARDISED_ON)
     finally:
         handle.remove()
-    return [x for x in seen if x.shape[1:] == seen[0].shape[1:]]
+    if not seen or seen[0].ndim < 2:
+        raise ValueError("the model isn't called with a tensor of numbers, so there is nothing to standardise")
+    return torch.cat([x for x in seen if x.shape[1:] == seen[0].shape[1:]])
 
 
 @standardise.proposes
@@ -351,9 +383,23 @@ def _proposed_standardisation(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @standardise.written
 def _standardise_lines() -> str:
+    return _standardise_call("0")
+
+
+@standardise.written_for
+def _standardise_lines_for(training: Training) -> str:
+    dimensions = _all_but_features(inputs_of(fresh(training), training).ndim)
+    return _standardise_call(str(dimensions[0]) if len(dimensions) == 1 else str(dimensions))
+
+
+def _standardise_call(over: str) -> str:
     return (
-        "mean, deviation = x_train.mean(0), x_train.std(0).clamp(min=1e-8)\n"
-        "x = (x - mean) / deviation  # of every batch"
+        f"deviation = x_train.std({over}, keepdim=True)\n"
+        f'model.register_buffer("input_mean", x_train.mean({over}, keepdim=True))\n'
+        'model.register_buffer("input_deviation", deviation.where(deviation > 0, torch.ones_like(deviation)))\n'
+        "model.register_forward_pre_hook(\n"
+        "    lambda model, given: ((given[0] - model.input_mean) / model.input_deviation, *given[1:])\n"
+        ")"
     )
 
 
@@ -362,7 +408,8 @@ def prenorm(training: Training) -> Training:
     """Let torch's transformer layers normalise before a branch instead of after the sum.
 
     What it changes:
-        ``norm_first`` of every ``nn.TransformerEncoderLayer`` and ``nn.TransformerDecoderLayer``.
+        ``norm_first`` of every ``nn.TransformerEncoderLayer`` and ``nn.TransformerDecoderLayer``; a LayerNorm is put
+        behind the last of them, where there is none.
     When:
         A deep transformer with the normalisation behind the sum breaks without a warm-up.
     Predicts:
@@ -374,12 +421,16 @@ def prenorm(training: Training) -> Training:
 
 
 def _prenorm(model: nn.Module) -> None:
-    found = [m for m in model.modules() if isinstance(m, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer)]
-    late = [m for m in found if not m.norm_first]
+    late = [m for m in model.modules() if isinstance(m, _TRANSFORMER_LAYERS) and not m.norm_first]
     if not late:
         raise ValueError("the model has no transformer layer of torch's with the normalisation behind the sum")
     for layer in late:
         layer.norm_first = True
+    for stack in model.modules():
+        if isinstance(stack, nn.TransformerEncoder | nn.TransformerDecoder) and stack.norm is None:
+            weight = next(stack.parameters())
+            width = stack.layers[0].norm1.normalized_shape
+            stack.norm = nn.LayerNorm(width, device=weight.device, dtype=weight.dtype)
 
 
 @prenorm.proposes
@@ -391,7 +442,13 @@ def _proposed_prenorm(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @prenorm.written
 def _prenorm_lines() -> str:
-    return "nn.TransformerEncoderLayer(..., norm_first=True)"
+    return (
+        "for module in model.modules():\n"
+        "    if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):\n"
+        "        module.norm_first = True\n"
+        "    if isinstance(module, (nn.TransformerEncoder, nn.TransformerDecoder)) and module.norm is None:\n"
+        "        module.norm = nn.LayerNorm(module.layers[0].norm1.normalized_shape)"
+    )
 
 
 @remedy("UR306", "a recurrence that keeps its state to begin with (IRNN)", "C", ["UT107", "UT101"])
@@ -439,10 +496,15 @@ def _for_plain_rnn(diagnosis: Diagnosis, reason: str, urgency: float) -> Iterato
 @irnn.written
 def _irnn_lines() -> str:
     return (
-        'rnn = nn.RNN(..., nonlinearity="relu")\n'
-        "for name, parameter in rnn.named_parameters():\n"
-        '    nn.init.eye_(parameter) if "weight_hh" in name else nn.init.zeros_(parameter) if "bias" in name else '
-        "nn.init.normal_(parameter, std=0.01)"
+        "for rnn in [module for module in model.modules() if type(module) is nn.RNN]:\n"
+        '    rnn.nonlinearity, rnn.mode = "relu", "RNN_RELU"\n'
+        "    for name, parameter in rnn.named_parameters():\n"
+        '        if name.startswith("weight_hh"):\n'
+        "            nn.init.eye_(parameter)\n"
+        '        elif name.startswith("weight_ih"):\n'
+        "            nn.init.normal_(parameter, std=0.01)\n"
+        "        else:\n"
+        "            nn.init.zeros_(parameter)"
     )
 
 
@@ -485,10 +547,15 @@ def _proposed_gates(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @gated.written
 def _gated_lines(bias: float = FORGET) -> str:
     return (
-        "gru = nn.GRU(...)  # with the sizes of the nn.RNN\n"
-        "for name, parameter in gru.named_parameters():\n"
-        '    if name.startswith("bias"):\n'
-        f'        parameter.data[gru.hidden_size : 2 * gru.hidden_size] = {bias:g} if "_ih" in name else 0.0'
+        "for name, rnn in [(n, m) for n, m in model.named_modules() if type(m) is nn.RNN]:\n"
+        "    sizes = (rnn.input_size, rnn.hidden_size, rnn.num_layers, rnn.bias, rnn.batch_first, rnn.dropout)\n"
+        "    gru = nn.GRU(*sizes, rnn.bidirectional)\n"
+        "    for key, parameter in gru.named_parameters():\n"
+        '        if key.startswith("bias"):\n'
+        "            gate = slice(gru.hidden_size, 2 * gru.hidden_size)\n"
+        f'            parameter.data[gate] = {bias:g} if "_ih" in key else 0.0\n'
+        '    parent, _, child = name.rpartition(".")\n'
+        "    setattr(model.get_submodule(parent), child, gru)"
     )
 
 
@@ -509,18 +576,18 @@ def register(training: Training) -> Training:
 
 
 def _register(model: nn.Module) -> None:
-    found = [(module, name, value) for module in model.modules() for name, value in list(vars(module).items())]
+    found = [(module, *rest) for module in model.modules() for rest in _held_in(module)]
+    if not found:
+        raise ValueError("the model keeps no modules in a plain list or dict")
     for module, name, value in found:
-        if isinstance(value, list | tuple) and value and all(isinstance(each, nn.Module) for each in value):
-            delattr(module, name)
-            setattr(module, name, nn.ModuleList(value))
-        elif isinstance(value, dict) and name != "_modules" and value and _all_modules(value):
-            delattr(module, name)
-            setattr(module, name, nn.ModuleDict(value))
+        delattr(module, name)
+        setattr(module, name, nn.ModuleDict(value) if isinstance(value, dict) else nn.ModuleList(value))
 
 
-def _all_modules(value: Mapping[Any, Any]) -> bool:
-    return all(isinstance(key, str) and isinstance(each, nn.Module) for key, each in value.items())
+def _all_modules(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and isinstance(each, nn.Module) for key, each in value.items())
+    return isinstance(value, list | tuple) and all(isinstance(each, nn.Module) for each in value)
 
 
 @register.proposes
@@ -531,7 +598,24 @@ def _proposed_registration(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @register.written
 def _register_lines() -> str:
-    return "self.layers = nn.ModuleList(layers)  # in place of a plain list, in __init__"
+    return "model.layers = nn.ModuleList(model.layers)  # wherever a plain list holds modules"
+
+
+@register.written_for
+def _register_lines_for(training: Training) -> str:
+    held = [(name, *rest) for name, module in fresh(training).named_modules() for rest in _held_in(module)]
+    lines = []
+    for path, name, value in held:
+        owner = f"model.{path}" if path else "model"
+        kind = "ModuleDict" if isinstance(value, dict) else "ModuleList"
+        lines.append(f"{owner}.{name} = nn.{kind}({owner}.{name})")
+    return "\n".join(lines)
+
+
+def _held_in(module: nn.Module) -> list[tuple[str, Any]]:
+    """Return names and values of the plain lists and dicts of modules that a module keeps."""
+    found = [(name, value) for name, value in vars(module).items() if value and not name.startswith("_")]
+    return [(name, value) for name, value in found if _all_modules(value)]
 
 
 @remedy("UR309", "less dropout", "C", ["UT704"])
@@ -567,4 +651,10 @@ def _proposed_dropout(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @less_dropout.written
 def _dropout_lines(p: float = 0.1) -> str:
-    return f"for module in model.modules():\n    if isinstance(module, nn.Dropout):\n        module.p = {p:g}"
+    return (
+        "for module in model.modules():\n"
+        "    if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)):\n"
+        f"        module.p = min(module.p, {p:g})\n"
+        '    elif isinstance(getattr(module, "dropout", None), float):  # attention, recurrent layers\n'
+        f"        module.dropout = min(module.dropout, {p:g})"
+    )

@@ -6,17 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.anatomy import Part, anatomy, replace_module
+from undertow.remedies.anatomy import Anatomy, Part, anatomy, fresh, replace_module
 from undertow.remedies.changing import on_model
 from undertow.remedies.registry import Proposal, remedy
+from undertow.remedies.rewiring import RewiredLoss, Rewiring, functions_called, rewire, through
 from undertow.training import Training
 
-SQUASHING = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid, nn.Softmax2d)
+SQUASHING_NAMES = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid", "sigmoid_"})
 BOUNDING = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Softplus, nn.Softmax, nn.LeakyReLU)
-SQUASHING_NAMES = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid", "_softmax", "sigmoid_"})
+CUTS = frozenset({"detach", "detach_", "data"})
+SQUASHING = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid)
 BOUNDING_NAMES = frozenset(
     {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "relu6", "hardtanh", "softplus", "clamp", "softmax"}
 )
@@ -27,7 +28,8 @@ def logits(training: Training) -> Training:
     """Leave the softmax or sigmoid at the model's end to the loss, which has one of its own.
 
     What it changes:
-        The last softmax, log-softmax or sigmoid, module or function, hands on what it is given. The loss stays.
+        While the loss is computed, the first softmax, log-softmax or sigmoid behind the last layer hands on what it is
+        given, wherever it stands: a module, a call in ``forward`` or in the loss. A score gets what it got before.
     When:
         Outputs are squashed twice: softmax before cross entropy, sigmoid before BCEWithLogits.
     Predicts:
@@ -35,7 +37,23 @@ def logits(training: Training) -> Training:
     References:
         PyTorch documentation, CrossEntropyLoss: "the input is expected to contain the unnormalized logits".
     """
-    return on_model(training, _WithoutLast(training, SQUASHING, SQUASHING_NAMES))
+    return replace(training, loss=RewiredLoss(training.loss, _first_behind_head(training)))
+
+
+def _first_behind_head(training: Training) -> Rewiring:
+    return Rewiring(SQUASHING_NAMES, through, head_of(training), behind=True, once=True)
+
+
+def head_of(training: Training) -> str:
+    """Return the path of the last layer that a training's model calls.
+
+    Raises:
+        ValueError: it calls no linear layer and no convolution.
+    """
+    head = anatomy(fresh(training), training).head
+    if head is None:
+        raise ValueError("the model has no linear layer or convolution that could be its head")
+    return head.name
 
 
 @logits.proposes
@@ -46,7 +64,27 @@ def _proposed_logits(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @logits.written
 def _logits_lines() -> str:
-    return "return self.head(x)  # no softmax, no sigmoid: cross_entropy and BCEWithLogits have their own"
+    return "# in forward(): return what the last layer makes, without softmax or sigmoid; the loss has its own"
+
+
+@logits.written_for
+def _logits_lines_for(training: Training) -> str:
+    return _identity_lines(training, SQUASHING) or _logits_lines()
+
+
+def _identity_lines(training: Training, kinds: tuple[type[nn.Module], ...]) -> str:
+    """Return the lines that take a module off the end of a model; empty where a function stands there."""
+    behind = _behind_head(anatomy(fresh(training), training), kinds)
+    if not behind:
+        return ""
+    parent, _, child = behind[0].name.rpartition(".")
+    return (
+        f"setattr(model.get_submodule({parent!r}), {child!r}, nn.Identity())  # the {type(behind[0].module).__name__}"
+    )
+
+
+def _behind_head(seen: Anatomy, kinds: tuple[type[nn.Module], ...]) -> list[Part]:
+    return [part for part in seen.after(seen.head) if isinstance(part.module, kinds)] if seen.head else []
 
 
 @remedy("UR402", "an output without bounds", "D", ["UT705", "UT202", "UT201", "UT109"])
@@ -54,7 +92,7 @@ def unbounded(training: Training) -> Training:
     """Take the activation off the model's output.
 
     What it changes:
-        The last ReLU, sigmoid, tanh or clamp, module or function, hands on what it is given.
+        The first ReLU, sigmoid, tanh or clamp behind the last layer, module or function, hands on what it is given.
     When:
         Targets lie where the output's activation can't reach: below zero behind a ReLU, beyond one behind a tanh.
     Predicts:
@@ -62,7 +100,7 @@ def unbounded(training: Training) -> Training:
     References:
         Goodfellow, Bengio, Courville 2016, section 6.2.2 (output units).
     """
-    return on_model(training, _WithoutLast(training, BOUNDING, BOUNDING_NAMES))
+    return on_model(training, _Unbounded(training))
 
 
 @unbounded.proposes
@@ -76,83 +114,27 @@ def _proposed_range(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @unbounded.written
 def _range_lines() -> str:
-    return "return self.head(x)  # no activation behind it: targets can be any number"
+    return "# in forward(): return what the last layer makes, with no activation behind it: targets can be any number"
+
+
+@unbounded.written_for
+def _range_lines_for(training: Training) -> str:
+    return _identity_lines(training, BOUNDING) or _range_lines()
 
 
 @dataclass(frozen=True)
-class _WithoutLast:
-    """Makes the last of some activations hand on what it is given, if it stands behind the head."""
-
+class _Unbounded:
     training: Training
-    kinds: tuple[type[nn.Module], ...]
-    names: frozenset[str]
 
     def __call__(self, model: nn.Module) -> None:
         seen = anatomy(model, self.training)
-        behind: list[Part] = list(seen.after(seen.head)) if seen.head is not None else []
-        modules = [part for part in behind if isinstance(part.module, self.kinds)]
-        if modules:
-            replace_module(model, modules[-1].name, nn.Identity())
+        if modules := _behind_head(seen, BOUNDING):
+            replace_module(model, modules[0].name, nn.Identity())
             return
-        count = _counted(model, self.training, self.names)
-        if not count:
-            raise ValueError("the model has no such activation behind its last layer")
-        model.register_forward_pre_hook(_Open(self.names, count), with_kwargs=True)
-        model.register_forward_hook(_close, with_kwargs=True, always_call=True)
-
-
-class _Passing(TorchFunctionMode):
-    """Counts calls of some functions, and lets the last one hand on its input."""
-
-    def __init__(self, names: frozenset[str], last: int) -> None:
-        super().__init__()
-        self.names, self.last, self.count = names, last, 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call it, unless it is the last one."""
-        del types
-        if getattr(func, "__name__", "") in self.names:
-            self.count += 1
-            if self.count == self.last:
-                return args[0] if args else (kwargs or {})["input"]
-        return func(*args, **(kwargs or {}))
-
-
-def _counted(model: nn.Module, training: Training, names: frozenset[str]) -> int:
-    """Return how many such functions the model's forward pass calls; 0 if the model itself isn't called."""
-    opening = model.register_forward_pre_hook(_Open(names, -1), with_kwargs=True)
-    counts: list[int] = []
-
-    def close(module: nn.Module, given: Any, keywords: Any, made: Any) -> None:
-        del given, keywords, made
-        mode = module.__dict__["_undertow_passing"].pop()
-        mode.__exit__(None, None, None)
-        counts.append(mode.count)
-
-    closing = model.register_forward_hook(close, with_kwargs=True, always_call=True)
-    try:
-        with torch.no_grad():
-            training.loss(model, training.sample(1)[0])
-    finally:
-        opening.remove()
-        closing.remove()
-    return counts[0] if counts else 0
-
-
-class _Open:
-    def __init__(self, names: frozenset[str], last: int) -> None:
-        self.names, self.last = names, last
-
-    def __call__(self, module: nn.Module, given: Any, keywords: Any) -> None:
-        del given, keywords
-        mode = _Passing(self.names, self.last)
-        module.__dict__.setdefault("_undertow_passing", []).append(mode)
-        mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
-
-
-def _close(module: nn.Module, given: Any, keywords: Any, made: Any) -> None:
-    del given, keywords, made
-    module.__dict__["_undertow_passing"].pop().__exit__(None, None, None)
+        rewiring = Rewiring(BOUNDING_NAMES, through, seen.head.name if seen.head else "", behind=True, once=True)
+        if not functions_called(model, self.training, rewiring):
+            raise ValueError("the model has no activation behind its last layer")
+        rewire(model, rewiring)
 
 
 @remedy("UR403", "targets in standard units", "D", ["UT706", "UT705", "UT401", "UT405", "UT103"])
@@ -169,12 +151,20 @@ def standard_targets(training: Training) -> Training:
     References:
         LeCun, Bottou, Orr, Müller 1998 (Efficient BackProp), section 4.5.
     """
-    targets = [target for batch in training.sample() if (target := _target(batch)) is not None]
-    if not targets:
-        raise ValueError("no batch ends with a tensor of numbers that could be targets")
-    shift, scale = _moments(targets)
+    shift, scale = _moments(_targets(training, MEASURED_ON))
     changed = on_model(training, _Rescale(shift, scale))
     return replace(changed, loss=_Divided(training.loss, scale**2))
+
+
+MEASURED_ON = 32
+"""Batches that mean and deviation of targets are taken from."""
+
+
+def _targets(training: Training, batches: int) -> list[Tensor]:
+    targets = [target for batch in training.sample(batches) if (target := _target(batch)) is not None]
+    if not targets:
+        raise ValueError("no batch ends with a tensor of numbers that could be targets")
+    return targets
 
 
 def _target(batch: Any) -> Tensor | None:
@@ -226,8 +216,8 @@ def _proposed_targets(diagnosis: Diagnosis) -> Iterator[Proposal]:
 def _targets_lines() -> str:
     return (
         "mean, deviation = y_train.mean(), y_train.std()\n"
-        "loss = mse_loss(model(x), (y - mean) / deviation)\n"
-        "prediction = model(x) * deviation + mean"
+        "model.register_forward_hook(lambda model, given, made: made * deviation + mean)\n"
+        "# and divide the loss by deviation ** 2"
     )
 
 
@@ -245,10 +235,7 @@ def same_shape(training: Training) -> Training:
     References:
         PyTorch warns: "using a target size that is different to the input size".
     """
-    targets = [target for batch in training.sample(1) if (target := _target(batch)) is not None]
-    if not targets:
-        raise ValueError("no batch ends with a tensor of numbers that could be targets")
-    return on_model(training, _Shaped(targets[0].ndim))
+    return on_model(training, _Shaped(_targets(training, 1)[0].ndim))
 
 
 @dataclass(frozen=True)
@@ -275,37 +262,43 @@ def _proposed_shape(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @same_shape.written
 def _shape_lines() -> str:
-    return "loss = mse_loss(model(x).squeeze(-1), y)"
+    return "model.register_forward_hook(lambda model, given, made: made.squeeze(-1))  # as the target has it"
 
 
-@remedy("UR405", "a gradient that isn't cut off", "D", ["UT501", "UT109"], by_hand=True)
+@same_shape.written_for
+def _shape_lines_for(training: Training) -> str:
+    changed = "squeeze" if _targets(training, 1)[0].ndim == 1 else "unsqueeze"
+    return f"model.register_forward_hook(lambda model, given, made: made.{changed}(-1))  # as the target has it"
+
+
+@remedy("UR405", "a gradient that isn't cut off", "D", ["UT501", "UT109"])
 def attached(training: Training) -> Training:
-    """Let the gradient through where it is cut: the line is shown, and you change it.
+    """Let the gradient through where it is cut.
 
     What it changes:
-        Nothing by itself: ``.detach()``, ``.item()``, ``.data``, ``torch.no_grad()``, ``argmax`` or ``round`` in your
-        code between the parameters and the loss.
+        While the loss is computed, ``.detach()`` and ``.data`` hand on the tensor itself, and ``torch.no_grad()`` is
+        without effect. In your code it is one line, which is shown.
     When:
-        Parameters are used and get no gradient.
+        Parameters are used and get no gradient. ``.item()``, ``argmax`` and ``round`` cut it, too: those can't be
+        undone from outside.
     Predicts:
         They are reached.
     References:
         PyTorch documentation, autograd mechanics; Bengio, Léonard, Courville 2013 (straight-through estimators).
     """
-    return training
+    return replace(training, loss=RewiredLoss(training.loss, Rewiring(CUTS, through, attach=True)))
 
 
 @attached.proposes
 def _proposed_attachment(diagnosis: Diagnosis) -> Iterator[Proposal]:
     for finding in diagnosis.findings:
         if finding.code == "UT501" and str(finding.severity) == "error":
-            yield Proposal({"where": finding.source or finding.where}, finding.message, 1.0)
+            yield Proposal({}, finding.message, 1.0)
 
 
 @attached.written
-def _attached_lines(where: str = "") -> str:
-    start = where or "the parameters"
-    return f"# look for .detach(), .item(), .data, no_grad, argmax or round between {start} and the loss"
+def _attached_lines() -> str:
+    return "# take out the .detach(), .data or torch.no_grad() between the parameters and the loss"
 
 
 @remedy("UR406", "gradients zeroed before every backward pass", "A", ["UT701"], by_hand=True)
