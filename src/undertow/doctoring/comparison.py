@@ -21,6 +21,10 @@ AGREEING = 0.8
 """Share of the seeds in which the effect must have its sign."""
 
 
+ROUNDING = 1e-9
+"""Spread of the differences, as a part of their mean, that is none."""
+
+
 class Verdict(StrEnum):
     """What a comparison says."""
 
@@ -126,12 +130,12 @@ def compare(
 
 def _tested(difference: np.ndarray[Any, Any]) -> tuple[float, tuple[float, float]]:
     """Return the two-sided p and the 95 % interval of the mean difference."""
-    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
-    if spread == 0:
+    mean, error = float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(len(difference)))
+    if error <= ROUNDING * abs(mean):
         return (1.0 if mean == 0 else 0.0), (mean, mean)
-    found = stats.ttest_1samp(difference, 0.0)
-    low, high = found.confidence_interval(0.95)
-    return float(found.pvalue), (float(low), float(high))
+    student = stats.t(len(difference) - 1)
+    reach = error * float(student.ppf(0.975))
+    return 2 * float(student.sf(abs(mean) / error)), (mean - reach, mean + reach)
 
 
 def _verdict(difference: np.ndarray[Any, Any], p: float, gained: float) -> Verdict:

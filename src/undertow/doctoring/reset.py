@@ -66,7 +66,7 @@ def reset_test(
         raise ValueError(
             f"initial_state has no {missing[0]}: take model.state_dict() of this very model before training"
         )
-    trained = float(evaluate(model))
+    trained = _score(model, evaluate)
     own = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]
     return [_tested(model, name, initial_state, evaluate, trained, seed) for name in own]
 
@@ -83,12 +83,12 @@ def _tested(
     module = twin.get_submodule(name)
     parameters = dict(module.named_parameters(recurse=False))
     before = {key: initial[f"{name}.{key}" if name else key] for key in parameters}
-    moved = sum(float((p - before[key]).square().sum()) for key, p in parameters.items())
+    moved = sum(float((p.detach() - before[key]).square().sum()) for key, p in parameters.items())
     size = sum(float(value.square().sum()) for value in before.values())
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(before[key])
-    back = float(evaluate(twin))
+    back = _score(twin, evaluate)
     return Reset(name, trained, back, _redrawn(twin, module, evaluate, seed), (moved / size) ** 0.5 if size else 0.0)
 
 
@@ -99,4 +99,9 @@ def _redrawn(twin: nn.Module, module: nn.Module, evaluate: Callable[[nn.Module],
     with random_numbers_kept():
         torch.manual_seed(seed)
         draw()
-    return float(evaluate(twin))
+    return _score(twin, evaluate)
+
+
+def _score(model: nn.Module, evaluate: Callable[[nn.Module], float]) -> float:
+    with torch.no_grad():
+        return float(evaluate(model))

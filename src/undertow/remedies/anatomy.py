@@ -104,7 +104,7 @@ def anatomy(model: nn.Module, training: Training) -> Anatomy:
                 whole.update(given=tuple(floating), made=made if isinstance(made, Tensor) else None)
             elif name in parts:
                 parts[name] = replace(parts[name], calls=parts[name].calls + 1)
-            elif not any(True for _ in module.children()):
+            elif isinstance(module, LAYERS) or not any(True for _ in module.children()):  # a layer may hold its norm
                 parts[name] = Part(name, module, next(iter(tensors), None), next(iter(_tensors(made)), None))
 
         return hook
