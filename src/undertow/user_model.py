@@ -1,6 +1,8 @@
 """Load the model, compute_loss and optimizer that a user's ``FILE.py:FUNCTION`` returns."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,9 @@ def load(target: str) -> tuple[Any, Callable[[], Any], Any]:
         ValueError: 'net.py' names no function: write FILE.py:FUNCTION, as in net.py:build
     """
     file, name = split(target)
-    function = function_of(target)
-    with users_own(f"{name}() of {file}", file):
-        returned = function()
+    returned = _returned(target)
+    if hasattr(returned, "batches"):
+        return _start_of(returned, file)
     if not isinstance(returned, tuple) or len(returned) not in (2, 3):
         shape = f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
         raise ValueError(f"{name}() of {file} returned {shape}: {EXAMPLE}")
@@ -38,6 +40,46 @@ def load(target: str) -> tuple[Any, Callable[[], Any], Any]:
             f"the compute_loss of {file}:{name} is a {type(compute_loss).__name__}, no function: {EXAMPLE}"
         )
     return model, _guarded(compute_loss, file), optimizer
+
+
+def training(target: str, steps: int | None = None) -> Any:
+    """Run ``FILE.py``, call ``FUNCTION()``, and return the `undertow.Training` that it returns.
+
+    Args:
+        target: FILE.py:FUNCTION.
+        steps: of a full training, if not its own.
+
+    Raises:
+        ValueError: it returned something else; the message says what to write.
+        OSError, ImportError, UserCodeError: as `load`.
+    """
+    from undertow.training import Training  # loads torch
+
+    file, name = split(target)
+    returned = _returned(target)
+    if not isinstance(returned, Training):
+        raise ValueError(
+            f"{name}() of {file} returned a {type(returned).__name__}: the doctor needs to train, so end it with "
+            "`return undertow.Training(model=..., batches=..., loss=..., optimizer=...)`"
+        )
+    return returned if steps is None else replace(returned, steps=steps)
+
+
+def _returned(target: str) -> Any:
+    file, name = split(target)
+    function = function_of(target)
+    with users_own(f"{name}() of {file}", file):
+        return function()
+
+
+def _start_of(training: Any, file: Path) -> tuple[Any, Callable[[], Any], Any]:
+    """Return a training's fresh model, its loss on a batch, and its optimizer."""
+    with users_own("the Training", file):
+        model = training.model()
+        batches = training.sample()
+        optimizer = training.optimizer(model)
+    numbers = count()
+    return model, _guarded(lambda: training.loss(model, batches[next(numbers) % len(batches)]), file), optimizer
 
 
 def _guarded(compute_loss: Callable[[], Any], file: Path) -> Callable[[], Any]:
