@@ -45,6 +45,7 @@ from undertow.render.theme import layer_colours
 
 __all__ = [
     "Article",
+    "Block",
     "Callout",
     "Equation",
     "Figure",

@@ -58,7 +58,7 @@ def _rows(data: Mapping[str, Any], datasets: Mapping[str, Any]) -> Sequence[Mapp
 
 
 def _title(channel: Encoding) -> str:
-    return str(channel.get("title") or channel.get("axis", {}).get("title") or channel.get("field", "")).strip()
+    return str(channel.get("title") or (channel.get("axis") or {}).get("title") or channel.get("field", "")).strip()
 
 
 def _reach(channel: Encoding, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -76,7 +76,7 @@ def _colours(encoding: Mapping[str, Encoding], rows: Sequence[Mapping[str, Any]]
     if not field or field in (encoding["x"].get("field"), encoding["y"].get("field")):
         return []
     if colour.get("type") == "quantitative":
-        return ["coloured by " + _reach({"title": colour.get("legend", {}) and field, **colour}, rows)]
+        return ["coloured by " + _reach(colour, rows)]
     return [f"for {field} {_listed([row.get(field) for row in rows])}" if field == "layer" else
             f"for {_listed([row.get(field) for row in rows])}"]  # fmt: skip
 

@@ -13,8 +13,11 @@ from markupsafe import Markup
 
 from undertow.render import figures
 
-WIDE, NARROW = 720, 330
+WIDE, NARROW = 640, 330
 """Pixels: the page shows the one that fits."""
+
+NARROW_NAMES = 105
+"""Pixels that names beside rows may take of the narrow one."""
 
 LINES = re.compile(r"\blines$")
 WITHIN = re.compile(r' (?:role="graphics-\w+"|aria-roledescription="[^"]*"|font-family="[^"]*"|xmlns(?::xlink)?="[^"]*")')
@@ -38,7 +41,25 @@ class Still:
             name: what ids within begin with, one of its own for each chart of a page.
         """
         told = _telling(spec)
-        return cls(*(_inline(figures.drawn(told, width), f"{name}-{width}") for width in (WIDE, NARROW)))
+        return cls(
+            _inline(figures.drawn(told, WIDE), f"{name}-{WIDE}"),
+            _inline(figures.drawn(_narrowed(told), NARROW), f"{name}-{NARROW}"),
+        )
+
+
+def _narrowed(spec: figures.Spec) -> figures.Spec:
+    """Return the specification with shorter names beside its rows, and a legend and titles that need less width."""
+    narrow = deepcopy(spec)
+    for layer in narrow.get("layer", ()):
+        axes = {name: (layer.get("encoding", {}).get(name) or {}).get("axis") for name in "xy"}
+        if isinstance(axes["y"], dict) and axes["y"].get("labelLimit", 0) > NARROW_NAMES:
+            axes["y"]["labelLimit"] = NARROW_NAMES
+        if isinstance(axes["x"], dict):
+            axes["x"]["titleAnchor"] = "end"
+        legend = (layer.get("encoding", {}).get("color") or {}).get("legend")
+        if isinstance(legend, dict):
+            legend["columns"] = min(legend.get("columns", 2), 2)
+    return narrow
 
 
 def _inline(svg: str, name: str) -> Markup:
