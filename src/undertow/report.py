@@ -12,9 +12,10 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.files import write_whole
 from undertow.record import BackwardGain, Finding, Run
-from undertow.render import report_json, terminal_report, terminal_run
+from undertow.render import report_json, terminal_report, terminal_run, verdict
 from undertow.render.diagnosed_run import DiagnosedRun
 from undertow.render.difference import Difference, difference
+from undertow.render.terminal import screen
 from undertow.rules import over_time
 
 __all__ = ["Explanation", "Report", "explain"]
@@ -63,7 +64,7 @@ class Report(_DiagnosisFacade):
         return self.diagnosis.theory
 
     def __str__(self) -> str:
-        return terminal_report.text(self.diagnosis)
+        return terminal_report.text(self.diagnosis, screen())
 
     __repr__ = __str__
 
@@ -201,11 +202,18 @@ class Explanation(_DiagnosisFacade):
     def __str__(self) -> str:
         return self.text(str(self.run.header.get("name", "run")))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        step = "no step" if self.step is None else f"step {self.step:,}"
+        return f"<Explanation of {verdict.headline(self.diagnosis)}, {step}; print() shows it, findings lists them>"
+
+    def _repr_html_(self) -> str:
+        from undertow.render import notebook
+
+        return str(notebook.fragment(self.diagnosis))
 
     def text(self, name: str) -> str:
         """Return what ``undertow show`` prints; ``name`` is what the run is called."""
-        return terminal_run.text(self._diagnosed, name)
+        return terminal_run.text(self._diagnosed, name, screen())
 
     def save(self, path: str | Path, title: str = "") -> Path:
         """Write everything as one page that needs no network; the file appears whole or not at all.
