@@ -127,8 +127,8 @@ def fitted(names: Column, columns: Sequence[Column], width: int) -> Table:
         >>> [len(fitted(Column("layer", ["fc"], 9.0), [speed, cause], width).columns) for width in (40, 16)]
         [3, 2]
     """
-    kept = list(columns)
-    while kept and INDENT + min(names.width, NAME_ROOM) + sum(GAP + each.width for each in kept) > width:
+    kept, least = list(columns), min(names.width, max(LEAST_NAME, min(NAME_ROOM, width * 2 // 5)))
+    while kept and INDENT + least + sum(GAP + each.width for each in kept) > width:
         kept.remove(min(kept, key=lambda each: each.worth))
     room = width - INDENT - sum(GAP + each.width for each in kept)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")

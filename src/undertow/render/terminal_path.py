@@ -166,11 +166,7 @@ def _table(diagnosis: Diagnosis, path: GradientPath, on: Screen) -> Group:
         Column("gradient", [terse(level) or "nan" for level in levels], 9.0),
         Column("", bars, 6.0, right=False),
         Column("passes on", _passed(rows, levels), 8.0),
-        *(
-            [Column("theory", [_beside(diagnosis.theory, row) for row in rows], 4.0)]
-            if diagnosis.theory.covered
-            else []
-        ),
+        *([Column("theory", expected, 4.0)] if expected else []),
         *(Column(cause, _shares(rows, levels, cause), 7.0 - k / 2) for k, cause in enumerate(_causes(rows))),
         Column("speed (coherence)", [_speed(diagnosis, row) for row in rows], 3.0),
     ]
@@ -206,6 +202,8 @@ def _speed(diagnosis: Diagnosis, row: TableRow) -> str:
 
 
 def _name(names: Sequence[str], row: TableRow) -> str:
+    if len(row.sites) == 1:
+        return elided(names[row.sites[0]], MOST_NAME)
     count = f"{len(row.sites)} alike" if row.alike else f"{len(row.sites)} in a row"
     kind = f" ({first.rpartition(' (')[2]}" if (first := names[row.sites[0]]).endswith(")") else ""
     plain = [names[site].removesuffix(kind) for site in row.sites]
