@@ -1,6 +1,7 @@
 """Reports of examinations and runs: to print, save, read back and compare. No torch."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -101,7 +102,7 @@ class Report(_DiagnosisFacade):
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"can't read {path}: {_reason(error)}; write one with report.save('report.json')"
             ) from error
@@ -177,8 +178,10 @@ WRITERS: dict[str, Callable[[Diagnosis], bytes]] = {
 
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"it is no JSON ({error})"
-    return str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
+        return f"it is no JSON from line {error.lineno} on"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    return str(error) if type(error) is ValueError else "it is damaged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +255,7 @@ def explain(run: Run, step: int | None = None) -> Explanation:
         step: the optimizer's step to tell gains of; the last finite one that was taped unless given.
 
     Raises:
+        TypeError: it is no run but a path, or a report.
         ValueError: that step was not taped; the nearest is named.
 
     Example:
@@ -266,8 +270,19 @@ def explain(run: Run, step: int | None = None) -> Explanation:
         >>> explain(run).findings
         []
     """
+    if not isinstance(run, Run):
+        raise TypeError(_no_run(run))
     row = last_finite(run) if step is None else row_of(run, step)
     return Explanation(Diagnosis(run, row, over_time(run)))
+
+
+def _no_run(given: object) -> str:
+    if isinstance(given, str | os.PathLike):
+        path = os.fspath(given)
+        return f"explain takes a run and not its path: write undertow.explain(undertow.open_run({path!r}))"
+    if isinstance(given, _DiagnosisFacade):
+        return f"explain takes a run, and this {type(given).__name__} is explained already: print it"
+    return f"explain takes a run, as undertow.open_run returns it, and not a {type(given).__name__}"
 
 
 def row_of(run: Run, step: int) -> int:

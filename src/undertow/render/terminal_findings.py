@@ -49,7 +49,7 @@ def _lines(finding: Finding, rest: Sequence[Finding], on: Screen, details: Detai
 def _heading(finding: Finding) -> Text:
     text = Text(finding.name.upper() if finding.severity is not Severity.NOTE else finding.name)
     text.stylize(COLOURS[finding.severity])
-    text.append(f"   {finding.severity} {finding.code}")
+    text.append(f"   {finding.code} {finding.severity}")
     return text.append(f", {near(finding.source)}", "dim") if finding.source else text
 
 
