@@ -12,6 +12,7 @@ from undertow.record import Role, Site
 ELIDED_TO = 22
 
 _PUBLIC_TYPES = {"NonDynamicallyQuantizableLinear": "Linear"}
+_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py:\d+$")
 _NUMBER = re.compile(r"(\d+)")
 _PRODUCTS = re.compile(r"(add|badd)?[mb]*m[mv]")
 
@@ -180,8 +181,10 @@ def near(source: str) -> str:
     """Name a line of source as it is called from the folder one is in.
 
     Example:
-        >>> near(str(Path.cwd() / "net.py:12")), near("/elsewhere/net.py:3")
-        ('net.py:12', '/elsewhere/net.py:3')
+        >>> near(str(Path.cwd() / "net.py:12")), near("/elsewhere/net.py:3"), near("/any/ipykernel_7/123.py:5")
+        ('net.py:12', '/elsewhere/net.py:3', 'line 5 of a cell')
     """
+    if _CELL.search(source):
+        return f"line {source.rpartition(':')[2]} of a cell"
     path = Path(source)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else source

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -35,7 +35,8 @@ class Screen(NamedTuple):
 def screen() -> Screen:
     """Return what standard output is: no colour where it is no terminal, or where NO_COLOR asks for none."""
     console = Console(file=sys.stdout, force_jupyter=False)
-    return Screen(console.width, console.is_terminal and not console.no_color and console.color_system is not None)
+    shows = console.is_terminal and not console.no_color and console.color_system is not None
+    return Screen(console.width, shows and isinstance(sys.stdout, TextIOWrapper))  # a notebook calls itself a terminal
 
 
 def printed(parts: Iterable[RenderableType], on: Screen | None = None) -> str:
