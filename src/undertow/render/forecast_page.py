@@ -37,7 +37,9 @@ def article(forecast: Forecast) -> page.Article:
                         _caption(forecast),
                         page.Table(headings(forecast), layer_rows(forecast)[::-1]),
                     ),
-                    page.Table(["quantity", "value", "meaning"], summary(forecast), "Deep inside the network", "inside"),
+                    page.Table(
+                        ["quantity", "value", "meaning"], summary(forecast), "Deep inside the network", "inside"
+                    ),
                 ],
             )
         ],

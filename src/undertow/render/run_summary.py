@@ -7,6 +7,9 @@ from undertow.formatting import typeset
 from undertow.record import Finding, folded
 from undertow.render.run_series import RunSeries
 
+ENOUGH = 30
+"""Full steps that say how a run went; of a short one a tenth is enough."""
+
 NOTHING_YET = "No step was recorded: there is nothing to judge yet."
 
 
@@ -21,8 +24,18 @@ def facts(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
         known.append(f"loss {series.latest['loss']:.4g}")
     if "time" in series.latest:
         known.append(duration(series.latest["time"]))
-    noted = f"{series.noted:,} step{'' if series.noted == 1 else 's'} noted"
-    return [*known, f"{noted}, {len(series.taped):,} of them taped"]
+    return [*known, measured_in_full(len(series.taped), series.noted)]
+
+
+def measured_in_full(full: int, steps: int) -> str:
+    """Say how many steps were measured in full, and what measures more where that is few.
+
+    Example:
+        >>> measured_in_full(3, 200), measured_in_full(40, 200)
+        ('3 steps of 200 were measured in full; every=10 measures more', '40 steps of 200 were measured in full')
+    """
+    count = f"{full:,} step{'' if full == 1 else 's'} of {steps:,} {'was' if full == 1 else 'were'} measured in full"
+    return f"{count}; every=10 measures more" if full < min(ENOUGH, steps / 10) else count
 
 
 def duration(seconds: float) -> str:
