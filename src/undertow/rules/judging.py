@@ -123,7 +123,9 @@ def over_time(run: Run) -> list[Finding]:
                 known[key] = known.get(key, frozenset()) | modules
             elif RULES[each.code].once_per_run:
                 found = [_with_a_place(mine, each, other) for mine in found]
-    found += _weighed(run, found)
+    weighed = _weighed(run, found)
+    known_better = {(each.code, each.name) for each in weighed}
+    found = [each for each in found if (each.code, each.name) not in known_better] + weighed
     converged = _convergence(run, found)
     return in_order([_after(each, converged) for each in found] + converged)
 
@@ -176,16 +178,40 @@ def in_order(found: Sequence[Finding]) -> list[Finding]:
     faults = [each for each in found if each.severity is not Severity.NOTE]
     raised = [_as_bad_as_explained(each, faults) for each in found]
     causes = [each for each in raised if each.severity is not Severity.NOTE]
-    by_cause = {code: cause.code for cause in reversed(causes) for code in RULES[cause.code].explains}
-    told = [replace(each, follows_from=by_cause.get(each.code, "")) for each in raised]
+    told = [replace(each, follows_from=_cause_of(each, causes)) for each in raised]
     return sorted(told, key=lambda each: (-each.severity.rank, bool(each.follows_from), each.code, each.where))
 
 
 def _as_bad_as_explained(finding: Finding, faults: Sequence[Finding]) -> Finding:
     if finding.severity is Severity.NOTE:
         return finding
-    explained = [each.severity for each in faults if each.code in RULES[finding.code].explains]
+    explained = [each.severity for each in faults if _is_root_of(finding, each)]
     return replace(finding, severity=max([finding.severity, *explained], key=lambda severity: severity.rank))
+
+
+def _cause_of(finding: Finding, causes: Sequence[Finding]) -> str:
+    """Return the code of what a finding follows from: a root of its own before what merely leads to it."""
+    ways = (_is_root_of, _leads_to)
+    return next((cause.code for way in ways for cause in causes if way(cause, finding)), "")
+
+
+def _is_root_of(cause: Finding, effect: Finding) -> bool:
+    rule = RULES[cause.code]
+    if effect.code in rule.explains:
+        return True
+    developed = effect.began is not None and not effect.from_start
+    return developed and effect.code in rule.leads_later_to and _begins_before(cause, effect)
+
+
+def _leads_to(cause: Finding, effect: Finding) -> bool:
+    return effect.code in RULES[cause.code].leads_to and _begins_before(cause, effect)
+
+
+def _begins_before(cause: Finding, effect: Finding) -> bool:
+    """Tell whether a cause was there when its effect began; where nobody looked through time, both were."""
+    if cause.began is None or effect.began is None:
+        return cause.began is effect.began
+    return cause.began - cause.evidence.get("broke", 0.0) <= effect.began
 
 
 def _weighed(run: Run, found: Sequence[Finding]) -> list[Finding]:

@@ -58,6 +58,8 @@ class Facts(TypedDict, total=False):
     declares_convergence: bool
     weighs_others: bool
     explains: tuple[str, ...]
+    leads_to: tuple[str, ...]
+    leads_later_to: tuple[str, ...]
     excused_by_convergence: bool
     excused_at_zero_lr: bool
     excused_at_low_lr: tuple[str, ...]
@@ -70,7 +72,8 @@ class Rule:
     Attributes:
         code: ``UT`` and three digits, the first of which is the family's; it never changes its meaning.
         judge: judges one recorded step; None for a rule that needs the whole run.
-        judge_run: judges a whole run. Where a rule has both, this one takes the place of ``judge`` in `over_time`.
+        judge_run: judges a whole run. Where a rule has both, this one takes the place of ``judge`` in `over_time`;
+            of one that weighs others, both judge.
         columns: columns of Sites without which there is nothing to judge.
         sparse_columns: the same for columns that not every full step measures: where they are missing, the rule's
             silence means nothing.
@@ -84,6 +87,10 @@ class Rule:
             says since when the run has converged.
         weighs_others: judged after those that do without, with the faults they found in ``RunHistory.findings``.
         explains: codes of what it is the cause of, where both are found: it is told first, and weighs as much.
+        leads_to: codes of what follows from it where both are found and this one didn't begin later: told beneath it,
+            and each weighs what it weighs.
+        leads_later_to: codes of what it is the cause of where they developed after it had begun, and were not there
+            from the start; it weighs as much.
         excused_by_convergence: a note if it begins when the run has converged.
         excused_at_zero_lr: a note where all its parameters have a learning rate of 0.
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
@@ -109,9 +116,16 @@ class Rule:
     declares_convergence: bool = False
     weighs_others: bool = False
     explains: tuple[str, ...] = ()
+    leads_to: tuple[str, ...] = ()
+    leads_later_to: tuple[str, ...] = ()
     excused_by_convergence: bool = False
     excused_at_zero_lr: bool = False
     excused_at_low_lr: tuple[str, ...] = ()
+
+    @property
+    def judges_steps(self) -> bool:
+        """Whether its function for steps judges those of a run, too."""
+        return self.judge is not None and (self.judge_run is None or self.weighs_others)
 
     @property
     def over(self) -> Over:

@@ -32,7 +32,7 @@ _LIMIT = (
 _EQUATION = "c^l = R(c^{l-1}) -> 1 (Schoenholz et al. 2017); S^l x -> the eigenvector of the largest eigenvalue"
 
 
-@rule("UT205", "examples become alike", columns=("input_cosine",))
+@rule("UT205", "examples become alike", columns=("input_cosine",), leads_to=("UT704",))
 def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Different examples have nearly parallel representations before the last layers.
 

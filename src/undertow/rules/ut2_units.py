@@ -19,7 +19,7 @@ ALL_OF_THEM = 0.999
 ROWS_TO_CALL_DEAD = 20
 
 
-@rule("UT201", "saturated activations", columns=("saturated",))
+@rule("UT201", "saturated activations", columns=("saturated",), leads_to=("UT101", "UT104", "UT704"))
 def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     """An activation works mostly where it is flat.
 
@@ -62,7 +62,13 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield against_saturation(diagnosis, worst, diagnosis.run.sites).on(made)
 
 
-@rule("UT202", "dead units", columns=("dead",), blocks_converged=Blocks.BEFORE)
+@rule(
+    "UT202",
+    "dead units",
+    columns=("dead",),
+    leads_to=("UT101", "UT104", "UT108", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
 def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Units that no example of the batch gets a gradient through.
 

@@ -34,7 +34,12 @@ LARGEST_VARIANCE = 100.0
 SPREAD_BELOW = 1e-2
 
 
-@rule("UT301", "initialisation off for the depth", first_step_only=True)
+@rule(
+    "UT301",
+    "initialisation off for the depth",
+    first_step_only=True,
+    leads_to=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT704"),
+)
 def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.
 

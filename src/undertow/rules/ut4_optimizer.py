@@ -1,6 +1,7 @@
 """UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from undertow.rules.advice.steps import (
     smaller_epsilon,
     wider_clipping,
 )
-from undertow.rules.registry import RUN, Blocks, rule
-from undertow.wording import called
+from undertow.rules.registry import RULES, RUN, Blocks, rule
+from undertow.wording import amount, called
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
+LOOK_BACK = 12
+"""Full steps before a fault among which a step that was too long may be its cause."""
+
 EPSILONS = 10.0
 SMALLEST_HALF = 6e-8
 CUT_TO, MOSTLY, FEWEST_CLIPPED = 0.1, 0.5, 20
@@ -30,6 +34,9 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     "UT401",
     "update ratio",
     sparse_columns=("update_ratio",),
+    weighs_others=True,
+    leads_later_to=("UT103", "UT108", "UT109", "UT201", "UT202", "UT405", "UT406"),
+    leads_to=("UT704",),
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
 )
@@ -74,7 +81,23 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _of_themselves(ratio: float) -> str:
-    return f"{ratio:.1f} times their size" if ratio >= 1 else f"{ratio:.0%}"
+    return f"{amount(ratio)} times their size" if ratio >= 1 else f"{ratio:.0%}"
+
+
+@rule("UT401", "update ratio", over=RUN)
+def long_steps_before(history: RunHistory) -> Iterator[Finding]:
+    """Judge the steps before a fault that developed: long ones are no mere note where units died of them."""
+    later = RULES["UT401"].leads_later_to
+    developed = [each for each in history.findings if each.code in later and not each.from_start and each.began]
+    if not developed or any(each.code == "UT401" for each in history.findings):
+        return
+    first = min(developed, key=lambda each: each.began or 0)
+    rows = np.flatnonzero(history.finite & (history.steps < (first.began or 0)))[-LOOK_BACK:]
+    lengths = {int(row): _typical_ratio(Diagnosis(history.run, int(row))) for row in rows}
+    long = [row for row in lengths if lengths[row] > MEDIAN_RATIO_ABOVE]
+    for found in update_ratio(Diagnosis(history.run, long[0])) if long else ():
+        step = int(history.steps[long[0]])
+        yield replace(found, severity=Severity.WARNING, began=step, from_start=step <= history.first_step)
 
 
 def long_steps(diagnosis: Diagnosis) -> bool:
@@ -126,6 +149,7 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     "under Adam's epsilon",
     header=("epsilon",),
     columns=("weight_grad_norm",),
+    leads_to=("UT104", "UT105", "UT704"),
     excused_by_convergence=True,
 )
 def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -242,6 +266,7 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     "float16 underflow",
     header=("dtypes",),
     columns=("weight_grad_norm",),
+    leads_to=("UT101", "UT104", "UT402", "UT704"),
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
 )
