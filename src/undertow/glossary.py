@@ -23,7 +23,7 @@ GLOSSARY: dict[str, str] = {
         "A small number that an optimizer or a normalisation adds where it divides, so that it never divides by 0."
     ),
     "exploding gradient": (
-        "A gradient that grows from layer to layer on its way back, so that the first layers get far too much. "
+        "A gradient that grows from layer to layer on its way back, so that the first layers get far too much."
     ),
     "factor": "What one cause multiplies a gradient by: below 1 it gets smaller; all factors multiply to the gain.",
     "front": "The layers next to the input, to which the gradient has the longest way.",
@@ -37,7 +37,7 @@ GLOSSARY: dict[str, str] = {
     "join": "A place where branches of the network meet, as at the sum of a residual connection.",
     "learning rate": "The factor by which an optimizer's step is made longer or shorter; lr in PyTorch.",
     "learning speed": (
-        "How strongly the loss pulls at a layer: the norm of the gradient of its biases, averaged over the batch. "
+        "How strongly the loss pulls at a layer: the norm of the gradient of its biases, averaged over the batch."
     ),
     "logits": "What a classifier's last layer returns, any numbers from minus to plus infinity, before a softmax.",
     "loss scale": "A factor by which the loss is multiplied in half precision, so that small gradients don't become 0.",
@@ -54,15 +54,15 @@ GLOSSARY: dict[str, str] = {
         "note trains."
     ),
     "share of progress": (
-        "The part of a step's improvement of the loss that is due to one layer; all layers' parts sum to 1. "
+        "The part of a step's improvement of the loss that is due to one layer; all layers' parts sum to 1."
     ),
     "symmetric units": (
-        "Units of a layer that have the same weights and get the same gradient, so that they stay alike. "
+        "Units of a layer that have the same weights and get the same gradient, so that they stay alike."
     ),
     "unattributed": "What a gain has beyond the factors that were computed; near 1 it is nothing.",
     "update ratio": "The length of a step divided by the length of the weights it changes; a thousandth is usual.",
     "vanishing gradient": (
-        "A gradient that shrinks from layer to layer on its way back, so that the first layers hardly learn. "
+        "A gradient that shrinks from layer to layer on its way back, so that the first layers hardly learn."
     ),
     "warm-up": "Raising the learning rate from 0 over the first steps.",
     "waypoint": "A layer or join on the gradient path, at which the gradient's size is told.",
