@@ -22,7 +22,12 @@ _LIMIT = (
 _EQUATION = "dp_i / dz_j = p_i (delta_ij - p_j): zero where p is one-hot"
 
 
-@rule("UT203", "attention saturated", columns=("one_hot", "logit_gap"))
+@rule(
+    "UT203",
+    "attention saturated",
+    columns=("one_hot", "logit_gap"),
+    explains=("UT103", "UT104", "UT106", "UT405", "UT704"),
+)
 def saturated_attention(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Attention logits are so large that the softmax gives everything to one key.
 

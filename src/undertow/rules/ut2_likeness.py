@@ -30,7 +30,12 @@ _LIMIT = (
 _EQUATION = "c^l = R(c^{l-1}) -> 1 (Schoenholz et al. 2017); S^l x -> the eigenvector of the largest eigenvalue"
 
 
-@rule("UT205", "examples become alike", columns=("input_cosine",))
+@rule(
+    "UT205",
+    "examples become alike",
+    columns=("input_cosine",),
+    explains=("UT101", "UT104", "UT105", "UT108", "UT202", "UT402", "UT406", "UT409", "UT704"),
+)
 def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Different examples have nearly parallel representations before the last layers.
 

@@ -50,7 +50,11 @@ class RowTable:
         return self.used / self.rows
 
 
-@rule("UT204", "rows never used")
+@rule(
+    "UT204",
+    "rows never used",
+    explains=("UT205", "UT704"),
+)
 def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Rows of a table, codes of a codebook or experts of a mixture that nothing ever chooses.
 

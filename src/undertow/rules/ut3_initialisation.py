@@ -83,7 +83,12 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
 
 
-@rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
+@rule(
+    "UT302",
+    "symmetric units",
+    sparse_columns=("weight_spread",),
+    explains=("UT104", "UT205", "UT704"),
+)
 def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
     """All units of a layer have the same weights.
 

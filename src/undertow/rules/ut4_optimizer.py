@@ -23,6 +23,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     sparse_columns=("update_ratio",),
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
+    explains=("UT103", "UT104", "UT108", "UT109", "UT202", "UT405", "UT406", "UT704"),
 )
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
@@ -158,7 +159,13 @@ def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
 
 
-@rule("UT403", "clipping always on", over=RUN, once_per_run=True, explains=("UT408", "UT704"))
+@rule(
+    "UT403",
+    "clipping always on",
+    over=RUN,
+    once_per_run=True,
+    explains=("UT408", "UT704"),
+)
 def clipping(history: RunHistory) -> Iterator[Finding]:
     """Clipping cuts most gradients to a small part of themselves.
 
@@ -224,6 +231,7 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     columns=("weight_grad_norm",),
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
+    explains=("UT101", "UT104", "UT109", "UT402", "UT408", "UT704"),
 )
 def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are too small for float16.

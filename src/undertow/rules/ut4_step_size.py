@@ -29,7 +29,13 @@ HELD_BACK = 0.01
 NAME = "steps too small"
 
 
-@rule("UT408", NAME, once_per_run=True, blocks_converged=Blocks.EVER, explains=("UT704",))
+@rule(
+    "UT408",
+    NAME,
+    once_per_run=True,
+    blocks_converged=Blocks.EVER,
+    explains=("UT704",),
+)
 def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Steps are so small that the loss can't fall, though there is something to learn.
 
@@ -176,7 +182,13 @@ def _why(history: RunHistory) -> str:
     return "is the learning rate meant to be so small, or the loss divided twice?"
 
 
-@rule("UT410", "step not finite", once_per_run=True, blocks_converged=Blocks.EVER, explains=("UT103", "UT406"))
+@rule(
+    "UT410",
+    "step not finite",
+    once_per_run=True,
+    blocks_converged=Blocks.EVER,
+    explains=("UT103", "UT405", "UT406", "UT704"),
+)
 def step_not_finite(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The optimizer makes weights inf or nan, though gradients and weights are finite.
 

@@ -8,7 +8,11 @@ from undertow.record import Finding, Severity
 from undertow.rules.registry import rule
 
 
-@rule("UT501", "unreached parameters")
+@rule(
+    "UT501",
+    "unreached parameters",
+    explains=("UT104", "UT105", "UT407", "UT704"),
+)
 def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Parameters that require grad and get none.
 

@@ -11,7 +11,12 @@ FLOOR_ABOVE = 0.02
 FLOOR_OF_AN_ERROR = 0.5
 
 
-@rule("UT705", "out of reach", header=("pairs",), explains=("UT109", "UT201", "UT202", "UT704"))
+@rule(
+    "UT705",
+    "out of reach",
+    header=("pairs",),
+    explains=("UT101", "UT104", "UT109", "UT201", "UT202", "UT205", "UT408", "UT704"),
+)
 def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The output's last operation can't reach the targets.
 
