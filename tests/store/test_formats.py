@@ -51,5 +51,7 @@ def test_a_file_of_a_later_format_is_refused_by_name(tmp_path):
     save_run(Run({"model": "M"}, ()), path)
     with contextlib.closing(sqlite3.connect(path)) as file:
         file.execute(f"PRAGMA user_version = {FORMAT + 1}")
-    with pytest.raises(StoreError, match=f"newer undertow .format {FORMAT + 1}; this one reads up to {FORMAT}.: upgrade"):
+    with pytest.raises(
+        StoreError, match=f"newer undertow .format {FORMAT + 1}; this one reads up to {FORMAT}.: upgrade"
+    ):
         open_run(path)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
@@ -165,5 +166,5 @@ def _since(there: NDArray[np.bool_]) -> int:
 
 
 def _learned(history: RunHistory) -> bool:
-    summary = history.loss_summary
-    return summary is not None and summary.start > 0 and summary.end < LEARNED_BELOW * summary.start
+    ends = loss_ends(history)
+    return ends is not None and ends[0] > 0 and ends[1] < LEARNED_BELOW * ends[0]
