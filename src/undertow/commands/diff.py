@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from undertow.commands._inputs import is_run
 from undertow.diagnosis import Diagnosis
 from undertow.render import terminal_difference
+from undertow.render.terminal import screen
 from undertow.report import Report, explain
 from undertow.store import open_run
+
+EXAMPLE = "undertow diff before.json after.json"
 
 Saved = Annotated[
     Path, typer.Argument(help="A report.json that `undertow examine --out` wrote, or a run that `undertow.watch` did.")
@@ -22,8 +24,7 @@ def diff(before: Saved, after: Saved) -> None:
 
     Of a run the last finite step that was taped is compared, and the findings of all of it.
     """
-    console = Console(highlight=False, markup=False)
-    terminal_difference.show((str(before), _read(before)), (str(after), _read(after)), console)
+    typer.echo(terminal_difference.text((str(before), _read(before)), (str(after), _read(after)), screen()))
 
 
 def _read(file: Path) -> Diagnosis:

@@ -11,11 +11,20 @@ from undertow.rules import RULES
 from undertow.rules.explained import sections
 from undertow.silence import known_code
 
+EXAMPLE = "undertow rule UT101"
+
 WIDTH = 96
 
 
+def _codes() -> list[str]:
+    return sorted(RULES)
+
+
 def rule(
-    code: Annotated[str | None, typer.Argument(help="As in UT101; without one, all rules are listed.")] = None,
+    code: Annotated[
+        str | None,
+        typer.Argument(autocompletion=lambda: sorted(RULES), help="As in UT101; without one, all rules are listed."),
+    ] = None,
 ) -> None:
     """Explain a rule: what its code means, why that is bad, what to do, and where it comes from."""
     console = Console(highlight=False)

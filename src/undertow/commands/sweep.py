@@ -10,6 +10,8 @@ from rich.markup import escape
 from undertow.sweeping import Results, open_sweep
 from undertow.sweeping.results import check_format
 
+EXAMPLE = "undertow sweep depth.toml --out depth.html"
+
 INTERRUPTED = 130
 LISTED = 3
 """Failures listed one by one."""

@@ -77,6 +77,7 @@ def _input(diagnosis: Diagnosis, site: Site) -> Fact:
     alike = min(max(alike, 0.0), 1.0) if site.op in _MATRICES else 0.0
     return {
         "op": site.op,
+        "shape": list(site.shape),
         "rms": size,
         "mean": size * math.sqrt(alike),
         "spread": size * math.sqrt(1 - alike),

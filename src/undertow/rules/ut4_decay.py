@@ -9,8 +9,10 @@ import numpy as np
 from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity
+from undertow.rules.advice.steps import optimizer_of, weaker_decay
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import CANCELLING_BELOW, cancelling_ratio
+from undertow.wording import amount
 
 NAME = "decay dominates"
 PULLS, MATRICES = 1.0, 0.5
@@ -23,6 +25,9 @@ MATTERS = 1e-4
 
 FORGETS = 0.01
 """The same, from which on what was learned a hundred steps ago is gone."""
+
+LASTING = 1e-3
+"""The same, of which the advice takes a tenth."""
 
 
 @rule(
@@ -72,30 +77,32 @@ def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
     if dominates:
         yield _at_a_step(diagnosis, decay, numbers)
     elif numbers["shrinks"] >= FORGETS:
-        yield _forgetting(float(decay["weight_decay"]), numbers)
+        yield _forgetting(diagnosis.run.header, numbers)
 
 
 def _at_a_step(diagnosis: Diagnosis, decay: Mapping[str, Any], numbers: Mapping[str, float]) -> Finding:
     text = (
-        f"Weight decay of {decay['weight_decay']:g} makes more of a step of {diagnosis.run.header.get('optimizer')} "
-        f"than the loss does, {numbers['pull']:.1f} times as much: the weights shrink by {numbers['shrinks']:.1%} a "
+        f"Weight decay of {decay['weight_decay']:g} makes more of a step of {optimizer_of(diagnosis.run.header)} "
+        f"than the loss does, {amount(numbers['pull'])} times as much: the weights shrink by {numbers['shrinks']:.1%} a "
         "step."
     )
     limit = f"||step - step without decay|| >= ||step without decay||, in {MATRICES:.0%} of the matrices"
     severity = Severity.WARNING
     if decay["weight_decay"] <= USUAL:
         severity, text = Severity.NOTE, f"{text} It is of a usual size: the gradient is small."
-    return Finding("UT409", NAME, severity, (), "the optimizer", text, numbers, limit)
+    found = Finding("UT409", NAME, severity, (), "the optimizer", text, numbers, limit)
+    return weaker_decay(diagnosis.run.header, numbers["pull"]).on(found)
 
 
-def _forgetting(weight_decay: float, numbers: Mapping[str, float]) -> Finding:
+def _forgetting(header: Mapping[str, Any], numbers: Mapping[str, float]) -> Finding:
     shrinks = numbers["shrinks"]
     text = (
-        f"Weight decay of {weight_decay:g} takes {shrinks:.1%} of the weights in every step: what was learned more "
-        f"than {1 / shrinks:,.0f} steps ago is gone. Take a smaller weight_decay, or a smaller learning rate."
+        f"Weight decay of {header['decay']['weight_decay']:g} takes {shrinks:.1%} of the weights in every step: what "
+        f"was learned more than {1 / shrinks:,.0f} steps ago is gone."
     )
-    limit = f"under {FORGETS:.0%} of the weights' norm a step"
-    return Finding("UT409", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, "w <- (1 - lr lambda) w")
+    limit, equation = f"under {FORGETS:.0%} of the weights' norm a step", "w <- (1 - lr lambda) w"
+    found = Finding("UT409", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, equation)
+    return weaker_decay(header, shrinks / LASTING).on(found)
 
 
 @rule("UT409", NAME, over=RUN)
@@ -109,7 +116,7 @@ def decay_over_time(history: RunHistory) -> Iterator[Finding]:
     weight_decay = float(history.run.header["decay"]["weight_decay"])
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     text = (
-        f"Weight decay of {weight_decay:g} pulls {pull:.2g} times as hard as the loss: {shown} "
+        f"Weight decay of {weight_decay:g} pulls {amount(pull)} times as hard as the loss: {shown} "
         f"{'has' if len(names) == 1 else 'have'} shrunk to {left:.1%} of what they were."
     )
     began = int(history.run.parameter_steps[row])
@@ -120,7 +127,8 @@ def decay_over_time(history: RunHistory) -> Iterator[Finding]:
         severity, text = Severity.NOTE, f"{text} It is of a usual size: the gradient is small."
     sites = tuple(site.index for site in history.run.sites if set(site.parameters) & set(names))
     found_here = Finding("UT409", NAME, severity, sites, shown, text, numbers, limit, began=began)
-    yield replace(found_here, from_start=began <= history.first_step)
+    found_here = replace(found_here, from_start=began <= history.first_step)
+    yield weaker_decay(history.run.header, pull).on(found_here)
 
 
 def _forgets(history: RunHistory) -> Iterator[Finding]:
@@ -136,7 +144,7 @@ def _forgets(history: RunHistory) -> Iterator[Finding]:
     shrinks = float(decay["weight_decay"]) * float(np.nanmedian(rates))
     if shrinks >= FORGETS:
         began = int(history.first_step)
-        yield replace(_forgetting(float(decay["weight_decay"]), {"shrinks": shrinks}), began=began, from_start=True)
+        yield replace(_forgetting(run.header, {"shrinks": shrinks}), began=began, from_start=True)
 
 
 def _shrinking(history: RunHistory) -> tuple[list[str], float, float, int] | None:

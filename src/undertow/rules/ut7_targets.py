@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import spoken
 from undertow.record import Finding, Severity
+from undertow.rules.advice.losses import limits_lifted
 from undertow.rules.met_data import pairs
 from undertow.rules.registry import rule
 
@@ -70,16 +72,18 @@ def _beyond(pair: Mapping[str, Any]) -> str:
 def _finding(diagnosis: Diagnosis, pair: Mapping[str, Any]) -> Finding:
     last, floor = pair["last"], _floor(pair)
     text = (
-        f"The output ends in {last['op']}{_limits(last)}, but {_beyond(pair)}: {min(floor, 1):.0%} of their variance "
-        "is out of reach. End in a linear layer, or scale the targets."
+        f"The output ends in {spoken(last['op'])}{_limits(last)}, but {_beyond(pair)}: {min(floor, 1):.0%} of their "
+        "variance is out of reach."
     )
     known = {"out of reach": last.get("out of reach"), "low": last.get("low"), "high": last.get("high")}
     known |= {name: pair["target"].get(name) for name in ("smallest", "largest")}
     numbers = {"floor": floor, **{name: float(value) for name, value in known.items() if value is not None}}
     sites = tuple(s.index for s in diagnosis.run.sites if s.op == last["op"] and not diagnosis.depth[s.index])[:1]
-    where = diagnosis.name(sites[0]) if sites else last["op"]
+    where = diagnosis.name(sites[0]) if sites else spoken(last["op"])
     severity = Severity.ERROR if floor >= FLOOR_OF_AN_ERROR else Severity.WARNING
     limit = f"more than {FLOOR_ABOVE:.0%} of the targets' variance beyond the output's limits"
     equation = "min over o in [low, high] of (o - t)^2 = (t - clip(t))^2"
     source = pair["source"]
-    return Finding("UT705", "out of reach", severity, sites, where, text, numbers, limit, equation, source=source)
+    found = Finding("UT705", "out of reach", severity, sites, where, text, numbers, limit, equation, source=source)
+    site = diagnosis.run.sites[sites[0]] if sites else None
+    return limits_lifted(diagnosis.run, site, str(last["op"]), last.get("low"), last.get("high")).on(found)
