@@ -16,7 +16,12 @@ ALL_OF_THEM = 0.999
 ROWS_TO_CALL_DEAD = 20
 
 
-@rule("UT201", "saturated activations", columns=("saturated",))
+@rule(
+    "UT201",
+    "saturated activations",
+    columns=("saturated",),
+    explains=("UT101", "UT104", "UT704"),
+)
 def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     """An activation works mostly where it is flat.
 
@@ -57,7 +62,13 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Finding("UT201", "saturated", severity, sites, worst.name, text + outcome, numbers, limit, equation)
 
 
-@rule("UT202", "dead units", columns=("dead",), blocks_converged=Blocks.BEFORE)
+@rule(
+    "UT202",
+    "dead units",
+    columns=("dead",),
+    blocks_converged=Blocks.BEFORE,
+    explains=("UT101", "UT104", "UT108", "UT205", "UT704"),
+)
 def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Units that no example of the batch gets a gradient through.
 

@@ -17,7 +17,8 @@ from undertow.store.errors import StoreError
 
 Journal = Literal["auto", "wal", "rollback"]
 
-FORMAT = 1
+FORMAT = 2
+"""Raised when more is written than older readers know of: 2 since loops, tables and likeness are noted."""
 APPLICATION = 0x756E6474
 ROW_BITS = 40
 """A fresh row is found by subject * 2**ROW_BITS + number."""
