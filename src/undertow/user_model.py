@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,52 @@ def load(target: str) -> tuple[Any, Callable[[], Any], Any]:
         ValueError: 'net.py' names no function: write FILE.py:FUNCTION, as in net.py:build
     """
     file, name = split(target)
+    returned = _returned(target)
+    if hasattr(returned, "batches"):
+        return _start_of(returned, file)
+    model, compute_loss, optimizer = _parts(returned, f"{name}() of {file}")
+    return model, _guarded(compute_loss, file), optimizer
+
+
+def training(target: str, steps: int | None = None) -> Any:
+    """Run ``FILE.py``, call ``FUNCTION()``, and return the `undertow.Training` that it returns.
+
+    Args:
+        target: FILE.py:FUNCTION.
+        steps: of a full training, if not its own.
+
+    Raises:
+        ValueError: it returned something else; the message says what to write.
+        OSError, ImportError, UserCodeError: as `load`.
+    """
+    from undertow.training import Training  # loads torch
+
+    file, name = split(target)
+    returned = _returned(target)
+    if not isinstance(returned, Training):
+        raise ValueError(
+            f"{name}() of {file} returned {kind_of(returned)}: the doctor needs to train, so end it with "
+            "`return undertow.Training(model=..., batches=..., loss=..., optimizer=...)`"
+        )
+    return returned if steps is None else replace(returned, steps=steps)
+
+
+def _returned(target: str) -> Any:
+    file, name = split(target)
     function = function_of(target)
     _check_call(function, f"{name}() of {file}")
     with users_own(f"{name}() of {file}", file):
-        returned = function()
-    model, compute_loss, optimizer = _parts(returned, f"{name}() of {file}")
-    return model, _guarded(compute_loss, file), optimizer
+        return function()
+
+
+def _start_of(training: Any, file: Path) -> tuple[Any, Callable[[], Any], Any]:
+    """Return a training's fresh model, its loss on a batch, and its optimizer."""
+    with users_own("the Training", file):
+        model = training.model()
+        batches = training.sample()
+        optimizer = training.optimizer(model)
+    numbers = count()
+    return model, _guarded(lambda: training.loss(model, batches[next(numbers) % len(batches)]), file), optimizer
 
 
 def _check_call(function: Callable[..., Any], what: str) -> None:
