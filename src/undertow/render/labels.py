@@ -22,7 +22,7 @@ def label(site: Site) -> str:
 
     Example:
         >>> label(Site(0, "block.0", "add", Role.JOIN))
-        'block.0 add'
+        'block.0 sum'
     """
     return site.name if site.role is Role.WEIGHT or not site.module else f"{site.module} {spoken(site.op)}"
 
