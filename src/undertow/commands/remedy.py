@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.padding import Padding
 
+EXAMPLE = "undertow remedy UR101"
+
 WIDTH = 96
 
 

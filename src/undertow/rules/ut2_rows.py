@@ -86,8 +86,8 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
         lookups = _lookups(run, diagnosis.step, table)
         one_code = table.site is not None and table.used == 1 and ENOUGH_LOOKUPS <= lookups < np.inf
         if _is_idle(table) and (one_code or lookups >= FOR_EACH_ROW * table.rows):
-            severity, advice = (Severity.WARNING, _advice(table)) if one_code else (Severity.NOTE, "")
-            yield _finding(table, severity, f"{_sentence(table)} in this batch.{advice}")
+            severity = Severity.WARNING if one_code else Severity.NOTE
+            yield _finding(table, severity, f"{_sentence(table)} in this batch.")
 
 
 @rule("UT204", "rows never used", over=RUN)

@@ -9,6 +9,7 @@ from typing import Any
 
 from undertow.record import Event
 from undertow.store.appender import Appender, sizes
+from undertow.store.aside import put_aside
 from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
@@ -76,20 +77,28 @@ class RunFile:
         world: int = 1,
         journal: Journal = "auto",
     ) -> "RunFile":
-        """Make a new Run, or go on with the one that is there. What can't be gone on with is left alone.
+        """Make a new Run, or go on with the one that is there.
+
+        A finished Run of that name is kept as ``name-2``, so that the name always leads to the latest. What may still
+        be written to, what can't be gone on with, and what several processes agree on is left alone: the new Run is
+        ``name-2`` then.
 
         Raises:
             OSError, sqlite3.Error: nothing can be written there.
         """
-        note = f"{path} exists already and is left as it is (resume=True would go on with it)"
+        note = f"{path} exists already and may still be written to (resume=True would go on with it)"
         if resume and path.exists():
             try:
                 return cls(path, journal, header)
             except (StoreError, sqlite3.Error, *BROKEN) as error:
                 note = f"{path} can't be gone on with: {error}"
-        new = create(path, meta(header, rank, world))
+        kept = put_aside(path) if path.exists() and not resume and world == 1 else None
+        new = create(path, meta(header, rank, world), replacing=kept is not None)
         made = cls(new, journal)
-        made.note = "" if new == path else f"{note}; this run is recorded in {new}"
+        if kept is not None:
+            made.note = f"{path} held another run, which is kept in {kept}"
+        elif new != path:
+            made.note = f"{note}; this run is recorded in {new}"
         return made
 
     def commit(self, batch: Batch) -> None:
