@@ -1,35 +1,33 @@
 """`doctor`: from what is wrong with a training to a remedy that was seen to help."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from undertow.diagnosis import Diagnosis
-from undertow.doctoring.arms import first_arms, second_arms
 from undertow.doctoring.budget import LONGEST, Budget, seconds_of
 from undertow.doctoring.comparison import Comparison, Verdict, compare
 from undertow.doctoring.control import Control, observed
 from undertow.doctoring.course import Course, compared
+from undertow.doctoring.judging import judged
 from undertow.doctoring.screening import look
-from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED, Attempt, Treatment
+from undertow.doctoring.treatment import Attempt, Treatment
 from undertow.doctoring.trials import Arm, Cut, Trials
 from undertow.remedies import Level, Remedy, apply, prescribe
+from undertow.remedies.facts import with_facts
 from undertow.training import Training
 
 __all__ = ["Attempt", "Comparison", "Treatment", "Verdict", "doctor", "verify"]
 
-LEARNED = 0.9
-"""Part of the way from an untrained model to the best arm that a training must have gone to be called healthy."""
+RACED = 0.7
+"""Part of the budget after which no round of the race begins."""
 
-FELL = 0.1
-"""Part of its first value that a loss must have fallen by, for a training to have learned anything."""
-
-FINALISTS = 2
+WORTH_A_PROCESS = 0.1
+"""Seconds of a full trial under which other processes take longer to start than they save."""
 
 
 def doctor(
@@ -79,16 +77,18 @@ def doctor(
         levels = levels.replace(Level.D, "")
     seen = look(training)
     control = observed(training, seconds)
-    diagnosis = _with_findings(seen.diagnosis, control)
+    diagnosis = with_facts(_with_findings(seen.diagnosis, control), training)
     with ExitStack() as stack:
         if store is None:
             store = Path(stack.enter_context(tempfile.TemporaryDirectory()), "trials.sweep")
+        plan = Budget(seconds, control.step_seconds, 1, seeds, training.steps, control.score_seconds)
+        if processes is None and plan.cost(plan.full) < WORTH_A_PROCESS:
+            processes = 0
         trials = stack.enter_context(Trials(training, Path(store), processes))
-        plan = Budget(seconds, control.step_seconds, trials.size, seeds, training.steps)
-        course = Course(training, trials, plan, levels, began + 0.8 * seconds, tell)
-        finalists = _finalists(course, prescribe(diagnosis, levels))
-        comparisons = course.confirm(finalists)
-        treatment = _treatment(course, comparisons, control)
+        plan = replace(plan, workers=trials.size)
+        course = Course(training, trials, plan, began + RACED * seconds, tell)
+        comparisons = course.confirm(course.finalists(prescribe(diagnosis, levels)))
+        treatment = _treatment(course, comparisons)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
     treatment.notes = [*control.notes, *([trials.alone] if trials.alone else []), *([seen.error] if seen.error else [])]
     treatment.after = look(training, treatment.remedies).diagnosis if treatment.remedies else None
@@ -105,21 +105,9 @@ def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
     return Diagnosis(start.run, start.step, tuple(found))
 
 
-def _finalists(course: Course, prescribed: Sequence[Remedy]) -> list[Arm]:
-    plan = course.budget
-    arms = course.look(first_arms(prescribed)[: plan.arms(plan.short)])
-    best = course.race(arms, plan.short)
-    if not best or time.monotonic() > course.deadline:
-        return best[:FINALISTS]
-    second = second_arms(best[: max(3, plan.arms(plan.full) // 2)])
-    again = course.race([arm for arm in second if arm in course.attempts or course.look([arm])], plan.full)
-    return (again or best)[:FINALISTS]
-
-
-def _treatment(course: Course, comparisons: list[Comparison], control: Control) -> Treatment:
-    helped = [each for each in comparisons if each.verdict is Verdict.HELPS]
-    verdict = _verdict(comparisons, helped, control)
-    remedies = helped[0].remedies if verdict == REPAIRED else ()
+def _treatment(course: Course, comparisons: list[Comparison]) -> Treatment:
+    verdict, best = judged(comparisons, cache(course.blind))
+    remedies = _written(best.remedies, course.training) if best else ()
     return Treatment(
         verdict,
         remedies,
@@ -132,14 +120,13 @@ def _treatment(course: Course, comparisons: list[Comparison], control: Control) 
     )
 
 
-def _verdict(comparisons: Sequence[Comparison], helped: Sequence[Comparison], control: Control) -> str:
-    """A training that has gone nearly all the way that anything went is healthy, if it has gone any way at all."""
-    scored = [each for each in comparisons if each.seeds]
-    gained = max((float(np.mean(each.control)) - each.start for each in scored), default=math.nan)
-    best = max((float(np.mean(each.treated)) - each.start for each in helped), default=gained)
-    if control.fell >= FELL and gained > 0 and gained >= LEARNED * best:
-        return HEALTHY
-    return REPAIRED if helped else NOTHING_HELPS
+def _written(remedies: Sequence[Remedy], training: Training) -> tuple[Remedy, ...]:
+    """Write each remedy's lines for the model that the ones before it have made."""
+    written = []
+    for each in remedies:
+        written.append(each.written_for(training))
+        training = apply(each, training)
+    return tuple(written)
 
 
 def verify(

@@ -32,7 +32,7 @@ class Control:
         trial: the training.
         run: what was recorded.
         findings: through time.
-        step_seconds: that a step takes, unwatched.
+        step_seconds, score_seconds: that a step takes, unwatched, and a scoring.
         notes: what a reader has to know.
     """
 
@@ -40,6 +40,7 @@ class Control:
     run: Run
     findings: Sequence[Finding]
     step_seconds: float
+    score_seconds: float
     notes: tuple[str, ...] = ()
 
     @property
@@ -73,7 +74,7 @@ def observed(training: Training, seconds: float, seed: int = 0) -> Control:
         trial = training.run(seed, steps, scored=0, watcher=partial(watch, path=path, every=max(1, steps // 40)))
         run = open_run(path)
         findings = rules.over_time(run)
-    return Control(trial, run, findings, each, _notes(first, second))
+    return Control(trial, run, findings, each, second.scoring, _notes(first, second))
 
 
 def _notes(first: Trial, second: Trial) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ import cloudpickle
 import numpy as np
 import torch
 
+from undertow.doctoring.blind import blinded
+from undertow.doctoring.budget import MEASURED
+from undertow.doctoring.sending import sendable
 from undertow.processes import processors
 from undertow.remedies import Remedy, apply
 from undertow.sweeping.cells import Cell, Pack, Tick, key_of, unheard
@@ -30,11 +33,12 @@ Arm = tuple[Remedy, ...]
 
 
 class Cut(NamedTuple):
-    """What is asked of a trial: which arm, with which seed, for how many steps."""
+    """What is asked of a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
 
     arm: Arm
     seed: int
     steps: int
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ class TrialWork:
 
 def _made(training: Training, settings: Settings) -> dict[str, Any]:
     arm = [Remedy.from_dict(each) for each in json.loads(settings["arm"])]
-    trial = apply(arm, training).run(settings["seed"], settings["steps"])
+    asked = blinded(training) if settings.get("blind") else training
+    if asked is None:
+        raise ValueError("its batches don't end with targets that could be mixed up")
+    trial = apply(arm, asked).run(settings["seed"], settings["steps"], scored=MEASURED)
     return {
         "losses": _plain(_thinned(trial.losses)),
         "scores": [[step, _finite(score)] for step, score in trial.scores.items()],
@@ -142,7 +149,7 @@ class Trials:
 
     def __post_init__(self) -> None:
         try:
-            self._work = TrialWork(cloudpickle.dumps(self.training))
+            self._work = TrialWork(sendable(self.training))
         except Exception as error:  # whatever a user's objects raise when they are pickled
             self.alone = f"the training can't be sent to other processes ({type(error).__name__}: {error})"
             self._work = _Unpickled(b"", self.training)
@@ -175,7 +182,15 @@ class Trials:
         if left:
             self._compute(self._work.packs(left, None), deadline)
         found = self._kept.outcomes(cells)
+        if left and self.size > 1 and found and all(error for _, error in found.values()):
+            self._stay_here(next(str(error) for _, error in found.values()))
+            return self.make(cuts, deadline)
         return {cells[key]: _outcome(cells[key], result, error) for key, (result, error) in found.items()}
+
+    def _stay_here(self, why: str) -> None:
+        """Go on in this process, where the training has run before: it may need what other processes can't import."""
+        self._stop()
+        self.alone = f"other processes can't run the training ({why})"
 
     def _compute(self, packs: list[Pack], deadline: float) -> None:
         workers = self._workers = self._workers or self._started(len(packs))
@@ -227,7 +242,8 @@ class _Unpickled(TrialWork):
 
 def _settings(cut: Cut) -> Settings:
     arm = [{"code": each.code, "settings": dict(each.settings)} for each in cut.arm]
-    return {"arm": json.dumps(arm, sort_keys=True), "seed": cut.seed, "steps": cut.steps}
+    told = {"arm": json.dumps(arm, sort_keys=True), "seed": cut.seed, "steps": cut.steps}
+    return {**told, "blind": True} if cut.blind else told
 
 
 def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> Outcome:
