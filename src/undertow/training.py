@@ -106,6 +106,8 @@ class Training:
             for batch in self.batches() if callable(self.batches) else self.batches:
                 empty = False
                 yield batch
+            if empty and number and callable(self.batches):
+                raise ValueError("batches() gave no batch the second time: return a new iterator each time, not one")
             if empty:
                 raise ValueError("batches holds no batch: is the loader empty, or drop_last larger than the data?")
 

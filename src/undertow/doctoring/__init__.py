@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from undertow.doctoring.control import Control, observed
 from undertow.doctoring.course import Course, compared
 from undertow.doctoring.judging import judged
 from undertow.doctoring.screening import look
-from undertow.doctoring.treatment import Attempt, Treatment
+from undertow.doctoring.treatment import AFTER, BEFORE, NOTHING_HELPS, Attempt, Treatment
 from undertow.doctoring.trials import Arm, Cut, Trials
 from undertow.remedies import Level, Remedy, apply, prescribe
 from undertow.remedies.facts import with_facts
@@ -38,6 +38,7 @@ def doctor(
     levels: str = "ABCD",
     processes: int | None = None,
     store: str | Path | None = None,
+    ray: str | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Treatment:
     """Find out what is wrong with a training, try remedies fairly, and hand over what was seen to help.
@@ -52,10 +53,14 @@ def doctor(
         levels: of remedies that may be tried (see `undertow.remedies.Level`). Level D needs a ``score``.
         processes: how many trials run at a time; one for each processor unless told otherwise, 0 for none but this one.
         store: a file to keep trials in; the same call goes on from there after an interruption.
+        ray: address of a Ray cluster to make trials on in place of processes, "auto" for the one running here.
         tell: called with a line about what is going on, now and then.
+
+    Ctrl-C ends it with what is known until then: nothing is confirmed, and the leader of the race is named.
 
     Raises:
         TypeError, ValueError: the training can't be run as it is; the message says what to write instead.
+        RuntimeError: the training as it is raised an exception of its own.
 
     Example:
         >>> import torch
@@ -75,25 +80,53 @@ def doctor(
     began, seconds = time.monotonic(), seconds_of(budget)
     if training.score is None:
         levels = levels.replace(Level.D, "")
-    seen = look(training)
+    tell("the training as it is, watched")
     control = observed(training, seconds)
+    seen = look(training)
     diagnosis = with_facts(_with_findings(seen.diagnosis, control), training)
+    prescribed = prescribe(diagnosis, levels)
     with ExitStack() as stack:
         if store is None:
             store = Path(stack.enter_context(tempfile.TemporaryDirectory()), "trials.sweep")
-        plan = Budget(seconds, control.step_seconds, 1, seeds, training.steps, control.score_seconds)
-        if processes is None and plan.cost(plan.full) < WORTH_A_PROCESS:
-            processes = 0
-        trials = stack.enter_context(Trials(training, Path(store), processes))
-        plan = replace(plan, workers=trials.size)
+        trials = stack.enter_context(Trials(training, Path(store), processes, control.fingerprint, ray, tell))
+        plan = _planned(trials, control, seconds, seeds, training.steps)
         course = Course(training, trials, plan, began + RACED * seconds, tell)
-        comparisons = course.confirm(course.finalists(prescribe(diagnosis, levels)))
-        treatment = _treatment(course, comparisons)
+        treatment = _treated(course, prescribed)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
-    treatment.notes = [*control.notes, *([trials.alone] if trials.alone else []), *([seen.error] if seen.error else [])]
+    treatment.by_hand = [each for each in prescribed if each.kind.by_hand or str(each.level) not in levels]
+    told = [trials.alone, f"The untrained model couldn't be examined: {seen.error}" if seen.error else ""]
+    treatment.notes = [*control.notes, *treatment.notes, *filter(None, told)]
     treatment.after = look(training, treatment.remedies).diagnosis if treatment.remedies else None
     treatment.seconds = time.monotonic() - began
     return treatment
+
+
+def _planned(trials: Trials, control: Control, seconds: float, seeds: int, steps: int | None) -> Budget:
+    """Return what there is time for; where trials were begun before, what there was then, so that theirs are used."""
+    known = trials.planned()
+    plan = Budget(seconds, control.step_seconds, 1, seeds, steps, control.score_seconds)
+    if trials.processes is None and trials.ray is None and plan.cost(plan.full) < WORTH_A_PROCESS:
+        trials.processes = 0
+    plan = replace(plan, workers=trials.size)
+    if known and (known["seconds"], known["seeds"], known["steps"]) == (seconds, seeds, steps):
+        return Budget(**known)
+    trials.plan(asdict(plan))
+    return plan
+
+
+def _treated(course: Course, prescribed: Sequence[Remedy]) -> Treatment:
+    """Race, confirm and judge; what was interrupted says what there was until then."""
+    try:
+        comparisons = course.confirm(course.finalists(prescribed))
+        return _treatment(course, comparisons)
+    except KeyboardInterrupt:
+        treatment = _answer(course, NOTHING_HELPS, (), [])
+        best = course.leading()
+        names = " + ".join(f"{each.code} {each.name}" for each in best)
+        led = f" Best in the race until then: {names}." if best else ""
+        treatment.notes = [f"Interrupted before anything was confirmed.{led} With store=... the same call goes on."]
+        treatment.interrupted = True
+        return treatment
 
 
 def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
@@ -107,14 +140,20 @@ def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
 
 def _treatment(course: Course, comparisons: list[Comparison]) -> Treatment:
     verdict, best = judged(comparisons, cache(course.blind))
-    remedies = _written(best.remedies, course.training) if best else ()
+    return _answer(course, verdict, _written(best.remedies, course.training) if best else (), comparisons)
+
+
+def _answer(course: Course, verdict: str, remedies: tuple[Remedy, ...], comparisons: list[Comparison]) -> Treatment:
+    best: Arm = remedies or (comparisons[0].remedies if comparisons else ())
+    curves = {BEFORE: course.confirmed.get((), []), AFTER: course.confirmed.get(best, []) if best else []}
     return Treatment(
         verdict,
         remedies,
         apply(remedies, course.training),
         comparisons,
-        None,
         attempts=list(course.attempts.values()),
+        curves=curves,
+        notes=list(course.notes),
         steps=course.budget.full,
         seeds=course.budget.seeds,
     )

@@ -14,13 +14,16 @@ from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import Attempt
 from undertow.doctoring.trials import Arm, Cut, Outcome, Trials
 from undertow.remedies import Level, Remedy
-from undertow.training import Training
+from undertow.training import Training, Trial
 
 FIRST_FRESH_SEED = 1_000
 """Seeds of the confirmation begin here: the race's winner is flattered by the seeds that it won on."""
 
 TOUCH = 0.02
 """Part of the way within which two arms do equally well, and the simpler one is preferred."""
+
+KEPT = 6
+"""Arms that are run on all seeds of a round, at least."""
 
 LOOKING = 0.12
 """Part of the budget that examinations of fresh models may take."""
@@ -36,6 +39,12 @@ class Course:
         budget: says how long they may be.
         deadline: of the race, of `time.monotonic`.
         tell: called with a line now and then.
+
+    Attributes:
+        attempts: what was tried, and how far it came.
+        confirmed: trials of the confirmation, by arm.
+        notes: what a reader has to know.
+        start: score of an untrained model.
     """
 
     training: Training
@@ -44,6 +53,9 @@ class Course:
     deadline: float
     tell: Callable[[str], object] = lambda _: None
     attempts: dict[Arm, Attempt] = field(default_factory=dict)
+    confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    start: float = math.inf
 
     def finalists(self, prescribed: Sequence[Remedy]) -> list[Arm]:
         """Race what was prescribed in rounds, and return the best arms."""
@@ -59,26 +71,32 @@ class Course:
         return best[:FINALISTS]
 
     def race(self, arms: Sequence[Arm], steps: int, number: int) -> list[Arm]:
-        """Run arms on the shared seeds of a round, and return them with the best first."""
+        """Run arms on the shared seeds of a round, the worse half on the first of them only; return the best first."""
         seeds = range(number * RACE_SEEDS, (number + 1) * RACE_SEEDS)
         self.tell(f"{len(arms)} remedies and pairs race over {steps} steps")
-        made = self.trials.make([Cut(arm, seed, steps) for arm in arms for seed in seeds], self.deadline)
-        for arm in arms:
-            self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds])
-        return self._ranked([arm for arm in arms if self.attempts[arm].scores])
+        left = list(arms)
+        for count, _ in enumerate(seeds, start=1):
+            cuts = [Cut(arm, seed, steps) for arm in left for seed in seeds[:count]]
+            made = self.trials.make(cuts, self.deadline)
+            for arm in left:
+                self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:count]])
+            ranked = self._ranked([arm for arm in left if self.attempts[arm].scores])
+            left = ranked[: max(KEPT, (len(ranked) + 1) // 2)]
+        return ranked
 
     def _ranked(self, arms: Sequence[Arm]) -> list[Arm]:
         """Sort by the worse score; of those that are within a touch of the best, the simplest is the best."""
         worst = {arm: min(self.attempts[arm].scores) for arm in arms}
         if not worst:
             return []
-        reach = TOUCH * (max(worst.values()) - min(worst.values()))
+        reach = TOUCH * max(0.0, max(worst.values()) - self.start)
         first = min((arm for arm in arms if worst[arm] >= max(worst.values()) - reach), key=simplicity)
         return [first, *sorted((arm for arm in arms if arm != first), key=lambda arm: -worst[arm])]
 
     def _note(self, arm: Arm, stage: str, outcomes: Sequence[Outcome | None]) -> None:
         errors = [outcome.error for outcome in outcomes if outcome is not None and outcome.error]
         scores = [outcome.trial.score for outcome in outcomes if outcome is not None and outcome.trial is not None]
+        self.start = next((o.trial.start for o in outcomes if o is not None and o.trial is not None), self.start)
         whole = tuple(scores) if len(scores) == len(outcomes) and np.isfinite(scores).all() else ()
         error = errors[0] if errors else "" if whole else "there was no time for it, or its score is not a number"
         known = self.attempts.get(arm, Attempt(arm, stage))
@@ -111,9 +129,20 @@ class Course:
         made = self.trials.make([Cut(arm, seed, steps) for arm in ((), *arms) for seed in seeds], math.inf)
         for arm in arms:
             self._note(arm, "confirmed", [made[Cut(arm, seed, steps)] for seed in seeds])
+        for arm in ((), *arms):
+            trials = [made[Cut(arm, seed, steps)].trial for seed in seeds]
+            self.confirmed[arm] = [trial for trial in trials if trial is not None]
+        broke = [made[Cut((), seed, steps)].error for seed in seeds if made[Cut((), seed, steps)].error]
+        if broke:
+            self.notes.append(f"The training as it is broke off in {len(broke)} of {len(seeds)} seeds: {broke[0]}")
         found = [compared(arm, seeds, steps, made, len(arms)) for arm in arms]
         best = max((each.effect for each in found if each.seeds), default=0.0)
         return sorted(found, key=lambda each: _preference(each, best))
+
+    def leading(self) -> Arm:
+        """Return the arm that leads the race; none if there was none."""
+        raced = [arm for arm, attempt in self.attempts.items() if attempt.stage == "raced" and attempt.scores]
+        return self._ranked(raced)[0] if raced else ()
 
     @property
     def fresh_seeds(self) -> list[int]:
