@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from undertow.formatting import listed, number
 from undertow.studies.statistics import concordant
@@ -68,6 +67,8 @@ def caught_up(results: Results, method: str, share: float = 0.1) -> tuple[int, f
 
 def slowness(received: Array, further: Array) -> float:
     """Rank correlation of what layers get and what they gain; negative where those that get least gain most."""
+    from scipy import stats  # only where claims are judged
+
     return float(stats.spearmanr(received, further).statistic)
 
 
