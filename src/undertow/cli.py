@@ -45,7 +45,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "commands": {}})
-        self.commands = cast(Any, CommandsByName())  # typer only reads it
+        self.commands = cast("Any", CommandsByName())  # typer only reads it
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names without loading one."""
