@@ -120,6 +120,7 @@ class Reading:
 
     def column(self, name: str, size: int, default: float | Array = np.nan) -> Array:
         """The numbers of one name over all places; where there are none, the default."""
-        if name in self:
+        try:
             return self[name].column(size, default)
-        return default if isinstance(default, np.ndarray) else np.full(size, default)
+        except KeyError:
+            return default if isinstance(default, np.ndarray) else np.full(size, default)
