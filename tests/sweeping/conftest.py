@@ -28,7 +28,7 @@ def command(tmp_path):
 
 @pytest.fixture
 def ended(tmp_path, monkeypatch):
-    """The exit code of ``undertow sweep`` and what it says, on one line each; in this process, in a folder of its own."""
+    """The exit code of ``undertow sweep`` and what it says, on one line each; in this process, in its own folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from undertow.commands._inputs import is_run
 
 if TYPE_CHECKING:
     from undertow.diagnosis import Diagnosis
+
+EXAMPLE = "undertow diff before.json after.json"
 
 Saved = Annotated[
     Path, typer.Argument(help="A report.json that `undertow examine --out` wrote, or a run that `undertow.watch` did.")
@@ -22,9 +23,9 @@ def diff(before: Saved, after: Saved) -> None:
     Of a run the last finite step that was taped is compared, and the findings of all of it.
     """
     from undertow.render import terminal_difference
+    from undertow.render.terminal import screen
 
-    console = Console(highlight=False, markup=False)
-    terminal_difference.show((str(before), _read(before)), (str(after), _read(after)), console)
+    typer.echo(terminal_difference.text((str(before), _read(before)), (str(after), _read(after)), screen()))
 
 
 def _read(file: Path) -> "Diagnosis":

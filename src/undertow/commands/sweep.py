@@ -10,6 +10,8 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from undertow.sweeping import Results
 
+EXAMPLE = "undertow sweep depth.toml --out depth.html"
+
 INTERRUPTED = 130
 LISTED = 3
 """Failures listed one by one."""

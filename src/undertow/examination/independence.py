@@ -1,8 +1,9 @@
 """Whether one example's output depends on another's input: one example is changed, and outputs are compared."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -19,6 +20,9 @@ Fact = dict[str, Any]
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
+FEW = 3
+"""Examples that are looked at first: a model in which they stay apart is spared two passes over the whole batch."""
+
 _PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"})
 _ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod"})
 
@@ -132,11 +136,17 @@ class _Probe:
     def __init__(self, model: nn.Module, call: Call, anew: bool) -> None:
         self._model, self._call = model, call
         self._batch = next((t for t in _tensors((call.args, call.kwargs)) if t.dim() > 0), None)
-        self._before = self._run(None) if anew else call.out
+        self._anew = anew
+
+    @cached_property
+    def _before(self) -> Any:
+        return self._run(None) if self._anew else self._call.out
 
     def result(self) -> Fact | None:
         shape = () if self._batch is None else tuple(self._batch.shape)
         if not shape or shape[0] < 2 or (len(shape) <= 3 and shape[1:2] == (1,)):  # one example, or one sequence
+            return None
+        if self._few_are_apart():
             return None
         share, confined = self._changed(0)
         if confined or not share:
@@ -144,6 +154,18 @@ class _Probe:
         if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1]:  # examples lie along the second axis
             return None
         return {"examples": shape[0], "changed": share, **self._blame()}
+
+    def _few_are_apart(self) -> bool:
+        """Whether the first few examples, without the others, don't depend on each other; False where nobody knows."""
+        size = self._size(0)
+        if size <= 2 * FEW:
+            return False
+        args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, _first_few)
+        try:
+            share, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)
+        except Exception:  # the model wants as many examples as there are
+            return False
+        return confined or not share
 
     def _changed(self, axis: int) -> tuple[float, bool]:
         """The share of the output that changes with one example, and whether it is one example's."""
@@ -162,7 +184,7 @@ class _Probe:
     def _run(self, axis: int | None, under: "_Footprints | None" = None) -> Any:
         args, kwargs = self._call.args, self._call.kwargs
         if axis is not None:
-            args, kwargs = _replaced((args, kwargs), axis, self._size(axis))
+            args, kwargs = _each((args, kwargs), axis, self._size(axis), lambda x: _replaced_tensor(x, axis))
         set_random_states(self._call.states)
         with under or nullcontext():
             return self._model(*args, **kwargs)
@@ -206,24 +228,29 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _replaced(values: Any, axis: int, size: int) -> Any:
-    """The same, with the first example of every tensor replaced by another one."""
+def _each(values: Any, axis: int, size: int, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same, with every tensor changed that has as many places along an axis as there are examples."""
     if isinstance(values, Tensor):
-        return _replaced_tensor(values, axis) if values.dim() > axis and values.shape[axis] == size else values
+        return change(values) if values.dim() > axis and values.shape[axis] == size else values
     if isinstance(values, dict):
-        return {key: _replaced(value, axis, size) for key, value in values.items()}
+        return {key: _each(value, axis, size, change) for key, value in values.items()}
     if type(values) in (list, tuple):
-        return type(values)(_replaced(value, axis, size) for value in values)
+        return type(values)(_each(value, axis, size, change) for value in values)
     return values
 
 
 def _replaced_tensor(x: Tensor, axis: int) -> Tensor:
+    """The same with its first example replaced by another one."""
     with torch.no_grad():
         first = x.select(axis, 0)
         other = next((x.select(axis, k) for k in range(1, x.shape[axis]) if not first.equal(x.select(axis, k))), first)
         changed = x.detach().clone()
         changed.select(axis, 0).copy_(other)
     return changed.requires_grad_(x.requires_grad)
+
+
+def _first_few(x: Tensor) -> Tensor:
+    return x.narrow(0, 0, FEW).detach().clone().requires_grad_(x.requires_grad)
 
 
 Footprint = tuple[tuple[int, ...], tuple[Tensor, ...]]

@@ -47,7 +47,7 @@ def try_optimizers(
         except NotJudgedError as reason:
             reasons.append(str(reason))
     if not steps:
-        return None, {**told, "optimizer": f"not judged: {reasons[0]}"}
+        return None, {**told, "optimizer": f"not judged: {reasons[0]}", "optimizer given": told["optimizer"]}
     return steps, told | _step_facts(optimizers, parameters, steps, loss)
 
 

@@ -77,6 +77,26 @@ def still(spec: Spec) -> Spec:
     return kept
 
 
+def unpointed(spec: Spec) -> Spec:
+    """The specification without what answers to a pointer's nearness; its points stay, unseen, with what they tell.
+
+    Example:
+        >>> opacity = {"condition": {"param": "hover", "value": 1}, "value": 0}
+        >>> unpointed({"layer": [{"mark": "point", "name": "v", "encoding": {"opacity": opacity}}],
+        ...            "params": [{"name": "hover", "views": ["v"], "select": {"type": "point", "nearest": True}}]})
+        {'layer': [{'mark': 'point', 'name': 'v', 'encoding': {'opacity': {'value': 0}}}], 'params': []}
+    """
+    pointed = [p for p in spec.get("params", []) if _nearest(p)]
+    views = {view for p in pointed for view in p.get("views", [])}
+    layers = [_unseen(part) if part.get("name") in views else part for part in spec.get("layer", [])]
+    kept = [p for p in spec.get("params", []) if p not in pointed]
+    return {**spec, **({"layer": layers, "params": kept} if pointed else {})}
+
+
+def _unseen(part: Spec) -> Spec:
+    return {**part, "encoding": {**part.get("encoding", {}), "opacity": {"value": 0}}}
+
+
 def drawn(spec: Spec, width: int) -> str:
     """A specification of ``to_spec`` as SVG, ``width`` pixels wide if it is as wide as its container."""
     fitted = {**spec, "width": width} if spec.get("width") == "container" else spec

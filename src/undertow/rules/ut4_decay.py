@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity
+from undertow.rules.advice.steps import optimizer_of, weaker_decay
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import CANCELLING_BELOW, cancelling_ratio
+from undertow.wording import amount
 
 NAME = "decay dominates"
 PULLS, MATRICES = 1.0, 0.5
@@ -64,15 +66,16 @@ def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
     if pull < PULLS or matrices < MATRICES or not diagnosis.finite or (ratio or 1.0) < CANCELLING_BELOW:
         return
     text = (
-        f"Weight decay of {decay['weight_decay']:g} makes more of a step of {diagnosis.run.header.get('optimizer')} "
-        f"than the loss does, {pull:.1f} times as much: the weights shrink by {decay['shrinks']:.1%} a step."
+        f"Weight decay of {decay['weight_decay']:g} makes more of a step of {optimizer_of(diagnosis.run.header)} "
+        f"than the loss does, {amount(pull)} times as much: the weights shrink by {decay['shrinks']:.1%} a step."
     )
     numbers = {"pull": pull, "matrices": matrices, "shrinks": float(decay["shrinks"])}
     limit = f"||step - step without decay|| >= ||step without decay||, in {MATRICES:.0%} of the matrices"
     severity = Severity.WARNING
     if decay["weight_decay"] <= USUAL:
         severity, text = Severity.NOTE, f"{text} It is of a usual size: the gradient is small."
-    yield Finding("UT409", NAME, severity, (), "the optimizer", text, numbers, limit)
+    found = Finding("UT409", NAME, severity, (), "the optimizer", text, numbers, limit)
+    yield weaker_decay(diagnosis.run.header, pull).on(found)
 
 
 @rule("UT409", NAME, over=RUN)
@@ -85,7 +88,7 @@ def decay_over_time(history: RunHistory) -> Iterator[Finding]:
     weight_decay = float(history.run.header["decay"]["weight_decay"])
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     text = (
-        f"Weight decay of {weight_decay:g} pulls {pull:.2g} times as hard as the loss: {shown} "
+        f"Weight decay of {weight_decay:g} pulls {amount(pull)} times as hard as the loss: {shown} "
         f"{'has' if len(names) == 1 else 'have'} shrunk to {left:.1%} of what they were."
     )
     began = int(history.run.parameter_steps[row])
@@ -94,7 +97,8 @@ def decay_over_time(history: RunHistory) -> Iterator[Finding]:
     severity = Severity.ERROR if left < GONE and weight_decay > USUAL else Severity.WARNING
     sites = tuple(site.index for site in history.run.sites if set(site.parameters) & set(names))
     found_here = Finding("UT409", NAME, severity, sites, shown, text, numbers, limit, began=began)
-    yield replace(found_here, from_start=began <= history.first_step)
+    found_here = replace(found_here, from_start=began <= history.first_step)
+    yield weaker_decay(history.run.header, pull).on(found_here)
 
 
 def _shrinking(history: RunHistory) -> tuple[list[str], float, float, int] | None:

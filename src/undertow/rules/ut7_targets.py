@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import spoken
 from undertow.record import Finding, Severity
+from undertow.rules.advice.losses import limits_lifted
 from undertow.rules.registry import rule
 
 FLOOR_ABOVE = 0.02
@@ -53,9 +55,9 @@ def _finding(diagnosis: Diagnosis, pair: Mapping[str, Any]) -> Finding:
     limits = f"{'' if low is None else f'{low:g} or more'}{' and ' if low is not None and high is not None else ''}"
     limits += "" if high is None else f"{high:g} or less"
     text = (
-        f"The output ends in {last['op']} and is {limits}, but {last['out of reach']:.0%} of the targets, which go "
-        f"from {target['smallest']:.3g} to {target['largest']:.3g}, lie beyond: {min(floor, 1):.0%} of their "
-        f"variance is out of reach. End in a linear layer, or scale the targets."
+        f"The output ends in {spoken(last['op'])} and is {limits}, but {last['out of reach']:.0%} of the targets, "
+        f"which go from {target['smallest']:.3g} to {target['largest']:.3g}, lie beyond: {min(floor, 1):.0%} of their "
+        f"variance is out of reach."
     )
     numbers = {
         "out of reach": last["out of reach"],
@@ -66,9 +68,11 @@ def _finding(diagnosis: Diagnosis, pair: Mapping[str, Any]) -> Finding:
         **({} if high is None else {"high": high}),
     }
     sites = tuple(s.index for s in diagnosis.run.sites if s.op == last["op"] and not diagnosis.depth[s.index])[:1]
-    where = diagnosis.name(sites[0]) if sites else last["op"]
+    where = diagnosis.name(sites[0]) if sites else spoken(last["op"])
     severity = Severity.ERROR if floor >= FLOOR_OF_AN_ERROR else Severity.WARNING
     limit = f"more than {FLOOR_ABOVE:.0%} of the targets' variance beyond the output's limits"
     equation = "min over o in [low, high] of (o - t)^2 = (t - clip(t))^2"
     source = pair["source"]
-    return Finding("UT705", "out of reach", severity, sites, where, text, numbers, limit, equation, source=source)
+    found = Finding("UT705", "out of reach", severity, sites, where, text, numbers, limit, equation, source=source)
+    site = diagnosis.run.sites[sites[0]] if sites else None
+    return limits_lifted(diagnosis.run, site, str(last["op"]), low, high).on(found)

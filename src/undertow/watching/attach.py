@@ -164,7 +164,8 @@ def _checked(
     model: object, optimizer: Optimizer | Sequence[Optimizer], overhead: float, every: int | None
 ) -> list[Optimizer]:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+        swapped = ": the model comes first, as in watch(model, optimizer)" if isinstance(model, Optimizer) else ""
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module{swapped}")
     many = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     optimizers = [innermost(each) for each in many]
     for each in optimizers:
