@@ -25,7 +25,7 @@ LARGEST_STEP = 0.7
 
 @dataclass(frozen=True)
 class Decay:
-    """How a gradient changes along a path.
+    """Say how a gradient changes along a path.
 
     Attributes:
         rate: decades per waypoint, the Theil-Sen slope: the median over all pairs of waypoints.

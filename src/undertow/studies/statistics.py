@@ -41,7 +41,7 @@ class MeanDifference:
 
 
 def compare(first: ArrayLike, second: ArrayLike) -> MeanDifference:
-    """How much the mean of ``second`` lies above that of ``first``; NaNs where a group has no spread to judge by."""
+    """Return how far the mean of ``second`` lies above that of ``first``; NaNs where a group shows no spread."""
     a, b = np.asarray(first, float), np.asarray(second, float)
     if min(len(a), len(b)) < 2 or min(np.ptp(a), np.ptp(b)) == 0:
         return MeanDifference(float(b.mean() - a.mean()), np.nan, np.nan, np.nan)

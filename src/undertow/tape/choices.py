@@ -15,7 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class Kind(IntEnum):
-    """How a tensor came from a table."""
+    """Tell how a tensor came from a table."""
 
     TABLE = 1
     """It is the table, perhaps transposed, scaled or normalised."""
