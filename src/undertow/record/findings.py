@@ -60,7 +60,7 @@ _FROM_FILES = {"born": "from_start"}
 
 
 class Severity(StrEnum):
-    """How much a finding matters: a note is no fault."""
+    """Say how much a finding matters: a note is no fault."""
 
     NOTE = "note"
     WARNING = "warning"

@@ -243,4 +243,5 @@ def _grown(diagnosis: Diagnosis, of: Callable[[BackwardGain], float]) -> NDArray
 
 
 def _decades(gain: BackwardGain, cause: str) -> float:
-    return float(decades(gain.factors.get(cause, 1.0)))
+    factor = gain.factors.get(cause, 1.0)
+    return 0.0 if factor == 1.0 else float(decades(factor))  # as it is of most causes at most blocks
