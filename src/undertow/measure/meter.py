@@ -180,6 +180,12 @@ class Meter:
         """||W||_F of a parameter, by ``id``, if it was taken."""
         return self._weights.get(identity)
 
+    def forget(self) -> None:
+        """Let go of everything that was taken: the pass that it was of came to no end."""
+        for each in (self._taken, self._noted, self._waiting, self._counted, self._pairs, self._weighed, self._weights):
+            each.clear()
+        self._size = 0
+
     def read(self) -> Reading:
         """Everything taken and noted. One transfer for each device and precision."""
         return self.send()()

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.watching.governor import Action, Governor
@@ -50,16 +52,19 @@ class LoopHooks:
     _handles: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
     _first: int = 0
+    _inside: int = 0
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
         self._first = step
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(self._first_stepped))
+        if calls_its_base(first):
+            self._handles.append(first.register_step_pre_hook(self._first_enters))
         for index, optimizer in enumerate(rest, start=1):
             self._handles.append(optimizer.register_step_post_hook(functools.partial(self._other_stepped, index)))
-        scaled = self.target.loss_scale.active
-        self.observations.placement.begin(step, weakref.WeakMethod(self._look_at_scaler) if scaled else None)
+        self.target.loss_scale.adopted = weakref.WeakMethod(self._follow_scaler)
+        self.observations.placement.begin(step, weakref.WeakMethod(self._look_at_scaler))
         self.report.begin(step)
         self._begin(self.governor.start(step))
 
@@ -103,10 +108,18 @@ class LoopHooks:
     def _other_stepped(self, index: int, *_: object) -> None:
         self.observations.after(index)
 
+    def _first_enters(self, *_: object) -> None:
+        """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
+        self._inside += 1
+
     def _first_stepped(self, *_: object) -> None:
         """Count: the first optimizer has taken its step. As short as can be where nothing is due."""
         if self.off:
             return
+        if self._inside:
+            self._inside -= 1
+            if self._inside:
+                return
         governor = self.governor
         self._stepped = True
         self.passes.stepped(governor.step)
@@ -121,6 +134,11 @@ class LoopHooks:
     def _begin(self, action: Action) -> None:
         if not self.off and action is not Action.NOTHING:
             self.observations.begin(self.governor.step, action, self.fail)
+
+    def _follow_scaler(self) -> None:
+        """Follow a scaler that nobody handed over: its first loss was just scaled, and its backward pass is over."""
+        self._stepped = False
+        self.observations.placement.follow_scaler()
 
     def _look_at_scaler(self) -> None:
         """Look, after a backward pass, whether the scaler was updated since the one before and no step was taken."""
@@ -142,3 +160,17 @@ class LoopHooks:
             act(*args)
         except Exception as error:
             self.fail(error)
+
+
+def calls_its_base(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer's class and one that it stands on both have a step: the one may call the other.
+
+    Example:
+        >>> class Mine(torch.optim.SGD):
+        ...     def step(self, closure=None):
+        ...         return super().step(closure)
+        >>> weights = [torch.ones(1, requires_grad=True)]
+        >>> calls_its_base(Mine(weights, lr=0.1)), calls_its_base(torch.optim.AdamW(weights))
+        (True, False)
+    """
+    return sum("step" in vars(each) for each in type(optimizer).__mro__ if each is not Optimizer) > 1

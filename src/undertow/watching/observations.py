@@ -22,6 +22,8 @@ from undertow.watching.watch_target import WatchTarget
 WINDOW_SECONDS = 4e-6
 """What the hooks around a module's call cost, which no clock of ours can see."""
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
 FULL_SHARE = 0.6
 """The part of a taped backward pass that it would take without the tape, as long as nobody knows."""
 
@@ -100,9 +102,28 @@ class Observations:
             self._handles.append(optimizer.register_step_pre_hook(functools.partial(self._before, index)))
         self.current.open()
 
-    def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.current is not None:
-            self.current.before(index, callable(kwargs.get("closure", args[1] if len(args) > 1 else None)))
+    def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        observer = self.current
+        if observer is None:
+            return None
+        named = "closure" in kwargs
+        closure = kwargs["closure"] if named else args[1] if len(args) > 1 else None
+        observer.before(index, callable(closure))
+        if not callable(closure):
+            return None
+        heard = self._followed(index, closure)
+        return (args, {**kwargs, "closure": heard}) if named else ((args[0], heard, *args[2:]), kwargs)
+
+    def _followed(self, index: int, closure: Callable[..., Any]) -> Callable[..., Any]:
+        """Follow a closure by a look at what it has left for the optimizer to take, clipped and all."""
+
+        def closure_and_look(*args: Any, **kwargs: Any) -> Any:
+            result = closure(*args, **kwargs)
+            if self.current is not None:
+                self.current.take(index)
+            return result
+
+        return closure_and_look
 
     def after(self, index: int) -> None:
         """Hear that an optimizer has stepped."""
@@ -116,6 +137,7 @@ class Observations:
             return
         finishing = clock()
         observer.close()
+        observer.settle()
         self.remove_hooks()
         self.last = observer.number
         self.planner.learn(observer)
