@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from undertow.tape.copying import nothing
+from undertow.tape.copying import Hook
 
 
 @dataclass(slots=True)
@@ -33,19 +33,6 @@ OUTSIDE = Window("", "", 0)
 
 _KEYS = itertools.count()
 """Numbers for our hooks among a module's own, which torch has numbers for, too: ours are words."""
-
-
-class _ModuleHook:
-    """A hook on somebody's module. A copy of it does nothing, and needs nothing of ours to be unpickled."""
-
-    def __init__(self, act: Callable[..., None]) -> None:
-        self._act = act
-
-    def __call__(self, *args: Any) -> None:
-        self._act(*args)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return nothing()
 
 
 @dataclass(slots=True)
@@ -72,13 +59,12 @@ class Windows:
         self._names = {id(module): (clean_path(name), type(module).__name__) for name, module in modules.items()}
         self._fused = {id(m) for m in modules.values() if isinstance(m, nn.RNNBase)} if unroll else set()
         self._key: Any = f"undertow {next(_KEYS)}"
-        self._hooks = _ModuleHook(self._enter), _ModuleHook(self._leave)
         self._local = threading.local()
         self._threads: list[_Calls] = []
 
     def open(self) -> None:
         """Hook the modules: by hand, as a handle for each hook would cost more than what the hook does."""
-        enter, leave = self._hooks
+        enter, leave = Hook(self._enter), Hook(self._leave)
         for module in self._hooked:
             # First in, last out: what the user's own hooks compute belongs to the module too (weight norm, pruning).
             before = cast("OrderedDict[Any, Any]", module._forward_pre_hooks)

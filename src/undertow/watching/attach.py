@@ -64,8 +64,8 @@ def watch(
             writes its own, beside it.
         overhead: share of the step time that watching may cost. A governor measures what it does cost, chooses the
             steps to observe accordingly, and says so in the Run.
-        scaler: the ``torch.amp.GradScaler``, or what wraps one, so that gradients can be unscaled and skipped steps seen.
-            One that isn't handed over is found when it scales a loss at a full step.
+        scaler: the ``torch.amp.GradScaler``, or what wraps one, so that gradients can be unscaled and skipped steps
+            seen. One that isn't handed over is found when it scales a loss at a full step.
         every: take a full step every so many steps, whatever it costs.
         full_tape: whether to tape the backward pass; else only the optimizer's side is read. By default it is taped
             unless the model is compiled. A compiled model is run eagerly at a full step, and the bits of an eager
@@ -132,7 +132,7 @@ def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, go
     What outlives the model (``passes``, ``nonfinite``, ``feedback`` and ``report``) must not hold it, nor the user's
     functions that ``checker`` holds, as those may hold it.
     """
-    passes, nonfinite = PassCounter(governor), NonfiniteDetector(writer, lambda: governor.step)
+    passes, nonfinite = PassCounter(governor, target.thread), NonfiniteDetector(writer, lambda: governor.step)
     feedback, run_clock = Feedback(governor.wake_up), RunClock(clock() - writer.reached[1])
     outbox = StepOutbox(writer, StepProcessor(writer, checker, nonfinite, feedback), passes, run_clock)
     placement, costs = PassPlacement(passes, target, governor), ObservationCosts(governor)

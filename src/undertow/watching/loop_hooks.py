@@ -4,17 +4,16 @@ A step goes from one step of the first optimizer to its next. On one that isn't 
 numbers of the host; none touches what is in a tensor, let alone waits for a device.
 """
 
-import functools
 import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from undertow.tape.copying import Hook
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.observations import Observations
@@ -53,24 +52,27 @@ class LoopHooks:
     _stepped: bool = False
     _first: int = 0
     _inside: int = 0
+    _replaced: bool = False
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
         self._first = step
         first, *rest = self.target.optimizers
-        self._handles.append(first.register_step_post_hook(self._first_stepped))
+        self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
         if calls_its_base(first):
-            self._handles.append(first.register_step_pre_hook(self._first_enters))
+            self._handles.append(first.register_step_pre_hook(Hook(self._first_enters)))
         for index, optimizer in enumerate(rest, start=1):
-            self._handles.append(optimizer.register_step_post_hook(functools.partial(self._other_stepped, index)))
+            self._handles.append(optimizer.register_step_post_hook(Hook(self._other_stepped, index)))
         self.target.loss_scale.adopted = weakref.WeakMethod(self._follow_scaler)
         self.observations.placement.begin(step, weakref.WeakMethod(self._look_at_scaler))
         self.report.begin(step)
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
-        """Take every hook off; what is going on is forgotten."""
+        """Take every hook off; what is going on is forgotten. On another thread than trains, they stay and do nothing."""
         self._end()
+        if not self.target.thread.is_here():  # who trains may be running the hooks, which can't change then
+            return
         self.observations.remove_hooks()
         while self._handles:
             self._handles.pop().remove()
@@ -78,6 +80,7 @@ class LoopHooks:
     def finish(self) -> None:
         """End the Run: have the last steps looked at, take every hook off, and close the file."""
         if not self.off:
+            self.look_for_another_optimizer()
             scale = self.target.loss_scale.sent() if self.target.loss_scale.active else None
             idle = self.passes.made_for(self.governor.step)
             self.outbox.finish(self.governor.step + 1, scale)  # a step skipped last isn't over yet
@@ -155,6 +158,21 @@ class LoopHooks:
             self.outbox.skipped(self.governor.step, self.target.loss_scale.before())
         self.governor.skip()
 
+    def look_for_another_optimizer(self) -> None:
+        """Say once if the weights change though the optimizer that is watched takes no step: it was replaced."""
+        changes = self.observations.changes
+        count = 0 if changes is None or self._replaced else changes.unexplained(self.governor.step - 1)
+        if count:
+            self._replaced = True
+            last = self.governor.step - 1
+            text = (
+                f"undertow records no step after {last}: the weights have changed {count} times since, and not by the "
+                "optimizer that is watched. Was it replaced? Close this watcher, and watch the new optimizer: "
+                "watch(..., resume=True) goes on in the same file."
+            )
+            self.outbox.trouble(last, text, RuntimeError("the optimizer was replaced"))
+            warn_or_log(text, stacklevel=4)
+
     def _guarded(self, act: Callable[..., None], *args: Any) -> None:
         try:
             act(*args)
@@ -166,6 +184,7 @@ def calls_its_base(optimizer: Optimizer) -> bool:
     """Tell whether an optimizer's class and one that it stands on both have a step: the one may call the other.
 
     Example:
+        >>> import torch
         >>> class Mine(torch.optim.SGD):
         ...     def step(self, closure=None):
         ...         return super().step(closure)

@@ -24,8 +24,8 @@ class LossScale:
     """Follows the loss scale of a scaler.
 
     Args:
-        scaler: a ``torch.amp.GradScaler``, what behaves like one, or what wraps one (timm's ``NativeScaler``, Lightning's
-            precision plugin, an ``Accelerator``); None if there is none, or nobody said.
+        scaler: a ``torch.amp.GradScaler``, what behaves like one, or what wraps one (timm's ``NativeScaler``,
+            Lightning's precision plugin, an ``Accelerator``); None if there is none, or nobody said.
 
     Raises:
         TypeError: it is none of these.

@@ -148,9 +148,9 @@ class HeardPass:
 class OwnLosses:
     """Gives every optimizer the losses that it makes its step for.
 
-    A pass is an optimizer's if it reached parameters of its. Of those since its last step it takes the ones that reached
-    no other optimizer's: a generator's loss reaches the discriminator, too, and is the generator's. Where there are
-    none, it takes those that no other has stepped for; where there are none but such, they share the loss.
+    A pass is an optimizer's if it reached parameters of its. Of those since its last step it takes the ones that
+    reached no other optimizer's: a generator's loss reaches the discriminator, too, and is the generator's. Where there
+    are none, it takes those that no other has stepped for; where there are none but such, they share the loss.
 
     Example:
         >>> losses = OwnLosses()

@@ -34,12 +34,15 @@ class PassPlacement:
         passes: counts them.
         target: what is watched.
         governor: knows what a step pays in, and is charged what hooks cost.
+
+    Attributes:
+        on: the parameter that they are counted on.
     """
 
     def __init__(self, passes: PassCounter, target: WatchTarget, governor: Governor) -> None:
         self._passes, self._target, self._governor = passes, target, governor
         self._then: weakref.WeakMethod[Callable[[], None]] | None = None
-        self._on: Tensor | None = None
+        self.on: Tensor | None = None
         self._in_front = False
         self._before = 0
 
@@ -80,10 +83,10 @@ class PassPlacement:
 
     def follow_scaler(self) -> None:
         """Have passes followed by a look at the scaler from now on: one was found."""
-        self._count_on(self._on if self._on is not None else next(self._countable(), None))
+        self._count_on(self.on if self.on is not None else next(self._countable(), None))
 
     def _count_on(self, parameter: Tensor | None) -> None:
-        self._in_front, self._governor.hooks, self._on = False, HOOKS_SECONDS, parameter
+        self._in_front, self._governor.hooks, self.on = False, HOOKS_SECONDS, parameter
         self._passes.count_on(parameter, self._then if self._target.loss_scale.active else None)
 
     def _countable(self, reached: bool = False) -> Iterator[Tensor]:

@@ -1,6 +1,6 @@
 """`WatchTarget`: the model and the optimizers that are watched, and what is known of them beforehand."""
 
-import os.path
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,7 +86,8 @@ class WatchTarget:
         names = ["loss"]
         for index in range(1, len(self.optimizers)):
             paths = [each.name.split(".")[:-1] for each in self.parameters.of(index)]
-            common = ".".join(os.path.commonprefix(paths)) if paths else ""
+            alike = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+            common = ".".join(parts[0] for parts in alike)
             name = f"loss/{common or index}"
             names.append(name if name not in names else f"loss/{index}")
         return tuple(names)
