@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import undertow
+from undertow.watching import Watcher
 from watching.loops import Left, sgd
 from watching.training import Attach, Watched, assert_same, batch, hooks_left, net, no_watcher, trained
 
@@ -67,7 +68,8 @@ def copying(attach: Attach, at: str, found: list[nn.Module] | None = None) -> Le
             Layer.act = lambda _: None  # copies are called, too
             for each in _copies(model, optimizer):
                 x, y = batch()
-                nn.functional.cross_entropy(each(x), y).backward()
+                with torch.enable_grad():
+                    nn.functional.cross_entropy(each(x), y).backward()
                 if found is not None:
                     found.append(each)
             Layer.act = act
@@ -119,7 +121,7 @@ def test_a_watcher_on_a_module_or_a_callback_comes_back_closed(tmp_path: Path) -
         copies = [copy.deepcopy(model).watcher, copy.deepcopy(callback)["watcher"], copy.copy(model.watcher)]
         copies.append(pickle.loads(pickle.dumps(callback))["watcher"])  # noqa: S301  # our own
         for each in copies:
-            assert isinstance(each, undertow.Watcher)
+            assert isinstance(each, Watcher)
             assert (each.path, each.step, each.stopping) == (model.watcher.path, step, None)
             assert "closed" in repr(each)
             assert each.troubled

@@ -80,7 +80,9 @@ def test_an_error_in_a_backward_pass_costs_that_pass_only(again: bool, every: in
     assert not events(run, "trouble")
 
 
-def test_a_full_step_that_cannot_be_written_costs_itself_only(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_step_that_cannot_be_written_costs_itself_only(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = FullStepWriter._write
 
     def sometimes(self: FullStepWriter, when: Any, *rest: Any) -> None:

@@ -256,9 +256,13 @@ def by_kind(labelled: Iterable[tuple[L, Tensor]]) -> Iterable[tuple[list[L], lis
         >>> [labels for labels, _ in by_kind([("a", torch.ones(1)), ("b", torch.tensor(2)), ("c", torch.ones(2))])]
         [['a', 'c'], ['b']]
     """
+    many = list(labelled)
+    kinds = [(x.device, x.dtype) for _, x in many]
+    if kinds and kinds.count(kinds[0]) == len(kinds):  # as it is nearly always, at every light step
+        return [([label for label, _ in many], [x for _, x in many])]
     groups: dict[Kind, tuple[list[L], list[Tensor]]] = {}
-    for label, x in labelled:
-        labels, tensors = groups.setdefault((x.device, x.dtype), ([], []))
+    for kind, (label, x) in zip(kinds, many, strict=True):
+        labels, tensors = groups.setdefault(kind, ([], []))
         labels.append(label)
         tensors.append(x)
     return groups.values()

@@ -69,7 +69,7 @@ class LoopHooks:
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
-        """Take every hook off; what is going on is forgotten. On another thread than trains, they stay and do nothing."""
+        """Take every hook off and forget what is going on; on a thread that does not train, hooks stay, and do nothing."""
         self._end()
         if not self.target.thread.is_here():  # who trains may be running the hooks, which can't change then
             return

@@ -77,22 +77,22 @@ class PassWitness:
         self._witnesses: list[Tensor | None] = []
         self._of: object = None
         self._before: list[Seen] = []
+        self._all: list[int] = []
         self.reaches_model = False
 
     def begins(self) -> None:
         """Look at the witnesses: a backward pass begins."""
         if self._of is not self._parameters.identities:
             self._of, self._witnesses = self._parameters.identities, self._chosen()
+            self._all = list(range(len(self._witnesses)))
         self._before = [_seen(each) for each in self._witnesses]
 
     def reached(self, begun: Sequence[Tensor]) -> list[int]:
         """Return the optimizers whose parameters the pass reached that began at these tensors and is over."""
-        now = [_seen(each) for each in self._witnesses]
-        changed = [b[0] is not n[0] or b[1] != n[1] for b, n in zip(self._before, now, strict=True)]
-        self._before = []
-        self.reaches_model = True
-        if all(changed) and changed:
-            return list(range(len(changed)))
+        changed = [_has_changed(each, seen) for each, seen in zip(self._witnesses, self._before, strict=True)]
+        self._before, self.reaches_model = [], True
+        if False not in changed:
+            return self._all
         if self._parameters.sharded:  # computes with other tensors than the optimizers hold
             return [index for index, each in enumerate(changed) if each] or list(range(len(changed)))
         return self._followed(begun, changed)
@@ -122,6 +122,11 @@ class PassWitness:
 def _seen(witness: Tensor | None) -> Seen:
     gradient = None if witness is None else witness.grad
     return gradient, -1 if gradient is None else gradient._version
+
+
+def _has_changed(witness: Tensor | None, before: Seen) -> bool:
+    gradient = None if witness is None else witness.grad
+    return gradient is not before[0] or (gradient is not None and gradient._version != before[1])
 
 
 @dataclass(eq=False)
@@ -162,10 +167,12 @@ class OwnLosses:
 
     def __init__(self) -> None:
         self._passes: list[HeardPass] = []
+        self._waiting = 0
 
     def add(self, heard: HeardPass) -> None:
         """Add a backward pass."""
         self._passes.append(heard)
+        self._waiting += 1
 
     def take(self, optimizer: int) -> list[HeardPass]:
         """Return the passes that an optimizer is about to step for."""
@@ -174,16 +181,23 @@ class OwnLosses:
         free = alone or [each for each in mine if not each.taken]
         for each in mine:
             each.passed.add(optimizer)
-        for each in free or mine:
+        return self._given(free or mine, optimizer)
+
+    def _given(self, passes: list[HeardPass], optimizer: int) -> list[HeardPass]:
+        for each in passes:
+            self._waiting -= not each.taken
             each.taken.add(optimizer)
-        return free or mine
+        return passes
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether there are passes that no optimizer has taken."""
+        return self._waiting > 0
 
     def left(self, optimizer: int) -> list[HeardPass]:
         """Return the passes that reached an optimizer's parameters and that none has stepped for, and take them."""
         mine = [each for each in self._passes if optimizer in each.reached and not each.taken]
-        for each in mine:
-            each.taken.add(optimizer)
-        return mine
+        return self._given(mine, optimizer)
 
 
 def factor(loss: Tensor) -> tuple[Tensor, bool] | None:

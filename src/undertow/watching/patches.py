@@ -64,11 +64,17 @@ class PatchedFunction:
                 self._original, self._ours = self._before
                 setattr(self._module, self._name, self._ours)
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether anybody listens."""
+        return bool(self._listeners)
+
     def close(self, listener: Listener) -> None:
         """Let it hear no more."""
         with self._lock:
             self._listeners = [each for each in self._listeners if each() is not listener]
-            self._tidy()
+            if not self._listeners:
+                self._undo()
 
     def hearing(self) -> list[Listener]:
         """Return who listens."""
@@ -77,9 +83,13 @@ class PatchedFunction:
     def _tidy(self) -> None:
         with self._lock:
             self._listeners = [each for each in self._listeners if each() is not None]
-            if not self._listeners and self._ours is not None and getattr(self._module, self._name) is self._ours:
-                setattr(self._module, self._name, self._original)
-                self._ours = self._original = None
+            if not self._listeners:
+                self._undo()
+
+    def _undo(self) -> None:
+        if self._ours is not None and getattr(self._module, self._name) is self._ours:
+            setattr(self._module, self._name, self._original)
+            self._ours = self._original = None
 
 
 def _hearing_backward(original: Callable[..., Any], patched: PatchedFunction) -> Callable[..., Any]:
@@ -135,4 +145,5 @@ def leave(listener: Listener) -> None:
     """Stop listening."""
     BACKWARD.close(listener)
     NORMS.close(listener)
-    SCALES.close(listener)
+    if SCALES.is_open:
+        SCALES.close(listener)

@@ -65,26 +65,22 @@ class ClippedGradients:
         norms: of some gradients each.
         gradients: how many they are of; -1 if they can't be added up.
         scaled: whether they were multiplied by the loss scale then.
+        heard: norms of which nobody knows yet whose gradients they are of.
     """
 
     norms: list[Tensor] = field(default_factory=list)
     gradients: int = 0
     scaled: bool = False
-    _heard: list[tuple[Tensor, float, Sequence[Tensor], bool]] = field(default_factory=list)
+    heard: list[tuple[Tensor, float, Sequence[Tensor], bool]] = field(default_factory=list)
 
     def hear(self, norm: Tensor, norm_type: float, gradients: Sequence[Tensor], scaled: bool) -> None:
         """Take a norm; whose the gradients are turns out when an optimizer takes them."""
-        self._heard.append((norm, norm_type, gradients, scaled))
-
-    @property
-    def waits(self) -> bool:
-        """Tell whether there are norms of which nobody knows yet whose gradients they are of."""
-        return bool(self._heard)
+        self.heard.append((norm, norm_type, gradients, scaled))
 
     def settle(self, watched: Iterable[Tensor | None]) -> None:
         """Count the norms of gradients that are watched, as they are now, and forget those of others."""
         left = {id(each) for each in watched}
-        heard, self._heard = self._heard, []
+        heard, self.heard = self.heard, []
         for norm, norm_type, gradients, scaled in heard:
             mine = [id(each) for each in gradients]
             if mine and left.issuperset(mine):

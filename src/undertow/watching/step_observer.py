@@ -132,12 +132,14 @@ class StepObserver:
     def _begins(self, begun: Sequence[Tensor]) -> None:
         self._begun = begun
         self.target.witness.begins()
-        single = all(each.numel() == 1 for each in begun)
-        divided = factor(begun[0]) if single and len(begun) == 1 and self.step.several else None
-        losses = [each.detach() for each in begun] if single else []
-        self._pass = HeardPass(self.passes, losses, divided)
-        if len(begun) == 1:
-            self.step.backward_begins(self.passes, begun[0])
+        if len(begun) != 1:
+            several = [each.detach() for each in begun] if all(each.numel() == 1 for each in begun) else []
+            self._pass = HeardPass(self.passes, several)
+            return
+        loss = begun[0]
+        divided = factor(loss) if self.step.several and loss.numel() == 1 else None
+        self._pass = HeardPass(self.passes, [loss.detach()] if loss.numel() == 1 else [], divided)
+        self.step.backward_begins(self.passes, loss)
 
     def backward_ends(self, failed: bool) -> None:
         """Hear that it is over; ``failed``: by an error, and what it has computed so far means nothing."""
@@ -163,10 +165,11 @@ class StepObserver:
 
     def _see_scale(self, begun: Sequence[Tensor]) -> None:
         """Take the loss scale that was in force; a scaler that nobody handed over shows here."""
+        loss_scale = self.target.loss_scale
         if self._scaled is not None and len(begun) == 1 and self._scaled[1]() is begun[0]:
-            self.target.loss_scale.adopt(self._scaled[0])
+            loss_scale.adopt(self._scaled[0])
         self._scaled = None
-        if "scale" not in self.facts.tensors and (scale := self.target.loss_scale.scale()) is not None:
+        if loss_scale.active and "scale" not in self.facts.tensors and (scale := loss_scale.scale()) is not None:
             self.facts.tensors["scale"] = [scale]
 
     def loss_scaled(self, scaler: Any, loss: object) -> None:
@@ -205,19 +208,20 @@ class StepObserver:
         self._guarded(self._take, index)
 
     def _take(self, index: int) -> None:
+        facts, target = self.facts, self.target
         if index not in self._taken:
             self._taken.add(index)
-            if self.facts.clipping.waits:
-                self.facts.clipping.settle(each.parameter.grad for each in self.target.parameters)
-            self.step.take_gradients(*self.target.updated(index))
-            if not self.target.loss_scale.active:  # which changes them itself
-                self.facts.altered |= self.target.gradient_version() != self._version
-            self.facts.see_optimizer(self.target.optimizers[index], first=index == 0)
-        self.facts.see_losses(self.target.curves[index], self._own.take(index), self.step.taped)
+            if facts.clipping.heard:
+                facts.clipping.settle(each.parameter.grad for each in target.parameters)
+            self.step.take_gradients(*target.updated(index))
+            if not target.loss_scale.active:  # which changes them itself
+                facts.altered |= target.gradient_version() != self._version
+            facts.see_optimizer(target.optimizers[index], first=index == 0)
+        facts.see_losses(target.curves[index], self._own.take(index), self.step.taped)
 
     def settle(self) -> None:
         """Take the losses that no optimizer has stepped for: a scaler skips one, or it steps after the first one's."""
-        for index, curve in enumerate(self.target.curves):
+        for index, curve in enumerate(self.target.curves if self._own.waits else ()):
             self.facts.see_losses(curve, self._own.left(index), self.step.taped)
 
     def after(self, index: int) -> None:

@@ -18,7 +18,6 @@ from undertow.watching.step_facts import send_named
 from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.writer_thread import warn_or_log
 
-
 TAKEN = ("step", "time")
 """Names that nobody may log."""
 
