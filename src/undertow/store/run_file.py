@@ -11,7 +11,7 @@ from undertow.record import Event
 from undertow.store.appender import Appender, sizes
 from undertow.store.aside import put_aside
 from undertow.store.batch import Batch
-from undertow.store.database import Journal, create, for_writing, identity, session, settle
+from undertow.store.database import Journal, create, for_reading, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
 from undertow.store.packing import BROKEN
 from undertow.store.saving import meta
@@ -154,11 +154,16 @@ class RunFile:
         data = {"session": self._session, "pid": os.getpid(), "taped": rows}
         self._into.event(Event(*first, "session", what, data))
 
-    def close(self) -> None:
-        """Leave one plain file behind, all of it in blocks."""
+    def close(self) -> str:
+        """Leave one plain file behind, all of it in blocks.
+
+        Returns:
+            What is wrong with the file, which may be damaged since long without anybody's noticing; empty if nothing.
+        """
         with contextlib.suppress(WritingEnded, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
+        return _damage(self.path) if identity(self.path) == self._identity else "it was deleted, moved or replaced"
 
 
 def _reached(file: sqlite3.Connection) -> tuple[int, float]:
@@ -167,3 +172,26 @@ def _reached(file: sqlite3.Connection) -> tuple[int, float]:
             step, time = (float(noted.read(("scalars", name), noted.rows - 1)[0, 0]) for name in ("step", "time"))
             return int(step), time
     return -1, 0.0
+
+
+CHECKED_UP_TO = 64 << 20
+"""Bytes of a file that is looked through when it is closed: 0.1 seconds."""
+
+
+def _damage(path: Path) -> str:
+    """Return what is wrong with a file, as far as SQLite sees it; empty if nothing is, or nobody may look."""
+    try:
+        file, held = for_reading(path)
+        with held:
+            if path.stat().st_size > CHECKED_UP_TO:
+                return ""
+            found = str(file.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError:
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"the file is damaged ({error})"
+    except StoreError as error:
+        return "" if isinstance(error.__cause__, sqlite3.OperationalError) else str(error)
+    except OSError:
+        return ""
+    return "" if found == "ok" else f"the file is damaged ({found.splitlines()[-1]})"
