@@ -48,10 +48,13 @@ def _summary(path: Path | None) -> dict[str, Any]:
         with RunReader(path) as reader:
             end = reader.refresh()
             run = reader.tail(end._replace(scalars=max(0, end.scalars - LAST_ROWS), events=0))
+        last = {name: _last(values) for name, values in run.scalars.items()}
+        numbers = _numbers(run, last)
+        return {"header": run.header, "reached": last.get("time") or 0.0, **numbers, "findings": _found(run)}
     except StoreError as error:
         return {"trouble": str(error)}
-    last = {name: _last(values) for name, values in run.scalars.items()}
-    return {"header": run.header, "reached": last.get("time") or 0.0, **_numbers(run, last), "findings": _found(run)}
+    except Exception as error:  # one odd file must not take the list of all others with it
+        return {"trouble": f"it can't be shown ({type(error).__name__}: {error})"}
 
 
 def _numbers(run: Run, last: dict[str, float | None]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from undertow.columns import Column, Columns, StoredColumns
-from undertow.record import Edge, Event, Run, Site, header_from
+from undertow.record import Edge, Event, Run, Site, header_from, with_finite_steps
+from undertow.record.finite_steps import placed_rows
 from undertow.store.closing import Closing
 from undertow.store.database import explained, for_reading, identity
 from undertow.store.errors import StoreError
@@ -167,14 +168,14 @@ class RunReader(Closing):
         with self._reading() as file:
             contents = self._contents(file)
             number = self._shown(contents)
-            rows = contents.taped[number][1].rows if contents.taped else 0
-            if not -rows <= row < rows:
-                raise MissingStepError(f"no recorded step {row}: there are {rows}")
-            about, taped = contents.taped[number]
+            places = _placed(contents.taped[number][1]) if contents.taped else range(0)
+            if not -len(places) <= row < len(places):
+                raise MissingStepError(f"no recorded step {row}: there are {len(places)}")
+            (about, taped), place = contents.taped[number], int(places[row])
             groups = ("columns", "edge_columns", "steps")
             sites, edges = self._graph(about)
             sizes = zip(groups, (len(sites), len(edges), 1), strict=True)
-            some = [self._columns(taped, group, size, row % rows, False, row % rows + 1) for group, size in sizes]
+            some = [self._columns(taped, group, size, place, False, place + 1) for group, size in sizes]
             return Run(self._header(contents), sites, edges, some[0], some[1], dict(_flat(some[2])))
 
     def _run(self, since: Position | None) -> tuple[Position, Run]:
@@ -186,6 +187,7 @@ class RunReader(Closing):
             run.scalars = self._scalars(contents, first)
             if since is None and self.graph is None:
                 run.other_graphs = tuple(self._elsewhere(contents, run))
+            run = with_finite_steps(run)
         self._warn()
         return contents.position, run
 
@@ -293,6 +295,13 @@ class RunReader(Closing):
 
 def _at(counts: Sequence[int], place: int) -> int:
     return counts[place] if place < len(counts) else 0
+
+
+def _placed(taped: StoredSeries) -> Sequence[int]:
+    """Return the places of the recorded steps that a Run shows: rows whose step was lost are left out of it."""
+    key = ("steps", "step")
+    rows = placed_rows(taped.read(key)[:, 0]) if key in taped.kept else None
+    return range(taped.rows) if rows is None else rows.tolist()
 
 
 def _flat(columns: Columns) -> Iterator[tuple[str, Column]]:
