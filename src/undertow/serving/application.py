@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +29,10 @@ BEAT_EVERY = 15.0
 
 MOST_FOLLOWED = 12
 MOST_COMPARED = 4
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NoSuchRunError(Exception):
@@ -157,7 +161,7 @@ class Pages:
             self._followed.popitem()[1].close()
 
 
-def _shown[**P, T](make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _shown(make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call it, and tell of a file that can't be drawn as of one that can't be read: in a sentence, on its own page.
 
     Raises:
@@ -168,7 +172,9 @@ def _shown[**P, T](make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     except (StoreError, IndexError):
         raise
     except Exception as error:
-        raise StoreError(f"this run can't be shown ({type(error).__name__}: {error}): its file may be damaged") from error
+        raise StoreError(
+            f"this run can't be shown ({type(error).__name__}: {error}): its file may be damaged"
+        ) from error
 
 
 async def _not_there(_: Request, error: Exception) -> Response:
