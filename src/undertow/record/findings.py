@@ -9,6 +9,7 @@ from warnings import warn
 import numpy as np
 
 from undertow.columns import plain
+from undertow.printable import printable
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Finding:
 
     def __str__(self) -> str:
         places = ", ".join(filter(None, (self.where, self.source)))
-        return f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}"
+        return printable(f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}")
 
     @property
     def span(self) -> str:

@@ -17,6 +17,7 @@ from undertow.analysis.theory_check import SegmentPrediction, TheoryCheck
 from undertow.analysis.theory_check.interpretation import summary
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import terse
+from undertow.printable import printable
 from undertow.record import BackwardGain
 from undertow.render.labels import elided, label, without_shared_path
 from undertow.render.verdict import WORTH_SAYING, chance_range
@@ -44,12 +45,7 @@ def printed(parts: Iterable[RenderableType], width: int = WIDTH) -> str:
     console = Console(file=output, width=width, no_color=True, highlight=False, markup=False)
     for part in parts:
         console.print(Padding(part, (0, 0, 1, 2)))
-    return "\n".join(_printable(line).rstrip() for line in output.getvalue().split("\n")[:-1])
-
-
-def _printable(line: str) -> str:
-    """Replace control characters: names come from models and files, and none shall reach the terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in line)
+    return "\n".join(printable(line).rstrip() for line in output.getvalue().split("\n")[:-1])
 
 
 def way_back(diagnosis: Diagnosis) -> list[RenderableType]:

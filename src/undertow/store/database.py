@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.request import pathname2url
 
+from undertow.files import fresh_part
 from undertow.store.errors import StoreError
 from undertow.store.ledger import read_meta, write_meta
 from undertow.store.packing import Damaged
@@ -67,7 +68,7 @@ def create(path: Path, meta: dict[str, str], fill: Callable[[sqlite3.Connection]
         OSError, sqlite3.Error: the folder takes no file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    part = fresh_part(path)
     try:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as file:
             for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):  # it has no name to be found under yet
