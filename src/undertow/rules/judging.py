@@ -7,7 +7,8 @@ import numpy as np
 
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Run, Severity
+from undertow.record import Finding, Run, Severity, with_finite_steps
+from undertow.rules.failures import findings_by
 from undertow.rules.firing_intervals import findings_of_steps
 from undertow.rules.registry import RULES, Blocks, Rule
 
@@ -63,7 +64,7 @@ def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
         for each in RULES.values():
             if each.judge is None or not each.applies_to(diagnosis.run):
                 continue
-            for finding in each.judge(diagnosis):
+            for finding in findings_by(each.code, each.judge, diagnosis):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, diagnosis.run))
     return in_order([replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
 
@@ -115,6 +116,7 @@ def over_time(run: Run) -> list[Finding]:
         >>> [(found.code, found.began, found.from_start) for found in over_time(Run({}, (), scalars={"loss": losses}))]
         [('UT103', 60, False)]
     """
+    run = with_finite_steps(run)
     found = _findings_of_run(RunHistory(run))
     known = {(each.code, each.name): _modules(each, run) for each in found}
     for other in _frequent_graphs(run):
@@ -140,7 +142,7 @@ def _findings_of_run(history: RunHistory) -> list[Finding]:
 
 def _judged(rule: Rule, history: RunHistory) -> Iterator[Finding]:
     if rule.judge_run is not None and rule.applies_to(history.run):
-        yield from rule.judge_run(history)
+        yield from findings_by(rule.code, rule.judge_run, history)
 
 
 def _frequent_graphs(run: Run) -> list[Run]:
