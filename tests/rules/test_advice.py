@@ -173,7 +173,7 @@ def test_the_line_for_the_loss_takes_logits(build):
     assert not still("UT503", model, mended)
 
 
-@pytest.mark.parametrize("shapes", [((12,), lambda z: z), ((12, 1), lambda z: z.squeeze(1))], ids=str)
+@pytest.mark.parametrize("shapes", [((12,), lambda z: z), ((12, 1), lambda z: z.squeeze(1))], ids=["row", "column"])
 def test_the_line_for_the_target_gives_it_the_outputs_shape(shapes):
     shape, after = shapes
     found = found_in("UT504", *regressed(functional.mse_loss, shape=shape, after=after))

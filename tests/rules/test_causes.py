@@ -8,28 +8,8 @@ from torch import nn
 
 from rules.trainings import adam, chain, classified, sgd, train
 from undertow.record import Finding, Severity, folded
-from undertow.rules import RULES, over_time
+from undertow.rules import over_time
 from undertow.rules.judging import in_order
-
-
-def followers(code):
-    rule = RULES[code]
-    return {*rule.explains, *rule.leads_to, *rule.leads_later_to}
-
-
-def test_nothing_follows_from_itself_by_any_way():
-    def behind(code, seen=()):
-        assert code not in seen, (*seen, code)
-        for each in followers(code):
-            behind(each, (*seen, code))
-
-    for code in RULES:
-        behind(code)
-
-
-def test_what_follows_are_codes_of_rules():
-    assert {each for code in RULES for each in followers(code)} <= RULES.keys()
-
 
 LARGE = {
     "Adam, units die": (nn.ReLU, lambda net: adam(net, 0.3), "UT202"),
@@ -67,15 +47,6 @@ def test_what_began_before_its_cause_does_not_follow_from_it():
     late = made("UT108", Severity.ERROR, began=50)
     assert in_order([late, made("UT101", began=60)])[1].follows_from == "UT108"
     assert in_order([late, made("UT101", began=40)])[1].follows_from == ""
-
-
-def test_what_merely_leads_to_a_finding_keeps_its_own_weight():
-    weights, frozen = made("UT301"), made("UT104", Severity.ERROR)
-    assert [(each.code, each.severity) for each in in_order([weights, frozen])] == [
-        ("UT104", Severity.ERROR),
-        ("UT301", Severity.WARNING),
-    ]
-    assert [first.code for first, _ in folded(in_order([weights, frozen]))] == ["UT301"]
 
 
 def test_notes_explain_nothing():

@@ -58,8 +58,7 @@ class Facts(TypedDict, total=False):
     declares_convergence: bool
     weighs_others: bool
     explains: tuple[str, ...]
-    leads_to: tuple[str, ...]
-    leads_later_to: tuple[str, ...]
+    acts_by_steps: bool
     excused_by_convergence: bool
     excused_at_zero_lr: bool
     excused_at_low_lr: tuple[str, ...]
@@ -87,10 +86,7 @@ class Rule:
             says since when the run has converged.
         weighs_others: judged after those that do without, with the faults they found in ``RunHistory.findings``.
         explains: codes of what it is the cause of, where both are found: it is told first, and weighs as much.
-        leads_to: codes of what follows from it where both are found and this one didn't begin later: told beneath it,
-            and each weighs what it weighs.
-        leads_later_to: codes of what it is the cause of where they developed after it had begun, and were not there
-            from the start; it weighs as much.
+        acts_by_steps: what it explains comes of the steps that are taken, and was not there before the first.
         excused_by_convergence: a note if it begins when the run has converged.
         excused_at_zero_lr: a note where all its parameters have a learning rate of 0.
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
@@ -116,8 +112,7 @@ class Rule:
     declares_convergence: bool = False
     weighs_others: bool = False
     explains: tuple[str, ...] = ()
-    leads_to: tuple[str, ...] = ()
-    leads_later_to: tuple[str, ...] = ()
+    acts_by_steps: bool = False
     excused_by_convergence: bool = False
     excused_at_zero_lr: bool = False
     excused_at_low_lr: tuple[str, ...] = ()

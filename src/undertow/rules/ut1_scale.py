@@ -34,9 +34,9 @@ PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z
     "UT101",
     "vanishing gradient",
     by_cause=True,
-    leads_to=("UT104", "UT402", "UT704"),
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
+    explains=("UT104", "UT402", "UT404", "UT408", "UT704"),
 )
 def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.
@@ -70,8 +70,8 @@ def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     "UT102",
     "exploding gradient",
     by_cause=True,
-    leads_to=("UT105", "UT401", "UT704"),
     blocks_converged=Blocks.BEFORE,
+    explains=("UT103", "UT105", "UT401", "UT405", "UT406", "UT704"),
 )
 def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient grows from layer to layer on its way to the front.
@@ -243,4 +243,5 @@ def _grown(diagnosis: Diagnosis, of: Callable[[BackwardGain], float]) -> NDArray
 
 
 def _decades(gain: BackwardGain, cause: str) -> float:
-    return float(decades(gain.factors.get(cause, 1.0)))
+    factor = gain.factors.get(cause, 1.0)
+    return 0.0 if factor == 1.0 else float(decades(factor))  # as it is of most causes at most blocks

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
@@ -24,7 +25,12 @@ _LIMIT = (
 _EQUATION = "dp_i / dz_j = p_i (delta_ij - p_j): zero where p is one-hot"
 
 
-@rule("UT203", "attention saturated", columns=("one_hot", "logit_gap"), leads_to=("UT103", "UT405", "UT704"))
+@rule(
+    "UT203",
+    "attention saturated",
+    columns=("one_hot", "logit_gap"),
+    explains=("UT103", "UT104", "UT106", "UT405", "UT704"),
+)
 def saturated_attention(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Attention logits are so large that the softmax gives everything to one key.
 
@@ -158,5 +164,5 @@ def _since(there: NDArray[np.bool_]) -> int:
 
 
 def _learned(history: RunHistory) -> bool:
-    summary = history.loss_summary
-    return summary is not None and summary.start > 0 and summary.end < LEARNED_BELOW * summary.start
+    ends = loss_ends(history)
+    return ends is not None and ends[0] > 0 and ends[1] < LEARNED_BELOW * ends[0]

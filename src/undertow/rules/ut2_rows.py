@@ -19,6 +19,7 @@ EXPERTS_BELOW = 0.5
 FEWEST_STEPS = 8
 FOR_EACH_ROW = 4
 ONE_OF_MANY = 16
+ENOUGH_LOOKUPS = 32
 _NUMBERED = re.compile(r"^(?P<list>.*?)\.(?P<number>\d+)\.(?P<rest>.+)$")
 _LIMIT = (
     f"under {USED_BELOW:.0%} of the rows of a table that the model chooses from, no more than one row of a table, or "
@@ -51,7 +52,11 @@ class RowTable:
         return self.used / self.rows
 
 
-@rule("UT204", "rows never used")
+@rule(
+    "UT204",
+    "rows never used",
+    explains=("UT205", "UT704"),
+)
 def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Rows of a table, codes of a codebook or experts of a mixture that nothing ever chooses.
 
@@ -67,7 +72,8 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
         Codes: under a quarter used, after 8 recorded steps or more with at least four lookups for each row; healthy
         codebooks use half of their codes and more. Experts: under a half, of four or more behind a router. One row: of
         16 or more, over as many steps. What the data chooses (rare words, positions behind the longest sequence) is
-        nobody's fault, and not told. One batch proves little, so `examine` makes a note of it.
+        nobody's fault, and not told. One batch proves little, so `examine` makes a note of it, unless all of its 32
+        lookups or more chose one code: what lies behind that is a constant.
     What to do:
         Codes: start them at encoder outputs (k-means), replace dead ones by such, take moving averages or smaller
         codes. Experts: a loss that balances the load, noise on the router. One row: look at how indices are made.
@@ -77,8 +83,11 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     run = diagnosis.run
     for table in [*_chosen_tables(run, diagnosis.step), *_experts_at_once(run)]:
-        if _is_idle(table) and _lookups(run, diagnosis.step, table) >= FOR_EACH_ROW * table.rows:
-            yield _finding(table, Severity.NOTE, f"{_sentence(table)} in this batch.")
+        lookups = _lookups(run, diagnosis.step, table)
+        one_code = table.site is not None and table.used == 1 and ENOUGH_LOOKUPS <= lookups < np.inf
+        if _is_idle(table) and (one_code or lookups >= FOR_EACH_ROW * table.rows):
+            severity = Severity.WARNING if one_code else Severity.NOTE
+            yield _finding(table, severity, f"{_sentence(table)} in this batch.")
 
 
 @rule("UT204", "rows never used", over=RUN)

@@ -19,7 +19,12 @@ ALL_OF_THEM = 0.999
 ROWS_TO_CALL_DEAD = 20
 
 
-@rule("UT201", "saturated activations", columns=("saturated",), leads_to=("UT101", "UT104", "UT704"))
+@rule(
+    "UT201",
+    "saturated activations",
+    columns=("saturated",),
+    explains=("UT101", "UT104", "UT704"),
+)
 def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     """An activation works mostly where it is flat.
 
@@ -66,8 +71,8 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     "UT202",
     "dead units",
     columns=("dead",),
-    leads_to=("UT101", "UT104", "UT108", "UT704"),
     blocks_converged=Blocks.BEFORE,
+    explains=("UT101", "UT104", "UT108", "UT205", "UT704"),
 )
 def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Units that no example of the batch gets a gradient through.

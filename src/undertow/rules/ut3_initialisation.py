@@ -38,7 +38,7 @@ SPREAD_BELOW = 1e-2
     "UT301",
     "initialisation off for the depth",
     first_step_only=True,
-    leads_to=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT704"),
+    explains=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT704"),
 )
 def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.
@@ -93,7 +93,12 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield redrawn(diagnosis, sites, activation, needed).on(made)
 
 
-@rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
+@rule(
+    "UT302",
+    "symmetric units",
+    sparse_columns=("weight_spread",),
+    explains=("UT104", "UT205", "UT704"),
+)
 def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
     """All units of a layer have the same weights.
 

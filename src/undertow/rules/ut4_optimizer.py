@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
@@ -16,17 +17,20 @@ from undertow.rules.advice.steps import (
     smaller_epsilon,
     wider_clipping,
 )
-from undertow.rules.registry import RULES, RUN, Blocks, rule
+from undertow.rules.registry import RUN, Blocks, rule
 from undertow.wording import amount, called
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
+DEVELOP = frozenset({"UT103", "UT108", "UT109", "UT201", "UT202", "UT405"})
+"""What long steps bring about."""
+
 LOOK_BACK = 12
 """Full steps before a fault among which a step that was too long may be its cause."""
 
 EPSILONS = 10.0
 SMALLEST_HALF = 6e-8
-CUT_TO, MOSTLY, FEWEST_CLIPPED = 0.1, 0.5, 20
+CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
 SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
 
@@ -35,10 +39,10 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     "update ratio",
     sparse_columns=("update_ratio",),
     weighs_others=True,
-    leads_later_to=("UT103", "UT108", "UT109", "UT201", "UT202", "UT405", "UT406"),
-    leads_to=("UT704",),
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
+    acts_by_steps=True,
+    explains=("UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT405", "UT406", "UT704"),
 )
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
@@ -87,8 +91,7 @@ def _of_themselves(ratio: float) -> str:
 @rule("UT401", "update ratio", over=RUN)
 def long_steps_before(history: RunHistory) -> Iterator[Finding]:
     """Judge the steps before a fault that developed: long ones are no mere note where units died of them."""
-    later = RULES["UT401"].leads_later_to
-    developed = [each for each in history.findings if each.code in later and not each.from_start and each.began]
+    developed = [each for each in history.findings if each.code in DEVELOP and not each.from_start and each.began]
     if not developed or any(each.code == "UT401" for each in history.findings):
         return
     first = min(developed, key=lambda each: each.began or 0)
@@ -149,7 +152,6 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     "under Adam's epsilon",
     header=("epsilon",),
     columns=("weight_grad_norm",),
-    leads_to=("UT104", "UT105", "UT704"),
     excused_by_convergence=True,
 )
 def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -202,7 +204,13 @@ def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield smaller_epsilon(diagnosis.run.header, small[worst]).on(found)
 
 
-@rule("UT403", "clipping always on", over=RUN, once_per_run=True, explains=("UT408", "UT704"))
+@rule(
+    "UT403",
+    "clipping always on",
+    over=RUN,
+    once_per_run=True,
+    explains=("UT408", "UT704"),
+)
 def clipping(history: RunHistory) -> Iterator[Finding]:
     """Clipping cuts most gradients to a small part of themselves.
 
@@ -218,7 +226,8 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         Cut to a tenth or less in at least half of the steps. Cutting a little, also in every step, is common and does
         no harm: a healthy run of ours clipped at 1 had all of its gradients cut, to 0.78 of themselves in the median
         (0.3 at the least), and learned as well as without. Cut to a hundredth it learned next to nothing in the time.
-        A note under Adam and its like, where a constant factor makes no difference.
+        A note under Adam and its like, where a constant factor makes no difference, and where the loss fell to a tenth
+        all the same: there the length of a step was chosen by the threshold, and suits.
     What to do:
         Clip at two or three times the usual norm, or lower the learning rate instead. If the norm itself is too
         large, look for why (UT102).
@@ -251,7 +260,8 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     if unscaled:
         text += " The gradients are still multiplied by the loss scale when they are clipped."
     optimizer = str(history.run.header.get("optimizer", ""))
-    severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
+    harmless = any(name in optimizer for name in SCALE_FREE) or _learned_all_the_same(history)
+    severity = Severity.NOTE if harmless else Severity.WARNING
     limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"
     began = int(steps[usable][np.argmax(hard)])
     found = Finding(
@@ -261,14 +271,19 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     yield wider_clipping(numbers["norm"], limit_of_clipping, unscaled).on(found)
 
 
+def _learned_all_the_same(history: RunHistory) -> bool:
+    ends = loss_ends(history)
+    return ends is not None and ends[0] > 0 and ends[1] < LEARNED_BELOW * ends[0]
+
+
 @rule(
     "UT404",
     "float16 underflow",
     header=("dtypes",),
     columns=("weight_grad_norm",),
-    leads_to=("UT101", "UT104", "UT402", "UT704"),
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
+    explains=("UT101", "UT104", "UT109", "UT402", "UT408", "UT704"),
 )
 def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are too small for float16.

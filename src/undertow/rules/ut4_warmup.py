@@ -25,7 +25,8 @@ LARGE = 0.01
     over=RUN,
     header=("optimizer",),
     once_per_run=True,
-    leads_later_to=("UT103", "UT108", "UT109", "UT202", "UT405"),
+    acts_by_steps=True,
+    explains=("UT101", "UT104", "UT108", "UT109", "UT202", "UT205", "UT405", "UT704"),
 )
 def no_warm_up(history: RunHistory) -> Iterator[Finding]:
     """The run breaks in its first steps, at the full learning rate of an adaptive optimizer.
