@@ -83,8 +83,8 @@ def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
 def _at_a_step(diagnosis: Diagnosis, decay: Mapping[str, Any], numbers: Mapping[str, float]) -> Finding:
     text = (
         f"Weight decay of {decay['weight_decay']:g} makes more of a step of {optimizer_of(diagnosis.run.header)} "
-        f"than the loss does, {amount(numbers['pull'])} times as much: the weights shrink by {numbers['shrinks']:.1%} a "
-        "step."
+        f"than the loss does, {amount(numbers['pull'])} times as much: the weights shrink by {numbers['shrinks']:.1%} "
+        "a step."
     )
     limit = f"||step - step without decay|| >= ||step without decay||, in {MATRICES:.0%} of the matrices"
     severity = Severity.WARNING

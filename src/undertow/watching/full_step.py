@@ -130,7 +130,10 @@ class FullStep:
         graph, reach = self._graph(names), self._reach()
         backward = -1 if self._tape is None else self._tape.backward
         chosen = self._target.plans.choices.chosen if self._tape is not None else None
-        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, backward, reach, chosen)
+        leaves = self._target.leaves.facts
+        return StepPayload(
+            graph, names, self._target.shards, coming, self._updates.rates, backward, reach, chosen, leaves
+        )
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)
