@@ -6,11 +6,9 @@ command line or the user's own code is at fault, 3 where undertow is.
 
 import dis
 import os
-import pkgutil
 import sys
 import sysconfig
 import traceback
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +17,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from undertow import commands
-from undertow.commands._help import Command, Commands
-from undertow.render.terminal import visible
+from undertow.commands._named import Commands
+from undertow.printable import printable
 from undertow.user_function import UserCodeError
 
 USERS, OURS = 2, 3
@@ -52,14 +49,6 @@ def undertow(
     """Measure how fast each layer of a deep network learns, and why the front ones often hardly do."""
 
 
-# A command is a module of `commands` with a function of its own name; what begins with _ is shared by some.
-for found in pkgutil.iter_modules(commands.__path__):
-    if not found.name.startswith("_"):
-        module = import_module(f"undertow.commands.{found.name}")
-        example = getattr(module, "EXAMPLE", f"undertow {found.name} --help")
-        app.command(cls=Command, epilog=f"Example: {example}")(getattr(module, found.name))
-
-
 def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
     try:
@@ -77,14 +66,14 @@ def main() -> None:
 
 
 def _refuse(message: str, code: int) -> None:
-    errors.print(visible(f"undertow: {message}"), soft_wrap=True, markup=False)
+    errors.print(printable(f"undertow: {message}", lines=True), soft_wrap=True, markup=False)
     sys.exit(code)
 
 
 def _told(error: BaseException) -> tuple[str, int]:
     """Return a sentence on an error, and whose fault it is."""
     if isinstance(error, UserCodeError):
-        errors.print(visible(error.traceback), soft_wrap=True, markup=False, end="")
+        errors.print(printable(error.traceback, lines=True), soft_wrap=True, markup=False, end="")
         return str(error), USERS
     if isinstance(error, OSError) and error.strerror and error.errno is not None:
         where = f"{error.filename}: " if error.filename is not None else ""

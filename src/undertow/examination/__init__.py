@@ -70,7 +70,7 @@ def examine(
 
 
 def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
-    """Where layers seem frozen, or steps seem too long, see what becomes of them within some steps: that decides."""
+    """See what becomes of layers that seem frozen, or steps that seem too long, within some steps: that decides."""
     if not any(ut1_progress.frozen(seen) or ut4_optimizer.long_steps(seen) for seen in map(Diagnosis, runs)):
         return
     later = passes.ahead(STEPS_AHEAD)

@@ -13,6 +13,9 @@ from undertow.render.labels import site_names
 from undertow.render.loss_end import LossEnd
 
 SCALAR_BUCKETS = 1024
+CLOCK_BUCKETS = 256
+"""Of the time at each step, by which an axis may be drawn."""
+
 MOST_CELLS, MOST_BUCKETS, FEWEST_BUCKETS = 80_000, 512, 32
 """Of one quantity: layers times buckets, and buckets."""
 
@@ -117,6 +120,7 @@ class RunSeries:
         self._chosen = {key: _places(run.sites, each.at) for key, each in QUANTITIES.items()}
         self._by_site = {key: Buckets(len(chosen), _capacity(len(chosen))) for key, chosen in self._chosen.items()}
         self._scalars: dict[str, Buckets] = {}
+        self._clock = Buckets(1, CLOCK_BUCKETS)
         self._layers: list[str] = []
         self._by_layer: dict[str, Buckets] = {}
         self.add(run)
@@ -151,6 +155,7 @@ class RunSeries:
         return {
             "scalars": {name: series.to_dict() for name, series in self._scalars.items() if series.rows},
             "quantities": {key: each for key, each in drawn.items() if each["names"]},
+            "clock": self._clock.to_dict() if self._clock.rows else None,
         }
 
     def _drawn(self, key: str) -> dict[str, Any]:
@@ -177,6 +182,8 @@ class RunSeries:
             if noted.any():
                 self.began.setdefault(name, float(values[noted][0]))
                 self.latest[name] = float(values[noted][-1])
+            if name == "time":
+                self._clock.add(steps[noted], values[noted, None])
             if name not in HARDLY_CURVES and noted.any():
                 series = self._scalars.setdefault(name, Buckets(1, SCALAR_BUCKETS))
                 series.add(steps[noted], values[noted, None])

@@ -1,10 +1,10 @@
 """Describe a Run in words, alike on a page and in a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from undertow.formatting import percent
-from undertow.record import Finding
+from undertow.formatting import percent, typeset
+from undertow.record import Finding, folded
 from undertow.render.run_series import RunSeries
 
 ENOUGH = 30
@@ -72,10 +72,30 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {int(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def findings_view(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values for a page; one that another explains stands after it and names its code.
+
+    Example:
+        >>> from undertow.record import Severity
+        >>> cause = Finding("UT401", "update too large", Severity.ERROR, (), "", "")
+        >>> late = Finding("UT202", "dead units", Severity.ERROR, (), "", "", follows_from="UT401")
+        >>> [(each["code"], each["under"]) for each in findings_view([late, cause])]
+        [('UT401', ''), ('UT202', 'UT401')]
+    """
+    heads = folded(findings)
+    return [
+        {**finding_view(each), "under": "" if each is head else head.code}
+        for head, following in heads
+        for each in (head, *following)
+    ]
+
+
 def finding_view(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON values for a page."""
+    said = {name: typeset(str(getattr(finding, name))) for name in ("name", "where", "message", "advice")}
     return {
-        **{name: str(getattr(finding, name)) for name in ("code", "name", "severity", "where", "message")},
+        **said,
+        **{name: str(getattr(finding, name)) for name in ("code", "severity", "snippet")},
         "began": None if finding.began is None else int(finding.began),
         "born": bool(finding.from_start),
         "ended": None if finding.ended is None else int(finding.ended),

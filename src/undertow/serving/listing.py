@@ -116,12 +116,14 @@ def _summary(path: Path | None) -> dict[str, Any]:
             end = reader.refresh()
             run = reader.tail(end._replace(scalars=max(0, end.scalars - LAST_ROWS), events=0))
             loss_end = _loss_end(run, reader)
+        last = {name: _last(values) for name, values in run.scalars.items()}
+        diverged = {"diverged": loss_end.to_dict(), "diverged_sentence": loss_end.sentence} if loss_end.lost else {}
+        numbers = {**_numbers(run, last, loss_end), "findings": _found(run)}
+        return {"header": run.header, "reached": last.get("time") or 0.0, **numbers, **diverged}
     except StoreError as error:
         return {"trouble": str(error)}
-    last = {name: _last(values) for name, values in run.scalars.items()}
-    diverged = {"diverged": loss_end.to_dict(), "diverged_sentence": loss_end.sentence} if loss_end.lost else {}
-    numbers = {**_numbers(run, last, loss_end), "findings": _found(run)}
-    return {"header": run.header, "reached": last.get("time") or 0.0, **numbers, **diverged}
+    except Exception as error:  # one odd file must not take the list of all others with it
+        return {"trouble": f"it can't be shown ({type(error).__name__}: {error})"}
 
 
 def _loss_end(run: Run, reader: RunReader) -> LossEnd:

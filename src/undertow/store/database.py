@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Literal
 from urllib.request import pathname2url
 
+from undertow.files import fresh_part
 from undertow.store.errors import StoreError
+from undertow.store.ledger import read_meta, write_meta
+from undertow.store.packing import Damaged
 
 Journal = Literal["auto", "wal", "rollback"]
 
-FORMAT = 1
+FORMAT = 2
+"""Raised when more is written than older readers know of: 2 since loops, tables and likeness are noted, and since
+records carry sums of their place, too, and are counted (see `ledger`)."""
 APPLICATION = 0x756E6474
 ROW_BITS = 40
 """A fresh row is found by subject * 2**ROW_BITS + number."""
@@ -70,7 +75,7 @@ def create(
         OSError, sqlite3.Error: the folder takes no file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    part = fresh_part(path)
     try:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as file:
             for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):  # it has no name to be found under yet
@@ -94,7 +99,7 @@ def _lay_out(file: sqlite3.Connection, meta: dict[str, str], fill: Callable[[sql
     file.execute("BEGIN")
     for table in _TABLES:
         file.execute(table)
-    file.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    write_meta(file, meta)
     fill(file)
     file.execute("COMMIT")
 
@@ -119,9 +124,9 @@ def _ours(path: Path, meta: dict[str, str]) -> bool:
     try:
         file, stack = for_reading(base)
         with stack:
-            there = dict(file.execute("SELECT key, value FROM meta").fetchall())
+            there = read_meta(file)
         runs = [json.loads(each["header"]).get("run") for each in (there, meta)]
-    except (StoreError, sqlite3.Error, ValueError, KeyError, AttributeError):
+    except (StoreError, Damaged, sqlite3.Error, ValueError, KeyError, AttributeError):
         return False
     return there.get("world") == meta["world"] and runs[0] == runs[1]
 
@@ -237,6 +242,9 @@ def settle(file: sqlite3.Connection) -> None:
 
 def session(file: sqlite3.Connection) -> int:
     """Become the one who writes: whoever did before finds out on its next commit."""
+    file.execute(
+        f"PRAGMA user_version = {FORMAT}"
+    )  # older readers do not know what comes into an old file from here on
     values = (uuid.uuid4().hex, os.getpid(), socket.gethostname())
     return int(file.execute("INSERT INTO sessions (token, pid, host) VALUES (?, ?, ?)", values).lastrowid or 0)
 

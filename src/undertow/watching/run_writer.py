@@ -94,7 +94,7 @@ class RunWriter(Closing):
 
     @property
     def troubled(self) -> str | None:
-        """Why nothing can be written at the moment, or None."""
+        """Return why nothing can be written at the moment, or None."""
         return self._warnings.trouble
 
     def graph(self, sites: Sequence[Site], edges: Sequence[Edge]) -> int:
