@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
+EXAMPLE = "undertow doctor train.py:training --budget 5m"
+
 Target = Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="FUNCTION() returns an undertow.Training.")]
 
 
