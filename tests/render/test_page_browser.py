@@ -124,7 +124,7 @@ def test_what_a_picture_shows_is_said_in_words(page):
     assert len(set(words)) == PANELS
     assert all(len(each) > 30 for each in words)
     assert not any(alt in title for alt in words for title in titles)
-    assert "speed ‖∂C/∂b‖ from 0.00261 to 0.3, over epoch from 0 to 59, for layer 1, 2" in words[0]
+    assert "Curves: speed ‖∂C/∂b‖ from 0.014 to 0.3, over epoch from 0 to 59, for layer 1, 2." in words[0]
 
 
 def test_a_chosen_layer_can_be_sent(page, written):
