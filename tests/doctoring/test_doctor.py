@@ -119,7 +119,7 @@ class TestBudget:
 
 
 class TestArms:
-    prescribed = [Remedy("UR201", urgency=0.9), Remedy("UR102", {"lr": 1e-3}, urgency=0.5), Remedy("UR406", urgency=1)]
+    prescribed = (Remedy("UR201", urgency=0.9), Remedy("UR102", {"lr": 1e-3}, urgency=0.5), Remedy("UR406", urgency=1))
 
     def test_urgent_starts_are_paired_and_what_only_a_person_can_do_is_left_out(self):
         arms = first_arms(self.prescribed)

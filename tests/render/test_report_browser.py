@@ -82,7 +82,9 @@ def test_at_night_a_report_is_dark_and_as_readable(opened, pages):
     light = page.execute_script(paper)
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", DARK)
     assert light != page.execute_script(paper)
-    assert page.execute_script("return getComputedStyle(document.querySelector('.still svg')).filter").startswith("invert")
+    assert page.execute_script("return getComputedStyle(document.querySelector('.still svg')).filter").startswith(
+        "invert"
+    )
     assert axe(page) == []
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", **DARK})
     assert page.execute_script("return getComputedStyle(document.querySelector('.still svg')).filter") == "none"

@@ -67,7 +67,7 @@ class Site:
 
     @property
     def name(self) -> str:
-        """How it is called in a sentence: a layer by its module alone, anything else with its operation."""
+        """Return what it is called in a sentence: a layer by its module alone, anything else with its operation."""
         if self.role is Role.WEIGHT and self.module:
             return self.module
         return f"{self.module}.{spoken(self.op)}" if self.module else spoken(self.op)

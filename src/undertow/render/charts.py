@@ -236,7 +236,9 @@ def heatmap(
     )
     cells = charted(table).encode(
         x=alt.X(field=x, type="ordinal", title=x_title, sort=None, axis=names),
-        y=alt.Y(field=y, type="ordinal", title=y_title, sort=upwards, axis=alt.Axis(labelOverlap=True, labelExpr=SIGNED)),
+        y=alt.Y(
+            field=y, type="ordinal", title=y_title, sort=upwards, axis=alt.Axis(labelOverlap=True, labelExpr=SIGNED)
+        ),
         tooltip=tooltip({x: x_title, y: y_title, value: value_title}, table),
     )
     filled = alt.Color(field=value, type="quantitative", scale=scale, legend=None if labels else legend)

@@ -8,8 +8,8 @@ from undertow.formatting import LARGEST_DECADES
 from undertow.render import page
 from undertow.render.causes import signed_decades
 from undertow.render.charts import curves_with_bands
-from undertow.render.forecast_verdict import outcome
 from undertow.render.forecast import headings, layer_rows, summary, title
+from undertow.render.forecast_verdict import outcome
 from undertow.theory.forecasting import Forecast
 
 
@@ -37,7 +37,9 @@ def article(forecast: Forecast) -> page.Article:
                         _caption(forecast),
                         page.Table(headings(forecast), layer_rows(forecast)[::-1]),
                     ),
-                    page.Table(["quantity", "value", "meaning"], summary(forecast), "Deep inside the network", "inside"),
+                    page.Table(
+                        ["quantity", "value", "meaning"], summary(forecast), "Deep inside the network", "inside"
+                    ),
                 ],
             )
         ],

@@ -216,7 +216,9 @@ def _scripts(article: Article) -> list[str]:
     """Return the scripts of the page: the charts' library only where there are lively charts."""
     lively = article.lively and _figures(article)
     scripts = [figures.vega_bundle()] if lively else []
-    scripts.append(scripted(source(f"{name}.js") for name in ("address", "copy", "page", "lively" if lively else "told")))
+    scripts.append(
+        scripted(source(f"{name}.js") for name in ("address", "copy", "page", "lively" if lively else "told"))
+    )
     if article.instruments is not None:
         exploring = [_exploring(name) for name in (*EXPLORING, "main")]
         scripts.append(scripted([source("address.js"), *exploring]))

@@ -20,7 +20,9 @@ NARROW_NAMES = 105
 """Pixels that names beside rows may take of the narrow one."""
 
 LINES = re.compile(r"\blines$")
-WITHIN = re.compile(r' (?:role="graphics-\w+"|aria-roledescription="[^"]*"|font-family="[^"]*"|xmlns(?::xlink)?="[^"]*")')
+WITHIN = re.compile(
+    r' (?:role="graphics-\w+"|aria-roledescription="[^"]*"|font-family="[^"]*"|xmlns(?::xlink)?="[^"]*")'
+)
 UNSEEN = re.compile(r'<path class="(?:fore|back)ground"[^>]*/>')
 PLACE = re.compile(r'(?<= transform="translate\()[-\d.,]+(?=\)")')
 

@@ -82,7 +82,7 @@ const shown = (all) => {
     cells.chip.className = `chip ${run.kind}`;
     cells.chip.textContent = run.message;
     for (const key of ["model", "step", "loss", "time"]) cells[key].textContent = run[key] ?? "";
-    summary.textContent = run.trouble ?? (run.findings ?? []).at(-1) ?? "";
+    summary.textContent = run.trouble ?? run.summary ?? "";
     if (part("rows").children[place] !== row) part("rows").insertBefore(row, part("rows").children[place] ?? null);
   });
   part("none").hidden = all.length > 0;
