@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.columns import plain
+from undertow.jsonable import jsonable
 from undertow.record import Edge, Event, Site
 from undertow.store.database import ROW_BITS
 from undertow.store.packing import Key, Layout, Misfit, columns_of, deflate, sealed, unsealed
@@ -158,12 +158,18 @@ class Appender:
 
     def event(self, event: Event) -> None:
         """Append an event."""
-        values = (event.step, event.time, event.kind, event.message, json.dumps(plain(event.data), allow_nan=False))
+        values = (
+            event.step,
+            event.time,
+            event.kind,
+            event.message,
+            json.dumps(jsonable(event.data, infinite=True), allow_nan=False),
+        )
         self._file.execute("INSERT INTO events (step, time, kind, message, data) VALUES (?, ?, ?, ?, ?)", values)
 
     def header(self, values: Mapping[str, Any]) -> None:
         """Set entries of the header."""
         held = dict(self._file.execute("SELECT key, value FROM meta WHERE key IN ('header', 'revision')"))
-        header = {**json.loads(held["header"]), **plain(values)}
+        header = {**json.loads(held["header"]), **jsonable(values, infinite=True)}
         new = [("header", json.dumps(header, allow_nan=False)), ("revision", str(int(held["revision"]) + 1))]
         self._file.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", new)
