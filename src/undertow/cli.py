@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from undertow.commands._named import Commands
+from undertow.printable import printable
 from undertow.user_function import UserCodeError
 
 USERS, OURS = 2, 3
@@ -63,18 +64,14 @@ def main() -> None:
 
 
 def _refuse(message: str, code: int) -> None:
-    from undertow.render.terminal import visible  # a help needs no record
-
-    errors.print(visible(f"undertow: {message}"), soft_wrap=True, markup=False)
+    errors.print(printable(f"undertow: {message}", lines=True), soft_wrap=True, markup=False)
     sys.exit(code)
 
 
 def _told(error: BaseException) -> tuple[str, int]:
     """Return a sentence on an error, and whose fault it is."""
     if isinstance(error, UserCodeError):
-        from undertow.render.terminal import visible
-
-        errors.print(visible(error.traceback), soft_wrap=True, markup=False, end="")
+        errors.print(printable(error.traceback, lines=True), soft_wrap=True, markup=False, end="")
         return str(error), USERS
     if isinstance(error, OSError) and error.strerror and error.errno is not None:
         where = f"{error.filename}: " if error.filename is not None else ""

@@ -12,7 +12,7 @@ from undertow.analysis.theory_check import TheoryCheck
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.files import write_whole
-from undertow.record import BackwardGain, Finding, Run
+from undertow.record import BackwardGain, Finding, Run, with_finite_steps
 from undertow.render import report_json, terminal_report, terminal_run, verdict
 from undertow.render.diagnosed_run import DiagnosedRun
 from undertow.render.difference import Difference, difference
@@ -272,6 +272,7 @@ def explain(run: Run, step: int | None = None) -> Explanation:
     """
     if not isinstance(run, Run):
         raise TypeError(_no_run(run))
+    run = with_finite_steps(run)
     row = last_finite(run) if step is None else row_of(run, step)
     return Explanation(Diagnosis(run, row, over_time(run)))
 

@@ -106,6 +106,16 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def line_of(source: str) -> str:
+    """Return ``file:line`` without the folders.
+
+    Example:
+        >>> line_of("/home/me/train.py:12")
+        'train.py:12'
+    """
+    return source.rpartition("/")[2].rpartition("\\")[2]
+
+
 def _part(site: Site) -> str:
     return {Role.ACTIVATION: "activation", Role.NORM: "normalisation"}.get(site.role, "module")
 

@@ -10,7 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rules import test_ut4_decay, test_ut4_membership, test_ut4_step_size, test_ut5_examples, test_ut5_loss
+from rules import (
+    test_ut2_attention,
+    test_ut2_likeness,
+    test_ut4_decay,
+    test_ut4_membership,
+    test_ut4_step_size,
+    test_ut5_examples,
+    test_ut5_loss,
+)
 from rules.fitting import mlp, regressed, sequences
 from rules.networks import chain, detached, in_half, log_of_zero
 from rules.test_ut7_scale import fitted, uneven
@@ -38,6 +46,10 @@ def _more():
         yield pytest.param("UT408", build, id=f"UT408 {name}")
     for build in test_ut4_membership.FAULTY:
         yield pytest.param("UT407", lambda build=build: test_ut4_membership.case(build), id=f"UT407 {build.__name__}")
+    for name, build in test_ut2_attention.SATURATED.items():
+        yield pytest.param("UT203", build, id=f"UT203 {name}")
+    for name, build in test_ut2_likeness.ALIKE.items():
+        yield pytest.param("UT205", build, id=f"UT205 {name}")
     for name, make in test_ut4_decay.TOO_MUCH.items():
         yield pytest.param("UT409", lambda make=make: test_ut4_decay.case(make), id=f"UT409 {name}")
 
@@ -88,7 +100,7 @@ def test_every_finding_says_what_to_do(code, build):
 SIZE = {
     "UT101": "total", "UT102": "total", "UT106": "total", "UT107": "horizon", "UT104": "share", "UT105": "share",
     "UT401": "median", "UT402": "layers", "UT404": "layers", "UT408": "reach", "UT409": "pull", "UT407": "missing",
-    "UT201": "saturated", "UT202": "dead", "UT203": "one_hot", "UT301": "expected", "UT501": "parameters",
+    "UT201": "saturated", "UT202": "dead", "UT203": "logit_gap", "UT301": "expected", "UT501": "parameters",
 }  # fmt: skip
 """The number that says how bad a finding is."""
 
@@ -106,8 +118,8 @@ def shrunk(code, before, after):
 
 
 IN_PLACE = frozenset([
-    "UT101", "UT102", "UT104", "UT105", "UT106", "UT107", "UT109", "UT201", "UT202", "UT203", "UT301", "UT302", "UT401",
-    "UT402", "UT407", "UT408", "UT409", "UT410", "UT502", "UT503", "UT505", "UT506", "UT602", "UT703", "UT705",
+    "UT101", "UT102", "UT104", "UT105", "UT106", "UT107", "UT109", "UT201", "UT202", "UT203", "UT205", "UT301", "UT302",
+    "UT401", "UT402", "UT407", "UT408", "UT409", "UT410", "UT502", "UT503", "UT505", "UT506", "UT602", "UT703", "UT705",
 ])  # fmt: skip
 """Codes whose lines change ``model`` or ``optimizer`` themselves, at least where modules and not calls are at fault."""
 
@@ -161,7 +173,7 @@ def test_the_line_for_the_loss_takes_logits(build):
     assert not still("UT503", model, mended)
 
 
-@pytest.mark.parametrize("shapes", [((12,), lambda z: z), ((12, 1), lambda z: z.squeeze(1))], ids=str)
+@pytest.mark.parametrize("shapes", [((12,), lambda z: z), ((12, 1), lambda z: z.squeeze(1))], ids=["row", "column"])
 def test_the_line_for_the_target_gives_it_the_outputs_shape(shapes):
     shape, after = shapes
     found = found_in("UT504", *regressed(functional.mse_loss, shape=shape, after=after))

@@ -9,6 +9,8 @@ import typer
 
 from undertow import user_model
 
+EXAMPLE = "undertow doctor train.py:training --budget 5m"
+
 Target = Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="FUNCTION() returns an undertow.Training.")]
 
 

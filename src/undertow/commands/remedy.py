@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+EXAMPLE = "undertow remedy UR101"
+
 WIDTH = 96
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from undertow.examination.independence import Suspicion
 from undertow.examination.other_leaves import leaf_behind
-from undertow.examination.output_range import OF_STATES, last_operation, reach
 from undertow.examination.sources import SourceFinder, users_line
 from undertow.tape.ops import PRODUCTS, op_name
+from undertow.tape.output_range import OF_STATES, last_operation, reach
 
 Node = Any
 Fact = dict[str, Any]
@@ -44,8 +44,8 @@ class ForwardFacts(SourceFinder):
         [[8, 1], [8], [8, 8]]
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, model: nn.Module | None = None) -> None:
+        super().__init__(model)
         self._pairs: list[tuple[str, Tensor, Tensor, Node, int]] = []
         self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
@@ -149,7 +149,7 @@ class ForwardFacts(SourceFinder):
             "fan_in": fan_in,
             "whole": bool((rows == rows.round()).all()),
             "typical": varied[(len(varied) - 1) // 2].item() if len(varied) else 0.0,
-            "source": self.line_of(number),
+            "source": self.line_around(number),
         }
 
 

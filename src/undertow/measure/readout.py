@@ -90,6 +90,10 @@ class Readout:
             "logit_gap": raw["gap"] / (raw["attending"] * raw["heads"]),
             "rows_used": raw["rows used"] / raw["rows of table"],
             "lookups": raw["lookups"],
+            "target_mean": raw["target mean"],
+            "target_spread": raw["target spread"],
+            "target_missed": raw["target missed"],
+            "output_size": raw["output size"],
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:

@@ -10,6 +10,7 @@ from warnings import warn
 import numpy as np
 
 from undertow.jsonable import jsonable
+from undertow.printable import printable
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,11 @@ class Finding:
 
     def __str__(self) -> str:
         places = ", ".join(filter(None, (self.where, self.source)))
-        first = f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}"
+        first = printable(f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}")
         if not self.advice and not self.snippet:
             return first
         code = indent(self.snippet, "    ").rstrip("\n")
-        return "\n".join(filter(None, (first, self.advice, code, f"more: undertow rule {self.code}")))
+        return "\n".join(filter(None, (first, printable(self.advice), code, f"more: undertow rule {self.code}")))
 
     def __repr__(self) -> str:
         return f"<{self.code} {self.severity}: {self.name}{f', at {self.where}' if self.where else ''}>"

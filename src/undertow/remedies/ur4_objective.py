@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import Anatomy, Part, anatomy, fresh, replace_module
 from undertow.remedies.changing import on_model
+from undertow.remedies.facts import known_facts, target_of
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss, Rewiring, functions_called, rewire, through
 from undertow.training import Training
@@ -161,15 +163,11 @@ MEASURED_ON = 32
 
 
 def _targets(training: Training, batches: int) -> list[Tensor]:
-    targets = [target for batch in training.sample(batches) if (target := _target(batch)) is not None]
+    found = [target_of(batch) for batch in training.sample(batches)]
+    targets = [target for target in found if target is not None and target.is_floating_point()]
     if not targets:
         raise ValueError("no batch ends with a tensor of numbers that could be targets")
     return targets
-
-
-def _target(batch: Any) -> Tensor | None:
-    last = batch[-1] if isinstance(batch, list | tuple) and len(batch) > 1 else None
-    return last if isinstance(last, Tensor) and last.is_floating_point() else None
 
 
 def _moments(targets: list[Tensor]) -> tuple[float, float]:
@@ -206,9 +204,16 @@ class _Divided:
 @standard_targets.proposes
 def _proposed_targets(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
+    targets = known_facts(diagnosis).get("targets", {})
+    if targets.get("numbers") and targets["deviation"] > 0:
+        largest = max(abs(targets["mean"]), targets["deviation"])
+        if largest > 5 or targets["deviation"] < 0.05:
+            words = f"targets have mean {targets['mean']:.3g} and deviation {targets['deviation']:.3g}"
+            yield Proposal({}, words, 0.95)
+            return
     if "UT706" in codes:
         yield Proposal({}, "targets or the first loss are out of scale", 0.9)
-    elif codes & {"UT705", "UT401", "UT405", "UT103"}:
+    elif targets.get("numbers", True) and codes & {"UT705", "UT401", "UT405", "UT103"}:
         yield Proposal({}, "nobody has looked at the targets' scale", 0.4)
 
 
@@ -353,3 +358,67 @@ def _proposed_mode(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @train_mode.written
 def _train_mode_lines() -> str:
     return "model.train()  # after every validation"
+
+
+@remedy("UR408", "log-probabilities for the loss that asks for them", "D", ["UT103", "UT704", "UT405"])
+def normalised(training: Training) -> Training:
+    """Put a log-softmax in front of a loss that takes its input for log-probabilities, and a sigmoid where one is due.
+
+    What it changes:
+        While the loss is computed, ``nll_loss`` gets its input through a log-softmax, and ``binary_cross_entropy``
+        through a sigmoid if it isn't between 0 and 1.
+    When:
+        ``nll_loss`` of plain outputs has no lower bound: the loss falls for ever and says nothing.
+    Predicts:
+        The loss is that of an even guess to begin with, and not negative.
+    References:
+        PyTorch documentation, NLLLoss: "the input given through a forward call is expected to contain
+        log-probabilities of each class".
+    """
+    return replace(training, loss=NormalisedLoss(training.loss))
+
+
+@dataclass(frozen=True)
+class NormalisedLoss:
+    """A loss whose likelihoods are ones."""
+
+    loss: Any
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """Compute it."""
+        with _Normalising():
+            made: Tensor = self.loss(model, batch)
+            return made
+
+
+class _Normalising(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        if getattr(func, "__name__", "") in _NORMALISED and args:
+            args = (_NORMALISED[func.__name__](args[0]), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+def _probabilities(x: Tensor) -> Tensor:
+    return x if bool(((x >= 0) & (x <= 1)).all()) else x.sigmoid()
+
+
+_NORMALISED: dict[str, Any] = {
+    "nll_loss": lambda x: x.log_softmax(1 if x.ndim > 1 else 0),
+    "binary_cross_entropy": _probabilities,
+}
+
+
+@normalised.proposes
+def _proposed_likelihood(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    likely = [site for site in diagnosis.run.sites if "nll" in site.op.lower()]
+    soft = any("softmax" in site.op.lower() for site in diagnosis.run.sites)
+    if likely and not soft:
+        yield Proposal({}, "the loss takes its input for log-probabilities, and no softmax is in front of it", 1.0)
+
+
+@normalised.written
+def _likelihood_lines() -> str:
+    return (
+        "# in the loss: F.cross_entropy in place of F.nll_loss, F.binary_cross_entropy_with_logits in place of its kin"
+    )

@@ -7,8 +7,8 @@ import re
 
 from undertow.render.markup import code, escaped, mathml
 
-GREEK = "alpha beta gamma delta epsilon eta lambda phi sigma chi Sigma".split()
-FUNCTIONS = "softmax min max mean var Var clip e".split()
+GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "eta", "lambda", "phi", "sigma", "chi", "Sigma"]
+FUNCTIONS = ["softmax", "min", "max", "mean", "var", "Var", "clip", "e"]
 NAMES = {
     **{name: rf"\{name}" for name in GREEK},
     **{name: rf"\mathrm{{{name}}}\," for name in FUNCTIONS if len(name) > 1},

@@ -220,7 +220,8 @@ def _scripts(article: Article) -> list[str]:
         scripted(source(f"{name}.js") for name in ("address", "copy", "page", "lively" if lively else "told"))
     )
     if article.instruments is not None:
-        scripts.append(scripted(_exploring(name) for name in (*EXPLORING, "main")))
+        exploring = [_exploring(name) for name in (*EXPLORING, "main")]
+        scripts.append(scripted([source("address.js"), *exploring]))
     return scripts
 
 

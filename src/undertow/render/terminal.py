@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 
+from undertow.printable import printable
 from undertow.render.labels import elided
 
 WIDTH = 100
@@ -78,17 +79,7 @@ class _Printable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for segment in console.render(self._part, options):
-            yield Segment(visible(segment.text), segment.style)
-
-
-def visible(text: str) -> str:
-    """Replace control characters but the end of a line by a question mark.
-
-    Example:
-        >>> visible("\\x1b[31mred")
-        '?[31mred'
-    """
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
+            yield Segment(printable(segment.text, lines=True), segment.style)
 
 
 @dataclass(frozen=True)

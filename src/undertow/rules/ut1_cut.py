@@ -39,7 +39,7 @@ class GradientCut:
     "UT109",
     "gradient cut",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT202", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT202", "UT205", "UT704"),
     blocks_converged=Blocks.BEFORE,
 )
 def cut(diagnosis: Diagnosis) -> Iterator[Finding]:

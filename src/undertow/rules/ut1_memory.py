@@ -14,7 +14,11 @@ FAR = 5
 """Horizons, that is decades, after which nothing of a gradient is to be counted on."""
 
 
-@rule("UT107", "memory horizon")
+@rule(
+    "UT107",
+    "memory horizon",
+    explains=("UT104", "UT704"),
+)
 def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
     """How far back in time a recurrent layer's gradient reaches.
 

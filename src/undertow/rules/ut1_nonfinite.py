@@ -25,7 +25,14 @@ NEVER_AGAIN = 20
 """Skipped steps in a row at the end of a run after which a scaler won't find its scale again."""
 
 
-@rule("UT103", "inf or nan", once_per_run=True, urgent=True, blocks_converged=Blocks.EVER)
+@rule(
+    "UT103",
+    "inf or nan",
+    once_per_run=True,
+    urgent=True,
+    blocks_converged=Blocks.EVER,
+    explains=("UT108", "UT405", "UT704"),
+)
 def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Numbers stop being finite.
 

@@ -30,7 +30,14 @@ FLAT_BELOW = -0.3
 PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z^{l+1}) (w^{l+2})^T ... grad_a C"
 
 
-@rule("UT101", "vanishing gradient", by_cause=True, blocks_converged=Blocks.BEFORE, excused_by_convergence=True)
+@rule(
+    "UT101",
+    "vanishing gradient",
+    by_cause=True,
+    blocks_converged=Blocks.BEFORE,
+    excused_by_convergence=True,
+    explains=("UT104", "UT402", "UT404", "UT408", "UT704"),
+)
 def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.
 
@@ -59,7 +66,13 @@ def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield _of_scale(diagnosis, found, "UT101", "vanishing", f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}")
 
 
-@rule("UT102", "exploding gradient", by_cause=True, blocks_converged=Blocks.BEFORE)
+@rule(
+    "UT102",
+    "exploding gradient",
+    by_cause=True,
+    blocks_converged=Blocks.BEFORE,
+    explains=("UT103", "UT105", "UT401", "UT405", "UT406", "UT704"),
+)
 def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient grows from layer to layer on its way to the front.
 

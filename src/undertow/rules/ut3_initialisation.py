@@ -88,7 +88,12 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield redrawn(diagnosis, sites, activation, needed).on(made)
 
 
-@rule("UT302", "symmetric units", sparse_columns=("weight_spread",))
+@rule(
+    "UT302",
+    "symmetric units",
+    sparse_columns=("weight_spread",),
+    explains=("UT104", "UT205", "UT704"),
+)
 def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
     """All units of a layer have the same weights.
 

@@ -18,7 +18,7 @@ NOTHING_LEFT = 0.999
     header=("held",),
     once_per_run=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT704",),
+    explains=("UT104", "UT105", "UT704"),
 )
 def not_held(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Parameters get gradient, and no optimizer takes a step with it.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
@@ -22,7 +23,7 @@ RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
 EPSILONS = 10.0
 SMALLEST_HALF = 6e-8
-CUT_TO, MOSTLY, FEWEST_CLIPPED = 0.1, 0.5, 20
+CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
 SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
 
@@ -32,6 +33,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     sparse_columns=("update_ratio",),
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
+    explains=("UT103", "UT104", "UT108", "UT109", "UT202", "UT405", "UT406", "UT704"),
 )
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
@@ -178,7 +180,13 @@ def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield smaller_epsilon(diagnosis.run.header, small[worst]).on(found)
 
 
-@rule("UT403", "clipping always on", over=RUN, once_per_run=True, explains=("UT408", "UT704"))
+@rule(
+    "UT403",
+    "clipping always on",
+    over=RUN,
+    once_per_run=True,
+    explains=("UT408", "UT704"),
+)
 def clipping(history: RunHistory) -> Iterator[Finding]:
     """Clipping cuts most gradients to a small part of themselves.
 
@@ -194,7 +202,8 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         Cut to a tenth or less in at least half of the steps. Cutting a little, also in every step, is common and does
         no harm: a healthy run of ours clipped at 1 had all of its gradients cut, to 0.78 of themselves in the median
         (0.3 at the least), and learned as well as without. Cut to a hundredth it learned next to nothing in the time.
-        A note under Adam and its like, where a constant factor makes no difference.
+        A note under Adam and its like, where a constant factor makes no difference, and where the loss fell to a tenth
+        all the same: there the length of a step was chosen by the threshold, and suits.
     What to do:
         Clip at two or three times the usual norm, or lower the learning rate instead. If the norm itself is too
         large, look for why (UT102).
@@ -227,7 +236,8 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     if unscaled:
         text += " The gradients are still multiplied by the loss scale when they are clipped."
     optimizer = str(history.run.header.get("optimizer", ""))
-    severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
+    harmless = any(name in optimizer for name in SCALE_FREE) or _learned_all_the_same(history)
+    severity = Severity.NOTE if harmless else Severity.WARNING
     limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"
     began = int(steps[usable][np.argmax(hard)])
     found = Finding(
@@ -237,6 +247,11 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     yield wider_clipping(numbers["norm"], limit_of_clipping, unscaled).on(found)
 
 
+def _learned_all_the_same(history: RunHistory) -> bool:
+    ends = loss_ends(history)
+    return ends is not None and ends[0] > 0 and ends[1] < LEARNED_BELOW * ends[0]
+
+
 @rule(
     "UT404",
     "float16 underflow",
@@ -244,6 +259,7 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     columns=("weight_grad_norm",),
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
+    explains=("UT101", "UT104", "UT109", "UT402", "UT408", "UT704"),
 )
 def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are too small for float16.

@@ -34,7 +34,13 @@ HELD_BACK = 0.01
 NAME = "steps too small"
 
 
-@rule("UT408", NAME, once_per_run=True, blocks_converged=Blocks.EVER, explains=("UT704",))
+@rule(
+    "UT408",
+    NAME,
+    once_per_run=True,
+    blocks_converged=Blocks.EVER,
+    explains=("UT704",),
+)
 def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Steps are so small that the loss can't fall, though there is something to learn.
 
@@ -123,6 +129,7 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     if ended is not None:
         yield from _rate_gone(history, *ended)
         return
+    yield from _group_at_zero(history)
     descent = descent_of(history)
     if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS or _rises(history):
         return
@@ -145,6 +152,22 @@ def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]
     found = Finding("UT408", NAME, severity, (), "the learning rate", text, numbers, limit, began=began)
     found = replace(found, from_start=began <= history.first_step)
     yield rate_kept(history.run.header, height, last).on(found)
+
+
+def _group_at_zero(history: RunHistory) -> Iterator[Finding]:
+    """Report parameters that get gradient at every full step, under a learning rate that is 0 throughout."""
+    columns = history.run.parameter_columns
+    if not {"lr", "grad_norm"} <= columns.keys() or len(history.run.parameter_steps) < FEWEST_ROWS:
+        return
+    rates, gradient = (np.asarray(columns[name], float) for name in ("lr", "grad_norm"))
+    reached = np.nan_to_num(gradient) > 0
+    zero = (np.nan_to_num(rates, nan=1.0) == 0).all(0) & (reached.mean(0) > 0.5)
+    names = [history.run.parameters[place] for place in np.flatnonzero(zero)]
+    if not names or not np.nanmax(rates, initial=0.0) > 0:
+        return
+    rates_now = {"zero": names, "begun": True, "initial": 0.0}
+    for found in _rate_of_zero(rates_now, {"reached": int(reached.any(0).sum())}):
+        yield replace(found, began=int(history.first_step), from_start=True)
 
 
 def _at_rest_before(history: RunHistory, began: int) -> bool:
@@ -182,7 +205,13 @@ def _all_too_small(history: RunHistory, descent: Descent) -> Finding:
     return further_steps(history.run.header, descent.total / descent.steps, ENOUGH).on(found)
 
 
-@rule("UT410", "step not finite", once_per_run=True, blocks_converged=Blocks.EVER, explains=("UT103", "UT406"))
+@rule(
+    "UT410",
+    "step not finite",
+    once_per_run=True,
+    blocks_converged=Blocks.EVER,
+    explains=("UT103", "UT405", "UT406", "UT704"),
+)
 def step_not_finite(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The optimizer makes weights inf or nan, though gradients and weights are finite.
 

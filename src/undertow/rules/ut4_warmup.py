@@ -19,7 +19,14 @@ LARGE = 0.01
 """||dw|| / ||w|| of the median layer: no step before was as large, and what broke was no step's fault."""
 
 
-@rule("UT406", "no warm-up", over=RUN, header=("optimizer",), once_per_run=True)
+@rule(
+    "UT406",
+    "no warm-up",
+    over=RUN,
+    header=("optimizer",),
+    once_per_run=True,
+    explains=("UT101", "UT104", "UT108", "UT109", "UT202", "UT205", "UT405", "UT704"),
+)
 def no_warm_up(history: RunHistory) -> Iterator[Finding]:
     """The run breaks in its first steps, at the full learning rate of an adaptive optimizer.
 

@@ -18,7 +18,7 @@ ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "
 @rule(
     "UT505",
     "normalisation of one",
-    explains=("UT101", "UT104", "UT105", "UT109", "UT202", "UT704"),
+    explains=("UT101", "UT102", "UT104", "UT105", "UT109", "UT202", "UT205", "UT408", "UT704"),
     blocks_converged=Blocks.BEFORE,
 )
 def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -87,7 +87,11 @@ def _finding(norm: Mapping[str, Any], name: str, severity: Severity, text: str) 
     return Finding("UT505", name, severity, (), norm["op"], text, numbers, limit, equation, source=norm["source"])
 
 
-@rule("UT506", "examples mixed", explains=("UT101", "UT104", "UT107", "UT704"))
+@rule(
+    "UT506",
+    "examples mixed",
+    explains=("UT101", "UT104", "UT105", "UT107", "UT203", "UT205", "UT704"),
+)
 def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The output for one example depends on another example's input.
 

@@ -10,7 +10,11 @@ from undertow.rules.registry import rule
 from undertow.wording import few
 
 
-@rule("UT501", "unreached parameters")
+@rule(
+    "UT501",
+    "unreached parameters",
+    explains=("UT104", "UT105", "UT407", "UT704"),
+)
 def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Parameters that require grad and get none.
 

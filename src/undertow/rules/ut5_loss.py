@@ -35,7 +35,7 @@ AT_ITS_MINIMUM_BELOW = 1e-9
     "UT503",
     "squashed twice",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT109", "UT201", "UT202", "UT408", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT201", "UT202", "UT205", "UT402", "UT408", "UT704"),
     blocks_converged=Blocks.BEFORE,
 )
 def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -174,7 +174,12 @@ def _one_unit(run: Run, site: Site) -> Finding:
     )
 
 
-@rule("UT504", "broadcast against the target", explains=("UT108", "UT401", "UT704"), blocks_converged=Blocks.BEFORE)
+@rule(
+    "UT504",
+    "broadcast against the target",
+    explains=("UT104", "UT108", "UT202", "UT205", "UT401", "UT704"),
+    blocks_converged=Blocks.BEFORE,
+)
 def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Output and target have different shapes and meet as a matrix.
 
@@ -260,7 +265,12 @@ def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
     return any(own == 1 and size > 1 and size in filled for size, own in zip(met, padded, strict=True))
 
 
-@rule("UT507", "one loss drowns another", header=("terms",), explains=("UT104", "UT105", "UT704"))
+@rule(
+    "UT507",
+    "one loss drowns another",
+    header=("terms",),
+    explains=("UT104", "UT105", "UT205", "UT704"),
+)
 def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Of several terms of a loss one sends the shared layers next to no gradient beside another.
 

@@ -11,7 +11,12 @@ from undertow.rules.registry import rule
 from undertow.wording import few
 
 
-@rule("UT502", "not registered", header=("other leaves",), explains=("UT101", "UT104", "UT105", "UT704"))
+@rule(
+    "UT502",
+    "not registered",
+    header=("other leaves",),
+    explains=("UT101", "UT104", "UT105", "UT109", "UT704"),
+)
 def not_registered(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Layers or weights that are used and are no parameters of the model.
 

@@ -24,7 +24,23 @@ OFTEN_EVALUATING, FEWEST_LOOKS = 0.8, 3
     "gradients not zeroed",
     over=RUN,
     once_per_run=True,
-    explains=("UT103", "UT108", "UT202", "UT405", "UT406", "UT704"),
+    explains=(
+        "UT101",
+        "UT102",
+        "UT103",
+        "UT104",
+        "UT105",
+        "UT108",
+        "UT109",
+        "UT201",
+        "UT202",
+        "UT203",
+        "UT205",
+        "UT401",
+        "UT405",
+        "UT406",
+        "UT704",
+    ),
 )
 def not_zeroed(history: RunHistory) -> Iterator[Finding]:
     """The gradient of the last step is still there when the next backward pass begins.
@@ -74,7 +90,7 @@ def _learned(history: RunHistory) -> bool:
     over=RUN,
     once_per_run=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT103", "UT704"),
+    explains=("UT103", "UT408", "UT704"),
 )
 def not_taken(history: RunHistory) -> Iterator[Finding]:
     """Backward passes are made, and no step follows.
@@ -197,7 +213,20 @@ def _finding(severity: Severity, text: str, numbers: Mapping[str, float], limit:
     "evaluation mode",
     header=("evaluation",),
     once_per_run=True,
-    explains=("UT101", "UT102", "UT104", "UT105", "UT108", "UT202", "UT704"),
+    explains=(
+        "UT101",
+        "UT102",
+        "UT103",
+        "UT104",
+        "UT105",
+        "UT108",
+        "UT109",
+        "UT201",
+        "UT202",
+        "UT205",
+        "UT405",
+        "UT704",
+    ),
 )
 def evaluating(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Layers are in evaluation mode while their network trains.

@@ -9,6 +9,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
+from undertow.rules.met_data import first_overshoot, inputs, pairs
 from undertow.rules.registry import rule
 
 OFF_CENTRE, FAR_OFF_CENTRE = 10.0, 30.0
@@ -37,21 +38,27 @@ class Trouble:
 @rule(
     "UT706",
     "scale",
-    header=("data", "pairs"),
+    first_step_only=True,
     explains=(
         "UT101",
         "UT102",
         "UT103",
         "UT104",
         "UT105",
+        "UT108",
         "UT109",
         "UT201",
         "UT202",
+        "UT203",
+        "UT205",
         "UT401",
         "UT402",
+        "UT403",
         "UT405",
+        "UT406",
         "UT408",
         "UT410",
+        "UT507",
         "UT704",
     ),
 )
@@ -108,7 +115,7 @@ def _advice(found: Sequence[Trouble]) -> Advice:
 
 
 def _of_data(diagnosis: Diagnosis) -> Trouble | None:
-    facts = [each for each in diagnosis.run.header["data"] if each["spread"] > 0]
+    facts = [each for each in inputs(diagnosis) if each["spread"] > 0]
     normalised = _normalised_first(diagnosis)
     for fact in facts:
         found = _uneven(fact) or (None if normalised else _uncentred(fact) or _tiny(fact) or _huge(diagnosis, fact))
@@ -129,7 +136,9 @@ def _uncentred(fact: Mapping[str, Any]) -> Trouble | None:
 
 
 def _uneven(fact: Mapping[str, Any]) -> Trouble | None:
-    ratio = fact["widest"] / fact["typical"] if fact["typical"] else 1.0
+    if not fact.get("typical"):  # a watched run doesn't tell features apart
+        return None
+    ratio = fact["widest"] / fact["typical"]
     if ratio < UNEVEN or fact["widest"] < WIDE or fact["whole"]:
         return None
     text = (
@@ -152,7 +161,8 @@ def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
 
 def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     overshoot, misfit = _overshoot(diagnosis), _misfit(diagnosis)
-    size = f"The inputs are of size {fact['rms']:.3g} (up to {fact['largest']:.3g})"
+    most = f" (up to {fact['largest']:.3g})" if "largest" in fact else ""
+    size = f"The inputs are of size {fact['rms']:.3g}{most}"
     if fact["rms"] > WIDE and overshoot >= OVERSHOOT:
         text = f"{size}, so that the first step overshoots: it aims at {overshoot:.2g} times the whole loss."
         return _trouble(fact, text, True, {"overshoot": overshoot})
@@ -163,7 +173,7 @@ def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
 
 
 def _trouble(fact: Mapping[str, Any], text: str, fatal: bool, more: Mapping[str, float] | None = None) -> Trouble:
-    numbers = {key: float(fact[key]) for key in ("mean", "spread", "widest", "typical")}
+    numbers = {key: float(fact[key]) for key in ("mean", "spread", "widest", "typical") if key in fact}
     return Trouble("inputs", fact, text, {**numbers, **(more or {})}, fatal, str(fact["source"]))
 
 
@@ -189,8 +199,8 @@ def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
 
 
 def _regression(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
-    pairs = [pair for pair in diagnosis.run.header["pairs"] if "target" in pair]
-    return next((pair for pair in pairs if pair["op"] in LOSSES), pairs[0] if pairs else None)
+    met = [pair for pair in pairs(diagnosis) if "target" in pair]
+    return next((pair for pair in met if pair["op"] in LOSSES), met[0] if met else None)
 
 
 def _size(target: Mapping[str, float]) -> float:
@@ -205,8 +215,10 @@ def _misfit(diagnosis: Diagnosis) -> float:
 
 def _overshoot(diagnosis: Diagnosis) -> float:
     header = diagnosis.run.header
+    if "descent" not in header:
+        return first_overshoot(diagnosis)
     loss = header.get("loss", 0.0)
-    return float(header.get("descent", 0.0)) / loss if loss > 0 and math.isfinite(loss) else 0.0
+    return float(header["descent"]) / loss if loss > 0 and math.isfinite(loss) else 0.0
 
 
 def _normalised_first(diagnosis: Diagnosis) -> bool:

@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
+from undertow.tape.copying import nothing
+
 
 class Kind(IntEnum):
     """Tell how a tensor came from a table."""
@@ -228,13 +230,9 @@ class _Entering:
         watch.enter()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (_nobody,)
+        return nothing()
 
 
 class _Leaving(_Entering):
     def _act(self, watch: ChoiceWatch) -> None:
         watch.leave()
-
-
-def _nobody() -> None:
-    return None

@@ -19,10 +19,11 @@ from undertow.tape.inflow import inflow, normalised, preactivation
 from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
+from undertow.tape.targets import REGRESSIONS, measure_targets
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
-_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"}
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -224,6 +225,9 @@ class Tape:
             examples = normalised(node)
             if examples is not None:
                 measure_directions(tap.site, examples, self.meter)
+        elif tap.op in REGRESSIONS:
+            if self.meter.inflow:
+                measure_targets(tap.site, node, self.meter)
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 

@@ -11,7 +11,7 @@ from undertow.rules.advice import Advice
 from undertow.rules.advice.signal import against_dead_units
 from undertow.rules.advice.steps import optimizer_of
 from undertow.rules.nonfinite_advice import lines_for, remedy_for
-from undertow.wording import called, few
+from undertow.wording import called, few, line_of
 
 _STEPS = {name: f"torch.{name}" for name in ("round", "floor", "ceil", "trunc", "sign")}
 _OF_NUMBER = frozenset({"Hardtanh", "ReLU6", "Hardsigmoid", "Hardswish"})
@@ -137,13 +137,3 @@ def _not_both_zero(site: Site, parameters: Sequence[str], zero: set[str]) -> Adv
 
 def _at(site: Site) -> str:
     return f"forward ({line_of(site.source)})" if site.source else "forward"
-
-
-def line_of(source: str) -> str:
-    """Return ``file:line`` without the folders.
-
-    Example:
-        >>> line_of("/home/me/train.py:12")
-        'train.py:12'
-    """
-    return source.rpartition("/")[2].rpartition("\\")[2]

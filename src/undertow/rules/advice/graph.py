@@ -8,8 +8,7 @@ from undertow.operations import spoken
 from undertow.pytorch_code import code, expression, in_place_of
 from undertow.record import Role, Run
 from undertow.rules.advice import Advice
-from undertow.rules.advice.cuts import line_of
-from undertow.wording import few
+from undertow.wording import few, line_of
 
 _KEPT = re.compile(r"^(?P<place>[^\[\]]+)(?P<keys>(\[[^\]]+\])*)(\.(?P<rest>.+))?$")
 _WEIGHTS_OF_STEPS = {

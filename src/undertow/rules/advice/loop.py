@@ -5,9 +5,8 @@ from typing import Any
 
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
-from undertow.rules.advice.cuts import line_of
 from undertow.rules.advice.steps import optimizer_of
-from undertow.wording import few
+from undertow.wording import few, line_of
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
 _SCALED_STEP = [

@@ -8,8 +8,8 @@ from undertow.operations import spoken
 from undertow.pytorch_code import code, expression, in_place_of
 from undertow.record import Run, Site
 from undertow.rules.advice import Advice
-from undertow.rules.advice.cuts import line_of, two_outputs, without
-from undertow.wording import amount, called
+from undertow.rules.advice.cuts import two_outputs, without
+from undertow.wording import amount, called, line_of
 
 _FUNCTIONAL = "torch.nn.functional"
 _STATES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
@@ -101,7 +101,8 @@ def limits_lifted(run: Run, site: Site | None, op: str, low: float | None, high:
     name = called(run, site) if site is not None else spoken(op)
     limits = " and ".join(filter(None, ("" if low is None else f"{low:g}", "" if high is None else f"{high:g}")))
     scaled = "scale the targets to what lies between" if low is not None and high is not None else "shift the targets"
-    text = f"Leave {name} out, so that the model ends in a linear layer, or {scaled}: its limit is {limits}."
+    limits = f": its limit is {limits}" if limits else ", so that it can return them"
+    text = f"Leave {name} out, so that the model ends in a linear layer, or {scaled}{limits}."
     if site is None:
         return Advice(text, f"# in forward, leave out: x = torch.{op}(x)")
     return without(site, text)

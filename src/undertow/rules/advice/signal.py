@@ -20,7 +20,7 @@ from undertow.pytorch_code import (
 )
 from undertow.record import Role, Site
 from undertow.rules.advice import Advice
-from undertow.wording import called, few, sentence
+from undertow.wording import called, few, line_of, sentence
 
 SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
 """Activations whose derivative is a quarter at best: no initialisation makes up for it."""
@@ -170,7 +170,7 @@ def _exchange(sites: Sequence[Site], activation: str, of: str) -> Advice:
     if all(site.module_type == MODULES.get(activation) for site in found):
         return Advice(text, code(*activations_exchanged(MODULES[activation], "ReLU", expression(of)), *anew))
     call = _CALLS.get(activation, f"torch.nn.functional.{activation}")
-    where = f"forward ({found[0].source})" if found and found[0].source else "forward"
+    where = f"forward ({line_of(found[0].source)})" if found and found[0].source else "forward"
     return Advice(text, code(*anew, *in_place_of([f"x = {call}(x)"], ["x = torch.relu(x)"], where)))
 
 
