@@ -192,7 +192,7 @@ class Appender:
     def event(self, event: Event) -> None:
         """Append an event."""
         self.ledger.events += 1
-        time = None if math.isnan(event.time) else float(event.time)  # as SQLite keeps it
+        time = None if math.isnan(event.time) else float(event.time) + 0.0  # as SQLite keeps it: it knows no -0.0
         place = (self.ledger.events, event.step, time, event.kind, event.message)
         text = sealed_text(json.dumps(jsonable(event.data, infinite=True), allow_nan=False), "events", *place)
         self._file.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (*place, text))
