@@ -53,7 +53,7 @@ def test_a_training_goes_back_to_its_checkpoint(kind: Any, tmp_path: Path) -> No
     path = tmp_path / "first.undertow"
     model = net()
     optimizer = kind(model.parameters(), lr=0.01)
-    with undertow.watch(model, optimizer, path, every=1) as watcher:
+    with undertow.watch(model, optimizer, path, every=1):
         steps(model, optimizer, 60)
         saved = checkpoint(model, optimizer)
         steps(model, optimizer, 90)

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,8 +141,8 @@ def rewind(path: Path, step: int) -> Path:
         new = {**meta, "run": uuid.uuid4().hex, "header": json.dumps(plain(header), allow_nan=False), "rank": "0"}
         last = int(progress(path).steps.max(initial=step))
         text = (
-            f"Training went back to step {step}, from step {last}: what was recorded from there on is cut off here, and "
-            f"kept in {aside.name}."
+            f"Training went back to step {step}, from step {last}: what was recorded from there on is cut off here, "
+            f"and kept in {aside.name}."
         )
         event = Event(step, math.nan, "rewind", text, {"to": step, "from": last, "kept in": aside.name})
 

@@ -75,8 +75,8 @@ def watch(
         resume: go on with the Run in ``path``, at the step of the checkpoint that training goes on from: load the
             optimizer's state before. What was recorded after that step is put aside, in a file beside it.
         step: number of the first step; 0 if not given. When resuming, it is found by what the optimizer has counted
-            (Adam and its like do) or else is the one after the last that is known: with an optimizer that doesn't count,
-            as SGD, give the step of a checkpoint that isn't the last.
+            (Adam and its like do) or else is the one after the last that is known: with an optimizer that doesn't
+            count, as SGD, give the step of a checkpoint that isn't the last.
         on_finding: called with every new finding, while it trains, on a thread of its own: don't touch the model there.
             The rules that judge single steps are asked about full ones, as often as a fifth of ``overhead`` allows;
             the first inf or nan is told when it is seen. What takes a whole run to see (spikes, collapse, clipping,

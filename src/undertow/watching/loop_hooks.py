@@ -70,7 +70,7 @@ class LoopHooks:
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
-        """Take every hook off and forget what is going on; on a thread that doesn't train hooks stay, and do nothing."""
+        """Take every hook off and forget what is going on; on a thread that doesn't train hooks stay and do nothing."""
         self._end()
         if not self.target.thread.is_here():  # who trains may be running the hooks, which can't change then
             return
