@@ -27,7 +27,7 @@ L = TypeVar("L")
 
 
 def squares_fit(norms: NDArray[Any] | float) -> bool:
-    """Whether float32 could square what these norms were taken of.
+    """Tell whether float32 could square what these norms were taken of.
 
     Example:
         >>> squares_fit(np.array([1e-3, 2.0])), squares_fit(0.0), squares_fit(np.inf)
@@ -238,14 +238,14 @@ class Meter:
             self.norm("differing", place, expected - arrived)
 
     def _accumulator(self, x: Tensor, size: int) -> torch.dtype | None:
-        """What to sum squares in; None for the tensor's own precision."""
+        """Return the type to sum squares in; None for the tensor's own precision."""
         if (self.precise or size > FLOAT32_UP_TO) and x.device.type != "mps":
             return torch.float64
         return _exact(x)
 
 
 def _exact(x: Tensor) -> torch.dtype | None:
-    """What to add up in; None for the tensor's own precision."""
+    """Return the type to add up in; None for the tensor's own precision."""
     return None if x.dtype in (torch.float32, torch.float64) else torch.float32
 
 

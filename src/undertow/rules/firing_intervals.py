@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.failures import findings_by
 from undertow.rules.registry import RULES, Rule
 
 SPREAD = 48
@@ -63,7 +64,7 @@ class RuleSampler:
     def _findings(self, diagnosis: Diagnosis, row: int) -> Iterator[Finding]:
         for rule in self.rules:
             if rule.judge is not None and not (rule.first_step_only and row > 0):
-                yield from rule.judge(diagnosis)
+                yield from findings_by(rule.code, rule.judge, diagnosis)
 
     def found(self) -> list[Key]:
         """Return the key of every finding so far, without its place where no step has it more than once."""

@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Run, Severity
+from undertow.record import Finding, Run, Severity, with_finite_steps
+from undertow.rules.failures import findings_by
 from undertow.rules.firing_intervals import findings_of_steps
 from undertow.rules.registry import RULES, Blocks, Rule
 
@@ -61,7 +64,7 @@ def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
         for each in RULES.values():
             if each.judge is None or not each.applies_to(diagnosis.run):
                 continue
-            for finding in each.judge(diagnosis):
+            for finding in findings_by(each.code, each.judge, diagnosis):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, diagnosis.run))
     return in_order([replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
 
@@ -113,6 +116,7 @@ def over_time(run: Run) -> list[Finding]:
         >>> [(found.code, found.began, found.from_start) for found in over_time(Run({}, (), scalars={"loss": losses}))]
         [('UT103', 60, False)]
     """
+    run = with_finite_steps(run)
     found = _findings_of_run(RunHistory(run))
     known = {(each.code, each.name): _modules(each, run) for each in found}
     for other in _frequent_graphs(run):
@@ -125,7 +129,7 @@ def over_time(run: Run) -> list[Finding]:
                 found = [_with_a_place(mine, each, other) for mine in found]
     found += _weighed(run, found)
     converged = _convergence(run, found)
-    return in_order([_after(each, converged) for each in found] + converged)
+    return in_order([_after(each, converged) for each in found] + converged, _between_full_steps(run))
 
 
 def _findings_of_run(history: RunHistory) -> list[Finding]:
@@ -138,7 +142,7 @@ def _findings_of_run(history: RunHistory) -> list[Finding]:
 
 def _judged(rule: Rule, history: RunHistory) -> Iterator[Finding]:
     if rule.judge_run is not None and rule.applies_to(history.run):
-        yield from rule.judge_run(history)
+        yield from findings_by(rule.code, rule.judge_run, history)
 
 
 def _frequent_graphs(run: Run) -> list[Run]:
@@ -163,29 +167,70 @@ def _in_other_graph(finding: Finding, run: Run) -> Finding:
     return replace(finding, sites=(), message=text)
 
 
-def in_order(found: Sequence[Finding]) -> list[Finding]:
+def in_order(found: Sequence[Finding], slack: float = 0.0) -> list[Finding]:
     """Return findings with the worst first, and a cause before what it explains.
 
-    A fault that explains a worse one is as bad as that, and the worse one says that it follows from it.
+    A fault that explains a worse one is as bad as that, and the worse one says that it follows from it. What began
+    later explains nothing that was there before; where two explain each other, the earlier one is the cause.
+
+    Args:
+        found: in any order.
+        slack: steps by which something may seem to have begun later than it did, as between two full steps.
 
     Example:
         >>> late, early = (Finding(code, "", Severity.ERROR, (), "", "") for code in ("UT103", "UT410"))
         >>> [(each.code, each.follows_from) for each in in_order([late, early])]
         [('UT410', ''), ('UT103', 'UT410')]
     """
-    faults = [each for each in found if each.severity is not Severity.NOTE]
-    raised = [_as_bad_as_explained(each, faults) for each in found]
-    causes = [each for each in raised if each.severity is not Severity.NOTE]
-    by_cause = {code: cause.code for cause in reversed(causes) for code in RULES[cause.code].explains}
-    told = [replace(each, follows_from=by_cause.get(each.code, "")) for each in raised]
+    causes = [_causes(each, found, slack) for each in found]
+    rank = [each.severity.rank for each in found]
+    for _ in found:  # what explains a cause of something bad is as bad, too
+        for effect, its in enumerate(causes):
+            for cause in its:
+                rank[cause] = max(rank[cause], rank[effect])
+    told = []
+    for n, each in enumerate(found):
+        first = min(causes[n], key=lambda cause: (bool(causes[cause]), -rank[cause], found[cause].code), default=None)
+        severity = list(Severity)[rank[n]]
+        told.append(replace(each, severity=severity, follows_from="" if first is None else found[first].code))
     return sorted(told, key=lambda each: (-each.severity.rank, bool(each.follows_from), each.code, each.where))
 
 
-def _as_bad_as_explained(finding: Finding, faults: Sequence[Finding]) -> Finding:
-    if finding.severity is Severity.NOTE:
-        return finding
-    explained = [each.severity for each in faults if each.code in RULES[finding.code].explains]
-    return replace(finding, severity=max([finding.severity, *explained], key=lambda severity: severity.rank))
+def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int]:
+    """Return the places of the faults that explain a finding, a note's none."""
+    if effect.severity is Severity.NOTE:
+        return []
+    return [
+        place
+        for place, cause in enumerate(found)
+        if _explains(cause, effect, slack)
+        and not (_explains(effect, cause, slack) and _earlier(effect) < _earlier(cause))
+    ]
+
+
+def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
+    if cause.severity is Severity.NOTE or effect.code not in RULES[cause.code].explains:
+        return False
+    if cause.began is None or effect.began is None or RULES[effect.code].weighs_others:  # that is about the whole run
+        return True
+    return cause.began <= effect.began + slack and (cause.from_start or not effect.from_start)
+
+
+def _earlier(finding: Finding) -> tuple[float, bool, int, int]:
+    """Order findings that explain each other by what comes first.
+
+    At the start it is what the network is like: representations that are alike (UT205) make units that are off for
+    every example (UT202), and a gradient that decay outweighs (UT409). What developed comes from how it is trained.
+    """
+    at_start, family, number = finding.from_start or finding.began is None, int(finding.code[2]), int(finding.code[3:])
+    order = (family, -number) if at_start else (-family, number)
+    return finding.began or 0, not at_start, *order
+
+
+def _between_full_steps(run: Run) -> float:
+    """Return how many steps lie between two full ones, at most usually."""
+    steps = RunHistory(run).steps
+    return float(np.median(np.diff(steps))) if len(steps) > 1 else 0.0
 
 
 def _weighed(run: Run, found: Sequence[Finding]) -> list[Finding]:

@@ -109,6 +109,7 @@ class Batch:
             into.event(event)
         if self._header:
             into.header(self._header)
+        into.counted()
 
 
 def _text(value: object) -> str:

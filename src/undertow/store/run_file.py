@@ -3,19 +3,20 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from undertow.record import Event
 from undertow.store.appender import Appender, sizes
+from undertow.store.aside import put_aside
 from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_reading, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
 from undertow.store.packing import BROKEN
 from undertow.store.rewinding import progress, rewind
 from undertow.store.saving import meta
-from undertow.store.series import SCALARS, TAPED, explored
+from undertow.store.series import SCALARS, TAPED, StoredSeries, explored
 
 
 class WritingEnded(Exception):  # noqa: N818  # the end of recording, not of training
@@ -58,10 +59,12 @@ class RunFile:
             self._identity = identity(path)
             self._into = Appender(self._file)
             self._session = session(self._file)
-            self.graphs = [(about, sizes(about)) for about, _ in explored(self._file, TAPED)]
-            self.reached = _reached(self._file)
+            known = explored(self._file, self._into.ledger)
+            self.graphs = [(about, sizes(about)) for about, _ in known[TAPED]]
+            self.reached = _reached(known[SCALARS])
             if header is not None:
                 self._into.header(header)
+            self._into.counted()
         except BaseException:
             self._file.close()
             raise
@@ -78,7 +81,11 @@ class RunFile:
         journal: Journal = "auto",
         step: int | None = None,
     ) -> "RunFile":
-        """Make a new Run, or go on with the one that is there. What can't be gone on with is left alone.
+        """Make a new Run, or go on with the one that is there.
+
+        A finished Run of that name is kept as ``name-2``, so that the name always leads to the latest. What may still
+        be written to, what can't be gone on with, and what several processes agree on is left alone: the new Run is
+        ``name-2`` then.
 
         Args:
             path: of the file.
@@ -91,7 +98,7 @@ class RunFile:
         Raises:
             OSError, sqlite3.Error: nothing can be written there.
         """
-        note = f"{path} exists already and is left as it is (resume=True would go on with it)"
+        note = f"{path} exists already and may still be written to (resume=True would go on with it)"
         if resume and path.exists():
             try:
                 if step is not None and step <= progress(path).steps.max(initial=-1):
@@ -100,9 +107,13 @@ class RunFile:
                 return cls(path, journal, header)
             except (StoreError, sqlite3.Error, *BROKEN) as error:
                 note = f"{path} can't be gone on with: {error}"
-        new = create(path, meta(header, rank, world))
+        kept = put_aside(path) if path.exists() and not resume and world == 1 else None
+        new = create(path, meta(header, rank, world), replacing=kept is not None)
         made = cls(new, journal)
-        made.note = "" if new == path else f"{note}; this run is recorded in {new}"
+        if kept is not None:
+            made.note = f"{path} held another run, which is kept in {kept}"
+        elif new != path:
+            made.note = f"{note}; this run is recorded in {new}"
         return made
 
     def commit(self, batch: Batch) -> None:
@@ -153,7 +164,7 @@ class RunFile:
         first = batch.first()
         if self._greeted or first is None:
             return
-        rows = sum(subject.rows for _, subject in explored(self._file, TAPED))
+        rows = self._into.rows_of(TAPED)
         what = "training began" if self._session == 1 else f"training went on: session {self._session}"
         data = {"session": self._session, "pid": os.getpid(), "taped": rows}
         self._into.event(Event(*first, "session", what, data))
@@ -170,8 +181,8 @@ class RunFile:
         return _damage(self.path) if identity(self.path) == self._identity else "it was deleted, moved or replaced"
 
 
-def _reached(file: sqlite3.Connection) -> tuple[int, float]:
-    for _, noted in explored(file, SCALARS):
+def _reached(series: Sequence[tuple[str, StoredSeries]]) -> tuple[int, float]:
+    for _, noted in series:
         if noted.rows:
             step, time = (float(noted.read(("scalars", name), noted.rows - 1)[0, 0]) for name in ("step", "time"))
             return int(step), time

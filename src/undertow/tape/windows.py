@@ -37,7 +37,7 @@ _KEYS = itertools.count()
 
 @dataclass(slots=True)
 class _Calls:
-    """Of one thread: the calls under way, with what puts back what they changed, and those that came to their end."""
+    """Keep one thread's calls under way, with what puts back what they changed, and those that have ended."""
 
     under_way: list[tuple[int, Window, Callable[[], None] | None]] = field(default_factory=list)
     ended: list[Window] = field(default_factory=list)
@@ -153,12 +153,12 @@ class WindowIndex:
         return {thread: window for thread, window in found.items() if window is not OUTSIDE}
 
     def only_thread(self) -> "_Innermost | None":
-        """Where one thread alone called modules, as a rule, there is nothing to choose between."""
+        """Return the thread that alone called modules, as a rule, so that there is nothing to choose between."""
         return self._threads[0] if len(self._threads) == 1 else None
 
 
 class _Innermost:
-    """Of one thread's windows the innermost one, by sequence number."""
+    """Find the innermost of one thread's windows by sequence number."""
 
     def __init__(self, windows: list[Window]) -> None:
         changes = list(_flatten(windows))

@@ -62,8 +62,9 @@ def watch(
     Args:
         model: what is trained; wrapped for compilation or for several processes, if it is.
         optimizer: its optimizer, or several. The steps of the first one count.
-        path: the Run's file; an existing one is left alone, and ``name-2`` written. With several processes every one
-            writes its own, beside it.
+        path: the Run's file. A finished Run of that name is kept as ``name-2``, so that ``open_run(path)`` shows this
+            one; where the other may still be written to, this one is ``name-2``. A warning says which, and
+            ``watcher.path``. With several processes every one writes its own, beside it.
         overhead: share of the step time that watching may cost. A governor measures what it does cost, chooses the
             steps to observe accordingly, and says so in the Run.
         scaler: the ``torch.amp.GradScaler``, or what wraps one, so that gradients can be unscaled and skipped steps
@@ -183,7 +184,8 @@ def _checked(
     model: object, optimizer: Optimizer | Sequence[Optimizer], overhead: float, every: int | None
 ) -> list[Optimizer]:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+        swapped = ": the model comes first, as in watch(model, optimizer)" if isinstance(model, Optimizer) else ""
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module{swapped}")
     many = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     optimizers = [innermost(each) for each in many]
     for each in optimizers:

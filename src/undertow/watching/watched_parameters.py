@@ -88,7 +88,7 @@ class WatchedParameters:
             found.append([self._parameter(named[key][1], *mine[key]) for key in order])
         self._by_optimizer = found
         self._parameters = [[m.parameter for m in each] for each in found]
-        self._names = tuple(name for _, name in sorted(named[id(m.parameter)] for each in found for m in each))
+        self._names = tuple(name for _, name in sorted({named[id(m.parameter)] for each in found for m in each}))
         self._find_others(found)
 
     def _find_others(self, found: list[list[WatchedParameter]]) -> None:
