@@ -1,27 +1,26 @@
-"""A training that goes on at a checkpoint: how far its Run went, and the part behind the checkpoint put aside."""
+"""A training that goes on at a checkpoint: how far its Run went, and what it has behind the checkpoint put aside."""
 
-import contextlib
 import json
 import math
-import os
-import shutil
 import sqlite3
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.columns import plain
 from undertow.record import Event
 from undertow.store.appender import Appender
-from undertow.store.database import create, for_reading
+from undertow.store.database import create, for_reading, take_free_name
 from undertow.store.errors import StoreError
+from undertow.store.ledger import Ledger, read_meta
 from undertow.store.packing import BROKEN
+from undertow.store.reader import RunReader
+from undertow.store.saving import meta
 from undertow.store.series import PARAMETERS, SCALARS, TAPED, StoredSeries, explored
 
+Explored = Mapping[str, Sequence[tuple[str, StoredSeries]]]
 Numbers = NDArray[np.floating]
 
 STEP_OF = {SCALARS: ("scalars", "step"), TAPED: ("steps", "step"), PARAMETERS: ("parameter_steps", "")}
@@ -99,9 +98,10 @@ def progress(path: Path) -> Progress:
     try:
         file, held = for_reading(path)
         with held:
-            header = json.loads(dict(file.execute("SELECT key, value FROM meta"))["header"])
-            columns = [_column(series, name) for _, series in explored(file, SCALARS) for name in _NAMES]
-    except (StoreError, sqlite3.Error, OSError, KeyError, *BROKEN):
+            known = read_meta(file)
+            header, found = json.loads(known["header"]), explored(file, Ledger.of(known))
+            columns = [_column(series, name) for _, series in found[SCALARS] for name in _NAMES]
+    except (StoreError, sqlite3.Error, OSError, *BROKEN):
         return Progress()
     steps, backwards, skipped = columns[:3] if columns else [np.empty(0)] * 3
     ended, offset = header.get(ENDED), header.get(OFFSET)
@@ -124,73 +124,46 @@ def _column(series: StoredSeries, name: str) -> Numbers:
 
 
 def rewind(path: Path, step: int) -> Path:
-    """Cut off what a Run has from a step on; what it was before is put aside under another name, which is returned.
+    """Cut off what a Run has from a step on; what it was before is kept under another name, which is returned.
 
     Nobody may be writing to it. After a crash either file is there under the name, and whole.
 
     Raises:
         StoreError, sqlite3.Error, OSError: it can't be read, or no file written beside it.
     """
-    aside = _aside(path, step)
+    with RunReader(path) as reader:
+        events, last = reader.tail(None).events, int(progress(path).steps.max(initial=step))
     file, held = for_reading(path)
     with held:
-        meta = {key: str(value) for key, value in file.execute("SELECT key, value FROM meta")}
-        header = json.loads(meta["header"])
-        header.pop(ENDED, None)
-        # Another run to readers, which would else go on where they were, behind its new end.
-        new = {**meta, "run": uuid.uuid4().hex, "header": json.dumps(plain(header), allow_nan=False), "rank": "0"}
-        last = int(progress(path).steps.max(initial=step))
+        known = read_meta(file)
+        found = explored(file, Ledger.of(known))
+        kept = take_free_name(path)
         text = (
             f"Training went back to step {step}, from step {last}: what was recorded from there on is cut off here, "
-            f"and kept in {aside.name}."
+            f"and kept in {kept.name}."
         )
-        event = Event(step, math.nan, "rewind", text, {"to": step, "from": last, "kept in": aside.name})
+        went_back = Event(step, math.nan, "rewind", text, {"to": step, "from": last, "kept in": kept.name})
+        events = (*(each for each in events if each.step < step), went_back)
 
         def fill(to: sqlite3.Connection) -> None:
-            to.execute("UPDATE meta SET value = ? WHERE key = 'rank'", (meta["rank"],))
-            _fill(file, to, step, event)
+            sessions = file.execute("SELECT id, token, pid, host FROM sessions").fetchall()
+            to.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?)", sessions)
+            _copy(found, Appender(to), step, events)
 
-        part = create(path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.cut"), new, fill)
-    try:
-        _keep(path, aside)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return aside
+        header = {key: value for key, value in json.loads(known["header"]).items() if key != ENDED}
+        # Another run to readers, which would else go on where they were, behind its new end.
+        create(path, meta(header, int(known["rank"]), int(known["world"])), fill, replacing=True)
+    return kept
 
 
-def _fill(file: sqlite3.Connection, to: sqlite3.Connection, step: int, event: Event) -> None:
-    """Copy what is about steps before one, and say so."""
-    into = Appender(to)
-    for kind, key in STEP_OF.items():
-        for about, series in explored(file, kind):
-            rows = series.read(key)[:, 0] < step if key in series.kept else np.zeros(series.rows, bool)
+def _copy(found: Explored, into: Appender, step: int, events: Sequence[Event]) -> None:
+    """Copy the rows about steps before one, and events."""
+    for kind, at in STEP_OF.items():
+        for about, series in found[kind]:
+            rows = series.read(at)[:, 0] < step if at in series.kept else np.zeros(series.rows, bool)
             into.subject(kind, about)  # also one without rows: graphs keep their numbers
             if rows.any():
                 into.bulk(kind, about, {key: series.read(key)[rows] for key in series.kept})
-    sessions = file.execute("SELECT id, token, pid, host FROM sessions").fetchall()
-    to.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?)", sessions)
-    copied = "INSERT INTO events (step, time, kind, message, data) VALUES (?, ?, ?, ?, ?)"
-    before = "SELECT step, time, kind, message, data FROM events WHERE step < ? ORDER BY id"
-    to.executemany(copied, file.execute(before, (step,)).fetchall())
-    into.event(event)
-
-
-def _aside(path: Path, step: int) -> Path:
-    """Return a free name for what is put aside."""
-    base, dot, rank = path.stem.partition(".rank")
-    for number in range(1, 10_000):
-        more = f"-{number}" if number > 1 else ""
-        name = path.with_name(f"{base}.before-rewind-to-{step}{more}{dot}{rank}{path.suffix}")
-        if not os.path.lexists(name):
-            return name
-    raise StoreError(f"{path} was rewound to step {step} ten thousand times: remove what was put aside")
-
-
-def _keep(path: Path, aside: Path) -> None:
-    """Give a file another name beside the one it has."""
-    try:
-        os.link(path, aside)
-    except OSError:  # no links there
-        with contextlib.suppress(shutil.SameFileError):
-            shutil.copyfile(path, aside)
+    for event in events:
+        into.event(event)
+    into.counted()

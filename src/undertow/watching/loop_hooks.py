@@ -13,7 +13,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.tape.copying import Hook
+from undertow.tape.copying import Hook, untraced
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.observations import Observations
@@ -109,13 +109,16 @@ class LoopHooks:
         self.outbox.trouble(step, text, error)
         warn_or_log(text, stacklevel=3)
 
+    @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
         self.observations.after(index)
 
+    @untraced
     def _first_enters(self, *_: object) -> None:
         """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
         self._inside += 1
 
+    @untraced
     def _first_stepped(self, *_: object) -> None:
         """Count: the first optimizer has taken its step. As short as can be where nothing is due."""
         if self.off:
