@@ -100,7 +100,7 @@ class Report(_DiagnosisFacade):
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"can't read {path}: {_reason(error)}; write one with report.save('report.json')"
             ) from error

@@ -17,12 +17,13 @@ import numpy as np
 from undertow.columns import Column, Columns, StoredColumns
 from undertow.record import Edge, Event, Run, Site, header_from, with_finite_steps
 from undertow.record.finite_steps import placed_rows
+from undertow.record.sites import graph_from
 from undertow.store.budget import check_budget
 from undertow.store.closing import Closing
 from undertow.store.database import explained, for_reading, identity, is_copy
 from undertow.store.errors import StoreError
 from undertow.store.ledger import Ledger, read_meta, unsealed_text
-from undertow.store.packing import BROKEN, Damaged
+from undertow.store.packing import BROKEN
 from undertow.store.parameters import Parameters
 from undertow.store.series import PARAMETERS, SCALARS, TAPED, StoredSeries, explored
 
@@ -242,13 +243,7 @@ class RunReader(Closing):
     def _graph(self, about: str) -> tuple[tuple[Site, ...], tuple[Edge, ...]]:
         if about not in self._graphs:
             graph = json.loads(about)
-            sites = tuple(map(Site.from_dict, graph["sites"]))
-            edges = tuple(Edge(*pair) for pair in graph["edges"])
-            if [site.index for site in sites] != list(range(len(sites))):
-                raise Damaged("Sites out of order")
-            if any(not 0 <= end < len(sites) for edge in edges for end in (edge.source, edge.target)):
-                raise Damaged("edges between Sites that are not there")
-            self._graphs[about] = sites, edges
+            self._graphs[about] = graph_from(graph["sites"], graph["edges"])
         return self._graphs[about]
 
     def _scalars(self, contents: _Contents, first: Position) -> dict[str, Column]:
