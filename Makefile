@@ -4,7 +4,7 @@
 # make test-browser the tests in a real Chromium
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make lint         style, types, and the direction of imports
-# make docs         docs/rules.md and docs/public-api.md from the docstrings
+# make docs         docs/rules.md, docs/remedies.md and docs/public-api.md from the docstrings
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
@@ -37,6 +37,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-dev
+	$(BIN)/python -c "from undertow.remedies.explained import page; print(page(), end='')" > docs/remedies.md
 	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
 	$(BIN)/python docs/public_api.py
 

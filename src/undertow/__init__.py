@@ -9,26 +9,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from undertow import lab, theory
+    from undertow.doctoring import doctor, verify
+    from undertow.doctoring.reset import reset_test
     from undertow.examination import examine
+    from undertow.remedies import apply, prescribe
     from undertow.report import Report, explain
     from undertow.store import open_run, save_run
     from undertow.sweeping import open_sweep, sweep
+    from undertow.training import Training
     from undertow.watching import watch
 
 __all__ = [
     "Report",
+    "Training",
+    "apply",
+    "doctor",
     "examine",
     "explain",
     "lab",
     "open_run",
     "open_sweep",
+    "prescribe",
+    "reset_test",
     "save_run",
     "sweep",
     "theory",
+    "verify",
     "watch",
 ]
 
 _HOMES = {
+    "Training": "undertow.training",
+    "apply": "undertow.remedies",
+    "doctor": "undertow.doctoring",
+    "prescribe": "undertow.remedies",
+    "reset_test": "undertow.doctoring.reset",
+    "verify": "undertow.doctoring",
     "examine": "undertow.examination",
     "explain": "undertow.report",
     "Report": "undertow.report",
@@ -49,7 +65,7 @@ def __getattr__(name: str) -> Any:
         0.042
         >>> undertow.examin
         Traceback (most recent call last):
-        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, examine, explain, lab, ...
+        AttributeError: module 'undertow' has no attribute 'examin'; it has: Report, Training, apply, doctor, ...
     """
     if name in _HOMES:
         return getattr(_load(_HOMES[name]), name)

@@ -1,42 +1,102 @@
-"""The ``undertow`` command: find the commands, parse, call, print."""
+"""The ``undertow`` command: find the commands, parse, call, print.
 
-import pkgutil
+Exit codes: 0 after a verdict or a result, 1 where `check` found what fails or something didn't hold, 2 where the
+command line or the user's own code is at fault, 3 where undertow is.
+"""
+
+import dis
+import os
 import sys
-from importlib import import_module
+import traceback
+from importlib.metadata import version
+from types import TracebackType
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from undertow import commands
+from undertow.commands._named import Commands
+from undertow.printable import printable
 from undertow.user_function import UserCodeError
+
+USERS, OURS = 2, 3
+SHOW_TRACEBACK = "UNDERTOW_TRACEBACK"
 
 app = typer.Typer(
     help="Why is this deep network hard to train?",
+    epilog="Example: undertow examine net.py:build, where build() returns (model, compute_loss)",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    cls=Commands,
 )
 errors = Console(stderr=True, highlight=False)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"undertow {version('undertow')}")
+        raise typer.Exit
+
+
 @app.callback()
-def undertow() -> None:
+def undertow(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Measure how fast each layer of a deep network learns, and why the front ones often hardly do."""
-
-
-# A command is a module of `commands` with a function of its own name; what begins with _ is shared by some.
-for module in pkgutil.iter_modules(commands.__path__):
-    if not module.name.startswith("_"):
-        app.command()(getattr(import_module(f"undertow.commands.{module.name}"), module.name))
 
 
 def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
     try:
-        app()
-    except UserCodeError as error:
-        errors.print(f"{error.traceback}undertow: {error}", soft_wrap=True, markup=False)
-        sys.exit(2)
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        errors.print(f"undertow: {error}", soft_wrap=True, markup=False)
-        sys.exit(2)
+        app(prog_name="undertow")
+    except SystemExit as error:
+        if _raised_in(error, "typer"):
+            raise
+        _refuse(f"the user's code ended the program (sys.exit({error.code!r})) before there was a verdict", USERS)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BaseException as error:
+        if os.environ.get(SHOW_TRACEBACK):
+            traceback.print_exc()
+        _refuse(*_told(error))
+
+
+def _refuse(message: str, code: int) -> None:
+    errors.print(printable(f"undertow: {message}", lines=True), soft_wrap=True, markup=False)
+    sys.exit(code)
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """Return a sentence on an error, and whose fault it is."""
+    if isinstance(error, UserCodeError):
+        errors.print(printable(error.traceback, lines=True), soft_wrap=True, markup=False, end="")
+        return str(error), USERS
+    if isinstance(error, OSError) and error.strerror and error.errno is not None:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror[:1].lower()}{error.strerror[1:]}", USERS
+    if _raised_in(error, "undertow") and _on_purpose(error):
+        return str(error), USERS
+    kind = f"{type(error).__name__}: {error}"
+    if _raised_in(error, "torch"):
+        return f"torch can't go through this model: {kind}", USERS
+    return f"this is a fault of undertow, not yours: {kind} ({SHOW_TRACEBACK}=1 shows where; please report it)", OURS
+
+
+def _raised_in(error: BaseException, name: str) -> bool:
+    last = _last(error)
+    return last is not None and str(last.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == name
+
+
+def _on_purpose(error: BaseException) -> bool:
+    """Tell whether a ``raise`` statement made it: what an operation raises by itself was not foreseen."""
+    last = _last(error)
+    return last is not None and last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def _last(error: BaseException) -> TracebackType | None:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace

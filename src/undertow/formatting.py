@@ -1,6 +1,7 @@
 """Numbers as a reader wants them: on pages, in sentences, in the terminal."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 MINUS = "\u2212"
@@ -85,6 +86,28 @@ def aligned(values: Sequence[float]) -> list[str]:
     if not (min(sizes) >= 1e-4 and max(sizes) < min(100 * min(sizes), 1e6)):
         return [number(v) for v in values]
     return [f"{v:,.{decimals}f}".replace("-", MINUS) if math.isfinite(v) else number(v) for v in values]
+
+
+_TYPESET = (
+    (re.compile(r"(?<![\w.)\]\-\u2212])-(?=\.?\d)"), MINUS),
+    (re.compile(r"(?<=\d) - (?=[\da-z])"), f" {MINUS} "),
+    (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
+    (re.compile(r" <= "), " \u2264 "),
+    (re.compile(r" >= "), " \u2265 "),
+    (re.compile(r" -> "), " \u2192 "),
+)
+
+
+def typeset(text: str) -> str:
+    """Write a sentence of plain signs as a page sets it: true minus signs, no line that begins with %.
+
+    Example:
+        >>> typeset("from -4.29 to -.5 decades, 70 % of fc-1"), typeset("14 -> 0, rate <= -0.08")
+        ('from −4.29 to −.5 decades, 70\\xa0% of fc-1', '14 → 0, rate ≤ −0.08')
+    """
+    for pattern, sign in _TYPESET:
+        text = pattern.sub(sign, text)
+    return text
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -1,6 +1,7 @@
 """Reports of examinations and runs: to print, save, read back and compare. No torch."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,9 +13,10 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.files import write_whole
 from undertow.record import BackwardGain, Finding, Run, with_finite_steps
-from undertow.render import report_json, terminal_report, terminal_run
+from undertow.render import report_json, terminal_report, terminal_run, verdict
 from undertow.render.diagnosed_run import DiagnosedRun
 from undertow.render.difference import Difference, difference
+from undertow.render.terminal import screen
 from undertow.rules import over_time
 
 __all__ = ["Explanation", "Report", "explain"]
@@ -63,7 +65,7 @@ class Report(_DiagnosisFacade):
         return self.diagnosis.theory
 
     def __str__(self) -> str:
-        return terminal_report.text(self.diagnosis)
+        return terminal_report.text(self.diagnosis, screen())
 
     __repr__ = __str__
 
@@ -100,7 +102,7 @@ class Report(_DiagnosisFacade):
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"can't read {path}: {_reason(error)}; write one with report.save('report.json')"
             ) from error
@@ -176,8 +178,10 @@ WRITERS: dict[str, Callable[[Diagnosis], bytes]] = {
 
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"it is no JSON ({error})"
-    return str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
+        return f"it is no JSON from line {error.lineno} on"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    return str(error) if type(error) is ValueError else "it is damaged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,11 +205,18 @@ class Explanation(_DiagnosisFacade):
     def __str__(self) -> str:
         return self.text(str(self.run.header.get("name", "run")))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        step = "no step" if self.step is None else f"step {self.step:,}"
+        return f"<Explanation of {verdict.headline(self.diagnosis)}, {step}; print() shows it, findings lists them>"
+
+    def _repr_html_(self) -> str:
+        from undertow.render import notebook
+
+        return str(notebook.fragment(self.diagnosis))
 
     def text(self, name: str) -> str:
         """Return what ``undertow show`` prints; ``name`` is what the run is called."""
-        return terminal_run.text(self._diagnosed, name)
+        return terminal_run.text(self._diagnosed, name, screen())
 
     def save(self, path: str | Path, title: str = "") -> Path:
         """Write everything as one page that needs no network; the file appears whole or not at all.
@@ -244,6 +255,7 @@ def explain(run: Run, step: int | None = None) -> Explanation:
         step: the optimizer's step to tell gains of; the last finite one that was taped unless given.
 
     Raises:
+        TypeError: it is no run but a path, or a report.
         ValueError: that step was not taped; the nearest is named.
 
     Example:
@@ -258,9 +270,20 @@ def explain(run: Run, step: int | None = None) -> Explanation:
         >>> explain(run).findings
         []
     """
+    if not isinstance(run, Run):
+        raise TypeError(_no_run(run))
     run = with_finite_steps(run)
     row = last_finite(run) if step is None else row_of(run, step)
     return Explanation(Diagnosis(run, row, over_time(run)))
+
+
+def _no_run(given: object) -> str:
+    if isinstance(given, str | os.PathLike):
+        path = os.fspath(given)
+        return f"explain takes a run and not its path: write undertow.explain(undertow.open_run({path!r}))"
+    if isinstance(given, _DiagnosisFacade):
+        return f"explain takes a run, and this {type(given).__name__} is explained already: print it"
+    return f"explain takes a run, as undertow.open_run returns it, and not a {type(given).__name__}"
 
 
 def row_of(run: Run, step: int) -> int:

@@ -1,5 +1,6 @@
 """Run a user's ``FILE.py``, find its ``FUNCTION``, and say clearly where that fails."""
 
+import ast
 import difflib
 import sys
 import traceback
@@ -36,9 +37,31 @@ def split(target: str) -> tuple[Path, str]:
     """
     file, _, name = target.rpartition(":")
     if not file or not name.isidentifier():
-        stem = target.rstrip(":")
-        raise ValueError(f"{target!r} names no function: write FILE.py:FUNCTION, as in {stem}:build")
+        raise ValueError(f"{target!r} {_instead(Path(target.rstrip(':')))}")
     return Path(file), name
+
+
+def _instead(path: Path) -> str:
+    """Say what a path is that names no function, and what to write."""
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return f"is no FILE.py:FUNCTION: of a saved report, `undertow check {path}` lists the findings"
+    if suffix == ".undertow":
+        return f"is no FILE.py:FUNCTION: of a run, `undertow show {path}` tells how it went"
+    if path.is_dir():
+        return "is a folder: write FILE.py:FUNCTION, as in net.py:build"
+    defined = _defined(path) if suffix == ".py" else []
+    return f"names no function: write FILE.py:FUNCTION, as in {path}:{(defined or ['build'])[0]}"
+
+
+def _defined(file: Path) -> list[str]:
+    """Return the functions of a file that can be called without arguments, without running it."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    functions = (each for each in tree.body if isinstance(each, ast.FunctionDef) and not each.name.startswith("_"))
+    return [each.name for each in functions if len(each.args.args) == len(each.args.defaults)]
 
 
 def function_of(target: str) -> Callable[..., Any]:
@@ -67,7 +90,9 @@ def _run(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ImportError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:  # whatever a user's file may raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's file may raise
         raise ImportError(f"{_place(error, file)}: {type(error).__name__}: {error}") from error
     return module
 
@@ -88,10 +113,21 @@ def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:
         found: Callable[..., Any] = function
         return found
     if function is not None:
-        raise ValueError(f"{name} of {file} is a {type(function).__name__}, not a function")
+        raise ValueError(f"{name} of {file} is {kind_of(function)}, not a function")
     own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     near = difflib.get_close_matches(name, own, 1)
     raise ValueError(f"{file} has no function {name}" + (f": did you mean {near[0]}?" if near else ""))
+
+
+def kind_of(value: object) -> str:
+    """Name what a value is.
+
+    Example:
+        >>> kind_of(3), kind_of("a"), kind_of(None)
+        ('an int', 'a str', 'nothing')
+    """
+    name = type(value).__name__
+    return "nothing" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def own_traceback(error: BaseException, file: Path) -> str:
@@ -104,8 +140,16 @@ def own_traceback(error: BaseException, file: Path) -> str:
 
 @contextmanager
 def users_own(what: str, file: Path) -> Iterator[None]:
-    """Turn what is raised inside into a `UserCodeError` that tells the traceback from the user's file on."""
+    """Turn what is raised inside into a `UserCodeError` that tells the traceback from the user's file on.
+
+    Ctrl-C goes through. The end of the program does not: whoever called the user's code still has something to say.
+    """
     try:
         yield
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except SystemExit as error:
+        ended = f"{what} ended the program with sys.exit({'' if error.code is None else repr(error.code)})"
+        raise UserCodeError(f"{ended}: let it return instead", "") from error
+    except BaseException as error:
         raise UserCodeError(f"{what} failed", own_traceback(error, file)) from error

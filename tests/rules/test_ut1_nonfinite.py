@@ -8,7 +8,7 @@ from rules.loops import classifier, findings, fresh, record
 from rules.networks import codes, log_of_zero, minus_infinity_mask
 from undertow.record import Event, Role, Run, Severity, Site
 from undertow.rules import over_time
-from undertow.rules.nonfinite_advice import advice, makes_nonfinite
+from undertow.rules.nonfinite_advice import makes_nonfinite, remedy_for
 
 CASES = {
     "UT103": (log_of_zero, minus_infinity_mask),
@@ -123,14 +123,15 @@ def test_a_loss_that_is_nan_was_lost_in_the_forward_pass(tmp_path):
 def test_a_root_of_zero_was_lost_in_the_backward_pass_and_the_advice_is_the_roots(tmp_path):
     found = lost_at(tmp_path, 40, root_of_zero)["UT103"]
     assert "forward" not in found.message
-    assert "add a small number inside" in found.message
+    assert "add a small number inside" in found.advice
+    assert "torch.sqrt(x + 1e-8)" in found.snippet
     assert "sqrt" in found.where
 
 
 def test_a_log_of_nothing_is_told_with_what_to_do(tmp_path):
     found = lost_at(tmp_path, 40, log_of_nothing)["UT103"]
     assert "forward pass" in found.message
-    assert "keep it away from 0" in found.message
+    assert "keep it away from 0" in found.advice
 
 
 @pytest.mark.parametrize("spoil", [times_nan, root_of_zero, log_of_nothing])
@@ -168,10 +169,10 @@ def test_a_gradient_that_overflows_under_its_scale_is(tmp_path):
     ],
 )
 def test_advice_goes_with_the_operation(op, words):
-    assert words in advice(op)
+    assert words in remedy_for(op)
 
 
 @pytest.mark.parametrize("op", ["relu", "embedding", "view", ""])
 def test_there_is_none_for_what_keeps_numbers_finite(op):
-    assert advice(op) == ""
+    assert remedy_for(op) == ""
     assert makes_nonfinite(op) == 0

@@ -129,11 +129,14 @@ RUNS = {
 CASES = {"UT204": (lambda: _at_once(Quantiser(60.0, count=16)), lambda: _at_once(Quantiser(0.5, count=16)))}
 
 
-def test_one_batch_makes_a_note():
-    faulty, healthy = (examine(*case()).findings for case in CASES["UT204"])
-    (found,) = (each for each in faulty if each.code == "UT204")
-    assert found.severity is Severity.NOTE
-    assert "UT204" not in {each.code for each in healthy}
+@pytest.mark.parametrize(("spread", "used", "severity"), [(60.0, 1, Severity.WARNING), (6.0, 3, Severity.NOTE)])
+def test_one_batch_makes_a_note_unless_all_of_it_chose_one_code(spread, used, severity):
+    (found,) = (each for each in examine(*_at_once(Quantiser(spread, count=16))).findings if each.code == "UT204")
+    assert (found.severity, found.evidence["used"]) == (severity, used)
+
+
+def test_one_batch_that_uses_its_codes_is_not_told():
+    assert "UT204" not in {each.code for each in examine(*CASES["UT204"][1]()).findings}
 
 
 @pytest.mark.parametrize("look_up", [by_embedding, by_index, by_ones])

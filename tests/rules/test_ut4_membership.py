@@ -72,7 +72,7 @@ FAULTY = {
     only_frozen: (Severity.ERROR, "don't require grad"),
     before_the_head_was_replaced: (Severity.WARNING, "head.weight, head.bias"),
     without_the_middle: (Severity.WARNING, "body.2.weight, body.2.bias"),
-    without_a_parameter_of_its_own: (Severity.WARNING, "body.4.weight gets gradient"),
+    without_a_parameter_of_its_own: (Severity.WARNING, "body.4.weight is in no optimizer"),
 }
 
 

@@ -93,4 +93,4 @@ def test_clipping_what_is_still_scaled_is_told_to_unscale_first(tmp_path, unscal
         assert not found
     else:
         assert next(iter(found)) == "UT403"
-        assert "unscale first" in found["UT403"].message
+        assert "Unscale the gradients" in found["UT403"].advice

@@ -27,7 +27,7 @@ class Listed(nn.Module):
 
     def forward(self, x):
         x = self.stem(x)
-        for part in self.parts.values() if isinstance(self.parts, dict) else self.parts:
+        for part in self.parts.values() if hasattr(self.parts, "values") else self.parts:
             x = torch.relu(part(x))
         return self.head(x)
 

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.watching.governor import BURST_STEPS, HOOKS_SECONDS, Action, CostAccount, Governor, TrainingTime
+from undertow.watching.governor import (
+    BURST_STEPS,
+    HOOKS_SECONDS,
+    OPENING_GAP,
+    OPENING_SECONDS,
+    OPENING_STEPS,
+    Action,
+    CostAccount,
+    Governor,
+    TrainingTime,
+)
 
 
 @dataclass
@@ -49,14 +59,19 @@ class World:
 SECONDS = st.floats(2e-4, 1.0)
 
 
+def opening(step: float, tape: float) -> float:
+    """What the full steps cost that every run begins with: one in ten, in ten seconds at most."""
+    return min(OPENING_STEPS, OPENING_SECONDS / (OPENING_GAP * step) + 2) * tape
+
+
 @settings(max_examples=25, deadline=None)
 @given(SECONDS, st.floats(0.01, 0.3), st.floats(0.2, 3.0), st.sampled_from([0.01, 0.03, 0.1]))
 def test_the_cost_stays_under_what_was_asked_for(step: float, note: float, tape: float, overhead: float) -> None:
-    """But for what the first burst borrows, and the one tape that tells what a tape costs."""
+    """But for the steps that every run begins with, the first burst, and the tape that tells what a tape costs."""
     world = World(step, note * step, tape * step, overhead)
     steps = 1500
     world.run(steps)
-    borrowed = BURST_STEPS * overhead * step + 2 * tape * step
+    borrowed = opening(step, tape * step) + BURST_STEPS * overhead * step + 2 * tape * step
     assert world.spent <= overhead * steps * step * 1.02 + borrowed + HOOKS_SECONDS * steps
     assert world.taped()[0] == 0
     # And it is used, not saved: what is left is less than two tapes cost.
@@ -88,7 +103,39 @@ def test_a_burst_is_dense_and_paid_back() -> None:
     world.run(1000)
     later = [step for step in world.taped() if step >= 3000]
     assert len([step for step in later if step < 3017]) >= 4
-    assert world.spent <= 0.0101 * world.trained + BURST_STEPS * 0.01 * 0.05 + 0.02 + 4000 * HOOKS_SECONDS
+    borrowed = opening(0.05, 0.01) + BURST_STEPS * 0.01 * 0.05 + 0.02
+    assert world.spent <= 0.0101 * world.trained + borrowed + 4000 * HOOKS_SECONDS
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1e-5, 0.1), st.floats(0.01, 0.3), st.floats(0.2, 30.0), st.integers(1, 2000), st.integers(0, 10**6))
+def test_a_short_run_says_something(step: float, note: float, tape: float, steps: int, first: int) -> None:
+    """Of a run under ten seconds a tenth of the steps is measured in full, or 30: whatever a full step costs."""
+    steps = max(1, min(steps, int(OPENING_SECONDS / step) - 1))
+    world = World(step, note * step, tape * step)
+    world.next = world.governor.start(first)
+    world.run(steps)
+    assert len(world.taped()) >= min(OPENING_STEPS, steps / OPENING_GAP)
+    assert 0 in world.taped()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(2e-4, 0.1), st.floats(0.01, 0.3), st.floats(0.2, 3.0))
+def test_the_promise_holds_once_a_run_has_begun(step: float, note: float, tape: float) -> None:
+    world = World(step, note * step, tape * step).run(OPENING_GAP * OPENING_STEPS)
+    spent, trained, steps = world.spent, world.trained, 3000
+    world.run(steps)
+    allowed = 0.01 * (world.trained - trained) + BURST_STEPS * 0.01 * step + 2 * tape * step
+    assert world.spent - spent <= 1.02 * allowed + HOOKS_SECONDS * steps
+
+
+def test_what_a_short_run_costs_is_told() -> None:
+    world = World(step=1e-3, note=1e-4, tape=1e-3).run(100)
+    told = world.governor.sentence()
+    assert f"{100 * world.governor.measured:.2g} % of the time of training" in told
+    assert world.governor.measured > 0.05
+    assert "whatever they cost" in told
+    assert "whatever they cost" not in world.run(1000).governor.sentence()
 
 
 def test_a_schedule_of_the_users() -> None:
@@ -98,7 +145,7 @@ def test_a_schedule_of_the_users() -> None:
 
 def test_steps_too_short_to_be_watched_are_left_alone() -> None:
     world = World(step=5e-5, note=2e-5, tape=5e-4).run(20_000)
-    assert len(world.taped()) <= 3
+    assert len(world.taped()) <= OPENING_STEPS
     assert "hooks alone" in world.governor.sentence()
     assert world.governor.account()["tape_gap"] is None
 

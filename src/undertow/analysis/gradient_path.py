@@ -25,7 +25,7 @@ LARGEST_STEP = 0.7
 
 @dataclass(frozen=True)
 class Decay:
-    """How a gradient changes along a path.
+    """Say how a gradient changes along a path.
 
     Attributes:
         rate: decades per waypoint, the Theil-Sen slope: the median over all pairs of waypoints.
@@ -90,7 +90,7 @@ class GradientPath:
 
     def main_path(self, start: int, end: int) -> list[int]:
         """Edges from ``start`` to ``end``: at every join the one with the largest share. Both must be of a block."""
-        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        share = self._share
         return self._back(start, end, lambda edge, _: share[edge], self._live)
 
     def deepest_path(self, start: int, end: int) -> list[int]:
@@ -99,8 +99,12 @@ class GradientPath:
         Edges that carry nothing count as well: a starved branch is just what this is to find. They may lead around
         ``start``, which is a dominator only of what carries gradient; such ways are none of the block's.
         """
-        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        share = self._share
         return self._back(start, end, lambda edge, depth: (depth, share[edge]), self.run.incoming)
+
+    @cached_property
+    def _share(self) -> NDArray[np.floating]:
+        return np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
 
     @cached_property
     def _live(self) -> Sequence[Sequence[int]]:
@@ -112,7 +116,10 @@ class GradientPath:
         self, start: int, end: int, worth: Callable[[int, int], Any], incoming: Sequence[Sequence[int]]
     ) -> list[int]:
         """Edges from ``start`` to ``end``, at every Site the worthiest of those that lead back to ``start``."""
-        depth, edges = self._depth_within(start, end, incoming), self.run.edges
+        edges = self.run.edges
+        if len(incoming[end]) == 1 and edges[incoming[end][0]].source == start:
+            return list(incoming[end])  # a block of one edge, as most are: there is nothing to choose
+        depth = self._depth_within(start, end, incoming)
         path: list[int] = []
         while end != start:
             inside = [edge for edge in incoming[end] if edges[edge].source in depth]
@@ -220,7 +227,7 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
         [-1.0, -330.0]
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(np.log10(norm), SMALLEST, LARGEST)
+        return np.minimum(np.maximum(np.log10(norm), SMALLEST), LARGEST)
 
 
 def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:

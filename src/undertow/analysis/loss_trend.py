@@ -13,7 +13,7 @@ LONG = 1 / 15
 """Part of a run, at its end, over which such a learning rate is no schedule's last few steps."""
 
 FEWEST_STEPS = 20
-STANDING_STEPS, FEWEST_LOSSES = 100, 20
+STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 20, 8
 PARTS = 10
 FALLEN, DEVIATIONS = 0.02, 4.0
 UNDER_CHANCE = 0.9
@@ -21,7 +21,7 @@ UNDER_CHANCE = 0.9
 
 
 class Descent(NamedTuple):
-    """How much of the loss a run's steps can take off, at most.
+    """Say how much of the loss a run's steps can take off, at most.
 
     Attributes:
         total: sum of ||g|| ||dw|| / |loss| over all steps, from those of the full steps.
@@ -154,6 +154,24 @@ def standstill(history: RunHistory, chance: float | None = None) -> Standstill |
         if start - best > max(FALLEN * abs(start), DEVIATIONS * noise):
             return Standstill(start, best, noise, steps) if _rests_near(chance, values, single) else None
     return Standstill(float(np.median(parts[0])), best, noise, steps)
+
+
+def loss_ends(history: RunHistory) -> tuple[float, float] | None:
+    """Return where the loss came from and got to: medians of its first three values and of the last tenth.
+
+    Returns:
+        None where too few losses were noted.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> run = Run({}, (), scalars={"step": np.arange(20.0), "loss": 2.0 - 0.1 * np.arange(20.0)})
+        >>> tuple(round(each, 3) for each in loss_ends(RunHistory(run)))
+        (1.9, 0.2)
+    """
+    values = history.loss.values
+    if len(values) < FEWEST_ENDS:
+        return None
+    return float(np.median(values[:3])), float(np.median(values[-max(len(values) // 10, 3) :]))
 
 
 def _rests_near(chance: float | None, values: Numbers, single: float) -> bool:

@@ -7,6 +7,8 @@ import typer
 
 from undertow.commands.study import Data, Quick, Seed, carry_out, console
 
+EXAMPLE = "undertow chapter5 --quick --data digits"
+
 
 def chapter5(
     members: Annotated[

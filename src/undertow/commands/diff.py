@@ -1,16 +1,16 @@
 """``undertow diff``: show two runs or reports side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from undertow.commands._inputs import is_run
-from undertow.diagnosis import Diagnosis
-from undertow.render import terminal_difference
-from undertow.report import Report, explain
-from undertow.store import open_run
+
+if TYPE_CHECKING:
+    from undertow.diagnosis import Diagnosis
+
+EXAMPLE = "undertow diff before.json after.json"
 
 Saved = Annotated[
     Path, typer.Argument(help="A report.json that `undertow examine --out` wrote, or a run that `undertow.watch` did.")
@@ -22,10 +22,15 @@ def diff(before: Saved, after: Saved) -> None:
 
     Of a run the last finite step that was taped is compared, and the findings of all of it.
     """
-    console = Console(highlight=False, markup=False)
-    terminal_difference.show((str(before), _read(before)), (str(after), _read(after)), console)
+    from undertow.render import terminal_difference
+    from undertow.render.terminal import screen
+
+    typer.echo(terminal_difference.text((str(before), _read(before)), (str(after), _read(after)), screen()))
 
 
-def _read(file: Path) -> Diagnosis:
+def _read(file: Path) -> "Diagnosis":
+    from undertow.report import Report, explain
+    from undertow.store import open_run
+
     report = explain(open_run(file)).report() if is_run(str(file)) else Report.read(file)
     return report.diagnosis

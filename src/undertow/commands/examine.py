@@ -1,5 +1,6 @@
 """``undertow examine``: examine a model and print or write its report."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Annotated
 import typer
 
 from undertow.commands._inputs import Opened, Repeats, examined
+
+EXAMPLE = "undertow examine net.py:build --out report.html"
 
 Target = Annotated[
     str, typer.Argument(metavar="FILE.py:FUNCTION", help="FUNCTION() returns (model, compute_loss[, optimizer]).")
@@ -21,9 +24,11 @@ def examine(
     repeats: Repeats = 1,
 ) -> None:
     """Say how the gradient gets from the loss to the first layer of a model, what becomes of it and why."""
-    opened = examined(of, repeats)
+    there = Path.cwd()  # the user's code may go elsewhere
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+        opened = examined(of, repeats)
     if out:
-        opened.report.save(out)
+        opened.report.save(there / out)
     _print(opened, as_json)
     if out:
         typer.echo(f"  {out} holds the report", err=as_json)

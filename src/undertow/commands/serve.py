@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+EXAMPLE = "undertow serve runs"
+
 
 def serve(
     runs: Annotated[Path, typer.Argument(metavar="RUNS_DIR", help="The folder that undertow.watch writes to.")],

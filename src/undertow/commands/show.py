@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+EXAMPLE = "undertow show runs/first.undertow --out run.html"
+
 Recorded = Annotated[Path, typer.Argument(metavar="RUN", help="A file that `undertow.watch` wrote, or still writes.")]
 
 

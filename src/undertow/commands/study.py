@@ -9,6 +9,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from undertow.studies.study import Study
 
+EXAMPLE = "undertow study glorot2010 --quick"
+
 console = Console(highlight=False)
 
 Out = Annotated[
@@ -19,8 +21,16 @@ Quick = Annotated[bool, typer.Option("--quick", help="A small part, in under a m
 Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
 
 
+def _names() -> list[str]:
+    from undertow.studies import registry
+
+    return list(registry.STUDIES)
+
+
 def study(
-    name: Annotated[str, typer.Argument(help="Which one; a name that there isn't lists those there are.")],
+    name: Annotated[
+        str | None, typer.Argument(autocompletion=_names, help="Which one; without a name all are listed.")
+    ] = None,
     out: Out = None,
     data: Data = "mnist",
     quick: Quick = False,
@@ -29,6 +39,10 @@ def study(
     """Repeat a paper's experiments: its numbers beside ours, on one page."""
     from undertow.studies import registry
 
+    if name is None:
+        for each in registry.STUDIES:
+            typer.echo(f"{each:15} {registry.named(each).summary}")
+        return
     carry_out(registry.named(name), out or Path(name), quick=quick, seed=seed, data=data)
 
 

@@ -70,7 +70,7 @@ def examine(
 
 
 def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
-    """Where layers seem frozen, or steps seem too long, see what becomes of them within some steps: that decides."""
+    """See what becomes of layers that seem frozen, or steps that seem too long, within some steps: that decides."""
     if not any(ut1_progress.frozen(seen) or ut4_optimizer.long_steps(seen) for seen in map(Diagnosis, runs)):
         return
     later = passes.ahead(STEPS_AHEAD)
@@ -83,7 +83,8 @@ def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
 
 def _check(model: object, compute_loss: object, repeats: int) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+        swapped = ": the model comes first, as in examine(model, compute_loss)" if callable(model) else ""
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module{swapped}")
     if not callable(compute_loss):
         raise TypeError(
             f"compute_loss is a {type(compute_loss).__name__}: give a function that computes the loss, "
@@ -107,7 +108,7 @@ def _optimizers(given: object) -> list[Optimizer]:
         if not callable(getattr(each, "step", None)) or not hasattr(each, "param_groups"):
             raise TypeError(
                 f"optimizer is a {type(each).__name__}, not a torch.optim.Optimizer: "
-                "give the one that trains the model, or a list of them"
+                "give the one that trains the model, as in torch.optim.Adam(model.parameters())"
             )
     return many  # type: ignore[return-value]  # whatever steps parameter groups can be tried on a copy
 

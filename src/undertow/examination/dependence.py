@@ -17,7 +17,7 @@ from undertow.examination.modules import ModuleStack, users_line
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a parameter's way to the loss is cut: module path, torch's name for the operation, and the line."""
+    """Name where a parameter's way to the loss is cut: module path, torch's name for the operation, and the line."""
 
     module: str
     op: str
@@ -26,7 +26,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class _Traced:
-    """Which parameters the numbers at one place in memory were computed from, a bit each, and what wrote them."""
+    """Know which parameters the numbers at one place in memory follow from, a bit each, and what wrote them."""
 
     depends: int
     writer: Cut
@@ -154,7 +154,7 @@ class _Listener(TorchFunctionMode):
 
 
 def _read(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What an operation's values follow from: not a tensor it takes the shape of, nor a bias in a backward pass."""
+    """Return what an operation's values follow from: no tensor it takes the shape of, no bias in a backward pass."""
     op = func.__name__.split(".")[0]
     if op.endswith("_like") or op.startswith("new_"):
         return ()

@@ -156,7 +156,7 @@ class _Probe:
         return {"examples": shape[0], "changed": share, **self._blame()}
 
     def _few_are_apart(self) -> bool:
-        """Whether the first few examples, without the others, don't depend on each other; False where nobody knows."""
+        """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
         size = self._size(0)
         if size <= 2 * FEW:
             return False
@@ -229,7 +229,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _each(values: Any, axis: int, size: int, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same, with every tensor changed that has as many places along an axis as there are examples."""
+    """Return the same with every tensor changed that has as many places along an axis as there are examples."""
     if isinstance(values, Tensor):
         return change(values) if values.dim() > axis and values.shape[axis] == size else values
     if isinstance(values, dict):
@@ -240,7 +240,7 @@ def _each(values: Any, axis: int, size: int, change: Callable[[Tensor], Tensor])
 
 
 def _replaced_tensor(x: Tensor, axis: int) -> Tensor:
-    """The same with its first example replaced by another one."""
+    """Return the same with its first example replaced by another one."""
     with torch.no_grad():
         first = x.select(axis, 0)
         other = next((x.select(axis, k) for k in range(1, x.shape[axis]) if not first.equal(x.select(axis, k))), first)
@@ -305,5 +305,5 @@ def _changed_parts(old: Tensor, new: Tensor) -> dict[int, float]:
 
 
 def _is_confined(parts: Mapping[int, float], shape: Sequence[int], examples: int) -> bool:
-    """Whether along some axis no more changed than one example's part."""
+    """Tell whether along some axis no more changed than one example's part."""
     return any(share * examples <= 1 + 1e-9 for axis, share in parts.items() if shape[axis] >= examples)

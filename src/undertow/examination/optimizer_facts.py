@@ -47,7 +47,7 @@ def try_optimizers(
         except NotJudgedError as reason:
             reasons.append(str(reason))
     if not steps:
-        return None, {**told, "optimizer": f"not judged: {reasons[0]}"}
+        return None, {**told, "optimizer": f"not judged: {reasons[0]}", "optimizer given": told["optimizer"]}
     return steps, told | _step_facts(optimizers, parameters, steps, loss)
 
 
@@ -153,8 +153,9 @@ def _decay_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tenso
     """Compare the step with what it would be without weight decay, over matrices.
 
     Returns:
-        ``pull``: norm of their difference / norm of the step without; ``matrices``: the part of the matrices in which
-        that is more than 1; ``shrinks``: the part of its norm that the weights lose in such a step by decay.
+        ``pull``: norm of their difference / norm of the step without, over those that would move without it (what gets
+        no gradient at all, as layers behind a head of zeros, is left out); ``matrices``: the part of the matrices in
+        which that is more than 1; ``shrinks``: the part of its norm that the weights lose in such a step by decay.
     """
     bare: Steps = {}
     for optimizer in optimizers:
@@ -167,11 +168,12 @@ def _decay_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tenso
     decayed = [name for name in matrices if pulls[name][0] > 0]
     if not decayed:
         return {}
-    decay, learning = (sum(pulls[name][k] for name in decayed) ** 0.5 for k in (0, 1))
+    moving = [name for name in decayed if pulls[name][1] > 0]
+    decay, learning = (sum(pulls[name][k] for name in moving) ** 0.5 for k in (0, 1))
     weight = sum(_square(parameters[name]) for name in decayed)
     towards_zero = -sum(_inner(parameters[name], steps[name] - bare[name]) for name in decayed)
     return {
-        "pull": decay / learning if learning else 1e30,
-        "matrices": sum(pulls[name][0] > pulls[name][1] for name in decayed) / len(matrices),
+        "pull": decay / learning if learning else 0.0,
+        "matrices": sum(pulls[name][0] > pulls[name][1] for name in moving) / len(matrices),
         "shrinks": towards_zero / weight if weight else 0.0,
     }

@@ -25,7 +25,7 @@ _WRITES_ONLY = frozenset({"copy_", "fill_", "zero_", "normal_", "uniform_", "ber
 
 @dataclass(frozen=True)
 class Origin:
-    """Where it began: module path, torch's name for the operation, and the user's line of source."""
+    """Name where it began: module path, torch's name for the operation, and the user's line of source."""
 
     module: str
     op: str
@@ -34,7 +34,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Import:
-    """Where inf or nan from outside came in: the first operation that took it, and what it was."""
+    """Name where inf or nan from outside came in: the first operation that took it, and what it was."""
 
     module: str
     op: str
@@ -71,7 +71,7 @@ class OriginFinder(TorchDispatchMode):
 
     @property
     def imported(self) -> Import | None:
-        """What came from outside."""
+        """Return what came from outside."""
         return self._imported.get("data", self._imported.get("mask"))
 
     def __enter__(self) -> Self:
@@ -114,7 +114,7 @@ class OriginFinder(TorchDispatchMode):
 
 
 def _names(model: nn.Module) -> dict[int, str]:
-    """What to call the model's own tensors, by where their numbers lie."""
+    """Return names for the model's own tensors, by where their numbers lie."""
     named = [("parameter", model.named_parameters()), ("buffer", model.named_buffers())]
     return {
         tensor.untyped_storage().data_ptr(): f"the {kind} {name}"
@@ -149,7 +149,7 @@ def _has_nan(tensors: Iterable[Tensor]) -> bool:
 
 
 def _has_inf(tensors: Iterable[Tensor]) -> bool:
-    """Whether any holds +inf, which no mask does."""
+    """Tell whether any holds +inf, which no mask does."""
     return any(bool(torch.isposinf(t).any()) for t in tensors if _counts(t) and not t.is_complex())
 
 

@@ -28,9 +28,9 @@ def describe_leaves(
         given: ``id`` of tensors that the model was called with.
 
     Returns:
-        For each ``name`` (empty where the model doesn't have it), ``shape``, whether it is a ``parameter`` by its
-        type, whether an optimizer holds it (``stepped``), whether it works as a ``weight`` and whether it was an
-        ``argument`` of the model.
+        For each ``name`` (empty where the model doesn't have it), the type it is ``kept in``, ``shape``, whether it is
+        a ``parameter`` by its type, whether an optimizer holds it (``stepped``), whether it works as a ``weight`` and
+        whether it was an ``argument`` of the model.
 
     Example:
         >>> net = nn.Linear(2, 2)
@@ -39,12 +39,13 @@ def describe_leaves(
         >>> [leaf["name"] for leaf in describe_leaves(net, list(net.extra[0].parameters()), loss, (), ())]
         ['extra[0].weight', 'extra[0].bias']
     """
-    names = _attributes(model) if leaves else {}
+    held = _attributes(model) if leaves else {}
     stepped = {id(p) for each in optimizers for group in each.param_groups for p in group["params"]}
     weights = _used_as_weights(loss, {id(leaf) for leaf in leaves}) if leaves else set()
     return [
         {
-            "name": names.get(id(leaf), ""),
+            "name": held.get(id(leaf), ("", ""))[0],
+            "kept in": held.get(id(leaf), ("", ""))[1],
             "shape": list(leaf.shape),
             "parameter": isinstance(leaf, nn.Parameter),
             "stepped": id(leaf) in stepped,
@@ -55,16 +56,16 @@ def describe_leaves(
     ]
 
 
-def _attributes(model: nn.Module) -> dict[int, str]:
-    """Tensors that a model's modules hold outside of their registers, by ``id``."""
-    found: dict[int, str] = {}
+def _attributes(model: nn.Module) -> dict[int, tuple[str, str]]:
+    """Return tensors that a model's modules hold outside of their registers, by ``id``: where, and in what type."""
+    found: dict[int, tuple[str, str]] = {}
     for path, module in model.named_modules():
         registers = ("_parameters", "_buffers", "_modules")
         for name, value in vars(module).items():
             if name in registers or name.startswith(("_forward", "_backward", "_state_dict", "_load_state")):
                 continue
             for place, tensor in _inside(value, f"{path}.{name}" if path else name, DEPTH):
-                found.setdefault(id(tensor), place)
+                found.setdefault(id(tensor), (place, type(value).__name__))
     return found
 
 

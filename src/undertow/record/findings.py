@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from textwrap import indent
 from typing import Any, Self
 from warnings import warn
 
@@ -48,6 +49,9 @@ class BackwardGain:
         sign = np.sign(self.decades) or 1.0
         return max(self.factors, key=lambda name: sign * _decades(self.factors[name]))
 
+    def __repr__(self) -> str:
+        return f"<BackwardGain {self.start} -> {self.end}: x {self.gain:.3g}, mostly {self.cause}>"
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {key: plain(value) for key, value in vars(self).items()}
@@ -58,7 +62,7 @@ _FROM_FILES = {"born": "from_start"}
 
 
 class Severity(StrEnum):
-    """How much a finding matters: a note is no fault."""
+    """Say how much a finding matters: a note is no fault."""
 
     NOTE = "note"
     WARNING = "warning"
@@ -97,8 +101,14 @@ class Finding:
         >>> found = Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "It fades.", began=50)
         >>> print(found)
         UT101 error: from step 50: It fades. [fc1]
-        >>> found.to_dict()["severity"]
-        'error'
+        >>> found.to_dict()["severity"], found
+        ('error', <UT101 error: vanishing, at fc1>)
+        >>> from dataclasses import replace
+        >>> print(replace(found, advice="Use He initialisation:", snippet="nn.init.kaiming_normal_(model.fc1.weight)"))
+        UT101 error: from step 50: It fades. [fc1]
+        Use He initialisation:
+            nn.init.kaiming_normal_(model.fc1.weight)
+        more: undertow rule UT101
     """
 
     code: str
@@ -121,13 +131,21 @@ class Finding:
 
     def __str__(self) -> str:
         places = ", ".join(filter(None, (self.where, self.source)))
-        return printable(f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}")
+        first = printable(f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}")
+        if not self.advice and not self.snippet:
+            return first
+        code = indent(self.snippet, "    ").rstrip("\n")
+        return "\n".join(filter(None, (first, printable(self.advice), code, f"more: undertow rule {self.code}")))
+
+    def __repr__(self) -> str:
+        return f"<{self.code} {self.severity}: {self.name}{f', at {self.where}' if self.where else ''}>"
 
     @property
     def span(self) -> str:
         """Since which step it is so, and until when, as the beginning of a sentence; empty where that isn't known."""
         if self.began is None:
-            return ""
+            seen = self.evidence.get("at step")
+            return "" if seen is None else f"at step {seen:,.0f}: "
         start = f"from the start (step {self.began:,})" if self.from_start else f"from step {self.began:,}"
         return f"{start}{'' if self.ended is None else f' to step {self.ended:,}'}: "
 

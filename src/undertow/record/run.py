@@ -103,6 +103,13 @@ class Run:
         check_rows("noted steps", self.scalars)
         check_rows("parameters' steps", self.parameter_columns, {"": self.parameter_steps})
 
+    def __repr__(self) -> str:
+        model, noted = self.header.get("model", "a model"), len(next(iter(self.scalars.values()), ()))
+        steps = (
+            f"{len(self)} step{'' if len(self) == 1 else 's'} measured in full{f' of {noted} noted' if noted else ''}"
+        )
+        return f"<Run of {model}: {len(self.sites)} sites, {steps}>"
+
     def __len__(self) -> int:
         return next((rows for group in (self.steps, self.columns, self.edge_columns) for rows in row_counts(group)), 0)
 

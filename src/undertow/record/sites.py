@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from undertow.columns import plain
+from undertow.operations import spoken
 from undertow.record.checking import EVENT, SITE, checked, checked_pairs
 
 
@@ -67,10 +68,10 @@ class Site:
 
     @property
     def name(self) -> str:
-        """How it is called in a sentence: a layer by its module alone, anything else with its operation."""
+        """Return what it is called in a sentence: a layer by its module alone, anything else with its operation."""
         if self.role is Role.WEIGHT and self.module:
             return self.module
-        return f"{self.module}.{self.op}" if self.module else self.op
+        return f"{self.module}.{spoken(self.op)}" if self.module else spoken(self.op)
 
     @property
     def tied_with(self) -> str:

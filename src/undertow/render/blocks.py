@@ -26,6 +26,21 @@ class Callout:
 
 
 @dataclass(frozen=True)
+class Snippet:
+    """Lines of code to copy, with a button that does; plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that are shown when somebody asks for them, under a title in plain text."""
+
+    title: str
+    blocks: Sequence["Block"]
+
+
+@dataclass(frozen=True)
 class Equation:
     """A displayed equation in LaTeX; ``number`` as in the book ("121"), ``spoken`` for those who listen."""
 
@@ -89,6 +104,7 @@ class Figure:
         title: what the figure shows: a sentence a reader can take away. Markdown, as is the caption.
         caption: how to read it, and what was measured.
         table: the numbers behind it, folded away under it: rows or a Table.
+        shows: what is seen in it, for those who don't see it; by default each chart is described from its data.
         columns: panels side by side where there is room; on a phone they stand below each other.
         wide: wider than the text; by default panels are, and a single chart isn't.
     """
@@ -100,6 +116,7 @@ class Figure:
     table: Table | Sequence[Row] = ()
     columns: int = 2
     wide: bool | None = None
+    shows: str = ""
 
     @property
     def is_wide(self) -> bool:
@@ -185,7 +202,7 @@ class Section:
     tone: Tone | None = None
 
 
-Block = Prose | Callout | Equation | Table | Tree | Figure | Instrument | Section
+Block = Prose | Callout | Snippet | Folded | Equation | Table | Tree | Figure | Instrument | Section
 
 
 def walk(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -197,5 +214,5 @@ def walk(blocks: Iterable[Block]) -> Iterator[Block]:
     """
     for block in blocks:
         yield block
-        if isinstance(block, Section):
+        if isinstance(block, Section | Folded):
             yield from walk(block.blocks)

@@ -18,6 +18,9 @@ from undertow.render.theme import INK, MUTED, highlight
 IN_LINES = "split(replace(replace(datum.label, ' + ', '|+ '), regexp('([a-z])([A-Z])'), '$1|$2'), '|')"
 """The name of a field's column, "residual + norm" and "BatchNorm" in two lines: a phone has no room for one."""
 
+SIGNED = "replace(datum.label, regexp('^-(?=[0-9.])'), '\u2212')"
+"""A name that is a number, with a true minus sign."""
+
 POINTED_AT = 40
 """So many points of a curve answer to the pointer."""
 
@@ -38,6 +41,7 @@ def curves_with_bands(
     reference_title: str = "the book",
     log_x: bool = False,
     log_y: bool = True,
+    reverse_x: bool = False,
     y_domain: Domain | None = None,
     title: str = "",
     height: int = 260,
@@ -55,6 +59,7 @@ def curves_with_bands(
         reference: rows (with the same ``x``, ``y`` and ``colour``) to lay over the curves as dotted lines.
         reference_title: what these are, for the legend.
         log_x, log_y: logarithmic axes; values that aren't positive become gaps.
+        reverse_x: the largest x on the left, as layers stand where the gradient's way back is followed.
         y_domain: ends of the y axis, to give several panels the same; by default what the rows span.
         title: of this panel.
         height: of the plotting area, pixels.
@@ -74,7 +79,7 @@ def curves_with_bands(
     dotted = thinned(plain(reference, positive[:1]), [colour], points)
     scaled = measured(column([*table, *dotted], *fields), y_domain, log_y)
     shared: dict[str, Any] = {
-        "x": alt.X(field=x, type="quantitative", title=x_title, **_along(column(table, x), log_x)),
+        "x": alt.X(field=x, type="quantitative", title=x_title, **_along(column(table, x), log_x, reverse_x)),
         "y": alt.Y(field=y, type="quantitative", title=y_title, **scaled),
         "color": coloured(colour, table, beside=reference_title if dotted else ""),
         "detail": [alt.Detail(field=field, type="nominal") for field in (colour, dash) if field],
@@ -227,11 +232,13 @@ def heatmap(
     names = (
         alt.Axis(labelAngle=0, labelOverlap=False, labelExpr=IN_LINES)
         if labels
-        else alt.Axis(labelAngle=0, labelOverlap=True)
+        else alt.Axis(labelAngle=0, labelOverlap=True, labelExpr=SIGNED)
     )
     cells = charted(table).encode(
         x=alt.X(field=x, type="ordinal", title=x_title, sort=None, axis=names),
-        y=alt.Y(field=y, type="ordinal", title=y_title, sort=upwards, axis=alt.Axis(labelOverlap=True)),
+        y=alt.Y(
+            field=y, type="ordinal", title=y_title, sort=upwards, axis=alt.Axis(labelOverlap=True, labelExpr=SIGNED)
+        ),
         tooltip=tooltip({x: x_title, y: y_title, value: value_title}, table),
     )
     filled = alt.Color(field=value, type="quantitative", scale=scale, legend=None if labels else legend)
@@ -243,10 +250,11 @@ def heatmap(
     return layered(parts, title, height)
 
 
-def _along(values: Sequence[float], log: bool) -> dict[str, Any]:
+def _along(values: Sequence[float], log: bool, reverse: bool = False) -> dict[str, Any]:
     if log:
         return measured(values, log=True)
-    return {"scale": alt.Scale(nice=False, zero=False), "axis": alt.Axis(tickCount=6, **_whole(values))}
+    scale = alt.Scale(nice=False, zero=False, **({"reverse": True} if reverse else {}))
+    return {"scale": scale, "axis": alt.Axis(tickCount=6, **_whole(values))}
 
 
 def _whole(values: Iterable[float]) -> dict[str, Any]:

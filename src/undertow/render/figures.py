@@ -1,7 +1,8 @@
 """From a chart to what others can open: a Vega-Lite specification, an SVG, a PNG."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 from altair.typing import ChartType
+from altair.utils import schemapi
 
 from undertow.files import write_whole
 from undertow.render.theme import LAYER, theme
@@ -27,6 +29,13 @@ BEYOND_ARIAL = re.compile(
 VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
+@contextmanager
+def checked_whole() -> Iterator[None]:
+    """Leave the parts of a chart unchecked while it is built: `to_spec` checks the whole, which spares seconds."""
+    with schemapi.debug_mode(False):
+        yield
+
+
 def to_spec(chart: ChartType) -> Spec:
     """A chart as a Vega-Lite specification with the house's theme and the ``layer`` parameter, wide as its container.
 
@@ -40,7 +49,7 @@ def to_spec(chart: ChartType) -> Spec:
         ('container', ['layer'])
     """
     unlimited = alt.data_transformers.enable("default", max_rows=None)
-    with unlimited, alt.theme.enable("none"):
+    with unlimited, alt.theme.enable("none"), checked_whole():
         spec: Spec = chart.to_dict()
     spec["config"] = _merged(theme(), spec.get("config", {}))
     parameters = spec.get("params", [])
@@ -66,6 +75,26 @@ def still(spec: Spec) -> Spec:
         kept["layer"] = [part for part in spec["layer"] if part.get("name") not in views]
         kept["params"] = [p for p in spec["params"] if p not in pointed]
     return kept
+
+
+def unpointed(spec: Spec) -> Spec:
+    """The specification without what answers to a pointer's nearness; its points stay, unseen, with what they tell.
+
+    Example:
+        >>> opacity = {"condition": {"param": "hover", "value": 1}, "value": 0}
+        >>> unpointed({"layer": [{"mark": "point", "name": "v", "encoding": {"opacity": opacity}}],
+        ...            "params": [{"name": "hover", "views": ["v"], "select": {"type": "point", "nearest": True}}]})
+        {'layer': [{'mark': 'point', 'name': 'v', 'encoding': {'opacity': {'value': 0}}}], 'params': []}
+    """
+    pointed = [p for p in spec.get("params", []) if _nearest(p)]
+    views = {view for p in pointed for view in p.get("views", [])}
+    layers = [_unseen(part) if part.get("name") in views else part for part in spec.get("layer", [])]
+    kept = [p for p in spec.get("params", []) if p not in pointed]
+    return {**spec, **({"layer": layers, "params": kept} if pointed else {})}
+
+
+def _unseen(part: Spec) -> Spec:
+    return {**part, "encoding": {**part.get("encoding", {}), "opacity": {"value": 0}}}
 
 
 def drawn(spec: Spec, width: int) -> str:

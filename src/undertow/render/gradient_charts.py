@@ -10,7 +10,7 @@ import altair as alt
 
 from undertow.analysis.theory_check import SegmentPrediction
 from undertow.diagnosis import Diagnosis
-from undertow.formatting import terse
+from undertow.formatting import number
 from undertow.render import figures
 from undertow.render.axes import charted, layered, measured
 from undertow.render.causes import COLOURS, OTHER, UNATTRIBUTED, causes, signed_decades
@@ -129,12 +129,12 @@ def factor_bars(found: Sequence[Segment], title: str = "") -> alt.LayerChart:
 
 def tooltip(segment: Segment) -> dict[str, str]:
     """Describe a segment where a reader points at it: its name, its gain, its factors from the largest down."""
-    passes_on = f"× {terse(segment.gain)} ({signed_decades(segment.net_decades)} decades)"
+    passes_on = f"× {number(segment.gain)} ({signed_decades(segment.net_decades)} decades)"
     lines = {"from": segment.label, "passes on": passes_on}
     size = {cause: abs(segment.decades.get(cause, 0.0)) for cause in segment.factors}
     for cause, factor in sorted(segment.factors.items(), key=lambda item: -size[item[0]]):
         if cause == UNATTRIBUTED or size[cause] > 1e-3:
-            lines[cause] = f"× {terse(factor)}"
+            lines[cause] = f"× {number(factor)}"
     return lines
 
 
@@ -146,7 +146,7 @@ def _levels(diagnosis: Diagnosis) -> Iterable[Mapping[str, Any]]:
     received = diagnosis.column("grad_output")
     for place, (waypoint, name) in enumerate(zip(gradient_path.waypoints, waypoint_names(gradient_path), strict=True)):
         norm = float(received[waypoint])
-        lines = {"at": name, "gradient": terse(norm)}
+        lines = {"at": name, "gradient": number(norm)}
         if waypoint in after:
             lines |= {key: line for key, line in tooltip(after[waypoint]).items() if key != "from"}
         else:

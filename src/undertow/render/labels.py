@@ -1,14 +1,20 @@
 """Name operations, layers and lines of source where there is little room."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from undertow.analysis.gradient_path import GradientPath
+from undertow.operations import spoken
 from undertow.record import Role, Site
 
 ELIDED_TO = 22
+
+_PUBLIC_TYPES = {"NonDynamicallyQuantizableLinear": "Linear"}
+_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py:\d+$")
+_NUMBER = re.compile(r"(\d+)")
 
 
 def label(site: Site) -> str:
@@ -16,9 +22,9 @@ def label(site: Site) -> str:
 
     Example:
         >>> label(Site(0, "block.0", "add", Role.JOIN))
-        'block.0 add'
+        'block.0 sum'
     """
-    return site.name if site.role is Role.WEIGHT or not site.module else f"{site.module} {site.op}"
+    return site.name if site.role is Role.WEIGHT or not site.module else f"{site.module} {spoken(site.op)}"
 
 
 def site_names(sites: Sequence[Site]) -> list[str]:
@@ -35,6 +41,94 @@ def site_names(sites: Sequence[Site]) -> list[str]:
         seen[name] += 1
         named.append(f"{name} #{seen[name]}" if many[name] > 1 else name)
     return named[::-1]
+
+
+def full_names(sites: Sequence[Site]) -> list[str]:
+    """Name every Site for a reader who sees the model's code: a layer with its type, what comes twice with a number.
+
+    Example:
+        >>> layer = Site(0, "net.3", "addmm", Role.WEIGHT, module_type="Linear")
+        >>> full_names([layer, Site(1, "", "relu", Role.ACTIVATION), Site(2, "", "relu", Role.ACTIVATION)])
+        ['net.3 (Linear)', 'relu #2', 'relu #1']
+        >>> full_names([Site(0, "", "addmm", Role.WEIGHT, parameters=("W",))])
+        ['W']
+    """
+    plain = [_own_name(site) for site in sites]
+    many, seen = Counter(plain), Counter[str]()
+    named = []
+    for name, site in reversed(list(zip(plain, sites, strict=True))):
+        seen[name] += 1
+        kind = f" ({layer_type(site)})" if site.role is Role.WEIGHT and site.module and site.module_type else ""
+        named.append(f"{name}{f' #{seen[name]}' if many[name] > 1 else ''}{kind}")
+    return named[::-1]
+
+
+def layer_type(site: Site) -> str:
+    """Return the class of a Site's module; of one that torch keeps for itself, the class it stands for."""
+    return _PUBLIC_TYPES.get(site.module_type, site.module_type)
+
+
+def _own_name(site: Site) -> str:
+    if site.role is Role.WEIGHT and not site.module and site.parameters:
+        return min(site.parameters, key=lambda name: "bias" in name)
+    word = spoken(site.op)
+    if site.role is Role.WEIGHT and site.module:
+        return site.module
+    return f"{site.module} {word}" if site.module else word
+
+
+def every_layer(sites: Sequence[Site]) -> str:
+    """Name all layers by their types, the input's side first, those that differ in a number together.
+
+    Example:
+        >>> convolutions = [Site(k, str(8 - 2 * k), "convolution", Role.WEIGHT, module_type="Conv2d") for k in range(5)]
+        >>> every_layer([Site(9, "head", "addmm", Role.WEIGHT, module_type="Linear"), *convolutions])
+        '0, 2 .. 8 (Conv2d); head (Linear)'
+    """
+    by_type: dict[str, dict[str, None]] = {}
+    for site in reversed(sites):
+        if site.role is Role.WEIGHT:
+            by_type.setdefault(layer_type(site) if site.module else "", {})[_own_name(site)] = None
+    kinds = ((", ".join(in_ranges(list(names))), kind) for kind, names in by_type.items())
+    return "; ".join(f"{names} ({kind})" if kind else names for names, kind in kinds)
+
+
+def in_ranges(names: Sequence[str]) -> list[str]:
+    """Write names that differ in one number as one.
+
+    Example:
+        >>> in_ranges([*(f"blocks.{k}.fc" for k in range(6)), "head"]), in_ranges(["0", "2", "4", "6"])
+        (['blocks.{0 .. 5}.fc', 'head'], ['0, 2 .. 6'])
+    """
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        alike.setdefault(tuple(_NUMBER.split(name)[::2]), []).append(name)
+    return [text for group in alike.values() for text in _together(group)]
+
+
+def _together(names: Sequence[str]) -> Iterator[str]:
+    """Write names that differ in numbers only, in as few words as can be."""
+    parts = [_NUMBER.split(name) for name in names]
+    varying = [place for place in range(1, len(parts[0]), 2) if len({part[place] for part in parts}) > 1]
+    if len(varying) < 2:
+        yield _as_range(parts, varying[0]) if varying else names[0]
+        return
+    fewest = min(varying, key=lambda place: len({part[place] for part in parts}))
+    apart: dict[str, list[str]] = {}
+    for name, part in zip(names, parts, strict=True):
+        apart.setdefault(part[fewest], []).append(name)
+    for group in apart.values():
+        yield from _together(group)
+
+
+def _as_range(parts: Sequence[Sequence[str]], place: int) -> str:
+    values = sorted({int(part[place]) for part in parts})
+    steps = {after - before for before, after in pairwise(values)}
+    shown = ", ".join(map(str, values))
+    if len(steps) == 1 and len(values) > 3:
+        shown = f"{'' if steps == {1} else f'{values[0]}, '}{values[0] + (steps != {1}) * min(steps)} .. {values[-1]}"
+    before, after = "".join(parts[0][:place]), "".join(parts[0][place + 1 :])
+    return f"{before}{{{shown}}}{after}" if before or after else shown
 
 
 def waypoint_names(gradient_path: GradientPath) -> list[str]:
@@ -87,8 +181,10 @@ def near(source: str) -> str:
     """Name a line of source as it is called from the folder one is in.
 
     Example:
-        >>> near(str(Path.cwd() / "net.py:12")), near("/elsewhere/net.py:3")
-        ('net.py:12', '/elsewhere/net.py:3')
+        >>> near(str(Path.cwd() / "net.py:12")), near("/elsewhere/net.py:3"), near("/any/ipykernel_7/123.py:5")
+        ('net.py:12', '/elsewhere/net.py:3', 'line 5 of a cell')
     """
+    if _CELL.search(source):
+        return f"line {source.rpartition(':')[2]} of a cell"
     path = Path(source)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else source

@@ -22,7 +22,7 @@ def run_page(name: str) -> str:
 
 def runs_page(folder: str) -> str:
     """Return the list of all runs in a folder."""
-    return filled("run/runs.html", f"Runs in {folder}", {}, ("run/runs",), live=True)
+    return filled("run/runs.html", f"Runs in {folder}", {}, ("address", "run/runs"), live=True)
 
 
 def compare_page(names: Sequence[str]) -> str:

@@ -21,6 +21,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from undertow.formatting import typeset
+
 # As in pandoc: no space inside the dollars, no digit after the last, so that "$5 and $6" stays money.
 _DOLLARS = re.compile(r"\$(?!\s)((?:\\.|[^\\$])+?)(?<!\s)\$(?!\d)", re.DOTALL)
 
@@ -148,6 +150,7 @@ def _markdown() -> MarkdownIt:
     parser.disable("image").enable("smartquotes")
     parser.inline.ruler.before("escape", "maths", _maths)
     parser.core.ruler.push("names", _name_links)
+    parser.core.ruler.push("numbers", _set_numbers)
     parser.add_render_rule("maths", _render_maths)
     return parser
 
@@ -171,6 +174,12 @@ def _name_links(state: StateCore) -> None:
     if names is not None:
         for block in state.tokens:
             block.children = _named(block.children or [], names) if block.type == "inline" else block.children
+
+
+def _set_numbers(state: StateCore) -> None:
+    for block in state.tokens:
+        for token in block.children or []:
+            token.content = typeset(token.content) if token.type == "text" else token.content
 
 
 def _named(tokens: list[Token], names: Mapping[str, str]) -> list[Token]:

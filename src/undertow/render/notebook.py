@@ -1,10 +1,12 @@
 """Render an examination for a notebook's cell: the verdict, the picture and the findings, without scripts."""
 
 import base64
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from undertow.diagnosis import Diagnosis
+from undertow.record import Finding, folded
 from undertow.render import gradient_charts
 from undertow.render.verdict import headline, model_name, verdict
 
@@ -16,7 +18,13 @@ _PICTURE = Markup(
     '<img alt="The gradient on its way back" style="max-width: 100%; background: white" '
     'src="data:image/svg+xml;base64,{svg}">'
 )
-_FINDING = Markup("<li><strong>{code}</strong> {severity}: {message}</li>")
+_FINDING = Markup(
+    "<li><strong>{code}</strong> {severity}: {message}{advice}{snippet}<div><small>more: <code>undertow rule {code}"
+    "</code></small></div>{rest}</li>"
+)
+_BRIEF = Markup("<li><strong>{code}</strong> {severity}: {message}</li>")
+_ADVICE = Markup("<div>{}</div>")
+_SNIPPET = Markup("<pre>{}</pre>")
 
 
 def fragment(diagnosis: Diagnosis) -> Markup:
@@ -28,10 +36,7 @@ def fragment(diagnosis: Diagnosis) -> Markup:
         <div style="..."><p><strong>&lt;b&gt;: no weights.</strong> No gradient ... weights.</p></div>
     """
     words, sentence = verdict(diagnosis)
-    listed = Markup().join(
-        _FINDING.format(code=finding.code, severity=finding.severity, message=finding.message)
-        for finding in diagnosis.findings
-    )
+    listed = Markup().join(_listed(finding, rest) for finding, rest in folded(diagnosis.findings))
     return _FRAGMENT.format(
         model=model_name(diagnosis),
         words=words,
@@ -39,6 +44,23 @@ def fragment(diagnosis: Diagnosis) -> Markup:
         picture=_picture(diagnosis),
         findings=Markup("<ul>{}</ul>").format(listed) if diagnosis.findings else "",
     )
+
+
+def _listed(finding: Finding, rest: Sequence[Finding]) -> Markup:
+    """Return a finding with its remedy, and in a line each what follows from it."""
+    beneath = Markup().join(_brief(each) for each in rest)
+    return _FINDING.format(
+        code=finding.code,
+        severity=finding.severity,
+        message=f"{finding.span}{finding.message}",
+        advice=_ADVICE.format(finding.advice) if finding.advice else "",
+        snippet=_SNIPPET.format(finding.snippet) if finding.snippet else "",
+        rest=Markup("follows from it:<ul>{}</ul>").format(beneath) if rest else "",
+    )
+
+
+def _brief(finding: Finding) -> Markup:
+    return _BRIEF.format(code=finding.code, severity=finding.severity, message=f"{finding.span}{finding.message}")
 
 
 def _picture(diagnosis: Diagnosis) -> Markup:

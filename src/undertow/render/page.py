@@ -1,14 +1,15 @@
 """An article as one HTML file: text, equations, tables and linked charts, for a reader without network.
 
 Put blocks into sections, sections into an ``Article``, and ``write`` it. Figures and tables are numbered in order, and
-``[](#speed)`` in any text becomes "Figure 3", linked. Every chart is there twice: drawn, as an SVG that needs no script
-and prints well, and as a specification that takes its place when the reader comes near.
+``[](#speed)`` in any text becomes "Figure 3", linked. Every chart of a lively page is there twice: drawn, as an SVG that
+needs no script and prints well, and as a specification that takes its place when the reader comes near. A page that is
+not lively has drawings only, and a twentieth of the size.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +18,42 @@ from markupsafe import Markup
 
 from undertow import activations
 from undertow.files import write_whole
-from undertow.formatting import DASH, MINUS, aligned
-from undertow.render import figures, markup
+from undertow.formatting import DASH, MINUS, aligned, typeset
+from undertow.render import figures, markup, terms
 from undertow.render.blocks import (
     Block,
     Callout,
     Cell,
     Equation,
     Figure,
+    Folded,
     Instrument,
     Prose,
     Section,
+    Snippet,
     Table,
+    Tone,
     Tree,
     TreeLine,
     Verdict,
     walk,
 )
+from undertow.render.seen import seen
+from undertow.render.stills import Still
 from undertow.render.templating import environment, inert, policy, scripted, source
 from undertow.render.theme import layer_colours
 
 __all__ = [
     "Article",
+    "Block",
     "Callout",
     "Equation",
     "Figure",
+    "Folded",
     "Instrument",
     "Prose",
     "Section",
+    "Snippet",
     "Table",
     "Tree",
     "TreeLine",
@@ -61,9 +70,12 @@ class Article:
     Attributes:
         title, subtitle: of the page, plain text.
         lead: its first paragraphs, Markdown.
+        tone: how bad what the title says is.
+        answer: what to do about it, right under the lead.
         sections: everything else.
         meta: how it was made (versions, seeds, data), name -> value, told at its end.
         instruments: what its instruments read, plain values for JSON; None where it has none.
+        lively: whether its charts come to life; where not, they are drawings that tell a pointer their numbers.
 
     Example:
         >>> page = Article("Why?", sections=[Section("why", "Because", [Prose("Since $x<1$.")])])
@@ -77,6 +89,9 @@ class Article:
     sections: Sequence[Section] = ()
     meta: Mapping[str, str] = field(default_factory=dict)
     instruments: Mapping[str, Any] | None = None
+    tone: Tone | None = None
+    answer: Sequence[Block] = ()
+    lively: bool = True
 
     def html(self) -> str:
         """The whole page as text.
@@ -102,12 +117,13 @@ class Article:
         return path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
-    """One chart of a figure, drawn and as a specification."""
+    """One chart of a figure, drawn and as a specification; ``name`` is its own among all charts of a page."""
 
     spec: figures.Spec
     svg: str
+    name: str = ""
 
     @property
     def size(self) -> tuple[float, float]:
@@ -133,6 +149,16 @@ class Panel:
         return inert(self.spec)
 
     @property
+    def seen(self) -> str:
+        """What is seen in the chart, in a sentence."""
+        return seen(self.spec)
+
+    @cached_property
+    def still(self) -> Still:
+        """The chart as an SVG within a page."""
+        return Still.of(self.spec, self.name)
+
+    @property
     def layers(self) -> set[int]:
         """The layers its rows speak of."""
         rows = (row for rows in self.spec.get("datasets", {}).values() for row in rows)
@@ -147,7 +173,7 @@ def _panels(figure: Figure) -> list[Panel]:
     charts = figures.as_list(figure.charts)
     each = figures.panel_width(figure.width, len(charts), figure.columns)
     specs = [figures.to_spec(chart) for chart in charts]
-    return [Panel(spec, figures.drawn(spec, each)) for spec in specs]
+    return [Panel(spec, figures.drawn(spec, each), f"{figure.id}-{k}") for k, spec in enumerate(specs)]
 
 
 def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
@@ -161,6 +187,7 @@ def _rendered(article: Article, panels: Mapping[str, Sequence[Panel]]) -> str:
             article=article,
             panels=panels,
             names=names,
+            terms=terms.used(terms.texts_of(article)),
             layers=list(enumerate(layer_colours(max(layers, default=0)), 1)),
             css=Markup(_styles(article)),  # noqa: S704  our own files
             inert=inert,
@@ -186,11 +213,15 @@ EXPLORING = (
 
 
 def _scripts(article: Article) -> list[str]:
-    """Return the scripts of the page: the charts' library only where there are charts."""
-    scripts = [figures.vega_bundle()] if _figures(article) else []
-    scripts.append(source("page.js"))
+    """Return the scripts of the page: the charts' library only where there are lively charts."""
+    lively = article.lively and _figures(article)
+    scripts = [figures.vega_bundle()] if lively else []
+    scripts.append(
+        scripted(source(f"{name}.js") for name in ("address", "copy", "page", "lively" if lively else "told"))
+    )
     if article.instruments is not None:
-        scripts.append(scripted(_exploring(name) for name in (*EXPLORING, "main")))
+        exploring = [_exploring(name) for name in (*EXPLORING, "main")]
+        scripts.append(scripted([source("address.js"), *exploring]))
     return scripts
 
 
@@ -208,7 +239,7 @@ def _names(blocks: Iterable[Block]) -> dict[str, str]:
     names: dict[str, str] = {}
     count = {Figure: 0, Table: 0}
     for block in walk(blocks):
-        if isinstance(block, Prose | Callout | Tree) or not block.id:
+        if isinstance(block, Prose | Callout | Tree | Snippet | Folded) or not block.id:
             continue
         if not re.fullmatch(r"[a-z][a-z0-9-]*", block.id):
             raise ValueError(f"the id {block.id!r} can't be an address: use lower-case letters, digits and hyphens")
@@ -229,6 +260,7 @@ def _environment() -> Environment:
     filters: dict[str, Callable[..., Any]] = {
         "columns": _columns,
         "mathml": markup.mathml,
+        "typeset": typeset,
         "kind": lambda block: type(block).__name__.lower(),
     }
     return environment(filters, {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, Verdict)})

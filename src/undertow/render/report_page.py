@@ -5,7 +5,7 @@ from importlib.metadata import version
 from undertow.diagnosis import Diagnosis
 from undertow.render.markup import escaped
 from undertow.render.page import Article
-from undertow.render.sections import SECTIONS
+from undertow.render.sections import SECTIONS, answer
 from undertow.render.verdict import headline, loss, verdict
 
 NAMED = {"optimizer": "optimizer", "devices": "devices", "torch": "torch", "python": "Python"}
@@ -27,8 +27,11 @@ def article(diagnosis: Diagnosis) -> Article:
         title=headline(diagnosis),
         subtitle=_subtitle(diagnosis),
         lead=escaped(verdict(diagnosis)[1]),
+        tone=diagnosis.findings[0].severity.value if diagnosis.findings else None,
+        answer=answer(diagnosis),
         sections=[section for section in sections if section is not None],
         meta=_meta(diagnosis),
+        lively=False,
     )
 
 

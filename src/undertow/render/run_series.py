@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from undertow.record import Role, Run, Site
 from undertow.render.buckets import Buckets, Numbers
 from undertow.render.labels import site_names
+from undertow.render.loss_end import LossEnd
 
 SCALAR_BUCKETS = 1024
+CLOCK_BUCKETS = 256
+"""Of the time at each step, by which an axis may be drawn."""
+
 MOST_CELLS, MOST_BUCKETS, FEWEST_BUCKETS = 80_000, 512, 32
 """Of one quantity: layers times buckets, and buckets."""
 
@@ -92,6 +96,7 @@ class RunSeries:
         taped: steps at which every operation was read, in order.
         noted: how many steps there are numbers of.
         began, latest: the first and the last number of every scalar.
+        loss_end: whether the loss ended in inf or nan.
         order: names of all Sites, the input's side first.
 
     Example:
@@ -110,10 +115,12 @@ class RunSeries:
         self._noted_last = np.nan
         self.began: dict[str, float] = {}
         self.latest: dict[str, float] = {}
+        self.loss_end = LossEnd()
         self.order = site_names(run.sites)[::-1]
         self._chosen = {key: _places(run.sites, each.at) for key, each in QUANTITIES.items()}
         self._by_site = {key: Buckets(len(chosen), _capacity(len(chosen))) for key, chosen in self._chosen.items()}
         self._scalars: dict[str, Buckets] = {}
+        self._clock = Buckets(1, CLOCK_BUCKETS)
         self._layers: list[str] = []
         self._by_layer: dict[str, Buckets] = {}
         self.add(run)
@@ -148,6 +155,7 @@ class RunSeries:
         return {
             "scalars": {name: series.to_dict() for name, series in self._scalars.items() if series.rows},
             "quantities": {key: each for key, each in drawn.items() if each["names"]},
+            "clock": self._clock.to_dict() if self._clock.rows else None,
         }
 
     def _drawn(self, key: str) -> dict[str, Any]:
@@ -168,11 +176,14 @@ class RunSeries:
         steps = scalars.get("step", self.noted + np.arange(count, dtype=float))
         self.noted += len(np.unique(steps[steps != self._noted_last]))
         self._noted_last = float(steps[-1]) if count else self._noted_last
+        self.loss_end.add(scalars)
         for name, values in scalars.items():
             noted = ~np.isnan(values)
             if noted.any():
                 self.began.setdefault(name, float(values[noted][0]))
                 self.latest[name] = float(values[noted][-1])
+            if name == "time":
+                self._clock.add(steps[noted], values[noted, None])
             if name not in HARDLY_CURVES and noted.any():
                 series = self._scalars.setdefault(name, Buckets(1, SCALAR_BUCKETS))
                 series.add(steps[noted], values[noted, None])

@@ -1,10 +1,14 @@
 """Describe a Run in words, alike on a page and in a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from undertow.record import Finding
+from undertow.formatting import percent, typeset
+from undertow.record import Finding, folded
 from undertow.render.run_series import RunSeries
+
+ENOUGH = 30
+"""Full steps that say how a run went; of a short one a tenth is enough."""
 
 NOTHING_YET = "No step was recorded: there is nothing to judge yet."
 
@@ -16,12 +20,43 @@ def facts(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
         known.append(f"{header['parameters']:,} parameters")
     if "step" in series.latest:
         known.append(f"step {series.latest['step']:,.0f}")
-    if "loss" in series.latest:
+    if series.loss_end.lost:
+        known.append(series.loss_end.sentence)
+    elif "loss" in series.latest:
         known.append(f"loss {series.latest['loss']:.4g}")
     if "time" in series.latest:
         known.append(duration(series.latest["time"]))
-    noted = f"{series.noted:,} step{'' if series.noted == 1 else 's'} noted"
-    return [*known, f"{noted}, {len(series.taped):,} of them taped"]
+    steps = max(steps_made(header), series.noted, int(series.latest.get("step", -1)) + 1)
+    return [*known, measured_in_full(len(series.taped), steps), *_cost(header)]
+
+
+def steps_made(header: Mapping[str, Any]) -> int:
+    """Return the steps of a run that has ended; 0 where nobody counted, or where it goes on.
+
+    Example:
+        >>> steps_made({"idle passes": {"step": 200}}), steps_made({})
+        (200, 0)
+    """
+    told = header.get("idle passes")
+    step = told.get("step") if isinstance(told, Mapping) else None
+    return step if isinstance(step, int) and step > 0 else 0
+
+
+def _cost(header: Mapping[str, Any]) -> list[str]:
+    told = header.get("watching")
+    share = told.get("measured") if isinstance(told, Mapping) else None
+    return [f"watching took {percent(share, 1)} of the time"] if isinstance(share, float) else []
+
+
+def measured_in_full(full: int, steps: int) -> str:
+    """Say how many steps were measured in full, and what measures more where that is few.
+
+    Example:
+        >>> measured_in_full(3, 200), measured_in_full(40, 200)
+        ('3 steps of 200 were measured in full; every=10 measures more', '40 steps of 200 were measured in full')
+    """
+    count = f"{full:,} step{'' if full == 1 else 's'} of {steps:,} {'was' if full == 1 else 'were'} measured in full"
+    return f"{count}; every=10 measures more" if full < min(ENOUGH, steps / 10) else count
 
 
 def duration(seconds: float) -> str:
@@ -37,10 +72,30 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {int(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def findings_view(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values for a page; one that another explains stands after it and names its code.
+
+    Example:
+        >>> from undertow.record import Severity
+        >>> cause = Finding("UT401", "update too large", Severity.ERROR, (), "", "")
+        >>> late = Finding("UT202", "dead units", Severity.ERROR, (), "", "", follows_from="UT401")
+        >>> [(each["code"], each["under"]) for each in findings_view([late, cause])]
+        [('UT401', ''), ('UT202', 'UT401')]
+    """
+    heads = folded(findings)
+    return [
+        {**finding_view(each), "under": "" if each is head else head.code}
+        for head, following in heads
+        for each in (head, *following)
+    ]
+
+
 def finding_view(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON values for a page."""
+    said = {name: typeset(str(getattr(finding, name))) for name in ("name", "where", "message", "advice")}
     return {
-        **{name: str(getattr(finding, name)) for name in ("code", "name", "severity", "where", "message")},
+        **said,
+        **{name: str(getattr(finding, name)) for name in ("code", "severity", "snippet")},
         "began": None if finding.began is None else int(finding.began),
         "born": bool(finding.from_start),
         "ended": None if finding.ended is None else int(finding.ended),

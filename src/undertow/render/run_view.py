@@ -8,7 +8,7 @@ from undertow.record import SCALARS, Event, Finding
 from undertow.render.buckets import packed
 from undertow.render.causes import COLOURS
 from undertow.render.run_series import RunSeries
-from undertow.render.run_summary import NOTHING_YET, facts, finding_view
+from undertow.render.run_summary import NOTHING_YET, facts, findings_view
 
 MOST_EVENTS = 200
 TITLES = {
@@ -40,7 +40,7 @@ def run_view(
     return {
         "facts": facts(series, header),
         "meta": [[name, text] for name, text in shown.items() if text],
-        "findings": [finding_view(finding) for finding in findings],
+        "findings": findings_view(findings),
         "judged": judged,
         "nothing": NOTHING_YET,
         "events": [_event(event) for event in events[-MOST_EVENTS:]],

@@ -11,6 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from undertow.render.terms import texts_of, used
+
 
 def environment(
     filters: Mapping[str, Callable[..., Any]] | None = None, tests: Mapping[str, Callable[..., Any]] | None = None
@@ -52,8 +54,11 @@ def policy(scripts: Iterable[str], live: bool = False) -> str:
     return f"default-src 'none'; script-src {allowed}; {kept}{asks}"
 
 
-DRAWING = ("explore/numbers", "explore/drawing", "run/series", "run/plots", "run/common")
-BOARD = (*DRAWING, "run/board", "run/causes")
+DRAWING = (
+    "address", "copy", "explore/numbers", "explore/drawing", "run/series", "run/clock", "run/plots", "run/common",
+    "run/words",
+)  # fmt: skip
+BOARD = (*DRAWING, "run/board", "run/zoom", "run/causes")
 
 
 def filled(template: str, title: str, given: Mapping[str, Any], scripts: Sequence[str], live: bool = False) -> str:
@@ -74,6 +79,7 @@ def filled(template: str, title: str, given: Mapping[str, Any], scripts: Sequenc
             title=title,
             given=given,
             live=live,
+            terms=used([source(template), *texts_of(given)]),
             inert=inert,
             css=Markup(source("page.css") + source("run/run.css")),  # noqa: S704  our own files
             script=Markup(script),  # noqa: S704  our own files

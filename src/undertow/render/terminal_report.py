@@ -1,32 +1,33 @@
-"""Render an examination for the terminal: the verdict, the gradient path as a table with bars, the findings."""
+"""Render an examination for the terminal: the verdict and what to do, the other findings, the gradient's way back."""
 
-from collections.abc import Sequence
+from functools import partial
 
-from rich.console import RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding
-from undertow.render.labels import near, ties
-from undertow.render.terminal import WIDTH, printed, way_back
-from undertow.render.verdict import loss, model_name, verdict
+from undertow.render.labels import ties
+from undertow.render.terminal import Screen, printed
+from undertow.render.terminal_findings import blocks
+from undertow.render.terminal_path import way_back
+from undertow.render.verdict import by_cause, is_fault, loss, model_name, verdict
 
 
-def text(diagnosis: Diagnosis, width: int = WIDTH) -> str:
+def text(diagnosis: Diagnosis, on: Screen | None = None) -> str:
     """Return what ``print(report)`` shows.
 
     Args:
         diagnosis: of an examination.
-        width: columns of the terminal.
+        on: where it is shown; 100 columns without colour unless given.
     """
-    parts: list[RenderableType] = [_heading(diagnosis), _verdict(diagnosis)]
-    if diagnosis.gradient_path is not None and diagnosis.gradient_path.waypoints:
-        parts += way_back(diagnosis)
-        parts += [Text(sentence) for sentence in ties(diagnosis.run.sites)]
-    if diagnosis.findings:
-        parts.append(_findings(diagnosis.findings))
-    return printed(parts, width)
+    on = on or Screen()
+    parts: list[RenderableType] = [_heading(diagnosis)]
+    if not any(map(is_fault, diagnosis.findings)):
+        parts.append(_good(diagnosis))
+    parts += blocks(diagnosis.findings, on, partial(by_cause, diagnosis))
+    parts += way_back(diagnosis, on)
+    parts += [Text(sentence) for sentence in ties(diagnosis.run.sites)]
+    return printed(parts, on)
 
 
 def _heading(diagnosis: Diagnosis) -> Text:
@@ -37,18 +38,6 @@ def _heading(diagnosis: Diagnosis) -> Text:
     return Text("undertow   " + "   ".join(shown))
 
 
-def _verdict(diagnosis: Diagnosis) -> Table:
+def _good(diagnosis: Diagnosis) -> Group:
     words, sentence = verdict(diagnosis)
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row(words.upper(), sentence)
-    return grid
-
-
-def _findings(findings: Sequence[Finding]) -> Table:
-    table = Table.grid(padding=(0, 3, 0, 0))
-    for finding in findings:
-        sure = "" if finding.confidence == 1 else f" In {finding.confidence:.0%} of the passes."
-        held = f" ({finding.threshold})" if finding.threshold else ""
-        line = f" At {near(finding.source)}." if finding.source else ""
-        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{finding.message}{held}{line}{sure}")
-    return table
+    return Group(Text(words.upper(), "bold green"), Text(sentence))

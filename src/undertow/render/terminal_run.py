@@ -1,19 +1,23 @@
-"""Render a Run for the terminal: what became of every layer through time, then one step by cause, then the findings."""
+"""Render a Run for the terminal: what is wrong and what to do, every layer through time, then one step by cause."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from undertow.formatting import terse
-from undertow.record import Finding
 from undertow.render.buckets import Numbers
 from undertow.render.diagnosed_run import DiagnosedRun
+from undertow.render.labels import in_ranges
 from undertow.render.run_series import QUANTITIES, RunSeries
 from undertow.render.run_summary import NOTHING_YET, facts
-from undertow.render.terminal import WIDTH, printed, way_back
+from undertow.render.terminal import Column, Screen, fitted, printed
+from undertow.render.terminal_findings import blocks
+from undertow.render.terminal_path import way_back
+from undertow.render.verdict import by_cause, is_fault
 
 CURVE = 24
 """Signs that a curve is drawn with."""
@@ -26,33 +30,42 @@ SHOWN = ("speed", "progress", "update", "saturated", "dead")
 MOST_ROWS = 24
 
 
-def text(diagnosed: DiagnosedRun, name: str = "", width: int = WIDTH) -> str:
+def text(diagnosed: DiagnosedRun, name: str = "", on: Screen | None = None) -> str:
     """Return what ``undertow show RUN`` prints.
 
     Args:
         diagnosed: the run, its findings, and the step to show by cause.
         name: what the run is called.
-        width: columns of the terminal.
+        on: where it is shown; 100 columns without colour unless given.
 
     Example:
         >>> from undertow.diagnosis import Diagnosis
         >>> from undertow.record import Run
         >>> run = Run({"model": "Net"}, (), scalars={"loss": np.array([2.0, 1.0])})
         >>> print(text(DiagnosedRun(Diagnosis(run)), name="first"))
-          first   Net   loss 1   2 steps noted, 0 of them taped
+          first   Net   loss 1   0 steps of 2 were measured in full; every=10 measures more
+        <BLANKLINE>
+          NOTHING WRONG WAS FOUND
         <BLANKLINE>
           loss   2.00 -> 1.00   █▁
         <BLANKLINE>
-          nothing wrong was found
-        <BLANKLINE>
     """
-    run, series, findings = diagnosed.run, diagnosed.series, diagnosed.chosen.findings
+    run, series, on = diagnosed.run, diagnosed.series, on or Screen()
     parts: list[RenderableType] = [Text("   ".join([name, *facts(series, run.header)]))]
-    parts += [table for table in (_curves(series), _layers(series)) if table.row_count]
+    parts += _findings(diagnosed, on)
+    parts += [_curves(series)] if _curves(series).row_count else []
+    parts += _layers(series, on)
     if len(run):
-        parts += _step(diagnosed)
-    parts.append(_findings(findings) if findings or series.noted or len(run) else Text(NOTHING_YET))
-    return f"{printed(parts, width)}\n"
+        parts += _step(diagnosed, on)
+    return f"{printed(parts, on)}\n"
+
+
+def _findings(diagnosed: DiagnosedRun, on: Screen) -> list[RenderableType]:
+    findings, run = diagnosed.chosen.findings, diagnosed.run
+    if not findings and not diagnosed.series.noted and not len(run):
+        return [Text(NOTHING_YET)]
+    good = [] if any(map(is_fault, findings)) else [Text("NOTHING WRONG WAS FOUND", "bold green")]
+    return [*good, *blocks(findings, on, partial(by_cause, diagnosed.chosen))]
 
 
 def curve(values: Numbers, log: bool = False, signs: int = CURVE, least: float = 0.0) -> str:
@@ -91,19 +104,26 @@ def _curves(series: RunSeries) -> Table:
     return table
 
 
-def _layers(series: RunSeries) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+def _layers(series: RunSeries, on: Screen) -> list[RenderableType]:
+    """Return the table of layers through time; where there are too many for it, the others' names."""
     measured = {key: each for key in SHOWN if (each := series.rows(key))}
     signs = SHORT if len(measured) > FEW_COLUMNS else 2 * SHORT
-    table.add_column("layer, input first", no_wrap=True)
-    for key in measured:
-        table.add_column(QUANTITIES[key].title.replace("-to-weight", "").removeprefix("share of "), no_wrap=True)
     named = dict.fromkeys(name for each in measured.values() for name in each)
     names = sorted(named, key=_places(series.order, named).__getitem__)
-    for name in names[:: -(-len(names) // MOST_ROWS) or 1]:
-        cells = (_cell(each.get(name), QUANTITIES[key].log, signs) for key, each in measured.items())
-        table.add_row(name, *cells)
-    return table
+    shown = names[:: -(-len(names) // MOST_ROWS) or 1]
+    columns = [
+        Column(_title(key), [_cell(each.get(name), QUANTITIES[key].log, signs) for name in shown], -place, right=False)
+        for place, (key, each) in enumerate(measured.items())
+    ]
+    if not columns:
+        return []
+    table: RenderableType = fitted(Column("layer, input first", shown, 1.0, right=False), columns, on.width)
+    left = ", ".join(in_ranges([name for name in names if name not in shown]))
+    return [Group(table, Text(f"not shown, as there is no room: {left}", "dim"))] if left else [table]
+
+
+def _title(key: str) -> str:
+    return QUANTITIES[key].title.replace("-to-weight", "").removeprefix("share of ")
 
 
 def _places(order: Sequence[str], names: Iterable[str]) -> dict[str, int]:
@@ -117,27 +137,11 @@ def _cell(read: tuple[float, Numbers] | None, log: bool, signs: int) -> str:
     return "" if read is None else f"{terse(read[0]):>8} {curve(read[1], log, signs, least=1.0)}"
 
 
-def _step(diagnosed: DiagnosedRun) -> list[RenderableType]:
+def _step(diagnosed: DiagnosedRun, on: Screen) -> list[RenderableType]:
     diagnosis = diagnosed.chosen
     if diagnosis.gradient_path is None or not diagnosis.gradient_path.waypoints:
         return [Text("no gradient goes through any layer with weights")]
     at = f"at step {diagnosed.steps[diagnosis.step]:,.0f}"
     if not np.isfinite(diagnosis.column("grad_output")[list(diagnosis.gradient_path.waypoints)]).any():
         return [Text(f"{at} the gradient is not finite: --step tells of another")]
-    return [Text(f"{at}, from the loss:"), *way_back(diagnosis)]
-
-
-def _when(finding: Finding) -> str:
-    since = "from the start" if finding.from_start else f"from step {finding.began:,}"
-    return since if finding.ended is None else f"{since} to step {finding.ended:,}"
-
-
-def _findings(findings: Sequence[Finding]) -> RenderableType:
-    if not findings:
-        return Text("nothing wrong was found")
-    table = Table.grid(padding=(0, 3, 0, 0))
-    for finding in findings:
-        when = "" if finding.began is None else f"{_when(finding)}: "
-        held = f" ({finding.threshold})" if finding.threshold else ""
-        table.add_row(f"{finding.code} {finding.severity}", finding.name, f"{when}{finding.message}{held}")
-    return table
+    return [Text(f"{at}, from the loss:"), *way_back(diagnosis, on)]

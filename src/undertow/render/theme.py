@@ -85,9 +85,10 @@ def theme() -> dict[str, Any]:
             "titleAngle": 0, "titleAlign": "left", "titleBaseline": "bottom", "titleX": 0, "titleY": -9,
         },
         "axisYDiscrete": {"grid": False},
-        # Vega makes no room for a placed axis title; the legend's offset does.
+        # Under the picture: above it the y axis's title would stand among its entries.
         "legend": {
-            "orient": "top", "direction": "horizontal", "titleOrient": "left", "offset": 28, "padding": 0,
+            "orient": "bottom", "direction": "horizontal", "titleOrient": "left", "offset": 12, "padding": 0,
+            "labelLimit": 320,
             "labelColor": INK, "labelFontSize": 13, "titleColor": MUTED, "titleFontSize": 13,
             "titleFontWeight": "normal", "symbolSize": 90, "symbolStrokeWidth": 2.5, "columnPadding": 12,
             "clipHeight": 14, "symbolOpacity": 1,

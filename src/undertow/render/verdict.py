@@ -3,16 +3,20 @@
 import math
 
 from undertow.analysis.attribution import product
+from undertow.analysis.gradient_path import SMALLEST, GradientPath
 from undertow.analysis.theory_check import SegmentPrediction
 from undertow.analysis.theory_check.gain_model import BY_CHANCE
 from undertow.diagnosis import Diagnosis
+from undertow.formatting import signed
 from undertow.record import Finding, Severity
+from undertow.rules import RULES
+from undertow.wording import called, sentence, times_of_decades
 
 WORTH_SAYING = 0.02
 """Decades that a cause must make to be named."""
 
-BY_SCALE = ("UT101", "UT102")
-"""Findings on the gradient's size, which the causes explain."""
+AS_LARGE = 0.1
+"""Decades: a gradient that changes by less from end to end is called unchanged."""
 
 
 def verdict(diagnosis: Diagnosis) -> tuple[str, str]:
@@ -23,16 +27,47 @@ def verdict(diagnosis: Diagnosis) -> tuple[str, str]:
         >>> verdict(Diagnosis(Run({}, ())))
         ('no weights', 'No gradient goes through any layer with weights.')
     """
-    worst = next((f for f in diagnosis.findings if f.severity is not Severity.NOTE), None)
+    worst = next(filter(is_fault, diagnosis.findings), None)
     if worst is not None:
-        return worst.name, _sentences(worst, diagnosis)
-    if diagnosis.gradient_path is None:
+        return worst.name, worst.message
+    if diagnosis.gradient_path is None or not diagnosis.gradient_path.waypoints:
         return "no weights", "No gradient goes through any layer with weights."
-    found = diagnosis.gradient_path.decay()
-    return "nothing wrong on the gradient's way", (
-        f"The gradient changes by {found.total:+.2f} decades over {len(diagnosis.gradient_path.waypoints)} layers and "
-        f"joins, {found.rate:+.3f} from one to the next."
-    )
+    return "nothing wrong on the gradient's way", _size(diagnosis.gradient_path)
+
+
+def is_fault(finding: Finding) -> bool:
+    """Tell whether a finding is a fault, and no mere note."""
+    return finding.severity is not Severity.NOTE
+
+
+def by_cause(diagnosis: Diagnosis, finding: Finding) -> str:
+    """Say what makes a finding on the gradient's scale, in decades; empty for any other, and where nothing is known.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> by_cause(Diagnosis(Run({}, ())), Finding("UT101", "vanishing", Severity.ERROR, (), "", ""))
+        ''
+    """
+    if diagnosis.gradient_path is None or finding.code not in RULES or not RULES[finding.code].by_cause:
+        return ""
+    waypoints = diagnosis.gradient_path.decay().waypoints
+    causes = product(gain for gain in diagnosis.gains if waypoints[0] <= gain.start and gain.end <= waypoints[-1])
+    decades = {cause: math.log10(factor) for cause, factor in causes.items() if 0 < factor < math.inf}
+    ranked = sorted(decades.items(), key=lambda item: -abs(item[1]))
+    shown = ", ".join(f"{cause} {signed(d)}" for cause, d in ranked if abs(d) >= WORTH_SAYING)
+    return f"By cause, in decades: {shown}." if shown else ""
+
+
+def _size(path: GradientPath) -> str:
+    """Say how much of the gradient arrives at the front, in factors."""
+    found = path.decay()
+    first, last = (called(path.run, path.run.sites[found.waypoints[end]]) for end in (0, -1))
+    if math.isnan(found.total) or path.gradient[0] <= SMALLEST:
+        return f"What {last} gets of the gradient is no number to compare."
+    if len(found.waypoints) < 2 or abs(found.total) < AS_LARGE:
+        said = f"{last} gets as much gradient as {first}." if first != last else f"{last} gets its gradient."
+        return sentence(said)
+    return sentence(f"{last} gets {times_of_decades(found.total)} gradient than {first}.")
 
 
 def model_name(diagnosis: Diagnosis) -> str:
@@ -67,14 +102,3 @@ def chance_range(prediction: SegmentPrediction) -> tuple[float, float]:
     """
     reach = BY_CHANCE * prediction.spread
     return 10 ** (prediction.expected - reach), 10 ** (prediction.expected + reach)
-
-
-def _sentences(worst: Finding, diagnosis: Diagnosis) -> str:
-    if diagnosis.gradient_path is None or worst.code not in BY_SCALE:
-        return worst.message
-    waypoints = diagnosis.gradient_path.decay().waypoints
-    causes = product(gain for gain in diagnosis.gains if waypoints[0] <= gain.start and gain.end <= waypoints[-1])
-    decades = {cause: math.log10(factor) for cause, factor in causes.items() if factor > 0}
-    ranked = sorted(decades.items(), key=lambda item: -abs(item[1]))
-    shown = [f"{cause} {d:+.2f}" for cause, d in ranked if abs(d) >= WORTH_SAYING]
-    return f"{worst.message} In decades: {', '.join(shown)}."

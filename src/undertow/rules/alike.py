@@ -36,4 +36,12 @@ def said_once(findings: Iterable[Finding]) -> Iterator[Finding]:
         text += f" and {len(places) - 2} more." if len(places) > 2 else "."
         sites = tuple(site for each in (first, *others) for site in each.sites)
         numbers = {**first.evidence, "alike": float(len(others) + 1)}
-        yield replace(first, sites=sites, message=text, evidence=numbers)
+        yield replace(first, sites=sites, message=text, evidence=numbers, snippet=_of_all((first, *others)))
+
+
+def _of_all(findings: Iterable[Finding]) -> str:
+    """Join the lines of all, each once, where every one stands for itself; else those of the first."""
+    snippets = [each.snippet for each in findings]
+    lines = [line for snippet in snippets for line in snippet.splitlines()]
+    flat = not any(line.startswith((" ", "#", "\t")) for line in lines)
+    return "\n".join(dict.fromkeys(lines)) if flat else snippets[0]

@@ -213,13 +213,18 @@ def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
         return False
     if cause.began is None or effect.began is None or RULES[effect.code].weighs_others:  # that is about the whole run
         return True
-    return cause.began <= effect.began + slack
+    return cause.began <= effect.began + slack and (cause.from_start or not effect.from_start)
 
 
-def _earlier(finding: Finding) -> tuple[float, bool, int, str]:
-    """Order findings by what comes first: of what developed at once how training is set up, else the network."""
-    family = int(finding.code[2])
-    return finding.began or 0, not finding.from_start, family if finding.from_start else -family, finding.code
+def _earlier(finding: Finding) -> tuple[float, bool, int, int]:
+    """Order findings that explain each other by what comes first.
+
+    At the start it is what the network is like: representations that are alike (UT205) make units that are off for
+    every example (UT202), and a gradient that decay outweighs (UT409). What developed comes from how it is trained.
+    """
+    at_start, family, number = finding.from_start or finding.began is None, int(finding.code[2]), int(finding.code[3:])
+    order = (family, -number) if at_start else (-family, number)
+    return finding.began or 0, not at_start, *order
 
 
 def _between_full_steps(run: Run) -> float:

@@ -28,21 +28,20 @@ _ADVICE = {
 _BY_OP = {op: advice for advice, ops in _ADVICE.items() for op in ops.split()}
 
 
-def advice(op: str) -> str:
-    """Return a sentence on what to do, with a blank before it; empty for an operation that nothing is known of.
+def remedy_for(op: str) -> str:
+    """Return what to do about an operation, in half a sentence; empty for one that nothing is known of.
 
     Args:
         op: torch's name, such as ``"sqrt"``, ``"_softmax"`` or ``"_ctc_loss"``.
 
     Example:
-        >>> advice("_ctc_loss").split(":")[0]
-        ' There a target is longer than the frames left for it (one more is needed for each letter that is repeated)'
-        >>> advice("relu")
+        >>> remedy_for("_ctc_loss").split(":")[0]
+        'a target is longer than the frames left for it (one more is needed for each letter that is repeated)'
+        >>> remedy_for("relu")
         ''
     """
     plain = op.strip("_").removesuffix("_backward").removesuffix("_")
-    known = _BY_OP.get(plain) or next((text for name, text in _BY_OP.items() if len(name) > 4 and name in plain), "")
-    return f" There {known}." if known else ""
+    return _BY_OP.get(plain) or next((text for name, text in _BY_OP.items() if len(name) > 4 and name in plain), "")
 
 
 def makes_nonfinite(op: str) -> int:
@@ -51,3 +50,51 @@ def makes_nonfinite(op: str) -> int:
     order = (_LARGE, _ALL_MASKED, _EXP, _ROOT, _DIVISION, _LOG, _LENGTHS)
     text = _BY_OP.get(plain) or next((text for name, text in _BY_OP.items() if len(name) > 4 and name in plain), "")
     return order.index(text) + 1 if text in order else int(bool(text))
+
+
+_LINES = {
+    "sqrt": ("x = torch.sqrt(x)", "x = torch.sqrt(x + 1e-8)"),
+    "rsqrt": ("x = torch.rsqrt(x)", "x = torch.rsqrt(x + 1e-8)"),
+    "norm": ("x = x.norm(dim=-1)", "x = (x.square().sum(-1) + 1e-8).sqrt()"),
+    "std": ("x = x.std(-1)", "x = (x.var(-1) + 1e-8).sqrt()"),
+    "cdist": (
+        "d = torch.cdist(a, b)",
+        "d = ((a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1) + 1e-8).sqrt()",
+    ),
+    "div": ("x = x / y", "x = x / y.float().clamp_min(1e-6)"),
+    "reciprocal": ("x = 1 / x", "x = 1 / x.float().clamp_min(1e-6)"),
+    "log": ("x = torch.log(x)", "x = torch.log(x.clamp_min(1e-8))"),
+    "exp": ("x = torch.exp(x)", "x = torch.exp(x - x.amax(-1, keepdim=True))"),
+    "pow": ("x = x ** p", "x = x.clamp(1e-8, 1e4) ** p"),
+    "acos": ("x = torch.acos(x)", "x = torch.acos(x.clamp(-1 + 1e-6, 1 - 1e-6))"),
+    "asin": ("x = torch.asin(x)", "x = torch.asin(x.clamp(-1 + 1e-6, 1 - 1e-6))"),
+    "softmax": ("x = torch.softmax(scores, -1)", "x = torch.softmax(scores.clamp_min(-1e4), -1)"),
+    "ctc_loss": (
+        "loss = torch.nn.functional.ctc_loss(log_probs, targets, input_lengths, target_lengths)",
+        "loss = torch.nn.functional.ctc_loss(log_probs, targets, input_lengths, target_lengths, zero_infinity=True)",
+    ),
+    "matmul": ("x = x @ w", "x = x.float() @ w.float()"),
+}
+_SAME = {
+    **dict.fromkeys(("linalg_vector_norm", "vector_norm", "pairwise_distance"), "norm"),
+    **dict.fromkeys(("var",), "std"),
+    "euclidean_dist": "cdist",
+    "true_divide": "div",
+    **dict.fromkeys(("log2", "log10", "log1p", "xlogy"), "log"),
+    **dict.fromkeys(("exp2", "expm1"), "exp"),
+    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "linear"), "matmul"),
+}
+
+
+def lines_for(op: str) -> tuple[list[str], list[str]]:
+    """Return the usual line with an operation, and the one to write in its place; both empty where none is known.
+
+    Example:
+        >>> lines_for("sqrt")
+        (['x = torch.sqrt(x)'], ['x = torch.sqrt(x + 1e-8)'])
+        >>> lines_for("relu")
+        ([], [])
+    """
+    plain = op.strip("_").removesuffix("_backward").removesuffix("_")
+    known = _LINES.get(_SAME.get(plain, plain))
+    return ([known[0]], [known[1]]) if known else ([], [])

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from undertow.analysis.gradient_path import decades, find_gradient_path
 from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.record import Finding, Severity
+from undertow.rules.advice.steps import from_before
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.wording import called, sentence, times_of_decades
 
 COLLAPSED_BY = 2.0
 FEWEST_ROWS = 8
@@ -55,13 +57,18 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
         return
     after = float(np.median(levels[start:]))
     numbers = {"before": before, "after": after, "loss before": old, "loss after": new}
-    lost = "all of it" if after < -100 else f"{before - after:.1f} decades of it"
+    less = "no gradient any more" if after < -100 else f"{times_of_decades(after - before)} gradient than at first"
     loss = f", and the loss stays at {new:.3g} ({old:.3g} before)" if np.isfinite(old) else ""
-    text = f"The front layers had their gradient and have lost {lost}{loss}."
-    limit = f"{COLLAPSED_BY:.0f} decades less between the last layer and the front than at first, up to the end"
     sites = _ends(history)
+    front = called(history.run, history.run.sites[sites[1]])
+    text = f"{sentence(front)} and the layers next to it get {less}{loss}."
+    limit = f"{COLLAPSED_BY:.0f} decades less between the last layer and the front than at first, up to the end"
     where = " -> ".join(history.run.sites[site].name for site in sites)
-    yield Finding("UT108", "collapsed", Severity.ERROR, sites, where, text, numbers, limit, began=began)
+    found = Finding("UT108", "collapsed", Severity.ERROR, sites, where, text, numbers, limit, began=began)
+    norms = history.scalar("grad_norm")
+    usual = norms.values[(norms.steps < began) & np.isfinite(norms.values)]
+    norm = float(np.median(usual)) if len(usual) else None
+    yield from_before(began, history.run.header, norm).on(found)
 
 
 def _ends(history: RunHistory) -> tuple[int, ...]:

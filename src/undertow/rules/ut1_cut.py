@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice.cuts import against_cut
 from undertow.rules.registry import Blocks, rule
+from undertow.wording import called, few
 
 PRODUCTS = frozenset(
     ["mul", "addmm", "mm", "addmv", "mv", "dot", "bmm", "baddbmm", "linear", "mkldnn_linear", "convolution", "addcmul"]
@@ -68,7 +70,9 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not zero or not diagnosis.finite or satisfied:
         return
     for found in _merged(_cuts(diagnosis, zero, valueless)):
-        yield _finding(diagnosis, found)
+        where = found[0]
+        advice = against_cut(diagnosis, where.site, where.why, where.parameters, valueless)
+        yield advice.on(_finding(diagnosis, found))
 
 
 def _zeros(diagnosis: Diagnosis) -> tuple[set[str], set[str]]:
@@ -160,13 +164,13 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
     if site.role is Role.ACTIVATION:
         kind = site.activation or site.op
         what = "off" if kind in ("relu", "threshold", "leaky_relu") else "flat"
-        return GradientCut(site, parameters, f"{kind}, {what} for every value of every example", Severity.ERROR)
+        return GradientCut(site, parameters, f"it is {what} for every value of every example", Severity.ERROR)
     if site.op in LIMITS:
-        return GradientCut(site, parameters, f"{site.op}: every value lies beyond its limits", Severity.ERROR)
+        return GradientCut(site, parameters, "every value lies beyond its limits", Severity.ERROR)
     if site.op in STEPS:
-        return GradientCut(site, parameters, f"{site.op}, whose derivative is zero everywhere", Severity.ERROR)
+        return GradientCut(site, parameters, "its derivative is zero everywhere", Severity.ERROR)
     severity = Severity.NOTE if site.op.startswith(CHOOSES) else Severity.WARNING
-    return GradientCut(site, parameters, f"{site.op}, which passes nothing on here", severity)
+    return GradientCut(site, parameters, "it passes nothing on here", severity)
 
 
 def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:
@@ -220,13 +224,12 @@ def _merged(cuts: Iterator[GradientCut]) -> Sequence[tuple[GradientCut, int]]:
 def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
     where, times = found
     names = where.parameters
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     also = f", and at {times - 1} other place{'s' if times > 2 else ''} alike" if times > 1 else ""
     for_now = " for now" if where.severity is Severity.NOTE else ""
     text = (
-        f"{where.site.name} receives a gradient and passes exactly zero on{also}: {where.why}. "
-        f"{shown} {'gets' if len(names) == 1 else 'get'} no gradient{for_now}."
-    ) + _remedy(where)
+        f"{few(names)} {'gets' if len(names) == 1 else 'get'} no gradient{for_now}: "
+        f"{called(diagnosis.run, where.site)} gets one and passes exactly zero on{also} ({where.why})."
+    )
     received = float(diagnosis.column("grad_output")[where.site.index])
     numbers = {"received": received, "parameters": float(len(names))}
     equation = "BP2 with phi' = 0, or W = 0 and x = 0: delta^l = (W^T delta^{l+1}) * phi'(z^l), dC/dW = delta x^T"
@@ -234,15 +237,3 @@ def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
     return Finding(
         "UT109", "gradient cut", where.severity, (where.site.index,), where.site.name, text, numbers, limit, equation
     )
-
-
-def _remedy(found: GradientCut) -> str:
-    if "both zero" in found.why:
-        return " Start one of the two at random, the other at zero."
-    if found.site.op in STEPS:
-        return " Use a straight-through estimator."
-    if found.site.op in LIMITS:
-        return " Widen the limits or leave them out."
-    if found.site.role is Role.ACTIVATION:
-        return " Leave it out behind the last layer, or take a leaky one; else smaller weights and another start."
-    return ""

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from undertow.analysis.recurrence import Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.advice.memory import longer_memory
 from undertow.rules.registry import rule
+from undertow.wording import called, sentence
 
 FAR = 5
 """Horizons, that is decades, after which nothing of a gradient is to be counted on."""
@@ -60,9 +62,10 @@ def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:
 
 def _forgetful(module: str, passage: Passage, at_end: bool) -> Finding:
     steps, horizon = passage.loop.steps, passage.horizon
+    run, remembered = passage.run, max(horizon, 0.1)
     text = (
-        f"Each step back in time leaves {passage.gain:.2f} of the gradient: "
-        f"a tenth is left after {horizon:.1f} of {steps} steps."
+        f"{sentence(called(run, run.sites[passage.loop.weights[0]]))} learns from about the last {remembered:.2g} of "
+        f"{steps} steps: each step back in time leaves {passage.gain:.2f} of the gradient."
     )
     unheard = at_end and horizon < steps / FAR
     if unheard:
@@ -74,4 +77,5 @@ def _forgetful(module: str, passage: Passage, at_end: bool) -> Finding:
         else (Severity.NOTE, f"half of the sequence, {steps / 2:.1f} steps")
     )
     sites = passage.loop.weights
-    return Finding("UT107", "memory horizon", severity, sites, module, text, numbers, limit, "Pascanu et al., eq. 5")
+    made = Finding("UT107", "memory horizon", severity, sites, module, text, numbers, limit, "Pascanu et al., eq. 5")
+    return longer_memory(run, sites, module, passage.gain).on(made)

@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
+from undertow.operations import spoken
 from undertow.record import Event, Finding, Severity, Site
-from undertow.rules.nonfinite_advice import advice, makes_nonfinite
+from undertow.rules.advice import Advice
+from undertow.rules.advice.cuts import against_nonfinite, against_nonfinite_inputs, find_nonfinite
+from undertow.rules.nonfinite_advice import makes_nonfinite
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.wording import called
 
 BY_ITSELF = 4
 """See `makes_nonfinite`: from here on an operation is likely to be where the forward pass lost its numbers, too."""
@@ -54,9 +58,10 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     origin = diagnosis.run.header.get("origin")
     if origin:
         where = origin["module"] or "the loss"
-        text = f"The forward pass makes the first inf or nan in {origin['op']}.{advice(origin['op'])}"
+        text = f"The forward pass makes the first inf or nan in {spoken(origin['op'])}, out of finite numbers."
         found = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
-        yield replace(found, sites=_sites_of(diagnosis, origin), source=origin["source"])
+        found = replace(found, sites=_sites_of(diagnosis, origin), source=origin["source"])
+        yield against_nonfinite(origin["op"], origin["source"], where).on(found)
         return
     yield _imported(diagnosis) or _backward_origin(diagnosis)
 
@@ -74,10 +79,11 @@ def _imported(diagnosis: Diagnosis) -> Finding | None:
         return None
     what = f"{found['what'][0].upper()}{found['what'][1:]}"
     text = f"{what} holds inf or nan already: no operation made them out of finite numbers. They come in at "
-    text += f"{found['op'].strip('_')}{' of ' + found['module'] if found['module'] else ''}."
+    text += f"{spoken(found['op'])}{' of ' + found['module'] if found['module'] else ''}."
     where = "the inputs" if found["what"] == "an input" else found["what"].rpartition(" ")[2]
     made = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
-    return replace(made, sites=_sites_of(diagnosis, found), source=found["source"])
+    made = replace(made, sites=_sites_of(diagnosis, found), source=found["source"])
+    return against_nonfinite_inputs(found["what"], where).on(made)
 
 
 def _backward_origin(diagnosis: Diagnosis) -> Finding:
@@ -89,21 +95,14 @@ def _backward_origin(diagnosis: Diagnosis) -> Finding:
     guilty = min((n for n in crossing), key=lambda n: (bool(finite[n]), n), default=None)
     if guilty is None:
         text = "Inputs or parameters hold inf or nan already: no operation made them out of finite numbers."
-        return Finding("UT103", "inf or nan", Severity.ERROR, (), "the inputs", text, threshold="none is allowed")
+        made = Finding("UT103", "inf or nan", Severity.ERROR, (), "the inputs", text, threshold="none is allowed")
+        return against_nonfinite_inputs("an input", "the inputs").on(made)
     guilty, target = run.edges[guilty].source, run.edges[guilty].target
     text = f"The backward pass of {diagnosis.name(guilty)} receives finite gradient and passes on inf or nan."
-    text += advice(run.sites[guilty].op)
     numbers = {"received": float(received[guilty]), "not finite": float(np.nan_to_num(counted[target]))}
-    return Finding(
-        "UT103",
-        "inf or nan",
-        Severity.ERROR,
-        (guilty,),
-        diagnosis.name(guilty),
-        text,
-        numbers,
-        "none is allowed",
-    )
+    where, site = diagnosis.name(guilty), run.sites[guilty]
+    made = Finding("UT103", "inf or nan", Severity.ERROR, (guilty,), where, text, numbers, "none is allowed")
+    return against_nonfinite(site.op, site.source, called(run, site)).on(made)
 
 
 @rule("UT103", "inf or nan", over=RUN)
@@ -128,8 +127,7 @@ def _forward(history: RunHistory, step: int, row: int | None, passed_on_by: Site
     text = f"the loss is not finite: it was lost in the forward pass{weights}.{place}"
     if passed_on_by is None:
         return text if place else f"{text} The operation isn't known: examine() that batch."
-    hint = advice(passed_on_by.op) if makes_nonfinite(passed_on_by.op) >= BY_ITSELF else ""
-    return f"{text} On the way back {passed_on_by.name} is the first to pass on inf or nan.{hint}"
+    return f"{text} On the way back {passed_on_by.name} is the first to pass on inf or nan."
 
 
 def _loss_is_lost(history: RunHistory, step: int, row: int | None) -> bool:
@@ -215,19 +213,23 @@ def _finding(history: RunHistory, step: int, event: Event | None, row: int | Non
     from_start, over = step <= history.first_step, _over(history, step)
     severity = Severity.ERROR if over is None else Severity.WARNING
     text += "" if over is None else f" From step {over:,} on they were finite again."
-    return Finding(
-        "UT103",
-        "inf or nan",
-        severity,
-        sites,
-        where,
-        text,
-        numbers,
-        threshold,
-        began=step,
-        from_start=from_start,
-        ended=over,
-    )
+    made = Finding(
+        "UT103", "inf or nan", severity, sites, where, text, numbers, threshold, began=step,
+        from_start=from_start, ended=over,
+    )  # fmt: skip
+    return _advice(history, taped, lost, step, where).on(made)
+
+
+def _advice(history: RunHistory, taped: Finding | None, lost: bool, step: int, where: str) -> Advice:
+    """Return what the operation asks for, where it is known and to blame; else how to find it."""
+    site = history.run.sites[taped.sites[0]] if taped is not None and taped.sites else None
+    if site is not None and lost and makes_nonfinite(site.op) < BY_ITSELF:
+        site = None
+    if site is not None:
+        return against_nonfinite(site.op, site.source, called(history.run, site))
+    if taped is not None and taped.advice and not lost:
+        return Advice(taped.advice, taped.snippet)
+    return find_nonfinite(step, where, history.run.header)
 
 
 def _over(history: RunHistory, step: int) -> int | None:

@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from posixpath import commonpath
 
 from undertow.analysis.attribution import cause_of
 from undertow.analysis.gradient_path import Decay
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
+from undertow.rules.advice import Advice
+from undertow.rules.advice.signal import SQUASHING, activation_of, against_fading
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import PRODUCT_EQUATION, VANISHING_RATE, VANISHING_TOTAL
+from undertow.wording import called, times_of_decades
 
 FEWEST_IN_A_BRANCH = 4
 
@@ -62,14 +66,27 @@ def branches(diagnosis: Diagnosis) -> Iterator[tuple[Sequence[int], Decay]]:
 def _starved(diagnosis: Diagnosis, path: Sequence[int], found: Decay) -> Finding:
     """Return what there is to say of a branch."""
     where = diagnosis.between(found.waypoints[0], found.waypoints[-1])
-    text = f"In the branch {where} the gradient loses {-found.total:.2f} decades, {found.rate:+.2f} a layer."
+    run = diagnosis.run
+    first, last = (called(run, run.sites[place]) for place in (found.waypoints[0], found.waypoints[-1]))
+    less = times_of_decades(found.total)
+    text = f"Inside a branch {last} gets {less} gradient than {first}: what goes around it learns."
     numbers = {"rate": found.rate, "total": found.total}
     limits = f"rate <= {VANISHING_RATE} and total <= {VANISHING_TOTAL}"
     sites, equation = found.waypoints, PRODUCT_EQUATION
     severity, outcome = severity_of("UT106", found.total, diagnosis.run)
     if _gated(diagnosis, path):
         severity, outcome = Severity.NOTE, " It ends in a gate, which opens as it learns."
-    return Finding("UT106", "starved branch", severity, sites, where, text + outcome, numbers, limits, equation)
+    found_here = Finding("UT106", "starved branch", severity, sites, where, text + outcome, numbers, limits, equation)
+    return _advice(diagnosis, path).on(found_here)
+
+
+def _advice(diagnosis: Diagnosis, path: Sequence[int]) -> Advice:
+    run = diagnosis.run
+    sites = [run.sites[place] for place in dict.fromkeys(run.edges[edge].target for edge in path)]
+    squashes = activation_of(sites) in SQUASHING
+    modules = [site.module for site in sites if site.role is Role.WEIGHT]
+    inside = commonpath([f"/{each.replace('.', '/')}" for each in modules])[1:].replace("/", ".") if modules else ""
+    return against_fading(diagnosis, sites, "activation" if squashes else "weights", inside)
 
 
 def _gated(diagnosis: Diagnosis, path: Sequence[int]) -> bool:

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from undertow.analysis.attribution import product
 from undertow.diagnosis import Diagnosis, LayerSites
 from undertow.record import Finding, Severity
+from undertow.rules.advice import Advice
+from undertow.rules.advice.signal import against_fading, against_growth
+from undertow.rules.advice.steps import unequal_rates
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import Blocks, rule
+from undertow.wording import amount, called
 
 FRONT_BELOW, BACK_BELOW = 0.001, 0.0005
 FEWEST_LAYERS = 4
@@ -134,10 +139,29 @@ def _frozen(diagnosis: Diagnosis, which: str, below: float, code: str, name: str
     if code == "UT104" and severity is Severity.ERROR:  # the study has hardly any networks whose back half stands still
         severity, outcome = severity_of(code, half.share, diagnosis.run)
     where = ", ".join(layer.module for layer in half.layers[:4]) + (", ..." if len(half.layers) > 4 else "")
-    text = f"{len(half.layers)} of {half.of} layers make {half.share:.1%} of the progress of a step{more}.{outcome}"
     sites = tuple(site for layer in half.layers for site in layer.sites)
+    run, part = diagnosis.run, f"one part in {amount(1 / half.share)}" if half.share else "nothing"
+    text = (
+        f"The {which} {len(half.layers)} of {half.of} layers, {called(run, run.sites[sites[-1]])} to "
+        f"{called(run, run.sites[sites[0]])}, hardly learn: they make {part} of the progress of a step{more}.{outcome}"
+    )
     limit = f"under {below:.2%} of a step's progress"
-    yield Finding(code, name, severity, sites, where, text, {"share": half.share, **numbers}, limit, EQUATION)
+    found = Finding(code, name, severity, sites, where, text, {"share": half.share, **numbers}, limit, EQUATION)
+    yield _advice(diagnosis, which, half).on(found)
+
+
+def _advice(diagnosis: Diagnosis, which: str, half: Half) -> Advice:
+    """Say what makes a half learn: its learning rate where that is small, else the gradient's size on its way."""
+    parameters = {name for layer in half.layers for s in layer.sites for name in diagnosis.run.sites[s].parameters}
+    slow = unequal_rates(diagnosis, parameters)
+    if slow is not None:
+        return slow
+    path = diagnosis.gradient_path
+    sites = [diagnosis.run.sites[site] for site in path.sites] if path is not None else list(diagnosis.run.sites)
+    if which == "back":
+        return against_growth(diagnosis, sites)
+    causes = product(diagnosis.gains)
+    return against_fading(diagnosis, sites, min(causes, key=lambda cause: causes[cause], default="weights"))
 
 
 def _consequence(diagnosis: Diagnosis, which: str, below: float) -> tuple[Severity, str, dict[str, float]]:

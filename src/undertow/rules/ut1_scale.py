@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from undertow.analysis.attribution import cause_of, product
 from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
-from undertow.record import BackwardGain, Finding
+from undertow.pytorch_code import spelled
+from undertow.record import BackwardGain, Finding, Site
+from undertow.rules.advice.signal import SQUASHING, activation_of, against_fading, against_growth
 from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
+from undertow.wording import called, part_of, sentence, times_of_decades
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
 EXPLODING_RATE, EXPLODING_TOTAL = 0.095, 2.5
@@ -148,20 +151,42 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
     start, end = found.waypoints[0], found.waypoints[-1]
     by_cause, sign = decades_by_cause(diagnosis, found), np.sign(found.total)
     main = max((c for c in by_cause if c not in NOT_LOST), key=lambda cause: sign * by_cause[cause])
-    verb = "loses" if found.total < 0 else "gains"
+    run = diagnosis.run
     text = (
-        f"The gradient {verb} {abs(found.total):.2f} decades between {diagnosis.name(start)} and "
-        f"{diagnosis.name(end)}, {found.rate:+.2f} a layer; {by_cause[main]:+.2f} of them are due to {main}."
+        f"{sentence(called(run, run.sites[end]))} gets {times_of_decades(found.total)} gradient than "
+        f"{called(run, run.sites[start])}. {_share(diagnosis, by_cause[main] / found.total, main, found.total < 0)}"
     )
     if found.gone is not None:
-        text += f" From {diagnosis.name(found.gone)} on nothing is left: it is too small for its precision."
+        last = called(run, run.sites[found.gone])
+        text += f" From {last} on nothing is left: it is too small for its precision."
     amount, kind = (found.total, kind_of(found, by_cause)) if code == "UT101" else (found.climb, ANY)
     severity, outcome = severity_of(code, amount, diagnosis.run, kind)
     text += outcome
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = diagnosis.between(start, end)
     found_here = Finding(code, name, severity, (start, end), where, text, numbers, threshold, PRODUCT_EQUATION)
-    return replace(found_here, source=_source_of(diagnosis, main))
+    sites = _on_the_way(diagnosis)
+    advice = against_fading(diagnosis, sites, main) if found.total < 0 else against_growth(diagnosis, sites)
+    return advice.on(replace(found_here, source=_source_of(diagnosis, main)))
+
+
+def _share(diagnosis: Diagnosis, share: float, cause: str, fades: bool) -> str:
+    """Say how much of a change of the gradient is due to its main cause."""
+    start = "start" if len(diagnosis.run) == 1 or diagnosis.step == 0 else "are"
+    activation = activation_of(_on_the_way(diagnosis))
+    slope = "pass on a quarter of a gradient at best" if activation in SQUASHING else "are flat where most values lie"
+    why = {
+        "weights": f"weights that {start} too {'small' if fades else 'large'}",
+        "activation": f"the activations ({spelled(activation)}), which {slope if fades else 'are steep'}",
+        "normalisation": f"normalisations, which divide by {'large' if fades else 'small'} deviations",
+        "unattributed": f"its direction: it points where the weights are {'smallest' if fades else 'largest'}",
+    }.get(cause, cause)
+    return f"{part_of(share)} of that comes from {why}."
+
+
+def _on_the_way(diagnosis: Diagnosis) -> list[Site]:
+    """Return the Sites that most of the gradient to the front goes through, the loss's side first."""
+    return [diagnosis.run.sites[i] for i in dict.fromkeys(site for gain in diagnosis.gains for site in gain.main)]
 
 
 def _source_of(diagnosis: Diagnosis, cause: str) -> str:
@@ -218,4 +243,5 @@ def _grown(diagnosis: Diagnosis, of: Callable[[BackwardGain], float]) -> NDArray
 
 
 def _decades(gain: BackwardGain, cause: str) -> float:
-    return float(decades(gain.factors.get(cause, 1.0)))
+    factor = gain.factors.get(cause, 1.0)
+    return 0.0 if factor == 1.0 else float(decades(factor))  # as it is of most causes at most blocks

@@ -4,12 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.analysis.gradient_path import weight_depth
+from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice.representations import examples_told_apart, outputs_held_apart
 from undertow.rules.registry import RUN, rule
+from undertow.wording import called
 
 ALIKE_BELOW = 1e-5
 OF_THE_INPUTS = 1e-3
@@ -18,10 +22,10 @@ FEWEST_ROWS = 8
 FEWEST_INPUTS = 3
 LAST_LAYERS = 2
 HARDLY_FELL = 0.05
-COLLAPSED_BELOW = 3e-3
-FELL_BY = 30
+ONE_OUTPUT, TWO_OUTPUTS = (3e-3, 30.0), (0.05, 10.0)
+"""Distance to which outputs of length 1 collapse, and part of the first one that it is; of two that learn to agree."""
+
 LASTING = 3
-FEWEST_LOSSES = 8
 _RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 _LIMIT = (
     f"1 - mean cosine under {ALIKE_BELOW:g} before the last {LAST_LAYERS} layers, and under {OF_THE_INPUTS:g} of what "
@@ -56,7 +60,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         with Adam, and never learned with SGD; with 2e-4 or more all learned. Untrained transformers have 1e-2 and
         more, where single layers of theirs (a class token's head) may have less. A run is told if it is still so at
         its end, or if its loss has fallen by less than 5 % since it began so. Outputs that are normalised to length 1:
-        under 3e-3 at the end of a run, and 30 times less than at first; those held apart keep 0.3 and more. At the
+        under 3e-3 at the end of a run, and 30 times less than at first; where two that both learn are brought together,
+        under 0.05 and 10 times less: those held apart keep 0.3 and more. At the
         start of a recurrent network it is a note: of LSTMs with torch's start 5 layers learned with it, 6 did not.
     What to do:
         Residual connections (for graph networks from the first layer on, as in GCNII), fewer layers, critical
@@ -68,7 +73,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     seen = _look(diagnosis.run, diagnosis.step)
     if seen is not None:
-        found = _finding(diagnosis.run, seen, f"{_sentence(diagnosis.run, seen)} {_advice(diagnosis.run)}")
+        found = _finding(diagnosis.run, seen, _sentence(diagnosis.run, seen))
+        found = examples_told_apart(diagnosis, diagnosis.run.sites[int(seen["site"])]).on(found)
         yield replace(found, severity=Severity.NOTE) if _has_gates(diagnosis.run) else found
 
 
@@ -92,35 +98,44 @@ def _of_layers(history: RunHistory, rows: Sequence[int], seen: Sequence[Mapping[
     last = dict(seen[place] or {})
     losses = _losses(history)
     stuck = f" The loss went from {losses['loss start']:.3g} to {losses['loss end']:.3g}." if losses else ""
-    text = f"{_sentence(run, last)}{stuck} {_advice(run)}"
-    return _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
+    text = f"{_sentence(run, last)}{stuck}"
+    found = _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
+    return examples_told_apart(Diagnosis(run, rows[place]), run.sites[int(last["site"])]).on(found)
 
 
 def _of_outputs(history: RunHistory, rows: Sequence[int]) -> Iterator[Finding]:
     """Judge outputs of which only the direction counts: they had different ones, and lost them."""
     run = history.run
     depth = weight_depth(run)
-    for site in run.sites:
-        if site.op != "linalg_vector_norm" or depth[site.index] or not _divides(run, site):
-            continue
-        distance = 1 - np.asarray(run.columns["input_cosine"], float)[rows, site.index]
-        if (
-            len(rows) < LASTING
-            or np.nanmax(distance[-2:]) > COLLAPSED_BELOW
-            or not distance[0] > FELL_BY * distance[-1]
-        ):
-            continue
-        alike = distance <= COLLAPSED_BELOW
-        first = len(alike) - int(np.argmin(alike[::-1]))
-        numbers = {"1 - cosine": max(float(distance[-1]), 0.0), "1 - cosine at first": float(distance[0])}
-        text = (
-            f"The outputs of all examples have come to point one way: 1 - the mean cosine of two was "
-            f"{distance[0]:.2g} at first and is {numbers['1 - cosine']:.1g}. A constant minimises this loss: add "
-            "negatives, a stopped gradient with a predictor, or a variance term."
-        )
-        numbers |= {"site": float(site.index)}
-        yield _finding(run, numbers | _losses(history), text, int(history.steps[rows[first]]))
-        return
+    sites = [s for s in run.sites if s.op == "linalg_vector_norm" and not depth[s.index] and _divides(run, s)]
+    found = [site for site in sites if _collapsed(history, rows, site, *ONE_OUTPUT)]
+    pair = [site for site in sites if _collapsed(history, rows, site, *TWO_OUTPUTS)]
+    if found or len(pair) > 1:
+        yield _one_way(history, rows, (found or pair)[0], (ONE_OUTPUT if found else TWO_OUTPUTS)[0])
+
+
+def _distances(history: RunHistory, rows: Sequence[int], site: Site) -> NDArray[np.floating]:
+    return 1 - np.asarray(history.run.columns["input_cosine"], float)[rows, site.index]
+
+
+def _collapsed(history: RunHistory, rows: Sequence[int], site: Site, below: float, fell_by: float) -> bool:
+    """Tell whether what is normalised was different for different examples, and is alike at the end."""
+    distance = _distances(history, rows, site)
+    return len(rows) >= LASTING and bool(np.nanmax(distance[-2:]) <= below and distance[0] > fell_by * distance[-1])
+
+
+def _one_way(history: RunHistory, rows: Sequence[int], site: Site, below: float) -> Finding:
+    distance = _distances(history, rows, site)
+    alike = distance <= below
+    first = len(alike) - int(np.argmin(alike[::-1]))
+    numbers = {"1 - cosine": max(float(distance[-1]), 0.0), "1 - cosine at first": float(distance[0])}
+    text = (
+        f"The outputs of all examples have come to point one way: 1 - the mean cosine of two was "
+        f"{distance[0]:.2g} at first and is {numbers['1 - cosine']:.1g}. A constant minimises this loss."
+    )
+    numbers |= {"site": float(site.index)}
+    found = _finding(history.run, numbers | _losses(history), text, int(history.steps[rows[first]]))
+    return outputs_held_apart().on(found)
 
 
 def _divides(run: Run, site: Site) -> bool:
@@ -142,13 +157,8 @@ def _lasts(history: RunHistory, seen: Sequence[Mapping[str, float] | None]) -> b
 
 def _losses(history: RunHistory) -> dict[str, float]:
     """Return where the loss came from and got to; nothing where too few were noted."""
-    values = history.loss.values
-    if len(values) < FEWEST_LOSSES:
-        return {}
-    return {
-        "loss start": float(np.median(values[:3])),
-        "loss end": float(np.median(values[-max(len(values) // 10, 3) :])),
-    }
+    ends = loss_ends(history)
+    return {} if ends is None else {"loss start": ends[0], "loss end": ends[1]}
 
 
 def _look(run: Run, row: int) -> dict[str, float] | None:
@@ -191,21 +201,11 @@ def _counts(site: Site) -> bool:
 
 
 def _sentence(run: Run, seen: Mapping[str, float]) -> str:
-    at, before = run.sites[int(seen["site"])].name, run.sites[int(seen["site of most"])].name
+    at, before = (called(run, run.sites[int(seen[name])]) for name in ("site", "site of most"))
     return (
-        f"Before {at} all examples look the same: 1 - the mean cosine of two is {seen['1 - cosine']:.1g}, against "
-        f"{seen['1 - cosine at most']:.2g} before {before}."
+        f"All examples look the same to {at}: 1 - the mean cosine of two is {seen['1 - cosine']:.1g} before it, "
+        f"against {seen['1 - cosine at most']:.2g} before {before}."
     )
-
-
-def _advice(run: Run) -> str:
-    if any(site.op in ("mm", "bmm", "sparse_addmm", "scatter_add", "index_add") for site in run.sites):
-        how = "Take fewer layers, or residual connections from the first layer on, if they average over neighbours."
-    elif any(site.role is Role.JOIN for site in run.sites):
-        how = "Look for the layer at which they become so, and lead a residual connection around it."
-    else:
-        how = "Add residual connections, initialise critically (He for ReLU), or normalise over the batch."
-    return how
 
 
 def _finding(

@@ -9,6 +9,7 @@ import numpy as np
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice.representations import rows_in_use
 from undertow.rules.registry import RUN, rule
 
 USED_BELOW = 0.25
@@ -18,6 +19,7 @@ EXPERTS_BELOW = 0.5
 FEWEST_STEPS = 8
 FOR_EACH_ROW = 4
 ONE_OF_MANY = 16
+ENOUGH_LOOKUPS = 32
 _NUMBERED = re.compile(r"^(?P<list>.*?)\.(?P<number>\d+)\.(?P<rest>.+)$")
 _LIMIT = (
     f"under {USED_BELOW:.0%} of the rows of a table that the model chooses from, no more than one row of a table, or "
@@ -70,7 +72,8 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
         Codes: under a quarter used, after 8 recorded steps or more with at least four lookups for each row; healthy
         codebooks use half of their codes and more. Experts: under a half, of four or more behind a router. One row: of
         16 or more, over as many steps. What the data chooses (rare words, positions behind the longest sequence) is
-        nobody's fault, and not told. One batch proves little, so `examine` makes a note of it.
+        nobody's fault, and not told. One batch proves little, so `examine` makes a note of it, unless all of its 32
+        lookups or more chose one code: what lies behind that is a constant.
     What to do:
         Codes: start them at encoder outputs (k-means), replace dead ones by such, take moving averages or smaller
         codes. Experts: a loss that balances the load, noise on the router. One row: look at how indices are made.
@@ -80,8 +83,11 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     run = diagnosis.run
     for table in [*_chosen_tables(run, diagnosis.step), *_experts_at_once(run)]:
-        if _is_idle(table) and _lookups(run, diagnosis.step, table) >= FOR_EACH_ROW * table.rows:
-            yield _finding(table, Severity.NOTE, f"{_sentence(table)} in this batch.")
+        lookups = _lookups(run, diagnosis.step, table)
+        one_code = table.site is not None and table.used == 1 and ENOUGH_LOOKUPS <= lookups < np.inf
+        if _is_idle(table) and (one_code or lookups >= FOR_EACH_ROW * table.rows):
+            severity = Severity.WARNING if one_code else Severity.NOTE
+            yield _finding(table, severity, f"{_sentence(table)} in this batch.")
 
 
 @rule("UT204", "rows never used", over=RUN)
@@ -94,11 +100,11 @@ def unused_in_time(history: RunHistory) -> Iterator[Finding]:
         for table in [*_chosen_tables(run, last), *_constant_tables(run, last)]:
             if _is_idle(table) and len(rows) * _lookups(run, last, table) >= FOR_EACH_ROW * table.rows:
                 over = f"over {len(rows):,} recorded steps"
-                yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.{_advice(table)}", history)
+                yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.", history)
     for table in _experts(run):
         if _is_idle(table):
             over = f"over {len(run.parameter_steps):,} recorded steps"
-            yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.{_advice(table)}", history)
+            yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.", history)
 
 
 def _is_idle(table: RowTable) -> bool:
@@ -182,19 +188,11 @@ def _sentence(table: RowTable) -> str:
     return f"Of the {table.rows:,} {what} of {table.name} the model chose {table.used:,}"
 
 
-def _advice(table: RowTable) -> str:
-    if table.site is None:
-        return " The others got no gradient: balance the load by a loss of its own, or add noise to the router."
-    if not table.chosen:
-        return " What it returns is a constant: look at how its indices are made."
-    return " The others got no gradient: start codes at encoder outputs, and replace dead ones by such."
-
-
 def _finding(table: RowTable, severity: Severity, text: str, history: RunHistory | None = None) -> Finding:
     numbers = {"rows": float(table.rows), "used": float(table.used)}
     sites = () if table.site is None else (table.site.index,)
     began = None if history is None else int(history.first_step)
-    return Finding(
+    made = Finding(
         "UT204",
         "rows never used",
         severity,
@@ -207,3 +205,4 @@ def _finding(table: RowTable, severity: Severity, text: str, history: RunHistory
         began=began,
         from_start=history is not None,
     )
+    return rows_in_use(table.name, table.rows, table.used, table.site is None, table.chosen).on(made)

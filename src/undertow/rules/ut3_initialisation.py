@@ -11,7 +11,9 @@ from undertow.analysis.theory_check import TheoryCheck
 from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
+from undertow.pytorch_code import spelled
 from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.advice.signal import activation_of, different_weights, redrawn
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
@@ -24,6 +26,7 @@ from undertow.rules.ut1_scale import (
     is_vanishing,
     kind_of,
 )
+from undertow.wording import called, times_of_decades
 
 FEWEST_LAYERS = 3
 AGREEING = 0.5
@@ -65,11 +68,11 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
     size = "small" if found.expected < 0 else "large"
-    cure = f"{needed:.2g} would keep it" if needed else f"no variance up to {LARGEST_VARIANCE:.0f} would keep it"
+    cure = f"{needed:.2g}/n would keep it" if needed else "no size of weights would keep it"
     text = (
-        f"n_in Var W = {weight_var:.2g} is too {size} for {len(found.covered)} layers of {activation}: theory expects "
-        f"the gradient to change by {found.expected:+.2f} decades, give or take {found.spread:.2f} (measured "
-        f"{found.measured:+.2f}); {cure}."
+        f"The weights start too {size} for {len(found.covered)} layers of {spelled(activation)}: with a variance of "
+        f"{weight_var:.2g}/n (n inputs) theory expects {times_of_decades(found.expected)} gradient in the first layer "
+        f"than in the last, and so it is measured ({times_of_decades(found.measured)}); {cure}."
     )
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
@@ -80,7 +83,9 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
     name = "initialisation off for the depth"
     severity, outcome = _worth(diagnosis, found.expected)
-    yield Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
+    made = Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
+    sites = [diagnosis.run.sites[site] for site in diagnosis.gradient_path.sites]
+    yield redrawn(diagnosis, sites, activation, needed).on(made)
 
 
 @rule(
@@ -131,9 +136,10 @@ def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
         severity, consequence = Severity.NOTE, "but what comes behind them pulls them apart"
     else:
         severity, consequence = Severity.ERROR, "and get the same gradient: they stay alike"
-    text = f"The {site.n_out} units of {site.name} have the same weights, {consequence}."
+    text = f"All {site.n_out} units of {called(diagnosis.run, site)} have the same weights, {consequence}."
     limit = f"spread under {SPREAD_BELOW}; an error if the gradient's is, too"
-    return Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
+    made = Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
+    return different_weights(site, activation_of(diagnosis.run.sites)).on(made)
 
 
 def expected_decades(diagnosis: Diagnosis) -> float | None:

@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity
+from undertow.rules.advice.steps import optimizer_of, weaker_decay
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import CANCELLING_BELOW, cancelling_ratio
+from undertow.wording import amount
 
 NAME = "decay dominates"
 PULLS, MATRICES = 1.0, 0.5
@@ -19,6 +20,14 @@ USUAL = 1e-3
 SHRUNK, GONE = 0.5, 0.1
 FEWEST_ROWS = 5
 MOSTLY = 0.5
+MATTERS = 1e-4
+"""Part of its norm that the weights lose to decay in a step, under which thousands of steps hardly show it."""
+
+FORGETS = 0.01
+"""The same, from which on what was learned a hundred steps ago is gone."""
+
+LASTING = 1e-3
+"""The same, of which the advice takes a tenth."""
 
 
 @rule(
@@ -45,12 +54,13 @@ def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
         Over a run: ``left``, the median matrix's norm at the end as a part of what it was; ``pull``, weight_decay
         ||w|| / ||g|| (times the learning rate and over ||dw||, where decay isn't part of the gradient).
     Threshold:
-        pull >= 1 in all, and in half of the matrices, while the examples' gradients don't cancel (at a minimum decay
-        and gradient balance, and both are small); a note up to a decay of 0.001, as then it is the gradient that is
-        small. Over a run: pull >= 1 in half of the full steps, and half of the
-        matrices that no normalisation follows lost half of their norm; an error if nine tenths. AdamW at 0.01 was
-        seen at 0.001, SGD at 5e-4 under 0.05; Adam with 0.05 in a depth network at 1.6, and it answered everything
-        alike after 200 steps.
+        pull >= 1 in all, and in half of the matrices, that shrink by 1e-4 a step or more, while the examples' gradients
+        don't cancel (at a minimum decay and gradient balance, and both are small); a note up to a decay of 0.001, as
+        then it is the gradient that is small. Or the weights shrink by 1 % a step, whatever the loss does: usual are
+        1e-6 to 1e-4. Over a run: pull >= 1 in half of the full steps, and half of the matrices that no normalisation
+        follows lost half of their norm; an error if nine tenths. AdamW at 0.01 was seen at 0.001, SGD at 5e-4 under
+        0.05; Adam with 0.05 in a depth network at 1.6, and it answered everything alike after 200 steps. A small
+        network for digits under AdamW at 10, 3 % a step, stayed at a loss of 1.5, at 0.05 it came to 0.04.
     What to do:
         A smaller weight_decay: 1e-5 to 1e-4 in Adam, 1e-4 to 5e-4 in SGD. Or AdamW, whose decay doesn't compete with
         the gradient, at 0.01 to 0.1 with usual learning rates.
@@ -59,20 +69,40 @@ def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
         1396.
     """
     decay: Mapping[str, Any] = diagnosis.run.header["decay"]
-    pull, matrices = float(decay.get("pull", 0.0)), float(decay.get("matrices", 0.0))
+    numbers = {key: float(decay.get(key, 0.0)) for key in ("pull", "matrices", "shrinks")}
     ratio = cancelling_ratio(diagnosis)
-    if pull < PULLS or matrices < MATRICES or not diagnosis.finite or (ratio or 1.0) < CANCELLING_BELOW:
+    if not diagnosis.finite or (ratio or 1.0) < CANCELLING_BELOW:
         return
+    dominates = numbers["pull"] >= PULLS and numbers["matrices"] >= MATRICES and numbers["shrinks"] >= MATTERS
+    if dominates:
+        yield _at_a_step(diagnosis, decay, numbers)
+    elif numbers["shrinks"] >= FORGETS:
+        yield _forgetting(diagnosis.run.header, numbers)
+
+
+def _at_a_step(diagnosis: Diagnosis, decay: Mapping[str, Any], numbers: Mapping[str, float]) -> Finding:
     text = (
-        f"Weight decay of {decay['weight_decay']:g} makes more of a step of {diagnosis.run.header.get('optimizer')} "
-        f"than the loss does, {pull:.1f} times as much: the weights shrink by {decay['shrinks']:.1%} a step."
+        f"Weight decay of {decay['weight_decay']:g} makes more of a step of {optimizer_of(diagnosis.run.header)} "
+        f"than the loss does, {amount(numbers['pull'])} times as much: the weights shrink by "
+        f"{numbers['shrinks']:.1%} a step."
     )
-    numbers = {"pull": pull, "matrices": matrices, "shrinks": float(decay["shrinks"])}
     limit = f"||step - step without decay|| >= ||step without decay||, in {MATRICES:.0%} of the matrices"
     severity = Severity.WARNING
     if decay["weight_decay"] <= USUAL:
         severity, text = Severity.NOTE, f"{text} It is of a usual size: the gradient is small."
-    yield Finding("UT409", NAME, severity, (), "the optimizer", text, numbers, limit)
+    found = Finding("UT409", NAME, severity, (), "the optimizer", text, numbers, limit)
+    return weaker_decay(diagnosis.run.header, numbers["pull"]).on(found)
+
+
+def _forgetting(header: Mapping[str, Any], numbers: Mapping[str, float]) -> Finding:
+    shrinks = numbers["shrinks"]
+    text = (
+        f"Weight decay of {header['decay']['weight_decay']:g} takes {shrinks:.1%} of the weights in every step: what "
+        f"was learned more than {1 / shrinks:,.0f} steps ago is gone."
+    )
+    limit, equation = f"under {FORGETS:.0%} of the weights' norm a step", "w <- (1 - lr lambda) w"
+    found = Finding("UT409", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, equation)
+    return weaker_decay(header, shrinks / LASTING).on(found)
 
 
 @rule("UT409", NAME, over=RUN)
@@ -80,21 +110,41 @@ def decay_over_time(history: RunHistory) -> Iterator[Finding]:
     """Weight decay has made most of a run's steps, and the weights have shrunk."""
     found = _shrinking(history)
     if found is None:
+        yield from _forgets(history)
         return
     names, left, pull, row = found
     weight_decay = float(history.run.header["decay"]["weight_decay"])
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     text = (
-        f"Weight decay of {weight_decay:g} pulls {pull:.2g} times as hard as the loss: {shown} "
+        f"Weight decay of {weight_decay:g} pulls {amount(pull)} times as hard as the loss: {shown} "
         f"{'has' if len(names) == 1 else 'have'} shrunk to {left:.1%} of what they were."
     )
     began = int(history.run.parameter_steps[row])
     numbers = {"pull": pull, "left": left, "matrices": float(len(names))}
     limit = f"pull >= {PULLS:g} in half of the steps, and half of the matrices at {SHRUNK:.0%} of their norm or less"
-    severity = Severity.ERROR if left < GONE and weight_decay > USUAL else Severity.WARNING
+    severity = Severity.ERROR if left < GONE else Severity.WARNING
+    if weight_decay <= USUAL:
+        severity, text = Severity.NOTE, f"{text} It is of a usual size: the gradient is small."
     sites = tuple(site.index for site in history.run.sites if set(site.parameters) & set(names))
     found_here = Finding("UT409", NAME, severity, sites, shown, text, numbers, limit, began=began)
-    yield replace(found_here, from_start=began <= history.first_step)
+    found_here = replace(found_here, from_start=began <= history.first_step)
+    yield weaker_decay(history.run.header, pull).on(found_here)
+
+
+def _forgets(history: RunHistory) -> Iterator[Finding]:
+    """Report decay that takes so much in every step that nothing learned lasts, where its share can be told."""
+    run = history.run
+    decay = run.header["decay"]
+    plain = run.header.get("optimizer") == "SGD"  # under Adam, decay inside the gradient is divided by its size
+    if not (decay.get("decoupled") or plain) or "lr" not in run.parameter_columns or not _matrices(run):
+        return
+    rates = np.asarray(run.parameter_columns["lr"][:, _matrices(run)], float)
+    if np.isfinite(rates).any(1).sum() < FEWEST_ROWS:
+        return
+    shrinks = float(decay["weight_decay"]) * float(np.nanmedian(rates))
+    if shrinks >= FORGETS:
+        began = int(history.first_step)
+        yield replace(_forgetting(run.header, {"shrinks": shrinks}), began=began, from_start=True)
 
 
 def _shrinking(history: RunHistory) -> tuple[list[str], float, float, int] | None:
@@ -105,20 +155,20 @@ def _shrinking(history: RunHistory) -> tuple[list[str], float, float, int] | Non
         return None
     weights = np.asarray(run.parameter_columns["weight_norm"][:, places], float)
     pulls = _pulls(run, places)
-    known = np.isfinite(weights).all(1) & np.isfinite(pulls).all(1)
+    known = np.isfinite(weights).all(1) & np.isfinite(pulls).any(1)
     if known.sum() < FEWEST_ROWS:
         return None
     rows = np.flatnonzero(known)
     weights, pulls = weights[rows], pulls[rows]
     last = np.median(weights[-max(len(rows) // 10, 1) :], axis=0)
     left = np.where(weights[0] > 0, last / np.where(weights[0] > 0, weights[0], 1.0), 1.0)
-    strong = pulls >= PULLS
+    strong = np.where(np.isnan(pulls), False, pulls >= PULLS)
     shrunk = (left <= SHRUNK) & (strong.mean(0) >= MOSTLY)
     if shrunk.sum() < MATRICES * len(places):
         return None
     first = int(rows[np.argmax(strong[:, shrunk].mean(1) >= MOSTLY)])
     names = [run.parameters[places[n]] for n in np.flatnonzero(shrunk)]
-    return names, float(np.median(left[shrunk])), float(np.median(pulls[:, shrunk])), first
+    return names, float(np.median(left[shrunk])), float(np.nanmedian(pulls[:, shrunk])), first
 
 
 def _matrices(run: Run) -> list[int]:
@@ -136,7 +186,7 @@ def _matrices(run: Run) -> list[int]:
 
 
 def _pulls(run: Run, places: list[int]) -> Numbers:
-    """How hard decay pulls at each matrix as a multiple of what the loss does, [rows, places]."""
+    """How hard decay pulls at each matrix as a multiple of what the loss does, [rows, places]; nan without gradient."""
     decay = float(run.header["decay"]["weight_decay"])
     weight, gradient, moved, lr = (
         np.asarray(run.parameter_columns[name][:, places], float)
@@ -145,6 +195,4 @@ def _pulls(run: Run, places: list[int]) -> Numbers:
     pull = decay * weight
     if run.header["decay"].get("decoupled"):
         pull, gradient = lr * pull, np.maximum(moved - lr * pull, 0.0)
-    with np.errstate(all="ignore"):
-        ratio: NDArray[np.floating] = np.where(gradient > 0, pull / gradient, np.where(pull > 0, np.inf, np.nan))
-    return np.where(np.isinf(ratio), 1e30, ratio)
+    return np.divide(pull, gradient, out=np.full_like(pull, np.nan), where=gradient > 0)

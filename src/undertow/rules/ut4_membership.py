@@ -5,6 +5,7 @@ from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.advice.steps import of_the_whole_model
 from undertow.rules.registry import Blocks, rule
 
 NOTHING_LEFT = 0.999
@@ -48,10 +49,11 @@ def not_held(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     held: Mapping[str, Any] = diagnosis.run.header["held"]
     missing = [str(name) for name in held["missing"]]
+    header, foreign = diagnosis.run.header, bool(held["foreign"])
     if not held["reached"]:
-        yield _holds_nothing(held, missing)
+        yield of_the_whole_model(header, missing, foreign or not held["unreached"]).on(_holds_nothing(held, missing))
     elif missing:
-        yield _left_out(held, missing)
+        yield of_the_whole_model(header, missing, foreign).on(_left_out(held, missing))
 
 
 def _holds_nothing(held: Mapping[str, Any], missing: Sequence[str]) -> Finding:
@@ -71,9 +73,9 @@ def _holds_nothing(held: Mapping[str, Any], missing: Sequence[str]) -> Finding:
 
 def _left_out(held: Mapping[str, Any], missing: Sequence[str]) -> Finding:
     share = float(held.get("missing share", 0.0))
-    text = f"{_shown(missing)} get gradient and are in no optimizer: no step changes them."
+    text = f"{_shown(missing)} are in no optimizer, though they get gradient: no step changes them."
     if len(missing) == 1:
-        text = f"{missing[0]} gets gradient and is in no optimizer: no step changes it."
+        text = f"{missing[0]} is in no optimizer, though it gets gradient: no step changes it."
     severity = Severity.ERROR if share > NOTHING_LEFT and held["foreign"] else Severity.WARNING
     if held["foreign"]:
         text += f" It holds {held['foreign']} of another model: what was replaced, was replaced after it was made."

@@ -4,16 +4,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
+from undertow.rules.advice.steps import (
+    in_float32,
+    longer_steps,
+    optimizer_of,
+    shorter_steps,
+    smaller_epsilon,
+    wider_clipping,
+)
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.wording import called
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
 EPSILONS = 10.0
 SMALLEST_HALF = 6e-8
-CUT_TO, MOSTLY, FEWEST_CLIPPED = 0.1, 0.5, 20
+CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
 SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
 
@@ -52,15 +62,21 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         return
     worst = max(large, key=lambda site: ratio[site.index])
     text = (
-        f"A step of {diagnosis.run.header.get('optimizer')} changes the weights of {len(large)} of {len(layers)} "
-        f"layers by more than a tenth, those of {worst.name} by {ratio[worst.index]:.2g} of their norm."
+        f"A step of {optimizer_of(diagnosis.run.header)} is too long: it changes the weights of {len(large)} of "
+        f"{len(layers)} layers by more than a tenth of themselves, those of {called(diagnosis.run, worst)} by "
+        f"{_of_themselves(float(ratio[worst.index]))}."
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
     severity, outcome, more = _outcome(diagnosis)
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
-    yield Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
+    found = Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
+    yield shorter_steps(diagnosis.run.header, median).on(found)
+
+
+def _of_themselves(ratio: float) -> str:
+    return f"{ratio:.1f} times their size" if ratio >= 1 else f"{ratio:.0%}"
 
 
 def long_steps(diagnosis: Diagnosis) -> bool:
@@ -98,12 +114,13 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     if diagnosis.run.header.get("lr") == 0 or not diagnosis.finite or not layers or len(lost) < len(layers) / 2:
         return
     text = (
-        f"A step of {diagnosis.run.header.get('optimizer')} is too small for {len(lost)} of {len(layers)} layers: "
-        "rounding takes it back."
+        f"A step of {optimizer_of(diagnosis.run.header)} is too small for {len(lost)} of {len(layers)} layers: "
+        "it is less than their weights' last digit, and rounding takes it back."
     )
     numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
     where, limit = diagnosis.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
-    yield Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
+    found = Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
+    yield longer_steps(diagnosis.run.header, numbers["ratio"]).on(found)
 
 
 @rule(
@@ -147,16 +164,20 @@ def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not small:
         return
     worst = min(small, key=lambda site: small[site])
+    optimizer = optimizer_of(diagnosis.run.header)
+    where = f"all {layers}" if len(small) == layers else f"{len(small)} of {layers}"
     text = (
-        f"At {diagnosis.name(worst)} the gradient's root mean square is {small[worst]:.1e}, "
-        f"Adam's epsilon {epsilon:.0e}: its steps are too short."
+        f"{optimizer}'s epsilon swallows the gradient in {where} layers, most of all in "
+        f"{called(diagnosis.run, diagnosis.run.sites[worst])}: its root mean square is {small[worst]:.1e}, epsilon "
+        f"{epsilon:.0e}, and steps get too short."
     )
     numbers = {"rms": small[worst], "epsilon": float(epsilon), "layers": float(len(small))}
     limit = f"rms < {EPSILONS:.0f} epsilon"
     equation = "dw = -lr m / (sqrt(v) + epsilon)"
     name, where = "under Adam's epsilon", diagnosis.name(worst)
     severity = Severity.WARNING if len(small) == layers else Severity.NOTE
-    yield Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
+    found = Finding("UT402", name, severity, tuple(small), where, text, numbers, limit, equation)
+    yield smaller_epsilon(diagnosis.run.header, small[worst]).on(found)
 
 
 @rule(
@@ -181,7 +202,8 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         Cut to a tenth or less in at least half of the steps. Cutting a little, also in every step, is common and does
         no harm: a healthy run of ours clipped at 1 had all of its gradients cut, to 0.78 of themselves in the median
         (0.3 at the least), and learned as well as without. Cut to a hundredth it learned next to nothing in the time.
-        A note under Adam and its like, where a constant factor makes no difference.
+        A note under Adam and its like, where a constant factor makes no difference, and where the loss fell to a tenth
+        all the same: there the length of a step was chosen by the threshold, and suits.
     What to do:
         Clip at two or three times the usual norm, or lower the learning rate instead. If the norm itself is too
         large, look for why (UT102).
@@ -204,24 +226,30 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         "cut to": float(np.median(cut)),
         "norm": float(np.median(whole[usable])),
     }
+    limit_of_clipping = numbers["norm"] * numbers["cut to"]
     text = (
-        f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, to {numbers['cut to']:.2g} of itself in "
-        f"the median: its norm is {numbers['norm']:.2g}, that of a step is the threshold's."
+        f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, usually to {numbers['cut to']:.2g} of "
+        f"itself: its norm is {numbers['norm']:.2g}, and what is left of it {limit_of_clipping:.2g}."
     )
-    unscaled = history.scalar("clipped_scaled").values
-    if len(unscaled) and unscaled.mean() > MOSTLY:
-        text += (
-            " The gradients are still multiplied by the loss scale when they are clipped: unscale first, by "
-            "scaler.unscale_(optimizer) before clip_grad_norm_."
-        )
+    flags = history.scalar("clipped_scaled").values
+    unscaled = len(flags) > 0 and bool(flags.mean() > MOSTLY)
+    if unscaled:
+        text += " The gradients are still multiplied by the loss scale when they are clipped."
     optimizer = str(history.run.header.get("optimizer", ""))
-    severity = Severity.NOTE if any(name in optimizer for name in SCALE_FREE) else Severity.WARNING
+    harmless = any(name in optimizer for name in SCALE_FREE) or _learned_all_the_same(history)
+    severity = Severity.NOTE if harmless else Severity.WARNING
     limit = f"cut to {CUT_TO} or less in {MOSTLY:.0%} of the steps"
     began = int(steps[usable][np.argmax(hard)])
-    yield Finding(
+    found = Finding(
         "UT403", "clipping always on", severity, (), "the gradient's norm", text, numbers, limit, began=began,
         from_start=began <= history.first_step,
     )  # fmt: skip
+    yield wider_clipping(numbers["norm"], limit_of_clipping, unscaled).on(found)
+
+
+def _learned_all_the_same(history: RunHistory) -> bool:
+    ends = loss_ends(history)
+    return ends is not None and ends[0] > 0 and ends[1] < LEARNED_BELOW * ends[0]
 
 
 @rule(
@@ -259,8 +287,12 @@ def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
     small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
     if not rms or len(small) < len(rms) / 2:
         return
-    text = f"In {len(small)} of {len(rms)} layers the gradient is too small for float16: it becomes zero."
+    text = (
+        f"In {len(small)} of {len(rms)} layers, {called(diagnosis.run, diagnosis.run.sites[small[0]])} among them, the "
+        "gradient is too small for float16: it becomes zero."
+    )
     numbers = {"rms": float(np.median(list(rms.values()))), "layers": float(len(small))}
     limit = f"rms < {SMALLEST_HALF} in half of the layers"
     where = diagnosis.name(small[0])
-    yield Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)
+    found = Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)
+    yield in_float32(scale).on(found)

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from undertow.analysis.loss_spikes import DEVIATIONS, RISE, Mover, moved_first, recorded_before, spikes_of
 from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Severity
+from undertow.rules.advice import Advice
+from undertow.rules.advice.steps import clipped
 from undertow.rules.registry import RUN, rule
 
 
@@ -61,7 +65,15 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     where = ", ".join(mover.name for mover in movers) or "the loss"
     limit = f"{DEVIATIONS:.0f} deviations and {RISE:.0%} above the median before, twice in a row"
     severity = Severity.NOTE if (over and len(found) == 1) or not history.one_loss else Severity.WARNING
-    yield Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
+    made = Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
+    yield _advice(history, movers, began).on(made)
+
+
+def _advice(history: RunHistory, movers: Sequence[Mover], began: int) -> Advice:
+    steps, norms = history.scalar("grad_norm")
+    usual = norms[(steps < began) & np.isfinite(norms) & (norms > 0)]
+    by_gradient = bool(movers) and "gradient" in movers[0].name
+    return clipped(float(np.median(usual)) if len(usual) else None, history.run.header, by_gradient)
 
 
 def _first_moved(movers: Sequence[Mover], began: int, recorded: int) -> str:

@@ -11,14 +11,19 @@ from undertow.analysis.loss_trend import Descent, descent_of, low_rate
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.advice.steps import epsilon_that_holds, further_steps, optimizer_of, rate_kept, rate_set
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import cancelling_ratio
+from undertow.wording import amount, few
 
 TOO_LITTLE = 1e-5
 """Part of the loss that a step takes off, under which it takes a hundred thousand steps to get anywhere."""
 
 ALL_TOGETHER = 0.05
 """Part of the loss that all steps of a run together can take off, under which none of them matters."""
+
+ENOUGH = 1e-3
+"""Part of the loss that most healthy networks' steps take off at their start."""
 
 AGREEING = 0.1
 FEWEST_STEPS = 100
@@ -64,23 +69,26 @@ def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     rates = diagnosis.run.header.get("rates")
     if rates and rates["zero"]:
-        yield from _rate_of_zero(rates, diagnosis.run.header["held"])
+        yield from _rate_of_zero(diagnosis.run.header, rates)
         if len(rates["zero"]) == diagnosis.run.header["held"]["reached"]:
             return
     reach = diagnosis.run.header.get("reach")
     if reach is None or not 0 < reach < TOO_LITTLE or not _agree(diagnosis):
         return
-    text = f"A step takes {reach:.1e} of the loss off at most: to the bottom it would take {1 / reach:,.0f} like it."
+    optimizer = optimizer_of(diagnosis.run.header)
+    text = f"{optimizer}'s steps are too short: it would take {amount(1 / reach)} like the next to get to the bottom."
     text += _reason(diagnosis.run.header)
     severity = Severity.NOTE if _schedule_ends(diagnosis.run.header) else Severity.WARNING
     limit = f"||g|| ||dw|| / |loss| < {TOO_LITTLE:g} while examples agree"
     numbers = {"reach": float(reach), "lr": float(diagnosis.run.header.get("lr", np.nan))}
-    yield Finding("UT408", NAME, severity, (), "the optimizer", text, numbers, limit, "|<g, dw>| <= ||g|| ||dw||")
+    found = Finding("UT408", NAME, severity, (), "the optimizer", text, numbers, limit, "|<g, dw>| <= ||g|| ||dw||")
+    yield further_steps(diagnosis.run.header, float(reach), ENOUGH).on(found)
 
 
-def _rate_of_zero(rates: Mapping[str, Any], held: Mapping[str, Any]) -> Iterator[Finding]:
+def _rate_of_zero(header: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[Finding]:
+    held: Mapping[str, Any] = header["held"]
     names, everything = rates["zero"], len(rates["zero"]) == held["reached"]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = few(names)
     text = "The learning rate is 0: no weight moves."
     if not everything:
         text = f"The learning rate of {shown} is 0: no step changes them, though they get gradient."
@@ -88,7 +96,9 @@ def _rate_of_zero(rates: Mapping[str, Any], held: Mapping[str, Any]) -> Iterator
     if not rates["begun"] and rates["initial"] > 0:
         severity, text = Severity.NOTE, f"{text} A scheduler raises it from here on, if it is stepped."
     numbers = {"parameters": float(len(names)), "of": float(held["reached"]), "lr": 0.0}
-    yield Finding("UT408", NAME, severity, (), "the learning rate" if everything else shown, text, numbers, "lr > 0")
+    where = "the learning rate" if everything else shown
+    found = Finding("UT408", NAME, severity, (), where, text, numbers, "lr > 0")
+    yield rate_set(header, [] if everything else names, float(rates["initial"])).on(found)
 
 
 def _agree(diagnosis: Diagnosis) -> bool:
@@ -106,10 +116,10 @@ def _reason(header: Mapping[str, Any]) -> str:
     accumulated = float(header.get("accumulated", np.nan))
     if accumulated < HELD_BACK:
         return (
-            f" Adagrad divides by the root of an accumulator that starts {1 / accumulated:,.0f} times above what the "
-            "squared gradient adds: let it start at 0."
+            f" Adagrad divides by the root of an accumulator that starts {amount(1 / accumulated)} times above what "
+            "the squared gradient adds."
         )
-    return " Is the learning rate meant to be so small, or the loss divided twice?"
+    return ""
 
 
 @rule("UT408", NAME, over=RUN)
@@ -119,6 +129,7 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     if ended is not None:
         yield from _rate_gone(history, *ended)
         return
+    yield from _group_at_zero(history)
     descent = descent_of(history)
     if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS or _rises(history):
         return
@@ -133,13 +144,30 @@ def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]
     severity = Severity.NOTE if converged else Severity.ERROR
     text = f"The learning rate has been {last:.1g} since step {began:,}, over {low:.0%} of the run: no weight moves."
     if height > 0:
-        text += f" It was {height:.2g}: is the scheduler stepped more often than it counts?"
+        text += f" It was {height:.2g}."
     if converged:
         text += " By then the run had converged."
     numbers = {"low": low, "lr": last, "height": height}
     limit = "under a ten-thousandth of its height at the end, for a fifteenth of the run and longer"
     found = Finding("UT408", NAME, severity, (), "the learning rate", text, numbers, limit, began=began)
-    yield replace(found, from_start=began <= history.first_step)
+    found = replace(found, from_start=began <= history.first_step)
+    yield rate_kept(history.run.header, height, last).on(found)
+
+
+def _group_at_zero(history: RunHistory) -> Iterator[Finding]:
+    """Report parameters that get gradient at every full step, under a learning rate that is 0 throughout."""
+    columns = history.run.parameter_columns
+    if not {"lr", "grad_norm"} <= columns.keys() or len(history.run.parameter_steps) < FEWEST_ROWS:
+        return
+    rates, gradient = (np.asarray(columns[name], float) for name in ("lr", "grad_norm"))
+    reached = np.nan_to_num(gradient) > 0
+    zero = (np.nan_to_num(rates, nan=1.0) == 0).all(0) & (reached.mean(0) > 0.5)
+    names = [history.run.parameters[place] for place in np.flatnonzero(zero)]
+    if not names or not np.nanmax(rates, initial=0.0) > 0:
+        return
+    rates_now = {"zero": names, "begun": True, "initial": 0.0}
+    for found in _rate_of_zero(rates_now, {"reached": int(reached.any(0).sum())}):
+        yield replace(found, began=int(history.first_step), from_start=True)
 
 
 def _at_rest_before(history: RunHistory, began: int) -> bool:
@@ -163,23 +191,18 @@ def _moved(history: RunHistory) -> bool:
 
 def _all_too_small(history: RunHistory, descent: Descent) -> Finding:
     text = (
-        f"All {descent.steps:,} steps together can take at most {descent.total:.1%} of the loss off, though gradient "
-        f"reaches the weights: {_why(history)}"
+        f"{optimizer_of(history.run.header)}'s steps are too short: all {descent.steps:,} together can take at most "
+        f"{descent.total:.1%} of the loss off, though gradient reaches the weights."
     )
     numbers = {"all steps": descent.total, "a step": descent.total / descent.steps}
     limit = f"sum of ||g|| ||dw|| / |loss| over the run < {ALL_TOGETHER:.0%}"
     began = int(history.first_step)
     equation = "|<g, dw>| <= ||g|| ||dw||"
-    return Finding(
+    found = Finding(
         "UT408", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, equation, began=began,
         from_start=True,
     )  # fmt: skip
-
-
-def _why(history: RunHistory) -> str:
-    if "Adagrad" in str(history.run.header.get("optimizer", "")):
-        return "does Adagrad's accumulator start far above the gradient squared?"
-    return "is the learning rate meant to be so small, or the loss divided twice?"
+    return further_steps(history.run.header, descent.total / descent.steps, ENOUGH).on(found)
 
 
 @rule(
@@ -215,8 +238,8 @@ def step_not_finite(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _not_finite(header: Mapping[str, Any], names: Sequence[str]) -> Finding:
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    text = f"A step of {header.get('optimizer')} makes inf or nan of {shown}: weights and gradients are finite before."
+    shown, there = few(names), None
+    text = f"A step of {optimizer_of(header)} makes inf or nan of {shown}: weights and gradients are finite before."
     numbers = {"parameters": float(len(names))}
     epsilon, half = header.get("epsilon"), "torch.float16" in header.get("dtypes of steps", header.get("dtypes", ()))
     if epsilon is not None:
@@ -226,7 +249,8 @@ def _not_finite(header: Mapping[str, Any], names: Sequence[str]) -> Finding:
             text += (
                 f" Its epsilon, {epsilon:.0e}, is 0 in float16: it divides by zero." if half else " Its epsilon is 0."
             )
-    return Finding("UT410", "step not finite", Severity.ERROR, (), shown, text, numbers, "none is allowed")
+    found = Finding("UT410", "step not finite", Severity.ERROR, (), shown, text, numbers, "none is allowed")
+    return epsilon_that_holds(header, there).on(found)
 
 
 @rule("UT410", "step not finite", over=RUN)

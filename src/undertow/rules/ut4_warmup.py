@@ -6,6 +6,7 @@ import numpy as np
 
 from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Role, Run, Severity
+from undertow.rules.advice.steps import warmed_up
 from undertow.rules.registry import RUN, rule
 from undertow.rules.ut1_collapse import collapsed
 from undertow.rules.ut1_nonfinite import first_nonfinite
@@ -69,11 +70,12 @@ def no_warm_up(history: RunHistory) -> Iterator[Finding]:
         f"After {after} steps at the full learning rate of {optimizer} "
         f"{'numbers cease to be finite' if first.code == 'UT103' else 'the front layers have lost their gradient'}"
     )
-    text += ": a transformer with post-norm needs a warm-up." if post > 0.5 else ": warm up, or begin with less."
+    text += ": a transformer with post-norm doesn't survive that." if post > 0.5 else "."
     limit = f"broken within {EARLY} steps, at more than {WARM_BELOW:.0%} of the highest learning rate from the start"
-    yield Finding(
+    found = Finding(
         "UT406", "no warm-up", Severity.WARNING, first.sites, first.where, text, numbers, limit, began=first.began
     )
+    yield warmed_up(after, history.run.header, post > 0.5).on(found)
 
 
 def _is_early(history: RunHistory, finding: Finding) -> bool:

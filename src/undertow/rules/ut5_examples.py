@@ -4,8 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import spoken
 from undertow.record import Finding, Severity
+from undertow.rules.advice.graph import examples_apart, normalised_over_more
 from undertow.rules.registry import Blocks, rule
+from undertow.wording import sentence
 
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
@@ -41,11 +44,11 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     norms = diagnosis.run.header.get("norms") or _layer_norms(diagnosis)
     few = min((n for n in norms if n["values"] <= 2), key=lambda n: int(n["values"]), default=None)
     if few is not None:
-        yield _few(few)
+        yield normalised_over_more(diagnosis.run, few).on(_few(few))
         return
     single = next((n for n in norms if n["op"] == "batch_norm" and n["examples"] == 1), None)
     if single is not None:
-        yield _single(single)
+        yield normalised_over_more(diagnosis.run, single).on(_single(single))
 
 
 def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
@@ -59,20 +62,20 @@ def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 
 def _few(norm: Mapping[str, Any]) -> Finding:
     one = norm["values"] < 2
-    text = f"{norm['op']} of shape {norm['shape']} takes every mean over {'one value' if one else 'two values'}: " + (
+    name = sentence(spoken(norm["op"]))
+    text = f"{name} of shape {norm['shape']} takes every mean over {'one value' if one else 'two values'}: " + (
         "what comes out is constant, and no gradient passes."
         if one
         else "only which of the two is larger comes through."
     )
-    text += " Normalise over more values, or leave it out."
     return _finding(norm, "normalisation of one", Severity.ERROR if one else Severity.WARNING, text)
 
 
 def _single(norm: Mapping[str, Any]) -> Finding:
     tracked = norm.get("tracked", True)
     text = (
-        f"{norm['op']} of shape {norm['shape']} sees a batch of one: in training it normalises the example by itself"
-        + (", in evaluation by running averages. Use group norm, or larger batches." if tracked else ".")
+        f"{sentence(spoken(norm['op']))} of shape {norm['shape']} sees a batch of one: in training it normalises the "
+        "example by itself" + (", in evaluation by running averages." if tracked else ".")
     )
     return _finding(norm, "batch of one", Severity.WARNING if tracked else Severity.NOTE, text)
 
@@ -114,27 +117,31 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     header = diagnosis.run.header
     if exchanged := header.get("exchanged"):
-        yield _of_data(exchanged)
+        advice = examples_apart(diagnosis.run, exchanged["op"], exchanged["shapes"], exchanged["source"])
+        yield advice.on(_of_data(exchanged))
         return
     fact = header.get("examples mixed")
     if not fact:
         return
     op, shapes = fact["op"], fact["shapes"]
-    what, remedy = _account(op, shapes)
+    what = _account(op, shapes)
     changed = f"{fact['changed']:.0%}" if fact["changed"] >= 0.01 else f"{fact['changed']:.1%}"
-    text = f"Exchanging one example of {fact['examples']} changes {changed} of the outputs: {what}. {remedy}"
+    text = (
+        f"The output for one example depends on other examples: exchanging one of {fact['examples']} changes {changed} "
+        f"of the outputs, as {what}."
+    )
     severity = Severity.WARNING if _by_mistake(op, shapes) else Severity.NOTE
     numbers = {"changed": float(fact["changed"]), "examples": float(fact["examples"])}
     limit = "no more than one example's part"
-    yield Finding(
-        "UT506", "examples mixed", severity, (), op or "the model", text, numbers, limit, source=fact["source"]
-    )
+    where = spoken(op) or "the model"
+    found = Finding("UT506", "examples mixed", severity, (), where, text, numbers, limit, source=fact["source"])
+    yield examples_apart(diagnosis.run, op, shapes, fact["source"]).on(found)
 
 
 def _of_data(fact: Mapping[str, Any]) -> Finding:
     before, after = fact["shapes"]
-    what, remedy = _account(fact["op"], [before, after])
-    text = f"It looks like axes of the data should change places, but {what}. {remedy}"
+    what = _account(fact["op"], [before, after])
+    text = f"It looks like axes of the data should change places, but {what}."
     limit, numbers = "shapes of data that differ by the order of the first two axes", {"examples": float(before[0])}
     return Finding(
         "UT506", "examples mixed", Severity.WARNING, (), fact["op"], text, numbers, limit, source=fact["source"]
@@ -146,15 +153,12 @@ def _by_mistake(op: str, shapes: list[list[int]]) -> bool:
     return op in RESHAPES or op in ALONG or (op in RECURRENT | {"multi_head_attention_forward"} and axes == 3)
 
 
-def _account(op: str, shapes: list[list[int]]) -> tuple[str, str]:
+def _account(op: str, shapes: list[list[int]]) -> str:
     if op in RESHAPES:
         before, after = shapes
-        same = sorted(size for size in before if size > 1) == sorted(size for size in after if size > 1)
-        aim = "exchange axes with transpose or permute instead" if same else "check what its axes mean"
-        return f"{op} from {before} to {after} puts numbers of several into one", f"{aim[0].upper()}{aim[1:]}."
+        return f"{op} from {before} to {after} puts numbers of several into one"
     if op in RECURRENT or op == "multi_head_attention_forward":
-        what = f"{'attention' if 'attention' in op else op} goes along the first axis of {shapes[0]}, the batch"
-        return what, "Set batch_first=True, or transpose the input."
+        return f"{'attention' if 'attention' in op else op} goes along the first axis of {shapes[0]}, the batch"
     if op in ALONG:
-        return f"{op} is taken along the batch", "Take it along the last axis (dim=-1)."
-    return f"{op or 'some operation'} brings them together", "Wanted by contrastive losses and attention over a batch."
+        return f"{op} is taken along the batch"
+    return f"{spoken(op) or 'some operation'} brings them together"

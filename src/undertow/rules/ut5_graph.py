@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.advice.graph import frozen_or_used, gradient_let_through
 from undertow.rules.registry import rule
+from undertow.wording import few
 
 
 @rule(
@@ -43,7 +45,7 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield from _cut_off(cuts)
     for kind, (severity, why) in _KINDS.items():
         if groups[kind]:
-            yield _unreached(groups[kind], severity, why)
+            yield frozen_or_used(groups[kind], kind).on(_unreached(groups[kind], severity, why))
 
 
 _KINDS = {
@@ -67,11 +69,12 @@ def _cut_off(cuts: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
     for (op, module, source), names in places.items():
         by = _WAYS.get(op, f"{op}, which passes no gradient on") if op else "something that nobody saw"
         why = f" The loss is computed from it, but its gradient is cut off by {by}{f' in {module}' if module else ''}."
-        yield replace(_unreached(names, Severity.ERROR, why), source=source)
+        found = replace(_unreached(names, Severity.ERROR, why), source=source)
+        yield gradient_let_through(names, op, source).on(found)
 
 
 def _unreached(names: Sequence[str], severity: Severity, why: str) -> Finding:
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    text = f"No gradient reaches {shown}.{why}"
+    text = f"No gradient reaches {few(names)}.{why}"
     numbers = {"parameters": float(len(names))}
     return Finding("UT501", "unreached parameters", severity, (), shown, text, numbers, "none is left out")

@@ -2,11 +2,22 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice.losses import (
+    logits_handed_over,
+    logits_uncut,
+    more_than_one_unit,
+    one_of_two_left_out,
+    shapes_matched,
+    terms_balanced,
+    with_a_log,
+)
 from undertow.rules.registry import Blocks, rule
+from undertow.wording import called, sentence, times
 
 TAKES_LOGITS = frozenset(
     {"log_softmax", "softmax", "logsumexp", "binary_cross_entropy_with_logits", "sigmoid", "log_sigmoid"}
@@ -59,44 +70,47 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         if diagnosis.depth[outer.index] or outer.op not in TAKES_LOGITS | TAKES_LOGS:
             continue
         if _over_one_unit(diagnosis, outer):
-            yield _one_unit(outer)
+            yield more_than_one_unit(run, outer).on(_one_unit(run, outer))
             return
         inner = (run.sites[run.edges[edge].target] for edge in run.outgoing[outer.index])
-        found = next(filter(None, (_mismatch(outer, each) for each in inner)), None)
+        found = next(filter(None, (_mismatch(run, outer, each) for each in inner)), None)
         if found is not None:
             yield found
             return
 
 
-def _mismatch(outer: Site, inner: Site) -> Finding | None:
+def _mismatch(run: Run, outer: Site, inner: Site) -> Finding | None:
+    name = sentence(called(run, inner))
     if outer.op in TAKES_LOGS:
-        return _without_log(outer, inner) if inner.op in SQUASHES or inner.role is Role.WEIGHT else None
+        raw = inner.role is Role.WEIGHT
+        return with_a_log(run, inner, raw).on(_without_log(name, outer, inner)) if inner.op in SQUASHES or raw else None
     if inner.op in SQUASHES:
-        return _twice(outer, inner)
+        return logits_handed_over(run, outer, inner).on(_twice(name, outer, inner))
     if inner.op == "relu":
-        return _cut_logits(outer, inner)
-    return _superfluous(outer, inner) if inner.op == outer.op == "log_softmax" else None
+        return logits_uncut(run, outer, inner).on(_cut_logits(name, outer, inner))
+    if inner.op == outer.op == "log_softmax":
+        return one_of_two_left_out(run, inner).on(_superfluous(name, outer, inner))
+    return None
 
 
-def _without_log(outer: Site, inner: Site) -> Finding:
+def _without_log(name: str, outer: Site, inner: Site) -> Finding:
     raw = inner.role is Role.WEIGHT
     if raw:
         why = "without a log_softmax it has no minimum: the loss goes to minus infinity, whatever is learned"
     else:
         why = "it is linear in them, so that the gradient is small where the answer is wrong"
-    text = f"The output of {inner.name} goes into nll_loss, which takes log-probabilities: {why}. Use cross-entropy"
-    text += " instead." if raw else f" on what goes into {inner.name}."
+    text = f"{name} goes right into nll_loss, which takes log-probabilities: {why}."
     severity = Severity.ERROR if raw else Severity.WARNING
     return _unfit("log missing", outer, inner, severity, text, {}, "L = -z_y; with p for log p, dL/dz_y = -p (1 - p)")
 
 
-def _twice(outer: Site, inner: Site) -> Finding:
+def _twice(name: str, outer: Site, inner: Site) -> Finding:
     units = inner.shape[1] if len(inner.shape) > 1 else 1
     classes = outer.op in ("log_softmax", "softmax", "logsumexp")
     floor = math.log1p((units - 1) / math.e) if classes else math.log1p(math.exp(-1))
     text = (
-        f"{inner.name} squashes the output to values between 0 and 1, and {_loss(outer)} squashes those again: it "
-        f"takes logits. The loss can't come under {floor:.2g}; hand over what goes into {inner.name}."
+        f"{name} squashes the output to values between 0 and 1, and {_loss(outer)} squashes those again: it takes "
+        f"logits. The loss can't come under {floor:.2g}."
     )
     equation = "softmax(softmax(z)): logits in [0, 1], p <= 1 / (1 + (C - 1)/e)"
     severity = Severity.WARNING if classes else Severity.ERROR
@@ -104,16 +118,16 @@ def _twice(outer: Site, inner: Site) -> Finding:
     return _unfit("squashed twice", outer, inner, severity, text, numbers, equation)
 
 
-def _cut_logits(outer: Site, inner: Site) -> Finding:
+def _cut_logits(name: str, outer: Site, inner: Site) -> Finding:
     text = (
-        f"{inner.name} leaves no logit under 0, and {_loss(outer)} takes them from -inf to inf: a class whose unit is "
-        "off for every example is never learned. Leave it out behind the last layer."
+        f"{name} leaves no logit under 0, and {_loss(outer)} takes them from -inf to inf: a class whose unit is "
+        "off for every example is never learned."
     )
     return _unfit("cut logits", outer, inner, Severity.WARNING, text, {}, "dL/dz = 0 where z < 0")
 
 
-def _superfluous(outer: Site, inner: Site) -> Finding:
-    text = f"{inner.name} is followed by another log_softmax, which changes nothing: one of the two is superfluous."
+def _superfluous(name: str, outer: Site, inner: Site) -> Finding:
+    text = f"{name} is followed by another log_softmax, which changes nothing: one of the two is superfluous."
     return _unfit(
         "squashed twice", outer, inner, Severity.NOTE, text, {}, "log_softmax(log_softmax(z)) = log_softmax(z)"
     )
@@ -140,11 +154,11 @@ def _over_one_unit(diagnosis: Diagnosis, site: Site) -> bool:
     return bool(targets) and received[site.index] > 0 and bool(nothing)
 
 
-def _one_unit(site: Site) -> Finding:
+def _one_unit(run: Run, site: Site) -> Finding:
     shape = " x ".join(map(str, site.shape))
     text = (
-        f"{site.name} of {shape} values is taken over one unit: it is constant, and no gradient passes it. "
-        "Give the output as many units as there are classes, or use a sigmoid (BCE-with-logits) for one unit."
+        f"{sentence(called(run, site))} of {shape} values is taken over one unit: it is constant, and no gradient "
+        "passes it."
     )
     limit, equation = "a softmax that passes on exactly nothing, over one unit", "softmax(z) = e^z / e^z = 1"
     return Finding(
@@ -197,7 +211,7 @@ def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:
     against = f"a target of shape {target}" if target else "a target of another shape"
     text = (
         f"An output of shape {output} meets {against}, and broadcasting makes {met} of them: it looks like every "
-        f"output is held against the targets of all {max(met)} examples. Bring both to one shape."
+        f"output is held against the targets of all {max(met)} examples."
     )
     sites = tuple(s.index for s in run.sites if list(s.shape) == met and not diagnosis.depth[s.index])[:1]
     severity = Severity.WARNING if both else Severity.ERROR
@@ -205,7 +219,8 @@ def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:
     where = run.sites[sites[0]].name if sites else "the loss"
     numbers = {"blown up": blown}
     equation = "mean_ij (o_i - t_j)^2 = mean_i (o_i - mean t)^2 + var t"
-    yield Finding("UT504", "broadcast target", severity, sites, where, text, numbers, limit, equation, source=source)
+    made = Finding("UT504", "broadcast target", severity, sites, where, text, numbers, limit, equation, source=source)
+    yield shapes_matched(output, target, both).on(made)
 
 
 Met = tuple[list[int], list[int], list[int], str, bool]
@@ -292,8 +307,8 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not AT_ITS_MINIMUM_BELOW < ratio < DROWNED_BELOW:
         return
     text = (
-        f"At the layers that they share, the gradient of {_called(small)} is {weighted:.1g} of that of "
-        f"{_called(large)}: the small term is hardly trained. Weight them so that both gradients are of one size."
+        f"One term of the loss drowns another: at the layers that they share, {_called(small)} sends "
+        f"{times(weighted)} gradient than {_called(large)}, and is hardly trained."
     )
     numbers = {
         "ratio": weighted,
@@ -302,18 +317,9 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
         "factor": small["factor"],
     }
     limit = f"a ratio under {DROWNED_BELOW:g}"
-    yield Finding(
-        "UT507",
-        "drowned term",
-        Severity.ERROR if ratio < LOST_BELOW else Severity.WARNING,
-        (),
-        "the loss",
-        text,
-        numbers,
-        limit,
-        "grad L = sum of w_i grad L_i",
-        source=small["source"],
-    )
+    severity, equation = Severity.ERROR if ratio < LOST_BELOW else Severity.WARNING, "grad L = sum of w_i grad L_i"
+    made = Finding("UT507", "drowned term", severity, (), "the loss", text, numbers, limit, equation)
+    yield terms_balanced(small, large, weighted).on(replace(made, source=small["source"]))
 
 
 def _unweighted(term: Mapping[str, Any]) -> float:

@@ -6,7 +6,9 @@ from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.advice.graph import made_once, of_another_module, registered
 from undertow.rules.registry import rule
+from undertow.wording import few
 
 
 @rule(
@@ -43,30 +45,28 @@ def not_registered(diagnosis: Diagnosis) -> Iterator[Finding]:
     others = [leaf for leaf in leaves if not leaf["name"] and leaf["parameter"] and not leaf.get("new")]
     trained = [leaf for leaf in (*held, *others) if leaf["stepped"]]
     if untrained := [leaf for leaf in held if not leaf["stepped"]]:
-        yield _held(untrained)
+        optimizer = str(diagnosis.run.header.get("optimizer", "none"))
+        yield registered(untrained, not optimizer.startswith("none")).on(_held(untrained))
     if made:
-        yield _made(made)
+        yield made_once(made).on(_made(made))
     if trained or others:
-        yield _elsewhere(trained, [leaf for leaf in others if not leaf["stepped"]])
+        more = [leaf for leaf in others if not leaf["stepped"]]
+        yield of_another_module(len(trained) + len(more), len(trained)).on(_elsewhere(trained, more))
 
 
 def _held(leaves: list[Mapping[str, Any]]) -> Finding:
     names = [leaf["name"] for leaf in leaves]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = few(names)
     text = (
-        f"{shown}: the loss depends on {_them(leaves)}, and the model doesn't list {_them(leaves)} among its "
-        "parameters, so that no optimizer trains them. Keep layers in nn.ModuleList or nn.ModuleDict, weights as "
-        "nn.Parameter."
+        f"No optimizer trains {shown}: the loss depends on {_them(leaves)}, but the model doesn't list {_them(leaves)} "
+        "among its parameters."
     )
     return _finding("not registered", Severity.ERROR, shown, text, leaves)
 
 
 def _made(leaves: list[Mapping[str, Any]]) -> Finding:
     shapes = ", ".join(str(leaf["shape"]) for leaf in leaves[:3])
-    text = (
-        f"Weights of shape {shapes} are made anew in every pass: what a step learns is thrown away with them. Make "
-        "them once in __init__, as layers or nn.Parameter."
-    )
+    text = f"Weights of shape {shapes} are made anew in every pass: what a step learns is thrown away with them."
     return _finding("made in forward", Severity.ERROR, "forward", text, leaves)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from undertow.analysis.loss_trend import Standstill, standstill
 from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Role, Run, Severity
+from undertow.rules.advice.loop import one_batch_by_heart
 from undertow.rules.registry import RUN, Blocks, rule
 
 CHANCE = 0.03
@@ -60,9 +61,11 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         numbers["chance"] = chance[0]
     limit = "no tenth of the run under the start by 2 % of it, or by 4 deviations of a median"
     began = int(history.first_step)
-    yield Finding(
+    found = Finding(
         "UT704", "doesn't learn", severity, (), "the loss", text, numbers, limit, began=began, from_start=True
     )  # fmt: skip
+    causes = list(dict.fromkeys(each.code for each in history.findings))[:2]
+    yield one_batch_by_heart(still.steps, still.start, causes).on(found)
 
 
 def _severity(history: RunHistory, still: Standstill) -> Severity:

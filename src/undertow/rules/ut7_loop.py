@@ -9,6 +9,7 @@ import numpy as np
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.advice.loop import in_training_mode, loss_made_finite, order_of_steps, stepped, zeroed
 from undertow.rules.registry import RUN, Blocks, rule
 
 LEFT_OVER, MOSTLY, FEWEST_SEEN = 0.01, 0.8, 3
@@ -69,14 +70,14 @@ def not_zeroed(history: RunHistory) -> Iterator[Finding]:
     began = int(steps[np.argmax(over)])
     share = float(np.median(part[over]))
     text = (
-        f"When a backward pass begins, the gradient of the step before is still there, {share:.0%} of what the next "
-        "step takes: nobody zeroed it, and steps add up."
+        "Nobody zeroes the gradients, and steps add up: when a backward pass begins, that of the step before is still "
+        f"there, {share:.0%} of what the next step takes."
     )
     numbers = {"left over": share, "steps": float(len(part))}
     limit = f"more than {LEFT_OVER:.0%} in {MOSTLY:.0%} of the full steps"
     severity = Severity.WARNING if _learned(history) else Severity.ERROR
     found = Finding("UT701", "gradients not zeroed", severity, (), "the loop", text, numbers, limit, began=began)
-    yield replace(found, from_start=began <= history.first_step + 1)
+    yield zeroed(history.run.header, share).on(replace(found, from_start=began <= history.first_step + 1))
 
 
 def _learned(history: RunHistory) -> bool:
@@ -131,8 +132,9 @@ def _idle(history: RunHistory) -> Iterator[Finding]:
     if passes < IDLE_PASSES or passes < (IDLE_TIMES * usual if idle["steps"] else NEVER_STEPPED):
         return
     since = f"since step {step:,}" if idle["steps"] else "from the start"
-    text = f"{passes:,.0f} backward passes {since}, and the optimizer has not stepped: nothing is learned from them."
-    yield _finding(Severity.ERROR, text, {"passes": passes, "usual": usual}, "30 passes without a step", step)
+    text = f"The optimizer has not stepped {since}: nothing is learned from {passes:,.0f} backward passes."
+    found = _finding(Severity.ERROR, text, {"passes": passes, "usual": usual}, "30 passes without a step", step)
+    yield stepped(passes, usual).on(found)
 
 
 def _all_skipped(history: RunHistory) -> Iterator[Finding]:
@@ -156,7 +158,7 @@ def _all_skipped(history: RunHistory) -> Iterator[Finding]:
     numbers = {"skipped": share, "in a row": float(last)}
     limit = f"{ALL_SKIPPED} in a row at the end, or half of {MANY} and more"
     began = int(skipped[skipped > went_on.max(initial=-1.0)][0]) if last >= ALL_SKIPPED else int(skipped[0])
-    yield _finding(Severity.ERROR, text, numbers, limit, began)
+    yield loss_made_finite(share).on(_finding(Severity.ERROR, text, numbers, limit, began))
 
 
 def _otherwise(history: RunHistory) -> Iterator[Finding]:
@@ -167,7 +169,8 @@ def _otherwise(history: RunHistory) -> Iterator[Finding]:
             numbers = {kind.replace("_", " "): float(many), "steps": float(len(values))}
             severity = Severity.WARNING if _learned(history) else Severity.ERROR
             limit = f"{FEWEST_SEEN} steps, and half of those looked at"
-            yield _finding(severity, text, numbers, limit, int(steps[np.argmax(values > 0)]))
+            found = _finding(severity, text, numbers, limit, int(steps[np.argmax(values > 0)]))
+            yield order_of_steps(kind, float(many)).on(found)
 
 
 def _twice(history: RunHistory) -> Iterator[Finding]:
@@ -179,17 +182,18 @@ def _twice(history: RunHistory) -> Iterator[Finding]:
     if 0 < each <= ONE_FOR_TWO:
         severity = Severity.WARNING if _learned(history) else Severity.ERROR
         text = f"There is one backward pass for {1 / each:.2g} steps. {_OTHERWISE['stepped_again']}"
-        yield _finding(severity, text, {"passes a step": each}, f"{ONE_FOR_TWO} passes a step", int(steps[0]))
+        limit = f"{ONE_FOR_TWO} passes a step"
+        found = _finding(severity, text, {"passes a step": each}, limit, int(steps[0]))
+        yield order_of_steps("stepped_again", 1 / each).on(found)
 
 
 _OTHERWISE = {
     "cleared": (
-        "The gradients are cleared between the backward pass and the optimizer's step, which then has none to take: "
-        "call zero_grad() before backward()."
+        "The gradients are cleared between the backward pass and the optimizer's step, which then has none to take."
     ),
     "stepped_again": (
         "The optimizer steps again after the scaler's own step, also where the scaler skipped it as the gradient "
-        "wasn't finite: call scaler.step(optimizer) alone."
+        "wasn't finite."
     ),
     "stepped_scaled": (
         "The optimizer takes gradients that are still multiplied by the loss scale: optimizer.step() is called where "
@@ -260,22 +264,23 @@ def _evaluating(evaluation: Mapping[str, Sequence[str]], severity: Severity) -> 
         why = "by statistics that nobody brings up to date" if norms else "and drop nothing"
         does = f"they normalise {why}" if norms else "they drop nothing"
         text = f"{' and '.join(kinds)} {are} in evaluation mode while the network trains: {does}."
-        yield _in_evaluation(severity, norms + dropouts, text, norms, dropouts)
+        yield _in_evaluation(severity, norms + dropouts, text, norms, dropouts, alone=False)
     if alone:
         text = (
             f"{len(alone)} BatchNorm layer{'s' if len(alone) > 1 else ''} alone in evaluation mode, in a network that "
         )
         text += "trains: on purpose? Their statistics stay what they are, their scales and shifts learn."
-        yield _in_evaluation(Severity.NOTE, alone, text, alone, [])
+        yield _in_evaluation(Severity.NOTE, alone, text, alone, [], alone=True)
 
 
 def _in_evaluation(
-    severity: Severity, names: Sequence[str], text: str, norms: Sequence[str], dropouts: Sequence[str]
+    severity: Severity, names: Sequence[str], text: str, norms: Sequence[str], dropouts: Sequence[str], alone: bool
 ) -> Finding:
     where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     numbers = {"normalisations": float(len(norms)), "dropouts": float(len(dropouts))}
     limit = "none whose parameters train"
-    return Finding("UT703", "evaluation mode", severity, (), where, text, numbers, limit)
+    found = Finding("UT703", "evaluation mode", severity, (), where, text, numbers, limit)
+    return in_training_mode(names, alone).on(found)
 
 
 @rule("UT703", "evaluation mode", over=RUN)

@@ -1,12 +1,15 @@
 """UT706: inputs or targets that are orders of magnitude away from 1."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
+from undertow.rules.advice import Advice
+from undertow.rules.advice.loop import standardised
+from undertow.rules.met_data import first_overshoot, inputs, pairs
 from undertow.rules.registry import rule
 
 OFF_CENTRE, FAR_OFF_CENTRE = 10.0, 30.0
@@ -25,6 +28,7 @@ class Trouble:
     """What is out of scale: a sentence, numbers, a remedy, and whether it can't be learned as it stands."""
 
     kind: str
+    fact: Mapping[str, Any]
     text: str
     numbers: Mapping[str, float]
     fatal: bool
@@ -34,7 +38,7 @@ class Trouble:
 @rule(
     "UT706",
     "scale",
-    header=("data", "pairs"),
+    first_step_only=True,
     explains=(
         "UT101",
         "UT102",
@@ -101,11 +105,17 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     where = " and ".join(dict.fromkeys("targets" if t.kind == "targets" else "inputs" for t in found))
     limit = f"mean / spread < {OFF_CENTRE:g}, widest / typical < {UNEVEN:g}, targets under {LARGE_TARGETS:g}"
     equation = "z = w x + b with Var w = 1/n: z is of the size of x"
-    yield Finding("UT706", "scale", severity, (), where, text, numbers, limit, equation, source=worst.source)
+    made = Finding("UT706", "scale", severity, (), where, text, numbers, limit, equation, source=worst.source)
+    yield _advice(found).on(made)
+
+
+def _advice(found: Sequence[Trouble]) -> Advice:
+    each = [standardised(trouble.kind, trouble.fact) for trouble in found]
+    return Advice(" ".join(one.text for one in each), "\n".join(one.snippet for one in each))
 
 
 def _of_data(diagnosis: Diagnosis) -> Trouble | None:
-    facts = [each for each in diagnosis.run.header["data"] if each["spread"] > 0]
+    facts = [each for each in inputs(diagnosis) if each["spread"] > 0]
     normalised = _normalised_first(diagnosis)
     for fact in facts:
         found = _uneven(fact) or (None if normalised else _uncentred(fact) or _tiny(fact) or _huge(diagnosis, fact))
@@ -120,19 +130,20 @@ def _uncentred(fact: Mapping[str, Any]) -> Trouble | None:
         return None
     text = (
         f"The inputs lie {ratio:.3g} times their spread away from zero (mean {fact['mean']:.3g}, spread "
-        f"{fact['spread']:.3g}): what all examples have in common drowns what tells them apart. Subtract every "
-        "feature's mean and divide by its standard deviation."
+        f"{fact['spread']:.3g}): what all examples have in common drowns what tells them apart."
     )
     return _trouble(fact, text, ratio >= FAR_OFF_CENTRE)
 
 
 def _uneven(fact: Mapping[str, Any]) -> Trouble | None:
-    ratio = fact["widest"] / fact["typical"] if fact["typical"] else 1.0
+    if not fact.get("typical"):  # a watched run doesn't tell features apart
+        return None
+    ratio = fact["widest"] / fact["typical"]
     if ratio < UNEVEN or fact["widest"] < WIDE or fact["whole"]:
         return None
     text = (
         f"One input feature spreads by {fact['widest']:.3g}, a typical one by {fact['typical']:.3g}: the network sees "
-        "the wide ones alone. Divide every feature by its standard deviation."
+        "the wide ones alone."
     )
     return _trouble(fact, text, ratio >= VERY_UNEVEN)
 
@@ -143,27 +154,27 @@ def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
         return None
     text = (
         f"The inputs spread by {fact['spread']:.2g} only: beside biases of usual size next to nothing of them is "
-        "seen. Divide every feature by its standard deviation, and look whether they were scaled down twice."
+        "seen. Were they scaled down twice?"
     )
     return _trouble(fact, text, in_all < TINY_IN_ALL)
 
 
 def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     overshoot, misfit = _overshoot(diagnosis), _misfit(diagnosis)
-    size = f"The inputs are of size {fact['rms']:.3g} (up to {fact['largest']:.3g})"
-    remedy = "Standardise them (images: divide by 255)."
+    most = f" (up to {fact['largest']:.3g})" if "largest" in fact else ""
+    size = f"The inputs are of size {fact['rms']:.3g}{most}"
     if fact["rms"] > WIDE and overshoot >= OVERSHOOT:
-        text = f"{size}, so that the first step overshoots: it aims at {overshoot:.2g} times the whole loss. {remedy}"
+        text = f"{size}, so that the first step overshoots: it aims at {overshoot:.2g} times the whole loss."
         return _trouble(fact, text, True, {"overshoot": overshoot})
     if fact["rms"] > LARGE and misfit >= MISFIT:
-        text = f"{size}, and the first outputs are {misfit:.2g} times as large as the targets. {remedy}"
+        text = f"{size}, and the first outputs are {misfit:.2g} times as large as the targets."
         return _trouble(fact, text, False, {"misfit": misfit})
     return None
 
 
 def _trouble(fact: Mapping[str, Any], text: str, fatal: bool, more: Mapping[str, float] | None = None) -> Trouble:
-    numbers = {key: float(fact[key]) for key in ("mean", "spread", "widest", "typical")}
-    return Trouble("inputs", text, {**numbers, **(more or {})}, fatal, str(fact["source"]))
+    numbers = {key: float(fact[key]) for key in ("mean", "spread", "widest", "typical") if key in fact}
+    return Trouble("inputs", fact, text, {**numbers, **(more or {})}, fatal, str(fact["source"]))
 
 
 def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
@@ -176,23 +187,20 @@ def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
     if size >= (LARGE_FOR_SGD if sgd else LARGE_TARGETS) and size >= MANY_TIMES_THE_OUTPUT * output:
         fatal = size >= (HUGE_FOR_SGD if sgd else HUGE_TARGETS)
         way = "its errors make steps that diverge" if sgd else "that is a long way to go in steps of the learning rate"
-        text = (
-            f"The targets are of size {size:.3g}, the network's first outputs of size {output:.2g}: {way}. "
-            "Standardise the targets (or take their log), and undo it in the prediction."
-        )
-        return Trouble("targets", text, numbers, fatal, str(pair["source"]))
+        text = f"The targets are of size {size:.3g}, the network's first outputs of size {output:.2g}: {way}."
+        return Trouble("targets", pair["target"], text, numbers, fatal, str(pair["source"]))
     if 0 < size <= SMALL_TARGETS and output >= MISFIT * size:
         text = (
             f"The targets are of size {size:.2g}, the network's first outputs of size {output:.2g}: training is spent "
-            "on getting rid of those. Standardise the targets."
+            "on getting rid of those."
         )
-        return Trouble("targets", text, numbers, False, str(pair["source"]))
+        return Trouble("targets", pair["target"], text, numbers, False, str(pair["source"]))
     return None
 
 
 def _regression(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
-    pairs = [pair for pair in diagnosis.run.header["pairs"] if "target" in pair]
-    return next((pair for pair in pairs if pair["op"] in LOSSES), pairs[0] if pairs else None)
+    met = [pair for pair in pairs(diagnosis) if "target" in pair]
+    return next((pair for pair in met if pair["op"] in LOSSES), met[0] if met else None)
 
 
 def _size(target: Mapping[str, float]) -> float:
@@ -207,8 +215,10 @@ def _misfit(diagnosis: Diagnosis) -> float:
 
 def _overshoot(diagnosis: Diagnosis) -> float:
     header = diagnosis.run.header
+    if "descent" not in header:
+        return first_overshoot(diagnosis)
     loss = header.get("loss", 0.0)
-    return float(header.get("descent", 0.0)) / loss if loss > 0 and math.isfinite(loss) else 0.0
+    return float(header["descent"]) / loss if loss > 0 and math.isfinite(loss) else 0.0
 
 
 def _normalised_first(diagnosis: Diagnosis) -> bool:

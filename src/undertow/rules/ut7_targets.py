@@ -4,7 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import spoken
 from undertow.record import Finding, Severity
+from undertow.rules.advice.losses import limits_lifted
+from undertow.rules.met_data import pairs
 from undertow.rules.registry import rule
 
 FLOOR_ABOVE = 0.02
@@ -14,7 +17,7 @@ FLOOR_OF_AN_ERROR = 0.5
 @rule(
     "UT705",
     "out of reach",
-    header=("pairs",),
+    first_step_only=True,
     explains=("UT101", "UT104", "UT109", "UT201", "UT202", "UT205", "UT408", "UT704"),
 )
 def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -38,7 +41,7 @@ def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Goodfellow, Bengio, Courville 2016, section 6.2.2 (output units); Bishop 2006, section 5.1.
     """
-    worst = max((p for p in diagnosis.run.header["pairs"] if _floor(p) > FLOOR_ABOVE), key=_floor, default=None)
+    worst = max((p for p in pairs(diagnosis) if _floor(p) > FLOOR_ABOVE), key=_floor, default=None)
     if worst is not None:
         yield _finding(diagnosis, worst)
 
@@ -52,28 +55,35 @@ def _floor(pair: Mapping[str, Any]) -> float:
     return float(pair["last"]["missed"] / size) if size else 0.0
 
 
+def _limits(last: Mapping[str, Any]) -> str:
+    """Say what an operation can return, where that is known."""
+    sides = [f"{last['low']:g} or more"] if last.get("low") is not None else []
+    sides += [f"{last['high']:g} or less"] if last.get("high") is not None else []
+    return f" and is {' and '.join(sides)}" if sides else ""
+
+
+def _beyond(pair: Mapping[str, Any]) -> str:
+    target, part = pair["target"], pair["last"].get("out of reach")
+    if part is None:  # a watched run knows mean and spread alone
+        return f"targets of mean {target['mean']:.3g} and spread {target['spread']:.3g} lie beyond what it can return"
+    return f"{part:.0%} of the targets, which go from {target['smallest']:.3g} to {target['largest']:.3g}, lie beyond"
+
+
 def _finding(diagnosis: Diagnosis, pair: Mapping[str, Any]) -> Finding:
-    last, target, floor = pair["last"], pair["target"], _floor(pair)
-    low, high = last["low"], last["high"]
-    limits = f"{'' if low is None else f'{low:g} or more'}{' and ' if low is not None and high is not None else ''}"
-    limits += "" if high is None else f"{high:g} or less"
+    last, floor = pair["last"], _floor(pair)
     text = (
-        f"The output ends in {last['op']} and is {limits}, but {last['out of reach']:.0%} of the targets, which go "
-        f"from {target['smallest']:.3g} to {target['largest']:.3g}, lie beyond: {min(floor, 1):.0%} of their "
-        f"variance is out of reach. End in a linear layer, or scale the targets."
+        f"The output ends in {spoken(last['op'])}{_limits(last)}, but {_beyond(pair)}: {min(floor, 1):.0%} of their "
+        "variance is out of reach."
     )
-    numbers = {
-        "out of reach": last["out of reach"],
-        "floor": floor,
-        "smallest": target["smallest"],
-        "largest": target["largest"],
-        **({} if low is None else {"low": low}),
-        **({} if high is None else {"high": high}),
-    }
+    known = {"out of reach": last.get("out of reach"), "low": last.get("low"), "high": last.get("high")}
+    known |= {name: pair["target"].get(name) for name in ("smallest", "largest")}
+    numbers = {"floor": floor, **{name: float(value) for name, value in known.items() if value is not None}}
     sites = tuple(s.index for s in diagnosis.run.sites if s.op == last["op"] and not diagnosis.depth[s.index])[:1]
-    where = diagnosis.name(sites[0]) if sites else last["op"]
+    where = diagnosis.name(sites[0]) if sites else spoken(last["op"])
     severity = Severity.ERROR if floor >= FLOOR_OF_AN_ERROR else Severity.WARNING
     limit = f"more than {FLOOR_ABOVE:.0%} of the targets' variance beyond the output's limits"
     equation = "min over o in [low, high] of (o - t)^2 = (t - clip(t))^2"
     source = pair["source"]
-    return Finding("UT705", "out of reach", severity, sites, where, text, numbers, limit, equation, source=source)
+    found = Finding("UT705", "out of reach", severity, sites, where, text, numbers, limit, equation, source=source)
+    site = diagnosis.run.sites[sites[0]] if sites else None
+    return limits_lifted(diagnosis.run, site, str(last["op"]), last.get("low"), last.get("high")).on(found)

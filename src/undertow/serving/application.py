@@ -49,10 +49,10 @@ class Pages:
 
     def __init__(self, folder: Folder, stopping: Callable[[], bool] = lambda: False) -> None:
         self._folder, self._stopping = folder, stopping
-        self._listing = Listing(folder)
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._lock = threading.Lock()
         self._judges = ThreadPoolExecutor(1, "judging")
+        self._listing = Listing(folder, self._judges.submit)
 
     def application(self) -> Starlette:
         """To be run by a server, behind a `Guard`."""

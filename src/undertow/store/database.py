@@ -39,7 +39,9 @@ _TABLES = (
     "CREATE TABLE events (id INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL, kind TEXT NOT NULL,"
     " message TEXT NOT NULL, data TEXT NOT NULL)",
 )
-_BESIDE = ("", "-wal", "-shm", "-journal")
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""What a Run's file and those that SQLite keeps beside it end in."""
+
 _MOST_BYTES = 256 << 20
 _MOST_COPIED = 1 << 30
 _COPY = "undertow-copy"
@@ -61,10 +63,15 @@ _NETWORK = (
 )
 
 
-def create(path: Path, meta: dict[str, str], fill: Callable[[sqlite3.Connection], object] = lambda _: None) -> Path:
+def create(
+    path: Path,
+    meta: dict[str, str],
+    fill: Callable[[sqlite3.Connection], object] = lambda _: None,
+    replacing: bool = False,
+) -> Path:
     """Make a new file, whole from the first moment it has a name, and return that name.
 
-    Where there is something already it becomes ``name-2``, ``name-3``, ...
+    Where there is something already it becomes ``name-2``, ``name-3``, ..., or takes its place if it is ``replacing``.
 
     Raises:
         OSError, sqlite3.Error: the folder takes no file.
@@ -79,9 +86,12 @@ def create(path: Path, meta: dict[str, str], fill: Callable[[sqlite3.Connection]
         with part.open("rb+") as whole:
             # On the disk before it gets its name: a crash leaves either no file or a whole one.
             os.fsync(whole.fileno())
+        if replacing:
+            part.replace(path)
+            return path
         return next(free for free in _names(path) if _ours(free, meta) and _move(part, free))
     finally:
-        for end in _BESIDE:
+        for end in BESIDE:
             Path(f"{part}{end}").unlink(missing_ok=True)
 
 
@@ -103,6 +113,11 @@ def _names(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{base}-{number}{dot}{rank}{path.suffix}")
 
 
+def take_free_name(path: Path) -> Path:
+    """Give a file the first of ``name-2``, ``name-3``, ... that is free, beside its own if that can be; return it."""
+    return next(free for free in _names(path) if free != path and _move(path, free))
+
+
 def _ours(path: Path, meta: dict[str, str]) -> bool:
     """Tell whether rank 0's file is missing or of the same training run: ranks agree on a name without talking."""
     base = path.with_name(f"{path.stem.rpartition('.rank')[0]}{path.suffix}")
@@ -119,7 +134,7 @@ def _ours(path: Path, meta: dict[str, str]) -> bool:
 
 
 def _move(part: Path, path: Path) -> bool:
-    if any(os.path.lexists(f"{path}{end}") for end in _BESIDE):  # a lost journal would be replayed into a new file
+    if any(os.path.lexists(f"{path}{end}") for end in BESIDE):  # a lost journal would be replayed into a new file
         return False
     try:
         os.link(part, path)

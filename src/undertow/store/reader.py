@@ -35,7 +35,7 @@ OFTEN, MOST_ELSEWHERE = 10, 4
 
 
 class Position(NamedTuple):
-    """How far a file has grown: two that differ mean that something came.
+    """Say how far a file has grown: two that differ mean that something came.
 
     Attributes:
         run: of which Run.

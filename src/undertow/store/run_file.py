@@ -9,8 +9,9 @@ from typing import Any
 
 from undertow.record import Event
 from undertow.store.appender import Appender, sizes
+from undertow.store.aside import put_aside
 from undertow.store.batch import Batch
-from undertow.store.database import Journal, create, for_writing, identity, session, settle
+from undertow.store.database import Journal, create, for_reading, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
 from undertow.store.packing import BROKEN
 from undertow.store.saving import meta
@@ -78,20 +79,28 @@ class RunFile:
         world: int = 1,
         journal: Journal = "auto",
     ) -> "RunFile":
-        """Make a new Run, or go on with the one that is there. What can't be gone on with is left alone.
+        """Make a new Run, or go on with the one that is there.
+
+        A finished Run of that name is kept as ``name-2``, so that the name always leads to the latest. What may still
+        be written to, what can't be gone on with, and what several processes agree on is left alone: the new Run is
+        ``name-2`` then.
 
         Raises:
             OSError, sqlite3.Error: nothing can be written there.
         """
-        note = f"{path} exists already and is left as it is (resume=True would go on with it)"
+        note = f"{path} exists already and may still be written to (resume=True would go on with it)"
         if resume and path.exists():
             try:
                 return cls(path, journal, header)
             except (StoreError, sqlite3.Error, *BROKEN) as error:
                 note = f"{path} can't be gone on with: {error}"
-        new = create(path, meta(header, rank, world))
+        kept = put_aside(path) if path.exists() and not resume and world == 1 else None
+        new = create(path, meta(header, rank, world), replacing=kept is not None)
         made = cls(new, journal)
-        made.note = "" if new == path else f"{note}; this run is recorded in {new}"
+        if kept is not None:
+            made.note = f"{path} held another run, which is kept in {kept}"
+        elif new != path:
+            made.note = f"{note}; this run is recorded in {new}"
         return made
 
     def commit(self, batch: Batch) -> None:
@@ -147,11 +156,16 @@ class RunFile:
         data = {"session": self._session, "pid": os.getpid(), "taped": rows}
         self._into.event(Event(*first, "session", what, data))
 
-    def close(self) -> None:
-        """Leave one plain file behind, all of it in blocks."""
+    def close(self) -> str:
+        """Leave one plain file behind, all of it in blocks.
+
+        Returns:
+            What is wrong with the file, which may be damaged since long without anybody's noticing; empty if nothing.
+        """
         with contextlib.suppress(WritingEnded, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
+        return _damage(self.path) if identity(self.path) == self._identity else "it was deleted, moved or replaced"
 
 
 def _reached(series: Sequence[tuple[str, StoredSeries]]) -> tuple[int, float]:
@@ -160,3 +174,26 @@ def _reached(series: Sequence[tuple[str, StoredSeries]]) -> tuple[int, float]:
             step, time = (float(noted.read(("scalars", name), noted.rows - 1)[0, 0]) for name in ("step", "time"))
             return int(step), time
     return -1, 0.0
+
+
+CHECKED_UP_TO = 64 << 20
+"""Bytes of a file that is looked through when it is closed: 0.1 seconds."""
+
+
+def _damage(path: Path) -> str:
+    """Return what is wrong with a file, as far as SQLite sees it; empty if nothing is, or nobody may look."""
+    try:
+        file, held = for_reading(path)
+        with held:
+            if path.stat().st_size > CHECKED_UP_TO:
+                return ""
+            found = str(file.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError:
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"the file is damaged ({error})"
+    except StoreError as error:
+        return "" if isinstance(error.__cause__, sqlite3.OperationalError) else str(error)
+    except OSError:
+        return ""
+    return "" if found == "ok" else f"the file is damaged ({found.splitlines()[-1]})"

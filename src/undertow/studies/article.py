@@ -26,6 +26,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from undertow import formatting
+from undertow.render import figures as drawings
 from undertow.render.blocks import Block, Cell
 from undertow.render.page import Article, Callout, Equation, Figure, Instrument, Prose, Section, Table, Verdict
 
@@ -155,7 +156,8 @@ class TextBlocks:
     def _drawn(self, name: str) -> Any:
         function = name.replace("-", "_")
         module = next(each for each in self.figures if hasattr(each, function))
-        return getattr(module, function)(self.results)
+        with drawings.checked_whole():
+            return getattr(module, function)(self.results)
 
 
 def _sections(text: str, mark: str, blocks: TextBlocks) -> Iterator[Section]:

@@ -83,7 +83,7 @@ class SweepWork(Work, Protocol):
         """Return what makes the cell the one it is: equal mappings, equal cells."""
 
     def problems(self, settings: Settings) -> list[str]:
-        """Why this cell is impossible; empty if it isn't."""
+        """Return why this cell is impossible; empty if it isn't."""
 
     def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
         """Return the cells in packs, which depend on nothing but these cells."""

@@ -144,6 +144,12 @@ class Store:
         """Keys of all cells of a status."""
         return {key for (key,) in self._file.execute("SELECT key FROM cells WHERE status = ?", (status,))}
 
+    def outcomes(self, keys: Iterable[str]) -> dict[str, tuple[Any, str | None]]:
+        """Results and errors of cells that are over, by key."""
+        wanted = set(keys)
+        rows = self._file.execute("SELECT key, result, error FROM cells WHERE status != 'waiting'")
+        return {key: (result and json.loads(result), error) for key, result, error in rows if key in wanted}
+
     def count(self, status: str) -> int:
         """Return how many cells have a status."""
         row = self._file.execute("SELECT count(*) FROM cells WHERE status = ?", (status,)).fetchone()

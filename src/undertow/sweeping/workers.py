@@ -57,11 +57,11 @@ class Workers(Protocol):
 
     @property
     def size(self) -> int:
-        """How many tasks are computed at a time."""
+        """Return how many tasks are computed at a time."""
 
     @property
     def room(self) -> int:
-        """How many tasks could be taken now."""
+        """Return how many tasks could be taken now."""
 
     def submit(self, task: int, packs: Sequence[Pack]) -> None:
         """Take a task."""
@@ -166,12 +166,12 @@ class Processes:
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """Return how many processes there are."""
         return self._size
 
     @property
     def room(self) -> int:
-        """How many of them have nothing to do."""
+        """Return how many of them have nothing to do."""
         return sum(worker.task is None for worker in self._workers)
 
     def submit(self, task: int, packs: Sequence[Pack]) -> None:

@@ -13,9 +13,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
+from undertow.tape.copying import nothing
+
 
 class Kind(IntEnum):
-    """How a tensor came from a table."""
+    """Tell how a tensor came from a table."""
 
     TABLE = 1
     """It is the table, perhaps transposed, scaled or normalised."""
@@ -78,18 +80,14 @@ class ChoiceFinder(TorchFunctionMode):
         return out
 
     def _follow(self, name: str, given: object, out: object) -> None:
-        origins = [self._origin(tensor) for tensor in _tensors(given)]
-        origin = self._combined(name, origins) if any(origins) else None
+        bits, origins = self._bits, self._origins
+        from_tables = [
+            (Kind.TABLE, bits[id(tensor)]) if id(tensor) in bits else origins.get(tensor) for tensor in _tensors(given)
+        ]
+        origin = self._combined(name, from_tables) if any(from_tables) else None
         if origin is not None:
             for tensor in _tensors(out):
                 self._note(tensor, origin)
-
-    def _origin(self, tensor: Tensor) -> Origin | None:
-        bit = self._bits.get(id(tensor))
-        if bit is not None:
-            return Kind.TABLE, bit
-        found: Origin | None = self._origins.get(tensor)
-        return found
 
     def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
         known = [origin for origin in given if origin is not None]
@@ -125,14 +123,18 @@ def _name(func: Any) -> str:
     return str(getattr(func, "__name__", ""))
 
 
-def _tensors(given: Any) -> Iterator[Tensor]:
+def _tensors(given: Any) -> list[Tensor]:
+    """Return the tensors in what a function was given or returned, in their order."""
     if isinstance(given, Tensor):
-        yield given
-    elif isinstance(given, (tuple, list)):
-        for each in given:
-            yield from _tensors(each)
-    elif isinstance(given, dict):
-        yield from _tensors(list(given.values()))
+        return [given]
+    within = given.values() if isinstance(given, dict) else given if isinstance(given, (tuple, list)) else ()
+    found: list[Tensor] = []
+    for each in within:  # no generator within a generator: this is on the way of every function that a model calls
+        if isinstance(each, Tensor):
+            found.append(each)
+        elif isinstance(each, (tuple, list, dict)):
+            found += _tensors(each)
+    return found
 
 
 class ChoiceWatch:
@@ -228,13 +230,9 @@ class _Entering:
         watch.enter()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (_nobody,)
+        return nothing()
 
 
 class _Leaving(_Entering):
     def _act(self, watch: ChoiceWatch) -> None:
         watch.leave()
-
-
-def _nobody() -> None:
-    return None

@@ -13,7 +13,7 @@ from undertow.tape.windows import OUTSIDE, Window, Windows
 
 @dataclass(slots=True, eq=False)
 class Tap:
-    """What to look at when the gradient passes one Node.
+    """Say what to look at when the gradient passes one Node.
 
     Attributes:
         at: the Node's place among all vertices.
@@ -246,14 +246,14 @@ def _n_out(vertex: Vertex, weight: tuple[int, ...]) -> int:
 
 
 def feature_dimension(vertex: Vertex, weight: facts.Weight | None) -> int:
-    """Which dimension of its output counts units."""
+    """Return which dimension of its output counts units."""
     if vertex.op == "convolution":
         return 1
     return -1 if weight is None or weight.on_the_right else 0
 
 
 def features_behind(vertex: Vertex) -> int:
-    """Which dimension of an activation counts units: channels behind a convolution, the last one elsewhere."""
+    """Return which dimension of an activation counts units: channels behind a convolution, the last one elsewhere."""
     for _ in range(4):  # norm, bias, dropout: no more stands between weights and their activation
         if vertex.op == "convolution":
             return 1

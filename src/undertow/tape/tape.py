@@ -19,10 +19,11 @@ from undertow.tape.inflow import inflow, normalised, preactivation
 from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
+from undertow.tape.targets import REGRESSIONS, measure_targets
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
-_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"}
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -82,7 +83,7 @@ class Tape:
         self.close()
 
     def open(self) -> None:
-        """What ``with`` does at its beginning."""
+        """Begin to watch: the same as entering ``with``."""
         if self._windows:
             self._windows.open()
         if self.meter.inflow:
@@ -144,7 +145,7 @@ class Tape:
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """The same."""
+        """Return the edges between `sites`."""
         return self.plan.edges
 
     def also(self, names: Mapping[int, str]) -> None:
@@ -224,6 +225,9 @@ class Tape:
             examples = normalised(node)
             if examples is not None:
                 measure_directions(tap.site, examples, self.meter)
+        elif tap.op in REGRESSIONS:
+            if self.meter.inflow:
+                measure_targets(tap.site, node, self.meter)
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 
@@ -246,7 +250,7 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
 
 
 def _tell_apart(tap: Tap, grad_input: Gradients, meter: Meter) -> None:
-    """What is passed on through the weights, where a residual connection's part is passed on beside it."""
+    """Measure what is passed on through the weights, where a residual connection's part is passed on beside it."""
     passed = None if tap.passes is None else grad_input[tap.passes]
     if passed is None:
         meter.note("multiplied", tap.site, math.nan)

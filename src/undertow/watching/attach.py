@@ -60,11 +60,13 @@ def watch(
     Args:
         model: what is trained; wrapped for compilation or for several processes, if it is.
         optimizer: its optimizer, or several. The steps of the first one count.
-        path: the Run's file; an existing one is left alone, and ``name-2`` written. With several processes every one
-            writes its own, beside it.
+        path: the Run's file. A finished Run of that name is kept as ``name-2``, so that ``open_run(path)`` shows this
+            one; where the other may still be written to, this one is ``name-2``. A warning says which, and
+            ``watcher.path``. With several processes every one writes its own, beside it.
         overhead: share of the step time that watching may cost. A governor measures what it does cost, chooses the
             steps to observe accordingly, and says so in the Run.
-        scaler: the ``torch.amp.GradScaler``, if there is one, so that gradients can be unscaled and skipped steps seen.
+        scaler: the ``torch.amp.GradScaler``, or what wraps one, so that gradients can be unscaled and skipped steps
+            seen. One that isn't handed over is found when it scales a loss at a full step.
         every: take a full step every so many steps, whatever it costs.
         full_tape: whether to tape the backward pass; else only the optimizer's side is read. By default it is taped
             unless the model is compiled. A compiled model is run eagerly at a full step, and the bits of an eager
@@ -83,7 +85,7 @@ def watch(
         The watcher. Close it, use it in a ``with``, or let the end of the program do it.
 
     Raises:
-        TypeError: ``model`` is no module, or ``optimizer`` no optimizer.
+        TypeError: ``model`` is no module, ``optimizer`` no optimizer, or ``scaler`` no scaler.
         ValueError: there is no optimizer, or a number makes no sense.
 
     Example:
@@ -107,6 +109,8 @@ def watch(
     target = _target(model, optimizers, scaler, full_tape)
     about = {**describe(target), **dict(header or {})}
     about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}
+    if len(optimizers) > 1:
+        about["losses"] = {curve: type(each).__name__ for curve, each in zip(target.curves, optimizers, strict=True)}
     about["partial"] = target.ranks.partial(target.parameters.sharded)
     writer = RunWriter(path, about, resume=resume, rank=target.ranks.rank, world=target.ranks.world)
     listener = FindingListener(on_finding, frozenset(stop_on))
@@ -129,7 +133,7 @@ def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, go
     What outlives the model (``passes``, ``nonfinite``, ``feedback`` and ``report``) must not hold it, nor the user's
     functions that ``checker`` holds, as those may hold it.
     """
-    passes, nonfinite = PassCounter(governor), NonfiniteDetector(writer, lambda: governor.step)
+    passes, nonfinite = PassCounter(governor, target.thread), NonfiniteDetector(writer, lambda: governor.step)
     feedback, run_clock = Feedback(governor.wake_up), RunClock(clock() - writer.reached[1])
     outbox = StepOutbox(writer, StepProcessor(writer, checker, nonfinite, feedback), passes, run_clock)
     placement, costs = PassPlacement(passes, target, governor), ObservationCosts(governor)
@@ -164,7 +168,8 @@ def _checked(
     model: object, optimizer: Optimizer | Sequence[Optimizer], overhead: float, every: int | None
 ) -> list[Optimizer]:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+        swapped = ": the model comes first, as in watch(model, optimizer)" if isinstance(model, Optimizer) else ""
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module{swapped}")
     many = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     optimizers = [innermost(each) for each in many]
     for each in optimizers:

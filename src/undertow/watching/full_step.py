@@ -40,6 +40,7 @@ class FullStep:
     """
 
     nbytes = 1 << 16
+    several = True
 
     def __init__(
         self,
@@ -79,11 +80,10 @@ class FullStep:
         self._eagerly.close()
 
     def backward_begins(self, number: int, loss: Tensor) -> None:
-        """Tape a backward pass that begins at this loss, if it is wanted, and take the loss."""
+        """Tape a backward pass that begins at this loss, if it is wanted."""
         if self._tape is not None and self._is_wanted:
             self._tape.begins(number, loss)
         self._loop.backward_begins()
-        self.facts.see_loss(loss, again=self._tape is not None and self._tape.backward == number)
 
     def backward_ends(self) -> None:
         """Finish the tape, and have small numbers taken before the optimizer changes the weights."""
@@ -93,6 +93,20 @@ class FullStep:
         self._loop.backward_ends()
         if self._thorough:
             self.facts.tensors["after backward"] = norms(self._target.reached_gradients(), self.facts.precise)
+
+    def backward_failed(self) -> None:
+        """Forget a backward pass that ended with an error."""
+        if self._tape is not None and self._tape.fails():
+            self._meter.forget()
+
+    @property
+    def taped(self) -> int:
+        """Return the number of the backward pass that was taped, -1 before."""
+        return -1 if self._tape is None else self._tape.backward
+
+    def optimizer_enters(self, index: int) -> None:
+        """Sample the weights before an optimizer's closure is called, which some of them call with other weights."""
+        self._updates.enters(self._target.known(index))
 
     def take_gradients(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> None:
         """Read what an optimizer is about to take, and the weights before."""
@@ -128,9 +142,8 @@ class FullStep:
         names = tuple(self._updates.names or self._target.parameters.names)
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
-        backward = -1 if self._tape is None else self._tape.backward
         chosen = self._target.plans.choices.chosen if self._tape is not None else None
-        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, backward, reach, chosen)
+        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, self.taped, reach, chosen)
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)

@@ -1,6 +1,6 @@
 """`FullStepWriter`: turns what full steps sent into rows of the Run, many alike at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from undertow.measure import squares_fit
 from undertow.watching.feedback import Feedback
@@ -28,6 +28,7 @@ class FullStepWriter:
         self._writer, self._facts, self._reporter, self._feedback = writer, facts, reporter, feedback
         self._waiting: list[Waiting] = []
         self._graphs: set[int] = set()
+        self._failures: set[str] = set()
 
     def add(self, payload: StepPayload, when: StepTime, values: Mapping[str, float], passes: int) -> None:
         """Take a full step; it is written with the others that wait."""
@@ -38,10 +39,23 @@ class FullStepWriter:
         waiting, self._waiting = self._waiting, []
         rest = iter(waiting)
         for batch in batches([payload for payload, *_ in waiting]):
-            for columns in columns_of(batch):
+            for columns in _settled(batch):
                 _, when, values, passes = next(rest)
-                self._write(when, columns, values, passes)
+                try:
+                    if isinstance(columns, Exception):
+                        raise columns
+                    self._write(when, columns, values, passes)
+                except Exception as error:  # of one step: those beside it are recorded all the same
+                    self._tell(when, error)
         self._feedback.worked()
+
+    def _tell(self, when: StepTime, error: Exception) -> None:
+        """Say in the Run that a full step is lost, each kind of error once."""
+        kind = type(error).__name__
+        if kind not in self._failures:
+            self._failures.add(kind)
+            text = f"Full step {when.step} can't be recorded: {kind}: {error}. Others that fail so aren't told."
+            self._writer.event(when.step, when.time, "trouble", text, {"error": repr(error)})
 
     def _write(self, when: StepTime, columns: StepColumns, values: Mapping[str, float], passes: int) -> None:
         payload = columns.payload
@@ -63,3 +77,15 @@ class FullStepWriter:
         self._graphs.add(graph)
         kept = {name: values[name] for name in ("loss", "lr") if name in values}
         self._writer.taped(when.step, when.time, graph, measured.by_site, measured.by_edge, kept)
+
+
+def _settled(batch: Sequence[StepPayload]) -> Iterator[StepColumns | Exception]:
+    """Compute the columns of steps that are alike; where that fails, of each alone, and the error of each that fails."""
+    try:
+        yield from columns_of(batch)
+    except Exception as error:
+        for payload in batch:
+            try:
+                yield columns_of([payload])[0] if len(batch) > 1 else error
+            except Exception as alone:
+                yield alone

@@ -8,6 +8,9 @@ pay in, and the next observed steps wait until that is paid back.
 The first full step is a cold one, many times as dear as those that follow. The second is taken at once, to know the
 price; what the first cost is told, and charged as if it had been warm.
 
+A run of a second must say something, too: in the first ten seconds of training one step in ten is a full one, until
+there were 30, whatever that costs. Then the accounts begin anew, without debts: the promise holds from there on.
+
 Nothing is computed at a step that isn't observed: the next one to observe is known in advance.
 
 Beneath the `Governor`: `CostAccount`, one of its accounts, and `TrainingTime`, a step's time without watching.
@@ -121,6 +124,10 @@ LONGEST_GAP = 4096
 """Steps between two readings of the clock. A gap is planned from a step time that may change."""
 
 
+OPENING_STEPS, OPENING_GAP, OPENING_SECONDS = 30, 10, 10.0
+"""Full steps that every run begins with, steps from one to the next, and the seconds of training they must be in."""
+
+
 class Governor:
     """Decides what to do at the next step.
 
@@ -154,11 +161,12 @@ class Governor:
         self.news: Callable[[], object] = bool
         self._time = TrainingTime(clock)
         self._burst_until = 0
+        self._first, self._opening = 0, every is None
         self._latest: CostAccount | None = None
 
     def start(self, step: int) -> Action:
         """Begin with this step, which is always a full one."""
-        self.step, self.wake = step, step + 1
+        self.step, self.wake, self._first = step, step + 1, step
         self._burst_until = step + BURST_LENGTH
         return Action.FULL
 
@@ -263,16 +271,21 @@ class Governor:
     def sentence(self) -> str:
         """Say what watching costs and how often it happens, for people."""
         so_far = f"Up to step {self.step} watching has cost {100 * self.measured:.2g} % of the time of training: "
-        so_far += f"{self.full.observed} steps were taped and {self.light.observed} more noted. "
+        so_far += f"{self.full.observed} steps were measured in full and {self.light.observed} more noted. "
+        if self._opening:
+            so_far += f"The first {OPENING_STEPS} are measured whatever they cost, so that a short run says something. "
         if self.every is not None:
-            return so_far + f"Every {self.every} steps one is taped, as asked for."
+            return so_far + f"Every {self.every} steps one is measured in full, as asked for."
         if math.isinf(self.full_gap):
             limit, floor = self.overhead * self.typical, self.hooks
             return (
                 so_far
                 + f"{100 * self.overhead:.2g} % of a step are {limit:.1e} s, hooks alone take {floor:.1e}: no more."
             )
-        return so_far + f"From here on one in {self.full_gap:.0f} is taped and one in {self.light_gap:.0f} noted."
+        return (
+            so_far
+            + f"From here on one in {self.full_gap:.0f} is measured in full and one in {self.light_gap:.0f} noted."
+        )
 
     def settle(self) -> None:
         """Pay in for the steps since the last time."""
@@ -289,6 +302,7 @@ class Governor:
 
     def _decide(self) -> Action:
         full, light = self._waits()
+        full = min(full, self._until_opening_step())
         if full <= 0:
             return Action.FULL
         if light <= 0:
@@ -296,6 +310,14 @@ class Governor:
         soonest = min(full, light)
         self.wake = self.step + (math.ceil(soonest) if soonest < LONGEST_GAP else LONGEST_GAP)
         return Action.NOTHING
+
+    def _until_opening_step(self) -> float:
+        """Return the steps until the next full step that every run begins with; infinitely many when that is over."""
+        if self._opening and (self.full.observed >= OPENING_STEPS or self._time.elapsed >= OPENING_SECONDS):
+            self._opening = False
+            for account in (self.full, self.light):
+                account.saved = max(account.saved, 0.0)
+        return max(0, self._first + OPENING_GAP * self.full.observed - self.step) if self._opening else math.inf
 
     def _waits(self) -> tuple[float, float]:
         """Return the steps until the next full and the next light step."""

@@ -4,15 +4,16 @@ A step goes from one step of the first optimizer to its next. On one that isn't 
 numbers of the host; none touches what is in a tensor, let alone waits for a device.
 """
 
-import functools
 import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from undertow.tape.copying import Hook
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.observations import Observations
@@ -50,22 +51,28 @@ class LoopHooks:
     _handles: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
     _first: int = 0
+    _inside: int = 0
+    _replaced: bool = False
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
         self._first = step
         first, *rest = self.target.optimizers
-        self._handles.append(first.register_step_post_hook(self._first_stepped))
+        self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
+        if calls_its_base(first):
+            self._handles.append(first.register_step_pre_hook(Hook(self._first_enters)))
         for index, optimizer in enumerate(rest, start=1):
-            self._handles.append(optimizer.register_step_post_hook(functools.partial(self._other_stepped, index)))
-        scaled = self.target.loss_scale.active
-        self.observations.placement.begin(step, weakref.WeakMethod(self._look_at_scaler) if scaled else None)
+            self._handles.append(optimizer.register_step_post_hook(Hook(self._other_stepped, index)))
+        self.target.loss_scale.adopted = weakref.WeakMethod(self._follow_scaler)
+        self.observations.placement.begin(step, weakref.WeakMethod(self._look_at_scaler))
         self.report.begin(step)
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
-        """Take every hook off; what is going on is forgotten."""
+        """Take every hook off and forget what is going on; on a thread that does not train, hooks stay, and do nothing."""
         self._end()
+        if not self.target.thread.is_here():  # who trains may be running the hooks, which can't change then
+            return
         self.observations.remove_hooks()
         while self._handles:
             self._handles.pop().remove()
@@ -73,6 +80,7 @@ class LoopHooks:
     def finish(self) -> None:
         """End the Run: have the last steps looked at, take every hook off, and close the file."""
         if not self.off:
+            self.look_for_another_optimizer()
             scale = self.target.loss_scale.sent() if self.target.loss_scale.active else None
             idle = self.passes.made_for(self.governor.step)
             self.outbox.finish(self.governor.step + 1, scale)  # a step skipped last isn't over yet
@@ -103,10 +111,18 @@ class LoopHooks:
     def _other_stepped(self, index: int, *_: object) -> None:
         self.observations.after(index)
 
+    def _first_enters(self, *_: object) -> None:
+        """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
+        self._inside += 1
+
     def _first_stepped(self, *_: object) -> None:
         """Count: the first optimizer has taken its step. As short as can be where nothing is due."""
         if self.off:
             return
+        if self._inside:
+            self._inside -= 1
+            if self._inside:
+                return
         governor = self.governor
         self._stepped = True
         self.passes.stepped(governor.step)
@@ -121,6 +137,11 @@ class LoopHooks:
     def _begin(self, action: Action) -> None:
         if not self.off and action is not Action.NOTHING:
             self.observations.begin(self.governor.step, action, self.fail)
+
+    def _follow_scaler(self) -> None:
+        """Follow a scaler that nobody handed over: its first loss was just scaled, and its backward pass is over."""
+        self._stepped = False
+        self.observations.placement.follow_scaler()
 
     def _look_at_scaler(self) -> None:
         """Look, after a backward pass, whether the scaler was updated since the one before and no step was taken."""
@@ -137,8 +158,38 @@ class LoopHooks:
             self.outbox.skipped(self.governor.step, self.target.loss_scale.before())
         self.governor.skip()
 
+    def look_for_another_optimizer(self) -> None:
+        """Say once if the weights change though the optimizer that is watched takes no step: it was replaced."""
+        changes = self.observations.changes
+        count = 0 if changes is None or self._replaced else changes.unexplained(self.governor.step - 1)
+        if count:
+            self._replaced = True
+            last = self.governor.step - 1
+            text = (
+                f"undertow records no step after {last}: the weights have changed {count} times since, and not by the "
+                "optimizer that is watched. Was it replaced? Close this watcher, and watch the new optimizer: "
+                "watch(..., resume=True) goes on in the same file."
+            )
+            self.outbox.trouble(last, text, RuntimeError("the optimizer was replaced"))
+            warn_or_log(text, stacklevel=4)
+
     def _guarded(self, act: Callable[..., None], *args: Any) -> None:
         try:
             act(*args)
         except Exception as error:
             self.fail(error)
+
+
+def calls_its_base(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer's class and one that it stands on both have a step: the one may call the other.
+
+    Example:
+        >>> import torch
+        >>> class Mine(torch.optim.SGD):
+        ...     def step(self, closure=None):
+        ...         return super().step(closure)
+        >>> weights = [torch.ones(1, requires_grad=True)]
+        >>> calls_its_base(Mine(weights, lr=0.1)), calls_its_base(torch.optim.AdamW(weights))
+        (True, False)
+    """
+    return sum("step" in vars(each) for each in type(optimizer).__mro__ if each is not Optimizer) > 1

@@ -132,7 +132,9 @@ class OnlineChecker:
 
 
 def check_stop(stop_on: Collection[str]) -> None:
-    """Raise ValueError unless all are codes of rules or severities."""
+    """Raise ValueError unless all are codes of rules or severities, TypeError for a single text."""
+    if isinstance(stop_on, str):
+        raise TypeError(f"stop_on is the text {stop_on!r}: write a list, as in stop_on=[{stop_on!r}]")
     known = {*rules.RULES, *map(str, Severity)}
     for each in stop_on:
         if each not in known:

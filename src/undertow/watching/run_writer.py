@@ -35,7 +35,8 @@ class RunWriter(Closing):
     goes on. Arrays are kept until they are written: don't change them.
 
     Args:
-        path: of the file. Where there is one already, ``name-2`` is written, unless ``resume``.
+        path: of the file. A finished Run there is kept as ``name-2``; beside one that may still be written to this one
+            becomes ``name-2``, unless ``resume``.
         header: about the model and the machine, as JSON values.
         resume: go on with the Run that is there, as another session. Whoever wrote to it until now has to stop.
         queue_bytes: how much may wait in memory while the disk is slow or full.
@@ -93,7 +94,7 @@ class RunWriter(Closing):
 
     @property
     def troubled(self) -> str | None:
-        """Why nothing can be written at the moment, or None."""
+        """Return why nothing can be written at the moment, or None."""
         return self._warnings.trouble
 
     def graph(self, sites: Sequence[Site], edges: Sequence[Edge]) -> int:

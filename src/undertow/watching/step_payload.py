@@ -37,7 +37,7 @@ class TapedGraph:
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """How the numbers of one process are parts of a whole.
+    """Say how the numbers of one process are parts of a whole.
 
     Attributes:
         world: number of processes of which each has a part of a mean.

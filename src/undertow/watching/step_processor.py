@@ -61,7 +61,8 @@ class StepProcessor:
         self._facts.learn_loop(around, facts)
         self._detect(when, facts, history, payload)
         self._facts.learn_scale(when, facts)
-        self._full_steps.add(payload, when, facts.values, passes)
+        loss = {} if math.isnan(facts.taped_loss) else {"loss": facts.taped_loss}
+        self._full_steps.add(payload, when, facts.values | loss, passes)
         return self._full_steps.write
 
     def skipped_step(self, when: StepTime, scale: Callable[[], float]) -> None:

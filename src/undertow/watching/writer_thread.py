@@ -117,7 +117,15 @@ class WriterThread:
         except Exception as error:  # whatever it is, training goes on
             self._give_up(f"{type(error).__name__}: {error}")
         finally:
-            self._file.close()
+            self._close()
+
+    def _close(self) -> None:
+        try:
+            wrong = self._file.close()
+        except Exception as error:  # whatever it is, it is told
+            wrong = f"{type(error).__name__}: {error}"
+        if wrong:
+            self._warnings.trouble_with("gone", f"{self._file.path} can't be read as it should: {wrong}")
 
     def _made(self, items: Sequence[Item]) -> Batch:
         self._batch = batch = Batch()
@@ -156,7 +164,7 @@ class WriterThread:
                 if self._queue.pause(next(pauses, _PAUSES[-1])):
                     continue
                 self._queue.stop()
-                _log.warning("undertow: the last steps of %s are lost: %s", self._file.path, error)
+                self._warnings.trouble_with("lost", f"the last steps of {self._file.path} are lost: {error}")
             else:
                 self._warnings.trouble = None
             return

@@ -96,7 +96,7 @@ def typical_weight_var(found: "TheoryCheck") -> float:
 
 
 def saying(statistics: Statistics, prediction: "SegmentPrediction") -> str:
-    """Why a segment departs from theory: the cause that makes at least half of it."""
+    """Return why a segment departs from theory: the cause that makes at least half of it."""
     gap = prediction.measured - prediction.expected
     cause = max(prediction.deviation, key=lambda each: math.copysign(1.0, gap) * prediction.deviation[each], default="")
     size = prediction.deviation.get(cause, 0.0)

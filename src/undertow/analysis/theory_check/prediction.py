@@ -96,6 +96,10 @@ class TheoryCheck:
 
     predictions: tuple[SegmentPrediction, ...] = ()
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.predictions)} segments, {len(self.covered)} covered, {len(self.deviating)} deviating"
+        return f"<TheoryCheck: {counts}; {self.expected:+.2f} decades expected, {self.measured:+.2f} measured>"
+
     @cached_property
     def covered(self) -> tuple[SegmentPrediction, ...]:
         """Return the predictions of all segments that theory covers."""

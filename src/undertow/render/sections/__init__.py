@@ -10,16 +10,16 @@ from undertow.diagnosis import Diagnosis
 from undertow.render.blocks import Section
 from undertow.render.sections.beside_theory import beside_theory
 from undertow.render.sections.branches import branches
-from undertow.render.sections.findings import findings
+from undertow.render.sections.findings import answer, findings
 from undertow.render.sections.operations import operations
 from undertow.render.sections.way_back import way_back
 
-__all__ = ["SECTIONS"]
+__all__ = ["SECTIONS", "answer"]
 
 SECTIONS: tuple[Callable[[Diagnosis], Section | None], ...] = (
-    way_back,
-    beside_theory,
     findings,
+    way_back,
     branches,
+    beside_theory,
     operations,
 )

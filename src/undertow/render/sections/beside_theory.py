@@ -6,7 +6,7 @@ from undertow.analysis.theory_check import SegmentPrediction
 from undertow.analysis.theory_check.interpretation import summary
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import terse
-from undertow.render.blocks import Block, Prose, Section, Table
+from undertow.render.blocks import Block, Folded, Prose, Section, Table
 from undertow.render.markup import code, escaped
 from undertow.render.verdict import chance_range
 
@@ -29,9 +29,10 @@ def beside_theory(diagnosis: Diagnosis) -> Section | None:
     if len(shown) > MOST_PREDICTIONS:
         shown = theory.deviating[:MOST_PREDICTIONS]
         left_out = f"Of {len(theory.predictions)} segments those that depart from theory the most"
-    blocks: list[Block] = [Prose(f"{escaped(summary(theory))}\n\n{EXPLANATION}")]
+    blocks: list[Block] = [Prose(escaped(summary(theory)))]
     if shown and theory.covered:
-        blocks.append(Table(COLUMNS, [_row(each) for each in shown], left_out, stacked=True))
+        table = Table(COLUMNS, [_row(each) for each in shown], left_out or "Theory, segment by segment", stacked=True)
+        blocks.append(Folded("Segment by segment", [Prose(EXPLANATION), table]))
     return Section("theory", "Beside theory", blocks)
 
 

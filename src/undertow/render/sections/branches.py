@@ -1,9 +1,9 @@
 """Show where gradients meet on their way back, and each branch's share."""
 
 from undertow.diagnosis import Diagnosis
-from undertow.formatting import signed_terse, terse
+from undertow.formatting import counted, signed_terse, terse
 from undertow.record import BackwardGain
-from undertow.render.blocks import Section, Tree, TreeLine
+from undertow.render.blocks import Folded, Section, Tree, TreeLine
 from undertow.render.labels import label
 from undertow.render.site_tree import packed
 
@@ -22,7 +22,8 @@ def branches(diagnosis: Diagnosis) -> Section | None:
         return None
     lines = [_joined(diagnosis, gain, unfolded=len(joined) <= MOST_JOINS_OPEN) for gain in joined]
     tree = Tree("where they meet", ("share", "arrives"), packed(lines, MOST_JOINS), EXPLANATION)
-    return Section("branches", "Branches and their shares", [tree])
+    count = counted(len(joined), "place")
+    return Section("branches", "Branches and their shares", [Folded(f"{count} where gradients meet", [tree])])
 
 
 def _joined(diagnosis: Diagnosis, gain: BackwardGain, unfolded: bool) -> TreeLine:

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from undertow.diagnosis import Diagnosis
+from undertow.formatting import number
 from undertow.render import gradient_charts
 from undertow.render.blocks import Figure, Section, Table
 from undertow.render.causes import OTHER, causes, signed_decades
+from undertow.render.labels import waypoint_names
 from undertow.render.markup import code
 from undertow.render.segments import Segment, segments
 
@@ -37,9 +41,36 @@ def way_back(diagnosis: Diagnosis) -> Section | None:
         "way-back",
         "The gradient’s way back",
         [
-            Figure("gradient", drawn, _title(diagnosis), caption, wide=True),
-            Figure("causes", bars, _cause_title(found), BARS, _numbers(found), wide=True),
+            Figure("gradient", drawn, _title(diagnosis), caption, shows=_levels_seen(diagnosis)),
+            Figure("causes", bars, _cause_title(found), BARS, _numbers(found), shows=_bars_seen(found)),
         ],
+    )
+
+
+def _levels_seen(diagnosis: Diagnosis) -> str:
+    """Say what the first figure shows to those who don't see it."""
+    assert diagnosis.gradient_path is not None  # noqa: S101  # its caller looked
+    received, waypoints = diagnosis.column("grad_output"), diagnosis.gradient_path.waypoints
+    names = waypoint_names(diagnosis.gradient_path)
+    most = max(range(len(waypoints)), key=lambda k: float(np.nan_to_num(received[waypoints[k]])))
+    ends = [f"{number(float(received[waypoints[k]]))} at {names[k]}" for k in (0, -1)]
+    return (
+        f"A curve of the gradient's norm over {len(waypoints)} layers and joins, from the loss on the left to the front "
+        f"on the right: it begins with {ends[0]}, ends with {ends[1]}, and is largest at {names[most]}."
+    )
+
+
+def _bars_seen(found: Sequence[Segment]) -> str:
+    """Say what the second figure shows to those who don't see it: the segments that lose and gain the most."""
+    known = [segment for segment in found if segment.net_decades is not None]
+    if not known:
+        return f"{len(found)} bars, one for each segment; no segment has a gain that is a number."
+    ranked = sorted(known, key=lambda segment: segment.net_decades or 0.0)
+    least, most = (f"{each.label}, {signed_decades(each.net_decades)} decades" for each in (ranked[0], ranked[-1]))
+    causes_named = ", ".join(cause for cause in causes(found) if cause != OTHER)
+    return (
+        f"{len(found)} bars, one for each segment from the loss to the front, split by cause ({causes_named}). The one "
+        f"farthest to the left is {least}; the one farthest to the right, {most}."
     )
 
 

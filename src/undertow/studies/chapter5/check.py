@@ -42,7 +42,7 @@ class Checked:
         return f"{mark:<12} {self.what} ({self.detail})"
 
 
-def check(folder: Path, data_name: str, console: Console) -> list[Checked]:
+def check(folder: Path, data_name: str, console: Console, processes: int | None = None) -> list[Checked]:
     """Recompute what can be recomputed quickly.
 
     Initial weights must have the recorded sums exactly. One member of each network, trained alone, must come within a
@@ -62,7 +62,7 @@ def check(folder: Path, data_name: str, console: Console) -> list[Checked]:
     epochs = len(recorded["accuracy"]["1"]["validation"][0])
     arguments = {"seed": recorded["seed"], "epochs": epochs}
     tasks = [Task(str(h), _retrain, epochs, {"hidden": h, **arguments}) for h in reversed(HIDDEN)]
-    retrained = run_all(tasks, data_name, console)
+    retrained = run_all(tasks, data_name, console, processes)
     return [
         verdict
         for h in HIDDEN

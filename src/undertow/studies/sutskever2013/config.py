@@ -84,7 +84,7 @@ PAPER_LOWERING = {"Curves": (0.096, 0.074), "MNIST": (1.20, 0.73), "Faces": (10.
 
 @dataclass(frozen=True)
 class Sutskever2013Config:
-    """How much of it is done here.
+    """Set how much of it is done here.
 
     Attributes:
         hidden: units of the encoder's layers, the code last; the decoder has them in reverse.

@@ -40,7 +40,7 @@ const dotsOf = (measured, kind, x, y, radius) => {
   const found = measured?.accuracy[kind];
   if (!found) return [];
   return measured.bias_var.flatMap((b, j) => measured.weight_var.map((w, i) => {
-    const summary = `n · Var w = ${w}, Var b = ${b}: ${(100 * found[j][i]).toFixed(0)} % right after training`;
+    const summary = `n · Var w = ${w}, Var b = ${b}: ${(100 * found[j][i]).toFixed(0)}\u00a0% right after training`;
     return svg("circle", { cx: x(w), cy: y(b), r: radius, fill: trainedShade(found[j][i], measured.chance), stroke: INK, "stroke-width": 1.2 },
       `<title>${summary}</title>`);
   }));
@@ -83,5 +83,5 @@ const tellMap = (page, map, state, measured) => {
   const found = measured?.accuracy[state.kind];
   if (!found) return void (page.trained.textContent = "none of these were trained");
   const i = nearest(measured.weight_var, at.weightVar, Math.log), j = nearest(measured.bias_var, at.biasVar, Math.sqrt);
-  tell(page.trained, found[j][i], `${(100 * found[j][i]).toFixed(0)} % right (at ${measured.weight_var[i]}, ${measured.bias_var[j]})`);
+  tell(page.trained, found[j][i], `${(100 * found[j][i]).toFixed(0)}\u00a0% right (at ${measured.weight_var[i]}, ${measured.bias_var[j]})`);
 };

@@ -1,23 +1,51 @@
 // One state; every control writes to it, every picture is drawn from it.
-const state = { place: 0, layer: null, logSteps: false, quantity: "speed", extreme: "high", scalar: null, following: true };
+const sent = address.read();
+const state = {
+  place: 0, layer: sent.layer ?? null, x: sent.x ?? "steps", quantity: sent.quantity ?? "speed", extreme: sent.extreme ?? "high",
+  scalar: sent.scalar ?? null, smooth: clamp(Number(sent.smooth) || 0, 0, 0.98), zoom: null, clock: null, following: true,
+};
 let view = null, stepView = null;
+let loaded = false; // what is shown at first needs no address
+addEventListener("load", () => (loaded = true));
+const keepInAddress = () => loaded && address.write({
+  step: state.following ? null : stepNow(), layer: state.layer, x: state.x === "steps" ? null : state.x,
+  quantity: state.quantity === "speed" ? null : state.quantity, extreme: state.extreme === "high" ? null : state.extreme,
+  scalar: state.scalar === otherScalars()[0] ? null : state.scalar, smooth: state.smooth || null,
+  from: state.zoom && Math.round(state.zoom[0]), to: state.zoom && Math.round(state.zoom[1]),
+});
 
 // On a saved page the slider stops where the causes are in the page; on a live one, at every taped step.
 const stops = () => (given.stepViews ? given.stepViews.map(({ step }) => step) : view.taped);
 const stepNow = () => stops()[state.place] ?? null;
 
+const remedyOf = ({ advice, snippet, code }) => {
+  const copy = element("button", { type: "button", className: "copy", textContent: "Copy" });
+  const lines = snippet && element("div", { className: "snippet" }, element("pre", { tabIndex: 0 }, element("code", { textContent: snippet })), copy);
+  const more = element("p", { className: "where" }, "more: ", element("code", { textContent: `undertow rule ${code}` }));
+  return [...(advice ? [element("p", { className: "advice", textContent: advice })] : []), ...(lines ? [lines] : []), more];
+};
+const findingOf = (finding, unfolded, following = []) => {
+  const span = spanOf(finding);
+  const when = span && element("button", { type: "button", className: "began", textContent: span });
+  if (when) when.addEventListener("click", () => goTo(finding.began));
+  const fold = (title, ...inside) => element("details", {}, element("summary", { textContent: title }), ...inside);
+  const place = finding.where && !finding.message.includes(finding.where) ? element("p", { className: "where", textContent: finding.where }) : "";
+  const remedy = unfolded ? remedyOf(finding) : [fold(finding.advice || finding.snippet ? "What to do" : "More", ...remedyOf(finding))];
+  const names = [...new Set(following.map(({ code, name }) => `${code} ${name}`))].join("; ");
+  const beneath = following.length
+    ? [fold(`From it follow${names.includes(";") ? "" : "s"}: ${names}`, element("ul", { className: "findings" }, ...following.map((each) => findingOf(each, false))))] : [];
+  return element("li", {}, element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
+    element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
+    element("p", { textContent: finding.message }), place, ...remedy, ...beneath);
+};
 const showFindings = () => {
-  const rows = view.findings.map((finding) => {
-    const span = spanOf(finding);
-    const when = span && element("button", { type: "button", className: "began", textContent: span });
-    if (when) when.addEventListener("click", () => goTo(finding.began));
-    return element("li", {}, element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
-      element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
-      element("p", { textContent: finding.message }), finding.where ? element("p", { className: "where", textContent: finding.where }) : "");
-  });
+  const open = [...part("findings").querySelectorAll("details")].map((each) => each.open), heads = view.findings.filter(({ under }) => !under);
+  const rows = heads.map((head, k) => findingOf(head, k === 0, view.findings.filter(({ under }) => under === head.code && k === heads.findIndex(({ code }) => code === under))));
   const nothing = !view.taped.length && !Object.keys(view.scalars).length;
   const none = element("p", { textContent: nothing ? view.nothing : view.judged ? "Nothing wrong was found." : "Nothing has been judged yet." });
   part("findings").replaceChildren(rows.length ? element("ul", { className: "findings" }, ...rows) : none);
+  const now = [...part("findings").querySelectorAll("details")];
+  if (now.length === open.length) now.forEach((each, k) => (each.open = open[k]));
 };
 
 const showHead = () => {
@@ -49,10 +77,12 @@ const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map
   ({ series: view.scalars[name], row: 0, name, colour: name.endsWith("_unclipped") ? "#8d96a3" : runColour(0) }));
 const drawn = (name, lines, options) => {
   if (!lines.length) return;
-  const range = options.range ?? rangeOf([...new Set(lines.map(({ series }) => series))], options.log);
-  frames[name] = { ...drawLines(plotOf(name), lines, { steps: view.steps, ...options, range }), lines };
+  const range = options.range ?? rangeOf([...new Set(lines.map(({ series }) => series))], options.log, state.zoom);
+  frames[name] = { ...drawLines(plotOf(name), lines, { steps: shownSteps(), ...options, range }), lines };
+  describe(plotOf(name), titleOf(name), lines);
 };
 
+const titleOf = (name) => document.querySelector(`[data-part="${name}-title"]`)?.textContent ?? name;
 const GUIDES = { update: [[1e-3, "1 in 1,000"]], progress: [] };
 const drawQuantity = (key) => {
   const about = view.quantities[key];
@@ -71,22 +101,23 @@ const drawMap = () => {
   part("heat-title").textContent = about.title;
   part("heat-about").textContent = about.meaning;
   const range = about.log ? rangeOf([about], true) : [0, 1];
-  frames.heat = { ...drawHeat(plotOf("heat"), about.names, about, { log: about.log, range, steps: view.steps, extreme: state.extreme }),
+  frames.heat = { ...drawHeat(plotOf("heat"), about.names, about, { log: about.log, range, steps: shownSteps(), extreme: state.extreme }),
     lines: linesOf(state.quantity) };
+  describe(plotOf("heat"), `${about.title}, a row for each layer, by colour`, linesOf(state.quantity));
   drawLegend(range, about.log);
 };
 
 const drawScalar = () => {
   const lines = state.scalar ? scalarLines(state.scalar) : [];
   part("scalar-title").textContent = state.scalar ? given.scalars[state.scalar] ?? state.scalar : "Noted besides";
-  drawn("scalar", lines, { log: logFits(lines) });
+  drawn("scalar", lines, { log: logFits(lines), smooth: state.smooth });
 };
 const PICTURES = {
   loss: () => {
     const loss = scalarLines("loss");
-    drawn("loss", loss, { log: logFits(loss), marks: marks() });
+    drawn("loss", loss, { log: logFits(loss), marks: marks(), smooth: state.smooth });
   },
-  norm: () => drawn("norm", scalarLines("grad_norm_unclipped", "grad_norm"), { log: true }),
+  norm: () => drawn("norm", scalarLines("grad_norm_unclipped", "grad_norm"), { log: true, smooth: state.smooth }),
   scalar: drawScalar,
   ...Object.fromEntries(["speed", "progress", "update", "saturated", "dead"].map((key) => [key, () => drawQuantity(key)])),
   heat: drawMap,
@@ -112,6 +143,7 @@ const drawRamp = () => {
   part("ramp").replaceChildren("input’s side", bar, "loss’s side");
 };
 const drawAll = () => {
+  part("whole").hidden = !state.zoom;
   drawRamp();
   redraw(...Object.keys(PICTURES));
 };
@@ -123,6 +155,10 @@ const offer = () => {
   filled(part("quantity"), keys.map((key) => [key, view.quantities[key].title]), state.quantity);
   filled(part("scalar"), others.map((name) => [name, given.scalars[name] ?? name]), state.scalar);
   filled(part("extreme"), [["high", "the largest"], ["low", "the smallest"]], state.extreme);
+  if (state.layer && !allNames().includes(state.layer)) state.layer = null;
+  part("smoothed").textContent = state.smooth ? state.smooth.toFixed(2) : "off";
+  part("smooth").value = state.smooth;
+  offerAlong();
   filled(part("layer"), [["", "all"], ...allNames().map((name) => [name, name])], state.layer ?? "");
 };
 
@@ -159,18 +195,27 @@ const move = (place) => {
   part("slider").value = state.place;
   moved();
   wantStepView();
+  keepInAddress();
 };
 const choose = (name) => {
   state.layer = name || null;
   part("layer").value = state.layer ?? "";
   drawAll();
+  keepInAddress();
 };
 
 const shown = (data) => {
+  const first = view === null;
   view = opened(data);
+  state.clock = view.clock;
   const most = Math.max(stops().length - 1, 0);
   part("slider").max = most;
   part("slider").disabled = !stops().length;
+  if (first && sent.step !== undefined && stops().length) {
+    state.place = nearestPlace(stops(), Number(sent.step));
+    state.following = false;
+  }
+  if (first && sent.from !== undefined && Number(sent.to) > Number(sent.from)) state.zoom = [Number(sent.from), Number(sent.to)];
   if (state.following) state.place = most;
   part("slider").value = state.place;
   offer();
@@ -184,12 +229,18 @@ const shown = (data) => {
 };
 
 for (const [name, key] of [["quantity", "quantity"], ["extreme", "extreme"]]) {
-  part(name).addEventListener("input", ({ target }) => { state[key] = target.value; redraw("heat"); });
+  part(name).addEventListener("input", ({ target }) => { state[key] = target.value; redraw("heat"); keepInAddress(); });
 }
-part("scalar").addEventListener("input", ({ target }) => { state.scalar = target.value; redraw("scalar"); });
+part("scalar").addEventListener("input", ({ target }) => { state.scalar = target.value; redraw("scalar"); keepInAddress(); });
 part("slider").addEventListener("input", ({ target }) => move(Number(target.value)));
 part("layer").addEventListener("input", ({ target }) => choose(target.value));
-part("log").addEventListener("input", ({ target }) => { state.logSteps = target.checked; drawAll(); });
+part("x").addEventListener("input", ({ target }) => { state.x = target.value; drawAll(); keepInAddress(); });
+part("smooth").addEventListener("input", ({ target }) => {
+  state.smooth = Number(target.value);
+  part("smoothed").textContent = state.smooth ? state.smooth.toFixed(2) : "off";
+  redraw("loss", "norm", "scalar");
+  keepInAddress();
+});
 
 for (const plot of document.querySelectorAll("[data-plot]")) {
   const name = plot.dataset.plot, heat = name === "heat";
@@ -201,7 +252,7 @@ for (const plot of document.querySelectorAll("[data-plot]")) {
   plot.addEventListener("pointermove", (event) => frames[name] && summarize(name, ...at(event)));
   plot.addEventListener("pointerleave", () => frames[name] && moved());
   plot.addEventListener("click", (event) => {
-    if (!frames[name]) return;
+    if (!frames[name] || dragged) return;
     const [step, line] = at(event);
     goTo(step);
     if (line && frames[name].lines.length > 1) choose(line.name === state.layer ? null : line.name);
@@ -214,7 +265,7 @@ for (const plot of document.querySelectorAll("[data-plot]")) {
       Home: () => move(0), End: () => move(Infinity),
       ArrowUp: () => names.length > 1 && choose(names[Math.max(here - 1, 0)]),
       ArrowDown: () => names.length > 1 && choose(names[Math.min(here + 1, names.length - 1)]),
-      Escape: () => choose(null),
+      Escape: () => choose(null), "+": () => zoomBy(0.5), "=": () => zoomBy(0.5), "-": () => zoomBy(2), 0: () => zoomTo(...view.steps),
     }[event.key];
     if (!done) return;
     event.preventDefault();

@@ -31,6 +31,8 @@ const summaryOf = (segment) => [`${segment.label}: × ${typeof segment.gain === 
 const drawCauses = () => {
   const picture = part("bars"), rows = stepView?.segments ?? [];
   if (!rows.length) return;
+  picture.setAttribute("aria-label", `Bars for ${rows.length} segments of the gradient’s way back, decades lost to the left and gained to the right. ${stepView.sentence} ` +
+    rows.map((segment) => `${segment.label} × ${typeof segment.gain === "number" ? number(segment.gain) : segment.gain ?? "not a number"}`).join("; "));
   const width = widthOf(picture), left = width < 560 ? 104 : MARGIN.left;
   const parts = rows.map((segment) => barsOf(segment, stepView.causes));
   const sum = (sign) => Math.max(0.3, ...parts.map((each) => each.reduce((all, [, d]) => all + Math.max(sign * d, 0), 0)),

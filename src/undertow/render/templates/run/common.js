@@ -1,5 +1,8 @@
 // What every page of runs does alike: it reads what it was given, and puts names in as text.
 const given = JSON.parse(document.getElementById("given").textContent);
+const offerAlong = () => {
+  filled(part("x"), ALONG.filter(([key]) => key !== "time" || state.clock), state.x === "time" && !state.clock ? "steps" : state.x);
+};
 const part = (name) => document.querySelector(`[data-part="${name}"]`);
 const plotOf = (name) => document.querySelector(`[data-plot="${name}"]`);
 
@@ -8,7 +11,8 @@ const opened = (data) => {
   const read = { ...data, scalars: all(data.scalars), quantities: all(data.quantities), taped: unpack(data.taped, Float64Array) };
   const several = [...Object.values(read.scalars), ...Object.values(read.quantities)].filter(({ count }) => count);
   const first = several.map((each) => each.first[0]), last = several.map((each) => each.last[each.count - 1]);
-  return { ...read, steps: several.length ? [Math.min(...first), Math.max(...last)] : [0, 1] };
+  const clock = data.clock ? clockOf(seriesOf(data.clock)) : null;
+  return { ...read, clock, steps: several.length ? [Math.min(...first), Math.max(...last)] : [0, 1] };
 };
 
 const filled = (select, options, value) => {

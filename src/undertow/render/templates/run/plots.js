@@ -24,13 +24,12 @@ const PAD = { left: 62, right: 12, top: 8, bottom: 22 };
 // Where a plot stands: its size, and the scales of both axes.
 const frameOf = (plot, steps, range, log, pad = PAD) => {
   const width = Math.max(260, Math.round(plot.clientWidth)), height = Math.round(plot.clientHeight);
-  const bend = state.logSteps ? (step) => Math.log1p(Math.max(step - steps[0], 0)) : (step) => step;
-  const end = steps[1] > steps[0] ? steps[1] : steps[0] + 1;
-  const x = scale(steps[0], end, pad.left, width - pad.right, bend);
+  const bend = bendOf(steps), end = steps[1] > steps[0] ? steps[1] : steps[0] + 1;
+  const x = scale(steps[0], end, pad.left, width - pad.right, bend.to);
   const y = range && scale(range[0], range[1], height - pad.bottom, pad.top, log ? Math.log10 : undefined);
   const stepAt = (px) => {
-    const share = clamp((px - pad.left) / (width - pad.left - pad.right), 0, 1), [low, high] = [bend(steps[0]), bend(end)];
-    return state.logSteps ? Math.expm1(low + share * (high - low)) + steps[0] : low + share * (high - low);
+    const share = clamp((px - pad.left) / (width - pad.left - pad.right), 0, 1), [low, high] = [bend.to(steps[0]), bend.to(end)];
+    return bend.from(low + share * (high - low));
   };
   return { plot, width, height, x, y, stepAt, steps: [steps[0], end], range, log, pad };
 };
@@ -52,11 +51,12 @@ const niceSteps = ([low, high], most) => {
 const logSteps = ([low, high]) => [low, ...Array.from({ length: 12 }, (_, k) => low + 10 ** k).filter((step) => step <= high)];
 
 const stepAxis = ({ x, width, height, steps, pad }) => {
-  const most = Math.max(2, Math.floor((width - pad.left) / 90));
-  const at = state.logSteps ? logSteps(steps) : niceSteps(steps, most);
+  const most = Math.max(2, Math.floor((width - pad.left) / 90)), timed = state.x === "time" && state.clock;
+  const at = timed ? timeTicks(steps.map(state.clock.at), most).map((seconds) => [state.clock.stepAt(seconds), duration(seconds)])
+    : (state.x === "early" ? logSteps(steps) : niceSteps(steps, most)).map((step) => [step, step.toLocaleString("en")]);
   let free = -Infinity;
-  return at.map((step) => {
-    const label = step.toLocaleString("en"), half = label.length * 3.6, place = clamp(x(step), pad.left, width - half - 1);
+  return at.map(([step, label]) => {
+    const half = label.length * 3.6, place = clamp(x(step), pad.left, width - half - 1);
     const tick = line(x(step), height - pad.bottom, x(step), height - pad.bottom + 4, { stroke: MUTED });
     if (place - half < free) return tick;
     free = place + half + 8;
@@ -84,8 +84,8 @@ const niceValues = ([low, high]) => {
 // One series: a line through the middle of its buckets, and the band between their extremes. Of many series bands would
 // hide each other (and take long to paint): then only extremes that lie far apart are drawn, each as an upright line.
 const TALL = 14;
-const strokeBand = (context, { x, y, range, log }, series, row, colour, width, alpha, many) => {
-  const { first, last, low, high, count } = series, from = row * count, banded = low !== high;
+const strokeBand = (context, frame, series, row, colour, width, alpha, many) => {
+  const { x, y, range, log } = frame, { first, last, low, high, count } = series, from = row * count, banded = low !== high;
   const at = (k) => x((first[k] + last[k]) / 2);
   const top = (k) => y(clamp(high[from + k], ...range));
   const foot = (k) => (isShown(low[from + k], log) ? y(clamp(low[from + k], ...range)) : y(range[0]));
@@ -133,14 +133,18 @@ const showAxes = (frame, more = []) => {
 const showCursor = (frame, step) => {
   const cursor = frame.plot.querySelector(".cursor");
   if (!cursor) return;
-  const at = clamp(frame.x(clamp(step, ...frame.steps)), frame.pad.left, frame.width - frame.pad.right);
-  cursor.innerHTML = step === null ? "" : line(at, frame.pad.top, at, frame.height - frame.pad.bottom, { stroke: "var(--link)", "stroke-width": 1.5 });
+  const [from, to] = frame.steps, out = step === null || step < from || step > to;
+  const at = out ? 0 : clamp(frame.x(step), frame.pad.left, frame.width - frame.pad.right);
+  cursor.innerHTML = out ? "" : line(at, frame.pad.top, at, frame.height - frame.pad.bottom, { stroke: "var(--link)", "stroke-width": 1.5 });
 };
 
 // `lines`: [{series, row, colour, name}]; those not chosen step back.
-const drawLines = (plot, lines, { log, range, steps, marks = [], guides = [] }) => {
+const drawLines = (plot, lines, { log, range, steps, marks = [], guides = [], smooth = 0 }) => {
   const frame = frameOf(plot, steps, range, log);
-  const context = canvasOf(frame);
+  const context = canvasOf(frame), { pad, width, height } = frame;
+  context.beginPath();
+  context.rect(pad.left - 1, 0, width - pad.left - pad.right + 2, height - pad.bottom + 1);
+  context.clip();
   showAxes(frame, [
     ...(range ? guides.filter(([value]) => value > range[0] && value < range[1]).map(([value, label]) =>
       line(frame.pad.left, frame.y(value), frame.width - frame.pad.right, frame.y(value), { stroke: MUTED, "stroke-dasharray": "1 4" }) +
@@ -150,12 +154,30 @@ const drawLines = (plot, lines, { log, range, steps, marks = [], guides = [] }) 
   if (!range) return frame;
   const chosen = lines.some(({ name }) => name === state.layer), many = lines.length > 12, thin = many ? 1 : 1.6;
   for (const each of lines) {
-    if (each.name !== state.layer) strokeBand(context, frame, each.series, each.row, each.colour, thin, chosen ? 0.15 : 0.9, many);
+    if (each.name !== state.layer) strokeBand(context, frame, each.series, each.row, each.colour, thin, chosen ? 0.15 : smooth ? 0.28 : 0.9, many);
+    if (smooth && !chosen) strokeBand(context, frame, smoothed(each.series, each.row, smooth, log), 0, each.colour, 2, 1, false);
   }
   for (const each of lines.filter(({ name }) => chosen && name === state.layer)) {
     strokeBand(context, frame, each.series, each.row, each.colour, 2.6, 1, false);
   }
   return frame;
+};
+
+// The middle of every bucket, drawn to its own past; the extremes stay visible, paler, behind it.
+const smoothed = ({ first, last, low, high, count }, row, share, log) => {
+  const values = new Float32Array(count), to = log ? Math.log : (v) => v, from = log ? Math.exp : (v) => v;
+  let sum = 0, weight = 0;
+  for (let k = 0; k < count; k++) {
+    const middle = (to(low[row * count + k]) + to(high[row * count + k])) / 2;
+    if (!Number.isFinite(middle)) {
+      values[k] = NaN;
+      continue;
+    }
+    sum = share * sum + (1 - share) * middle;
+    weight = share * weight + (1 - share);
+    values[k] = from(sum / weight);
+  }
+  return { first, last, low: values, high: values, count };
 };
 
 // What stands nearest to the pointer among lines.

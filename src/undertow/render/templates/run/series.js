@@ -37,12 +37,13 @@ const nearestPlace = (steps, step) => {
 const isShown = (value, log) => Number.isFinite(value) && (!log || value > 0);
 
 // The range of several series; on a logarithmic axis of what is above zero, and never more than 16 decades of it.
-const rangeOf = (several, log) => {
+const rangeOf = (several, log, within = null) => {
   let least = Infinity, most = -Infinity;
-  for (const { low, high } of several) {
+  for (const { low, high, first, last, count } of several) {
     for (const values of low === high ? [low] : [low, high]) {
-      for (const value of values) {
-        if (!isShown(value, log)) continue;
+      for (let k = 0; k < values.length; k++) {
+        const value = values[k];
+        if (!isShown(value, log) || (within && (last[k % count] < within[0] || first[k % count] > within[1]))) continue;
         if (value < least) least = value;
         if (value > most) most = value;
       }

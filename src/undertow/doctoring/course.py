@@ -1,0 +1,172 @@
+"""The doctor's way: diagnose, prescribe, look, race, confirm."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from undertow.doctoring.arms import first_arms, second_arms, simplicity, third_arms
+from undertow.doctoring.budget import BLIND_SEEDS, FINALISTS, FIRST, RACE_SEEDS, SECOND, THIRD, Budget
+from undertow.doctoring.comparison import Comparison, Verdict, compare
+from undertow.doctoring.screening import look
+from undertow.doctoring.treatment import Attempt
+from undertow.doctoring.trials import Arm, Cut, Outcome, Trials
+from undertow.remedies import Level, Remedy
+from undertow.training import Training, Trial
+
+FIRST_FRESH_SEED = 1_000
+"""Seeds of the confirmation begin here: the race's winner is flattered by the seeds that it won on."""
+
+TOUCH = 0.02
+"""Part of the way within which two arms do equally well, and the simpler one is preferred."""
+
+KEPT = 6
+"""Arms that are run on all seeds of a round, at least."""
+
+LOOKING = 0.12
+"""Part of the budget that examinations of fresh models may take."""
+
+
+@dataclass
+class Course:
+    """One treatment under way.
+
+    Args:
+        training: as the user has it.
+        trials: makes the trials.
+        budget: says how long they may be.
+        deadline: of the race, of `time.monotonic`.
+        tell: called with a line now and then.
+
+    Attributes:
+        attempts: what was tried, and how far it came.
+        confirmed: trials of the confirmation, by arm.
+        notes: what a reader has to know.
+        start: score of an untrained model.
+    """
+
+    training: Training
+    trials: Trials
+    budget: Budget
+    deadline: float
+    tell: Callable[[str], object] = lambda _: None
+    attempts: dict[Arm, Attempt] = field(default_factory=dict)
+    confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    start: float = math.inf
+
+    def finalists(self, prescribed: Sequence[Remedy]) -> list[Arm]:
+        """Race what was prescribed in rounds, and return the best arms."""
+        full = self.budget.full
+        arms = self.look(first_arms(prescribed))
+        short = self.budget.short(len(arms))
+        best = self.race(arms[: self.budget.arms(short, FIRST)], short, 0)
+        for number, (following, part) in enumerate(((second_arms, SECOND), (third_arms, THIRD)), start=1):
+            if not best or time.monotonic() > self.deadline:
+                break
+            again = self.look([arm for arm in following(best) if arm], quietly=True)
+            best = self.race(again[: self.budget.arms(full, part)], full, number) or best
+        return best[:FINALISTS]
+
+    def race(self, arms: Sequence[Arm], steps: int, number: int) -> list[Arm]:
+        """Run arms on the shared seeds of a round, the worse half on the first of them only; return the best first."""
+        seeds = range(number * RACE_SEEDS, (number + 1) * RACE_SEEDS)
+        self.tell(f"{len(arms)} remedies and pairs race over {steps} steps")
+        left = list(arms)
+        for count, _ in enumerate(seeds, start=1):
+            cuts = [Cut(arm, seed, steps) for arm in left for seed in seeds[:count]]
+            made = self.trials.make(cuts, self.deadline)
+            for arm in left:
+                self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:count]])
+            ranked = self._ranked([arm for arm in left if self.attempts[arm].scores])
+            left = ranked[: max(KEPT, (len(ranked) + 1) // 2)]
+        return ranked
+
+    def _ranked(self, arms: Sequence[Arm]) -> list[Arm]:
+        """Sort by the worse score; of those that are within a touch of the best, the simplest is the best."""
+        worst = {arm: min(self.attempts[arm].scores) for arm in arms}
+        if not worst:
+            return []
+        reach = TOUCH * max(0.0, max(worst.values()) - self.start)
+        first = min((arm for arm in arms if worst[arm] >= max(worst.values()) - reach), key=simplicity)
+        return [first, *sorted((arm for arm in arms if arm != first), key=lambda arm: -worst[arm])]
+
+    def _note(self, arm: Arm, stage: str, outcomes: Sequence[Outcome | None]) -> None:
+        errors = [outcome.error for outcome in outcomes if outcome is not None and outcome.error]
+        scores = [outcome.trial.score for outcome in outcomes if outcome is not None and outcome.trial is not None]
+        self.start = next((o.trial.start for o in outcomes if o is not None and o.trial is not None), self.start)
+        whole = tuple(scores) if len(scores) == len(outcomes) and np.isfinite(scores).all() else ()
+        error = errors[0] if errors else "" if whole else "there was no time for it, or its score is not a number"
+        known = self.attempts.get(arm, Attempt(arm, stage))
+        self.attempts[arm] = replace(known, stage=stage, scores=whole, error=error)
+
+    def look(self, arms: Sequence[Arm], quietly: bool = False) -> list[Arm]:
+        """Examine a fresh model of every arm that changes one, and keep those that can be trained."""
+        if not quietly:
+            self.tell(f"{len(arms)} remedies and pairs are examined on fresh models")
+        until = time.monotonic() + LOOKING * self.budget.seconds
+        return [arm for arm in arms if self._fits(arm, until)]
+
+    def _fits(self, arm: Arm, until: float) -> bool:
+        promised = [each.predicted for each in arm]
+        attempt = Attempt(arm, "prescribed", predicted=sum(promised) if np.isfinite(promised).all() else math.nan)
+        surgery = tuple(each for each in arm if each.level is not Level.A)
+        known = self.attempts.get(surgery)
+        if surgery and known is not None and known.stage != "prescribed":
+            attempt = replace(attempt, stage="examined", error=known.error, decades=known.decades)
+        elif surgery and time.monotonic() < until:
+            seen = look(self.training, arm)
+            attempt = replace(attempt, stage="examined", error=seen.error, decades=seen.decades)
+        self.attempts.setdefault(arm, attempt)
+        return not attempt.error
+
+    def confirm(self, arms: Sequence[Arm]) -> list[Comparison]:
+        """Compare the finalists with the control on fresh seeds; this, and nothing else, is the result."""
+        seeds, steps = self.fresh_seeds, self.budget.full
+        self.tell(f"{len(arms)} finalist{'s' if len(arms) > 1 else ''} against the training as it is, on fresh seeds")
+        made = self.trials.make([Cut(arm, seed, steps) for arm in ((), *arms) for seed in seeds], math.inf)
+        for arm in arms:
+            self._note(arm, "confirmed", [made[Cut(arm, seed, steps)] for seed in seeds])
+        for arm in ((), *arms):
+            trials = [made[Cut(arm, seed, steps)].trial for seed in seeds]
+            self.confirmed[arm] = [trial for trial in trials if trial is not None]
+        broke = [made[Cut((), seed, steps)].error for seed in seeds if made[Cut((), seed, steps)].error]
+        if broke:
+            self.notes.append(f"The training as it is broke off in {len(broke)} of {len(seeds)} seeds: {broke[0]}")
+        found = [compared(arm, seeds, steps, made, len(arms)) for arm in arms]
+        best = max((each.effect for each in found if each.seeds), default=0.0)
+        return sorted(found, key=lambda each: _preference(each, best))
+
+    def leading(self) -> Arm:
+        """Return the arm that leads the race; none if there was none."""
+        raced = [arm for arm, attempt in self.attempts.items() if attempt.stage == "raced" and attempt.scores]
+        return self._ranked(raced)[0] if raced else ()
+
+    @property
+    def fresh_seeds(self) -> list[int]:
+        """Seeds of the confirmation."""
+        return [FIRST_FRESH_SEED + i for i in range(self.budget.seeds)]
+
+    def blind(self, arm: Arm) -> list[float]:
+        """Return scores of an arm that is trained with its targets mixed up; none where that can't be done."""
+        cuts = [Cut(arm, seed, self.budget.full, blind=True) for seed in self.fresh_seeds[:BLIND_SEEDS]]
+        trials = [outcome.trial for outcome in self.trials.make(cuts, math.inf).values()]
+        return [trial.score for trial in trials if trial is not None and math.isfinite(trial.score)]
+
+
+def _preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[int, int], float]:
+    near = bool(comparison.seeds) and comparison.effect >= (1 - TOUCH) * best
+    return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.effect
+
+
+def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome], tests: int) -> Comparison:
+    """Compare an arm's trials with the control's; untested unless all of them came in with a finite score."""
+    pairs = [(made[Cut((), seed, steps)].trial, made[Cut(arm, seed, steps)].trial) for seed in seeds]
+    whole = [(c, t) for c, t in pairs if c is not None and t is not None and math.isfinite(c.score + t.score)]
+    if len(whole) < len(seeds):
+        return compare(arm, [], [], [], math.nan)
+    start = float(np.mean([c.start for c, _ in whole]))
+    seconds = (float(np.median([c.seconds for c, _ in whole])), float(np.median([t.seconds for _, t in whole])))
+    return compare(arm, seeds, [c.score for c, _ in whole], [t.score for _, t in whole], start, tests, seconds)

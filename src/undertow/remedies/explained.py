@@ -1,0 +1,38 @@
+"""A remedy's docstring in its sections."""
+
+import re
+from inspect import cleandoc, getdoc
+from textwrap import dedent
+
+from undertow.remedies.registry import KINDS, SECTIONS, Kind
+
+
+def sections(kind: Kind) -> dict[str, str]:
+    """Return the docstring's first line under ``""``, then each section under its name, as Markdown.
+
+    Example:
+        >>> from undertow.remedies import KINDS
+        >>> list(sections(KINDS["UR101"]))
+        ['', 'What it changes', 'When', 'Predicts', 'References']
+    """
+    text = getdoc(kind.apply) or ""
+    heads = "|".join(map(re.escape, SECTIONS))
+    first, *rest = re.split(rf"^({heads}):\n", text, flags=re.MULTILINE)
+    bodies = zip(rest[::2], rest[1::2], strict=True)
+    return {"": cleandoc(first).strip()} | {name: dedent(body).strip() for name, body in bodies}
+
+
+def page() -> str:
+    """Return all remedies as one Markdown page; a test holds ``docs/remedies.md`` to it.
+
+    Example:
+        >>> page().splitlines()[0]
+        '# The remedies'
+    """
+    parts = ["# The remedies", "Made from the remedies' docstrings; `undertow remedy CODE` prints the same."]
+    for kind in sorted(KINDS.values(), key=lambda known: known.code):
+        first, *rest = sections(kind).items()
+        answers = f"Answers {', '.join(kind.answers)}. " if kind.answers else ""
+        parts += [f"## {kind.code} {kind.name}", f"{answers}Level {kind.level}: {kind.level.meaning}.", first[1]]
+        parts += [f"**{name}.** {words}" for name, words in rest]
+    return "\n\n".join(parts) + "\n"

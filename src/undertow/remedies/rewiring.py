@@ -1,0 +1,167 @@
+"""Calls of torch's functions that are changed while a model runs: activations that no module holds.
+
+Which activation is hidden and which is the output's own is told by the last layer that was called before it. A mode is
+made anew for every call, so that models stay copyable.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from undertow.remedies.anatomy import run_loss
+from undertow.training import Training
+
+LAYER_FUNCTIONS = frozenset(
+    {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
+)
+
+
+class Rewired(TorchFunctionMode):
+    """Calls another function in the place of some.
+
+    Args:
+        names: of the functions that are replaced.
+        instead: takes their first argument.
+        head: the weight of the last layer; None if nobody knows which it is.
+        behind: whether those behind the head are replaced, or those in front of it.
+        once: whether only the first behind each call of the head is.
+        attach: whether the gradient is kept on where ``torch.no_grad()`` has turned it off.
+
+    Attributes:
+        replaced: names of the functions that were.
+
+    Example:
+        >>> import torch
+        >>> with Rewired({"sigmoid"}, torch.relu):
+        ...     torch.sigmoid(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+    """
+
+    def __init__(
+        self,
+        names: Collection[str],
+        instead: Callable[[Tensor], Tensor],
+        head: Tensor | None = None,
+        behind: bool = False,
+        once: bool = False,
+        attach: bool = False,
+    ) -> None:
+        super().__init__()
+        self._names, self._instead, self._head, self._wanted = names, instead, head, behind
+        self._behind, self._once, self._attach = False, once, attach
+        self.replaced: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call it, or the one in its place."""
+        del types
+        name, keywords = _name(func), kwargs or {}
+        if name in LAYER_FUNCTIONS:
+            weight = args[1] if len(args) > 1 else keywords.get("weight")
+            self._behind = self._head is not None and weight is self._head
+        elif name in self._names and self._behind is self._wanted:
+            self.replaced.append(name)
+            self._behind = self._behind and not self._once
+            return self._instead(args[0] if args else keywords["input"])
+        with torch.enable_grad() if self._attach else nullcontext():
+            return func(*args, **keywords)
+
+
+def _name(func: Any) -> str:
+    """Return a function's name; that of a property is the one that it is read by."""
+    name = getattr(func, "__name__", "")
+    return getattr(getattr(func, "__self__", None), "__name__", name) if name == "__get__" else name
+
+
+@dataclass(frozen=True)
+class Rewiring:
+    """How calls are changed, as data; it makes a mode for a model.
+
+    Attributes:
+        names, instead, behind, once, attach: as `Rewired` takes them.
+        head: the last layer's path; empty if nobody knows.
+    """
+
+    names: frozenset[str]
+    instead: Callable[[Tensor], Tensor]
+    head: str = ""
+    behind: bool = False
+    once: bool = False
+    attach: bool = False
+
+    def of(self, model: nn.Module) -> Rewired:
+        """Make a mode for one call."""
+        weight = getattr(model.get_submodule(self.head), "weight", None) if self.head else None
+        return Rewired(self.names, self.instead, weight, self.behind, self.once, self.attach)
+
+
+def rewire(model: nn.Module, rewiring: Rewiring) -> None:
+    """Change calls within a model's own forward pass, by hooks that can be copied together with it."""
+    opened = _Opened(rewiring)
+    model.register_forward_pre_hook(opened.enter, with_kwargs=True)
+    model.register_forward_hook(opened.leave, with_kwargs=True, always_call=True)
+
+
+def functions_called(model: nn.Module, training: Training, rewiring: Rewiring) -> list[str]:
+    """Return the names of the functions that a rewiring would replace in a model, as often as it would."""
+    opened = _Opened(rewiring)
+    handles = (
+        model.register_forward_pre_hook(opened.enter, with_kwargs=True),
+        model.register_forward_hook(opened.leave, with_kwargs=True, always_call=True),
+    )
+    try:
+        run_loss(model, training)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return opened.replaced
+
+
+@dataclass
+class _Opened:
+    rewiring: Rewiring
+    modes: list[Any] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+
+    def enter(self, module: nn.Module, given: Any, keywords: Any) -> None:
+        del given, keywords
+        mode = self.rewiring.of(module)
+        mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
+        self.modes.append(mode)
+
+    def leave(self, module: nn.Module, given: Any, keywords: Any, made: Any) -> None:
+        del module, given, keywords, made
+        if self.modes:
+            mode = self.modes.pop()
+            mode.__exit__(None, None, None)
+            self.replaced = mode.replaced
+
+
+@dataclass(frozen=True)
+class RewiredLoss:
+    """A loss whose calls are changed: those within the model as well as its own.
+
+    Only the loss sees it: a score still gets from the model what it got before.
+    """
+
+    loss: Callable[[nn.Module, Any], Tensor]
+    rewiring: Rewiring
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """Compute the loss."""
+        with self.rewiring.of(model):
+            return self.loss(model, batch)
+
+
+def through(x: Tensor) -> Tensor:
+    """Hand on what is given.
+
+    Example:
+        >>> through(1)
+        1
+    """
+    return x

@@ -1,0 +1,131 @@
+"""Advice on the training loop and its data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from undertow.pytorch_code import code, in_place_of
+from undertow.rules.advice import Advice
+from undertow.rules.advice.steps import optimizer_of
+from undertow.wording import few, line_of
+
+_STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
+_SCALED_STEP = [
+    "optimizer.zero_grad()",
+    "scaler.scale(loss).backward()",
+    "scaler.step(optimizer)  # and no optimizer.step() beside it",
+    "scaler.update()",
+]
+
+
+def zeroed(header: Mapping[str, Any], share: float) -> Advice:
+    """Say where gradients are zeroed."""
+    text = (
+        f"Call optimizer.zero_grad() once a step before loss.backward(), of {optimizer_of(header)} itself: the "
+        f"gradient of the step before makes {share:.0%} of what the next takes."
+    )
+    return Advice(text, code(*_STEP))
+
+
+def stepped(passes: float, usual: float) -> Advice:
+    """Say that a step belongs behind the backward passes."""
+    after = "each of them" if usual <= 1 else f"every {usual:.0f} of them"
+    text = (
+        f"Call optimizer.step() after {after}, and look at the condition that it stands under: {passes:,.0f} backward "
+        "passes were made without one."
+    )
+    return Advice(text, code(*_STEP))
+
+
+def order_of_steps(kind: str, many: float) -> Advice:
+    """Say in which order a step is taken; ``kind``: what is wrong with it."""
+    if kind == "cleared":
+        text = (
+            f"Call zero_grad() before loss.backward(), not between it and the step: {many:.0f} steps had no gradient."
+        )
+        return Advice(text, code(*_STEP))
+    if kind == "stepped_scaled":
+        text = (
+            f"Call scaler.step(optimizer) in the place of optimizer.step(), which takes gradients that are still "
+            f"multiplied by the loss scale ({many:.0f} steps)."
+        )
+        return Advice(text, code(*_SCALED_STEP))
+    text = f"Call scaler.step(optimizer) alone: a second optimizer.step() takes what the scaler skipped ({many:.3g})."
+    return Advice(text, code(*_SCALED_STEP))
+
+
+def loss_made_finite(share: float) -> Advice:
+    """Say what to do where a scaler skips all steps."""
+    text = (
+        f"Find what makes the loss inf or nan ({share:.0%} of the steps are skipped): no scale mends that. Compute in "
+        "bfloat16, or that operation in float32, and stop at the first loss that isn't finite."
+    )
+    lines = [
+        "assert torch.isfinite(loss), loss  # before scaler.scale(loss).backward()",
+        "# in place of float16: with torch.autocast(device, dtype=torch.bfloat16), and no scaler",
+    ]
+    return Advice(text, code(*lines))
+
+
+def in_training_mode(names: Sequence[str], alone: bool) -> Advice:
+    """Say when a model is put into training mode."""
+    if alone:
+        text = f"If {few(names)} shall follow the data, put them into training mode; on purpose, leave them."
+        return Advice(text, "model.train()")
+    text = f"Call model.train() before the training steps, after every validation, so that {few(names)} do their work."
+    return Advice(text, "model.train()")
+
+
+def one_batch_by_heart(steps: int, start: float, causes: Sequence[str]) -> Advice:
+    """Say how to tell a fault of the network or loop from one of the data."""
+    first = f"Mend {' and '.join(causes)} first. Then train" if causes else "Train"
+    text = (
+        f"{first} on a single batch: if its loss falls from {start:.3g} to nothing within {min(steps, 500)} steps, "
+        "network and loop are in order, and inputs and targets don't belong together (shuffled apart, a wrong reshape, "
+        "constant labels). If it doesn't, try the learning rate ten times up and down."
+    )
+    lines = [
+        "inputs, targets = next(iter(loader))",
+        f"for _ in range({min(steps, 500)}):",
+        "    optimizer.zero_grad()",
+        "    loss = loss_function(model(inputs), targets)",
+        "    loss.backward()",
+        "    optimizer.step()",
+        "print(loss.item())",
+    ]
+    return Advice(text, code(*lines))
+
+
+def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
+    """Say how inputs or targets get to the size that networks are made for.
+
+    Args:
+        what: ``"inputs"`` or ``"targets"``.
+        fact: of them: ``mean`` and ``spread``, of inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
+    """
+    place = line_of(str(fact.get("source", "")))
+    if what == "targets":
+        text = (
+            f"Subtract the targets' mean and divide by their standard deviation ({fact['spread']:.3g}), over the "
+            "training set, and undo it in predictions: prediction * std + mean."
+        )
+        lines = [
+            "mean, std = targets.mean(0), targets.std(0)  # over the training set",
+            "targets = (targets - mean) / std",
+        ]
+        return Advice(text, code(*lines))
+    pixels = fact["op"].startswith("conv") and fact["whole"] and 100 < fact["largest"] <= 255
+    dims = [0, *range(2, len(fact["shape"]))] if fact["op"].startswith("conv") else list(range(len(fact["shape"]) - 1))
+    kept = ", keepdim=True" if len(dims) > 1 else ""
+    axes = f"({', '.join(map(str, dims))})" if len(dims) > 1 else str(dims[0] if dims else 0)
+    text = (
+        f"Subtract the mean of every {'channel' if len(dims) > 1 else 'feature'} and divide by its standard deviation "
+        f"({fact['spread']:.2g} now), over the training set, and the same for validation."
+    )
+    lines = [
+        f"mean, std = inputs.mean({axes}{kept}), inputs.std({axes}{kept})  # over the training set",
+        "inputs = (inputs - mean) / (std + 1e-8)",
+    ]
+    if pixels:
+        text = "Divide the images by 255 and centre them, so that pixels lie between -1 and 1."
+        lines = ["inputs = inputs / 127.5 - 1"]
+    return Advice(text, code(*(in_place_of(["output = model(inputs)"], lines, place) if place and pixels else lines)))

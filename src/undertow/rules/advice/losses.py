@@ -1,0 +1,127 @@
+"""Advice on where outputs meet targets: losses that are given what they don't take, shapes, terms, limits."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from undertow.operations import spoken
+from undertow.pytorch_code import code, expression, in_place_of
+from undertow.record import Run, Site
+from undertow.rules.advice import Advice
+from undertow.rules.advice.cuts import two_outputs, without
+from undertow.wording import amount, called, line_of
+
+_FUNCTIONAL = "torch.nn.functional"
+_STATES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+_OWN = frozenset({"Softmax", "Softmax2d", "LogSoftmax", "Sigmoid", "ReLU", "Hardsigmoid"})
+
+
+def logits_handed_over(run: Run, outer: Site, inner: Site) -> Advice:
+    """Say how a loss that takes logits gets them."""
+    loss = _loss_call(outer)
+    name = called(run, inner)
+    text = (
+        f"Leave {name} out and hand its input, the logits, to {loss.rpartition('.')[2]}, which squashes them itself. "
+        f"Apply {spoken(inner.op)} where probabilities are wanted: to predictions, outside of the loss."
+    )
+    if inner.module and inner.module_type in _OWN:
+        return Advice(text, code(f"{expression(inner.module)} = nn.Identity()"))
+    before, after = f"loss = {loss}(logits.{inner.op}({_axis(inner)}), target)", f"loss = {loss}(logits, target)"
+    return Advice(text, code(*in_place_of([before], [after], line_of(inner.source))))
+
+
+def with_a_log(run: Run, inner: Site, raw: bool) -> Advice:
+    """Say what to do where nll_loss is handed something else than log-probabilities."""
+    what = "the output" if raw else f"what goes into {called(run, inner)}"
+    text = (
+        f"Use cross_entropy in the place of nll_loss, on {what}: it takes the log_softmax of {inner.shape[1:]} itself."
+    )
+    before = f"loss = {_FUNCTIONAL}.nll_loss(output, target)"
+    after = [f"loss = {_FUNCTIONAL}.cross_entropy({'output' if raw else 'logits'}, target)"]
+    if not raw and inner.module and inner.module_type in _OWN:
+        after = [f"{expression(inner.module)} = nn.Identity()", after[0].replace("logits", "output")]
+        return Advice(text, code(after[0], *in_place_of([before], after[1:])))
+    return Advice(text, code(*in_place_of([before], after, line_of(inner.source))))
+
+
+def logits_uncut(run: Run, outer: Site, inner: Site) -> Advice:
+    """Say that nothing should cut logits off."""
+    loss = _loss_call(outer).rpartition(".")[2]
+    text = f"Leave {called(run, inner)} out behind the last layer: {loss} takes logits from -inf to inf."
+    return without(inner, text)
+
+
+def one_of_two_left_out(run: Run, inner: Site) -> Advice:
+    """Say that one of two equal operations is superfluous."""
+    return without(inner, f"Leave {called(run, inner)} out, or use nll_loss in the place of cross_entropy.")
+
+
+def more_than_one_unit(run: Run, site: Site) -> Advice:
+    """Say what to do with a softmax over a single unit."""
+    return two_outputs(site, called(run, site))
+
+
+def shapes_matched(output: Sequence[int], target: Sequence[int], both: bool) -> Advice:
+    """Say how a target gets its output's shape."""
+    name = "other" if both else "target"
+    change = _change_of_axes(output, target)
+    shown = f"{list(output)}" + (f", not {list(target)}" if target else "")
+    text = f"Bring the {name} to the output's shape {shown}, before the loss: {name}.{change}. A check of both shapes "
+    text += "in the loop finds the next one."
+    lines = [f"{name} = {name}.{change}", f"assert output.shape == {name}.shape, (output.shape, {name}.shape)"]
+    return Advice(text, code(*lines))
+
+
+def terms_balanced(small: Mapping[str, Any], large: Mapping[str, Any], ratio: float) -> Advice:
+    """Say by what to weight two terms so that their gradients are of one size."""
+    weight = float(f"{ratio:.1g}")
+    text = (
+        f"Multiply the term of value {large['value']:.3g} by {weight:g}: then its gradient at the shared layers is as "
+        f"large as that of the term of value {small['value']:.3g}, and not {amount(1 / ratio)} times as large. Look at "
+        "their reductions first: a sum over elements beside a mean makes such factors."
+    )
+    before = f"loss = small + large  # values {small['value']:.3g} and {large['value']:.3g}"
+    return Advice(text, code(*in_place_of([before], [f"loss = small + {weight:g} * large"], line_of(large["source"]))))
+
+
+def limits_lifted(run: Run, site: Site | None, op: str, low: float | None, high: float | None) -> Advice:
+    """Say how an output reaches its targets."""
+    if op in _STATES:
+        text = (
+            f"Put a linear layer behind {called(run, site) if site else op}: its states stay between -1 and 1, "
+            "whatever the targets are."
+        )
+        size = site.shape[-1] if site is not None and site.shape else 1
+        lines = [
+            f"# in __init__: self.head = nn.Linear({size}, {size})",
+            "# in forward, in place of: return states",
+            "#     return self.head(states)",
+        ]
+        return Advice(text, code(*lines))
+    name = called(run, site) if site is not None else spoken(op)
+    limits = " and ".join(filter(None, ("" if low is None else f"{low:g}", "" if high is None else f"{high:g}")))
+    scaled = "scale the targets to what lies between" if low is not None and high is not None else "shift the targets"
+    limits = f": its limit is {limits}" if limits else ", so that it can return them"
+    text = f"Leave {name} out, so that the model ends in a linear layer, or {scaled}{limits}."
+    if site is None:
+        return Advice(text, f"# in forward, leave out: x = torch.{op}(x)")
+    return without(site, text)
+
+
+def _loss_call(outer: Site) -> str:
+    classes = outer.op in ("log_softmax", "softmax", "logsumexp")
+    return f"{_FUNCTIONAL}.{'cross_entropy' if classes else 'binary_cross_entropy_with_logits'}"
+
+
+def _axis(inner: Site) -> str:
+    return "" if inner.op in ("sigmoid", "hardsigmoid", "relu") else "1"
+
+
+def _change_of_axes(output: Sequence[int], target: Sequence[int]) -> str:
+    for axis in range(len(output)):
+        if output[axis] == 1 and [*output[:axis], *output[axis + 1 :]] == list(target):
+            return f"unsqueeze({axis})"
+    for axis in range(len(target)):
+        if target[axis] == 1 and [*target[:axis], *target[axis + 1 :]] == list(output):
+            return f"squeeze({axis})"
+    return "reshape(output.shape)" if not target or math.prod(output) == math.prod(target) else "expand_as(output)"

@@ -1,0 +1,53 @@
+"""Advice on recurrent layers that forget."""
+
+from collections.abc import Sequence
+
+from undertow.pytorch_code import code, expression
+from undertow.record import Run, Site
+from undertow.rules.advice import Advice
+from undertow.wording import called
+
+_FUSED = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+
+
+def longer_memory(run: Run, weights: Sequence[int], module: str, gain: float) -> Advice:
+    """Say how a recurrence keeps more of the gradient from step to step.
+
+    Args:
+        run: whose Sites they are.
+        weights: Sites of its recurrent weights.
+        module: path of the module they are used in.
+        gain: what one step back in time leaves of the gradient.
+    """
+    site = run.sites[weights[0]]
+    kind = site.module_type.removesuffix("Cell")
+    if site.module_type not in _FUSED:
+        return _orthogonal(run, site)
+    lines = [f"for name, weight in {expression(module)}.named_parameters():"]
+    lines += ['    if name.startswith("weight_hh"):']
+    if kind == "RNN":
+        lines += ["        nn.init.orthogonal_(weight)"]
+        text = (
+            f"Start the recurrent weights of {module} (RNN) as an orthogonal matrix, which keeps a gradient's size; an "
+            f"LSTM in its place keeps more than the {gain:.2f} that are left now."
+        )
+        return Advice(text, code(*lines))
+    lines += ["        for gate in weight.data.chunk(4 if weight.shape[0] == 4 * weight.shape[1] else 3):"]
+    lines += ["            nn.init.orthogonal_(gate)", '    elif name.startswith("bias_ih"):']
+    lines += ["        size = weight.shape[0] // (4 if " + ("True" if kind == "LSTM" else "False") + " else 3)"]
+    lines += ["        weight.data[size : 2 * size] = 3.0  # the gate that keeps the state"]
+    gate = "forget gate" if kind == "LSTM" else "update gate"
+    text = (
+        f"Let the {gate} of {module} ({kind}) start open, with a bias of 3: then a step leaves more of the gradient "
+        f"than the {gain:.2f} that are left now."
+    )
+    return Advice(text, code(*lines))
+
+
+def _orthogonal(run: Run, site: Site) -> Advice:
+    weight = next((name for name in site.parameters if "bias" not in name), "")
+    text = (
+        f"Start the recurrent weights of {called(run, site)} as an orthogonal matrix, which keeps a gradient's size, "
+        "or take an nn.LSTM in its place."
+    )
+    return Advice(text, code(f"nn.init.orthogonal_({expression(weight)})") if weight else "")

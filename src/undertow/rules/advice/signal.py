@@ -1,0 +1,217 @@
+"""Advice on signals and gradients that lose or gain their scale: initial weights, activations, normalisation."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from undertow.diagnosis import Diagnosis
+from undertow.pytorch_code import (
+    GAINS,
+    LAYERS,
+    MODULES,
+    activations_exchanged,
+    code,
+    expression,
+    in_place_of,
+    spelled,
+    start_for,
+    weights_anew,
+)
+from undertow.record import Role, Site
+from undertow.rules.advice import Advice
+from undertow.wording import called, few, line_of, sentence
+
+SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
+"""Activations whose derivative is a quarter at best: no initialisation makes up for it."""
+
+BOUNDED = frozenset({"tanh", "softsign", "hardtanh", "erf"})
+"""Activations that pass gradients on well near zero, and hold up what is far from it."""
+
+CLOSE = 1.5
+"""Factor by which weights may be off what is needed without being called the cause."""
+
+_CALLS = {"sigmoid": "torch.sigmoid", "hardsigmoid": "torch.nn.functional.hardsigmoid"}
+
+
+def activation_of(sites: Iterable[Site]) -> str | None:
+    """Return the activation that most of some Sites have; None where there is none."""
+    found = Counter(site.activation for site in sites if site.role is Role.ACTIVATION and site.activation)
+    return found.most_common(1)[0][0] if found else None
+
+
+def kinds_of(sites: Iterable[Site]) -> list[str]:
+    """Return the classes of the layers among some Sites."""
+    return sorted({site.module_type for site in sites if site.role is Role.WEIGHT and site.module_type in LAYERS})
+
+
+def weight_variance(diagnosis: Diagnosis, sites: Iterable[Site]) -> float:
+    """Return n_in Var W of the layers among some Sites, the median; nan where it isn't known."""
+    norms = diagnosis.column("weight_norm")
+    known = [norms[s.index] ** 2 / s.n_out for s in sites if s.role is Role.WEIGHT and s.n_out and s.parameters]
+    known = [each for each in known if np.isfinite(each)]
+    return float(np.median(known)) if known else float("nan")
+
+
+def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: str = "") -> Advice:
+    """Say what keeps a gradient from fading on its way through some Sites.
+
+    Args:
+        diagnosis: whose Sites they are.
+        sites: that the gradient goes through.
+        cause: what most of the loss is due to, as `cause_of` names it.
+        of: path of the module that holds them all, empty for the model.
+    """
+    activation = activation_of(sites)
+    if activation in SQUASHING and cause in ("activation", "weights", "unattributed"):
+        return _exchange(sites, activation or "", of)
+    if cause == "normalisation":
+        return _scales_of_one(sites, of)
+    if cause in ("weights", "activation", "unattributed"):
+        return _drawn(diagnosis, sites, activation, "larger" if cause == "weights" else "smaller", of)
+    return _way_around(diagnosis, sites, cause)
+
+
+def against_growth(diagnosis: Diagnosis, sites: Sequence[Site]) -> Advice:
+    """Say what keeps a gradient from growing on its way through some Sites."""
+    return _drawn(diagnosis, sites, activation_of(sites), "smaller", "")
+
+
+def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, needed: float | None) -> Advice:
+    """Say how weights of the wrong size are to be drawn; ``needed``: n_in Var W that would do, None if none would."""
+    if needed is None:
+        return _exchange(sites, activation or "", "")
+    now = weight_variance(diagnosis, sites)
+    text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {needed:.2g}/n keeps the gradient's size."
+    return Advice(text, code(*weights_anew(kinds_of(sites), activation)))
+
+
+def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site]) -> Advice:
+    """Say how values get back to where an activation isn't flat."""
+    layer, activation = feeding(diagnosis, worst), worst.activation
+    needed = GAINS.get(activation or "", 1.0)
+    now = weight_variance(diagnosis, [layer] if layer else [])
+    if layer is not None and layer.module_type in LAYERS and not now > CLOSE * needed:
+        return _normalised(diagnosis, layer, activation)
+    text = (
+        f"Start the weights smaller, so that what comes into the {spelled(activation)} stays around 0: "
+        f"{_drawing(activation)}"
+    )
+    text += f". Now it is {now:.2g}/n." if np.isfinite(now) else "."
+    return Advice(text, code(*weights_anew(kinds_of(sites), activation)))
+
+
+def against_dead_units(diagnosis: Diagnosis, found: Sequence[Site]) -> Advice:
+    """Say how units come back to life that no example gets a gradient through."""
+    activation = found[0].activation
+    layers = list(dict.fromkeys(layer for site in found if (layer := feeding(diagnosis, site)) is not None))
+    drawn = [layer for layer in layers if layer.module_type in LAYERS and layer.module]
+    names = few([called(diagnosis.run, layer) for layer in layers])
+    text = f"Start {names or 'the layers before'} again: {_drawing(activation)}, biases of 0"
+    tail = f", or put nn.LeakyReLU in the place of {spelled(activation)}." if activation == "relu" else "."
+    optimizer = str(diagnosis.run.header.get("optimizer", "none"))
+    stepping = not optimizer.startswith(("none", "not judged"))
+    text += f"; if they died while training, with a tenth of {optimizer}'s learning rate" if stepping else ""
+    if not drawn:
+        return Advice(text + tail, code(*weights_anew(kinds_of(diagnosis.run.sites), activation)))
+    lines = [line for layer in drawn for line in _anew(layer, activation)]
+    return Advice(text + tail, code(*lines))
+
+
+def feeding(diagnosis: Diagnosis, site: Site) -> Site | None:
+    """Return the layer whose output comes into a Site, through normalisations and reshapes at most."""
+    run = diagnosis.run
+    for _ in range(4):
+        ways = run.outgoing[site.index]
+        if len(ways) != 1:
+            return None
+        site = run.sites[run.edges[ways[0]].target]
+        if site.role is Role.WEIGHT:
+            return site
+    return None
+
+
+def different_weights(site: Site, activation: str | None) -> Advice:
+    """Say how units that are all alike become different ones."""
+    start = start_for(activation)
+    weight = next((name for name in site.parameters if "bias" not in name.rpartition(".")[2]), "")
+    text = (
+        f"Draw the {site.n_out} rows of {weight or site.name} at random"
+        + (f", by {start.name} for {spelled(activation)}" if activation else f", by {start.name}")
+        + ": a bias may start at 0, a matrix may not start at a constant."
+    )
+    return Advice(text, code(start.call.format(weight=expression(weight)))) if weight else Advice(text)
+
+
+def _drawing(activation: str | None) -> str:
+    start = start_for(activation)
+    made_for = f", made for {spelled(activation)}" if activation else ""
+    return f"draw the weights by {start.name} (variance {start.variance} for n inputs{made_for})"
+
+
+def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, than: str, of: str) -> Advice:
+    needed = GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
+    now = weight_variance(diagnosis, sites)
+    if np.isfinite(now) and needed / CLOSE < now < needed * CLOSE:
+        return _way_around(diagnosis, sites, "depth")
+    text = sentence(_drawing(activation))
+    text += f": now it is {now:.2g}/n." if np.isfinite(now) else f": they must be {than}."
+    return Advice(text, code(*weights_anew(kinds_of(sites), activation, expression(of))))
+
+
+def _exchange(sites: Sequence[Site], activation: str, of: str) -> Advice:
+    found = [site for site in sites if site.activation == activation]
+    many = f"the {len(found)} {spelled(activation)}s" if len(found) > 1 else f"the {spelled(activation)}"
+    text = (
+        f"Put ReLU in the place of {many} between the layers: a {spelled(activation)} passes on a quarter of a "
+        "gradient at best, whatever the weights. Then draw the weights by He initialisation (variance 2/n, n inputs)."
+    )
+    anew = weights_anew(kinds_of(sites), "relu", expression(of))
+    if all(site.module_type == MODULES.get(activation) for site in found):
+        return Advice(text, code(*activations_exchanged(MODULES[activation], "ReLU", expression(of)), *anew))
+    call = _CALLS.get(activation, f"torch.nn.functional.{activation}")
+    where = f"forward ({line_of(found[0].source)})" if found and found[0].source else "forward"
+    return Advice(text, code(*anew, *in_place_of([f"x = {call}(x)"], ["x = torch.relu(x)"], where)))
+
+
+def _scales_of_one(sites: Sequence[Site], of: str) -> Advice:
+    kinds = sorted({site.module_type for site in sites if site.role is Role.NORM and site.module_type})
+    text = f"Let the scales of {few(kinds) or 'the normalisations'} start at 1: small ones pass on as little gradient."
+    lines = [
+        f"for module in {expression(of)}.modules():",
+        f"    if isinstance(module, ({', '.join(f'nn.{kind}' for kind in kinds)},)) and module.weight is not None:",
+        "        nn.init.ones_(module.weight)",
+    ]
+    return Advice(text, code(*lines) if kinds else "")
+
+
+def _way_around(diagnosis: Diagnosis, sites: Sequence[Site], cause: str) -> Advice:
+    """Advise normalisation where the weights are in order, or something else than weights is the cause."""
+    layers = [site for site in sites if site.role is Role.WEIGHT and site.module_type == "Linear" and site.module]
+    hidden = [site for site in layers if diagnosis.depth[site.index] > 1]
+    what = {"depth": "the weights are in order for their activation, and it is the depth that does it"}
+    why = what.get(cause, f"most of it is due to {cause}, not to weights or activations")
+    text = (
+        f"Lead a residual connection around each of the {len(layers) or len(sites)} layers or two (x = x + layer(x)), "
+        f"or normalise behind them: {why}."
+    )
+    lines = [f"{expression(s.module)} = nn.Sequential({expression(s.module)}, nn.LayerNorm({s.n_out}))" for s in hidden]
+    return Advice(text, code(*reversed(lines)) if lines and cause == "depth" else "")
+
+
+def _normalised(diagnosis: Diagnosis, layer: Site, activation: str | None) -> Advice:
+    name, kind = expression(layer.module), f"LayerNorm({layer.n_out})"
+    if layer.module_type != "Linear":
+        kind = f"GroupNorm(1, {layer.n_out})"
+    text = (
+        f"The weights of {called(diagnosis.run, layer)} are of the right size: what comes into it is too large. "
+        f"Normalise its output before the {spelled(activation)} (nn.{kind}), and the inputs to mean 0, deviation 1."
+    )
+    return Advice(text, code(f"{name} = nn.Sequential({name}, nn.{kind})"))
+
+
+def _anew(layer: Site, activation: str | None) -> list[str]:
+    lines = [start_for(activation).call.format(weight=f"{expression(layer.module)}.weight")]
+    if any(name.endswith("bias") for name in layer.parameters):
+        lines.append(f"nn.init.zeros_({expression(layer.module)}.bias)")
+    return lines

@@ -1,0 +1,54 @@
+"""What an output is held against: read from the Node of the loss that saved both."""
+
+from torch import Tensor
+
+from undertow.measure import Meter
+from undertow.tape.facts import saved
+from undertow.tape.graph import Node
+from undertow.tape.output_range import last_operation, reach
+
+REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
+"""Losses that save output and target; of a difference that a user takes autograd keeps neither."""
+
+
+def measure_targets(site: int, node: Node, meter: Meter) -> None:
+    """Take mean and spread of a loss's targets, the output's size, and how much of the targets it can't reach.
+
+    Args:
+        site: the loss's.
+        node: of its backward pass, while it runs.
+        meter: takes ``target mean``, ``target spread``, ``output size`` and, where the output's last operation has
+            limits, ``target missed``, the root mean square of what lies beyond them.
+
+    Example:
+        >>> from undertow.tape import Tape
+        >>> net, x, y = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.ReLU()), torch.ones(4, 3), -torch.ones(4, 1)
+        >>> with Tape(net, Meter(inflow=True)) as tape:
+        ...     loss = torch.nn.functional.mse_loss(net(x), y)
+        ...     _ = tape.attach(loss)
+        ...     loss.backward()
+        >>> run = tape.run()
+        >>> [run.columns[name][0, 0].item() for name in ("target_mean", "target_missed")]
+        [-1.0, 1.0]
+    """
+    output, target = saved(node, "self"), saved(node, "target")
+    sources = [source for source, _ in node.next_functions[:2]]
+    if output is None or target is None or len(sources) < 2 or (sources[0] is None) == (sources[1] is None):
+        return
+    if sources[0] is None:
+        output, target = target, output
+    if not target.is_floating_point() or not target.numel():
+        return
+    wanted = target.float()
+    meter.take("target mean", site, wanted.mean())
+    meter.take("target spread", site, wanted.std(correction=0))
+    meter.take("output size", site, output.float().square().mean().sqrt())
+    missed = _missed(wanted, next(source for source in sources if source is not None))
+    if missed is not None:
+        meter.take("target missed", site, missed.square().mean().sqrt())
+
+
+def _missed(wanted: Tensor, node: Node) -> Tensor | None:
+    last = last_operation(node)
+    limits = None if last is None else reach(last)
+    return None if limits is None else wanted - wanted.clamp(*limits)
