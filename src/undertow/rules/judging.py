@@ -242,31 +242,6 @@ def _between_full_steps(run: Run) -> float:
     return float(np.median(np.diff(steps))) if len(steps) > 1 else 0.0
 
 
-def _cause_of(finding: Finding, causes: Sequence[Finding]) -> str:
-    """Return the code of what a finding follows from: a root of its own before what merely leads to it."""
-    ways = (_is_root_of, _leads_to)
-    return next((cause.code for way in ways for cause in causes if way(cause, finding)), "")
-
-
-def _is_root_of(cause: Finding, effect: Finding) -> bool:
-    rule = RULES[cause.code]
-    if effect.code in rule.explains:
-        return True
-    developed = effect.began is not None and not effect.from_start
-    return developed and effect.code in rule.leads_later_to and _begins_before(cause, effect)
-
-
-def _leads_to(cause: Finding, effect: Finding) -> bool:
-    return effect.code in RULES[cause.code].leads_to and _begins_before(cause, effect)
-
-
-def _begins_before(cause: Finding, effect: Finding) -> bool:
-    """Tell whether a cause was there when its effect began; where nobody looked through time, both were."""
-    if cause.began is None or effect.began is None:
-        return cause.began is effect.began
-    return cause.began - cause.evidence.get("broke", 0.0) <= effect.began
-
-
 def _weighed(run: Run, found: Sequence[Finding]) -> list[Finding]:
     """Return what the rules say that judge a run in the light of what the others found."""
     faults = [each for each in found if each.severity is not Severity.NOTE]
