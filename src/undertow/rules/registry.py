@@ -119,7 +119,7 @@ class Rule:
 
     @property
     def judges_steps(self) -> bool:
-        """Whether its function for steps judges those of a run, too."""
+        """Tell whether its function for steps judges those of a run, too."""
         return self.judge is not None and (self.judge_run is None or self.weighs_others)
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
 from undertow.rules.advice.steps import optimizer_of
-from undertow.wording import few, line_of
+from undertow.wording import few, line_of, size
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
 _SCALED_STEP = [
@@ -105,7 +105,7 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     place = line_of(str(fact.get("source", "")))
     if what == "targets":
         text = (
-            f"Subtract the targets' mean and divide by their standard deviation ({fact['spread']:.3g}), over the "
+            f"Subtract the targets' mean and divide by their standard deviation ({size(fact['spread'])}), over the "
             "training set, and undo it in predictions: prediction * std + mean."
         )
         lines = [
@@ -119,7 +119,7 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     axes = f"({', '.join(map(str, dims))})" if len(dims) > 1 else str(dims[0] if dims else 0)
     text = (
         f"Subtract the mean of every {'channel' if len(dims) > 1 else 'feature'} and divide by its standard deviation "
-        f"({fact['spread']:.2g} now), over the training set, and the same for validation."
+        f"({size(fact['spread'])} now), over the training set, and the same for validation."
     )
     lines = [
         f"mean, std = inputs.mean({axes}{kept}), inputs.std({axes}{kept})  # over the training set",
