@@ -13,16 +13,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
+LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
+
 .PHONY: chapter5 test test-fast test-browser zoo lint docs pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser" -n auto --dist loadfile
+	$(BIN)/pytest -m "not browser" -n auto $(LONGEST_FIRST)
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser and not slow" -n auto --dist loadfile
+	$(BIN)/pytest -m "not browser and not slow" -n auto $(LONGEST_FIRST)
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser

@@ -7,6 +7,7 @@ import numpy as np
 
 from undertow.doctoring.comparison import Comparison, Verdict
 from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED
+from undertow.doctoring.trials import Arm
 
 LEARNED = 0.9
 """Part of the way from knowing nothing to the best arm that a training must have gone to be called healthy."""
@@ -17,7 +18,7 @@ APART = 3.0
 SEEN = 0.02
 """Part of the score's size by which learning must be seen, at least."""
 
-Blind = Callable[[tuple], Sequence[float]]
+Blind = Callable[[Arm], Sequence[float]]
 """Scores of an arm whose targets are mixed up, empty where that can't be done."""
 
 

@@ -21,6 +21,7 @@ from undertow.analysis.theory_check.gain_model import (
 )
 from undertow.analysis.theory_check.interpretation import saying, summary
 from undertow.analysis.theory_check.statistics import Statistics
+from undertow.jsonable import jsonable
 from undertow.record import Run
 
 TOTALS = {
@@ -82,7 +83,7 @@ class SegmentPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; nan is None."""
-        plain = {"departure" if key == "deviation" else key: _plain(value) for key, value in vars(self).items()}
+        plain = {"departure" if key == "deviation" else key: jsonable(value) for key, value in vars(self).items()}
         return {**plain, "departs": self.deviates}
 
 
@@ -149,7 +150,7 @@ class TheoryCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        totals = {name: _plain(getattr(self, source)) for name, source in TOTALS.items()}
+        totals = {name: jsonable(getattr(self, source)) for name, source in TOTALS.items()}
         return {"saying": summary(self), **totals, "stretches": [each.to_dict() for each in self.predictions]}
 
 
@@ -217,11 +218,3 @@ def _prediction(statistics: Statistics, sites: Sequence[int]) -> SegmentPredicti
         layers=found.layers,
     )
     return replace(prediction, saying=saying(statistics, prediction)) if prediction.deviates else prediction
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return list(value) if isinstance(value, tuple) else value
