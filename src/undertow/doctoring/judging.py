@@ -7,6 +7,7 @@ import numpy as np
 
 from undertow.doctoring.comparison import Comparison, Verdict
 from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED
+from undertow.remedies import Remedy
 
 LEARNED = 0.9
 """Part of the way from knowing nothing to the best arm that a training must have gone to be called healthy."""
@@ -17,7 +18,7 @@ APART = 3.0
 SEEN = 0.02
 """Part of the score's size by which learning must be seen, at least."""
 
-Blind = Callable[[tuple], Sequence[float]]
+Blind = Callable[[tuple[Remedy, ...]], Sequence[float]]
 """Scores of an arm whose targets are mixed up, empty where that can't be done."""
 
 
@@ -51,7 +52,7 @@ def _known(scores: Sequence[float]) -> list[float]:
     return [float(np.mean(scores))] if len(scores) else []
 
 
-def _learned(scores: Sequence[float], arm: tuple, start: float, blind: Blind) -> bool:  # type: ignore[type-arg]
+def _learned(scores: Sequence[float], arm: tuple[Remedy, ...], start: float, blind: Blind) -> bool:
     """Tell whether scores are above those of an untrained model, and of one that was trained with targets mixed up."""
     mean, spread = float(np.mean(scores)), float(np.std(scores))
     if not mean > start + SEEN * abs(start) or min(scores) <= start:

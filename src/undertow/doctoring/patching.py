@@ -36,8 +36,8 @@ class Patch:
     @property
     def diff(self) -> str:
         """The change as a unified diff; empty if there is none."""
-        lines = [text.splitlines(keepends=True) for text in (self.before, self.after)]
-        return "".join(difflib.unified_diff(*lines, str(self.file), str(self.file)))
+        before, after = (text.splitlines(keepends=True) for text in (self.before, self.after))
+        return "".join(difflib.unified_diff(before, after, str(self.file), str(self.file)))
 
     def write(self, unsafe: bool = False, force: bool = False) -> None:
         """Write the file.
