@@ -9,10 +9,11 @@ Entry = Mapping[str, Any]
 
 BEGINNING = """# The clinic
 
-Made by `make clinic`: trainings that are broken, healthy or hopeless, and what `undertow.doctor` makes of them. A broken
-one is admitted only if it was measured to be broken in four of five seeds, and its reference fix to be good in as many.
-*Repaired* means: by its verdict, and the median score over fresh seeds at least 90 % of the way from broken to the
-reference fix. Data are scikit-learn's digits, iris, wine and breast cancer, and synthetic; seconds are of one core.
+Made by `make clinic`: trainings that are broken, healthy or hopeless, and what `undertow.doctor` makes of them. A
+broken one is admitted only if it was measured to be broken in four of five seeds, and its reference fix to be good in
+as many. *Repaired* means: by its verdict, and the median score over fresh seeds at least 90 % of the way from broken to
+the reference fix. Data are scikit-learn's digits, iris, wine and breast cancer, and synthetic. The budget is 120 s on
+two cores; seconds are of one.
 """
 NAMES = {"A": "the step", "B": "the start", "C": "the architecture", "D": "the objective"}
 

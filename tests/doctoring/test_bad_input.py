@@ -138,9 +138,13 @@ def comparison(control, treated, start, verdict):
 class TestJudging:
     def test_what_is_learned_blindly_is_not_learned(self):
         helped = comparison((0.1,) * 3, (0.5, 0.51, 0.49), 0.1, Verdict.HELPS)
-        assert judged([helped], lambda _: [0.5, 0.51, 0.5])[0] == "nothing helps"
+        assert judged([helped], lambda _: [0.5, 0.51, 0.49])[0] == "nothing helps"
         assert judged([helped], lambda _: [0.1, 0.12, 0.1])[0] == "repaired"
         assert judged([helped], lambda _: [])[0] == "repaired"
+
+    def test_a_seed_that_is_lost_does_not_hide_what_the_others_learned(self):
+        helped = comparison((0.1,) * 5, (0.95, 0.94, 0.95, 0.96, 0.1), 0.1, Verdict.HELPS)
+        assert judged([helped], lambda _: [0.1, 0.12, 0.1, 0.09, 0.11])[0] == "repaired"
 
     def test_nearly_all_the_way_is_healthy(self):
         near = comparison((0.93, 0.94, 0.93), (0.97, 0.98, 0.97), 0.1, Verdict.HELPS)

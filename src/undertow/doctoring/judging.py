@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from undertow.doctoring.comparison import Comparison, Verdict
+from undertow.doctoring.comparison import AGREEING, Comparison, Verdict
 from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED
 from undertow.remedies import Remedy
 
@@ -53,12 +53,19 @@ def _known(scores: Sequence[float]) -> list[float]:
 
 
 def _learned(scores: Sequence[float], arm: tuple[Remedy, ...], start: float, blind: Blind) -> bool:
-    """Tell whether scores are above those of an untrained model, and of one that was trained with targets mixed up."""
-    mean, spread = float(np.mean(scores)), float(np.std(scores))
-    if not mean > start + SEEN * abs(start) or min(scores) <= start:
-        return False
-    guessed = list(blind(arm))
+    """Tell whether most scores are above those of an untrained model, and of one trained with targets mixed up."""
+    guessed = list(blind(arm)) if _above(scores, start) else []
     if not guessed:
-        return True
-    wide = math.hypot(spread, float(np.std(guessed)))
-    return mean - float(np.mean(guessed)) > max(APART * wide, SEEN * abs(float(np.mean(guessed)) - start))
+        return _above(scores, start)
+    apart = float(np.median(scores)) - float(np.median(guessed))
+    return _above(scores, max(start, *guessed)) and apart > APART * math.hypot(_spread(scores), _spread(guessed))
+
+
+def _above(scores: Sequence[float], level: float) -> bool:
+    above = np.asarray(scores) > level
+    return bool(above.mean() >= AGREEING and float(np.median(scores)) > level + SEEN * abs(level))
+
+
+def _spread(scores: Sequence[float]) -> float:
+    """Return the standard deviation that half of the scores speak for; one that was lost doesn't count."""
+    return 1.4826 * float(np.median(np.abs(np.asarray(scores) - np.median(scores))))
