@@ -120,7 +120,9 @@ def test_axe_finds_nothing_and_signs_are_signs(page, scheme):
 
 def test_what_a_picture_shows_is_said_in_words(page):
     words = page.execute_script("return [...document.querySelectorAll('.panel img')].map((img) => img.alt)")
-    titles = page.execute_script("return [...document.querySelectorAll('figure .title')].map((each) => each.textContent)")
+    titles = page.execute_script(
+        "return [...document.querySelectorAll('figure .title')].map((each) => each.textContent)"
+    )
     assert len(set(words)) == PANELS
     assert all(len(each) > 30 for each in words)
     assert not any(alt in title for alt in words for title in titles)

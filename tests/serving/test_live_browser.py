@@ -209,7 +209,9 @@ def test_a_view_of_a_run_can_be_sent(page, written):
     keys(page, "[data-plot='speed']", Keys.HOME, *[Keys.ARROW_RIGHT] * 20, Keys.ARROW_DOWN, "+")
     choose(page, "x", "time")
     choose(page, "smooth", "0.9")
-    until(lambda: all(part in page.current_url for part in ("step=20", "layer=", "x=time", "smooth=0.9", "from=", "to=")))
+    until(
+        lambda: all(part in page.current_url for part in ("step=20", "layer=", "x=time", "smooth=0.9", "from=", "to="))
+    )
     sent, layer = page.current_url, page.execute_script("return document.querySelector(\"[data-part='layer']\").value")
     page.get("about:blank")
     opened(page, sent)
@@ -238,7 +240,9 @@ def test_smoothing_keeps_the_extremes_in_sight_and_dragging_zooms_in(page, writt
       .filter((each) => /^[\\d,]+$/.test(each)).map(Number)"""
     assert max(page.execute_script(ticks)) > 50
     plot = page.find_element("css selector", "[data-plot='loss']")
-    ActionChains(page).move_to_element_with_offset(plot, -300, 0).click_and_hold().move_by_offset(200, 0).release().perform()
+    ActionChains(page).move_to_element_with_offset(plot, -300, 0).click_and_hold().move_by_offset(
+        200, 0
+    ).release().perform()
     until(lambda: page.find_element("css selector", "[data-part='whole']").is_displayed())
     looked_at(page, "loss")
     assert max(page.execute_script(ticks)) < 40
@@ -265,7 +269,9 @@ def test_runs_are_found_and_put_in_order(page, served):
 
 
 def test_two_runs_side_by_side_say_what_they_come_to(page, served):
-    opened(page, f"{served}compare?name=first.undertow&name=deep%2Fsecond%20%26%20third.undertow#x=time&quantity=update")
+    opened(
+        page, f"{served}compare?name=first.undertow&name=deep%2Fsecond%20%26%20third.undertow#x=time&quantity=update"
+    )
     until(lambda: page.execute_script("return document.documentElement.dataset.shown") == "2")
     until(lambda: "All have the same findings" in page.execute_script(TEXT, "verdict"))
     assert page.execute_script(TEXT, "verdict").startswith("Loss at the end: ")
