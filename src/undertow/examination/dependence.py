@@ -16,7 +16,7 @@ from undertow.examination.modules import ModuleStack, users_line
 
 
 @dataclass(frozen=True)
-class Cut:
+class GradientCut:
     """Name where a parameter's way to the loss is cut: module path, torch's name for the operation, and the line."""
 
     module: str
@@ -29,10 +29,10 @@ class _Traced:
     """Know which parameters the numbers at one place in memory follow from, a bit each, and what wrote them."""
 
     depends: int
-    writer: Cut
+    writer: GradientCut
 
 
-_NOBODY = Cut("", "", "")
+_NOBODY = GradientCut("", "", "")
 
 
 class DependenceFinder(TorchDispatchMode):
@@ -59,7 +59,7 @@ class DependenceFinder(TorchDispatchMode):
         self._names = tuple(parameters)
         self._modules = ModuleStack(model)
         self._traced: dict[int, _Traced] = {}
-        self._cuts: dict[int, Cut] = {}
+        self._cuts: dict[int, GradientCut] = {}
         self._uncut = self._numbers = 0
         self._listener = _Listener(self)
         for place, tensor in enumerate(parameters.values()):
@@ -85,7 +85,7 @@ class DependenceFinder(TorchDispatchMode):
         """Names of the parameters that numbers depend on which Python or NumPy was given."""
         return self._named(self._numbers)
 
-    def cut(self, name: str) -> Cut | None:
+    def cut(self, name: str) -> GradientCut | None:
         """Return the first operation that a parameter's gradient would not get through; None where nobody saw it."""
         return self._cuts.get(self._names.index(name))
 
@@ -101,13 +101,13 @@ class DependenceFinder(TorchDispatchMode):
         if depends & self._uncut:
             self._look_for_cuts(given)
         out = func(*args, **(kwargs or {}))
-        writer = Cut(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
+        writer = GradientCut(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
         self._write(out, depends, writer)
         if _NORM.match(writer.op):  # the mean and the deviation that it returns beside know nothing of its weights
             self._write(out[1:], self._depends(_tensors(args[:1])), writer)
         return out
 
-    def _write(self, out: Any, depends: int, writer: Cut) -> None:
+    def _write(self, out: Any, depends: int, writer: GradientCut) -> None:
         for place in {_memory(tensor) for tensor in _tensors(out) if tensor.numel()}:
             if depends:
                 self._traced[place] = _Traced(depends, writer)
@@ -128,7 +128,7 @@ class DependenceFinder(TorchDispatchMode):
             new = 0 if known is None else known.depends & self._uncut
             if known is None or not new or (tensor.requires_grad and torch.is_grad_enabled()):
                 continue
-            here = Cut(self._modules.innermost, "no_grad", users_line())
+            here = GradientCut(self._modules.innermost, "no_grad", users_line())
             cut = here if tensor.requires_grad or known.writer is _NOBODY else known.writer
             self._cuts |= {place: cut for place in range(new.bit_length()) if new >> place & 1}
             self._uncut &= ~new

@@ -16,7 +16,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from undertow.tape.copying import nothing
 
 
-class Kind(IntEnum):
+class Provenance(IntEnum):
     """Tell how a tensor came from a table."""
 
     TABLE = 1
@@ -31,7 +31,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-Origin = tuple[Kind, int]
+Origin = tuple[Provenance, int]
 """How a tensor came from tables, and from which: a bit for each."""
 
 _PRODUCTS = _words(
@@ -82,7 +82,8 @@ class ChoiceFinder(TorchFunctionMode):
     def _follow(self, name: str, given: object, out: object) -> None:
         bits, origins = self._bits, self._origins
         from_tables = [
-            (Kind.TABLE, bits[id(tensor)]) if id(tensor) in bits else origins.get(tensor) for tensor in _tensors(given)
+            (Provenance.TABLE, bits[id(tensor)]) if id(tensor) in bits else origins.get(tensor)
+            for tensor in _tensors(given)
         ]
         origin = self._combined(name, from_tables) if any(from_tables) else None
         if origin is not None:
@@ -91,20 +92,20 @@ class ChoiceFinder(TorchFunctionMode):
 
     def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
         known = [origin for origin in given if origin is not None]
-        tables = _union(bits for kind, bits in known if kind is Kind.TABLE)
-        choices = _union(bits for kind, bits in known if kind is Kind.CHOSEN)
+        tables = _union(bits for kind, bits in known if kind is Provenance.TABLE)
+        choices = _union(bits for kind, bits in known if kind is Provenance.CHOSEN)
         if name in _PRODUCTS or name in _LOOKUPS:
             self._choose(tables & choices)
-            return (Kind.COMPARED, tables) if tables else max(known) if name in _LOOKUPS else None
+            return (Provenance.COMPARED, tables) if tables else max(known) if name in _LOOKUPS else None
         kind = max(kind for kind, _ in known)
-        if kind is Kind.TABLE and len(known) < len(given):
-            kind = Kind.COMPARED
-        return kind, choices if kind is Kind.CHOSEN else _union(bits for _, bits in known)
+        if kind is Provenance.TABLE and len(known) < len(given):
+            kind = Provenance.COMPARED
+        return kind, choices if kind is Provenance.CHOSEN else _union(bits for _, bits in known)
 
     def _note(self, tensor: Tensor, origin: Origin) -> None:
         kind, bits = origin
-        if kind is Kind.COMPARED and not (tensor.is_floating_point() or tensor.is_complex()):
-            kind = Kind.CHOSEN
+        if kind is Provenance.COMPARED and not (tensor.is_floating_point() or tensor.is_complex()):
+            kind = Provenance.CHOSEN
         if id(tensor) not in self._bits:
             self._origins[tensor] = (kind, bits)
 
