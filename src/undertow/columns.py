@@ -93,16 +93,6 @@ def encode(columns: Columns) -> dict[str, Any]:
     }
 
 
-def decode(columns: Mapping[str, Any]) -> dict[str, Column]:
-    """The inverse of `encode`."""
-    return {
-        name: np.array(
-            [np.nan if value is None else float(value) for value in column["values"]], column["dtype"]
-        ).reshape(column["shape"])
-        for name, column in columns.items()
-    }
-
-
 def _numbers(values: Column) -> list[float | str | None]:
     if np.isfinite(values).all():
         return values.astype(float).tolist()

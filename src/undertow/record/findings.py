@@ -11,6 +11,7 @@ import numpy as np
 
 from undertow.jsonable import jsonable
 from undertow.printable import printable
+from undertow.record.checking import FINDING, checked
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,20 @@ class Finding:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError, KeyError, TypeError: this is no finding.
+        """
+        checked(data, FINDING, "a finding")
         evidence = {name: np.nan if value is None else float(value) for name, value in data["evidence"].items()}
-        given = {"severity": Severity(data["severity"]), "sites": tuple(data["sites"]), "evidence": evidence}
+        given: dict[str, Any] = {
+            "severity": Severity(data["severity"]),
+            "sites": tuple(data["sites"]),
+            "evidence": evidence,
+        }
+        if (sure := data.get("confidence")) is not None:
+            given["confidence"] = float(sure)
         known = {_FROM_FILES.get(key, key): value for key, value in data.items()}
         return cls(**{**known, **given})
 

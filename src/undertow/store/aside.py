@@ -9,6 +9,7 @@ from pathlib import Path
 
 from undertow.store.database import BESIDE, for_reading, for_writing, settle, take_free_name
 from undertow.store.errors import StoreError
+from undertow.store.ledger import read_meta
 
 
 def put_aside(path: Path) -> Path | None:
@@ -64,5 +65,5 @@ def _writer_is_gone(path: Path) -> bool:
 def _ended(path: Path) -> bool:
     file, stack = for_reading(path)
     with stack:
-        header = json.loads(dict(file.execute("SELECT key, value FROM meta").fetchall())["header"])
+        header = json.loads(read_meta(file)["header"])
     return "ended" in header and not _is_open(path)

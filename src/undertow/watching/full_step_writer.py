@@ -80,7 +80,7 @@ class FullStepWriter:
 
 
 def _settled(batch: Sequence[StepPayload]) -> Iterator[StepColumns | Exception]:
-    """Compute the columns of steps that are alike; where that fails, of each alone, and the error of each that fails."""
+    """Compute the columns of steps that are alike, of each alone where that fails, and the error of each that fails."""
     try:
         yield from columns_of(batch)
     except Exception as error:

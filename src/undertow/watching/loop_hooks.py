@@ -13,7 +13,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.tape.copying import Hook
+from undertow.tape.copying import Hook, untraced
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.observations import Observations
@@ -51,12 +51,13 @@ class LoopHooks:
     _handles: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
     _first: int = 0
+    _before: int = 0
     _inside: int = 0
     _replaced: bool = False
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
-        self._first = step
+        self._first, self._before = step, self.passes.total
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
         if calls_its_base(first):
@@ -69,7 +70,7 @@ class LoopHooks:
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
-        """Take every hook off and forget what is going on; on a thread that does not train, hooks stay, and do nothing."""
+        """Take every hook off and forget what is going on; on a thread that doesn't train hooks stay and do nothing."""
         self._end()
         if not self.target.thread.is_here():  # who trains may be running the hooks, which can't change then
             return
@@ -85,7 +86,7 @@ class LoopHooks:
             idle = self.passes.made_for(self.governor.step)
             self.outbox.finish(self.governor.step + 1, scale)  # a step skipped last isn't over yet
             self.report.write()
-            self.outbox.end(self.governor.step, self.governor.step - self._first, idle)
+            self.outbox.end(self.governor.step, self.governor.step - self._first, idle, self._before)
         self.detach()
         self.outbox.close()
 
@@ -108,13 +109,16 @@ class LoopHooks:
         self.outbox.trouble(step, text, error)
         warn_or_log(text, stacklevel=3)
 
+    @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
         self.observations.after(index)
 
+    @untraced
     def _first_enters(self, *_: object) -> None:
         """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
         self._inside += 1
 
+    @untraced
     def _first_stepped(self, *_: object) -> None:
         """Count: the first optimizer has taken its step. As short as can be where nothing is due."""
         if self.off:
