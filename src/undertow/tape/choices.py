@@ -66,6 +66,7 @@ class ChoiceFinder(TorchFunctionMode):
         self._names = list(tables.values())
         self._bits = {key: 1 << place for place, key in enumerate(tables)}
         self._origins: Any = WeakIdKeyDictionary()
+        self._noted: set[int] = set()
         self._is_lost = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -80,15 +81,18 @@ class ChoiceFinder(TorchFunctionMode):
         return out
 
     def _follow(self, name: str, given: object, out: object) -> None:
-        bits, origins = self._bits, self._origins
-        from_tables = [
-            (Provenance.TABLE, bits[id(tensor)]) if id(tensor) in bits else origins.get(tensor)
-            for tensor in _tensors(given)
-        ]
+        from_tables = [self._origin(each) for each in _tensors(given)]
         origin = self._combined(name, from_tables) if any(from_tables) else None
         if origin is not None:
             for tensor in _tensors(out):
                 self._note(tensor, origin)
+
+    def _origin(self, tensor: Tensor) -> Origin | None:
+        place = id(tensor)
+        if place in self._bits:
+            return Provenance.TABLE, self._bits[place]
+        found: Origin | None = self._origins.get(tensor) if place in self._noted else None  # few were ever noted
+        return found
 
     def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
         known = [origin for origin in given if origin is not None]
@@ -108,6 +112,7 @@ class ChoiceFinder(TorchFunctionMode):
             kind = Provenance.CHOSEN
         if id(tensor) not in self._bits:
             self._origins[tensor] = (kind, bits)
+            self._noted.add(id(tensor))
 
     def _choose(self, bits: int) -> None:
         self.chosen.update(name for place, name in enumerate(self._names) if bits >> place & 1)
@@ -194,7 +199,8 @@ class ChoiceWatch:
         if finder is not None and self._thread == threading.get_ident():
             self._finder = None
             finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self.chosen = {self._names[id(p)]: len(p) for p in self._parameters(finder.chosen)}
+            chosen = self._parameters(finder.chosen) if finder.chosen else ()
+            self.chosen = {self._names[id(p)]: len(p) for p in chosen}
 
     def _parameters(self, names: Collection[str]) -> Iterator[nn.Parameter]:
         return (p for p in self._model.parameters() if self._names.get(id(p)) in names)
