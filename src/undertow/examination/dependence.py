@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from undertow.examination.modules import ModuleStack, users_line
+from undertow.tape.tensors import tensors_in
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,12 @@ class DependenceFinder(TorchDispatchMode):
 
     def leaves_torch(self, values: Any) -> None:
         """Take note that numbers are read out."""
-        self._numbers |= self._depends(_tensors(values))
+        self._numbers |= self._depends(tensors_in(values))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation; what it writes depends on all that it read."""
         del types
-        given = [t for t in _tensors(_read(func, args, kwargs or {})) if t.numel()]
+        given = [t for t in tensors_in(_read(func, args, kwargs or {})) if t.numel()]
         depends = self._depends(given)
         if depends & self._uncut:
             self._look_for_cuts(given)
@@ -104,11 +105,11 @@ class DependenceFinder(TorchDispatchMode):
         writer = GradientCut(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
         self._write(out, depends, writer)
         if _NORM.match(writer.op):  # the mean and the deviation that it returns beside know nothing of its weights
-            self._write(out[1:], self._depends(_tensors(args[:1])), writer)
+            self._write(out[1:], self._depends(tensors_in(args[:1])), writer)
         return out
 
     def _write(self, out: Any, depends: int, writer: GradientCut) -> None:
-        for place in {_memory(tensor) for tensor in _tensors(out) if tensor.numel()}:
+        for place in {_memory(tensor) for tensor in tensors_in(out) if tensor.numel()}:
             if depends:
                 self._traced[place] = _Traced(depends, writer)
             else:
@@ -166,13 +167,3 @@ def _read(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
-
-
-def _tensors(values: Any) -> Iterable[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(tuple(values.values()))
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
 from undertow.tape.copying import nothing
+from undertow.tape.tensors import tensors_in
 
 
 class Provenance(IntEnum):
@@ -81,10 +82,10 @@ class ChoiceFinder(TorchFunctionMode):
         return out
 
     def _follow(self, name: str, given: object, out: object) -> None:
-        from_tables = [self._origin(each) for each in _tensors(given)]
+        from_tables = [self._origin(each) for each in tensors_in(given)]
         origin = self._combined(name, from_tables) if any(from_tables) else None
         if origin is not None:
-            for tensor in _tensors(out):
+            for tensor in tensors_in(out):
                 self._note(tensor, origin)
 
     def _origin(self, tensor: Tensor) -> Origin | None:
@@ -127,20 +128,6 @@ def _union(many: Iterator[int]) -> int:
 
 def _name(func: Any) -> str:
     return str(getattr(func, "__name__", ""))
-
-
-def _tensors(given: Any) -> list[Tensor]:
-    """Return the tensors in what a function was given or returned, in their order."""
-    if isinstance(given, Tensor):
-        return [given]
-    within = given.values() if isinstance(given, dict) else given if isinstance(given, (tuple, list)) else ()
-    found: list[Tensor] = []
-    for each in within:  # no generator within a generator: this is on the way of every function that a model calls
-        if isinstance(each, Tensor):
-            found.append(each)
-        elif isinstance(each, (tuple, list, dict)):
-            found += _tensors(each)
-    return found
 
 
 class ChoiceWatch:
