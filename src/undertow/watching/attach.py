@@ -31,6 +31,7 @@ from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.step_planner import StepPlanner
 from undertow.watching.step_processor import StepProcessor
 from undertow.watching.step_time import RunClock, clock
+from undertow.watching.unseen import SENTENCES
 from undertow.watching.unwrapping import innermost, is_compiled, unwrapped
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.watched_parameters import WatchedParameters
@@ -115,7 +116,10 @@ def watch(
     refuse_lazy(model)
     target = _target(model, optimizers, scaler, full_tape)
     about = {**describe(target), **dict(header or {})}
-    about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}
+    compiled = is_compiled(model)
+    if compiled and not target.tapes:
+        about["unseen"] = {"compiled": SENTENCES["compiled"]}
+    about |= {"compiled": compiled, "overhead": overhead, "every": every, "loss_scale": "1"}
     if len(optimizers) > 1:
         about["losses"] = {curve: type(each).__name__ for curve, each in zip(target.curves, optimizers, strict=True)}
     about["partial"] = target.ranks.partial(target.parameters.sharded)
