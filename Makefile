@@ -2,6 +2,7 @@
 # make test         the tests, without those that need a browser
 # make test-fast    those of them that take under two minutes together
 # make test-browser the tests in a real Chromium
+# make attack     20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md and docs/public-api.md from the docstrings
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chapter5 test test-fast test-browser zoo lint docs pictures clean
+.PHONY: chapter5 test test-fast test-browser zoo attack lint docs pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
@@ -26,6 +27,9 @@ test-fast: $(VENV)/.installed-dev
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
+
+attack: $(VENV)/.installed-dev
+	$(BIN)/python tests/attack/run.py
 
 zoo: $(VENV)/.installed-dev
 	$(BIN)/python tests/zoo/run.py
