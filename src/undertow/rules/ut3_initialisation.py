@@ -72,13 +72,7 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     if len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
-    size = "small" if found.expected < 0 else "large"
-    cure = f"{needed:.2g}/n would keep it" if needed else "no size of weights would keep it"
-    text = (
-        f"The weights start too {size} for {len(found.covered)} layers of {spelled(activation)}: theory expects "
-        f"{times_of_decades(found.expected)} gradient in the first layer than in the last, and "
-        f"{times_of_decades(found.measured)} is measured. Their variance is {weight_var:.2g}/n (n inputs); {cure}."
-    )
+    text = _sentence(found, activation, weight_var, needed)
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
     numbers |= {"needed": needed} if needed else {}
@@ -128,6 +122,16 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
             if site.module and not known.module:  # a backward pass that is differentiated uses it outside of its layer
                 found[_matrices(site)] = site
     yield from said_once(_symmetric(diagnosis, site) for site in found.values())
+
+
+def _sentence(found: TheoryCheck, activation: str, weight_var: float, needed: float | None) -> str:
+    layers, theory = f"{len(found.covered)} layers of {spelled(activation)}", times_of_decades(found.expected)
+    size = f"the first of them gets {times_of_decades(found.measured)} gradient than the last (theory expects {theory})"
+    if needed is None:
+        return f"{layers} lose the gradient whatever their weights: {size}."
+    small = "small" if found.expected < 0 else "large"
+    variance = f"Their variance is {weight_var:.2g}/n for n inputs; {needed:.2g}/n would keep the gradient's size"
+    return f"The weights start too {small} for {layers}: {size}. {variance}."
 
 
 def _matrices(site: Site) -> tuple[str, ...]:

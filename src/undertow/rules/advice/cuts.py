@@ -13,6 +13,7 @@ from undertow.rules.advice.steps import optimizer_of
 from undertow.rules.nonfinite_advice import lines_for, remedy_for
 from undertow.wording import called, few, line_of
 
+ALL_OF_THEM = 0.999
 _STEPS = {name: f"torch.{name}" for name in ("round", "floor", "ceil", "trunc", "sign")}
 _OF_NUMBER = frozenset({"Hardtanh", "ReLU6", "Hardsigmoid", "Hardswish"})
 
@@ -104,7 +105,9 @@ def without(site: Site, text: str) -> Advice:
 def _activation(diagnosis: Diagnosis, site: Site, name: str) -> Advice:
     if not diagnosis.depth[site.index]:
         return without(site, f"Leave {name} out: behind the last layer nothing should cut the output off.")
-    found = against_dead_units(diagnosis, [site])
+    flat = diagnosis.column("dead") > ALL_OF_THEM
+    alike = [each for each in diagnosis.run.sites if each.role is Role.ACTIVATION and flat[each.index]]
+    found = against_dead_units(diagnosis, alike or [site])
     return Advice(f"All values of {name} lie where it is flat. {found.text}", found.snippet)
 
 

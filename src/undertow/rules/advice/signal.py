@@ -18,15 +18,20 @@ from undertow.pytorch_code import (
     start_for,
     weights_anew,
 )
-from undertow.record import Role, Site
+from undertow.record import Role, Run, Site
 from undertow.rules.advice import Advice
-from undertow.wording import called, few, line_of, sentence
+from undertow.wording import called, few, line_of, sentence, size
 
 SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
 """Activations whose derivative is a quarter at best: no initialisation makes up for it."""
 
 BOUNDED = frozenset({"tanh", "softsign", "hardtanh", "erf"})
 """Activations that pass gradients on well near zero, and hold up what is far from it."""
+
+RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+
+LARGE = 3.0
+"""Root mean square of inputs from which on they are called large."""
 
 CLOSE = 1.5
 """Factor by which weights may be off what is needed without being called the cause."""
@@ -89,6 +94,12 @@ def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None,
 def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site]) -> Advice:
     """Say how values get back to where an activation isn't flat."""
     layer, activation = feeding(diagnosis, worst), worst.activation
+    rms, given = _comes_in(diagnosis, layer), data_size(diagnosis.run)
+    if layer is not None and not diagnosis.run.outgoing[layer.index] and rms > LARGE:
+        return smaller_inputs(called(diagnosis.run, layer), rms)
+    if worst.module_type in RECURRENT:
+        name = f"{worst.module} ({worst.module_type})"
+        return smaller_inputs(name, given) if given > LARGE else _recurrence_anew(worst)
     needed = GAINS.get(activation or "", 1.0)
     now = weight_variance(diagnosis, [layer] if layer else [])
     if layer is not None and layer.module_type in LAYERS and not now > CLOSE * needed:
@@ -104,6 +115,8 @@ def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site])
 def against_dead_units(diagnosis: Diagnosis, found: Sequence[Site]) -> Advice:
     """Say how units come back to life that no example gets a gradient through."""
     activation = found[0].activation
+    if found[0].module_type in RECURRENT:
+        return _recurrence_anew(found[0])
     layers = list(dict.fromkeys(layer for site in found if (layer := feeding(diagnosis, site)) is not None))
     drawn = [layer for layer in layers if layer.module_type in LAYERS and layer.module]
     names = few([called(diagnosis.run, layer) for layer in layers])
@@ -150,6 +163,9 @@ def _drawing(activation: str | None) -> str:
 
 
 def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, than: str, of: str) -> Advice:
+    recurrent = _recurrences(sites, than)
+    if recurrent is not None:
+        return recurrent
     needed = GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
     now = weight_variance(diagnosis, sites)
     if np.isfinite(now) and needed / CLOSE < now < needed * CLOSE:
@@ -197,6 +213,54 @@ def _way_around(diagnosis: Diagnosis, sites: Sequence[Site], cause: str) -> Advi
     )
     lines = [f"{expression(s.module)} = nn.Sequential({expression(s.module)}, nn.LayerNorm({s.n_out}))" for s in hidden]
     return Advice(text, code(*reversed(lines)) if lines and cause == "depth" else "")
+
+
+def data_size(run: Run) -> float:
+    """Return the root mean square of the largest data that came in, 0 where nobody looked."""
+    return max((float(fact["rms"]) for fact in run.header.get("data", ())), default=0.0)
+
+
+def _comes_in(diagnosis: Diagnosis, layer: Site | None) -> float:
+    return 0.0 if layer is None else float(np.nan_to_num(diagnosis.column("input_rms")[layer.index]))
+
+
+def smaller_inputs(name: str, rms: float) -> Advice:
+    """Advise to standardise what comes into a layer, of which ``rms`` is the size."""
+    text = (
+        f"Standardise what comes into {name}: it is of size {size(rms)}, and weights are made for inputs of mean 0 and "
+        "deviation 1."
+    )
+    return Advice(text, code("inputs = (inputs - inputs.mean()) / inputs.std()  # over the training set"))
+
+
+def _recurrence_anew(site: Site) -> Advice:
+    """Advise on the gates and states of a recurrent layer."""
+    text = (
+        f"Start the weights and biases of {site.module} ({site.module_type}) anew: its activations "
+        f"({spelled(site.activation)}) are flat nearly everywhere. If they became so while training, take a tenth of "
+        "the learning rate."
+    )
+    return Advice(text, code(f"{expression(site.module)}.reset_parameters()"))
+
+
+def _recurrences(sites: Sequence[Site], than: str) -> Advice | None:
+    """Advise on recurrent weights, where most layers are recurrent; None where they are not."""
+    layers = [site for site in sites if site.role is Role.WEIGHT and site.module]
+    modules = list(dict.fromkeys(site.module for site in layers if site.module_type in RECURRENT))
+    if 2 * sum(site.module in modules for site in layers) < len(layers) or not modules:
+        return None
+    text = (
+        f"Start the recurrent weights of {few(modules)} as orthogonal matrices, which keep a gradient's size from step "
+        f"to step: they must be {than}."
+    )
+    lines = []
+    for module in modules:
+        lines += [
+            f"for name, weight in {expression(module)}.named_parameters():",
+            '    if name.startswith("weight_hh"):',
+        ]
+        lines += ["        for gate in weight.data.split(weight.shape[1]):", "            nn.init.orthogonal_(gate)"]
+    return Advice(text, code(*lines))
 
 
 def _normalised(diagnosis: Diagnosis, layer: Site, activation: str | None) -> Advice:

@@ -40,14 +40,22 @@ def shorter_steps(header: Mapping[str, Any], ratio: float) -> Advice:
     return Advice(text, code(*rate_times(factor)))
 
 
-def longer_steps(header: Mapping[str, Any], ratio: float) -> Advice:
-    """Advise on steps that rounding takes back."""
+def longer_steps(header: Mapping[str, Any], ratio: float, everywhere: bool) -> Advice:
+    """Advise on steps that rounding takes back, in all layers or only in some."""
     if _HALVES & set(header.get("dtypes of steps", header.get("dtypes", ()))):
         text = (
             "Keep the weights in float32, whose digits such steps don't fall below, and compute the forward pass under "
             "torch.autocast."
         )
         return Advice(text, "model.float()  # the weights; call the model under torch.autocast")
+    if not everywhere:
+        text = f"Give all of {optimizer_of(header)}'s groups the largest learning rate of them; freeze what shall stay."
+        lines = [
+            'largest = max(group["lr"] for group in optimizer.param_groups)',
+            "for group in optimizer.param_groups:",
+            '    group["lr"] = largest',
+        ]
+        return Advice(f"{text} Steps of {ratio:.1e} of the weights don't move them.", code(*lines))
     factor = _power(1e-3 / ratio, up=True) if ratio > 0 else 1000.0
     text = f"Multiply {optimizer_of(header)}'s learning rate by {factor:,.0f}{_from_to(header, factor)}."
     return Advice(text, code(*rate_times(factor)))
