@@ -126,7 +126,8 @@ IN_PLACE = frozenset([
 
 def changes_the_objects(finding):
     """Whether the lines act on the model or the optimizer, and none of them stands for a line of the user's."""
-    return bool(finding.snippet) and "# in " not in finding.snippet and not finding.snippet.startswith("# ")
+    of_the_loop = finding.snippet.startswith(("# ", "inputs = "))
+    return bool(finding.snippet) and "# in " not in finding.snippet and not of_the_loop
 
 
 def test_an_optimizer_that_holds_nothing_is_made_again_of_its_own_kind():
@@ -240,6 +241,46 @@ def test_the_lines_for_data_standardise_them(of_x, of_y):
     of_inputs = (lambda x: mended("inputs", of_x(x))) if "inputs" in found.where else of_x
     of_targets = (lambda y: mended("targets", of_y(y))) if "targets" in found.where else of_y
     assert not still("UT706", *fitted(of_inputs, of_targets))
+
+
+def test_inputs_that_saturate_the_first_layer_are_standardised():
+    model, x, y = chain(nn.Tanh, 3), 100 * torch.randn(64, 32), torch.randint(0, 4, (64,))
+    found = found_in("UT201", model, lambda: functional.cross_entropy(model(x), y), None)
+    left = run(found, inputs=x)["inputs"]
+    assert not still("UT201", model, lambda: functional.cross_entropy(model(left), y))
+
+
+def test_weights_that_saturate_are_started_smaller():
+    model = chain(nn.Tanh, 3, gain=20.0)
+    x, y = torch.randn(64, 32), torch.randint(0, 4, (64,))
+    found = found_in("UT201", model, lambda: functional.cross_entropy(model(x), y), None)
+    run(found, model=model)
+    assert not still("UT201", model, lambda: functional.cross_entropy(model(x), y))
+
+
+def test_branches_that_add_up_are_calmed_and_their_weights_not_drawn_larger():
+    class Sums(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.blocks = nn.ModuleList(
+                nn.Sequential(nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 32)) for _ in range(24)
+            )
+            self.head = nn.Linear(32, 4)
+            for block in self.blocks:
+                nn.init.kaiming_normal_(block[0].weight)
+                nn.init.kaiming_normal_(block[2].weight)
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = x + block(x)
+            return self.head(x)
+
+    model, x = Sums(), torch.randn(64, 32)
+    found = found_in("UT102", model, lambda: model(x).square().mean(), None)
+    assert "model.blocks[23][2]" in found.snippet
+    run(found, model=model)
+    assert not still("UT102", model, lambda: model(x).square().mean())
 
 
 def test_the_line_for_a_log_keeps_it_finite():

@@ -33,8 +33,9 @@ RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 LARGE = 3.0
 """Root mean square of inputs from which on they are called large."""
 
-CLOSE = 1.5
-"""Factor by which weights may be off what is needed without being called the cause."""
+CLOSE, FAR = 1.5, 4.0
+"""Factors by which weights may be off what is needed without being called the cause: in plain layers, and where sums
+of branches make a signal grow."""
 
 _CALLS = {"sigmoid": "torch.sigmoid", "hardsigmoid": "torch.nn.functional.hardsigmoid"}
 
@@ -125,10 +126,9 @@ def against_dead_units(diagnosis: Diagnosis, found: Sequence[Site]) -> Advice:
     optimizer = str(diagnosis.run.header.get("optimizer", "none"))
     stepping = not optimizer.startswith(("none", "not judged"))
     text += f"; if they died while training, with a tenth of {optimizer}'s learning rate" if stepping else ""
-    if not drawn:
+    if len(drawn) != 1:
         return Advice(text + tail, code(*weights_anew(kinds_of(diagnosis.run.sites), activation)))
-    lines = [line for layer in drawn for line in _anew(layer, activation)]
-    return Advice(text + tail, code(*lines))
+    return Advice(text + tail, code(*_anew(drawn[0], activation)))
 
 
 def feeding(diagnosis: Diagnosis, site: Site) -> Site | None:
@@ -168,7 +168,10 @@ def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, 
         return recurrent
     needed = GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
     now = weight_variance(diagnosis, sites)
-    if np.isfinite(now) and needed / CLOSE < now < needed * CLOSE:
+    joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
+    if joined and than == "smaller" and now < FAR * needed:
+        return _calmer_branches(diagnosis)
+    if now < needed * CLOSE if than == "smaller" else now > needed / CLOSE:
         return _way_around(diagnosis, sites, "depth")
     text = sentence(_drawing(activation))
     text += f": now it is {now:.2g}/n." if np.isfinite(now) else f": they must be {than}."
@@ -261,6 +264,27 @@ def _recurrences(sites: Sequence[Site], than: str) -> Advice | None:
         ]
         lines += ["        for gate in weight.data.split(weight.shape[1]):", "            nn.init.orthogonal_(gate)"]
     return Advice(text, code(*lines))
+
+
+def _calmer_branches(diagnosis: Diagnosis) -> Advice:
+    """Advise on branches that add up to more and more, where their weights are of a usual size."""
+    run = diagnosis.run
+    ends = [
+        site
+        for site in run.sites
+        if site.role is Role.WEIGHT
+        and site.module_type in LAYERS
+        and any(run.sites[run.edges[edge].source].role is Role.JOIN for edge in run.incoming[site.index])
+    ]
+    factor = max(len(ends), 1) ** -0.5
+    text = (
+        f"Normalise what goes into each branch (nn.LayerNorm in front of it), or let the {len(ends)} layers that end "
+        f"one start {factor:.2g} times as large, one over the root of their number: each sum adds to the signal, and "
+        "the weights themselves are of a usual size."
+    )
+    names = ", ".join(expression(site.module) for site in reversed(ends))
+    lines = [f"for layer in [{names}]:", f"    layer.weight.data *= {factor:.2g}"]
+    return Advice(text, code(*lines) if ends else "")
 
 
 def _normalised(diagnosis: Diagnosis, layer: Site, activation: str | None) -> Advice:
