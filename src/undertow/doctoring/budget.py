@@ -10,7 +10,7 @@ examinations, the first start of processes."""
 LONGEST, SHORTEST = 600, 30
 """Steps of a full trial where the training doesn't say how many it has, and of any trial at least."""
 
-RACE_SEEDS, BLIND_SEEDS, FINALISTS = 2, 3, 2
+RACE_SEEDS, FINALISTS = 2, 2
 SHORT = 0.4
 """Length of the first round's trials as a part of full ones: enough to tell what works from what doesn't (facts: two
 seeds at a quarter of the steps put every arm that works before every one that doesn't, in 7 of 7 trainings)."""
@@ -68,7 +68,7 @@ class Budget:
 
     Example:
         >>> Budget(60.0, 0.01, workers=2, seeds=5).full
-        218
+        179
     """
 
     seconds: float
@@ -81,7 +81,7 @@ class Budget:
     @property
     def full(self) -> int:
         """Steps of a full trial: the training's own number if there is time for it in the confirmation."""
-        trials = (1 + FINALISTS) * self.seeds + BLIND_SEEDS
+        trials = (2 + FINALISTS) * self.seeds  # the control, the finalists, and one of them with targets mixed up
         return self._affordable(CONFIRMATION, trials, self.steps or LONGEST)
 
     def short(self, arms: int) -> int:

@@ -1,4 +1,4 @@
-"""Say in a sentence what is seen in a chart, for those who don't see it: its marks, what they measure, how far they reach."""
+"""Say in a sentence what is seen in a chart, for those who don't see it: its marks, what they measure, their reach."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -10,6 +10,7 @@ from pathlib import Path
 from undertow.store.database import BESIDE, for_reading, for_writing, settle, take_free_name
 from undertow.store.errors import StoreError
 from undertow.store.ledger import read_meta
+from undertow.store.packing import Damaged
 
 
 def put_aside(path: Path) -> Path | None:
@@ -35,7 +36,7 @@ def put_aside(path: Path) -> Path | None:
             settle(for_writing(path, "auto"))
         elif not _ended(path):
             return None
-    except (StoreError, sqlite3.Error, OSError, ValueError):
+    except (StoreError, Damaged, sqlite3.Error, OSError, ValueError):
         return None
     return None if _is_open(path) else take_free_name(path)
 

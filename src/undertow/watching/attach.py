@@ -18,6 +18,7 @@ from undertow.watching.governor import Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.loop_hooks import LoopHooks
 from undertow.watching.loss_scale import LossScale
+from undertow.watching.manual_steps import ManualSteps
 from undertow.watching.observations import ObservationCosts, Observations
 from undertow.watching.online_checker import FindingListener, OnFinding, OnlineChecker, check_stop
 from undertow.watching.pass_counter import PassCounter
@@ -30,6 +31,7 @@ from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.step_planner import StepPlanner
 from undertow.watching.step_processor import StepProcessor
 from undertow.watching.step_time import RunClock, clock
+from undertow.watching.unseen import SENTENCES
 from undertow.watching.unwrapping import innermost, is_compiled, unwrapped
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.watched_parameters import WatchedParameters
@@ -41,7 +43,7 @@ CHECKING = 0.2
 
 def watch(
     model: nn.Module,
-    optimizer: Optimizer | Sequence[Optimizer],
+    optimizer: Optimizer | Sequence[Optimizer] | None,
     path: str | os.PathLike[str] = "runs/first.undertow",
     *,
     overhead: float = 0.01,
@@ -61,7 +63,8 @@ def watch(
 
     Args:
         model: what is trained; wrapped for compilation or for several processes, if it is.
-        optimizer: its optimizer, or several. The steps of the first one count.
+        optimizer: its optimizer, or several. The steps of the first one count. None for one that isn't torch's (Keras',
+            fastai's, one of your own): the loop calls `Watcher.before_step` and `Watcher.after_step` then.
         path: the Run's file. A finished Run of that name is kept as ``name-2``, so that ``open_run(path)`` shows this
             one; where the other may still be written to, this one is ``name-2``. A warning says which, and
             ``watcher.path``. With several processes every one writes its own, beside it.
@@ -113,7 +116,10 @@ def watch(
     refuse_lazy(model)
     target = _target(model, optimizers, scaler, full_tape)
     about = {**describe(target), **dict(header or {})}
-    about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}
+    compiled = is_compiled(model)
+    if compiled and not target.tapes:
+        about["unseen"] = {"compiled": SENTENCES["compiled"]}
+    about |= {"compiled": compiled, "overhead": overhead, "every": every, "loss_scale": "1"}
     if len(optimizers) > 1:
         about["losses"] = {curve: type(each).__name__ for curve, each in zip(target.curves, optimizers, strict=True)}
     about["partial"] = target.ranks.partial(target.parameters.sharded)
@@ -181,11 +187,13 @@ def _finish(hooks: "weakref.ref[LoopHooks]", process: int) -> None:
 
 
 def _checked(
-    model: object, optimizer: Optimizer | Sequence[Optimizer], overhead: float, every: int | None
+    model: object, optimizer: Optimizer | Sequence[Optimizer] | None, overhead: float, every: int | None
 ) -> list[Optimizer]:
     if not isinstance(model, nn.Module):
         swapped = ": the model comes first, as in watch(model, optimizer)" if isinstance(model, Optimizer) else ""
         raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module{swapped}")
+    if optimizer is None:
+        optimizer = ManualSteps(unwrapped(model))
     many = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     optimizers = [innermost(each) for each in many]
     for each in optimizers:

@@ -6,16 +6,18 @@ numbers of the host; none touches what is in a tensor, let alone waits for a dev
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.tape.copying import Hook, untraced
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
+from undertow.watching.manual_steps import ManualSteps
 from undertow.watching.observations import Observations
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.step_outbox import StepOutbox
@@ -161,6 +163,28 @@ class LoopHooks:
         else:
             self.outbox.skipped(self.governor.step, self.target.loss_scale.before())
         self.governor.skip()
+
+    def manual_optimizer(self) -> ManualSteps:
+        """Return what stands for an optimizer that isn't torch's.
+
+        Raises:
+            ValueError: there is none.
+        """
+        first = self.target.optimizers[0]
+        if not isinstance(first, ManualSteps):
+            raise ValueError(
+                "before_step and after_step are for optimizers that aren't torch's, which watch(model, None) awaits: "
+                f"{type(first).__name__} is watched, and tells of its steps by itself"
+            )
+        return first
+
+    def manual_step(self, parameters: Iterable[Tensor] | None, lr: float | Tensor | None) -> None:
+        """Hear that a step of an optimizer that isn't torch's is about to be taken."""
+        manual = self.manual_optimizer()
+        if parameters is not None and manual.holds_others(given := list(parameters)):
+            manual.hold(given)
+            self.target.parameters.refresh()
+        manual.before(lr)
 
     def look_for_another_optimizer(self) -> None:
         """Say once if the weights change though the optimizer that is watched takes no step: it was replaced."""
