@@ -345,6 +345,26 @@ def test_a_call_in_forward_is_exchanged_there():
     assert shrunk("UT101", found, found_in("UT101", mended, lambda: mended(x).square().mean(), None))
 
 
+def test_weights_that_are_no_layers_are_drawn_as_parameters():
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.ParameterList(nn.Parameter(0.05 * torch.randn(32, 32)) for _ in range(12))
+            self.out = nn.Parameter(torch.randn(32, 4) / 6)
+
+        def forward(self, x):
+            for weight in self.steps:
+                x = torch.tanh(x @ weight)
+            return x @ self.out
+
+    torch.manual_seed(0)
+    model, x = Bare(), torch.randn(64, 32)
+    found = found_in("UT101", model, lambda: model(x).square().mean(), None)
+    assert "matrix product with steps" in found.message
+    run(found, model=model)
+    assert not still("UT101", model, lambda: model(x).square().mean())
+
+
 def test_layers_are_named_as_a_user_would_write_them():
     torch.manual_seed(0)
     net = nn.ModuleDict({"stem": nn.Linear(6, 8), "blocks": nn.ModuleList([mlp(8, 8), mlp(8, 8)]), "head": mlp(8, 4)})

@@ -51,6 +51,15 @@ def kinds_of(sites: Iterable[Site]) -> list[str]:
     return sorted({site.module_type for site in sites if site.role is Role.WEIGHT and site.module_type in LAYERS})
 
 
+def drawn_anew(sites: Iterable[Site], activation: str | None, of: str = "") -> list[str]:
+    """Write the lines that draw weights anew: those of torch's layers, or where there are none of all matrices."""
+    kinds = kinds_of(sites)
+    if kinds:
+        return weights_anew(kinds, activation, expression(of))
+    call = start_for(activation).call.format(weight="weight")
+    return [f"for weight in {expression(of)}.parameters():", "    if weight.dim() > 1:", f"        {call}"]
+
+
 def weight_variance(diagnosis: Diagnosis, sites: Iterable[Site]) -> float:
     """Return n_in Var W of the layers among some Sites, the median; nan where it isn't known."""
     norms = diagnosis.column("weight_norm")
@@ -89,7 +98,7 @@ def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None,
         return _exchange(sites, activation or "", "")
     now = weight_variance(diagnosis, sites)
     text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {needed:.2g}/n keeps the gradient's size."
-    return Advice(text, code(*weights_anew(kinds_of(sites), activation)))
+    return Advice(text, code(*drawn_anew(sites, activation)))
 
 
 def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site]) -> Advice:
@@ -110,7 +119,7 @@ def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site])
         f"{_drawing(activation)}"
     )
     text += f". Now it is {now:.2g}/n." if np.isfinite(now) else "."
-    return Advice(text, code(*weights_anew(kinds_of(sites), activation)))
+    return Advice(text, code(*drawn_anew(sites, activation)))
 
 
 def against_dead_units(diagnosis: Diagnosis, found: Sequence[Site]) -> Advice:
@@ -127,7 +136,7 @@ def against_dead_units(diagnosis: Diagnosis, found: Sequence[Site]) -> Advice:
     stepping = not optimizer.startswith(("none", "not judged"))
     text += f"; if they died while training, with a tenth of {optimizer}'s learning rate" if stepping else ""
     if len(drawn) != 1:
-        return Advice(text + tail, code(*weights_anew(kinds_of(diagnosis.run.sites), activation)))
+        return Advice(text + tail, code(*drawn_anew(diagnosis.run.sites, activation)))
     return Advice(text + tail, code(*_anew(drawn[0], activation)))
 
 
@@ -175,7 +184,7 @@ def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, 
         return _way_around(diagnosis, sites, "depth")
     text = sentence(_drawing(activation))
     text += f": now it is {now:.2g}/n." if np.isfinite(now) else f": they must be {than}."
-    return Advice(text, code(*weights_anew(kinds_of(sites), activation, expression(of))))
+    return Advice(text, code(*drawn_anew(sites, activation, of)))
 
 
 def _exchange(sites: Sequence[Site], activation: str, of: str) -> Advice:
@@ -185,7 +194,7 @@ def _exchange(sites: Sequence[Site], activation: str, of: str) -> Advice:
         f"Put ReLU in the place of {many} between the layers: a {spelled(activation)} passes on a quarter of a "
         "gradient at best, whatever the weights. Then draw the weights by He initialisation (variance 2/n, n inputs)."
     )
-    anew = weights_anew(kinds_of(sites), "relu", expression(of))
+    anew = drawn_anew(sites, "relu", of)
     if all(site.module_type == MODULES.get(activation) for site in found):
         return Advice(text, code(*activations_exchanged(MODULES[activation], "ReLU", expression(of)), *anew))
     call = _CALLS.get(activation, f"torch.nn.functional.{activation}")

@@ -15,7 +15,7 @@ USUAL_RATIO = 0.01
 """||dw|| / ||w|| of a step that is neither reckless nor timid at a start."""
 
 SMALLEST_FACTOR = 1e-3
-"""By no more than a thousand is a learning rate divided at once: steps that already went wild are no measure."""
+"""By no more than a thousand is a learning rate changed at once: steps that already went wild are no measure."""
 
 FAR_APART = 0.1
 USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "RMSprop": 1e-3}
@@ -189,7 +189,7 @@ def rate_kept(header: Mapping[str, Any], height: float, last: float) -> Advice:
 def further_steps(header: Mapping[str, Any], reach: float, enough: float) -> Advice:
     """Advise steps that get somewhere: ``reach`` is what they take off the loss, ``enough`` what they should."""
     name, lr = optimizer_of(header), header.get("lr")
-    factor = _power(enough / reach, up=True)
+    factor = min(_power(enough / reach, up=True), 1 / SMALLEST_FACTOR)
     if name == "Adagrad":
         rate = f", lr={lr:g}" if isinstance(lr, float) else ""
         text = "Let Adagrad's accumulator start at 0: it divides every step by the root of what it starts with."
