@@ -72,7 +72,17 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     if len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
-    text = _sentence(found, activation, weight_var, needed)
+    size, verb = ("small", "lose") if found.expected < 0 else ("large", "blow up")
+    layers, now = f"{len(found.covered)} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
+    if needed:
+        lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {needed:.2g}/n would keep it."
+    else:
+        lead, cure = f"{layers} {verb} the gradient, whatever weights they start with", ""
+    last, first = (called(diagnosis.run, diagnosis.run.sites[place]) for place in _ends(found))
+    text = (
+        f"{lead}: {first} gets {times_of_decades(found.measured)} gradient than {last}, and theory expects "
+        f"{times_of_decades(found.expected)}. {cure}"
+    ).rstrip()
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
     numbers |= {"needed": needed} if needed else {}
@@ -124,14 +134,9 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield from said_once(_symmetric(diagnosis, site) for site in found.values())
 
 
-def _sentence(found: TheoryCheck, activation: str, weight_var: float, needed: float | None) -> str:
-    layers, theory = f"{len(found.covered)} layers of {spelled(activation)}", times_of_decades(found.expected)
-    size = f"the first of them gets {times_of_decades(found.measured)} gradient than the last (theory expects {theory})"
-    if needed is None:
-        return f"{layers} lose the gradient whatever their weights: {size}."
-    small = "small" if found.expected < 0 else "large"
-    variance = f"Their variance is {weight_var:.2g}/n for n inputs; {needed:.2g}/n would keep the gradient's size"
-    return f"The weights start too {small} for {layers}: {size}. {variance}."
+def _ends(found: TheoryCheck) -> tuple[int, int]:
+    """Return the Sites at the loss's side and at the front of what theory speaks of."""
+    return found.covered[0].start, found.covered[-1].end
 
 
 def _matrices(site: Site) -> tuple[str, ...]:
