@@ -12,7 +12,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from undertow import commands
 
-
 _PLAIN = (
     (r"^Value error, ", ""),
     (r"^Input should be greater than or equal to (\S+)$", r"give \1 or more"),
