@@ -63,6 +63,9 @@ class Course:
         arms = self.look(first_arms(prescribed))
         short = self.budget.short(len(arms))
         best = self.race(arms[: self.budget.arms(short, FIRST)], short, 0)
+        if not best and arms and time.monotonic() > self.deadline:
+            self.notes.append("There was no time for a race: what most speaks for was tried at once. Give more budget.")
+            return arms[:FINALISTS]
         for number, (following, part) in enumerate(((second_arms, SECOND), (third_arms, THIRD)), start=1):
             if not best or time.monotonic() > self.deadline:
                 break
