@@ -12,19 +12,21 @@ def test_whole_words_and_plurals_are_found_and_nothing_else():
     assert found == ["dead unit", "decade"]
 
 
-@pytest.fixture
-def known(monkeypatch):
+@pytest.fixture(name="known")
+def _known(monkeypatch):
     monkeypatch.setattr(terms, "glossary", lambda: GLOSSARY)
 
 
-def test_a_page_explains_the_words_it_uses_at_its_foot(known):
+@pytest.mark.usefixtures("known")
+def test_a_page_explains_the_words_it_uses_at_its_foot():
     html = Article("T", sections=[Section("s", "S", [Prose("It loses a decade.")])]).html()
     foot = html[html.index("<footer") :]
     assert "<dt>decade</dt><dd>A factor of <em>ten</em>.</dd>" in foot
     assert "dead unit" not in foot
 
 
-def test_what_a_glossary_says_is_text(known):
+@pytest.mark.usefixtures("known")
+def test_what_a_glossary_says_is_text():
     html = filled("run/runs.html", "dead units", {"name": "dead units"}, ("run/runs",))
     assert "It is &lt;b&gt;flat&lt;/b&gt;." in html
 
