@@ -359,7 +359,7 @@ def test_the_report_can_be_read_and_saved(tmp_path):
     assert max(map(len, text.splitlines())) <= 118
     assert text.index(report.findings[0].code) < text.index("passes on")
     saved = json.loads(report.save(tmp_path / "report.json").read_text())
-    assert [finding["code"] for finding in saved["findings"]] == ["UT101", "UT301", "UT104"]
+    assert [finding["code"] for finding in saved["findings"]] == ["UT301", "UT101", "UT104"]
     with pytest.raises(ValueError, match=r"can't write a report as '\.pdf'"):
         report.save(tmp_path / "report.pdf")
 
