@@ -36,7 +36,7 @@ Arm = tuple[Remedy, ...]
 
 
 class Cut(NamedTuple):
-    """What is asked of a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
+    """Ask for a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
 
     arm: Arm
     seed: int
@@ -58,11 +58,11 @@ class TrialWork:
 
     @property
     def name(self) -> str:
-        """Which training, by what it does or is."""
+        """Say which training it is, by what it does or is."""
         return f"trials of {self.fingerprint or hashlib.sha256(self.pickled).hexdigest()[:12]}"
 
     def recorded(self, settings: Settings) -> Settings:
-        """What the store shows."""
+        """Return what the store shows."""
         return settings
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -125,7 +125,7 @@ def _finite(value: float) -> float | None:
 
 
 class Outcome(NamedTuple):
-    """What became of a trial: the trial, or why it couldn't be made."""
+    """Hold what became of a trial: the trial, or why it couldn't be made."""
 
     trial: Trial | None
     error: str = ""
@@ -176,7 +176,7 @@ class Trials:
 
     @property
     def size(self) -> int:
-        """How many trials run at a time."""
+        """Return how many trials run at a time."""
         if self.ray is not None and not self.alone:
             self._workers = self._workers or self._started(1)
             return self._workers.size

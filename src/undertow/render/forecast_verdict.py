@@ -22,7 +22,7 @@ LARGEST_VARIANCE = 100.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a forecast comes to.
+    """Hold what a forecast comes to.
 
     Attributes:
         words: the verdict in a few words.

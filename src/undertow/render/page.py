@@ -150,7 +150,7 @@ class Panel:
 
     @property
     def seen(self) -> str:
-        """What is seen in the chart, in a sentence."""
+        """Return in a sentence what is seen in the chart."""
         return seen(self.spec)
 
     @cached_property
