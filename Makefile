@@ -2,6 +2,7 @@
 # make test         the tests, without those that need a browser
 # make test-fast    those of them that take under two minutes together
 # make test-browser the tests in a real Chromium
+# make attack     20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
 # make lint         style, types, and the direction of imports
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 
-.PHONY: chapter5 test test-fast test-browser zoo clinic lint docs pictures clean
+.PHONY: chapter5 test test-fast test-browser zoo clinic attack lint docs pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
@@ -30,6 +31,9 @@ test-fast: $(VENV)/.installed-dev
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
+
+attack: $(VENV)/.installed-dev
+	$(BIN)/python tests/attack/run.py
 
 zoo: $(VENV)/.installed-dev
 	$(BIN)/python tests/zoo/run.py

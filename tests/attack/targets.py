@@ -1,7 +1,7 @@
 """What is attacked: each a room to work in and a function that makes one case and lets undertow go through it.
 
-A case ends as one of: "same" (read as it was written), "told" (a warning, and what is left), "refused" (an error that is
-raised on purpose, in a sentence), "done" (a case that isn't wrong enough to be refused). Anything else is a failure:
+A case ends as one of: "same" (read as it was written), "told" (a warning, and what is left), "refused" (an error that
+is raised on purpose, in a sentence), "done" (a case that isn't wrong enough to be refused). Anything else is a failure:
 "traceback" (an error that nobody foresaw, or a rule that failed), "silent" (other numbers, and nobody says so), "hang".
 """
 
@@ -44,7 +44,8 @@ EDGES = tuple(Edge(i, i + 1) for i in range(8))
 HEADER = {
     "model": "Net", "optimizer": "SGD", "parameters": 64, "torch": "2.13", "loss": 2.3, "lr": 0.1, "scale": 1.0,
     "unreached": [], "not run": [], "dtypes": ["torch.float32"], "evaluation": {}, "pairs": [], "terms": [], "data": [],
-    "zero gradients": [], "zero values": [], "held": {"reached": 4, "foreign": 0, "missing": [], "missing share": 0.0, "whole modules": False}, "other leaves": [],
+    "zero gradients": [], "zero values": [], "other leaves": [],
+    "held": {"reached": 4, "foreign": 0, "missing": [], "missing share": 0.0, "whole modules": False},
     "decay": {"weight_decay": 0.0, "decoupled": False}, "rates": {"zero": [], "begun": True, "initial": 0.1},
 }  # fmt: skip
 ROWS = 12
@@ -207,8 +208,7 @@ def run_numbers(room, rng):
         groups[group] = {name: _some_odd(values, odd, rng) for name, values in getattr(run, group).items()}
     groups["parameter_steps"] = _some_odd(run.parameter_steps, odd, rng)
     with np.errstate(all="ignore"):
-        spoiled = replace(run, **groups)
-    gone_through(spoiled, room.folder if rng.integers(200) == 0 else None)
+        gone_through(replace(run, **groups), room.folder if rng.integers(200) == 0 else None)
     return "done"
 
 
@@ -223,7 +223,7 @@ def _some_odd(values, odd, rng):
     return spoiled
 
 
-def _report(room):
+def _report():
     from undertow.diagnosis import Diagnosis
     from undertow.rules import judge
 
@@ -233,7 +233,7 @@ def _report(room):
 
 def report_json(room, rng):
     """A report's JSON with values exchanged, or its text spoiled."""
-    intact = room.once("report", lambda: _report(room))
+    intact = room.once("report", _report)
     path = room.folder / "report.json"
     text = _text(value_spoiled(intact, rng)).encode("utf-8", "replace")
     path.write_bytes(bytes_spoiled(text, rng) if rng.integers(3) == 0 else text)
@@ -296,7 +296,7 @@ SPEC = {
 }  # fmt: skip
 
 
-def spec_values(room, rng):
+def spec_values(_, rng):
     """A sweep's specification with values exchanged, planned as far as before the first cell."""
     from undertow.sweeping.running import SweepPlan
     from undertow.sweeping.spec import Spec
@@ -380,8 +380,9 @@ def request(room, rng):
         if rng.integers(4) == 0:
             headers.append((name, rng.bytes(int(rng.integers(40))) if rng.integers(2) else b"http://["))
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": ("GET", "HEAD", "PUT")[rng.integers(3)],
-        "scheme": "http", "path": paths[int(rng.integers(len(paths)))], "raw_path": b"/", "root_path": "",
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1",
+        "method": ("GET", "HEAD", "PUT")[rng.integers(3)], "scheme": "http",
+        "path": paths[int(rng.integers(len(paths)))], "raw_path": b"/", "root_path": "",
         "query_string": query.encode("utf-8", "replace"), "headers": headers, "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8642), "state": {},
     }  # fmt: skip
