@@ -124,7 +124,7 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-class Outcome(NamedTuple):
+class TrialOutcome(NamedTuple):
     """Hold what became of a trial: the trial, or why it couldn't be made."""
 
     trial: Trial | None
@@ -191,7 +191,7 @@ class Trials:
         """Keep the numbers by which trials are cut, so that the same call makes the same ones later."""
         self._kept.note("plan", {"work": self._work.name, "budget": dict(budget)})
 
-    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, Outcome]:
+    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, TrialOutcome]:
         """Make trials and return what became of them, by what was asked for.
 
         Args:
@@ -277,13 +277,13 @@ def _settings(cut: Cut) -> Settings:
     return {**told, "blind": True} if cut.blind else told
 
 
-def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> Outcome:
+def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> TrialOutcome:
     if result is None:
-        return Outcome(None, error or "not made")
+        return TrialOutcome(None, error or "not made")
     scores = {int(step): _number(score) for step, score in result["scores"]}
     losses = np.array([_number(loss) for loss in result["losses"]])
     trial = Trial(cut.seed, losses, scores, _number(result["start"]), result["diverged"], result["seconds"])
-    return Outcome(trial)
+    return TrialOutcome(trial)
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""List the findings, one section for each code: what is wrong, what to type; the evidence and the rule's words folded."""
+"""List the findings, a section for each code: what is wrong, what to type; evidence and the rule's words folded."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
