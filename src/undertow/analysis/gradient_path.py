@@ -80,10 +80,6 @@ class GradientPath:
         """Along the gradient path."""
         return decay(self.gradient, self.waypoints)
 
-    def decay_per_weight(self) -> Decay:
-        """Along the gradient path, counted per WEIGHT Site on the longest way: what a layer is in a residual net."""
-        return decay(self.gradient, self.waypoints, self.depth[list(self.waypoints)])
-
     def blocks(self) -> list[tuple[int, int]]:
         """Neighbours on the gradient path."""
         return list(zip(self.sites[:-1], self.sites[1:], strict=True))
