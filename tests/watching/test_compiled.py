@@ -113,3 +113,34 @@ def test_a_compiled_function_that_calls_the_model_stays_one_graph(watched: Watch
     assert_same(left, plain)
     assert not [event for event in run.events if event.kind == "trouble"]
     assert np.isfinite(run.scalars["loss"]).all()
+
+
+def test_a_compiled_optimizer_step_has_nothing_of_ours_in_it(watched: Watched) -> None:
+    """As many graphs, of as many calls, with a watcher as without; at observed steps and between them."""
+
+    def loop(attach: Attach) -> Left:
+        model = net()
+        optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.01))
+        attach(model, optimizer)
+        step = torch.compile(optimizer.step, backend="eager")
+        losses = []
+        for _ in range(8):
+            optimizer.zero_grad()
+            loss = loss_of(model)
+            loss.backward()
+            step()
+            losses.append(loss.item())
+        return model, losses
+
+    counts = []
+    for every in (0, 1, 3):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        if every:
+            left, run = watched(loop, every=every)
+            assert run.scalars["step"].max() >= 6
+            assert_same(left, plain)
+        else:
+            plain = trained(loop, no_watcher)
+        counts.append(dict(torch._dynamo.utils.counters["stats"]))
+    assert counts[1] == counts[2] == counts[0]

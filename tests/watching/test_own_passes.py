@@ -106,6 +106,16 @@ def test_a_gans_losses_are_told_apart_in_whatever_order(order: str, watched: Wat
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+def test_progress_is_a_share_of_each_ones_own_loss(watched: Watched) -> None:
+    """The critic's gradients are a million times the actor's; where a loss is both optimizers', shares are of both."""
+    kept: Losses = {"actor": [], "critic": []}
+    _, run = watched(lambda attach: actor_and_critic(attach, kept, both=True), every=1)
+    for name in ("actor", "critic"):
+        mine = [place for place, each in enumerate(run.parameters) if each.startswith(name)]
+        whole = np.nansum(run.parameter_columns["progress"][:, mine], axis=1)
+        np.testing.assert_allclose(whole, 1.0, rtol=1e-3)
+
+
 @pytest.mark.parametrize("divide", ["/", "*", "not"])
 def test_under_accumulation_the_loss_is_the_steps_mean(divide: str, watched: Watched) -> None:
     kept: list[float] = []
@@ -151,6 +161,7 @@ def test_a_joint_loss_is_both_optimizers(watched: Watched) -> None:
     _, run = watched(loop, every=1)
     for curve in ("loss", "loss/decoder"):
         np.testing.assert_allclose(run.scalars[curve], kept, rtol=1e-5)
+    np.testing.assert_allclose(np.nansum(run.parameter_columns["progress"], axis=1), 1.0, rtol=1e-3)
 
 
 def test_a_norm_of_others_gradients_is_not_taken_for_what_clipping_found(watched: Watched) -> None:

@@ -37,10 +37,13 @@ class FullStep:
     Attributes:
         facts: what a light step would read.
         nbytes: what the writer's thread has to hold of it.
+        several: a step may have several backward passes.
+        apart: whether every optimizer steps for losses of its own.
     """
 
     nbytes = 1 << 16
     several = True
+    apart = True
 
     def __init__(
         self,
@@ -143,7 +146,9 @@ class FullStep:
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
         chosen = self._target.plans.choices.chosen if self._tape is not None else None
-        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, self.taped, reach, chosen)
+        return StepPayload(
+            graph, names, self._target.shards, coming, self._updates.rates, self.taped, reach, chosen, self.apart
+        )
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.tape.copying import Hook, untraced
+from undertow.tape.copying import Hook
+from undertow.tape.uncompiled import uncompiled, untraced
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.manual_steps import ManualSteps
@@ -113,7 +114,8 @@ class LoopHooks:
 
     @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
-        self.observations.after(index)
+        if self.observations.current is not None:
+            uncompiled(self.observations.after, index)
 
     @untraced
     def _first_enters(self, *_: object) -> None:
@@ -132,12 +134,17 @@ class LoopHooks:
         governor = self.governor
         self._stepped = True
         self.passes.stepped(governor.step)
+        if self.observations.current is not None or governor.step + 1 >= governor.wake:
+            uncompiled(self._go_on)
+        else:
+            governor.step += 1
+
+    def _go_on(self) -> None:
+        """Finish the step that was observed, and begin the next if it is to be."""
         if self.observations.current is not None:
             self.observations.after(0)
             self._guarded(self.observations.finish)
-        if governor.step + 1 < governor.wake:
-            governor.step += 1
-        elif action := governor.advance():
+        if action := self.governor.advance():
             self._guarded(self._begin, action)
 
     def _begin(self, action: Action) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from undertow.tape.uncompiled import untraced
 from undertow.watching.governor import Governor
 from undertow.watching.sharding import local
 from undertow.watching.training_thread import TrainingThread
@@ -70,6 +71,7 @@ class StepsForPasses:
         self._version = -1
         self.hold()
 
+    @untraced
     def hold(self) -> Tensor | None:
         """Return the gradient that is there now, and know it again."""
         gradient = self.parameter.grad
@@ -154,6 +156,7 @@ class PassCounter:
         """Tell whether steps are counted, and not the passes themselves."""
         return self._steps is not None
 
+    @untraced
     def stepped(self, step: int) -> None:
         """Note that the optimizer has taken this step."""
         self._done, self._logged = step + 1, 0
