@@ -34,10 +34,8 @@ def leaves(begun: Iterable[Tensor], wanted: Container[int]) -> "set[int]":
     seen: set[Any] = set(waiting)
     while waiting:
         node: Any = waiting.pop()
-        leaf = getattr(node, "variable", None)
-        if leaf is not None:
-            if id(leaf) in wanted:
-                found.add(id(leaf))
+        if type(node).__name__ == "AccumulateGrad":
+            found |= {id(node.variable)} if id(node.variable) in wanted else set()
             continue
         for before, _ in node.next_functions:
             if before is not None and before not in seen:

@@ -171,7 +171,8 @@ class StepObserver:
 
     def loss_scaled(self, scaler: Any, loss: object) -> None:
         """Hear that a scaler that nobody handed over has scaled a loss, of this model or of another."""
-        if isinstance(loss, Tensor) and not self.target.loss_scale.active and self.target.thread.is_here():
+        known = self.target.loss_scale.active or not scaler.is_enabled()
+        if isinstance(loss, Tensor) and not known and self.target.thread.is_here():
             self._scaled = scaler, weakref.ref(loss)
 
     def norm_computed(self, norm: Tensor, norm_type: float, gradients: Sequence[Tensor]) -> None:
