@@ -169,6 +169,24 @@ def test_an_optimizer_that_is_gone_is_told_of(tmp_path: Path, caplog: pytest.Log
     assert len(events(run, "ended")) == 1
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_was_told_or_closed_is_not_told_again_when_the_optimizer_goes(
+    fails: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = net()
+    optimizer = sgd(model)
+    watcher = undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1)
+    steps(model, optimizer, 3)
+    if fails:
+        with pytest.warns(RuntimeWarning, match="stopped watching"):
+            watcher._hooks.fail(ZeroDivisionError("ours"))
+    else:
+        watcher.close()
+    del watcher, optimizer
+    gc.collect()
+    assert "recorded no further" not in caplog.text
+
+
 def test_weights_that_somebody_clamps_or_averages_are_not_another_optimizers(tmp_path: Path) -> None:
     model = net()
     optimizer = sgd(model)

@@ -187,7 +187,7 @@ def _left(
     history, when = passes.take(), run_clock.at(passes.seen)
     if nonfinite is not None:
         writer.later(functools.partial(nonfinite.finish, when, history), 512, when.step)
-    if model() is not None:
+    if model() is not None and not passes.ended:
         text = (
             f"{writer.path} is recorded no further than step {when.step}: the optimizer that was watched is gone, and "
             "the model is not. If training goes on, watch the model with its new optimizer."

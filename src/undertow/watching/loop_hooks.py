@@ -95,7 +95,7 @@ class LoopHooks:
 
     def _end(self) -> None:
         """Do nothing any more. Optimizers' hooks stay: this may be one, and they can't change while they are run."""
-        self.off = True
+        self.off = self.passes.ended = True
         self.passes.stop()
         self.observations.abandon()
 

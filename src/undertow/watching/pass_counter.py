@@ -99,6 +99,9 @@ class PassCounter:
         governor: knows the step that is going on.
         thread: that trains.
 
+    Attributes:
+        ended: whether watching has ended, and that was told.
+
     Example:
         >>> import time, torch
         >>> passes, w = PassCounter(Governor(0.01, None, time.perf_counter)), torch.ones(2, requires_grad=True)
@@ -118,6 +121,7 @@ class PassCounter:
         self._done, self._every = 0, EVERY
         self._steps: StepsForPasses | None = None
         self._logged = 0
+        self.ended = False
 
     def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
         """Count those that reach this parameter from now on; ``then``: called after each."""
