@@ -102,7 +102,7 @@ class Report(_DiagnosisFacade):
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"can't read {path}: {_reason(error)}; write one with report.save('report.json')"
             ) from error

@@ -146,8 +146,18 @@ class FullStep:
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
         chosen = self._target.plans.choices.chosen if self._tape is not None else None
+        leaves = self._target.leaves.facts
         return StepPayload(
-            graph, names, self._target.shards, coming, self._updates.rates, self.taped, reach, chosen, self.apart
+            graph,
+            names,
+            self._target.shards,
+            coming,
+            self._updates.rates,
+            self.taped,
+            reach,
+            chosen,
+            leaves,
+            self.apart,
         )
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
