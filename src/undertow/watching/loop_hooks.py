@@ -4,6 +4,7 @@ A step goes from one step of the first optimizer to its next. On one that isn't 
 numbers of the host; none touches what is in a tensor, let alone waits for a device.
 """
 
+import inspect
 import logging
 import weakref
 from collections.abc import Callable, Iterable
@@ -227,4 +228,5 @@ def calls_its_base(optimizer: Optimizer) -> bool:
         >>> calls_its_base(Mine(weights, lr=0.1)), calls_its_base(torch.optim.AdamW(weights))
         (True, False)
     """
-    return sum("step" in vars(each) for each in type(optimizer).__mro__ if each is not Optimizer) > 1
+    own = [vars(each)["step"] for each in type(optimizer).__mro__ if "step" in vars(each) and each is not Optimizer]
+    return len({inspect.unwrap(step) for step in own}) > 1  # torch gives classes without one their base's, wrapped
