@@ -64,9 +64,11 @@ class FullStep:
         self._eagerly = contextlib.ExitStack()
 
     def open(self) -> None:
-        """Begin: the tape opens when the part of the step begins whose backward pass is wanted."""
+        """Begin: the tape opens at once, as what a later pass goes through may be computed before an earlier one."""
         if self._target.eager:
             self._eagerly.enter_context(torch.compiler.set_stance("force_eager"))
+        if self._tape is not None:
+            self._tape.prepare()
         self.segment_begins(0)
 
     def segment_begins(self, segment: int) -> None:
