@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=RESULTS)
     asked = parser.parse_intermixed_args()
     torch.set_num_threads(1)
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known = json.loads(asked.into.read_text()) if asked.into.exists() else {}
     if asked.what == "page":
         from patients.page import page
 

@@ -27,6 +27,16 @@ def amount(factor: float) -> str:
     return _two_digits(factor)
 
 
+def size(value: float) -> str:
+    """Write a size with three digits, large ones in words.
+
+    Example:
+        >>> size(0.0473), size(213.2), size(1017.0), size(3.19e6)
+        ('0.0473', '213', '1,000', '3.2 million')
+    """
+    return amount(value) if value >= 1000 else f"{value:.3g}"
+
+
 def times(factor: float, less: str = "less", more: str = "more") -> str:
     """Say how many times less or more something is.
 

@@ -83,7 +83,7 @@ def doctor(
     tell("the training as it is, watched")
     control = observed(training, seconds)
     seen = look(training)
-    diagnosis = with_facts(_with_findings(seen.diagnosis, control), training)
+    diagnosis = with_facts(_with_findings(seen.diagnosis, control), training, control.fell)
     prescribed = prescribe(diagnosis, levels)
     with ExitStack() as stack:
         if store is None:

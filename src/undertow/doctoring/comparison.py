@@ -11,7 +11,7 @@ from scipy import stats
 
 from undertow.remedies import Remedy
 
-SURE = 0.02
+SURE = 0.05
 """Corrected p under which an effect is taken for real."""
 
 MATTERS = 0.05

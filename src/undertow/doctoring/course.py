@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from undertow.doctoring.arms import first_arms, second_arms, simplicity, third_arms
-from undertow.doctoring.budget import BLIND_SEEDS, FINALISTS, FIRST, RACE_SEEDS, SECOND, THIRD, Budget
+from undertow.doctoring.budget import FINALISTS, FIRST, RACE_SEEDS, SECOND, THIRD, Budget
 from undertow.doctoring.comparison import Comparison, Verdict, compare
 from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import Attempt
@@ -135,7 +135,7 @@ class Course:
         broke = [made[Cut((), seed, steps)].error for seed in seeds if made[Cut((), seed, steps)].error]
         if broke:
             self.notes.append(f"The training as it is broke off in {len(broke)} of {len(seeds)} seeds: {broke[0]}")
-        found = [compared(arm, seeds, steps, made, len(arms)) for arm in arms]
+        found = confirmed(arms, seeds, steps, made)
         best = max((each.effect for each in found if each.seeds), default=0.0)
         return sorted(found, key=lambda each: _preference(each, best))
 
@@ -151,7 +151,7 @@ class Course:
 
     def blind(self, arm: Arm) -> list[float]:
         """Return scores of an arm that is trained with its targets mixed up; none where that can't be done."""
-        cuts = [Cut(arm, seed, self.budget.full, blind=True) for seed in self.fresh_seeds[:BLIND_SEEDS]]
+        cuts = [Cut(arm, seed, self.budget.full, blind=True) for seed in self.fresh_seeds]
         trials = [outcome.trial for outcome in self.trials.make(cuts, math.inf).values()]
         return [trial.score for trial in trials if trial is not None and math.isfinite(trial.score)]
 
@@ -159,6 +159,12 @@ class Course:
 def _preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[int, int], float]:
     near = bool(comparison.seeds) and comparison.effect >= (1 - TOUCH) * best
     return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.effect
+
+
+def confirmed(arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome]) -> list[Comparison]:
+    """Compare several arms with the control; the surest is corrected for all, the next for one less (Holm 1979)."""
+    sure = sorted(arms, key=lambda arm: compared(arm, seeds, steps, made, 1).p)
+    return [compared(arm, seeds, steps, made, len(arms) - rank) for rank, arm in enumerate(sure)]
 
 
 def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome], tests: int) -> Comparison:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from undertow.doctoring.comparison import Comparison, Verdict
+from undertow.doctoring.comparison import AGREEING, Comparison, Verdict
 from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED
+from undertow.remedies import Remedy
 
 LEARNED = 0.9
 """Part of the way from knowing nothing to the best arm that a training must have gone to be called healthy."""
@@ -17,7 +18,7 @@ APART = 3.0
 SEEN = 0.02
 """Part of the score's size by which learning must be seen, at least."""
 
-Blind = Callable[[tuple], Sequence[float]]
+Blind = Callable[[tuple[Remedy, ...]], Sequence[float]]
 """Scores of an arm whose targets are mixed up, empty where that can't be done."""
 
 
@@ -51,13 +52,20 @@ def _known(scores: Sequence[float]) -> list[float]:
     return [float(np.mean(scores))] if len(scores) else []
 
 
-def _learned(scores: Sequence[float], arm: tuple, start: float, blind: Blind) -> bool:  # type: ignore[type-arg]
-    """Tell whether scores are above those of an untrained model, and of one that was trained with targets mixed up."""
-    mean, spread = float(np.mean(scores)), float(np.std(scores))
-    if not mean > start + SEEN * abs(start) or min(scores) <= start:
-        return False
-    guessed = list(blind(arm))
+def _learned(scores: Sequence[float], arm: tuple[Remedy, ...], start: float, blind: Blind) -> bool:
+    """Tell whether most scores are above those of an untrained model, and of one trained with targets mixed up."""
+    guessed = list(blind(arm)) if _above(scores, start) else []
     if not guessed:
-        return True
-    wide = math.hypot(spread, float(np.std(guessed)))
-    return mean - float(np.mean(guessed)) > max(APART * wide, SEEN * abs(float(np.mean(guessed)) - start))
+        return _above(scores, start)
+    apart = float(np.median(scores)) - float(np.median(guessed))
+    return _above(scores, max(start, *guessed)) and apart > APART * math.hypot(_spread(scores), _spread(guessed))
+
+
+def _above(scores: Sequence[float], level: float) -> bool:
+    above = np.asarray(scores) > level
+    return bool(above.mean() >= AGREEING and float(np.median(scores)) > level + SEEN * abs(level))
+
+
+def _spread(scores: Sequence[float]) -> float:
+    """Return the standard deviation that half of the scores speak for; one that was lost doesn't count."""
+    return 1.4826 * float(np.median(np.abs(np.asarray(scores) - np.median(scores))))

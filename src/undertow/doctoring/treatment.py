@@ -180,10 +180,19 @@ class Treatment:
             ".json": lambda: json.dumps(self.to_dict(), allow_nan=False).encode(),
             ".txt": lambda: f"{self}\n".encode(),
         }
-        if path.suffix.lower() not in writers:
-            raise ValueError(f"can't write a treatment as {path.name!r}: the suffixes known are {', '.join(writers)}")
+        check_format(path)
         write_whole(path, writers[path.suffix.lower()]())
         return path
+
+
+def check_format(path: Path) -> None:
+    """Complain about a file that a treatment can't be written as, before there is one.
+
+    Raises:
+        ValueError: another suffix than .html, .json or .txt.
+    """
+    if path.suffix.lower() not in (".html", ".json", ".txt"):
+        raise ValueError(f"can't write a treatment as {path.name!r}: the suffixes known are .html, .json and .txt")
 
 
 _HEADLINES = {

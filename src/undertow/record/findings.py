@@ -9,7 +9,7 @@ from warnings import warn
 
 import numpy as np
 
-from undertow.columns import plain
+from undertow.jsonable import jsonable
 from undertow.printable import printable
 from undertow.record.checking import FINDING, checked
 
@@ -54,7 +54,7 @@ class BackwardGain:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: plain(value) for key, value in vars(self).items()}
+        return {key: jsonable(value, infinite=True) for key, value in vars(self).items()}
 
 
 _IN_FILES = {"from_start": "born"}
@@ -157,7 +157,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values. Files say ``born`` of what is called `from_start` here, as they always did."""
-        return {_IN_FILES.get(key, key): plain(value) for key, value in vars(self).items()}
+        return {_IN_FILES.get(key, key): jsonable(value, infinite=True) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -8,7 +8,8 @@ from warnings import warn
 
 import numpy as np
 
-from undertow.columns import Column, Columns, check_columns, check_rows, encode, plain, row_counts, same_columns
+from undertow.columns import Column, Columns, check_columns, check_rows, encode, row_counts, same_columns
+from undertow.jsonable import jsonable
 from undertow.record.checking import HEADER, RUN, checked, checked_column
 from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS
 from undertow.record.sites import Edge, Event, Site, graph_from
@@ -157,7 +158,7 @@ class Run:
     @property
     def _words(self) -> tuple[Any, ...]:
         events = [event.to_dict() for event in self.events]
-        return plain(self.header), self.sites, self.edges, self.parameters, events
+        return jsonable(self.header, infinite=True), self.sites, self.edges, self.parameters, events
 
     @property
     def _groups(self) -> list[Columns]:
@@ -172,7 +173,7 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; inf and nan become strings and None, as JSON knows neither."""
         return {
-            "header": plain(self.header),
+            "header": jsonable(self.header, infinite=True),
             "sites": [site.to_dict() for site in self.sites],
             "edges": [[edge.source, edge.target] for edge in self.edges],
             "parameters": list(self.parameters),
@@ -213,7 +214,7 @@ _GROUPS = ("columns", "edge_columns", "steps", "scalars", "parameter_columns")
 
 
 def header_from(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a Run's header of JSON values: the inverse of `plain` on it.
+    """Make a Run's header of JSON values: the inverse of `jsonable` on it.
 
     Raises:
         ValueError: a fact that pages or rules read is of another kind.

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from undertow.columns import plain
+from undertow.jsonable import jsonable
 from undertow.operations import spoken
 from undertow.record.checking import EVENT, SITE, checked, checked_pairs
 
@@ -92,7 +92,7 @@ class Site:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: plain(value) for key, value in vars(self).items()}
+        return {key: jsonable(value, infinite=True) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -160,7 +160,7 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: plain(value) for key, value in vars(self).items()}
+        return {key: jsonable(value, infinite=True) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

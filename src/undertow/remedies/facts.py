@@ -10,13 +10,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.anatomy import fresh, tensors_in
+from undertow.remedies.anatomy import anatomy, fresh, tensors_in
+from undertow.remedies.rewiring import Rewiring, functions_called, through
 from undertow.training import Training, random_numbers_kept
 
 KEY = "training"
 """Where a Run's header holds them."""
 
 SAMPLED = 16
+LITTLE = 0.3
+"""Part of its first value that the loss of a training falls by, if it learns at all."""
+
+BOUNDED = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}
+"""What an activation at the end of a model can reach."""
+
+ENDS = frozenset(
+    {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "relu6", "hardtanh", "softplus", "clamp", "softmax",
+     "leaky_relu", "elu", "hardsigmoid"}
+)  # fmt: skip
+"""Functions that bound, or bend, what a model returns."""
 
 
 def known_facts(diagnosis: Diagnosis) -> Mapping[str, Any]:
@@ -25,9 +37,23 @@ def known_facts(diagnosis: Diagnosis) -> Mapping[str, Any]:
     return facts
 
 
-def with_facts(diagnosis: Diagnosis, training: Training) -> Diagnosis:
-    """Return a diagnosis that knows how its model is trained."""
-    header = {**diagnosis.run.header, KEY: facts_of(training)}
+def unlearned(diagnosis: Diagnosis) -> bool:
+    """Tell whether the training was seen not to learn: then also what nothing speaks for is worth a try."""
+    fell = known_facts(diagnosis).get("fell")
+    if fell is None:
+        return any(finding.code == "UT704" for finding in diagnosis.findings)
+    return not fell >= LITTLE
+
+
+def with_facts(diagnosis: Diagnosis, training: Training, fell: float = math.nan) -> Diagnosis:
+    """Return a diagnosis that knows how its model is trained.
+
+    Args:
+        diagnosis: of the training's model.
+        training: as it is.
+        fell: part of its first value that the loss has fallen by; nan where it was lost.
+    """
+    header = {**diagnosis.run.header, KEY: {**facts_of(training), "fell": fell}}
     return replace(diagnosis, run=replace(diagnosis.run, header=header))
 
 
@@ -51,6 +77,7 @@ def facts_of(training: Training) -> dict[str, Any]:
         "clip": training.clip_grad_norm,
         "half": training.autocast is torch.float16,
         "dropout": max(_dropouts(model), default=0.0),
+        "end": _end(model, training),
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
     }
@@ -70,6 +97,17 @@ def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
         "lacking": sum(p.requires_grad and id(p) not in held for p in model.parameters()),
         "frozen": sum(not p.requires_grad for p in model.parameters()),
     }
+
+
+def _end(model: nn.Module, training: Training) -> str:
+    """Return the first function behind the last layer that bounds what the model returns; empty if there is none."""
+    try:
+        head = anatomy(model, training).head
+        rewiring = Rewiring(ENDS, through, head.name if head else "", behind=True, once=True)
+        called = functions_called(model, training, rewiring) if head else []
+    except Exception:  # whatever a user's model may raise: what it does is found out elsewhere
+        return ""
+    return called[0].rstrip("_") if called else ""
 
 
 def _dropouts(model: nn.Module) -> Iterator[float]:
@@ -103,7 +141,15 @@ def _of_targets(batches: list[Any]) -> dict[str, float]:
     within = [float(target.double().std()) for target in last if target.numel() > 1]
     total = float(values.std()) if len(values) > 1 else 0.0
     sorted_by = sum(within) / (len(within) * total) if within and total > 0 and len(last) > 2 else 1.0
-    return {"mean": float(values.mean()), "deviation": total, "within": sorted_by, "numbers": _are_numbers(last[0])}
+    return {
+        "mean": float(values.mean()),
+        "deviation": total,
+        "lowest": float(values.min()),
+        "highest": float(values.max()),
+        "within": sorted_by,
+        "numbers": _are_numbers(last[0]),
+        "binary": last[0].is_floating_point() and not _are_numbers(last[0]),
+    }
 
 
 def _are_numbers(target: Tensor) -> bool:

@@ -15,8 +15,8 @@ from torch.optim.lr_scheduler import LinearLR, LRScheduler, SequentialLR
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Role
-from undertow.remedies.changing import on_optimizer
-from undertow.remedies.facts import known_facts
+from undertow.remedies.changing import on_model, on_optimizer
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
@@ -131,6 +131,8 @@ def _odd_numbers(optimizer: str, lr: float, facts: Mapping[str, Any]) -> str:
         return f"{optimizer}'s momentum is {facts['momentum']:g}"
     if adaptive and facts.get("eps", 0.0) > LARGE_EPSILON:
         return f"{optimizer}'s epsilon is {facts['eps']:g}"
+    if adaptive and facts.get("beta2", 1.0) < 0.8:
+        return f"{optimizer}'s second beta is {facts['beta2']:g}: a step is divided by the last few gradients"
     return ""
 
 
@@ -167,6 +169,8 @@ def _proposed_norms(diagnosis: Diagnosis) -> Iterator[Proposal]:
     loud = any(finding.code in ("UT102", "UT405", "UT103", "UT107") for finding in diagnosis.findings)
     if loud or (math.isfinite(norm) and norm > 10):
         yield Proposal({"norm": 1.0}, f"the gradient's norm is {norm:.2g}", 0.5 if loud else 0.35)
+    elif unlearned(diagnosis):
+        yield Proposal({"norm": 1.0}, "the training doesn't learn; single batches may throw it far", 0.25)
 
 
 @clip.written
@@ -552,6 +556,39 @@ def _proposed_order(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @shuffled.written
 def _shuffled_lines() -> str:
     return "# DataLoader(data, batch_size=..., shuffle=True)"
+
+
+@remedy("UR114", "frozen parameters trained", "A", ["UT501", "UT704"])
+def unfreeze(training: Training) -> Training:
+    """Let all parameters take gradient.
+
+    What it changes:
+        ``requires_grad`` of every parameter, before the optimizer is made.
+    When:
+        Parameters are frozen, and what is left to train can't learn it.
+    Predicts:
+        They move.
+    References:
+        PyTorch documentation, autograd mechanics: "locally disabling gradient computation".
+    """
+    return on_model(training, _unfreeze)
+
+
+def _unfreeze(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+@unfreeze.proposes
+def _proposed_unfreezing(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    frozen = int(known_facts(diagnosis).get("frozen", 0))
+    if frozen:
+        yield Proposal({}, f"{frozen} parameters are frozen", 0.8 if unlearned(diagnosis) else 0.5)
+
+
+@unfreeze.written
+def _unfreeze_lines() -> str:
+    return "for parameter in model.parameters():  # before the optimizer is made\n    parameter.requires_grad_(True)"
 
 
 def typical_ratio(diagnosis: Diagnosis) -> float:

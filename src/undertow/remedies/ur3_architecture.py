@@ -14,7 +14,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Role
 from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, replace_module, run_loss, weight_of
 from undertow.remedies.changing import on_model
-from undertow.remedies.facts import known_facts
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import Rewiring, functions_called, rewire, through
 from undertow.remedies.ur2_start import FORGET, GAINS, activation_of, draw, remember, variance_lines
@@ -97,11 +97,12 @@ def _in_front_of_head(seen: Anatomy) -> Iterator[Part]:
 def _proposed_activation(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     now = activation_of(diagnosis)
-    if now in SATURATING and codes & {"UT101", "UT201", "UT104", "UT301", "UT704"}:
+    slow = bool(codes & {"UT101", "UT201", "UT104", "UT301", "UT704"}) or unlearned(diagnosis)
+    if now in SATURATING and slow:
         yield Proposal({"to": "relu"}, f"{now}'s slope takes the gradient away", 0.7)
         if now == "sigmoid":
             yield Proposal({"to": "tanh"}, "tanh is four times as steep as the sigmoid at 0", 0.6)
-    elif now == "relu" and "UT202" in codes:
+    elif now == "relu" and ("UT202" in codes or unlearned(diagnosis)):
         yield Proposal({"to": "leaky_relu"}, "units are dead: a leaky ReLU passes gradient on at both sides", 0.65)
 
 
@@ -186,6 +187,8 @@ def _proposed_norm(diagnosis: Diagnosis) -> Iterator[Proposal]:
     has = any(site.role is Role.NORM for site in diagnosis.run.sites)
     if not has and codes & {"UT101", "UT102", "UT301", "UT201", "UT108", "UT205", "UT104", "UT706"}:
         yield Proposal({"kind": "batch"}, "the scale of what goes through it is lost", 0.6)
+    elif not has and unlearned(diagnosis) and len(diagnosis.layers) > 1:
+        yield Proposal({"kind": "batch"}, "the training doesn't learn, and nothing holds its scale", 0.4)
 
 
 @normalise.written
@@ -285,7 +288,8 @@ def _end_of_block(seen: Anatomy, part: Part) -> Part | None:
 def _proposed_rezero(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
-    if not joined and len(diagnosis.layers) >= DEEP and codes & {"UT101", "UT102", "UT301", "UT205", "UT104"}:
+    named = bool(codes & {"UT101", "UT102", "UT301", "UT205", "UT104"}) or unlearned(diagnosis)
+    if not joined and len(diagnosis.layers) >= DEEP and named:
         yield Proposal({}, f"{len(diagnosis.layers)} layers in a row without a way around them", 0.7)
 
 
@@ -391,8 +395,8 @@ def _proposed_standardisation(diagnosis: Diagnosis) -> Iterator[Proposal]:
         yield Proposal({}, f"the scales of features differ {inputs['spread']:.2g} times", 0.85)
     elif "UT706" in codes:
         yield Proposal({}, "inputs are out of scale", 0.7)
-    elif codes & {"UT201", "UT102", "UT401", "UT202", "UT405", "UT704"}:
-        yield Proposal({}, "nobody has looked at the inputs' scale", 0.4)
+    elif codes & {"UT201", "UT102", "UT401", "UT202", "UT405", "UT704"} or unlearned(diagnosis):
+        yield Proposal({}, "the inputs' scale is usual; standard units may help all the same", 0.35)
 
 
 @standardise.written
@@ -503,7 +507,8 @@ def _proposed_irnn(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 def _for_plain_rnn(diagnosis: Diagnosis, reason: str, urgency: float) -> Iterator[Proposal]:
     plain = any(site.module_type == "RNN" for site in diagnosis.run.sites)
-    if plain and any(finding.code in ("UT107", "UT101", "UT704", "UT104") for finding in diagnosis.findings):
+    codes = {finding.code for finding in diagnosis.findings}
+    if plain and (codes & {"UT107", "UT101", "UT704", "UT104"} or unlearned(diagnosis)):
         yield Proposal({}, reason, urgency)
 
 

@@ -253,7 +253,7 @@ def heatmap(
 def _along(values: Sequence[float], log: bool, reverse: bool = False) -> dict[str, Any]:
     if log:
         return measured(values, log=True)
-    scale = alt.Scale(nice=False, zero=False, **({"reverse": True} if reverse else {}))
+    scale = alt.Scale(nice=False, zero=False, reverse=True) if reverse else alt.Scale(nice=False, zero=False)
     return {"scale": scale, "axis": alt.Axis(tickCount=6, **_whole(values))}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from undertow.analysis.theory_check.interpretation import summary
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, with_finite_steps
 from undertow.record.checking import MAPPING, TABLES, TEXT, checked
@@ -20,7 +21,7 @@ def to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         "format": FORMAT,
         "run": diagnosis.run.to_dict(),
         "gains": [gain.to_dict() for gain in diagnosis.gains],
-        "theory": diagnosis.theory.to_dict(),
+        "theory": {"saying": summary(diagnosis.theory), **diagnosis.theory.to_dict()},
         "findings": [finding.to_dict() for finding in diagnosis.findings],
     }
 

@@ -107,7 +107,7 @@ def _band(losses: Sequence[Sequence[float | None]], steps: int) -> Iterator[dict
 
 
 def _gradient(treatment: Treatment) -> Section | None:
-    ways = {name: way for name, way in treatment.get("gradient", {}).items() if way}
+    ways = {name: way for name, way in treatment.get("gradient", {}).items() if len(way) > 1}
     rows = [
         {"place": place, "of": name, "norm": 10.0**decades if decades > math.log10(SMALLEST) else None}
         for name, way in ways.items()

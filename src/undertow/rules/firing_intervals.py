@@ -62,7 +62,7 @@ class RuleSampler:
     def rules(self) -> tuple[Rule, ...]:
         """The rules that judge single steps of this run; a code that has a judge of whole runs is left to that."""
         run = self.history.run
-        return tuple(each for each in RULES.values() if each.judge_run is None and each.applies_to(run))
+        return tuple(each for each in RULES.values() if each.judges_steps and each.applies_to(run))
 
     def _findings(self, diagnosis: Diagnosis, row: int) -> Iterator[Finding]:
         for rule in self.rules:
@@ -113,7 +113,7 @@ def sampled(history: RunHistory) -> list[int]:
     near = np.unique(np.round(np.geomspace(1, count, spread // 2)).astype(int)) - 1
     places = {*np.linspace(0, count - 1, spread).round().astype(int), *near, *(count - 1 - near)}
     chosen = set(rows[sorted(places)].tolist())
-    for column in {name for rule in RULES.values() if rule.judge_run is None for name in rule.sparse_columns}:
+    for column in {name for rule in RULES.values() if rule.judges_steps for name in rule.sparse_columns}:
         seen = rows[history.measured(column)[rows]]
         if len(seen) < count:
             chosen.update(seen[:: -(-len(seen) // spread) or 1].tolist())

@@ -104,3 +104,18 @@ def first_overshoot(diagnosis: Diagnosis) -> float:
     gradient = np.asarray(run.parameter_columns["grad_norm"][rows[0]], np.float64)
     moved = np.asarray(run.parameter_columns["update_norm"][rows[0]], np.float64)
     return float(np.nansum(gradient * moved)) / loss
+
+
+def surprise(diagnosis: Diagnosis) -> tuple[float, int]:
+    """Return how wrong a classifier is, 1 at chance, and its number of classes; 0 and 0 where there is none.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> surprise(Diagnosis(Run({}, ())))
+        (0.0, 0)
+    """
+    if "surprise" not in diagnosis.run.columns or not diagnosis.run.sites:
+        return 0.0, 0
+    found = np.nan_to_num(diagnosis.column("surprise"))
+    place = int(np.argmax(found))
+    return float(found[place]), int(np.nan_to_num(diagnosis.column("classes"))[place])

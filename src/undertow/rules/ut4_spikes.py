@@ -12,7 +12,14 @@ from undertow.rules.advice.steps import clipped
 from undertow.rules.registry import RUN, rule
 
 
-@rule("UT405", "loss spike", over=RUN, once_per_run=True)
+@rule(
+    "UT405",
+    "loss spike",
+    over=RUN,
+    once_per_run=True,
+    acts_by_steps=True,
+    explains=("UT103", "UT108", "UT109", "UT202"),
+)
 def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     """The loss jumps up from one step to the next and stays up for a while.
 

@@ -14,6 +14,7 @@ from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_reading, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
 from undertow.store.packing import BROKEN
+from undertow.store.rewinding import progress, rewind
 from undertow.store.saving import meta
 from undertow.store.series import SCALARS, TAPED, StoredSeries, explored
 
@@ -78,6 +79,7 @@ class RunFile:
         rank: int = 0,
         world: int = 1,
         journal: Journal = "auto",
+        step: int | None = None,
     ) -> "RunFile":
         """Make a new Run, or go on with the one that is there.
 
@@ -85,12 +87,23 @@ class RunFile:
         be written to, what can't be gone on with, and what several processes agree on is left alone: the new Run is
         ``name-2`` then.
 
+        Args:
+            path: of the file.
+            header: entries of the Run's header.
+            resume: go on with the Run that is there, if there is one.
+            rank, world: of how many processes this is which.
+            journal: SQLite's.
+            step: to go on at; what is recorded from there on is put aside (`rewind`). None for the end.
+
         Raises:
             OSError, sqlite3.Error: nothing can be written there.
         """
         note = f"{path} exists already and may still be written to (resume=True would go on with it)"
         if resume and path.exists():
             try:
+                if step is not None and step <= progress(path).steps.max(initial=-1):
+                    cls(path, journal).close()  # whoever wrote to it stops, and nothing is left in a journal
+                    rewind(path, step)
                 return cls(path, journal, header)
             except (StoreError, sqlite3.Error, *BROKEN) as error:
                 note = f"{path} can't be gone on with: {error}"

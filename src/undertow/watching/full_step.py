@@ -143,7 +143,10 @@ class FullStep:
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
         chosen = self._target.plans.choices.chosen if self._tape is not None else None
-        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, self.taped, reach, chosen)
+        leaves = self._target.leaves.facts
+        return StepPayload(
+            graph, names, self._target.shards, coming, self._updates.rates, self.taped, reach, chosen, leaves
+        )
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)

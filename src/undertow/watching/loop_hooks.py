@@ -6,16 +6,18 @@ numbers of the host; none touches what is in a tensor, let alone waits for a dev
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.tape.copying import Hook
+from undertow.tape.copying import Hook, untraced
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
+from undertow.watching.manual_steps import ManualSteps
 from undertow.watching.observations import Observations
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.step_outbox import StepOutbox
@@ -51,12 +53,13 @@ class LoopHooks:
     _handles: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
     _first: int = 0
+    _before: int = 0
     _inside: int = 0
     _replaced: bool = False
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
-        self._first = step
+        self._first, self._before = step, self.passes.total
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
         if calls_its_base(first):
@@ -69,7 +72,7 @@ class LoopHooks:
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
-        """Take every hook off and forget what is going on; on a thread that does not train, hooks stay, and do nothing."""
+        """Take every hook off and forget what is going on; on a thread that doesn't train hooks stay and do nothing."""
         self._end()
         if not self.target.thread.is_here():  # who trains may be running the hooks, which can't change then
             return
@@ -85,7 +88,7 @@ class LoopHooks:
             idle = self.passes.made_for(self.governor.step)
             self.outbox.finish(self.governor.step + 1, scale)  # a step skipped last isn't over yet
             self.report.write()
-            self.outbox.end(self.governor.step, self.governor.step - self._first, idle)
+            self.outbox.end(self.governor.step, self.governor.step - self._first, idle, self._before)
         self.detach()
         self.outbox.close()
 
@@ -108,13 +111,16 @@ class LoopHooks:
         self.outbox.trouble(step, text, error)
         warn_or_log(text, stacklevel=3)
 
+    @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
         self.observations.after(index)
 
+    @untraced
     def _first_enters(self, *_: object) -> None:
         """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
         self._inside += 1
 
+    @untraced
     def _first_stepped(self, *_: object) -> None:
         """Count: the first optimizer has taken its step. As short as can be where nothing is due."""
         if self.off:
@@ -157,6 +163,28 @@ class LoopHooks:
         else:
             self.outbox.skipped(self.governor.step, self.target.loss_scale.before())
         self.governor.skip()
+
+    def manual_optimizer(self) -> ManualSteps:
+        """Return what stands for an optimizer that isn't torch's.
+
+        Raises:
+            ValueError: there is none.
+        """
+        first = self.target.optimizers[0]
+        if not isinstance(first, ManualSteps):
+            raise ValueError(
+                "before_step and after_step are for optimizers that aren't torch's, which watch(model, None) awaits: "
+                f"{type(first).__name__} is watched, and tells of its steps by itself"
+            )
+        return first
+
+    def manual_step(self, parameters: Iterable[Tensor] | None, lr: float | Tensor | None) -> None:
+        """Hear that a step of an optimizer that isn't torch's is about to be taken."""
+        manual = self.manual_optimizer()
+        if parameters is not None and manual.holds_others(given := list(parameters)):
+            manual.hold(given)
+            self.target.parameters.refresh()
+        manual.before(lr)
 
     def look_for_another_optimizer(self) -> None:
         """Say once if the weights change though the optimizer that is watched takes no step: it was replaced."""

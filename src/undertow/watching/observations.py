@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.tape.copying import Hook
+from undertow.tape.copying import Hook, untraced
 from undertow.watching.full_step import FullStep
 from undertow.watching.governor import Action, Governor
 from undertow.watching.pass_counter import PassCounter
@@ -105,6 +105,7 @@ class Observations:
             self._handles.append(optimizer.register_step_pre_hook(Hook(self._before, index)))
         self.current.open()
 
+    @untraced
     def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         observer = self.current
         if observer is None:

@@ -216,6 +216,10 @@ class PassCounter:
             self._taken, self._seen, _ = history.passes[-1]
         return history
 
+    def go_on(self, passes: int) -> None:
+        """Go on after so many passes of an earlier session."""
+        self._total = passes
+
     def begin(self, step: int) -> None:
         """Begin with this step."""
         self._seen = step

@@ -80,6 +80,7 @@ class StepObserver:
     segments: int = 0
     timer: StepTimer = field(default_factory=StepTimer)
     _taken: set[int] = field(default_factory=set)
+    _steps: set[int] = field(default_factory=set)
     _version: int = -1
     _begun: Sequence[Tensor] = ()
     _pass: HeardPass = field(default_factory=lambda: HeardPass(-1))
@@ -192,6 +193,7 @@ class StepObserver:
             self.failed(RuntimeError("several threads train this model at once, and would change what is read"))
             return
         self.target.thread.take_over()
+        self._steps.add(index)
         if self.target.loss_scale.active and len(self.target.optimizers) == 1:
             self.step.facts.values |= self.target.loss_scale.misuse(self.target.optimizers[index])
         if closure:
@@ -217,7 +219,10 @@ class StepObserver:
             if not target.loss_scale.active:  # which changes them itself
                 facts.altered |= target.gradient_version() != self._version
             facts.see_optimizer(target.optimizers[index], first=index == 0)
-        facts.see_losses(target.curves[index], self._own.take(index), self.step.taped)
+        passes = self._own.take(index)
+        if index in self._steps:  # of closures that one step calls again and again, the first one's
+            self._steps.discard(index)
+            facts.see_losses(target.curves[index], passes, self.step.taped)
 
     def settle(self) -> None:
         """Take the losses that no optimizer has stepped for: a scaler skips one, or it steps after the first one's."""

@@ -74,6 +74,7 @@ class StepPayload:
         backward: which of the step's backward passes was taped.
         reach: what gradient didn't reach; None if no backward pass was taped.
         chosen: tables whose rows the model chooses by itself, and how many rows; None as long as nobody knows.
+        leaves: what else takes gradient, as `LeafFinder` says; None as long as nobody knows.
         read: the numbers that have arrived, under this loss ``scale`` and this ``divisor`` of gradients.
     """
 
@@ -85,6 +86,7 @@ class StepPayload:
     backward: int = 0
     reach: Reach | None = None
     chosen: Mapping[str, int] | None = None
+    leaves: Sequence[Mapping[str, Any]] | None = None
     read: Reading = field(default_factory=lambda: Reading([]))
     scale: float = 1.0
     divisor: float = 1.0

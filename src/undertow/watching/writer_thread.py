@@ -164,7 +164,9 @@ class WriterThread:
                 if self._queue.pause(next(pauses, _PAUSES[-1])):
                     continue
                 self._queue.stop()
-                self._warnings.trouble_with("lost", f"the last steps of {self._file.path} are lost: {error}")
+                _log.warning(
+                    "undertow: the last steps of %s are lost: %s", self._file.path, error
+                )  # of which it is told
             else:
                 self._warnings.trouble = None
             return

@@ -14,6 +14,9 @@ from undertow.wording import few, times
 USUAL_RATIO = 0.01
 """||dw|| / ||w|| of a step that is neither reckless nor timid at a start."""
 
+SMALLEST_FACTOR = 1e-3
+"""By no more than a thousand is a learning rate divided at once: steps that already went wild are no measure."""
+
 FAR_APART = 0.1
 USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "RMSprop": 1e-3}
 USUAL_RATE = 1e-3
@@ -29,7 +32,7 @@ def optimizer_of(header: Mapping[str, Any]) -> str:
 
 def shorter_steps(header: Mapping[str, Any], ratio: float) -> Advice:
     """Advise a smaller learning rate, for steps that change weights by ``ratio`` of themselves."""
-    factor = _power(min(USUAL_RATIO / max(ratio, USUAL_RATIO), 0.1))
+    factor = min(max(_power(USUAL_RATIO / max(ratio, USUAL_RATIO)), SMALLEST_FACTOR), 0.1)
     text = (
         f"Divide {optimizer_of(header)}'s learning rate by {1 / factor:,.0f}{_from_to(header, factor)}, or raise it "
         "from 0 over the first few hundred steps. A step of a hundredth of the weights is usual at a start."
