@@ -52,8 +52,8 @@ def inert(value: Any) -> Markup:
     return Markup(shown.replace("<", "\\u003c"))  # noqa: S704  escaped here
 
 
-_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Marks that change a name's direction, and half surrogate pairs, which no file takes."""
+_MARKS = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls that JSON leaves, marks that change a name's direction, half surrogate pairs, which no file takes."""
 
 
 def policy(scripts: Iterable[str], live: bool = False) -> str:
