@@ -72,13 +72,16 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     if len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
-    size = "small" if found.expected < 0 else "large"
-    cure = f"{needed:.2g}/n would keep it" if needed else "no size of weights would keep it"
+    size, verb = ("small", "lose") if found.expected < 0 else ("large", "blow up")
+    layers, now = f"{len(found.covered)} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
+    if needed:
+        lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {needed:.2g}/n would keep it."
+    else:
+        lead, cure = f"{layers} {verb} the gradient, whatever weights they start with", ""
     text = (
-        f"The weights start too {size} for {len(found.covered)} layers of {spelled(activation)}: theory expects "
-        f"{times_of_decades(found.expected)} gradient in the first layer than in the last, and "
-        f"{times_of_decades(found.measured)} is measured. Their variance is {weight_var:.2g}/n (n inputs); {cure}."
-    )
+        f"{lead}: theory expects {times_of_decades(found.expected)} gradient in the first layer than in the last, and "
+        f"{times_of_decades(found.measured)} is measured. {cure}"
+    ).rstrip()
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
     numbers |= {"needed": needed} if needed else {}
