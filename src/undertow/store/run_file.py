@@ -48,7 +48,7 @@ class RunFile:
         ...     batch = Batch()
         ...     batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
         ...     file.commit(batch)
-        ...     file.close()
+        ...     damage = file.close()
         ...     open_run(file.path).scalars["loss"]
         array([2.5])
     """
