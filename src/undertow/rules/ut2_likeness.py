@@ -204,8 +204,8 @@ def _counts(site: Site) -> bool:
 def _sentence(run: Run, seen: Mapping[str, float]) -> str:
     at, before = (called(run, run.sites[int(seen[name])]) for name in ("site", "site of most"))
     return (
-        f"All examples look the same to {at}: 1 - the mean cosine of two is {seen['1 - cosine']:.1g} before it, "
-        f"against {seen['1 - cosine at most']:.2g} before {before}."
+        f"All examples look the same to {at}: what it is given of any two of them points the same way (1 - cosine is "
+        f"{seen['1 - cosine']:.1g}, {seen['1 - cosine at most']:.2g} before {before})."
     )
 
 
