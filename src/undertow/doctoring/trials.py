@@ -178,7 +178,7 @@ class Trials:
     def size(self) -> int:
         """How many trials run at a time."""
         if self.ray is not None and not self.alone:
-            self._workers = self._workers or self._started(1)
+            self._workers = self._workers or self._started()
             return self._workers.size
         return 1 if self.alone or self.processes == 0 else self.processes or processors()
 
@@ -203,7 +203,7 @@ class Trials:
         self._kept.plan(self._work.name, settings.items())
         left = [Cell(key, settings[key]) for key in cells if key not in self._kept.keys(DONE)]
         if left:
-            self._compute(self._work.packs(left, None), deadline)
+            self._compute_somewhere(left, deadline)
         found = self._kept.outcomes(cells)
         if left and self.size > 1 and found and all(error for _, error in found.values()):
             self._stay_here(next(str(error) for _, error in found.values()))
@@ -215,8 +215,18 @@ class Trials:
         self._stop()
         self.alone = f"other processes can't run the training ({why})"
 
+    def _compute_somewhere(self, left: Sequence[Cell], deadline: float) -> None:
+        try:
+            self._compute(self._work.packs(left, None), deadline)
+        except (RuntimeError, OSError) as error:  # processes that don't start; a trial's own exceptions are outcomes
+            if self.alone or self.processes == 0 or self.ray is not None:
+                raise
+            self._stay_here(str(error))
+            missing = [cell for cell in left if cell.key not in self._kept.keys(DONE)]
+            self._compute(self._work.packs(missing, None), deadline)
+
     def _compute(self, packs: list[Pack], deadline: float) -> None:
-        workers = self._workers = self._workers or self._started(len(packs))
+        workers = self._workers = self._workers or self._started()
         schedule = Schedule(packs, retries=0)
         began = told = time.monotonic()
         done = 0
@@ -238,13 +248,13 @@ class Trials:
         except TimeIsUpError:
             self._stop()
 
-    def _started(self, packs: int) -> Workers:
+    def _started(self) -> Workers:
         if self.ray is not None and not self.alone:
             from undertow.sweeping.cluster import Cluster
 
             return Cluster(self._work, self.ray)
         alone = self.alone or self.processes == 0
-        return InProcess(self._work) if alone else Processes(self._work, min(self.size, max(packs, self.size)))
+        return InProcess(self._work) if alone else Processes(self._work, self.size, main=False)
 
     def _stop(self) -> None:
         if self._workers is not None:

@@ -14,7 +14,7 @@ from undertow.theory.meanfield import critical_line, half_stable
 VANISHING, EXPLODING = (-0.08, -1.3), (0.095, 2.5)
 """Decades from one layer to the next, and from the last to the first, from which on UT101 and UT102 speak."""
 
-VARIANCES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
+VARIANCES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Variances of pre-activations at which a critical start is looked for, the smallest first."""
 
 LARGEST_VARIANCE = 100.0

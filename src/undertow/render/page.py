@@ -1,9 +1,9 @@
 """An article as one HTML file: text, equations, tables and linked charts, for a reader without network.
 
 Put blocks into sections, sections into an ``Article``, and ``write`` it. Figures and tables are numbered in order, and
-``[](#speed)`` in any text becomes "Figure 3", linked. Every chart of a lively page is there twice: drawn, as an SVG that
-needs no script and prints well, and as a specification that takes its place when the reader comes near. A page that is
-not lively has drawings only, and a twentieth of the size.
+``[](#speed)`` in any text becomes "Figure 3", linked. Every chart of a lively page is there twice: drawn, as an SVG
+that needs no script and prints well, and as a specification that takes its place when the reader comes near. A page
+that is not lively has drawings only, and a tenth of the size.
 """
 
 import re

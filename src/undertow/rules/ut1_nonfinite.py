@@ -204,7 +204,7 @@ def _finding(history: RunHistory, step: int, event: Event | None, row: int | Non
         text = f"{when} {forward or f'numbers cease to be finite. {taped.message}'}"
         sites, where, numbers = taped.sites, taped.where, {**taped.evidence, **numbers}
     else:
-        why = "That step was not taped: the operation isn't known."
+        why = "That step was not measured in full: the operation isn't known."
         if row is not None:
             why = "All gradient that was passed on is finite: what went into the forward pass there is not."
         seen = _seen(parameters)
