@@ -130,6 +130,19 @@ def changes_the_objects(finding):
     return bool(finding.snippet) and "# in " not in finding.snippet and not of_the_loop
 
 
+def test_an_optimizer_of_the_users_own_is_made_again_as_it_is():
+    class Own(torch.optim.SGD):
+        pass
+
+    model = mlp()
+    optimizer = Own(mlp().parameters(), lr=0.1)
+    x = torch.randn(12, 6)
+    found = found_in("UT407", model, lambda: model(x).square().mean(), optimizer)
+    left = run(found, model=model, optimizer=optimizer)["optimizer"]
+    assert isinstance(left, Own)
+    assert found_in("UT407", model, lambda: model(x).square().mean(), left) is None
+
+
 def test_an_optimizer_that_holds_nothing_is_made_again_of_its_own_kind():
     found = found_in("UT407", *test_ut4_membership.case(test_ut4_membership.of_a_copy))
     assert "torch.optim.Adam(model.parameters(), lr=0.001)" in found.snippet

@@ -59,6 +59,8 @@ def _floor(pair: Mapping[str, Any]) -> float:
 
 def _limits(last: Mapping[str, Any]) -> str:
     """Say what an operation can return, where that is known."""
+    if last.get("low") is not None and last.get("high") is not None:
+        return f" and is between {last['low']:g} and {last['high']:g}"
     sides = [f"{last['low']:g} or more"] if last.get("low") is not None else []
     sides += [f"{last['high']:g} or less"] if last.get("high") is not None else []
     return f" and is {' and '.join(sides)}" if sides else ""

@@ -21,6 +21,12 @@ FAR_APART = 0.1
 USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "RMSprop": 1e-3}
 USUAL_RATE = 1e-3
 SMALLEST_EPSILON = 1e-30
+TORCHS = frozenset([
+    "SGD", "ASGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SparseAdam", "RMSprop", "Rprop", "Adagrad", "Adadelta",
+    "Adafactor", "LBFGS", "Muon",
+])  # fmt: skip
+"""Optimizers of torch.optim by name."""
+
 _HALVES = frozenset({"torch.float16", "torch.bfloat16"})
 
 
@@ -147,14 +153,14 @@ def warmed_up(broke: int, header: Mapping[str, Any], post_norm: bool) -> Advice:
 def of_the_whole_model(header: Mapping[str, Any], missing: Sequence[str], foreign: bool) -> Advice:
     """Advise to give the optimizer the parameters it misses."""
     name, lr = optimizer_of(header), header.get("lr")
-    kind = name if name.isidentifier() else "SGD"
+    kind = f"torch.optim.{name}" if name in TORCHS else "type(optimizer)"
     rate = f", lr={lr:g}" if isinstance(lr, float) else ""
     if foreign or not missing:
         text = (
             f"Make {name} again after the model has its final layers, so that it holds "
             f"{few(missing) or 'what is trained'} of the model that is trained, and the scheduler after that."
         )
-        return Advice(text, code(f"optimizer = torch.optim.{kind}(model.parameters(){rate})"))
+        return Advice(text, code(f"optimizer = {kind}(model.parameters(){rate})"))
     text = f"Add {few(missing)} to {name}, or freeze what shall stay as it is by requires_grad_(False)."
     held = ", ".join(expression(name) for name in missing[:12])
     line = f'optimizer.add_param_group({{"params": [{held}]}})'
