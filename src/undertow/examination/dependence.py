@@ -17,7 +17,7 @@ from undertow.tape.tensors import tensors_in
 
 
 @dataclass(frozen=True)
-class GradientCut:
+class CutPlace:
     """Name where a parameter's way to the loss is cut: module path, torch's name for the operation, and the line."""
 
     module: str
@@ -30,10 +30,10 @@ class _Traced:
     """Know which parameters the numbers at one place in memory follow from, a bit each, and what wrote them."""
 
     depends: int
-    writer: GradientCut
+    writer: CutPlace
 
 
-_NOBODY = GradientCut("", "", "")
+_NOBODY = CutPlace("", "", "")
 
 
 class DependenceFinder(TorchDispatchMode):
@@ -60,7 +60,7 @@ class DependenceFinder(TorchDispatchMode):
         self._names = tuple(parameters)
         self._modules = ModuleStack(model)
         self._traced: dict[int, _Traced] = {}
-        self._cuts: dict[int, GradientCut] = {}
+        self._cuts: dict[int, CutPlace] = {}
         self._uncut = self._numbers = 0
         self._listener = _Listener(self)
         for place, tensor in enumerate(parameters.values()):
@@ -86,7 +86,7 @@ class DependenceFinder(TorchDispatchMode):
         """Names of the parameters that numbers depend on which Python or NumPy was given."""
         return self._named(self._numbers)
 
-    def cut(self, name: str) -> GradientCut | None:
+    def cut(self, name: str) -> CutPlace | None:
         """Return the first operation that a parameter's gradient would not get through; None where nobody saw it."""
         return self._cuts.get(self._names.index(name))
 
@@ -102,13 +102,13 @@ class DependenceFinder(TorchDispatchMode):
         if depends & self._uncut:
             self._look_for_cuts(given)
         out = func(*args, **(kwargs or {}))
-        writer = GradientCut(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
+        writer = CutPlace(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
         self._write(out, depends, writer)
         if _NORM.match(writer.op):  # the mean and the deviation that it returns beside know nothing of its weights
             self._write(out[1:], self._depends(tensors_in(args[:1])), writer)
         return out
 
-    def _write(self, out: Any, depends: int, writer: GradientCut) -> None:
+    def _write(self, out: Any, depends: int, writer: CutPlace) -> None:
         for place in {_memory(tensor) for tensor in tensors_in(out) if tensor.numel()}:
             if depends:
                 self._traced[place] = _Traced(depends, writer)
@@ -129,7 +129,7 @@ class DependenceFinder(TorchDispatchMode):
             new = 0 if known is None else known.depends & self._uncut
             if known is None or not new or (tensor.requires_grad and torch.is_grad_enabled()):
                 continue
-            here = GradientCut(self._modules.innermost, "no_grad", users_line())
+            here = CutPlace(self._modules.innermost, "no_grad", users_line())
             cut = here if tensor.requires_grad or known.writer is _NOBODY else known.writer
             self._cuts |= {place: cut for place in range(new.bit_length()) if new >> place & 1}
             self._uncut &= ~new

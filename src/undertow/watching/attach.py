@@ -25,7 +25,7 @@ from undertow.watching.online_checker import FindingListener, OnFinding, OnlineC
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.pass_placement import PassPlacement
 from undertow.watching.ranks import Ranks
-from undertow.watching.resuming import Start, offset_of, resumed
+from undertow.watching.resuming import ResumePoint, offset_of, resumed
 from undertow.watching.run_description import describe
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_outbox import StepOutbox
@@ -126,7 +126,7 @@ def watch(
     if len(optimizers) > 1:
         about["losses"] = {curve: type(each).__name__ for curve, each in zip(target.curves, optimizers, strict=True)}
     about["partial"] = target.ranks.partial(target.parameters.sharded)
-    start = resumed(Path(path), target, step) if resume else Start(step or 0)
+    start = resumed(Path(path), target, step) if resume else ResumePoint(step or 0)
     about |= offset_of(target, start)
     writer = RunWriter(
         path,
@@ -150,7 +150,7 @@ def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tap
 
 
 def _attached(
-    target: WatchTarget, writer: RunWriter, checker: OnlineChecker, governor: Governor, start: Start
+    target: WatchTarget, writer: RunWriter, checker: OnlineChecker, governor: Governor, start: ResumePoint
 ) -> Watcher:
     """Put the parts together, and begin with a step.
 

@@ -13,7 +13,7 @@ from undertow.watching.watch_target import WatchTarget
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ResumePoint:
     """Say where watching begins.
 
     Attributes:
@@ -47,7 +47,7 @@ def counted_steps(optimizer: Optimizer) -> int | None:
     return max(known) if known else None
 
 
-def resumed(path: Path, target: WatchTarget, step: int | None) -> Start:
+def resumed(path: Path, target: WatchTarget, step: int | None) -> ResumePoint:
     """Return where a training goes on that was recorded in a file.
 
     Args:
@@ -60,10 +60,10 @@ def resumed(path: Path, target: WatchTarget, step: int | None) -> Start:
         counted = counted_steps(target.optimizers[0])
         found = None if counted is None else went.step_of(counted)
         step = went.next_step if found is None else found
-    return Start(step, went.backwards_at(step), step - went.counted_at(step))
+    return ResumePoint(step, went.backwards_at(step), step - went.counted_at(step))
 
 
-def offset_of(target: WatchTarget, start: Start) -> dict[str, Any]:
+def offset_of(target: WatchTarget, start: ResumePoint) -> dict[str, Any]:
     """Return for the header what the optimizer had counted before step 0, and that this session hasn't ended."""
     counted = counted_steps(target.optimizers[0]) or 0
     return {OFFSET: counted - (start.step - start.skipped), **({ENDED: None} if start.step else {})}
