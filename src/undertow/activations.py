@@ -5,13 +5,14 @@ its members as modules, the tape and the page's script make theirs from the same
 faster kernels of their own for the most used ones, which tests hold to these.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 Array = NDArray[np.floating]
 
@@ -35,7 +36,7 @@ Formula = Callable[[Any, Mathematics], Any]
 
 
 class Libraries:
-    """Functions by name, from the first of several libraries that has them.
+    """Find functions by name in the first of several libraries that has them; one given by name is loaded on demand.
 
     Example:
         >>> float(NUMPY.expit(0.0)), float(NUMPY.exp(0.0))
@@ -47,11 +48,13 @@ class Libraries:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         for library in self._libraries:
-            if hasattr(library, name):
-                return getattr(library, name)
+            found = import_module(library) if isinstance(library, str) else library
+            if hasattr(found, name):
+                return getattr(found, name)
         raise AttributeError(f"no function {name!r} for an activation in {self._libraries}")
 
 
+special = Libraries("scipy.special")  # by its name: it takes longer to load than all of undertow's record
 NUMPY = Libraries(np, special)
 
 
@@ -203,7 +206,7 @@ ACTIVATIONS: dict[str, Activation] = {
     for each in (
         Activation(
             "sigmoid",
-            special.expit,
+            lambda z: special.expit(z),
             _sigmoid_derivative,
             peak=0.25,
             torch=InTorch("Sigmoid", op="sigmoid", saved="result", bounded=True, rising=True),
@@ -247,7 +250,7 @@ ACTIVATIONS: dict[str, Activation] = {
             "gelu",
             lambda z: np.asarray(z) * special.ndtr(z),
             lambda z: special.ndtr(z) + np.asarray(z) * _normal_density(z),
-            peak=float(special.ndtr(np.sqrt(2)) + np.sqrt(2) * _normal_density(np.sqrt(2))),
+            peak=float((1 + math.erf(1)) / 2 + np.sqrt(2) * _normal_density(np.sqrt(2))),
             torch=InTorch("GELU", op="gelu", saved="self"),
             script=("(z) => z * normalBelow(z)", "(z) => normalBelow(z) + z * normalDensity(z)"),
         ),
@@ -282,7 +285,7 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation(
             "softplus",
             lambda z: np.logaddexp(0.0, z),
-            special.expit,
+            lambda z: special.expit(z),
             peak=1.0,
             # torch's own threshold, 20, cuts off a difference that float64 can hold
             torch=InTorch("Softplus", {"threshold": 50}, op="softplus", saved="self", rising=True),
@@ -290,7 +293,7 @@ ACTIVATIONS: dict[str, Activation] = {
         ),
         Activation(
             "erf",
-            special.erf,
+            lambda z: special.erf(z),
             lambda z: 2 / np.sqrt(np.pi) * np.exp(-np.square(z)),
             peak=float(2 / np.sqrt(np.pi)),
             torch=InTorch("erf", op="erf", saved="self", bounded=True, rising=True),

@@ -6,20 +6,19 @@ command line or the user's own code is at fault, 3 where undertow is.
 
 import dis
 import os
-import pkgutil
 import sys
+import sysconfig
 import traceback
-from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from undertow import commands
-from undertow.commands._help import Command, Commands
-from undertow.render.terminal import visible
+from undertow.commands._named import Commands
+from undertow.printable import printable
 from undertow.user_function import UserCodeError
 
 USERS, OURS = 2, 3
@@ -50,14 +49,6 @@ def undertow(
     """Measure how fast each layer of a deep network learns, and why the front ones often hardly do."""
 
 
-# A command is a module of `commands` with a function of its own name; what begins with _ is shared by some.
-for found in pkgutil.iter_modules(commands.__path__):
-    if not found.name.startswith("_"):
-        module = import_module(f"undertow.commands.{found.name}")
-        example = getattr(module, "EXAMPLE", f"undertow {found.name} --help")
-        app.command(cls=Command, epilog=f"Example: {example}")(getattr(module, found.name))
-
-
 def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
     try:
@@ -75,24 +66,37 @@ def main() -> None:
 
 
 def _refuse(message: str, code: int) -> None:
-    errors.print(visible(f"undertow: {message}"), soft_wrap=True, markup=False)
+    errors.print(printable(f"undertow: {message}", lines=True), soft_wrap=True, markup=False)
     sys.exit(code)
 
 
 def _told(error: BaseException) -> tuple[str, int]:
     """Return a sentence on an error, and whose fault it is."""
     if isinstance(error, UserCodeError):
-        errors.print(visible(error.traceback), soft_wrap=True, markup=False, end="")
+        errors.print(printable(error.traceback, lines=True), soft_wrap=True, markup=False, end="")
         return str(error), USERS
     if isinstance(error, OSError) and error.strerror and error.errno is not None:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror[:1].lower()}{error.strerror[1:]}", USERS
     if _raised_in(error, "undertow") and _on_purpose(error):
         return str(error), USERS
-    kind = f"{type(error).__name__}: {error}"
+    kind = f"{type(error).__name__}: {error}".rstrip(": ")
+    if (place := _users_line(error)) is not None:
+        return f"your code failed at {place}: {kind}", USERS
     if _raised_in(error, "torch"):
         return f"torch can't go through this model: {kind}", USERS
     return f"this is a fault of undertow, not yours: {kind} ({SHOW_TRACEBACK}=1 shows where; please report it)", OURS
+
+
+def _users_line(error: BaseException) -> str | None:
+    """Return the line that raised it, if that is in no package that is installed, and not in ours."""
+    last = _last(error)
+    if last is None:
+        return None
+    file = Path(last.tb_frame.f_code.co_filename)
+    known = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    installed = any(file.is_relative_to(each) for each in (*known, Path(__file__).parent))
+    return None if installed or not file.is_file() else f"{file}, line {last.tb_lineno}"
 
 
 def _raised_in(error: BaseException, name: str) -> bool:

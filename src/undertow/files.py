@@ -1,7 +1,11 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import json
 import os
+import re
+import secrets
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +23,62 @@ def write_whole(path: Path, content: bytes) -> None:
         b'all of it'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = fresh_part(path)
     try:
-        part.write_bytes(content)
+        with part.open("xb") as file:
+            file.write(content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def fresh_part(path: Path) -> Path:
+    """Return a name beside a file to write it under until it is whole: one that nobody can guess.
+
+    A name that can be guessed could be a link that somebody planted, to a file that would then be overwritten. Parts of
+    the same file that processes left behind which are gone are removed.
+
+    Example:
+        >>> fresh_part(Path("runs/first.undertow")).name != fresh_part(Path("runs/first.undertow")).name
+        True
+    """
+    _sweep_up(path)
+    return path.with_name(f".{path.name[:150]}.{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part")
+
+
+def _host() -> str:
+    """Name where this process's number means something: the machine, and on Linux the container."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return re.sub("[^A-Za-z0-9]", "", f"{socket.gethostname()[:20]}{space}")
+
+
+_PART = re.compile(
+    r"\.(?P<of>.+)\.(?P<host>[A-Za-z0-9]*)-(?P<pid>\d+)-[0-9a-f]{16}\.part(-wal|-shm|-journal)?", re.DOTALL
+)
+
+
+def _sweep_up(path: Path) -> None:
+    """Remove parts of the same file that a process of this machine began and that ended without a word."""
+    here = _host()
+    with contextlib.suppress(OSError):
+        for each in path.parent.iterdir():
+            match = _PART.fullmatch(each.name)
+            if match and match["of"] == path.name[:150] and match["host"] == here and not _lives(int(match["pid"])):
+                with contextlib.suppress(OSError):
+                    each.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's, or a number that is none
+        return True
+    return True
 
 
 def write_json(value: Any, path: Path) -> Path:

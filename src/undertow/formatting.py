@@ -90,6 +90,7 @@ def aligned(values: Sequence[float]) -> list[str]:
 
 _TYPESET = (
     (re.compile(r"(?<![\w.)\]\-\u2212])-(?=\.?\d)"), MINUS),
+    (re.compile(r"(?<=\d) - (?=[\da-z])"), f" {MINUS} "),
     (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
     (re.compile(r" <= "), " \u2264 "),
     (re.compile(r" >= "), " \u2265 "),

@@ -37,7 +37,7 @@ EVALUATION_BATCHES = 8
 
 @dataclass(frozen=True)
 class Training:
-    """How to train a model, as data: nothing happens when it is made.
+    """Say how to train a model, as data: nothing happens when it is made.
 
     Attributes:
         model: makes a fresh model with random weights; called after ``torch.manual_seed(seed)``.
@@ -106,6 +106,8 @@ class Training:
             for batch in self.batches() if callable(self.batches) else self.batches:
                 empty = False
                 yield batch
+            if empty and number and callable(self.batches):
+                raise ValueError("batches() gave no batch the second time: return a new iterator each time, not one")
             if empty:
                 raise ValueError("batches holds no batch: is the loader empty, or drop_last larger than the data?")
 
@@ -158,6 +160,7 @@ class Trial:
         start: the score before the first step.
         diverged: the step at which the loss ceased to be finite for good, None if it didn't.
         seconds: that its steps took, scoring left out.
+        scoring: seconds of one scoring.
         model: as trained; None in a trial that was made in another process.
     """
 
@@ -167,12 +170,14 @@ class Trial:
     start: float = math.nan
     diverged: int | None = None
     seconds: float = 0.0
+    scoring: float = 0.0
     model: nn.Module | None = None
 
     @property
     def score(self) -> float:
-        """The trained model's score; that before the first step where the training diverged."""
-        return self.start if self.diverged is not None or not self.scores else self.scores[max(self.scores)]
+        """The trained model's score; that before the first step where the training was lost or it is no number."""
+        last = self.scores[max(self.scores)] if self.scores else math.nan
+        return self.start if self.diverged is not None or not math.isfinite(last) else last
 
 
 class _Loop:
@@ -189,7 +194,9 @@ class _Loop:
         self.evaluation = [] if training.score else training.sample()
 
     def run(self, scored: int, watcher: Callable[[nn.Module, Optimizer], Any] | None) -> Trial:
+        began = time.perf_counter()
         trial = Trial(self.seed, np.empty(0), model=self.model, start=self.score())
+        trial.scoring = time.perf_counter() - began
         watching = watcher(self.model, self.optimizer) if watcher else None
         at = {round(self.steps * (i + 1) / scored) for i in range(scored)} if scored else set()
         losses: list[float] = []

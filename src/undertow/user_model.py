@@ -53,7 +53,7 @@ def training(target: str, steps: int | None = None) -> Any:
     returned = _returned(target)
     if not isinstance(returned, Training):
         raise ValueError(
-            f"{name}() of {file} returned a {type(returned).__name__}: the doctor needs to train, so end it with "
+            f"{name}() of {file} returned {kind_of(returned)}: the doctor needs to train, so end it with "
             "`return undertow.Training(model=..., batches=..., loss=..., optimizer=...)`"
         )
     return returned if steps is None else replace(returned, steps=steps)

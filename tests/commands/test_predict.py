@@ -1,20 +1,22 @@
 """`undertow predict`, through its command, and what it gathers from theory."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-
-def undertow(*arguments, folder):
-    command = [sys.executable, "-m", "undertow", "predict", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+from saying import said
 
 
-def test_the_command_says_what_theory_says(tmp_path):
-    done = undertow("--activation", "sigmoid", "--weight-var", 1, "--bias-var", 1, "--depth", 6, folder=tmp_path)
+@pytest.fixture
+def undertow(tmp_path, monkeypatch):
+    """The command, run in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: said("predict", *arguments)
+
+
+def test_the_command_says_what_theory_says(undertow, tmp_path):
+    done = undertow("--activation", "sigmoid", "--weight-var", 1, "--bias-var", 1, "--depth", 6)
     assert done.returncode == 0, done.stderr
     assert "ordered" in done.stdout
     assert "0.042" in done.stdout  # 1 / 4.88²
@@ -22,9 +24,9 @@ def test_the_command_says_what_theory_says(tmp_path):
     assert "wrote predict.png" in done.stdout
 
 
-def test_json_holds_the_numbers(tmp_path):
+def test_json_holds_the_numbers(undertow, tmp_path):
     setting = ("--activation", "relu", "--weight-var", 3, "--depth", 20, "--width", 100)
-    assert undertow(*setting, "--out", "deep/relu.json", folder=tmp_path).returncode == 0
+    assert undertow(*setting, "--out", "deep/relu.json").returncode == 0
     found = json.loads((tmp_path / "deep" / "relu.json").read_text())
     assert found["q_star"] is None
     assert found["chi"] == pytest.approx(1.5, rel=1e-12)
@@ -32,16 +34,16 @@ def test_json_holds_the_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".html"])
-def test_out_decides_the_kind_of_file(tmp_path, suffix):
+def test_out_decides_the_kind_of_file(undertow, tmp_path, suffix):
     setting = ("--activation", "tanh", "--depth", 5, "--width", 30)
-    assert undertow(*setting, "--out", f"x{suffix}", folder=tmp_path).returncode == 0
+    assert undertow(*setting, "--out", f"x{suffix}").returncode == 0
     written = (tmp_path / f"x{suffix}").read_text()
     assert written.startswith({".svg": "<svg", ".html": "<!DOCTYPE html>"}[suffix])
     assert "tanh, weight variance 1/n" in written
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--activation", "swush"], "there are: sigmoid, tanh"),
         (["--activation", "tanh", "--weight-var", "-1"], "weight_var must be"),
@@ -52,9 +54,9 @@ def test_out_decides_the_kind_of_file(tmp_path, suffix):
         ([], "--activation"),
     ],
 )
-def test_bad_input_gets_one_clear_error_and_no_file(tmp_path, arguments, said):
-    done = undertow(*arguments, folder=tmp_path)
+def test_bad_input_gets_one_clear_error_and_no_file(undertow, tmp_path, arguments, expected):
+    done = undertow(*arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())

@@ -105,7 +105,7 @@ def test_the_books_curve_of_two_hidden_layers(thousand: tuple[Tensor, Tensor]) -
     """500 epochs of full-batch descent, eta = 0.1, lmbda = 5.0, the norm taken before the epoch's step."""
     book = torch.tensor(json.loads((DATA / "book_norms_2_hidden.json").read_text()))
     x, y = thousand
-    lit, whole = (x != 0).any(0), Ensemble([784, 30, 30, 10], members=32)
+    lit, whole = (x != 0).any(0), Ensemble([784, 30, 30, 10], members=16)
     nets = without_black_pixels(whole, lit)
     torch.testing.assert_close(nets.learning_speed(x[:, lit], y), whole.learning_speed(x, y))
     curves: list[Tensor] = []

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ CASES = {
     "UR106": (patients.under_adam(patients.mlp, 6), {"value": 0.9}),
     "UR107": (patients.classes(patients.mlp, 6), {}),
     "UR108": (patients.classes(patients.mlp, 6), {"weight_decay": 0.001}),
+    "UR111": (patients.classes(patients.mlp, 6), {"value": 0.5}),
     "UR201": (patients.classes(patients.mlp, 6), {"activation": "tanh"}),
     "UR202": (patients.classes(patients.cnn, 1, 4, 4), {}),
     "UR203": (patients.classes(patients.cnn, 1, 4, 4), {}),
@@ -39,6 +41,8 @@ CASES = {
     "UR307": (patients.classes(patients.Recurrent, 7, 2), {"bias": 2.0}),
     "UR308": (patients.classes(patients.Listed, 6), {}),
     "UR309": (patients.classes(patients.Transformer, 4, 2), {"p": 0.2}),
+    "UR310": (patients.classes(lambda: patients.mlp(nn.Identity), 6), {}),
+    "UR311": (patients.classes(lambda: nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)), 6), {}),
     "UR401": (patients.classes(lambda: patients.mlp(end=lambda: nn.Softmax(1)), 6), {}),
     "UR402": (patients.numbers(lambda: patients.mlp(end=nn.Sigmoid), 3), {}),
     "UR403": (patients.numbers(patients.mlp, 3, scale=100.0), {}),
@@ -52,7 +56,9 @@ CASES = {
 """A training that each remedy changes, and numbers to change it with."""
 
 MODELS = {code: case for code, case in CASES.items() if KINDS[code].level is not Level.A}
-IN_THE_LOOP = {"UR103", "UR104", "UR109", "UR110", "UR405", "UR406", "UR407"}
+IN_THE_LOOP = {
+    "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR405", "UR406", "UR407", "UR408", "UR409", "UR410",
+}  # fmt: skip
 """Those whose lines stand in the loop or the loss, and not behind those that make the model and its optimizer."""
 
 
@@ -211,6 +217,26 @@ class TestStep:
             assert isinstance(optimizer, torch.optim.Adam)
             assert {group["lr"] for group in optimizer.param_groups} <= {0.1, 1e-3}
 
+    def test_examples_are_dealt_out_anew_and_none_is_lost(self):
+        x = torch.arange(24.0)[:, None]
+        training = replace(self.training, batches=[(x[i : i + 8], x[i : i + 8, 0]) for i in (0, 8, 16)])
+        dealt = list(apply(Remedy("UR113"), training).batches())
+        assert [len(batch[0]) for batch in dealt] == [8, 8, 8]
+        assert all(torch.equal(a[:, 0], b) for a, b in dealt)
+        assert sorted(torch.cat([b for _, b in dealt]).tolist()) == list(range(24))
+        assert max(float(b.std()) for _, b in dealt) > 3 * float(training.batches[0][1].std()) / 2
+
+    def test_frozen_parameters_are_trained_and_clipping_and_schedule_go(self):
+        def frozen():
+            return patients.mlp().requires_grad_(False)
+
+        assert all(
+            p.requires_grad
+            for p in patients.made(apply(Remedy("UR114"), replace(self.training, model=frozen))).parameters()
+        )
+        assert apply(Remedy("UR112"), replace(self.training, clip_grad_norm=1.0)).clip_grad_norm is None
+        assert apply(Remedy("UR110"), replace(self.training, scheduler=patients.sgd)).scheduler is None
+
 
 class TestStart:
     def test_variance_orthogonality_and_unit_outputs(self):
@@ -277,6 +303,39 @@ class TestObjective:
         assert float(apply(Remedy("UR401"), twice).loss(net, batch).detach()) == pytest.approx(
             float(training.loss(net, batch).detach())
         )
+
+    def test_likelihoods_are_ones(self):
+        training = patients.classes(patients.mlp, 6)
+        net, (x, y) = patients.made(training), training.sample(1)[0]
+        wanted = float(training.loss(net, (x, y)).detach())
+        for bare in (
+            lambda m, b: nn.functional.nll_loss(m(b[0]), b[1]),
+            lambda m, b: nn.functional.nll_loss(torch.log(m(b[0])), b[1]),
+            lambda m, b: nn.functional.nll_loss(m(b[0]).log_softmax(1), b[1]),
+        ):
+            treated = apply(Remedy("UR408"), replace(training, loss=bare))
+            assert float(treated.loss(net, (x, y)).detach()) == pytest.approx(wanted, rel=1e-5)
+
+    def test_squared_error_to_zeros_and_ones_becomes_cross_entropy_and_that_to_numbers_stays(self):
+        training = patients.classes(patients.mlp, 6)
+        net, (x, y) = patients.made(training), training.sample(1)[0]
+        hot = nn.functional.one_hot(y, 3).float()
+        wanted = float(training.loss(net, (x, y)).detach())
+        for squared in (
+            lambda m, b: nn.functional.mse_loss(m(b[0]), b[1]),
+            lambda m, b: nn.functional.mse_loss(m(b[0]).softmax(1), b[1]),
+        ):
+            treated = apply(Remedy("UR409"), replace(training, loss=squared))
+            assert float(treated.loss(net, (x, hot)).detach()) == pytest.approx(wanted, rel=1e-4)
+            assert float(treated.loss(net, (x, 3 * hot)).detach()) == float(squared(net, (x, 3 * hot)).detach())
+
+    def test_a_softmax_over_one_output_becomes_a_sigmoid(self):
+        training = patients.numbers(lambda: nn.Sequential(nn.Linear(6, 1), nn.Softmax(1)), 1)
+        model = patients.made(apply(Remedy("UR410"), training))
+        x = training.sample(1)[0][0]
+        assert torch.allclose(model(x), torch.sigmoid(model[0](x)))
+        many = look(patients.classes(lambda: patients.mlp(end=lambda: nn.Softmax(1)), 6), (Remedy("UR410"),))
+        assert many.error == "ValueError: the last layer has more than one output"
 
     @pytest.mark.parametrize("cut", [lambda t: t.detach(), lambda t: t.data])
     def test_a_cut_gradient_gets_through(self, cut):

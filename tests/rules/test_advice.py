@@ -10,7 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rules import test_ut4_decay, test_ut4_membership, test_ut4_step_size, test_ut5_examples, test_ut5_loss
+from rules import (
+    test_ut2_attention,
+    test_ut2_likeness,
+    test_ut4_decay,
+    test_ut4_membership,
+    test_ut4_step_size,
+    test_ut5_examples,
+    test_ut5_loss,
+)
 from rules.fitting import mlp, regressed, sequences
 from rules.networks import chain, detached, in_half, log_of_zero
 from rules.test_ut7_scale import fitted, uneven
@@ -38,6 +46,10 @@ def _more():
         yield pytest.param("UT408", build, id=f"UT408 {name}")
     for build in test_ut4_membership.FAULTY:
         yield pytest.param("UT407", lambda build=build: test_ut4_membership.case(build), id=f"UT407 {build.__name__}")
+    for name, build in test_ut2_attention.SATURATED.items():
+        yield pytest.param("UT203", build, id=f"UT203 {name}")
+    for name, build in test_ut2_likeness.ALIKE.items():
+        yield pytest.param("UT205", build, id=f"UT205 {name}")
     for name, make in test_ut4_decay.TOO_MUCH.items():
         yield pytest.param("UT409", lambda make=make: test_ut4_decay.case(make), id=f"UT409 {name}")
 
@@ -88,7 +100,7 @@ def test_every_finding_says_what_to_do(code, build):
 SIZE = {
     "UT101": "total", "UT102": "total", "UT106": "total", "UT107": "horizon", "UT104": "share", "UT105": "share",
     "UT401": "median", "UT402": "layers", "UT404": "layers", "UT408": "reach", "UT409": "pull", "UT407": "missing",
-    "UT201": "saturated", "UT202": "dead", "UT203": "one_hot", "UT301": "expected", "UT501": "parameters",
+    "UT201": "saturated", "UT202": "dead", "UT203": "logit_gap", "UT301": "expected", "UT501": "parameters",
 }  # fmt: skip
 """The number that says how bad a finding is."""
 
@@ -106,15 +118,16 @@ def shrunk(code, before, after):
 
 
 IN_PLACE = frozenset([
-    "UT101", "UT102", "UT104", "UT105", "UT106", "UT107", "UT109", "UT201", "UT202", "UT203", "UT301", "UT302", "UT401",
-    "UT402", "UT407", "UT408", "UT409", "UT410", "UT502", "UT503", "UT505", "UT506", "UT602", "UT703", "UT705",
+    "UT101", "UT102", "UT104", "UT105", "UT106", "UT107", "UT109", "UT201", "UT202", "UT203", "UT205", "UT301", "UT302",
+    "UT401", "UT402", "UT407", "UT408", "UT409", "UT410", "UT502", "UT503", "UT505", "UT506", "UT602", "UT703", "UT705",
 ])  # fmt: skip
 """Codes whose lines change ``model`` or ``optimizer`` themselves, at least where modules and not calls are at fault."""
 
 
 def changes_the_objects(finding):
     """Whether the lines act on the model or the optimizer, and none of them stands for a line of the user's."""
-    return bool(finding.snippet) and "# in " not in finding.snippet and not finding.snippet.startswith("# ")
+    of_the_loop = finding.snippet.startswith(("# ", "inputs = "))
+    return bool(finding.snippet) and "# in " not in finding.snippet and not of_the_loop
 
 
 def test_an_optimizer_that_holds_nothing_is_made_again_of_its_own_kind():
@@ -161,7 +174,7 @@ def test_the_line_for_the_loss_takes_logits(build):
     assert not still("UT503", model, mended)
 
 
-@pytest.mark.parametrize("shapes", [((12,), lambda z: z), ((12, 1), lambda z: z.squeeze(1))], ids=str)
+@pytest.mark.parametrize("shapes", [((12,), lambda z: z), ((12, 1), lambda z: z.squeeze(1))], ids=["row", "column"])
 def test_the_line_for_the_target_gives_it_the_outputs_shape(shapes):
     shape, after = shapes
     found = found_in("UT504", *regressed(functional.mse_loss, shape=shape, after=after))
@@ -230,6 +243,46 @@ def test_the_lines_for_data_standardise_them(of_x, of_y):
     assert not still("UT706", *fitted(of_inputs, of_targets))
 
 
+def test_inputs_that_saturate_the_first_layer_are_standardised():
+    model, x, y = chain(nn.Tanh, 3), 100 * torch.randn(64, 32), torch.randint(0, 4, (64,))
+    found = found_in("UT201", model, lambda: functional.cross_entropy(model(x), y), None)
+    left = run(found, inputs=x)["inputs"]
+    assert not still("UT201", model, lambda: functional.cross_entropy(model(left), y))
+
+
+def test_weights_that_saturate_are_started_smaller():
+    model = chain(nn.Tanh, 3, gain=20.0)
+    x, y = torch.randn(64, 32), torch.randint(0, 4, (64,))
+    found = found_in("UT201", model, lambda: functional.cross_entropy(model(x), y), None)
+    run(found, model=model)
+    assert not still("UT201", model, lambda: functional.cross_entropy(model(x), y))
+
+
+def test_branches_that_add_up_are_calmed_and_their_weights_not_drawn_larger():
+    class Sums(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.blocks = nn.ModuleList(
+                nn.Sequential(nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 32)) for _ in range(24)
+            )
+            self.head = nn.Linear(32, 4)
+            for block in self.blocks:
+                nn.init.kaiming_normal_(block[0].weight)
+                nn.init.kaiming_normal_(block[2].weight)
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = x + block(x)
+            return self.head(x)
+
+    model, x = Sums(), torch.randn(64, 32)
+    found = found_in("UT102", model, lambda: model(x).square().mean(), None)
+    assert "model.blocks[23][2]" in found.snippet
+    run(found, model=model)
+    assert not still("UT102", model, lambda: model(x).square().mean())
+
+
 def test_the_line_for_a_log_keeps_it_finite():
     found = found_in("UT103", *log_of_zero())
     model, x = chain(nn.Tanh, 3), torch.randn(8, 32)
@@ -290,6 +343,26 @@ def test_a_call_in_forward_is_exchanged_there():
     assert "in forward (test_advice.py" in found.snippet
     mended = Functional(lambda x: run(found, model=model, x=x)["x"])
     assert shrunk("UT101", found, found_in("UT101", mended, lambda: mended(x).square().mean(), None))
+
+
+def test_weights_that_are_no_layers_are_drawn_as_parameters():
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.ParameterList(nn.Parameter(0.05 * torch.randn(32, 32)) for _ in range(12))
+            self.out = nn.Parameter(torch.randn(32, 4) / 6)
+
+        def forward(self, x):
+            for weight in self.steps:
+                x = torch.tanh(x @ weight)
+            return x @ self.out
+
+    torch.manual_seed(0)
+    model, x = Bare(), torch.randn(64, 32)
+    found = found_in("UT101", model, lambda: model(x).square().mean(), None)
+    assert "matrix product with steps" in found.message
+    run(found, model=model)
+    assert not still("UT101", model, lambda: model(x).square().mean())
 
 
 def test_layers_are_named_as_a_user_would_write_them():

@@ -103,7 +103,7 @@ def test_a_block_that_is_damaged_costs_its_own_rows_only(intact, tmp_path):
     assert run.scalars["loss"].tolist() == before.scalars["loss"].tolist()
 
 
-@pytest.mark.parametrize("word", [b'"edges": [', b'["columns", "grad_output"', b'{"model": "Net"}', b'"sites": [1, 2]'])
+@pytest.mark.parametrize("word", [b'"edges": [', b'["columns", "grad_output"', b'{"model": "Net"}'])
 def test_a_word_that_is_damaged(intact, tmp_path, word):
     content = intact.read_bytes()
     assert word in content
@@ -113,3 +113,12 @@ def test_a_word_that_is_damaged(intact, tmp_path, word):
     with pytest.raises(StoreError, match="damaged"):
         open_run(path)
     spoiled(intact, path, path.read_bytes())
+
+
+def test_an_event_that_is_damaged_costs_itself_only(intact, tmp_path):
+    path, before = tmp_path / "run.undertow", open_run(intact)
+    path.write_bytes(intact.read_bytes().replace(b'"sites": [1, 2]', b'"sites": [1, 3]'))
+    with pytest.warns(RuntimeWarning, match="1 of its parts can't be read"):
+        run = open_run(path)
+    assert run.events == tuple(event for event in before.events if event.kind != "nonfinite")
+    assert run.scalars["loss"].tolist() == before.scalars["loss"].tolist()

@@ -10,7 +10,7 @@ import pytest
 
 import undertow
 from undertow.record import Run
-from undertow.store import StoreError, open_run, save_run
+from undertow.store import Batch, RunFile, StoreError, open_run, save_run
 from undertow.store.database import FORMAT
 
 FORMAT_1 = Path(__file__).parents[1] / "data" / "format1.undertow.gz"
@@ -44,6 +44,26 @@ def test_an_old_file_saved_anew_has_the_new_format(old, tmp_path):
     save_run(run, tmp_path / "new.undertow")
     assert version(tmp_path / "new.undertow") == FORMAT > 1
     assert open_run(tmp_path / "new.undertow") == run
+
+
+def test_an_old_file_is_gone_on_with_and_counted_from_there(old):
+    before = open_run(old)
+    file = RunFile.begin(old, {}, resume=True, journal="rollback")
+    batch = Batch()
+    batch.scalars({"step": 1000, "time": 99.0, "loss": 0.5})
+    file.commit(batch)
+    file.close()
+    run = open_run(old)
+    assert file.path == old
+    assert version(old) == FORMAT
+    assert run.scalars["loss"].tolist() == [*before.scalars["loss"].tolist(), 0.5]
+    assert run.sites == before.sites
+    assert [event.kind for event in run.events] == [*(event.kind for event in before.events), "session"]
+    with contextlib.closing(sqlite3.connect(old)) as changed:  # what is lost from now on is noticed in it, too
+        changed.execute("DELETE FROM blocks WHERE id = (SELECT max(id) FROM blocks)")
+        changed.commit()
+    with pytest.warns(RuntimeWarning, match="rows that are missing"):
+        open_run(old)
 
 
 def test_a_file_of_a_later_format_is_refused_by_name(tmp_path):

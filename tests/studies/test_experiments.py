@@ -13,7 +13,7 @@ def run(*tasks, processes=1):
 
 def test_every_task_is_found_under_its_name_whatever_the_number_of_processes():
     tasks = [Task(f"task {n}", product, 1, {"n": n}) for n in range(3)]
-    one, two = run(*tasks, processes=1), run(*tasks, processes=2)
+    one, two = run(*tasks, processes=0), run(*tasks, processes=2)
     assert set(one) == set(two) == {"task 0", "task 1", "task 2"}
     for name, found in one.items():
         assert (found["drawn"] == two[name]["drawn"]).all()
@@ -22,7 +22,7 @@ def test_every_task_is_found_under_its_name_whatever_the_number_of_processes():
 
 def test_an_experiment_that_fails_ends_them_all_and_is_named():
     with pytest.raises(RuntimeError, match="'second' failed: ZeroDivisionError: no such number") as raised:
-        run(Task("first", product, 1, {"n": 1}), Task("second", failing, 1))
+        run(Task("first", product, 1, {"n": 1}), Task("second", failing, 1), processes=0)
     assert "in failing" in "".join(raised.value.__notes__)
 
 

@@ -5,8 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from reading import console, read_through, requested, screen
+from undertow.lab import load
+from undertow.studies.study import Job
 from undertow.studies.trainability import STUDY, config
 from undertow.studies.trainability.claims import NOWHERE, factors, sides
 from undertow.sweeping import open_sweep
@@ -107,7 +110,8 @@ def test_files_are_there_for_readers_and_programs(made, results):
 def test_a_second_run_trains_nothing(made):
     before = (made / "cells.sweep").read_bytes()
     stored = open_sweep(made / "cells.sweep").rows()
-    STUDY.run(made, quick=True, data="digits", processes=0)
+    again = Job(config(quick=True), 0, load("digits"), "digits", made, Console(quiet=True), processes=0)
+    STUDY.results(again, quick=True)
     assert open_sweep(made / "cells.sweep").rows() == stored
     assert len((made / "cells.sweep").read_bytes()) == len(before)
 

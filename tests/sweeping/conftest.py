@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from saying import said
+
 FUNCTIONS = Path(__file__).with_name("functions.py")
 
 
@@ -25,13 +27,13 @@ def command(tmp_path):
 
 
 @pytest.fixture
-def ended(command):
-    """Its exit code and what it says, on one line each."""
+def ended(tmp_path, monkeypatch):
+    """The exit code of ``undertow sweep`` and what it says, on one line each; in this process, in its own folder."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, **given):
-        process = command(*arguments, **given)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, " ".join(out.split()), " ".join(err.split())
+    def run(*arguments):
+        done = said("sweep", *arguments)
+        return done.returncode, " ".join(done.stdout.split()), " ".join(done.stderr.split())
 
     return run
 

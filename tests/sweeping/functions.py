@@ -63,3 +63,54 @@ def threads(number):
     import torch
 
     return {"threads": torch.get_num_threads(), "variable": os.environ.get("OMP_NUM_THREADS"), "number": number}
+
+
+class OddError(Exception):
+    def __str__(self):
+        raise OSError("no words")
+
+
+class OwnText(str):
+    """A text that only this file knows how to make."""
+
+
+def raised_surrogate():
+    raise ValueError("half a pair: \udc80, and \x1b[31m red")
+
+
+def raised_interrupt():
+    raise KeyboardInterrupt
+
+
+def raised_odd():
+    raise OddError
+
+
+def itself_recursive():
+    held = []
+    held.append(held)
+    return {"value": held}
+
+
+POISONS = {
+    "surrogate": lambda: {"text": "\ud800", "\udfff name": 1},
+    "huge": lambda: {"value": 10**5000},
+    "own": lambda: {"value": OwnText("mine")},
+    "nul": lambda: {"text": "a\0b"},
+    "nan": lambda: {"value": float("nan")},
+    "raised surrogate": raised_surrogate,
+    "raised interrupt": raised_interrupt,
+    "raised odd": raised_odd,
+    "recursive": itself_recursive,
+    "gone": lambda: os._exit(7),
+}
+
+
+def poisonous(kind):
+    return POISONS[kind]() if kind in POISONS else {"value": 1}
+
+
+def hanging(number, bad):
+    if number in bad:
+        time.sleep(1000)
+    return number

@@ -113,15 +113,16 @@ def test_a_sweep_that_is_killed_keeps_what_it_had(command, function_spec, tmp_pa
     assert {number for number in before if calls[number] == 1} == before
 
 
-def test_a_full_disk_says_what_to_do_and_keeps_what_there_is(ended, function_spec, tmp_path):
+def test_a_full_disk_says_what_to_do_and_keeps_what_there_is(command, ended, function_spec, tmp_path):
     (tmp_path / "s.toml").write_text(function_spec("long_text", f"number = {list(range(100, 160))}"))
     limit = 2_000_000
 
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    code, _, err = ended("s.toml", "--processes", "0", preexec_fn=limited)
-    assert code == 2
+    process = command("s.toml", "--processes", "0", preexec_fn=limited)
+    err = " ".join(process.communicate(timeout=120)[1].split())
+    assert process.returncode == 2
     assert "can't write into" in err
     assert "the same command again" in err
     assert "Traceback" not in err

@@ -54,7 +54,7 @@ class Tied(nn.Module):
         return self.head(h) if self.through_module else h @ self.words.weight.t()
 
 
-@pytest.mark.parametrize(("through_module", "name"), [(True, "head"), (False, "mm")])
+@pytest.mark.parametrize(("through_module", "name"), [(True, "head"), (False, "matrix product")])
 def test_a_tied_head_is_named_after_who_computes_it(through_module, name):
     net, ids = Tied(through_module), torch.arange(11)
     found = weights(net, lambda: functional.cross_entropy(net(ids), ids))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -195,10 +196,61 @@ def test_a_second_session_goes_on_with_the_run(tmp_path: Path) -> None:
     assert run.steps["step"].tolist() == [0, 1, 2, 3, 4, 10]
     assert (np.diff(run.steps["time"]) > 0).all()
     assert len([event for event in run.events if event.kind == "session"]) == 3
-    with pytest.warns(RuntimeWarning, match="exists already"):
-        other = undertow.watch(model, optimizer, path)
-    other.close()
-    assert Path(other.path).name == "first-2.undertow"
+
+
+def test_a_path_leads_to_the_latest_run_and_the_one_before_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "first.undertow"
+    for count in (3, 4, 5):
+        model = net()
+        optimizer = sgd(model)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            watcher = undertow.watch(model, optimizer, path, every=1)
+        assert watcher.path == str(path)
+        assert [str(each.message).partition(" held ")[2] for each in told] == (
+            [f"another run, which is kept in {tmp_path / f'first-{count - 2}.undertow'}"] if count > 3 else []
+        )
+        steps(model, optimizer, count)
+        watcher.close()
+        assert len(undertow.open_run(path)) == count
+    assert [len(undertow.open_run(tmp_path / f"first-{k}.undertow")) for k in (2, 3)] == [3, 4]
+
+
+def test_a_run_whose_process_was_killed_is_kept_too(tmp_path: Path) -> None:
+    path = tmp_path / "first.undertow"
+    program = f"""
+        import os, torch, undertow
+        net = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        watcher = undertow.watch(net, optimizer, {str(path)!r}, every=1)
+        for _ in range(7):
+            net(torch.ones(3, 2)).sum().backward()
+            optimizer.step()
+        watcher.flush()
+        os._exit(9)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
+    assert Path(f"{path}-wal").exists()  # nobody closed it
+    model = net()
+    optimizer = sgd(model)
+    with pytest.warns(RuntimeWarning, match="kept in"), undertow.watch(model, optimizer, path, every=1):
+        steps(model, optimizer, 2)
+    assert len(undertow.open_run(path)) == 2
+    assert len(undertow.open_run(tmp_path / "first-2.undertow")) >= 6
+
+
+def test_a_run_that_is_still_written_keeps_its_path(tmp_path: Path) -> None:
+    path, model = tmp_path / "first.undertow", net()
+    optimizer = sgd(model)
+    with undertow.watch(model, optimizer, path, every=1) as first:
+        steps(model, optimizer, 2)
+        with pytest.warns(RuntimeWarning, match="may still be written to .* recorded in .*first-2.undertow"):
+            second = undertow.watch(other := net(), sgd(other), path)
+        second.close()
+        steps(model, optimizer, 2)
+    assert Path(first.path) == path
+    assert len(undertow.open_run(path)) == 4
+    assert Path(second.path).name == "first-2.undertow"
 
 
 def test_bad_input_is_refused_before_anything_is_touched(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_nothing_is_overwritten(tmp_path):
     with RunWriter(path, {}) as first:
         train(first, 10)
     before = path.read_bytes()
-    with pytest.warns(RuntimeWarning, match="exists already .*run-2.undertow"), RunWriter(path, {}) as second:
+    with pytest.warns(RuntimeWarning, match="may still be written to .*run-2.undertow"), RunWriter(path, {}) as second:
         train(second, 20)
     assert second.path == str(tmp_path / "run-2.undertow")
     assert path.read_bytes() == before

@@ -25,7 +25,7 @@ LARGEST_STEP = 0.7
 
 @dataclass(frozen=True)
 class Decay:
-    """How a gradient changes along a path.
+    """Say how a gradient changes along a path.
 
     Attributes:
         rate: decades per waypoint, the Theil-Sen slope: the median over all pairs of waypoints.
@@ -80,17 +80,13 @@ class GradientPath:
         """Along the gradient path."""
         return decay(self.gradient, self.waypoints)
 
-    def decay_per_weight(self) -> Decay:
-        """Along the gradient path, counted per WEIGHT Site on the longest way: what a layer is in a residual net."""
-        return decay(self.gradient, self.waypoints, self.depth[list(self.waypoints)])
-
     def blocks(self) -> list[tuple[int, int]]:
         """Neighbours on the gradient path."""
         return list(zip(self.sites[:-1], self.sites[1:], strict=True))
 
     def main_path(self, start: int, end: int) -> list[int]:
         """Edges from ``start`` to ``end``: at every join the one with the largest share. Both must be of a block."""
-        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        share = self._share
         return self._back(start, end, lambda edge, _: share[edge], self._live)
 
     def deepest_path(self, start: int, end: int) -> list[int]:
@@ -99,8 +95,12 @@ class GradientPath:
         Edges that carry nothing count as well: a starved branch is just what this is to find. They may lead around
         ``start``, which is a dominator only of what carries gradient; such ways are none of the block's.
         """
-        share = np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        share = self._share
         return self._back(start, end, lambda edge, depth: (depth, share[edge]), self.run.incoming)
+
+    @cached_property
+    def _share(self) -> NDArray[np.floating]:
+        return np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
 
     @cached_property
     def _live(self) -> Sequence[Sequence[int]]:
@@ -112,7 +112,10 @@ class GradientPath:
         self, start: int, end: int, worth: Callable[[int, int], Any], incoming: Sequence[Sequence[int]]
     ) -> list[int]:
         """Edges from ``start`` to ``end``, at every Site the worthiest of those that lead back to ``start``."""
-        depth, edges = self._depth_within(start, end, incoming), self.run.edges
+        edges = self.run.edges
+        if len(incoming[end]) == 1 and edges[incoming[end][0]].source == start:
+            return list(incoming[end])  # a block of one edge, as most are: there is nothing to choose
+        depth = self._depth_within(start, end, incoming)
         path: list[int] = []
         while end != start:
             inside = [edge for edge in incoming[end] if edges[edge].source in depth]
@@ -220,7 +223,7 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
         [-1.0, -330.0]
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(np.log10(norm), SMALLEST, LARGEST)
+        return np.minimum(np.maximum(np.log10(norm), SMALLEST), LARGEST)
 
 
 def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
@@ -236,15 +239,26 @@ def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: Arra
     return Decay(theil_sen(places, levels), total, steady, waypoints, climb, gone)
 
 
+MOST_PAIRED, LAGS = 512, 48
+"""Points all pairs of which are looked at, and distances between pairs of more."""
+
+
 def theil_sen(x: ArrayLike, y: ArrayLike) -> float:
     """Median slope over all pairs with different x (Sen 1968); 0 with fewer than two points.
+
+    Of many points every pair would be millions: then each is paired with those at a few dozen distances, near and far.
 
     Example:
         >>> theil_sen([0, 1, 2, 3, 4], [0, -1, -2, 96, -4])
         -1.0
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    first, second = np.triu_indices(len(x), 1)
+    if len(x) <= MOST_PAIRED:
+        first, second = np.triu_indices(len(x), 1)
+    else:
+        lags = np.unique(np.linspace(1, len(x) - 1, LAGS).astype(int))
+        first = np.concatenate([np.arange(len(x) - lag) for lag in lags])
+        second = first + np.repeat(lags, len(x) - lags)
     run, rise = x[second] - x[first], y[second] - y[first]
     slopes = rise[run != 0] / run[run != 0]
     return float(np.median(slopes)) if len(slopes) else 0.0

@@ -21,7 +21,7 @@ UNDER_CHANCE = 0.9
 
 
 class Descent(NamedTuple):
-    """How much of the loss a run's steps can take off, at most.
+    """Say how much of the loss a run's steps can take off, at most.
 
     Attributes:
         total: sum of ||g|| ||dw|| / |loss| over all steps, from those of the full steps.

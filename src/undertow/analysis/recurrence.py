@@ -56,7 +56,7 @@ class Loop:
 
     @property
     def steps(self) -> int:
-        """How many times the weights are used: the length of the sequence."""
+        """Return how many times the weights are used: the length of the sequence."""
         return len(self.weights)
 
 

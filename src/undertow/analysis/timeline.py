@@ -31,7 +31,7 @@ class Series(NamedTuple):
 
 
 class LossSummary(NamedTuple):
-    """How a loss went: where it came from and got to.
+    """Say how a loss went: where it came from and got to.
 
     Attributes:
         start, end: medians of the first few losses and of the last tenth.
@@ -110,7 +110,7 @@ class RunHistory:
 
     @cached_property
     def loss_summary(self) -> LossSummary | None:
-        """How the loss went; None with too few losses to tell."""
+        """Return how the loss went; None with too few losses to tell."""
         return summarise_loss(self.loss)
 
     def measured(self, column: str) -> NDArray[np.bool_]:

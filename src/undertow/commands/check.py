@@ -4,22 +4,21 @@ import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from undertow.commands._inputs import Opened, Repeats, examined, is_run, judged, read
-from undertow.commands._selection import prefixes, selected
 from undertow.record import Severity
-from undertow.render.check_formats import FORMATS, Checked
-from undertow.render.terminal import printed, screen
-from undertow.render.terminal_findings import blocks
+
+if TYPE_CHECKING:
+    from undertow.render.check_formats import Checked
 
 EXAMPLE = "undertow check net.py:build --fail-on error --format github"
 
 
 class Format(StrEnum):
-    """How findings are written."""
+    """Choose how findings are written."""
 
     TEXT = "text"
     JSON = "json"
@@ -50,6 +49,9 @@ def check(
 
     Exit codes: 0 nothing fails, 1 findings, 2 your mistake, 3 undertow's.
     """
+    from undertow.commands._selection import prefixes, selected
+    from undertow.render.check_formats import FORMATS, Checked
+
     chosen, left_out = prefixes(select), prefixes(ignore)
     written = Format.JSON if as_json else format_
     with contextlib.redirect_stdout(sys.stdout if written is Format.TEXT else sys.stderr):  # the user's prints
@@ -57,7 +59,7 @@ def check(
     findings = selected(opened.findings, chosen, left_out)
     checked = Checked(of, findings, fail_on, opened.silenced)
     typer.echo(FORMATS[written](checked) if written is not Format.TEXT else _text(checked, len(opened.findings)))
-    raise typer.Exit(code=bool(checked.failing))
+    raise typer.Exit(int(bool(checked.failing)))
 
 
 def _open(of: str, repeats: int) -> Opened:
@@ -66,7 +68,10 @@ def _open(of: str, repeats: int) -> Opened:
     return read(Path(of)) if of.endswith(".json") else examined(of, repeats)
 
 
-def _text(checked: Checked, found: int) -> str:
+def _text(checked: "Checked", found: int) -> str:
+    from undertow.render.terminal import printed, screen
+    from undertow.render.terminal_findings import blocks
+
     failing, on = checked.failing, screen()
     rest = [f"{len(checked.findings) - len(failing)} below", f"{checked.silenced} silenced"]
     rest += [f"{left} not selected"] if (left := found - len(checked.findings)) else []

@@ -3,11 +3,19 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from undertow import user_model
+from undertow.user_function import split
+
+if TYPE_CHECKING:
+    from undertow.doctoring import Treatment
+
+INTERRUPTED = 130
+
+EXAMPLE = "undertow doctor train.py:training --budget 5m"
 
 Target = Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="FUNCTION() returns an undertow.Training.")]
 
@@ -24,21 +32,50 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     store: Annotated[Path | None, typer.Option(help="Keep trials here, to go on after an interruption.")] = None,
     processes: Annotated[int | None, typer.Option(min=0, help="Trials at a time; one a processor.")] = None,
+    ray: Annotated[str | None, typer.Option(metavar="auto|ADDRESS", help="Make trials on a Ray cluster.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write what helps into FILE.py.")] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="With --write: levels C and D, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --write: also over changes that git lacks.")] = False,
 ) -> None:
-    """Find out what is wrong with a training, try remedies fairly, and print what was seen to help."""
-    from undertow.doctoring import doctor as treat
+    """Find out what is wrong with a training, try remedies fairly, and print what was seen to help.
 
-    training = user_model.training(of, steps)
+    Ctrl-C ends it with what is known until then.
+    """
+    from undertow.doctoring import doctor as treat
+    from undertow.doctoring.treatment import check_format
+
+    if out:
+        check_format(out)
     treatment = treat(
-        training, budget, seeds=seeds, levels=levels.upper(), processes=processes, store=store, tell=_said_on_stderr
-    )
+        user_model.training(of, steps), budget, seeds=seeds, levels=levels.upper(), processes=processes, store=store,
+        ray=ray, tell=_said_on_stderr,
+    )  # fmt: skip
     if out:
         treatment.save(out)
+        _said_on_stderr(f"wrote {out}")
     if as_json:
         json.dump(treatment.to_dict(), sys.stdout, allow_nan=False)
         typer.echo()
     else:
         typer.echo(str(treatment))
+    if write:
+        _written(treatment, of, unsafe, force)
+    if treatment.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _written(treatment: "Treatment", of: str, unsafe: bool, force: bool) -> None:
+    from undertow.doctoring.patching import patched
+
+    if not treatment.remedies:
+        _said_on_stderr("there is nothing to write")
+        return
+    patch = patched(*split(of), treatment.remedies)
+    if patch.diff:
+        patch.write(unsafe, force)
+        typer.echo(patch.diff, err=True)
+    for each in patch.left:
+        _said_on_stderr(f"left to you, as no line of {patch.file.name} is its place: {each.code} {each.name}")
 
 
 def _said_on_stderr(line: str) -> None:

@@ -4,12 +4,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.padding import Padding
-
-from undertow.rules import RULES
-from undertow.rules.explained import sections
-from undertow.silence import known_code
 
 EXAMPLE = "undertow rule UT101"
 
@@ -17,16 +11,25 @@ WIDTH = 96
 
 
 def _codes() -> list[str]:
+    from undertow.rules import RULES
+
     return sorted(RULES)
 
 
 def rule(
     code: Annotated[
         str | None,
-        typer.Argument(autocompletion=lambda: sorted(RULES), help="As in UT101; without one, all rules are listed."),
+        typer.Argument(autocompletion=_codes, help="As in UT101; without one, all rules are listed."),
     ] = None,
 ) -> None:
     """Explain a rule: what its code means, why that is bad, what to do, and where it comes from."""
+    from rich.markdown import Markdown
+    from rich.padding import Padding
+
+    from undertow.rules import RULES
+    from undertow.rules.explained import sections
+    from undertow.silence import known_code
+
     console = Console(highlight=False)
     if code is None:
         for each in sorted(RULES.values(), key=lambda known: known.code):

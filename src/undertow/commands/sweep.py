@@ -1,14 +1,14 @@
 """``undertow sweep``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from undertow.sweeping import Results, open_sweep
-from undertow.sweeping.results import check_format
+if TYPE_CHECKING:
+    from undertow.sweeping import Results
 
 EXAMPLE = "undertow sweep depth.toml --out depth.html"
 
@@ -32,6 +32,9 @@ def sweep(
 
     Exit code 1 if cells failed; those are tried again next time.
     """
+    from undertow.sweeping import open_sweep
+    from undertow.sweeping.results import check_format
+
     console = Console(highlight=False)
     if out:
         check_format(out)
@@ -42,7 +45,8 @@ def sweep(
     raise typer.Exit(bool(results.counts()["failed"]))
 
 
-def _carried_out(spec: Path, store: Path | None, processes: int | None, ray: str | None, console: Console) -> Results:
+def _carried_out(spec: Path, store: Path | None, processes: int | None, ray: str | None, console: Console) -> "Results":
+    from undertow.sweeping import open_sweep
     from undertow.sweeping import sweep as carry_out
 
     kept = store or spec.with_suffix(".sweep")
@@ -65,7 +69,7 @@ def _is_store(path: Path) -> bool:
         return file.read(16) == b"SQLite format 3\x00"
 
 
-def _summary(results: Results) -> str:
+def _summary(results: "Results") -> str:
     counts, failed = results.counts(), results.failed()
     lines = [f"{counts['done']:,} done, {counts['failed']:,} failed, {counts['waiting']:,} waiting"]
     lines += [f"  {escape(_cell(results, row))}: {escape(row['error'])}" for row in failed[:LISTED]]
@@ -74,5 +78,5 @@ def _summary(results: Results) -> str:
     return "\n".join([*lines, f"[bold]{escape(str(results.path))}[/bold] holds the results"])
 
 
-def _cell(results: Results, row: dict[str, object]) -> str:
+def _cell(results: "Results", row: dict[str, object]) -> str:
     return ", ".join(f"{name} = {row[name]}" for name in results.swept() if name in row)

@@ -1,45 +1,44 @@
 """`doctor`: from what is wrong with a training to a remedy that was seen to help."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from undertow.diagnosis import Diagnosis
-from undertow.doctoring.arms import first_arms, second_arms
 from undertow.doctoring.budget import LONGEST, Budget, seconds_of
 from undertow.doctoring.comparison import Comparison, Verdict, compare
 from undertow.doctoring.control import Control, observed
 from undertow.doctoring.course import Course, compared
+from undertow.doctoring.judging import judged
 from undertow.doctoring.screening import look
-from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED, Attempt, Treatment
+from undertow.doctoring.treatment import AFTER, BEFORE, NOTHING_HELPS, Attempt, Treatment
 from undertow.doctoring.trials import Arm, Cut, Trials
 from undertow.remedies import Level, Remedy, apply, prescribe
+from undertow.remedies.facts import with_facts
 from undertow.training import Training
 
 __all__ = ["Attempt", "Comparison", "Treatment", "Verdict", "doctor", "verify"]
 
-LEARNED = 0.9
-"""Part of the way from an untrained model to the best arm that a training must have gone to be called healthy."""
+RACED = 0.7
+"""Part of the budget after which no round of the race begins."""
 
-FELL = 0.1
-"""Part of its first value that a loss must have fallen by, for a training to have learned anything."""
-
-FINALISTS = 2
+WORTH_A_PROCESS = 0.1
+"""Seconds of a full trial under which other processes take longer to start than they save."""
 
 
 def doctor(
     training: Training,
     budget: str | float = "5m",
     *,
-    seeds: int = 5,
+    seeds: int | Sequence[int] = 5,
     levels: str = "ABCD",
     processes: int | None = None,
     store: str | Path | None = None,
+    ray: str | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Treatment:
     """Find out what is wrong with a training, try remedies fairly, and hand over what was seen to help.
@@ -50,14 +49,18 @@ def doctor(
     Args:
         training: how you train.
         budget: how long it may take, in seconds or as ``"90s"``, ``"5m"``, ``"1h"``; about that.
-        seeds: of the final comparison.
+        seeds: of the final comparison: how many, or which.
         levels: of remedies that may be tried (see `undertow.remedies.Level`). Level D needs a ``score``.
         processes: how many trials run at a time; one for each processor unless told otherwise, 0 for none but this one.
         store: a file to keep trials in; the same call goes on from there after an interruption.
+        ray: address of a Ray cluster to make trials on in place of processes, "auto" for the one running here.
         tell: called with a line about what is going on, now and then.
+
+    Ctrl-C ends it with what is known until then: nothing is confirmed, and the leader of the race is named.
 
     Raises:
         TypeError, ValueError: the training can't be run as it is; the message says what to write instead.
+        RuntimeError: the training as it is raised an exception of its own.
 
     Example:
         >>> import torch
@@ -75,25 +78,59 @@ def doctor(
         'repaired'
     """
     began, seconds = time.monotonic(), seconds_of(budget)
+    if (seeds if isinstance(seeds, int) else len(seeds)) < 2:
+        raise ValueError(f"seeds is {seeds!r}: a comparison needs two pairs at least; five are usual")
     if training.score is None:
         levels = levels.replace(Level.D, "")
-    seen = look(training)
+    tell("the training as it is, watched")
     control = observed(training, seconds)
-    diagnosis = _with_findings(seen.diagnosis, control)
+    seen = look(training)
+    diagnosis = with_facts(_with_findings(seen.diagnosis, control), training, control.fell)
+    prescribed = prescribe(diagnosis, levels)
     with ExitStack() as stack:
         if store is None:
             store = Path(stack.enter_context(tempfile.TemporaryDirectory()), "trials.sweep")
-        trials = stack.enter_context(Trials(training, Path(store), processes))
-        plan = Budget(seconds, control.step_seconds, trials.size, seeds, training.steps)
-        course = Course(training, trials, plan, levels, began + 0.8 * seconds, tell)
-        finalists = _finalists(course, prescribe(diagnosis, levels))
-        comparisons = course.confirm(finalists)
-        treatment = _treatment(course, comparisons, control)
+        trials = stack.enter_context(Trials(training, Path(store), processes, control.fingerprint, ray, tell))
+        chosen = [] if isinstance(seeds, int) else list(seeds)
+        many = seeds if isinstance(seeds, int) else len(chosen)
+        plan = _planned(trials, control, seconds, many, training.steps)
+        course = Course(training, trials, plan, began + RACED * seconds, tell, chosen)
+        treatment = _treated(course, prescribed)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
-    treatment.notes = [*control.notes, *([trials.alone] if trials.alone else []), *([seen.error] if seen.error else [])]
+    treatment.by_hand = [each for each in prescribed if each.kind.by_hand or str(each.level) not in levels]
+    told = [trials.alone, f"The untrained model couldn't be examined: {seen.error}" if seen.error else ""]
+    treatment.notes = [*control.notes, *treatment.notes, *filter(None, told)]
     treatment.after = look(training, treatment.remedies).diagnosis if treatment.remedies else None
     treatment.seconds = time.monotonic() - began
     return treatment
+
+
+def _planned(trials: Trials, control: Control, seconds: float, seeds: int, steps: int | None) -> Budget:
+    """Return what there is time for; where trials were begun before, what there was then, so that theirs are used."""
+    known = trials.planned()
+    plan = Budget(seconds, control.step_seconds, 1, seeds, steps, control.score_seconds)
+    if trials.processes is None and trials.ray is None and plan.cost(plan.full) < WORTH_A_PROCESS:
+        trials.processes = 0
+    plan = replace(plan, workers=trials.size)
+    if known and (known["seconds"], known["seeds"], known["steps"]) == (seconds, seeds, steps):
+        return Budget(**known)
+    trials.plan(asdict(plan))
+    return plan
+
+
+def _treated(course: Course, prescribed: Sequence[Remedy]) -> Treatment:
+    """Race, confirm and judge; what was interrupted says what there was until then."""
+    try:
+        comparisons = course.confirm(course.finalists(prescribed))
+        return _treatment(course, comparisons)
+    except KeyboardInterrupt:
+        treatment = _answer(course, NOTHING_HELPS, (), [])
+        best = course.leading()
+        names = " + ".join(f"{each.code} {each.name}" for each in best)
+        led = f" Best in the race until then: {names}." if best else ""
+        treatment.notes = [f"Interrupted before anything was confirmed.{led} With store=... the same call goes on."]
+        treatment.interrupted = True
+        return treatment
 
 
 def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
@@ -105,41 +142,34 @@ def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
     return Diagnosis(start.run, start.step, tuple(found))
 
 
-def _finalists(course: Course, prescribed: Sequence[Remedy]) -> list[Arm]:
-    plan = course.budget
-    arms = course.look(first_arms(prescribed)[: plan.arms(plan.short)])
-    best = course.race(arms, plan.short)
-    if not best or time.monotonic() > course.deadline:
-        return best[:FINALISTS]
-    second = second_arms(best[: max(3, plan.arms(plan.full) // 2)])
-    again = course.race([arm for arm in second if arm in course.attempts or course.look([arm])], plan.full)
-    return (again or best)[:FINALISTS]
+def _treatment(course: Course, comparisons: list[Comparison]) -> Treatment:
+    verdict, best = judged(comparisons, cache(course.blind))
+    return _answer(course, verdict, _written(best.remedies, course.training) if best else (), comparisons)
 
 
-def _treatment(course: Course, comparisons: list[Comparison], control: Control) -> Treatment:
-    helped = [each for each in comparisons if each.verdict is Verdict.HELPS]
-    verdict = _verdict(comparisons, helped, control)
-    remedies = helped[0].remedies if verdict == REPAIRED else ()
+def _answer(course: Course, verdict: str, remedies: tuple[Remedy, ...], comparisons: list[Comparison]) -> Treatment:
+    best: Arm = remedies or (comparisons[0].remedies if comparisons else ())
+    curves = {BEFORE: course.confirmed.get((), []), AFTER: course.confirmed.get(best, []) if best else []}
     return Treatment(
         verdict,
         remedies,
         apply(remedies, course.training),
         comparisons,
-        None,
         attempts=list(course.attempts.values()),
+        curves=curves,
+        notes=list(course.notes),
         steps=course.budget.full,
         seeds=course.budget.seeds,
     )
 
 
-def _verdict(comparisons: Sequence[Comparison], helped: Sequence[Comparison], control: Control) -> str:
-    """A training that has gone nearly all the way that anything went is healthy, if it has gone any way at all."""
-    scored = [each for each in comparisons if each.seeds]
-    gained = max((float(np.mean(each.control)) - each.start for each in scored), default=math.nan)
-    best = max((float(np.mean(each.treated)) - each.start for each in helped), default=gained)
-    if control.fell >= FELL and gained > 0 and gained >= LEARNED * best:
-        return HEALTHY
-    return REPAIRED if helped else NOTHING_HELPS
+def _written(remedies: Sequence[Remedy], training: Training) -> tuple[Remedy, ...]:
+    """Write each remedy's lines for the model that the ones before it have made."""
+    written = []
+    for each in remedies:
+        written.append(each.written_for(training))
+        training = apply(each, training)
+    return tuple(written)
 
 
 def verify(

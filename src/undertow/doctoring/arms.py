@@ -1,6 +1,7 @@
 """What is tried: single remedies, and those that are only right together."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from undertow.doctoring.trials import Arm
@@ -9,35 +10,72 @@ from undertow.remedies import Level, Remedy
 PARTNERS = {
     Level.B: (Remedy("UR102", {"lr": 1e-3}), Remedy("UR103", {"norm": 1.0})),
     Level.C: (Remedy("UR102", {"lr": 1e-3}),),
+    Level.D: (Remedy("UR102", {"lr": 1e-3}),),
 }
-"""What a new start, or a new architecture, often needs beside it: a step that fits. A deep network that was started
+"""What a new start, architecture or objective often needs beside it: a step that fits. A deep network that was started
 right is thrown far by its first steps under plain SGD (facts: 30 layers of ReLU with He's start, 0 of 3 seeds; with
 Adam 3 of 3)."""
 
-REFINEMENTS = tuple(Remedy("UR101", {"factor": factor}) for factor in (0.1, 10.0))
+URGENT = 0.5
+"""Of that urgency or more, a remedy gets a partner."""
+
+NEAR, FAR = (1 / 3, 3.0), (0.1, 10.0)
+"""Factors of a good arm's steps that are tried beside it."""
 
 
 def first_arms(prescribed: Sequence[Remedy]) -> list[Arm]:
-    """Return the arms of the first round: every remedy alone, then the urgent ones of levels B and C with a partner."""
+    """Return the arms of the first round: every remedy alone, then the urgent ones with a partner, by urgency."""
     prescribed = [each for each in prescribed if not each.kind.by_hand]
     single: list[Arm] = [(each,) for each in prescribed]
     paired = [(each, other) for each in prescribed for other in PARTNERS.get(each.level, ()) if each.urgency >= URGENT]
-    ranked = sorted([*single, *paired], key=lambda arm: (-arm[0].urgency, len(arm)))
-    return _once(ranked)
+    ranked = sorted([*single, *paired], key=lambda arm: (-arm[0].urgency + 0.2 * (len(arm) - 1), len(arm)))
+    return _once([*_all_exact(prescribed), *ranked])
 
 
-URGENT = 0.5
+def _all_exact(prescribed: Sequence[Remedy]) -> list[Arm]:
+    """Return the two most certain remedies of different kinds together: a training may have two faults."""
+    sure = [each for each in prescribed if each.urgency >= 0.9]
+    found = [(one, other) for one, other in combinations(sure, 2) if fit((one,), (other,))]
+    return list(found[:1])
 
 
 def second_arms(best: Sequence[Arm]) -> list[Arm]:
-    """Return the arms of the second round: the best of the first, pairs of them, and the best with another step."""
-    pairs = [one + other for one, other in combinations(best[:3], 2) if _fit(one, other)]
-    refined = [best[0] + (each,) for each in REFINEMENTS if best and _fit(best[0], (each,))]
-    return _once([*best, *pairs, *refined])
+    """Return the arms of the second round: the best of the first, pairs of them, and the best with other steps."""
+    pairs = [one + other for one, other in combinations(best[:3], 2) if fit(one, other)]
+    longer = [with_steps(arm, factor) for arm in best[:1] for factor in (*NEAR, *FAR)]
+    others = [with_steps(arm, factor) for arm in best[1:2] for factor in NEAR]
+    return _once([*best[:3], *longer, *pairs, *others, *best[3:5]])
 
 
-def _fit(one: Arm, other: Arm) -> bool:
-    """Whether two arms can be applied one after the other: no kind twice."""
+def third_arms(best: Sequence[Arm]) -> list[Arm]:
+    """Return the arms of the last round: the two best, and the best with steps a little longer and shorter."""
+    return _once([*best[:2], *(with_steps(arm, factor) for arm in best[:1] for factor in NEAR)])
+
+
+def with_steps(arm: Arm, factor: float) -> Arm:
+    """Return an arm with longer or shorter steps: its own learning rate changed, or one more remedy.
+
+    Example:
+        >>> [each.settings for each in with_steps((Remedy("UR102", {"lr": 0.001}),), 10.0)]
+        [{'lr': 0.01}]
+        >>> [each.code for each in with_steps((Remedy("UR304"),), 0.1)]
+        ['UR304', 'UR101']
+    """
+    for place, each in enumerate(arm):
+        name = {"UR101": "factor", "UR102": "lr"}.get(each.code)
+        if name:
+            changed = replace(each, settings={**each.settings, name: _round(each.settings[name] * factor)})
+            return (*arm[:place], changed, *arm[place + 1 :])
+    step = Remedy("UR101", {"factor": _round(factor)}, "steps of another length go well with it")
+    return (*arm, step)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def fit(one: Arm, other: Arm) -> bool:
+    """Tell whether two arms can be applied one after the other: no kind twice."""
     codes = [each.code for each in one + other]
     return len(set(codes)) == len(codes)
 

@@ -1,22 +1,30 @@
 """The training as it is, watched: what it costs, whether it can be repeated, what is found through time."""
 
+import hashlib
 import math
 import tempfile
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from undertow import rules
+from undertow import training as training_module
 from undertow.record import Finding, Run
 from undertow.store import open_run
-from undertow.training import Training, Trial
+from undertow.training import Training, Trial, random_numbers_kept
 from undertow.watching import watch
 
 PROBE = 12
 """Steps that tell what a step costs, and whether two runs with one seed agree."""
+
+FEWEST_STEPS = 300
+"""Steps that a budget must have room for: of a few arms with a few seeds."""
 
 WATCHED = 0.08
 """Part of the budget that the watched training may take."""
@@ -26,13 +34,14 @@ MOST = 400
 
 @dataclass(frozen=True)
 class Control:
-    """What a watched training of the control showed.
+    """Hold what a watched training of the control showed.
 
     Attributes:
         trial: the training.
         run: what was recorded.
         findings: through time.
-        step_seconds: that a step takes, unwatched.
+        step_seconds, score_seconds: that a step takes, unwatched, and a scoring.
+        fingerprint: of its first steps; the same for the same training.
         notes: what a reader has to know.
     """
 
@@ -40,6 +49,8 @@ class Control:
     run: Run
     findings: Sequence[Finding]
     step_seconds: float
+    score_seconds: float
+    fingerprint: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -56,24 +67,68 @@ def observed(training: Training, seconds: float, seed: int = 0) -> Control:
     """Train the control: twice for a few steps, then watched, as long as a part of the budget allows.
 
     Raises:
-        ValueError: the untrained model's score is not a number, or the budget is too small for a step.
+        ValueError: there is nothing to train, a fresh model isn't fresh, the untrained model's score is not a number,
+            or the budget is too small for a step.
+        RuntimeError: the training raised an exception of its own.
     """
-    first, second = training.run(seed, PROBE, scored=0), training.run(seed, PROBE, scored=0)
+    _check_models(training)
+    first, second = _run(training, seed, PROBE), _run(training, seed, PROBE)
     if not math.isfinite(first.start):
         raise ValueError(f"the score of the untrained model is {first.start}: return a finite number, larger is better")
-    each = max(second.seconds / max(len(second.losses), 1), 1e-6)
-    if each * PROBE * 10 > seconds:
+    each = max(min(t.seconds / max(len(t.losses), 1) for t in (first, second)), 1e-6)
+    if each * FEWEST_STEPS > seconds:
         raise ValueError(
-            f"a step takes {each:.2g} s, so {seconds:g} s of budget have room for few more than {seconds / each:.0f} "
-            f"steps in all: give at least budget={each * PROBE * 40:.0f}"
+            f"a step takes {each:.2g} s, so that {seconds:g} s of budget have room for {seconds / each:.0f} steps in "
+            f"all, and fair trials need more: give at least budget={math.ceil(each * 4 * FEWEST_STEPS)}"
         )
     steps = int(min(training.steps or MOST, MOST, max(PROBE * 3, WATCHED * seconds / each)))
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "control.undertow"))
-        trial = training.run(seed, steps, scored=0, watcher=partial(watch, path=path, every=max(1, steps // 40)))
+        trial = _run(training, seed, steps, partial(watch, path=path, every=max(1, steps // 40)))
         run = open_run(path)
         findings = rules.over_time(run)
-    return Control(trial, run, findings, each, _notes(first, second))
+    scoring = min(first.scoring, second.scoring)
+    return Control(trial, run, findings, each, scoring, _fingerprint(first), _notes(first, second))
+
+
+def _check_models(training: Training) -> None:
+    with _explained("model()"), random_numbers_kept():
+        one, other = training.model(), training.model()
+    if not any(p.requires_grad for p in one.parameters()):
+        raise ValueError("the model has no parameter that could be trained: none, or all with requires_grad=False")
+    if {id(p) for p in one.parameters()} & {id(p) for p in other.parameters()}:
+        raise ValueError(
+            "model() returned the same parameters twice, so that every trial would go on where the last one ended: "
+            "make a new model in it, as in model=lambda: Net()"
+        )
+
+
+def _run(training: Training, seed: int, steps: int, watcher: Callable[..., Any] | None = None) -> Trial:
+    with _explained("the training as it is"):
+        return training.run(seed, steps, scored=0, watcher=watcher)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Say whose exception it is: what `Training` itself says is clear enough."""
+    try:
+        yield
+    except Exception as error:
+        if _raised_by_us(error):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise RuntimeError(
+            f"{what} fails: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        ) from error
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    return Path(traceback.extract_tb(error.__traceback__)[-1].filename) == Path(training_module.__file__)
+
+
+def _fingerprint(trial: Trial) -> str:
+    """Return what a training did in its first steps, as a few letters."""
+    return hashlib.sha256(trial.losses.tobytes() + repr(trial.start).encode()).hexdigest()[:12]
 
 
 def _notes(first: Trial, second: Trial) -> tuple[str, ...]:

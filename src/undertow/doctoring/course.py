@@ -1,24 +1,33 @@
 """The doctor's way: diagnose, prescribe, look, race, confirm."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count, islice
 
 import numpy as np
 
-from undertow.doctoring.arms import simplicity
-from undertow.doctoring.budget import RACE_SEEDS, Budget
+from undertow.doctoring.arms import first_arms, second_arms, simplicity, third_arms
+from undertow.doctoring.budget import FINALISTS, FIRST, RACE_SEEDS, SECOND, THIRD, Budget
 from undertow.doctoring.comparison import Comparison, Verdict, compare
 from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import Attempt
-from undertow.doctoring.trials import Arm, Cut, Outcome, Trials
-from undertow.training import Training
+from undertow.doctoring.trials import Arm, Cut, TrialOutcome, Trials
+from undertow.remedies import Level, Remedy
+from undertow.training import Training, Trial
 
 FIRST_FRESH_SEED = 1_000
 """Seeds of the confirmation begin here: the race's winner is flattered by the seeds that it won on."""
 
 TOUCH = 0.02
 """Part of the way within which two arms do equally well, and the simpler one is preferred."""
+
+KEPT = 6
+"""Arms that are run on all seeds of a round, at least."""
+
+LOOKING = 0.12
+"""Part of the budget that examinations of fresh models may take."""
 
 
 @dataclass
@@ -29,75 +38,143 @@ class Course:
         training: as the user has it.
         trials: makes the trials.
         budget: says how long they may be.
-        levels: of remedies that may be tried.
-        deadline: of `time.monotonic`.
+        deadline: of the race, of `time.monotonic`.
         tell: called with a line now and then.
+        fresh_seeds: of the confirmation, if not those from `FIRST_FRESH_SEED` on; the race avoids them.
+
+    Attributes:
+        attempts: what was tried, and how far it came.
+        confirmed: trials of the confirmation, by arm.
+        notes: what a reader has to know.
+        start: score of an untrained model.
     """
 
     training: Training
     trials: Trials
     budget: Budget
-    levels: str
     deadline: float
     tell: Callable[[str], object] = lambda _: None
+    fresh_seeds: Sequence[int] = ()
     attempts: dict[Arm, Attempt] = field(default_factory=dict)
+    confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    start: float = math.inf
 
-    def race(self, arms: Sequence[Arm], steps: int) -> list[Arm]:
-        """Run arms beside the control on shared seeds, and return them with the best first."""
-        cuts = [Cut(arm, seed, steps) for arm in ((), *arms) for seed in range(RACE_SEEDS)]
+    def __post_init__(self) -> None:
+        self.fresh_seeds = self.fresh_seeds or [FIRST_FRESH_SEED + i for i in range(self.budget.seeds)]
+
+    def finalists(self, prescribed: Sequence[Remedy]) -> list[Arm]:
+        """Race what was prescribed in rounds, and return the best arms."""
+        full = self.budget.full
+        arms = self.look(first_arms(prescribed))
+        short = self.budget.short(len(arms))
+        best = self.race(arms[: self.budget.arms(short, FIRST)], short, 0)
+        if not best and arms and time.monotonic() > self.deadline:
+            self.notes.append("There was no time for a race: what most speaks for was tried at once. Give more budget.")
+            return arms[:FINALISTS]
+        for number, (following, part) in enumerate(((second_arms, SECOND), (third_arms, THIRD)), start=1):
+            if not best or time.monotonic() > self.deadline:
+                break
+            again = self.look([arm for arm in following(best) if arm], quietly=True)
+            best = self.race(again[: self.budget.arms(full, part)], full, number) or best
+        return best[:FINALISTS]
+
+    def race(self, arms: Sequence[Arm], steps: int, number: int) -> list[Arm]:
+        """Run arms on the shared seeds of a round, the worse half on the first of them only; return the best first."""
+        others = (seed for seed in count() if seed not in self.fresh_seeds)
+        seeds = list(islice(others, number * RACE_SEEDS, (number + 1) * RACE_SEEDS))
         self.tell(f"{len(arms)} remedies and pairs race over {steps} steps")
-        made = self.trials.make(cuts, self.deadline)
-        for arm in arms:
-            self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in range(RACE_SEEDS)])
-        finished = [arm for arm in arms if self.attempts[arm].scores]
-        reach = self._reach(finished)
-        return sorted(finished, key=lambda arm: (-round(self._worst(arm) / reach), *simplicity(arm)))
+        left = list(arms)
+        for many in range(1, len(seeds) + 1):
+            cuts = [Cut(arm, seed, steps) for arm in left for seed in seeds[:many]]
+            made = self.trials.make(cuts, self.deadline)
+            for arm in left:
+                self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:many]])
+            ranked = self._ranked([arm for arm in left if self.attempts[arm].scores])
+            left = ranked[: max(KEPT, (len(ranked) + 1) // 2)]
+        return ranked
 
-    def _worst(self, arm: Arm) -> float:
-        return min(self.attempts[arm].scores)
+    def _ranked(self, arms: Sequence[Arm]) -> list[Arm]:
+        """Sort by the worse score; of those that are within a touch of the best, the simplest is the best."""
+        worst = {arm: min(self.attempts[arm].scores) for arm in arms}
+        if not worst:
+            return []
+        reach = TOUCH * max(0.0, max(worst.values()) - self.start)
+        first = min((arm for arm in arms if worst[arm] >= max(worst.values()) - reach), key=simplicity)
+        return [first, *sorted((arm for arm in arms if arm != first), key=lambda arm: -worst[arm])]
 
-    def _reach(self, arms: Sequence[Arm]) -> float:
-        """Return the difference of scores under which two arms do equally well."""
-        worst = [self._worst(arm) for arm in arms]
-        return max(TOUCH * (max(worst, default=0.0) - min(worst, default=0.0)), 1e-12)
-
-    def _note(self, arm: Arm, stage: str, outcomes: Sequence[Outcome | None]) -> None:
+    def _note(self, arm: Arm, stage: str, outcomes: Sequence[TrialOutcome | None]) -> None:
         errors = [outcome.error for outcome in outcomes if outcome is not None and outcome.error]
         scores = [outcome.trial.score for outcome in outcomes if outcome is not None and outcome.trial is not None]
+        self.start = next((o.trial.start for o in outcomes if o is not None and o.trial is not None), self.start)
         whole = tuple(scores) if len(scores) == len(outcomes) and np.isfinite(scores).all() else ()
         error = errors[0] if errors else "" if whole else "there was no time for it, or its score is not a number"
-        self.attempts[arm] = replace(
-            self.attempts.get(arm, Attempt(arm, stage)), stage=stage, scores=whole, error=error
-        )
+        known = self.attempts.get(arm, Attempt(arm, stage))
+        self.attempts[arm] = replace(known, stage=stage, scores=whole, error=error)
 
-    def look(self, arms: Sequence[Arm]) -> list[Arm]:
-        """Examine a fresh model of every arm, and keep those that can be trained."""
-        kept = []
-        for arm in arms:
+    def look(self, arms: Sequence[Arm], quietly: bool = False) -> list[Arm]:
+        """Examine a fresh model of every arm that changes one, and keep those that can be trained."""
+        if not quietly:
+            self.tell(f"{len(arms)} remedies and pairs are examined on fresh models")
+        until = time.monotonic() + LOOKING * self.budget.seconds
+        return [arm for arm in arms if self._fits(arm, until)]
+
+    def _fits(self, arm: Arm, until: float) -> bool:
+        promised = [each.predicted for each in arm]
+        attempt = Attempt(arm, "prescribed", predicted=sum(promised) if np.isfinite(promised).all() else math.nan)
+        surgery = tuple(each for each in arm if each.level is not Level.A)
+        known = self.attempts.get(surgery)
+        if surgery and known is not None and known.stage != "prescribed":
+            attempt = replace(attempt, stage="examined", error=known.error, decades=known.decades)
+        elif surgery and time.monotonic() < until:
             seen = look(self.training, arm)
-            predicted = (
-                sum(each.predicted for each in arm) if all(math.isfinite(e.predicted) for e in arm) else math.nan
-            )
-            self.attempts[arm] = Attempt(arm, "examined", (), seen.error, seen.decades, predicted)
-            if not seen.error:
-                kept.append(arm)
-        return kept
+            attempt = replace(attempt, stage="examined", error=seen.error, decades=seen.decades)
+        self.attempts.setdefault(arm, attempt)
+        return not attempt.error
 
     def confirm(self, arms: Sequence[Arm]) -> list[Comparison]:
         """Compare the finalists with the control on fresh seeds; this, and nothing else, is the result."""
-        seeds = [FIRST_FRESH_SEED + i for i in range(self.budget.seeds)]
+        seeds, steps = self.fresh_seeds, self.budget.full
         self.tell(f"{len(arms)} finalist{'s' if len(arms) > 1 else ''} against the training as it is, on fresh seeds")
-        made = self.trials.make([Cut(arm, seed, self.budget.full) for arm in ((), *arms) for seed in seeds], math.inf)
+        made = self.trials.make([Cut(arm, seed, steps) for arm in ((), *arms) for seed in seeds], math.inf)
         for arm in arms:
-            self._note(arm, "confirmed", [made[Cut(arm, seed, self.budget.full)] for seed in seeds])
-        found = [compared(arm, seeds, self.budget.full, made, len(arms)) for arm in arms]
-        return sorted(
-            found, key=lambda each: (each.verdict is not Verdict.HELPS, -each.effect, *simplicity(each.remedies))
-        )
+            self._note(arm, "confirmed", [made[Cut(arm, seed, steps)] for seed in seeds])
+        for arm in ((), *arms):
+            trials = [made[Cut(arm, seed, steps)].trial for seed in seeds]
+            self.confirmed[arm] = [trial for trial in trials if trial is not None]
+        broke = [made[Cut((), seed, steps)].error for seed in seeds if made[Cut((), seed, steps)].error]
+        if broke:
+            self.notes.append(f"The training as it is broke off in {len(broke)} of {len(seeds)} seeds: {broke[0]}")
+        found = confirmed(arms, seeds, steps, made)
+        best = max((each.effect for each in found if each.seeds), default=0.0)
+        return sorted(found, key=lambda each: _preference(each, best))
+
+    def leading(self) -> Arm:
+        """Return the arm that leads the race; none if there was none."""
+        raced = [arm for arm, attempt in self.attempts.items() if attempt.stage == "raced" and attempt.scores]
+        return self._ranked(raced)[0] if raced else ()
+
+    def blind(self, arm: Arm) -> list[float]:
+        """Return scores of an arm that is trained with its targets mixed up; none where that can't be done."""
+        cuts = [Cut(arm, seed, self.budget.full, blind=True) for seed in self.fresh_seeds]
+        trials = [outcome.trial for outcome in self.trials.make(cuts, math.inf).values()]
+        return [trial.score for trial in trials if trial is not None and math.isfinite(trial.score)]
 
 
-def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome], tests: int) -> Comparison:
+def _preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[int, int], float]:
+    near = bool(comparison.seeds) and comparison.effect >= (1 - TOUCH) * best
+    return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.effect
+
+
+def confirmed(
+    arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]
+) -> list[Comparison]:
+    """Compare several arms with the control; the surest is corrected for all, the next for one less (Holm 1979)."""
+    sure = sorted(arms, key=lambda arm: compared(arm, seeds, steps, made, 1).p)
+    return [compared(arm, seeds, steps, made, len(arms) - rank) for rank, arm in enumerate(sure)]
+
+
+def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome], tests: int) -> Comparison:
     """Compare an arm's trials with the control's; untested unless all of them came in with a finite score."""
     pairs = [(made[Cut((), seed, steps)].trial, made[Cut(arm, seed, steps)].trial) for seed in seeds]
     whole = [(c, t) for c, t in pairs if c is not None and t is not None and math.isfinite(c.score + t.score)]

@@ -1,20 +1,27 @@
 """`Treatment`: what was wrong, what was tried, what helped and by how much."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from undertow.diagnosis import Diagnosis
-from undertow.doctoring.comparison import Comparison
+from undertow.doctoring.comparison import Comparison, Verdict
 from undertow.doctoring.trials import Arm
 from undertow.files import write_whole
 from undertow.record import Finding
 from undertow.remedies import Remedy
-from undertow.training import Training
+from undertow.training import Training, Trial
 
 HEALTHY, REPAIRED, NOTHING_HELPS = "healthy", "repaired", "nothing helps"
+
+BEFORE, AFTER = "as it was", "with the remedies"
+
+MOST_FINDINGS, MOST_BY_HAND = 5, 4
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Attempt:
 
     Attributes:
         arm: its remedies.
-        stage: "examined", "raced" or "confirmed".
+        stage: "prescribed", "examined", "raced" or "confirmed".
         scores: of its trials in the last round that it was in.
         error: why it went no further, empty if it was merely slower than others.
         decades: by which the gradient changes from the loss to the front, measured on a fresh model.
@@ -40,7 +47,7 @@ class Attempt:
 
 @dataclass(eq=False)
 class Treatment:
-    """What the doctor found out about a training.
+    """Hold what the doctor found out about a training; ``print`` it, or ``save`` it as a page.
 
     Attributes:
         verdict: "healthy", "repaired" or "nothing helps".
@@ -51,75 +58,141 @@ class Treatment:
         findings: of the start and of a watched training of the control.
         attempts: everything that was tried.
         after: diagnosis of the start with the remedies.
+        by_hand: remedies that fit and that only a person can apply.
+        curves: trials of the confirmation: of the control, and of the best arm.
         notes: what a reader has to know to judge it.
         steps, seeds: of the confirmation's trials.
         seconds: that it all took.
+        interrupted: whether it was stopped before it was finished; then nothing is confirmed.
     """
 
     verdict: str
     remedies: tuple[Remedy, ...]
     training: Training
     comparisons: list[Comparison]
-    diagnosis: Diagnosis | None
+    diagnosis: Diagnosis | None = None
     findings: Sequence[Finding] = ()
     attempts: list[Attempt] = field(default_factory=list)
     after: Diagnosis | None = None
+    by_hand: Sequence[Remedy] = ()
+    curves: Mapping[str, Sequence[Trial]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     steps: int = 0
     seeds: int = 0
     seconds: float = 0.0
+    interrupted: bool = False
 
     @property
     def snippet(self) -> str:
-        """What to paste, in plain PyTorch; empty where nothing helps."""
+        """Return what to paste, in plain PyTorch; empty where nothing helps."""
         return "\n".join(f"# {each.kind.name}: {each.reason}\n{each.snippet}" for each in self.remedies)
 
+    @property
+    def headline(self) -> str:
+        """The answer in a sentence."""
+        return "This was interrupted: nothing is confirmed." if self.interrupted else _HEADLINES[self.verdict]
+
+    @property
+    def summary(self) -> str:
+        """Return what the verdict rests on, in a sentence or two."""
+        tested = [each for each in self.comparisons if each.seeds]
+        if self.verdict == REPAIRED:
+            won = next(each for each in tested if each.remedies == self.remedies or each.verdict is Verdict.HELPS)
+            names = " and ".join(each.name for each in won.remedies)
+            low, high = won.interval
+            return (
+                f"With {names} the score is {np.mean(won.treated):.3g} instead of {np.mean(won.control):.3g}, over "
+                f"{len(won.seeds)} fresh seeds; the difference is {low:+.3g} to {high:+.3g} (95 % interval)."
+            )
+        if self.verdict == HEALTHY and tested:
+            best = max(tested, key=lambda each: each.effect)
+            return (
+                f"It reaches a score of {np.mean(best.control):.3g} from {best.start:.3g}; the best that was tried "
+                f"reaches {np.mean(best.treated):.3g}."
+            )
+        if tested:
+            best = max(tested, key=lambda each: each.effect)
+            return f"The best that was tried reaches a score of {np.mean(best.treated):.3g}, from {best.start:.3g}."
+        return ""
+
     def __str__(self) -> str:
-        return "\n".join([_HEADLINES[self.verdict], *self._found(), *self._tried(), *self._paste(), *self.notes])
+        parts = [self.headline, self.summary, *self._found(), *self._tried(), *self._paste(), *self._left()]
+        return "\n".join([*(part for part in parts[:2] if part), *parts[2:], *self.notes])
 
     def _found(self) -> list[str]:
-        serious = [str(each) for each in self.findings if str(each.severity) != "note"]
-        return ["", "What is wrong", *(f"  {each}" for each in serious[:5])] if serious else []
+        serious = [each for each in self.findings if str(each.severity) != "note"][:MOST_FINDINGS]
+        return ["", "What is wrong", *(f"  {each}" for each in serious)] if serious else []
 
     def _tried(self) -> list[str]:
         rows = [f"  {each}" for each in self.comparisons]
-        tried = f"{len(self.attempts)} remedies and pairs were looked at, {len(self.comparisons)} confirmed or refuted"
+        tried = f"{len(self.attempts)} remedies and pairs were looked at, {len(self.comparisons)} tried on fresh seeds"
         return ["", f"What was tried ({tried}; {self.steps} steps, {self.seconds:.0f} s)", *rows]
 
     def _paste(self) -> list[str]:
         return ["", "What to paste", *(f"  {line}" for line in self.snippet.splitlines())] if self.remedies else []
+
+    def _left(self) -> list[str]:
+        if not self.by_hand:
+            return []
+        rows = [f"  {each.code} {each.kind.name}: {each.reason}" for each in self.by_hand[:MOST_BY_HAND]]
+        return ["", "What is left to try by hand", *rows]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "format": "undertow treatment 1",
             "verdict": self.verdict,
-            "remedies": [each.to_dict() for each in self.remedies],
+            "headline": self.headline,
+            "summary": self.summary,
+            "remedies": [_remedy(each) for each in self.remedies],
             "snippet": self.snippet,
-            "comparisons": [each.to_dict() for each in self.comparisons],
+            "comparisons": [_comparison(each) for each in self.comparisons],
             "findings": [each.to_dict() for each in self.findings],
             "attempts": [_attempt(each) for each in self.attempts],
+            "by_hand": [_remedy(each) for each in self.by_hand],
+            "curves": {name: [_finite(trial.losses) for trial in each] for name, each in self.curves.items()},
+            "gradient": {BEFORE: _way(self.diagnosis), AFTER: _way(self.after)},
             "notes": list(self.notes),
             "steps": self.steps,
             "seeds": self.seeds,
             "seconds": self.seconds,
+            "interrupted": self.interrupted,
         }
 
+    def html(self) -> str:
+        """As one page that needs nothing else."""
+        from undertow.render.treatment_page import article  # loads altair
+
+        return article(self.to_dict()).html()
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
     def save(self, path: str | Path) -> Path:
-        """Write it as the suffix says: ``.json``, ``.txt`` or ``.html``; the file appears whole or not at all.
+        """Write it as the suffix says: ``.html``, ``.json`` or ``.txt``; the file appears whole or not at all.
 
         Raises:
             ValueError: another suffix.
         """
         path = Path(path)
         writers = {
+            ".html": lambda: self.html().encode(),
             ".json": lambda: json.dumps(self.to_dict(), allow_nan=False).encode(),
             ".txt": lambda: f"{self}\n".encode(),
         }
-        if path.suffix.lower() not in writers:
-            raise ValueError(f"can't write a treatment as {path.name!r}: the suffixes known are {', '.join(writers)}")
+        check_format(path)
         write_whole(path, writers[path.suffix.lower()]())
         return path
+
+
+def check_format(path: Path) -> None:
+    """Complain about a file that a treatment can't be written as, before there is one.
+
+    Raises:
+        ValueError: another suffix than .html, .json or .txt.
+    """
+    if path.suffix.lower() not in (".html", ".json", ".txt"):
+        raise ValueError(f"can't write a treatment as {path.name!r}: the suffixes known are .html, .json and .txt")
 
 
 _HEADLINES = {
@@ -129,11 +202,41 @@ _HEADLINES = {
 }
 
 
+def _remedy(remedy: Remedy) -> dict[str, Any]:
+    return {**remedy.to_dict(), "name": remedy.name}
+
+
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
-        "remedies": [each.to_dict() for each in attempt.arm],
+        "remedies": [_remedy(each) for each in attempt.arm],
         "stage": attempt.stage,
         "scores": list(attempt.scores),
         "error": attempt.error,
-        "decades": None if attempt.decades != attempt.decades else attempt.decades,
+        "decades": _number(attempt.decades),
+        "predicted": _number(attempt.predicted),
     }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    told = comparison.to_dict()
+    numbers = {name: _number(told[name]) for name in ("start", "effect", "p")}
+    pairs = {name: [_number(value) for value in told[name]] for name in ("interval", "seconds")}
+    return {**told, **numbers, **pairs, "remedies": [_remedy(each) for each in comparison.remedies]}
+
+
+def _way(diagnosis: Diagnosis | None) -> list[tuple[str, float]]:
+    """Return names and decades of the gradient along its path, relative to where it begins."""
+    path = diagnosis.gradient_path if diagnosis else None
+    if diagnosis is None or path is None or not np.isfinite(path.gradient).any():
+        return []
+    first = float(path.gradient[np.isfinite(path.gradient)][0])
+    levels = zip(path.waypoints, path.gradient, strict=True)
+    return [(diagnosis.name(site), float(level) - first) for site, level in levels if math.isfinite(level)]
+
+
+def _finite(values: Iterable[float]) -> list[float | None]:
+    return [_number(value) for value in values]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,9 @@ import cloudpickle
 import numpy as np
 import torch
 
+from undertow.doctoring.blind import blinded
+from undertow.doctoring.budget import MEASURED
+from undertow.doctoring.sending import sendable
 from undertow.processes import processors
 from undertow.remedies import Remedy, apply
 from undertow.sweeping.cells import Cell, Pack, Tick, key_of, unheard
@@ -22,6 +25,9 @@ from undertow.sweeping.store import DONE, Finished, Store
 from undertow.sweeping.workers import InProcess, Processes, Workers
 from undertow.training import Training, Trial
 
+TELL_EVERY = 5.0
+"""Seconds between two lines about how far trials are."""
+
 MOST_LOSSES = 200
 """Points that are kept of a trial's losses."""
 
@@ -30,11 +36,12 @@ Arm = tuple[Remedy, ...]
 
 
 class Cut(NamedTuple):
-    """What is asked of a trial: which arm, with which seed, for how many steps."""
+    """Ask for a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
 
     arm: Arm
     seed: int
     steps: int
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,17 +50,19 @@ class TrialWork:
 
     Attributes:
         pickled: the training.
+        fingerprint: what tells it from others; its pickled form if nothing is given.
     """
 
     pickled: bytes
+    fingerprint: str = ""
 
     @property
     def name(self) -> str:
-        """Which training, by its contents."""
-        return f"trials of {hashlib.sha256(self.pickled).hexdigest()[:12]}"
+        """Say which training it is, by what it does or is."""
+        return f"trials of {self.fingerprint or hashlib.sha256(self.pickled).hexdigest()[:12]}"
 
     def recorded(self, settings: Settings) -> Settings:
-        """What the store shows."""
+        """Return what the store shows."""
         return settings
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -87,7 +96,10 @@ class TrialWork:
 
 def _made(training: Training, settings: Settings) -> dict[str, Any]:
     arm = [Remedy.from_dict(each) for each in json.loads(settings["arm"])]
-    trial = apply(arm, training).run(settings["seed"], settings["steps"])
+    asked = blinded(training) if settings.get("blind") else training
+    if asked is None:
+        raise ValueError("its batches don't end with targets that could be mixed up")
+    trial = apply(arm, asked).run(settings["seed"], settings["steps"], scored=MEASURED)
     return {
         "losses": _plain(_thinned(trial.losses)),
         "scores": [[step, _finite(score)] for step, score in trial.scores.items()],
@@ -112,8 +124,8 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-class Outcome(NamedTuple):
-    """What became of a trial: the trial, or why it couldn't be made."""
+class TrialOutcome(NamedTuple):
+    """Hold what became of a trial: the trial, or why it couldn't be made."""
 
     trial: Trial | None
     error: str = ""
@@ -127,6 +139,9 @@ class Trials:
         training: what is trained.
         store: the SQLite file; a sweep's, so that ``undertow serve`` and `undertow.open_sweep` show it.
         processes: how many trials run at a time; 0 for one after the other in this process.
+        fingerprint: what the training does in its first steps, by which the store knows it again.
+        ray: address of a cluster to make trials on.
+        tell: called with how far they are.
 
     Attributes:
         alone: why trials run in this process, empty if they don't.
@@ -135,6 +150,9 @@ class Trials:
     training: Training
     store: Path
     processes: int | None = None
+    fingerprint: str = ""
+    ray: str | None = None
+    tell: Callable[[str], object] = lambda _: None
     alone: str = ""
     _work: TrialWork = field(init=False)
     _kept: Store = field(init=False)
@@ -142,10 +160,10 @@ class Trials:
 
     def __post_init__(self) -> None:
         try:
-            self._work = TrialWork(cloudpickle.dumps(self.training))
+            self._work = TrialWork(sendable(self.training), self.fingerprint)
         except Exception as error:  # whatever a user's objects raise when they are pickled
             self.alone = f"the training can't be sent to other processes ({type(error).__name__}: {error})"
-            self._work = _Unpickled(b"", self.training)
+            self._work = _Unpickled(b"", self.fingerprint or "a training of this process", self.training)
         self._kept = Store(self.store)
         self._kept.note("name", "trials")
         self._kept.note("work", self._work.name)
@@ -158,10 +176,22 @@ class Trials:
 
     @property
     def size(self) -> int:
-        """How many trials run at a time."""
+        """Return how many trials run at a time."""
+        if self.ray is not None and not self.alone:
+            self._workers = self._workers or self._started()
+            return self._workers.size
         return 1 if self.alone or self.processes == 0 else self.processes or processors()
 
-    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, Outcome]:
+    def planned(self) -> dict[str, Any] | None:
+        """Return what `plan` has kept for this training; None if nothing."""
+        known = self._kept.noted("plan")
+        return known["budget"] if known and known["work"] == self._work.name else None
+
+    def plan(self, budget: Mapping[str, Any]) -> None:
+        """Keep the numbers by which trials are cut, so that the same call makes the same ones later."""
+        self._kept.note("plan", {"work": self._work.name, "budget": dict(budget)})
+
+    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, TrialOutcome]:
         """Make trials and return what became of them, by what was asked for.
 
         Args:
@@ -173,17 +203,43 @@ class Trials:
         self._kept.plan(self._work.name, settings.items())
         left = [Cell(key, settings[key]) for key in cells if key not in self._kept.keys(DONE)]
         if left:
-            self._compute(self._work.packs(left, None), deadline)
+            self._compute_somewhere(left, deadline)
         found = self._kept.outcomes(cells)
+        if left and self.size > 1 and found and all(error for _, error in found.values()):
+            self._stay_here(next(str(error) for _, error in found.values()))
+            return self.make(cuts, deadline)
         return {cells[key]: _outcome(cells[key], result, error) for key, (result, error) in found.items()}
 
+    def _stay_here(self, why: str) -> None:
+        """Go on in this process, where the training has run before: it may need what other processes can't import."""
+        self._stop()
+        self.alone = f"other processes can't run the training ({why})"
+
+    def _compute_somewhere(self, left: Sequence[Cell], deadline: float) -> None:
+        try:
+            self._compute(self._work.packs(left, None), deadline)
+        except (RuntimeError, OSError) as error:  # processes that don't start; a trial's own exceptions are outcomes
+            if self.alone or self.processes == 0 or self.ray is not None:
+                raise
+            self._stay_here(str(error))
+            missing = [cell for cell in left if cell.key not in self._kept.keys(DONE)]
+            self._compute(self._work.packs(missing, None), deadline)
+
     def _compute(self, packs: list[Pack], deadline: float) -> None:
-        workers = self._workers = self._workers or self._started(len(packs))
+        workers = self._workers = self._workers or self._started()
         schedule = Schedule(packs, retries=0)
+        began = told = time.monotonic()
+        done = 0
 
         def keep(finished: list[Finished]) -> None:
+            nonlocal done, told
             if finished:
                 self._kept.write(finished)
+                done += len(finished)
+            if done and time.monotonic() > told + TELL_EVERY:
+                told = time.monotonic()
+                left = (told - began) * (len(packs) - done) / done
+                self.tell(f"{done} of {len(packs)} trials, about {left:.0f} s left of this round")
             if time.monotonic() > deadline:
                 raise TimeIsUpError
 
@@ -192,9 +248,13 @@ class Trials:
         except TimeIsUpError:
             self._stop()
 
-    def _started(self, packs: int) -> Workers:
+    def _started(self) -> Workers:
+        if self.ray is not None and not self.alone:
+            from undertow.sweeping.cluster import Cluster
+
+            return Cluster(self._work, self.ray)
         alone = self.alone or self.processes == 0
-        return InProcess(self._work) if alone else Processes(self._work, min(self.size, max(packs, self.size)))
+        return InProcess(self._work) if alone else Processes(self._work, self.size, main=False)
 
     def _stop(self) -> None:
         if self._workers is not None:
@@ -215,10 +275,6 @@ class TimeIsUpError(Exception):
 class _Unpickled(TrialWork):
     training: Training | None = None
 
-    @property
-    def name(self) -> str:
-        return "trials of a training that lives in this process"
-
     def run(self, cells: Sequence[Settings], tick: Tick = unheard) -> list[dict[str, Any]]:
         del tick
         assert self.training is not None  # noqa: S101  # it is made with one
@@ -227,16 +283,17 @@ class _Unpickled(TrialWork):
 
 def _settings(cut: Cut) -> Settings:
     arm = [{"code": each.code, "settings": dict(each.settings)} for each in cut.arm]
-    return {"arm": json.dumps(arm, sort_keys=True), "seed": cut.seed, "steps": cut.steps}
+    told = {"arm": json.dumps(arm, sort_keys=True), "seed": cut.seed, "steps": cut.steps}
+    return {**told, "blind": True} if cut.blind else told
 
 
-def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> Outcome:
+def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> TrialOutcome:
     if result is None:
-        return Outcome(None, error or "not made")
+        return TrialOutcome(None, error or "not made")
     scores = {int(step): _number(score) for step, score in result["scores"]}
     losses = np.array([_number(loss) for loss in result["losses"]])
     trial = Trial(cut.seed, losses, scores, _number(result["start"]), result["diverged"], result["seconds"])
-    return Outcome(trial)
+    return TrialOutcome(trial)
 
 
 def _number(value: float | None) -> float:

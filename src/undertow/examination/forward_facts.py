@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from undertow.examination.independence import Suspicion
 from undertow.examination.sources import SourceFinder, users_line
@@ -44,8 +44,8 @@ class ForwardFacts(SourceFinder):
         [[8, 1], [8], [8, 8]]
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, model: nn.Module | None = None) -> None:
+        super().__init__(model)
         self._pairs: list[tuple[str, Tensor, Tensor, Node, int]] = []
         self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
@@ -149,12 +149,12 @@ class ForwardFacts(SourceFinder):
             "fan_in": fan_in,
             "whole": bool((rows == rows.round()).all()),
             "typical": varied[(len(varied) - 1) // 2].item() if len(varied) else 0.0,
-            "source": self.line_of(number),
+            "source": self.line_around(number),
         }
 
 
 def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact:
-    """What is to be known of a target, and how much of it the output's last operation can't reach."""
+    """Return what is to be known of a target, and how much of it the output's last operation can't reach."""
     wanted = target.detach().double().flatten()
     if not len(wanted) or not bool(torch.isfinite(wanted).all()):
         return {}
@@ -185,7 +185,7 @@ def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact
 
 
 def _norm_fact(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Fact | None:
-    """How many values every statistic of a normalisation is taken over, and of how many examples."""
+    """Count the values that every statistic of a normalisation is taken over, and of how many examples."""
     x = args[0] if args else kwargs.get("input")
     if not isinstance(x, Tensor) or x.dim() < 1:
         return None
@@ -206,14 +206,14 @@ def _norm_fact(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Fac
 
 
 def _fan_in(weight: Any, data: Tensor) -> int:
-    """How many numbers a unit of the layer sees."""
+    """Count the numbers that a unit of the layer sees."""
     if isinstance(weight, Tensor) and weight.dim() > 1:
         return max(weight.numel() // max(weight.shape[0], 1), 1)
     return data.shape[-1]
 
 
 def _is_weight(value: Any) -> bool:
-    """Whether it is a leaf that learns, or one in another shape, or holds some: products of two tensors have none."""
+    """Tell whether it is a leaf that learns, also in another shape, or holds one; a product of two tensors is none."""
     if isinstance(value, (list, tuple)):
         return any(map(_is_weight, value))
     return (

@@ -77,7 +77,7 @@ def _constant(node: Node, op: str) -> float:
 
 
 def _depends_on_data(node: Node) -> bool:
-    """Whether layers lie behind it: a penalty on the weights has none."""
+    """Tell whether layers lie behind it: a penalty on the weights has none."""
     seen: set[Node] = set()
     waiting = [node]
     while waiting:

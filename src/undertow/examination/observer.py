@@ -33,7 +33,7 @@ class Observer:
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._optimizers = model, optimizers
-        self._seen, self._caught = ForwardFacts(), CallCatcher(model)
+        self._seen, self._caught = ForwardFacts(model), CallCatcher(model)
         self.terms = 0
         self.leaves: list[Tensor] = []
         self.told: list[Facts] = []
@@ -57,7 +57,7 @@ class Observer:
         return self._seen.line_of(number)
 
     def facts(self, loss: Tensor, leaves: Sequence[Tensor]) -> Facts:
-        """What is known before the backward pass; call it once, between the two.
+        """Return what is known before the backward pass; call it once, between the two.
 
         Args:
             loss: what the forward pass ended in.
@@ -73,7 +73,7 @@ class Observer:
 
     @property
     def strangers(self) -> bool:
-        """Whether there are weights that nobody knows where they are kept."""
+        """Tell whether there are weights that nobody knows where they are kept."""
         return any(not t["name"] and not t["argument"] and (t["parameter"] or t["weight"]) for t in self.told)
 
 

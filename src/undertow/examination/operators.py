@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Carried:
-    """What lies between the outputs of two modules, for a whole batch.
+    """Stand for what lies between the outputs of two modules, for a whole batch.
 
     Attributes:
         operator: [n_front, n_back], takes a gradient at ``back`` to the gradient at ``front`` that comes through it.

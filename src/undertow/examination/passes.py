@@ -62,7 +62,7 @@ class Passes:
             return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
 
     def _dependence(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
-        """Whether the loss's value depends on the parameters that no gradient reaches: a third pass, forward alone."""
+        """Tell whether the loss's value depends on parameters that no gradient reaches: a third pass, forward alone."""
         names = [name for name in header["unreached"] if name not in header["not run"]]
         if names and names != self._traced[0]:
             self._traced = names, self._trace(before, names)
@@ -154,7 +154,7 @@ class Passes:
 
 
 def _origin(finder: OriginFinder | None) -> dict[str, Any]:
-    """What the forward pass has to say of inf and nan: the operation that made them, or what brought them in."""
+    """Return what the forward pass has to say of inf and nan: the operation that made them, or what brought them in."""
     origin, imported = (None, None) if finder is None else (finder.origin, finder.imported)
     if origin is not None or imported is None:
         return {"origin": None if origin is None else vars(origin)}

@@ -15,7 +15,7 @@ class NotJudgedError(Exception):
 def trial_step(
     optimizer: Optimizer, parameters: Mapping[str, Tensor], without_decay: bool = False
 ) -> dict[str, Tensor]:
-    """What the optimizer's next step adds to each parameter, weight decay included, by name.
+    """Return what the optimizer's next step adds to each parameter, weight decay included, by name.
 
     The optimizer is copied together with its state and its parameters; the originals are only read.
 

@@ -77,7 +77,7 @@ class Dataset:
 
     @property
     def n_inputs(self) -> int:
-        """How many numbers an image has: the width of a network's input."""
+        """Return how many numbers an image has: the width of a network's input."""
         return self.image_shape[0] * self.image_shape[1]
 
 

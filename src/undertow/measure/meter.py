@@ -27,7 +27,7 @@ L = TypeVar("L")
 
 
 def squares_fit(norms: NDArray[Any] | float) -> bool:
-    """Whether float32 could square what these norms were taken of.
+    """Tell whether float32 could square what these norms were taken of.
 
     Example:
         >>> squares_fit(np.array([1e-3, 2.0])), squares_fit(0.0), squares_fit(np.inf)
@@ -180,6 +180,12 @@ class Meter:
         """||W||_F of a parameter, by ``id``, if it was taken."""
         return self._weights.get(identity)
 
+    def forget(self) -> None:
+        """Let go of everything that was taken: the pass that it was of came to no end."""
+        for each in (self._taken, self._noted, self._waiting, self._counted, self._pairs, self._weighed, self._weights):
+            each.clear()
+        self._size = 0
+
     def read(self) -> Reading:
         """Everything taken and noted. One transfer for each device and precision."""
         return self.send()()
@@ -232,14 +238,14 @@ class Meter:
             self.norm("differing", place, expected - arrived)
 
     def _accumulator(self, x: Tensor, size: int) -> torch.dtype | None:
-        """What to sum squares in; None for the tensor's own precision."""
+        """Return the type to sum squares in; None for the tensor's own precision."""
         if (self.precise or size > FLOAT32_UP_TO) and x.device.type != "mps":
             return torch.float64
         return _exact(x)
 
 
 def _exact(x: Tensor) -> torch.dtype | None:
-    """What to add up in; None for the tensor's own precision."""
+    """Return the type to add up in; None for the tensor's own precision."""
     return None if x.dtype in (torch.float32, torch.float64) else torch.float32
 
 
@@ -250,9 +256,13 @@ def by_kind(labelled: Iterable[tuple[L, Tensor]]) -> Iterable[tuple[list[L], lis
         >>> [labels for labels, _ in by_kind([("a", torch.ones(1)), ("b", torch.tensor(2)), ("c", torch.ones(2))])]
         [['a', 'c'], ['b']]
     """
+    many = list(labelled)
+    kinds = [(x.device, x.dtype) for _, x in many]
+    if kinds and kinds.count(kinds[0]) == len(kinds):  # as it is nearly always, at every light step
+        return [([label for label, _ in many], [x for _, x in many])]
     groups: dict[Kind, tuple[list[L], list[Tensor]]] = {}
-    for label, x in labelled:
-        labels, tensors = groups.setdefault((x.device, x.dtype), ([], []))
+    for kind, (label, x) in zip(kinds, many, strict=True):
+        labels, tensors = groups.setdefault(kind, ([], []))
         labels.append(label)
         tensors.append(x)
     return groups.values()

@@ -68,7 +68,7 @@ Part = tuple[Index, Sequence[float] | NDArray[Any]]
 
 @dataclass(slots=True)
 class Reading:
-    """What was read in one pass, or in several alike.
+    """Hold what was read in one pass, or in several alike.
 
     Attributes:
         parts: labels, and their numbers, [..., labels].
@@ -83,7 +83,7 @@ class Reading:
 
     @classmethod
     def of(cls, parts: Iterable[Part]) -> "Reading":
-        """What came from several devices."""
+        """Join what came from several devices."""
         return cls([(labels, np.asarray(values, dtype=np.float64)) for labels, values in parts if labels.size])
 
     @classmethod
@@ -93,7 +93,7 @@ class Reading:
         return cls([(some[0][0], np.stack([values for _, values in some])) for some in parts])
 
     def alike(self, other: "Reading") -> bool:
-        """Whether the same was read."""
+        """Tell whether the same was read."""
         return len(self.parts) == len(other.parts) and all(
             mine is theirs for (mine, _), (theirs, _) in zip(self.parts, other.parts, strict=True)
         )
@@ -120,6 +120,7 @@ class Reading:
 
     def column(self, name: str, size: int, default: float | Array = np.nan) -> Array:
         """The numbers of one name over all places; where there are none, the default."""
-        if name in self:
+        try:
             return self[name].column(size, default)
-        return default if isinstance(default, np.ndarray) else np.full(size, default)
+        except KeyError:
+            return default if isinstance(default, np.ndarray) else np.full(size, default)

@@ -53,7 +53,7 @@ class Readout:
         self._matrices = _Pairs(sites, names, _matrices)
 
     def columns(self, read: Reading) -> Columns:
-        """What `Meter.read` returned, as columns of a Run, each [..., sites] or [..., edges].
+        """Return what `Meter.read` returned as columns of a Run, each [..., sites] or [..., edges].
 
         An edge that alone feeds its Site carries the whole gradient received there, and nobody had to measure it.
         """
@@ -151,7 +151,7 @@ def _mean_cosine(total: Array, each: Array) -> Array:
 
 
 def _shaped(column: Array, shape: tuple[int, ...]) -> Array:
-    """What was measured nowhere has no passes yet."""
+    """Give what was measured nowhere an axis of no passes."""
     return column if column.shape == shape else np.broadcast_to(column, shape).copy()
 
 
@@ -184,7 +184,7 @@ class _Sums:
 
 
 class _Pairs:
-    """Which Site has which parameter."""
+    """Know which Site has which parameter."""
 
     def __init__(self, sites: Sequence[Site], names: Sequence[str], chosen: Callable[[Site], Sequence[str]]) -> None:
         places = {name: place for place, name in enumerate(names)}
@@ -207,7 +207,7 @@ class _Pairs:
 
 
 class _Raw:
-    """What was read, by name, as arrays over places; nan where nothing was."""
+    """Hold what was read, by name, as arrays over places; nan where nothing was."""
 
     def __init__(self, read: Reading, size: int) -> None:
         self._read, self._size = read, size

@@ -6,6 +6,7 @@ seconds to make. A `SiteReading` is a view of one row.
 """
 
 from undertow.record.findings import BackwardGain, Finding, Severity, folded
+from undertow.record.finite_steps import with_finite_steps
 from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SCALARS, SITE_COLUMNS, STEP_COLUMNS
 from undertow.record.run import Run, SiteReading, header_from
 from undertow.record.sites import Edge, Event, Role, Site
@@ -28,6 +29,7 @@ __all__ = [
     "SiteReading",
     "folded",
     "header_from",
+    "with_finite_steps",
 ]
 
 __getattr__ = old_names(__name__, {"Reading": "SiteReading"})

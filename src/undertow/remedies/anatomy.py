@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What was called, in order, leaves only, each at its first call.
+    """List what was called, in order, leaves only, each at its first call.
 
     Attributes:
         parts: the leaves.
@@ -98,14 +98,14 @@ def anatomy(model: nn.Module, training: Training) -> Anatomy:
 
     def seen(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, given: Any, keywords: Any, made: Any) -> None:
-            tensors = [*_tensors(given), *_tensors(tuple(keywords.values()))]
+            tensors = [*tensors_in(given), *tensors_in(tuple(keywords.values()))]
             if not name:
                 floating = [t for t in tensors if t.is_floating_point()]
                 whole.update(given=tuple(floating), made=made if isinstance(made, Tensor) else None)
             elif name in parts:
                 parts[name] = replace(parts[name], calls=parts[name].calls + 1)
             elif isinstance(module, LAYERS) or not any(True for _ in module.children()):  # a layer may hold its norm
-                parts[name] = Part(name, module, next(iter(tensors), None), next(iter(_tensors(made)), None))
+                parts[name] = Part(name, module, next(iter(tensors), None), next(iter(tensors_in(made)), None))
 
         return hook
 
@@ -165,11 +165,12 @@ def replace_module(model: nn.Module, name: str, new: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, new)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors of nested tuples, lists and dicts, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
+        yield from tensors_in(tuple(value.values()))
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _tensors(each)
+            yield from tensors_in(each)

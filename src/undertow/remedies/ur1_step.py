@@ -1,19 +1,22 @@
 """UR1xx, level A: the length and the form of the optimizer's steps. The model stays as it is."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, SequentialLR
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Role
-from undertow.remedies.changing import on_optimizer
+from undertow.remedies.changing import on_model, on_optimizer
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
@@ -22,6 +25,16 @@ GOOD_RATIO = 0.01
 
 ADAPTIVE = ("Adam", "RMSprop", "Adagrad", "Adadelta", "Lion", "Adafactor", "Muon")
 ADAM_LR = 1e-3
+HEAVY = 0.97
+"""Momentum above this averages more than 30 steps, and overshoots."""
+
+LARGE_EPSILON = 1e-4
+FEW_AT_LEAST = 0.3
+"""Deviation of targets within batches, as a part of that over all, under which batches are sorted."""
+
+POOLED = 256
+"""Batches that are mixed with one another."""
+
 WARM_FROM = 0.01
 
 
@@ -97,13 +110,30 @@ def _to_adam(optimizer: Optimizer, lr: float) -> Optimizer:
 
 @adam.proposes
 def _proposed_adam(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    facts = known_facts(diagnosis)
     optimizer = str(diagnosis.run.header.get("optimizer", ""))
-    lr = float(diagnosis.run.header.get("lr", math.nan))
-    if not any(name in optimizer for name in ADAPTIVE):
+    lr = float(facts.get("lr", diagnosis.run.header.get("lr", math.nan)))
+    if odd := _odd_numbers(optimizer, lr, facts):
+        yield Proposal({"lr": ADAM_LR}, odd, 0.75)
+        yield Proposal({"lr": 10 * ADAM_LR}, odd, 0.45)
+    elif not any(name in optimizer for name in ADAPTIVE):
         slow = any(finding.code in ("UT104", "UT101") for finding in diagnosis.findings)
         yield Proposal({"lr": ADAM_LR}, "its steps don't depend on the gradient's scale", 0.7 if slow else 0.5)
-    elif "Adam" in optimizer and not 0.2 < lr / ADAM_LR < 5:
-        yield Proposal({"lr": ADAM_LR}, f"Adam's learning rate is {lr:g}; its usual one is {ADAM_LR:g}", 0.7)
+        yield Proposal({"lr": 10 * ADAM_LR}, "the same with longer steps, for a short training", 0.4)
+
+
+def _odd_numbers(optimizer: str, lr: float, facts: Mapping[str, Any]) -> str:
+    """Return what is unusual about an optimizer's numbers, in words; empty if nothing is."""
+    adaptive = any(name in optimizer for name in ADAPTIVE)
+    if adaptive and not 0.2 < lr / ADAM_LR < 20:
+        return f"{optimizer}'s learning rate is {lr:g}; Adam's usual one is {ADAM_LR:g}"
+    if facts.get("momentum", 0.0) > HEAVY:
+        return f"{optimizer}'s momentum is {facts['momentum']:g}"
+    if adaptive and facts.get("eps", 0.0) > LARGE_EPSILON:
+        return f"{optimizer}'s epsilon is {facts['eps']:g}"
+    if adaptive and facts.get("beta2", 1.0) < 0.8:
+        return f"{optimizer}'s second beta is {facts['beta2']:g}: a step is divided by the last few gradients"
+    return ""
 
 
 @adam.written
@@ -139,6 +169,8 @@ def _proposed_norms(diagnosis: Diagnosis) -> Iterator[Proposal]:
     loud = any(finding.code in ("UT102", "UT405", "UT103", "UT107") for finding in diagnosis.findings)
     if loud or (math.isfinite(norm) and norm > 10):
         yield Proposal({"norm": 1.0}, f"the gradient's norm is {norm:.2g}", 0.5 if loud else 0.35)
+    elif unlearned(diagnosis):
+        yield Proposal({"norm": 1.0}, "the training doesn't learn; single batches may throw it far", 0.25)
 
 
 @clip.written
@@ -217,6 +249,9 @@ def _set(optimizer: Optimizer, name: str, value: Any) -> None:
 @epsilon.proposes
 def _proposed_epsilon(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
+    large = float(known_facts(diagnosis).get("eps", 0.0))
+    if large > LARGE_EPSILON:
+        yield Proposal({"eps": 1e-8}, f"epsilon is {large:g}: it is added to every divisor", 0.85)
     if "UT402" in codes:
         yield Proposal({"eps": 1e-12}, "gradients are as small as Adam's epsilon", 0.7)
     if "UT410" in codes:
@@ -296,8 +331,9 @@ class _Complete:
 
 @add_parameters.proposes
 def _proposed_parameters(diagnosis: Diagnosis) -> Iterator[Proposal]:
-    if any(finding.code == "UT407" for finding in diagnosis.findings):
-        yield Proposal({}, "parameters get gradient and no step", 1.0)
+    lacking = int(known_facts(diagnosis).get("lacking", 0))
+    if lacking or any(finding.code == "UT407" for finding in diagnosis.findings):
+        yield Proposal({}, "parameters get gradient and no step", 1.0 if lacking != 0 else 0.5)
 
 
 @add_parameters.written
@@ -327,8 +363,11 @@ def decay(training: Training, weight_decay: float = 0.0) -> Training:
 
 @decay.proposes
 def _proposed_decay(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    strength = float(known_facts(diagnosis).get("decay", 0.0))
     if any(finding.code == "UT409" for finding in diagnosis.findings):
         yield Proposal({"weight_decay": 0.0}, "most of a step is weight decay", 0.9)
+    elif strength > 0.01:
+        yield Proposal({"weight_decay": 0.0}, f"weight decay is {strength:g}", 0.6)
 
 
 @decay.written
@@ -386,11 +425,170 @@ def constant_lr(training: Training) -> Training:
 def _proposed_constant(diagnosis: Diagnosis) -> Iterator[Proposal]:
     if any(finding.code == "UT408" for finding in diagnosis.findings):
         yield Proposal({}, "the schedule takes the learning rate down too soon", 0.7)
+    elif known_facts(diagnosis).get("scheduled"):
+        yield Proposal({}, "a schedule that counts epochs goes through all of them in as many batches", 0.5)
 
 
 @constant_lr.written
 def _constant_lr_lines() -> str:
     return "# leave out scheduler.step(), or call it once an epoch"
+
+
+@remedy("UR111", "a usual momentum", "A", ["UT405", "UT401", "UT103"])
+def momentum(training: Training, value: float = 0.9) -> Training:
+    """Set the momentum of SGD, or Adam's first beta, to 0.9.
+
+    What it changes:
+        ``group["momentum"]``, ``group["betas"][0]``.
+    When:
+        Momentum is so near one that steps go on along gradients of hundreds of steps ago.
+    Predicts:
+        The average reaches over 10 steps; SGD's steps are shorter by (1 - old) / (1 - new).
+    References:
+        Sutskever, Martens, Dahl, Hinton 2013.
+    """
+    return on_optimizer(training, partial(_set_momentum, value=value))
+
+
+def _set_momentum(optimizer: Optimizer, value: float) -> None:
+    for group in optimizer.param_groups:
+        if "momentum" in group:
+            group["momentum"] = value
+        elif "betas" in group:
+            group["betas"] = (value, *group["betas"][1:])
+
+
+@momentum.proposes
+def _proposed_momentum(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    now = float(known_facts(diagnosis).get("momentum", 0.0))
+    if now > HEAVY:
+        yield Proposal({"value": 0.9}, f"momentum is {now:g}: it averages {1 / max(1 - now, 1e-6):.0f} steps", 0.85)
+
+
+@momentum.written
+def _momentum_lines(value: float = 0.9) -> str:
+    return (
+        "for group in optimizer.param_groups:\n"
+        '    if "momentum" in group:\n'
+        f'        group["momentum"] = {value:g}\n'
+        '    elif "betas" in group:\n'
+        f'        group["betas"] = ({value:g}, *group["betas"][1:])'
+    )
+
+
+@remedy("UR112", "gradients that aren't clipped", "A", ["UT403", "UT408"])
+def unclipped(training: Training) -> Training:
+    """Leave the gradient's norm as it is.
+
+    What it changes:
+        ``clip_grad_norm_`` goes.
+    When:
+        The limit is far under the norm of every gradient, so that all steps have the same, tiny length.
+    Predicts:
+        Steps are longer by the norm over the limit.
+    References:
+        Zhang, He, Sra, Jadbabaie 2020.
+    """
+    return replace(training, clip_grad_norm=None)
+
+
+@unclipped.proposes
+def _proposed_unclipped(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    limit = known_facts(diagnosis).get("clip")
+    if limit is not None:
+        norm = float(np.sqrt(np.nansum(np.square(diagnosis.column("weight_grad_norm")))))
+        far = norm > 10 * limit
+        yield Proposal({}, f"gradients of norm {norm:.2g} are cut down to {limit:g}", 0.85 if far else 0.3)
+
+
+@unclipped.written
+def _unclipped_lines() -> str:
+    return "# leave out clip_grad_norm_, or give it a limit above the usual norm"
+
+
+@remedy("UR113", "batches in random order", "A", ["UT405", "UT704"])
+def shuffled(training: Training) -> Training:
+    """Mix the examples of a pass, so that a batch is a sample of all.
+
+    What it changes:
+        The order of examples: those of up to 256 batches are dealt out anew, in batches as large as before.
+    When:
+        Batches hold one class each, or come in the order of a file: each step forgets what the last one learned.
+    Predicts:
+        The gradient of a batch has the direction of the whole gradient.
+    References:
+        Bottou 2012 (Stochastic gradient descent tricks), section 4.1; Bengio 2012.
+    """
+    return replace(training, batches=Shuffled(training.batches))
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Batches whose examples are dealt out anew; those that aren't tuples of tensors stay as they are."""
+
+    batches: Any
+
+    def __call__(self) -> Iterator[Any]:
+        """Yield one pass."""
+        made = iter(self.batches() if callable(self.batches) else self.batches)
+        while pool := list(islice(made, POOLED)):
+            yield from _dealt(pool)
+
+
+def _dealt(pool: list[Any]) -> Iterator[Any]:
+    plain = all(isinstance(b, list | tuple) and all(isinstance(t, Tensor) and t.ndim for t in b) for b in pool)
+    if not plain or any(len({len(t) for t in batch}) != 1 for batch in pool):
+        yield from (pool[i] for i in torch.randperm(len(pool)).tolist())
+        return
+    sizes = [len(batch[0]) for batch in pool]
+    order = torch.randperm(sum(sizes)).split(sizes)
+    whole = [torch.cat(parts) for parts in zip(*pool, strict=True)]
+    yield from (tuple(each[places] for each in whole) for places in order)
+
+
+@shuffled.proposes
+def _proposed_order(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    within = float(known_facts(diagnosis).get("targets", {}).get("within", 1.0))
+    if within < FEW_AT_LEAST:
+        yield Proposal({}, f"targets vary {within:.2g} times as much within a batch as over all of them", 0.95)
+
+
+@shuffled.written
+def _shuffled_lines() -> str:
+    return "# DataLoader(data, batch_size=..., shuffle=True)"
+
+
+@remedy("UR114", "frozen parameters trained", "A", ["UT501", "UT704"])
+def unfreeze(training: Training) -> Training:
+    """Let all parameters take gradient.
+
+    What it changes:
+        ``requires_grad`` of every parameter, before the optimizer is made.
+    When:
+        Parameters are frozen, and what is left to train can't learn it.
+    Predicts:
+        They move.
+    References:
+        PyTorch documentation, autograd mechanics: "locally disabling gradient computation".
+    """
+    return on_model(training, _unfreeze)
+
+
+def _unfreeze(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+@unfreeze.proposes
+def _proposed_unfreezing(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    frozen = int(known_facts(diagnosis).get("frozen", 0))
+    if frozen:
+        yield Proposal({}, f"{frozen} parameters are frozen", 0.8 if unlearned(diagnosis) else 0.5)
+
+
+@unfreeze.written
+def _unfreeze_lines() -> str:
+    return "for parameter in model.parameters():  # before the optimizer is made\n    parameter.requires_grad_(True)"
 
 
 def typical_ratio(diagnosis: Diagnosis) -> float:

@@ -12,6 +12,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Role
 from undertow.remedies.anatomy import LAYERS, RECURRENT, Part, anatomy, fresh, run_loss, weight_of
 from undertow.remedies.changing import on_model
+from undertow.remedies.facts import unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
@@ -25,7 +26,10 @@ FORGET = 3.0
 
 
 @remedy(
-    "UR201", "weights drawn with the variance that their activation needs", "B", [*OF_SCALE, "UT201", "UT302", "UT109"]
+    "UR201",
+    "weights drawn with the variance that their activation needs",
+    "B",
+    [*OF_SCALE, "UT201", "UT202", "UT302", "UT109"],
 )
 def variance(training: Training, activation: str = "relu") -> Training:
     """Draw the weights of all layers anew: He's variance for ReLU, LeCun's for tanh; biases zero.
@@ -77,7 +81,7 @@ def activation_of(diagnosis: Diagnosis) -> str:
 
 @variance.proposes
 def _proposed_variance(diagnosis: Diagnosis) -> Iterator[Proposal]:
-    found = {finding.code for finding in diagnosis.findings} & {*OF_SCALE, "UT201", "UT302", "UT109"}
+    found = {finding.code for finding in diagnosis.findings} & {*OF_SCALE, "UT201", "UT202", "UT302", "UT109"}
     activation = activation_of(diagnosis)
     if found and activation in GAINS:
         by_weights = sum(
@@ -85,6 +89,8 @@ def _proposed_variance(diagnosis: Diagnosis) -> Iterator[Proposal]:
         )
         reason = f"the weights change the gradient by {by_weights:+.1f} decades"
         yield Proposal({"activation": activation}, reason, 0.75 if abs(by_weights) > 0.5 else 0.5, -by_weights)
+    elif activation in GAINS and unlearned(diagnosis):
+        yield Proposal({"activation": activation}, "the training doesn't learn; its start may be to blame", 0.35)
 
 
 @variance.written
@@ -264,7 +270,12 @@ def _shrink(head: str, factor: float, bias: bool) -> str:
     return "\n".join([*lines, *(["    head.bias.zero_()"] if bias else [])])
 
 
-@remedy("UR205", "weights as PyTorch starts them", "B", ["UT302", "UT301", "UT101", "UT102", "UT109", "UT201", "UT204"])
+@remedy(
+    "UR205",
+    "weights as PyTorch starts them",
+    "B",
+    ["UT302", "UT301", "UT101", "UT102", "UT109", "UT201", "UT202", "UT204"],
+)
 def torch_default(training: Training) -> Training:
     """Draw all weights anew as PyTorch's modules do by themselves.
 
@@ -291,8 +302,10 @@ def _proposed_default(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     if codes & {"UT302", "UT109"}:
         yield Proposal({}, "units of a layer are alike", 0.9)
-    elif codes & {"UT301", "UT101", "UT102", "UT201", "UT204"}:
-        yield Proposal({}, "the start is far from PyTorch's own", 0.4)
+    elif codes & {"UT301", "UT101", "UT102", "UT201", "UT202", "UT204"}:
+        yield Proposal({}, "the start may be far from PyTorch's own", 0.45)
+    elif unlearned(diagnosis):
+        yield Proposal({}, "the training doesn't learn; its start may be to blame", 0.35)
 
 
 @torch_default.written
@@ -336,7 +349,7 @@ def _recurrent_weights(model: nn.Module) -> Iterable[Tensor]:
 @rnn_orthogonal.proposes
 def _proposed_recurrence(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
-    if diagnosis.recurrent and codes & {"UT107", "UT101", "UT704", "UT104"}:
+    if diagnosis.recurrent and (codes & {"UT107", "UT101", "UT704", "UT104"} or unlearned(diagnosis)):
         yield Proposal({}, "the gradient fades through time", 0.7)
 
 
@@ -379,7 +392,8 @@ def remember(model: nn.Module, bias: float) -> None:
 @forget_bias.proposes
 def _proposed_memory(diagnosis: Diagnosis) -> Iterator[Proposal]:
     gated = any(site.module_type in ("LSTM", "LSTMCell", "GRU", "GRUCell") for site in diagnosis.run.sites)
-    if gated and any(finding.code in ("UT107", "UT704", "UT101") for finding in diagnosis.findings):
+    codes = {finding.code for finding in diagnosis.findings}
+    if gated and (codes & {"UT107", "UT704", "UT101"} or unlearned(diagnosis)):
         yield Proposal({"bias": FORGET}, "its gates forget what is far back", 0.75)
 
 

@@ -1,5 +1,6 @@
 """UR3xx, level C: another architecture. What is added is put beside the modules there are, whose names stay."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +12,11 @@ from torch.nn import functional
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Role
-from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, fresh, replace_module, run_loss, weight_of
+from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, replace_module, run_loss, weight_of
 from undertow.remedies.changing import on_model
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
-from undertow.remedies.rewiring import Rewiring, functions_called, rewire
+from undertow.remedies.rewiring import Rewiring, functions_called, rewire, through
 from undertow.remedies.ur2_start import FORGET, GAINS, activation_of, draw, remember, variance_lines
 from undertow.training import Training
 
@@ -25,13 +27,21 @@ FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu, "leaky_relu": functional.leaky_relu, "gelu": functional.gelu, "silu": functional.silu,
     "tanh": torch.tanh, "elu": functional.elu,
 }  # fmt: skip
+_PASSING = (*NORMS, nn.Dropout, nn.Flatten, nn.Identity, nn.AvgPool1d, nn.AvgPool2d, nn.Unflatten)
 _FUNCTION_LINES = {name: f"torch.{name}(x)" if name in ("relu", "tanh") else f"F.{name}(x)" for name in FUNCTIONS}
 SWAPPED = (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Hardsigmoid, nn.Hardtanh, nn.LogSigmoid, nn.Tanhshrink, nn.ReLU6)
 SWAPPED_NAMES = frozenset({"sigmoid", "tanh", "relu", "hardsigmoid", "hardtanh", "relu_", "sigmoid_", "tanh_", "relu6"})
+_ANY_ACTIVATION = SWAPPED_NAMES | {
+    "gelu", "silu", "elu", "leaky_relu", "selu", "softplus", "mish", "celu", "hardswish", "softmax", "clamp", "prelu",
+    "max_pool1d", "max_pool2d",
+}  # fmt: skip
 ACTIVATIONS = (*SWAPPED, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.SELU, nn.Softplus, nn.PReLU, nn.Mish)
 SATURATING = frozenset({"sigmoid", "tanh", "hardsigmoid", "hardtanh"})
 DEEP = 8
 _TRANSFORMER_LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+UNEQUAL = 30.0
+"""Ratio of large to small scales of features above which they count as unequal."""
+
 STANDARDISED_ON = 32
 """Batches that means and deviations of inputs are taken from."""
 
@@ -87,11 +97,12 @@ def _in_front_of_head(seen: Anatomy) -> Iterator[Part]:
 def _proposed_activation(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     now = activation_of(diagnosis)
-    if now in SATURATING and codes & {"UT101", "UT201", "UT104", "UT301", "UT704"}:
+    slow = bool(codes & {"UT101", "UT201", "UT104", "UT301", "UT704"}) or unlearned(diagnosis)
+    if now in SATURATING and slow:
         yield Proposal({"to": "relu"}, f"{now}'s slope takes the gradient away", 0.7)
         if now == "sigmoid":
             yield Proposal({"to": "tanh"}, "tanh is four times as steep as the sigmoid at 0", 0.6)
-    elif now == "relu" and "UT202" in codes:
+    elif now == "relu" and ("UT202" in codes or unlearned(diagnosis)):
         yield Proposal({"to": "leaky_relu"}, "units are dead: a leaky ReLU passes gradient on at both sides", 0.65)
 
 
@@ -176,6 +187,8 @@ def _proposed_norm(diagnosis: Diagnosis) -> Iterator[Proposal]:
     has = any(site.role is Role.NORM for site in diagnosis.run.sites)
     if not has and codes & {"UT101", "UT102", "UT301", "UT201", "UT108", "UT205", "UT104", "UT706"}:
         yield Proposal({"kind": "batch"}, "the scale of what goes through it is lost", 0.6)
+    elif not has and unlearned(diagnosis) and len(diagnosis.layers) > 1:
+        yield Proposal({"kind": "batch"}, "the training doesn't learn, and nothing holds its scale", 0.4)
 
 
 @normalise.written
@@ -275,7 +288,8 @@ def _end_of_block(seen: Anatomy, part: Part) -> Part | None:
 def _proposed_rezero(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
-    if not joined and len(diagnosis.layers) >= DEEP and codes & {"UT101", "UT102", "UT301", "UT205", "UT104"}:
+    named = bool(codes & {"UT101", "UT102", "UT301", "UT205", "UT104"}) or unlearned(diagnosis)
+    if not joined and len(diagnosis.layers) >= DEEP and named:
         yield Proposal({}, f"{len(diagnosis.layers)} layers in a row without a way around them", 0.7)
 
 
@@ -374,11 +388,15 @@ def inputs_of(model: nn.Module, training: Training) -> Tensor:
 def _proposed_standardisation(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     rms = [float(v) for v in diagnosis.column("input_rms")[[s for layer in diagnosis.layers[-1:] for s in layer.sites]]]
-    far = any(not 0.1 <= each <= 10 for each in rms if each == each and each > 0)
-    if far or "UT706" in codes:
-        yield Proposal({}, f"inputs have a root mean square of {rms[0]:.2g}" if rms else "inputs are out of scale", 0.9)
-    elif codes & {"UT201", "UT102", "UT401", "UT202", "UT405", "UT704"}:
-        yield Proposal({}, "nobody has looked at the inputs' scale", 0.4)
+    inputs = known_facts(diagnosis).get("inputs") or {"rms": rms[0] if rms else math.nan, "spread": 1.0}
+    if inputs["rms"] > 0 and not 0.1 <= inputs["rms"] <= 10:
+        yield Proposal({}, f"inputs have a root mean square of {inputs['rms']:.2g}", 0.95)
+    elif inputs["spread"] > UNEQUAL:
+        yield Proposal({}, f"the scales of features differ {inputs['spread']:.2g} times", 0.85)
+    elif "UT706" in codes:
+        yield Proposal({}, "inputs are out of scale", 0.7)
+    elif codes & {"UT201", "UT102", "UT401", "UT202", "UT405", "UT704"} or unlearned(diagnosis):
+        yield Proposal({}, "the inputs' scale is usual; standard units may help all the same", 0.35)
 
 
 @standardise.written
@@ -489,7 +507,8 @@ def _proposed_irnn(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 def _for_plain_rnn(diagnosis: Diagnosis, reason: str, urgency: float) -> Iterator[Proposal]:
     plain = any(site.module_type == "RNN" for site in diagnosis.run.sites)
-    if plain and any(finding.code in ("UT107", "UT101", "UT704", "UT104") for finding in diagnosis.findings):
+    codes = {finding.code for finding in diagnosis.findings}
+    if plain and (codes & {"UT107", "UT101", "UT704", "UT104"} or unlearned(diagnosis)):
         yield Proposal({}, reason, urgency)
 
 
@@ -644,9 +663,10 @@ def _less_dropout(model: nn.Module, p: float) -> None:
 
 @less_dropout.proposes
 def _proposed_dropout(diagnosis: Diagnosis) -> Iterator[Proposal]:
-    drops = any("dropout" in site.op for site in diagnosis.run.sites)
-    if drops and any(finding.code == "UT704" for finding in diagnosis.findings):
-        yield Proposal({"p": 0.1}, "dropout may throw too much away", 0.5)
+    rate = float(known_facts(diagnosis).get("dropout", 0.0))
+    lost = any(finding.code == "UT704" for finding in diagnosis.findings)
+    if rate > 0.6 or (lost and rate > 0.2):
+        yield Proposal({"p": 0.1}, f"dropout throws {rate:.0%} away", 0.8 if rate > 0.6 else 0.5)
 
 
 @less_dropout.written
@@ -657,4 +677,119 @@ def _dropout_lines(p: float = 0.1) -> str:
         f"        module.p = min(module.p, {p:g})\n"
         '    elif isinstance(getattr(module, "dropout", None), float):  # attention, recurrent layers\n'
         f"        module.dropout = min(module.dropout, {p:g})"
+    )
+
+
+@remedy("UR310", "an activation behind every hidden layer", "C", ["UT704"])
+def activate(training: Training) -> Training:
+    """Put a ReLU behind every hidden layer that has no activation, and draw weights with the variance that it needs.
+
+    What it changes:
+        Hidden layers that hand what they make straight on to the next layer.
+    When:
+        Layers follow one another without anything between them: together they are one linear layer.
+    Predicts:
+        Functions that aren't linear can be learned.
+    References:
+        Goodfellow, Bengio, Courville 2016, chapter 6 (XOR).
+    """
+    return on_model(training, _Activate(training))
+
+
+@dataclass(frozen=True)
+class _Activate:
+    training: Training
+
+    def __call__(self, model: nn.Module) -> None:
+        for name in _bare_layers(model, self.training):
+            model.get_submodule(name).register_forward_hook(_relu)
+        draw(model, GAINS["relu"])
+
+
+def _relu(module: nn.Module, given: Any, made: Tensor) -> Tensor:
+    del module, given
+    return functional.relu(made)
+
+
+def _bare_layers(model: nn.Module, training: Training) -> list[str]:
+    seen = anatomy(model, training)
+    if functions_called(model, training, Rewiring(_ANY_ACTIVATION, through, seen.head.name if seen.head else "")):
+        raise ValueError("the model calls activations already")
+    found = []
+    for part in seen.hidden:
+        behind = next((each for each in seen.after(part) if not isinstance(each.module, _PASSING)), None)
+        if behind is not None and isinstance(behind.module, LAYERS):
+            found.append(part.name)
+    if not found:
+        raise ValueError("every hidden layer has an activation behind it")
+    return found
+
+
+@activate.proposes
+def _proposed_activations(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    bent = any(site.role in (Role.ACTIVATION, Role.ATTENTION) for site in diagnosis.run.sites)
+    if not bent and len(diagnosis.layers) > 1 and not diagnosis.recurrent:
+        yield Proposal({}, f"{len(diagnosis.layers)} layers and no activation between them", 0.8)
+
+
+@activate.written
+def _activate_lines() -> str:
+    return _relu_loop("[]  # names of the hidden layers")
+
+
+@activate.written_for
+def _activate_lines_for(training: Training) -> str:
+    return _relu_loop(str(_bare_layers(fresh(training), training)))
+
+
+def _relu_loop(names: str) -> str:
+    return (
+        f"for name in {names}:\n"
+        "    model.get_submodule(name).register_forward_hook(lambda layer, given, made: torch.relu(made))\n"
+        f"{variance_lines('relu')}"
+    )
+
+
+@remedy("UR311", "normalisation of each example by itself", "C", ["UT505", "UT703"])
+def alone(training: Training) -> Training:
+    """Put a GroupNorm of one group in the place of every BatchNorm, so that an example doesn't depend on others.
+
+    What it changes:
+        BatchNorm modules; their gains and biases keep their names.
+    When:
+        Batches are too small for their mean and variance to say anything: of one value, variance is zero.
+    Predicts:
+        Evaluation and training compute the same function.
+    References:
+        Wu, He 2018 (Group normalization).
+    """
+    return on_model(training, _alone)
+
+
+def _alone(model: nn.Module) -> None:
+    found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not found:
+        raise ValueError("the model has no BatchNorm")
+    for name, norm in found:
+        place = next(norm.parameters(), torch.empty(0))
+        replace_module(
+            model, name, nn.GroupNorm(1, norm.num_features, affine=norm.affine, device=place.device, dtype=place.dtype)
+        )
+
+
+@alone.proposes
+def _proposed_alone(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    if any(finding.code == "UT505" for finding in diagnosis.findings):
+        yield Proposal({}, "normalisation has next to nothing to average over", 0.9)
+    elif any("batch_norm" in site.op or "BatchNorm" in site.module_type for site in diagnosis.run.sites):
+        yield Proposal({}, "examples depend on the others of their batch", 0.25)
+
+
+@alone.written
+def _alone_lines() -> str:
+    return (
+        "kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)\n"
+        "for name, norm in [(n, m) for n, m in model.named_modules() if isinstance(m, kinds)]:\n"
+        '    parent, _, child = name.rpartition(".")\n'
+        "    setattr(model.get_submodule(parent), child, nn.GroupNorm(1, norm.num_features, affine=norm.affine))"
     )

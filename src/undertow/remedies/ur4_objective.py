@@ -1,21 +1,27 @@
 """UR4xx, level D as a rule: what is learned. The loss, the targets or the output, shown with their evidence."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import Anatomy, Part, anatomy, fresh, replace_module
 from undertow.remedies.changing import on_model
+from undertow.remedies.facts import BOUNDED, known_facts, target_of
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss, Rewiring, functions_called, rewire, through
 from undertow.training import Training
 
 SQUASHING_NAMES = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid", "sigmoid_"})
 BOUNDING = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Softplus, nn.Softmax, nn.LeakyReLU)
+TINY, NEARLY = 1e-6, 1e-3
 CUTS = frozenset({"detach", "detach_", "data"})
 SQUASHING = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid)
 BOUNDING_NAMES = frozenset(
@@ -58,8 +64,17 @@ def head_of(training: Training) -> str:
 
 @logits.proposes
 def _proposed_logits(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    end = known_facts(diagnosis).get("end", "")
     if any(finding.code == "UT503" for finding in diagnosis.findings):
         yield Proposal({}, "outputs are squashed twice", 1.0)
+    elif end in ("softmax", "sigmoid") and _squashing_loss(diagnosis):
+        yield Proposal({}, f"a {end} stands in front of a loss that may have its own", 0.6)
+
+
+def _squashing_loss(diagnosis: Diagnosis) -> bool:
+    """Tell whether the loss has a softmax or a sigmoid of its own."""
+    ops = [site.op.lower() for site in diagnosis.run.sites]
+    return any("with_logits" in op or "log_softmax" in op or "cross_entropy" in op for op in ops)
 
 
 @logits.written
@@ -106,10 +121,16 @@ def unbounded(training: Training) -> Training:
 @unbounded.proposes
 def _proposed_range(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
+    facts = known_facts(diagnosis)
+    end, targets = facts.get("end", ""), facts.get("targets", {})
+    low, high = BOUNDED.get(end, (-math.inf, math.inf))
     if "UT705" in codes:
         yield Proposal({}, "the output's activation can't reach the targets", 1.0)
-    elif codes & {"UT202", "UT109"}:
-        yield Proposal({}, "the output's activation may take all gradient away", 0.4)
+    elif end and targets.get("numbers") and (targets["lowest"] < low or targets["highest"] > high):
+        reach = f"{targets['lowest']:.3g} to {targets['highest']:.3g}"
+        yield Proposal({}, f"targets reach from {reach}, and the output ends with a {end}", 0.95)
+    elif end or codes & {"UT202", "UT109"}:
+        yield Proposal({}, f"the output ends with a {end or 'bounding activation'}", 0.45)
 
 
 @unbounded.written
@@ -161,15 +182,11 @@ MEASURED_ON = 32
 
 
 def _targets(training: Training, batches: int) -> list[Tensor]:
-    targets = [target for batch in training.sample(batches) if (target := _target(batch)) is not None]
+    found = [target_of(batch) for batch in training.sample(batches)]
+    targets = [target for target in found if target is not None and target.is_floating_point()]
     if not targets:
         raise ValueError("no batch ends with a tensor of numbers that could be targets")
     return targets
-
-
-def _target(batch: Any) -> Tensor | None:
-    last = batch[-1] if isinstance(batch, list | tuple) and len(batch) > 1 else None
-    return last if isinstance(last, Tensor) and last.is_floating_point() else None
 
 
 def _moments(targets: list[Tensor]) -> tuple[float, float]:
@@ -206,9 +223,16 @@ class _Divided:
 @standard_targets.proposes
 def _proposed_targets(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
+    targets = known_facts(diagnosis).get("targets", {})
+    if targets.get("numbers") and targets["deviation"] > 0:
+        largest = max(abs(targets["mean"]), targets["deviation"])
+        if largest > 5 or targets["deviation"] < 0.05:
+            words = f"targets have mean {targets['mean']:.3g} and deviation {targets['deviation']:.3g}"
+            yield Proposal({}, words, 0.95)
+            return
     if "UT706" in codes:
         yield Proposal({}, "targets or the first loss are out of scale", 0.9)
-    elif codes & {"UT705", "UT401", "UT405", "UT103"}:
+    elif targets.get("numbers", True) and codes & {"UT705", "UT401", "UT405", "UT103"}:
         yield Proposal({}, "nobody has looked at the targets' scale", 0.4)
 
 
@@ -353,3 +377,171 @@ def _proposed_mode(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @train_mode.written
 def _train_mode_lines() -> str:
     return "model.train()  # after every validation"
+
+
+@remedy("UR408", "log-probabilities for the loss that asks for them", "D", ["UT103", "UT704", "UT405"])
+def normalised(training: Training) -> Training:
+    """Put a log-softmax in front of a loss that takes its input for log-probabilities, and a sigmoid where one is due.
+
+    What it changes:
+        While the loss is computed, ``nll_loss`` gets its input through a log-softmax, and ``binary_cross_entropy``
+        through a sigmoid if it isn't between 0 and 1; so does ``log`` of what isn't positive.
+    When:
+        ``nll_loss`` of plain outputs has no lower bound: the loss falls for ever and says nothing.
+    Predicts:
+        The loss is that of an even guess to begin with, and not negative.
+    References:
+        PyTorch documentation, NLLLoss: "the input given through a forward call is expected to contain
+        log-probabilities of each class".
+    """
+    return replace(training, loss=NormalisedLoss(training.loss))
+
+
+@dataclass(frozen=True)
+class NormalisedLoss:
+    """A loss whose likelihoods are ones."""
+
+    loss: Any
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """Compute it."""
+        with Replacing(_LIKELIHOODS):
+            made: Tensor = self.loss(model, batch)
+            return made
+
+
+class Replacing(TorchFunctionMode):
+    """Calls functions by name through others, which take the function and its arguments."""
+
+    def __init__(self, instead: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init__()
+        self._instead = instead
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call it, or the one in its place."""
+        del types
+        instead = self._instead.get(getattr(func, "__name__", ""))
+        return instead(func, *args, **(kwargs or {})) if instead else func(*args, **(kwargs or {}))
+
+
+def _likely(func: Any, x: Tensor, *rest: Any, **named: Any) -> Any:
+    return func(x.log_softmax(1 if x.ndim > 1 else 0), *rest, **named)
+
+
+def _probable(func: Any, x: Tensor, *rest: Any, **named: Any) -> Any:
+    return func(x if bool(((x >= 0) & (x <= 1)).all()) else x.sigmoid(), *rest, **named)
+
+
+def _positive(func: Any, x: Tensor, *rest: Any, **named: Any) -> Any:
+    return func(x, *rest, **named) if bool((x > 0).all()) or not x.ndim else x.log_softmax(-1)
+
+
+_LIKELIHOODS = {"nll_loss": _likely, "binary_cross_entropy": _probable, "log": _positive}
+
+
+@normalised.proposes
+def _proposed_likelihood(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    likely = [site for site in diagnosis.run.sites if "nll" in site.op.lower()]
+    soft = any("softmax" in site.op.lower() for site in diagnosis.run.sites)
+    logs = any(site.op.lower().startswith("log") and "softmax" not in site.op.lower() for site in diagnosis.run.sites)
+    if likely and not soft and not logs:
+        yield Proposal({}, "the loss takes its input for log-probabilities, and no softmax is in front of it", 1.0)
+    elif not diagnosis.finite or any(finding.code == "UT103" for finding in diagnosis.findings):
+        yield Proposal({}, "the loss is no number: a logarithm may be given what isn't positive", 0.6)
+
+
+@normalised.written
+def _likelihood_lines() -> str:
+    return (
+        "# in the loss: F.cross_entropy in place of F.nll_loss, F.binary_cross_entropy_with_logits in place of its kin"
+    )
+
+
+@remedy("UR409", "cross entropy in place of squared error", "D", ["UT704", "UT201"])
+def likelihood(training: Training) -> Training:
+    """Take the likelihood of the classes for a loss where squared differences to zeros and ones were taken.
+
+    What it changes:
+        ``mse_loss``, ``l1_loss`` and their kin with targets of zeros and ones become cross entropy: of probabilities if
+        the outputs are ones, else of logits.
+    When:
+        A classifier is trained by squared error: behind a saturated sigmoid or softmax it has no slope where it is most
+        wrong.
+    Predicts:
+        The slope of the output's activation cancels: the gradient at the head is output minus target.
+    References:
+        Nielsen 2015, chapter 3 (the cross-entropy cost function); Goodfellow, Bengio, Courville 2016, section 6.2.2.
+    """
+    return replace(training, loss=_AsLikelihood(training.loss))
+
+
+@dataclass(frozen=True)
+class _AsLikelihood:
+    loss: Any
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        with Replacing(dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"), _as_likelihood)):
+            made: Tensor = self.loss(model, batch)
+            return made
+
+
+def _as_likelihood(func: Any, made: Tensor, target: Tensor, *rest: Any, **named: Any) -> Any:
+    if made.shape != target.shape or not bool(((target == 0) | (target == 1)).all()):
+        return func(made, target, *rest, **named)
+    one_of_many = made.ndim > 1 and made.shape[1] > 1 and bool((target.sum(1) == 1).all())
+    if bool(((made >= 0) & (made <= 1)).all()):
+        sure = made.clamp(TINY, 1 - TINY)
+        if one_of_many and bool((made.sum(1) - 1).abs().max() < NEARLY):
+            return -(target * sure.log()).sum(1).mean()
+        return functional.binary_cross_entropy(sure, target)
+    if one_of_many:
+        return functional.cross_entropy(made, target)
+    return functional.binary_cross_entropy_with_logits(made, target)
+
+
+@likelihood.proposes
+def _proposed_cross_entropy(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    squared = any("mse" in site.op.lower() or "l1_loss" in site.op.lower() for site in diagnosis.run.sites)
+    if squared and known_facts(diagnosis).get("targets", {}).get("binary"):
+        yield Proposal({}, "targets are zeros and ones, and the loss takes them for any numbers", 0.75)
+
+
+@likelihood.written
+def _cross_entropy_lines() -> str:
+    return "# in the loss: F.binary_cross_entropy(model(x), y), or F.cross_entropy of logits, in place of F.mse_loss"
+
+
+@remedy("UR410", "a sigmoid for a single output", "D", ["UT109", "UT704"])
+def one_sigmoid(training: Training) -> Training:
+    """Take a sigmoid where a softmax has a single output to share one among.
+
+    What it changes:
+        The softmax behind a last layer of one output, module or function.
+    When:
+        A softmax over one number is always 1: nothing can be learned through it.
+    Predicts:
+        Outputs are no longer all 1.
+    References:
+        Goodfellow, Bengio, Courville 2016, section 6.2.2.2.
+    """
+    head = fresh(training).get_submodule(head_of(training))
+    if getattr(head, "out_features", getattr(head, "out_channels", 0)) != 1:
+        raise ValueError("the last layer has more than one output")
+    rewiring = Rewiring(frozenset({"softmax"}), torch.sigmoid, head_of(training), behind=True)
+    return on_model(training, partial(_rewired, rewiring=rewiring))
+
+
+def _rewired(model: nn.Module, rewiring: Rewiring) -> None:
+    rewire(model, rewiring)
+
+
+@one_sigmoid.proposes
+def _proposed_sigmoid(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    if known_facts(diagnosis).get("end") == "softmax":
+        dead = any(finding.code in ("UT109", "UT501", "UT704") for finding in diagnosis.findings)
+        yield Proposal({}, "the output ends with a softmax, which needs more than one output", 0.7 if dead else 0.3)
+
+
+@one_sigmoid.written
+def _sigmoid_lines() -> str:
+    return "# in forward(): torch.sigmoid(self.head(x)) in place of the softmax over one output"

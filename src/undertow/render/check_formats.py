@@ -9,9 +9,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from undertow.jsonable import jsonable
+from undertow.printable import printable
 from undertow.record import Finding, Severity
 from undertow.render.labels import near
-from undertow.render.terminal import visible
 from undertow.rules import RULES
 from undertow.rules.explained import sections
 
@@ -21,7 +21,7 @@ ANNOTATIONS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ER
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check comes to.
+    """Hold what a check comes to.
 
     Attributes:
         target: what was checked, as the user named it.
@@ -140,14 +140,14 @@ def as_junit(checked: Checked) -> str:
         case = ElementTree.SubElement(suite, "testcase", _visible(place))
         kind = "failure" if each in failing else "system-out"
         about = {"type": str(each.severity), "message": each.message} if each in failing else {}
-        ElementTree.SubElement(case, kind, _visible(about)).text = visible(described(each))
+        ElementTree.SubElement(case, kind, _visible(about)).text = printable(described(each), lines=True)
     if not checked.findings:
         ElementTree.SubElement(suite, "testcase", _visible({"name": "no finding", "classname": checked.target}))
     return ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True).decode()
 
 
 def _visible(attributes: Mapping[str, str]) -> dict[str, str]:
-    return {name: visible(text) for name, text in attributes.items()}
+    return {name: printable(text, lines=True) for name, text in attributes.items()}
 
 
 def described(finding: Finding) -> str:

@@ -8,8 +8,8 @@ from undertow.formatting import LARGEST_DECADES
 from undertow.render import page
 from undertow.render.causes import signed_decades
 from undertow.render.charts import curves_with_bands
-from undertow.render.forecast_verdict import outcome
 from undertow.render.forecast import headings, layer_rows, summary, title
+from undertow.render.forecast_verdict import outcome
 from undertow.theory.forecasting import Forecast
 
 
@@ -58,7 +58,7 @@ def chart(forecast: Forecast, height: int = 300, titled: bool = True) -> alt.Lay
             "norm": _plotted(forecast.layers.decades[l]),
             "low": _plotted(low[l]),
             "high": _plotted(high[l]),
-            "of": "expected" if wide else "expected, and 95 % of networks",
+            "of": "expected" if wide else "expected; 95\u00a0% of networks",
         }
         for l in range(forecast.depth)
     ]

@@ -7,6 +7,7 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 
 from undertow.analysis.gradient_path import GradientPath
+from undertow.operations import spoken
 from undertow.record import Role, Site
 
 ELIDED_TO = 22
@@ -14,7 +15,6 @@ ELIDED_TO = 22
 _PUBLIC_TYPES = {"NonDynamicallyQuantizableLinear": "Linear"}
 _CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py:\d+$")
 _NUMBER = re.compile(r"(\d+)")
-_PRODUCTS = re.compile(r"(add|badd)?[mb]*m[mv]")
 
 
 def label(site: Site) -> str:
@@ -22,9 +22,9 @@ def label(site: Site) -> str:
 
     Example:
         >>> label(Site(0, "block.0", "add", Role.JOIN))
-        'block.0 add'
+        'block.0 sum'
     """
-    return site.name if site.role is Role.WEIGHT or not site.module else f"{site.module} {site.op}"
+    return site.name if site.role is Role.WEIGHT or not site.module else f"{site.module} {spoken(site.op)}"
 
 
 def site_names(sites: Sequence[Site]) -> list[str]:
@@ -71,7 +71,7 @@ def layer_type(site: Site) -> str:
 def _own_name(site: Site) -> str:
     if site.role is Role.WEIGHT and not site.module and site.parameters:
         return min(site.parameters, key=lambda name: "bias" in name)
-    word = "matrix product" if _PRODUCTS.fullmatch(site.op) else site.op
+    word = spoken(site.op)
     if site.role is Role.WEIGHT and site.module:
         return site.module
     return f"{site.module} {word}" if site.module else word

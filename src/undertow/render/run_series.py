@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from undertow.record import Role, Run, Site
 from undertow.render.buckets import Buckets, Numbers
 from undertow.render.labels import site_names
+from undertow.render.loss_end import LossEnd
 
 SCALAR_BUCKETS = 1024
 CLOCK_BUCKETS = 256
@@ -95,6 +96,7 @@ class RunSeries:
         taped: steps at which every operation was read, in order.
         noted: how many steps there are numbers of.
         began, latest: the first and the last number of every scalar.
+        loss_end: whether the loss ended in inf or nan.
         order: names of all Sites, the input's side first.
 
     Example:
@@ -113,6 +115,7 @@ class RunSeries:
         self._noted_last = np.nan
         self.began: dict[str, float] = {}
         self.latest: dict[str, float] = {}
+        self.loss_end = LossEnd()
         self.order = site_names(run.sites)[::-1]
         self._chosen = {key: _places(run.sites, each.at) for key, each in QUANTITIES.items()}
         self._by_site = {key: Buckets(len(chosen), _capacity(len(chosen))) for key, chosen in self._chosen.items()}
@@ -173,6 +176,7 @@ class RunSeries:
         steps = scalars.get("step", self.noted + np.arange(count, dtype=float))
         self.noted += len(np.unique(steps[steps != self._noted_last]))
         self._noted_last = float(steps[-1]) if count else self._noted_last
+        self.loss_end.add(scalars)
         for name, values in scalars.items():
             noted = ~np.isnan(values)
             if noted.any():

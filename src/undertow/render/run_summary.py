@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from undertow.formatting import typeset
+from undertow.formatting import percent, typeset
 from undertow.record import Finding, folded
 from undertow.render.run_series import RunSeries
 
@@ -20,11 +20,32 @@ def facts(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
         known.append(f"{header['parameters']:,} parameters")
     if "step" in series.latest:
         known.append(f"step {series.latest['step']:,.0f}")
-    if "loss" in series.latest:
+    if series.loss_end.lost:
+        known.append(series.loss_end.sentence)
+    elif "loss" in series.latest:
         known.append(f"loss {series.latest['loss']:.4g}")
     if "time" in series.latest:
         known.append(duration(series.latest["time"]))
-    return [*known, measured_in_full(len(series.taped), series.noted)]
+    steps = max(steps_made(header), series.noted, int(series.latest.get("step", -1)) + 1)
+    return [*known, measured_in_full(len(series.taped), steps), *_cost(header)]
+
+
+def steps_made(header: Mapping[str, Any]) -> int:
+    """Return the steps of a run that has ended; 0 where nobody counted, or where it goes on.
+
+    Example:
+        >>> steps_made({"idle passes": {"step": 200}}), steps_made({})
+        (200, 0)
+    """
+    told = header.get("idle passes")
+    step = told.get("step") if isinstance(told, Mapping) else None
+    return step if isinstance(step, int) and step > 0 else 0
+
+
+def _cost(header: Mapping[str, Any]) -> list[str]:
+    told = header.get("watching")
+    share = told.get("measured") if isinstance(told, Mapping) else None
+    return [f"watching took {percent(share, 1)} of the time"] if isinstance(share, float) else []
 
 
 def measured_in_full(full: int, steps: int) -> str:
@@ -38,6 +59,10 @@ def measured_in_full(full: int, steps: int) -> str:
     return f"{count}; every=10 measures more" if full < min(ENOUGH, steps / 10) else count
 
 
+LONGEST = 1e10
+"""Seconds: three hundred years."""
+
+
 def duration(seconds: float) -> str:
     """Write a time for people.
 
@@ -45,6 +70,8 @@ def duration(seconds: float) -> str:
         >>> duration(3.2), duration(200), duration(7_260)
         ('3.2 s', '3 min 20 s', '2 h 1 min')
     """
+    if not 0 <= seconds < LONGEST:
+        return "no time that can be"
     if seconds < 60:
         return f"{seconds:.2g} s"
     minutes = int(seconds) // 60

@@ -52,12 +52,16 @@ class Still:
 def _narrowed(spec: figures.Spec) -> figures.Spec:
     """Return the specification with shorter names beside its rows, and a legend and titles that need less width."""
     narrow = deepcopy(spec)
+    config = narrow["config"]
+    config["axis"] = {**config["axis"], "labelFontSize": 11, "titleFontSize": 12}
+    config["legend"] = {**config["legend"], "labelFontSize": 12}
     for layer in narrow.get("layer", ()):
         axes = {name: (layer.get("encoding", {}).get(name) or {}).get("axis") for name in "xy"}
         if isinstance(axes["y"], dict) and axes["y"].get("labelLimit", 0) > NARROW_NAMES:
             axes["y"]["labelLimit"] = NARROW_NAMES
         if isinstance(axes["x"], dict):
-            axes["x"]["titleAnchor"] = "end"
+            turned = (layer["encoding"]["x"].get("scale") or {}).get("reverse")
+            axes["x"]["titleAnchor"] = "start" if turned else "end"
         legend = (layer.get("encoding", {}).get("color") or {}).get("legend")
         if isinstance(legend, dict):
             legend["columns"] = min(legend.get("columns", 2), 2)

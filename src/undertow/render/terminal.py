@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 
+from undertow.printable import printable
 from undertow.render.labels import elided
 
 WIDTH = 100
@@ -26,7 +27,7 @@ LEAST_NAME, NAME_ROOM = 12, 34
 
 
 class Screen(NamedTuple):
-    """Where text is printed: how many columns it has, and whether it shows colours."""
+    """Describe where text is printed: how many columns it has, and whether it shows colours."""
 
     width: int = WIDTH
     coloured: bool = False
@@ -78,17 +79,7 @@ class _Printable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for segment in console.render(self._part, options):
-            yield Segment(visible(segment.text), segment.style)
-
-
-def visible(text: str) -> str:
-    """Replace control characters but the end of a line by a question mark.
-
-    Example:
-        >>> visible("\\x1b[31mred")
-        '?[31mred'
-    """
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
+            yield Segment(printable(segment.text, lines=True), segment.style)
 
 
 @dataclass(frozen=True)
@@ -136,6 +127,7 @@ def fitted(names: Column, columns: Sequence[Column], width: int) -> Table:
     for each in (names, *kept):
         table.add_column(each.name, justify="right" if each.right else "left", no_wrap=True)
     shown = [elided(name, max(room, LEAST_NAME)) for name in names.cells]
-    for row in zip(shown, *(each.cells for each in kept), strict=True):
-        table.add_row(*row)
+    for name, *cells in zip(shown, *(each.cells for each in kept), strict=True):
+        if any(cells) or len(kept) == len(columns):  # nothing is left of a row whose columns were left out
+            table.add_row(name, *cells)
     return table

@@ -9,6 +9,7 @@ from rich.text import Text
 from undertow.record import Finding, Severity, folded
 from undertow.render.labels import near
 from undertow.render.terminal import PROSE, Screen
+from undertow.wording import sentence
 
 COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 CODE_INDENT = 4
@@ -30,15 +31,18 @@ def blocks(findings: Sequence[Finding], on: Screen, details: Details = no_detail
         on: where they are shown.
         details: what stands under a finding's sentence.
     """
-    return [Group(*_lines(finding, rest, on, details)) for finding, rest in folded(findings)]
+    seen: dict[str, str] = {}
+    return [Group(*_lines(finding, rest, on, details, seen)) for finding, rest in folded(findings)]
 
 
-def _lines(finding: Finding, rest: Sequence[Finding], on: Screen, details: Details) -> Iterator[RenderableType]:
+def _lines(
+    finding: Finding, rest: Sequence[Finding], on: Screen, details: Details, seen: dict[str, str]
+) -> Iterator[RenderableType]:
     yield _heading(finding)
-    yield _prose(f"{finding.span}{finding.message}{_confidence(finding)}", on)
+    yield _prose(sentence(f"{finding.span}{finding.message}{_confidence(finding)}"), on)
     if said := details(finding):
         yield _prose(said, on, "dim")
-    yield from _remedy(finding, on)
+    yield from _remedy(finding, on, seen)
     held = f" (held against: {finding.threshold})" if finding.threshold else ""
     yield _prose(f"more: undertow rule {finding.code}{held}", on, "dim")
     if rest:
@@ -59,7 +63,12 @@ def _confidence(finding: Finding) -> str:
     return f" In {finding.confidence:.0%} of the {'passes' if finding.began is None else 'steps measured'}."
 
 
-def _remedy(finding: Finding, on: Screen) -> Iterator[RenderableType]:
+def _remedy(finding: Finding, on: Screen, seen: dict[str, str]) -> Iterator[RenderableType]:
+    """Return the advice and the lines to type; lines that stand above already are named by the finding they are of."""
+    first = seen.setdefault(finding.snippet, finding.code)
+    if finding.snippet and first != finding.code:
+        yield _prose(f"What to type is the same as for {first}.", on)
+        return
     if finding.advice:
         yield Text("")
         yield _prose(finding.advice, on)

@@ -7,10 +7,10 @@ from undertow.analysis.gradient_path import SMALLEST, GradientPath
 from undertow.analysis.theory_check import SegmentPrediction
 from undertow.analysis.theory_check.gain_model import BY_CHANCE
 from undertow.diagnosis import Diagnosis
-from undertow.formatting import power, signed
-from undertow.record import Finding, Severity
-from undertow.render.labels import full_names
+from undertow.formatting import signed
+from undertow.record import Finding, Run, Severity
 from undertow.rules import RULES
+from undertow.wording import called, sentence, times_of_decades
 
 WORTH_SAYING = 0.02
 """Decades that a cause must make to be named."""
@@ -61,14 +61,24 @@ def by_cause(diagnosis: Diagnosis, finding: Finding) -> str:
 def _size(path: GradientPath) -> str:
     """Say how much of the gradient arrives at the front, in factors."""
     found = path.decay()
-    names = full_names(path.run.sites)
-    first, last = (names[found.waypoints[end]] for end in (0, -1))
+    first, last = (called(path.run, path.run.sites[found.waypoints[end]]) for end in (0, -1))
     if math.isnan(found.total) or path.gradient[0] <= SMALLEST:
         return f"What {last} gets of the gradient is no number to compare."
     if len(found.waypoints) < 2 or abs(found.total) < AS_LARGE:
-        return f"{last} gets as much gradient as {first}." if first != last else f"{last} gets its gradient."
-    word = "less" if found.total < 0 else "more"
-    return f"{last} gets {power(abs(found.total))} times {word} gradient than {first}."
+        said = f"{last} gets as much gradient as {first}." if first != last else f"{last} gets its gradient."
+        return sentence(said)
+    return sentence(f"{last} gets {times_of_decades(found.total)} gradient than {first}.")
+
+
+def unseen(run: Run) -> list[str]:
+    """Return what of a training could not be seen, and the way to see it, a sentence each; empty if all was.
+
+    Example:
+        >>> unseen(Run({"unseen": {"compiled": "The model is compiled."}}, ()))
+        ['The model is compiled.']
+    """
+    told = run.header.get("unseen", {})
+    return [str(sentence) for sentence in told.values()] if isinstance(told, dict) else []
 
 
 def model_name(diagnosis: Diagnosis) -> str:

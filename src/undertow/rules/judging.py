@@ -7,7 +7,8 @@ import numpy as np
 
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Run, Severity
+from undertow.record import Finding, Run, Severity, with_finite_steps
+from undertow.rules.failures import findings_by
 from undertow.rules.firing_intervals import findings_of_steps
 from undertow.rules.registry import RULES, Blocks, Rule
 
@@ -63,7 +64,7 @@ def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
         for each in RULES.values():
             if each.judge is None or not each.applies_to(diagnosis.run):
                 continue
-            for finding in each.judge(diagnosis):
+            for finding in findings_by(each.code, each.judge, diagnosis):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, diagnosis.run))
     return in_order([replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
 
@@ -115,6 +116,7 @@ def over_time(run: Run) -> list[Finding]:
         >>> [(found.code, found.began, found.from_start) for found in over_time(Run({}, (), scalars={"loss": losses}))]
         [('UT103', 60, False)]
     """
+    run = with_finite_steps(run)
     found = _findings_of_run(RunHistory(run))
     known = {(each.code, each.name): _modules(each, run) for each in found}
     for other in _frequent_graphs(run):
@@ -125,7 +127,9 @@ def over_time(run: Run) -> list[Finding]:
                 known[key] = known.get(key, frozenset()) | modules
             elif RULES[each.code].once_per_run:
                 found = [_with_a_place(mine, each, other) for mine in found]
-    found += _weighed(run, found)
+    weighed = _weighed(run, found)
+    known_better = {(each.code, each.name) for each in weighed}
+    found = [each for each in found if (each.code, each.name) not in known_better] + weighed
     converged = _convergence(run, found)
     return in_order([_after(each, converged) for each in found] + converged, _between_full_steps(run))
 
@@ -140,7 +144,7 @@ def _findings_of_run(history: RunHistory) -> list[Finding]:
 
 def _judged(rule: Rule, history: RunHistory) -> Iterator[Finding]:
     if rule.judge_run is not None and rule.applies_to(history.run):
-        yield from rule.judge_run(history)
+        yield from findings_by(rule.code, rule.judge_run, history)
 
 
 def _frequent_graphs(run: Run) -> list[Run]:
@@ -209,9 +213,16 @@ def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int
 def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
     if cause.severity is Severity.NOTE or effect.code not in RULES[cause.code].explains:
         return False
-    if cause.began is None or effect.began is None or RULES[effect.code].weighs_others:  # that is about the whole run
+    if RULES[cause.code].acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
+        return False
+    if cause.began is None or effect.began is None or _of_a_run(effect):
         return True
     return cause.began <= effect.began + slack and (cause.from_start or not effect.from_start)
+
+
+def _of_a_run(finding: Finding) -> bool:
+    """Tell whether a finding is about the whole run, so that when it began says nothing."""
+    return RULES[finding.code].weighs_others and not RULES[finding.code].judges_steps
 
 
 def _earlier(finding: Finding) -> tuple[float, bool, int, int]:

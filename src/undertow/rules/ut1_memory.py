@@ -21,7 +21,7 @@ FAR = 5
     explains=("UT104", "UT704"),
 )
 def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """How far back in time a recurrent layer's gradient reaches.
+    """A recurrent layer's gradient reaches back only so far in time.
 
     What:
         From one time step to the one before, the gradient through the recurrence shrinks by a constant factor.
@@ -53,7 +53,7 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:
-    """Every recurrent module, its Passage that leaves most of the gradient, and whether the loss sits at its end."""
+    """Yield every recurrent module, its Passage that leaves most of the gradient, whether the loss sits at its end."""
     by_module: dict[str, list[Passage]] = defaultdict(list)
     for loop in find_loops(diagnosis.run, FEWEST_STEPS):
         if len(loop.ages) > 1:

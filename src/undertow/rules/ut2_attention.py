@@ -9,7 +9,9 @@ from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice.representations import softer_attention
 from undertow.rules.registry import RUN, rule
+from undertow.wording import called
 
 ONE_HOT_ABOVE = 0.6
 GAP_ABOVE = 8.0
@@ -59,7 +61,8 @@ def saturated_attention(diagnosis: Diagnosis) -> Iterator[Finding]:
     if found:
         worst = _worst(run, diagnosis.step, found)
         numbers = _numbers(run, diagnosis.step, worst, found)
-        yield _finding(found, worst, numbers, f"{_sentence(numbers, worst, found)}{_advice(numbers)}")
+        advice = softer_attention(run, worst, found, numbers["logit_gap"], grew=False)
+        yield advice.on(_finding(found, worst, numbers, _sentence(run, numbers, worst, found)))
 
 
 @rule("UT203", "attention saturated", over=RUN)
@@ -78,9 +81,10 @@ def saturated_in_time(history: RunHistory) -> Iterator[Finding]:
     numbers = _numbers(run, row, worst, found) | {"gap before": float(run.columns["logit_gap"][rows[0], worst.index])}
     grew = first > 0 and numbers["gap before"] < numbers["logit_gap"] / 2
     how = f" The gap was {numbers['gap before']:.2g} at the first step: the logits have grown." if grew else ""
-    text = f"{_sentence(numbers, worst, found)}{how}{_advice(numbers)}"
+    text = f"{_sentence(run, numbers, worst, found)}{how}"
     began = int(history.steps[rows[first]])
-    yield _finding(found, worst, numbers, text, began, first == 0)
+    advice = softer_attention(run, worst, found, numbers["logit_gap"], numbers["gap before"] < GAP_ABOVE)
+    yield advice.on(_finding(found, worst, numbers, text, began, first == 0))
 
 
 def _saturated(run: Run, row: int) -> list[Site]:
@@ -116,19 +120,13 @@ def _numbers(run: Run, row: int, worst: Site, found: Sequence[Site]) -> dict[str
     return {name: float(run.column(name, row)[worst.index]) for name in names} | {"layers": float(len(found))}
 
 
-def _sentence(numbers: dict[str, float], worst: Site, found: Sequence[Site]) -> str:
+def _sentence(run: Run, numbers: dict[str, float], worst: Site, found: Sequence[Site]) -> str:
     others = len(found) - 1
     more = f", and it is much the same at {others} other layer{'s' if others > 1 else ''}" if others else ""
     return (
-        f"{numbers['one_hot']:.0%} of the rows of attention at {worst.name} look at one key alone: the largest logit "
-        f"is {numbers['logit_gap']:.0f} above the next{more}. Queries and keys get hardly any gradient."
+        f"Attention looks at one key alone in {numbers['one_hot']:.0%} of the rows ({called(run, worst)}): the largest "
+        f"logit is {numbers['logit_gap']:.0f} above the next{more}. Queries and keys get hardly any gradient."
     )
-
-
-def _advice(numbers: dict[str, float]) -> str:
-    if "gap before" in numbers and numbers["gap before"] < GAP_ABOVE:
-        return " Normalise queries and keys, or take a smaller learning rate."
-    return " Divide the logits by the square root of the head's width, or start queries and keys smaller."
 
 
 def _finding(

@@ -1,5 +1,6 @@
 """UT205: representations of different examples that have become parallel."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +12,9 @@ from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice.representations import examples_told_apart, outputs_held_apart
 from undertow.rules.registry import RUN, rule
+from undertow.wording import called
 
 ALIKE_BELOW = 1e-5
 APART_ABOVE, LEARNS = 1e-3, 0.01
@@ -74,7 +77,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     seen = _look(diagnosis.run, diagnosis.step)
     if seen is not None:
-        found = _finding(diagnosis.run, seen, f"{_sentence(diagnosis.run, seen)} {_advice(diagnosis.run)}")
+        found = _finding(diagnosis.run, seen, _sentence(diagnosis.run, seen))
+        found = examples_told_apart(diagnosis, diagnosis.run.sites[int(seen["site"])]).on(found)
         ahead, now = diagnosis.run.header.get("ahead", {}), float(diagnosis.run.header.get("loss", np.nan))
         passing = ahead.get("alike") is False and ahead["loss"] < now - LEARNS * abs(now)
         if passing:
@@ -112,8 +116,9 @@ def _of_layers(history: RunHistory, rows: Sequence[int], seen: Sequence[Mapping[
     last = dict(seen[place] or {})
     losses = _losses(history)
     stuck = f" The loss went from {losses['loss start']:.3g} to {losses['loss end']:.3g}." if losses else ""
-    text = f"{_sentence(run, last)}{stuck} {_advice(run)}"
-    return _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
+    text = f"{_sentence(run, last)}{stuck}"
+    found = _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
+    return examples_told_apart(Diagnosis(run, rows[place]), run.sites[int(last["site"])]).on(found)
 
 
 def _of_outputs(history: RunHistory, rows: Sequence[int]) -> Iterator[Finding]:
@@ -144,11 +149,11 @@ def _one_way(history: RunHistory, rows: Sequence[int], site: Site, below: float)
     numbers = {"1 - cosine": max(float(distance[-1]), 0.0), "1 - cosine at first": float(distance[0])}
     text = (
         f"The outputs of all examples have come to point one way: 1 - the mean cosine of two was "
-        f"{distance[0]:.2g} at first and is {numbers['1 - cosine']:.1g}. A constant minimises this loss: add "
-        "negatives, a stopped gradient with a predictor, or a variance term."
+        f"{distance[0]:.2g} at first and is {numbers['1 - cosine']:.1g}. A constant minimises this loss."
     )
     numbers |= {"site": float(site.index)}
-    return _finding(history.run, numbers | _losses(history), text, int(history.steps[rows[first]]))
+    found = _finding(history.run, numbers | _losses(history), text, int(history.steps[rows[first]]))
+    return outputs_held_apart().on(found)
 
 
 def _divides(run: Run, site: Site) -> bool:
@@ -209,26 +214,16 @@ def _counts(site: Site) -> bool:
     """Tell whether a Site multiplies enough rows of enough numbers for a cosine to say something."""
     if site.role is not Role.WEIGHT or not site.weight_shape or not site.n_out:
         return False
-    inputs, rows = np.prod(site.weight_shape) / site.n_out, np.prod(site.shape) / site.n_out
+    inputs, rows = math.prod(site.weight_shape) / site.n_out, math.prod(site.shape) / site.n_out
     return bool(inputs >= FEWEST_INPUTS and rows >= FEWEST_ROWS)
 
 
 def _sentence(run: Run, seen: Mapping[str, float]) -> str:
-    at, before = run.sites[int(seen["site"])].name, run.sites[int(seen["site of most"])].name
+    at, before = (called(run, run.sites[int(seen[name])]) for name in ("site", "site of most"))
     return (
-        f"Before {at} all examples look the same: 1 - the mean cosine of two is {seen['1 - cosine']:.1g}, against "
-        f"{seen['1 - cosine at most']:.2g} before {before}."
+        f"All examples look the same to {at}: 1 - the mean cosine of two is {seen['1 - cosine']:.1g} before it, "
+        f"against {seen['1 - cosine at most']:.2g} before {before}."
     )
-
-
-def _advice(run: Run) -> str:
-    if any(site.op in ("mm", "bmm", "sparse_addmm", "scatter_add", "index_add") for site in run.sites):
-        how = "Take fewer layers, or residual connections from the first layer on, if they average over neighbours."
-    elif any(site.role is Role.JOIN for site in run.sites):
-        how = "Look for the layer at which they become so, and lead a residual connection around it."
-    else:
-        how = "Add residual connections, initialise critically (He for ReLU), or normalise over the batch."
-    return how
 
 
 def _finding(

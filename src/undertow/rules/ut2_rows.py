@@ -9,6 +9,7 @@ import numpy as np
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice.representations import rows_in_use
 from undertow.rules.registry import RUN, rule
 
 USED_BELOW = 0.25
@@ -29,7 +30,7 @@ _EQUATION = "dL/dW_k = sum over the rows that chose k: none, if nobody did"
 
 @dataclass(frozen=True)
 class RowTable:
-    """How much of a table was used.
+    """Say how much of a table was used.
 
     Attributes:
         site: where it is looked up, None for experts, which have many.
@@ -85,8 +86,8 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
         lookups = _lookups(run, diagnosis.step, table)
         one_code = table.site is not None and table.used == 1 and ENOUGH_LOOKUPS <= lookups < np.inf
         if _is_idle(table) and (one_code or lookups >= FOR_EACH_ROW * table.rows):
-            severity, advice = (Severity.WARNING, _advice(table)) if one_code else (Severity.NOTE, "")
-            yield _finding(table, severity, f"{_sentence(table)} in this batch.{advice}")
+            severity = Severity.WARNING if one_code else Severity.NOTE
+            yield _finding(table, severity, f"{_sentence(table)} in this batch.")
 
 
 @rule("UT204", "rows never used", over=RUN)
@@ -99,11 +100,11 @@ def unused_in_time(history: RunHistory) -> Iterator[Finding]:
         for table in [*_chosen_tables(run, last), *_constant_tables(run, last)]:
             if _is_idle(table) and len(rows) * _lookups(run, last, table) >= FOR_EACH_ROW * table.rows:
                 over = f"over {len(rows):,} recorded steps"
-                yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.{_advice(table)}", history)
+                yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.", history)
     for table in _experts(run):
         if _is_idle(table):
             over = f"over {len(run.parameter_steps):,} recorded steps"
-            yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.{_advice(table)}", history)
+            yield _finding(table, Severity.WARNING, f"{_sentence(table)} {over}.", history)
 
 
 def _is_idle(table: RowTable) -> bool:
@@ -187,19 +188,11 @@ def _sentence(table: RowTable) -> str:
     return f"Of the {table.rows:,} {what} of {table.name} the model chose {table.used:,}"
 
 
-def _advice(table: RowTable) -> str:
-    if table.site is None:
-        return " The others got no gradient: balance the load by a loss of its own, or add noise to the router."
-    if not table.chosen:
-        return " What it returns is a constant: look at how its indices are made."
-    return " The others got no gradient: start codes at encoder outputs, and replace dead ones by such."
-
-
 def _finding(table: RowTable, severity: Severity, text: str, history: RunHistory | None = None) -> Finding:
     numbers = {"rows": float(table.rows), "used": float(table.used)}
     sites = () if table.site is None else (table.site.index,)
     began = None if history is None else int(history.first_step)
-    return Finding(
+    made = Finding(
         "UT204",
         "rows never used",
         severity,
@@ -212,3 +205,4 @@ def _finding(table: RowTable, severity: Severity, text: str, history: RunHistory
         began=began,
         from_start=history is not None,
     )
+    return rows_in_use(table.name, table.rows, table.used, table.site is None, table.chosen).on(made)

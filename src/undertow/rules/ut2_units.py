@@ -5,9 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from undertow.diagnosis import Diagnosis
+from undertow.pytorch_code import spelled
 from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.advice.signal import against_dead_units, against_saturation
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import Blocks, rule
+from undertow.wording import called, sentence
 
 SATURATED_ABOVE = 0.85
 OPEN_ABOVE = 0.5
@@ -46,8 +49,9 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
-    part, where = share[worst.index], f"where the {worst.activation} is flat"
-    text = f"{part:.0%} of the values at {worst.name} lie {where}{_more(found)}."
+    part, where = share[worst.index], f"where it is flat: {spelled(worst.activation)} passes hardly any gradient there"
+    name = called(diagnosis.run, worst)
+    text = f"{sentence(name)} is saturated{_more(found)}: {part:.0%} of its values lie {where}."
     numbers = {
         "saturated": float(share[worst.index]),
         "derivative_rms": float(diagnosis.column("derivative_rms")[worst.index]),
@@ -59,7 +63,8 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     severity, outcome = severity_of("UT201", float(share[worst.index]), diagnosis.run)
     if all(diagnosis.depth[site.index] == 0 for site in found):  # an output that is sure, as after training
         severity, outcome = Severity.NOTE, " It is the output: that is how a network that has learned looks, too."
-    yield Finding("UT201", "saturated", severity, sites, worst.name, text + outcome, numbers, limit, equation)
+    made = Finding("UT201", "saturated", severity, sites, worst.name, text + outcome, numbers, limit, equation)
+    yield against_saturation(diagnosis, worst, diagnosis.run.sites).on(made)
 
 
 @rule(
@@ -91,7 +96,10 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
-    text = f"{share[worst.index]:.0%} of the units at {worst.name} pass no gradient on for any example{_more(found)}."
+    name = called(diagnosis.run, worst)
+    text = (
+        f"{share[worst.index]:.0%} of the units of {name} are dead{_more(found)}: no example gets a gradient through."
+    )
     numbers = {"dead": float(share[worst.index]), "activations": float(len(found))}
     limit = f"more than {DEAD_ABOVE:.0%} of the units over {ROWS_TO_CALL_DEAD} rows or more"
     equation = "delta^l = ((w^{l+1})^T delta^{l+1}) * phi'(z^l), phi' = 0"
@@ -99,7 +107,8 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     if share[worst.index] > ALL_OF_THEM:  # no gradient passes: what lies before it can't learn at all
         severity = Severity.ERROR
     sites = tuple(site.index for site in found)
-    yield Finding("UT202", "dead units", severity, sites, worst.name, text + outcome, numbers, limit, equation)
+    made = Finding("UT202", "dead units", severity, sites, worst.name, text + outcome, numbers, limit, equation)
+    yield against_dead_units(diagnosis, found).on(made)
 
 
 def flat_sites(diagnosis: Diagnosis, above: float) -> list[Site]:
@@ -110,7 +119,7 @@ def flat_sites(diagnosis: Diagnosis, above: float) -> list[Site]:
 
 
 def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:
-    """Whether an activation multiplies other data, and lets most of that data's gradient through.
+    """Tell whether an activation multiplies other data, and lets most of that data's gradient through.
 
     One that receives no gradient at all, as the gate of an LSTM's first, empty memory, holds none up either.
     """

@@ -262,7 +262,7 @@ def _nothing_finite_after(history: RunHistory) -> NDArray[np.bool_]:
 
 
 def _lost_at(history: RunHistory) -> tuple[int, list[str]] | None:
-    """The first full step that made weights inf or nan while all gradients were finite, and which."""
+    """Return the first full step that made weights inf or nan while all gradients were finite, and which weights."""
     run = history.run
     if not {"grad_norm", "update_norm", "weight_norm"} <= set(run.parameter_columns):
         return None

@@ -53,7 +53,7 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
-    """What a watched run knows: a layer norm of one feature."""
+    """Return what a watched run knows: layer norms of one feature."""
     return [
         {"op": "layer_norm", "shape": list(site.shape), "values": 1, "examples": 1, "source": site.source}
         for site in diagnosis.run.sites

@@ -240,7 +240,7 @@ def _by_shapes(run: Run) -> Met | None:
 
 
 def _by_sites(diagnosis: Diagnosis) -> Met | None:
-    """The same from a graph alone, where nobody saw the target: it takes no gradient, so that it has no Site."""
+    """Find it in a graph alone, where nobody saw the target: that takes no gradient, so that it has no Site."""
     run = diagnosis.run
     for site in run.sites:
         receivers = [run.sites[run.edges[edge].target] for edge in run.outgoing[site.index]]
@@ -253,13 +253,13 @@ def _by_sites(diagnosis: Diagnosis) -> Met | None:
 
 
 def _meets(run: Run, site: Site) -> bool:
-    """Whether it is a difference, or what mse_loss and its like expand before they take one (l1_loss: before abs)."""
+    """Tell whether it is a difference, or what mse_loss and its like expand before they take one."""
     givers = [run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]]
     return site.op == "sub" or (site.op == "expand" and bool(givers) and set(givers) <= REGRESSION | {"sub", "abs"})
 
 
 def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
-    """Whether an axis of the difference that the output doesn't fill is as long as one that it does."""
+    """Tell whether an axis of the difference that the output doesn't fill is as long as one that it does."""
     padded = [1] * (len(met) - len(output)) + list(output)
     filled = {size for size, own in zip(met, padded, strict=True) if own == size > 1}
     return any(own == 1 and size > 1 and size in filled for size, own in zip(met, padded, strict=True))
@@ -272,7 +272,7 @@ def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
     explains=("UT104", "UT105", "UT205", "UT704"),
 )
 def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Of several terms of a loss one sends the shared layers next to no gradient beside another.
+    """One term of the loss sends the shared layers next to no gradient beside another.
 
     What:
         The loss is a sum, and where the paths of its terms have come together the gradient of one is orders of

@@ -7,7 +7,9 @@ import numpy as np
 
 from undertow.analysis.timeline import BINS, RunHistory
 from undertow.diagnosis import Diagnosis
+from undertow.pytorch_code import code, expression
 from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.advice import Advice
 from undertow.rules.registry import RULES, RUN, Blocks, rule
 
 CANCELLING_BELOW = 0.1
@@ -47,7 +49,8 @@ def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
     text = "No gradient at all: the loss is flat here." if gone else "The examples' gradients cancel in the average."
     limit = f"coherence x sqrt(rows) < {CANCELLING_BELOW}"
     numbers = {"coherence x sqrt(rows)": ratio}
-    yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit)
+    made = Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit)
+    yield Advice("Nothing is to be done here: look at the validation data.").on(made)
 
 
 def _still_agree(history: RunHistory) -> bool:
@@ -105,7 +108,8 @@ def settled(history: RunHistory) -> Iterator[Finding]:
         f"The loss fell from {summary.start:.3g} to {summary.end:.3g} and stands still: small gradients are no fault."
     )
     limit = "the last quarter of the run moves the loss by less than 2 % of its fall, or than its noise"
-    yield Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=summary.settled)
+    made = Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=summary.settled)
+    yield Advice(f"Stop here, at a loss of {summary.end:.3g}, and look at the validation data.").on(made)
 
 
 def _stands_in_the_way(fault: Finding, of: float) -> bool:
@@ -142,10 +146,12 @@ def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not found:
         return
     shown = ", ".join(site.name for site in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-    text = f"The normalisation behind it subtracts the bias of {shown} again."
+    text = f"The bias of {shown} does nothing: the normalisation behind it subtracts it again."
     numbers = {"coherence": float(max(coherence[site.index] for site in found)), "layers": float(len(found))}
     limit, sites = f"coherence < {ABSORBED_BELOW}", tuple(site.index for site in found)
-    yield Finding("UT602", "bias absorbed", Severity.NOTE, sites, shown, text, numbers, limit)
+    made = Finding("UT602", "bias absorbed", Severity.NOTE, sites, shown, text, numbers, limit)
+    lines = [f"{expression(site.module)}.bias = None" for site in found if site.module]
+    yield Advice(f"Leave it out, if you like (bias=False in {shown}): it learns nothing.", code(*lines)).on(made)
 
 
 def _before_norm(run: Run, site: Site) -> bool:

@@ -11,6 +11,7 @@ from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
+from undertow.wording import size as shown
 
 OFF_CENTRE, FAR_OFF_CENTRE = 10.0, 30.0
 UNEVEN, VERY_UNEVEN, WIDE = 30.0, 1000.0, 3.0
@@ -26,7 +27,7 @@ LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is out of scale: a sentence, numbers, a remedy, and whether it can't be learned as it stands."""
+    """Something that is out of scale: a sentence, numbers, and whether it can't be learned as it stands."""
 
     kind: str
     fact: Mapping[str, Any]
@@ -151,8 +152,8 @@ def _uncentred(fact: Mapping[str, Any]) -> Trouble | None:
     if ratio < OFF_CENTRE:
         return None
     text = (
-        f"The inputs lie {ratio:.3g} times their spread away from zero (mean {fact['mean']:.3g}, spread "
-        f"{fact['spread']:.3g}): what all examples have in common drowns what tells them apart."
+        f"The inputs lie {shown(ratio)} times their spread away from zero (mean {shown(fact['mean'])}, spread "
+        f"{shown(fact['spread'])}): what all examples have in common drowns what tells them apart."
     )
     return _trouble(fact, text, ratio >= FAR_OFF_CENTRE)
 
@@ -164,8 +165,8 @@ def _uneven(fact: Mapping[str, Any]) -> Trouble | None:
     if ratio < UNEVEN or fact["widest"] < WIDE or fact["whole"]:
         return None
     text = (
-        f"One input feature spreads by {fact['widest']:.3g}, a typical one by {fact['typical']:.3g}: the network sees "
-        "the wide ones alone."
+        f"One input feature spreads by {shown(fact['widest'])}, a typical one by {shown(fact['typical'])}: the network "
+        "sees the wide ones alone."
     )
     return _trouble(fact, text, ratio >= VERY_UNEVEN)
 
@@ -175,7 +176,7 @@ def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
     if fact["spread"] > SMALL or in_all > SMALL_IN_ALL:
         return None
     text = (
-        f"The inputs spread by {fact['spread']:.2g} only: beside biases of usual size next to nothing of them is "
+        f"The inputs spread by {shown(fact['spread'])} only: beside biases of usual size next to nothing of them is "
         "seen. Were they scaled down twice?"
     )
     return _trouble(fact, text, in_all < TINY_IN_ALL)
@@ -183,13 +184,13 @@ def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
 
 def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     overshoot, misfit = _overshoot(diagnosis), _misfit(diagnosis)
-    most = f" (up to {fact['largest']:.3g})" if "largest" in fact else ""
-    size = f"The inputs are of size {fact['rms']:.3g}{most}"
+    most = f" (up to {shown(fact['largest'])})" if "largest" in fact else ""
+    size = f"The inputs are of size {shown(fact['rms'])}{most}"
     if fact["rms"] > WIDE and overshoot >= OVERSHOOT:
-        text = f"{size}, so that the first step overshoots: it aims at {overshoot:.2g} times the whole loss."
+        text = f"{size}, so that the first step overshoots: it aims at {shown(overshoot)} times the whole loss."
         return _trouble(fact, text, True, {"overshoot": overshoot})
     if fact["rms"] > LARGE and misfit >= MISFIT:
-        text = f"{size}, and the first outputs are {misfit:.2g} times as large as the targets."
+        text = f"{size}, and the first outputs are {shown(misfit)} times as large as the targets."
         return _trouble(fact, text, False, {"misfit": misfit})
     return None
 
@@ -209,12 +210,12 @@ def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
     if size >= (LARGE_FOR_SGD if sgd else LARGE_TARGETS) and size >= MANY_TIMES_THE_OUTPUT * output:
         fatal = size >= (HUGE_FOR_SGD if sgd else HUGE_TARGETS)
         way = "its errors make steps that diverge" if sgd else "that is a long way to go in steps of the learning rate"
-        text = f"The targets are of size {size:.3g}, the network's first outputs of size {output:.2g}: {way}."
+        text = f"The targets are of size {shown(size)}, the network's first outputs of size {shown(output)}: {way}."
         return Trouble("targets", pair["target"], text, numbers, fatal, str(pair["source"]))
     if 0 < size <= SMALL_TARGETS and output >= MISFIT * size:
         text = (
-            f"The targets are of size {size:.2g}, the network's first outputs of size {output:.2g}: training is spent "
-            "on getting rid of those."
+            f"The targets are of size {shown(size)}, the network's first outputs of size {shown(output)}: training is "
+            "spent on getting rid of those."
         )
         return Trouble("targets", pair["target"], text, numbers, False, str(pair["source"]))
     return None
@@ -244,7 +245,7 @@ def _overshoot(diagnosis: Diagnosis) -> float:
 
 
 def _normalised_first(diagnosis: Diagnosis) -> bool:
-    """Whether batch norm stands right behind all layers that see the data."""
+    """Tell whether batch norm stands right behind all layers that see the data."""
     run = diagnosis.run
     first = [s for s in run.sites if s.role is Role.WEIGHT and s.parameters and not run.outgoing[s.index]]
     return bool(first) and all(

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +31,10 @@ MOST_FOLLOWED = 12
 MOST_COMPARED = 4
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 class NoSuchRunError(Exception):
     """Asked for a Run that isn't in the folder."""
 
@@ -45,10 +49,10 @@ class Pages:
 
     def __init__(self, folder: Folder, stopping: Callable[[], bool] = lambda: False) -> None:
         self._folder, self._stopping = folder, stopping
-        self._listing = Listing(folder)
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._lock = threading.Lock()
         self._judges = ThreadPoolExecutor(1, "judging")
+        self._listing = Listing(folder, self._judges.submit)
 
     def application(self) -> Starlette:
         """To be run by a server, behind a `Guard`."""
@@ -81,7 +85,7 @@ class Pages:
 
     async def _view(self, request: Request) -> Response:
         followed = await run_in_threadpool(self._looked_at, request.query_params.get("name", ""))
-        return Response(await run_in_threadpool(followed.view), media_type="application/json")
+        return Response(await run_in_threadpool(_shown, followed.view), media_type="application/json")
 
     async def _step(self, request: Request) -> Response:
         row = request.query_params.get("row", "")
@@ -89,7 +93,7 @@ class Pages:
             return PlainTextResponse("row is the place of a taped step: 0, 1, ...", 400)
         followed = await run_in_threadpool(self._looked_at, request.query_params.get("name", ""))
         try:
-            return JSONResponse(await run_in_threadpool(followed.step_view, int(row)))
+            return JSONResponse(await run_in_threadpool(_shown, followed.step_view, int(row)))
         except IndexError as error:
             return PlainTextResponse(str(error), 404)
 
@@ -142,12 +146,12 @@ class Pages:
         with self._lock:
             followed = self._followed.get(name)
             if followed is None:
-                followed = self._followed[name] = Followed(path)
+                followed = self._followed[name] = _shown(Followed, path)
             self._followed.move_to_end(name)
             left = self._followed.popitem(last=False)[1] if len(self._followed) > MOST_FOLLOWED else None
         if left is not None:
             left.close()
-        followed.refresh()
+        _shown(followed.refresh)
         return followed
 
     def close(self) -> None:
@@ -155,6 +159,22 @@ class Pages:
         self._judges.shutdown(cancel_futures=True)
         while self._followed:
             self._followed.popitem()[1].close()
+
+
+def _shown(make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it, and tell of a file that can't be drawn as of one that can't be read: in a sentence, on its own page.
+
+    Raises:
+        StoreError, IndexError: there is nothing to show.
+    """
+    try:
+        return make(*args, **kwargs)
+    except (StoreError, IndexError):
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"this run can't be shown ({type(error).__name__}: {error}): its file may be damaged"
+        ) from error
 
 
 async def _not_there(_: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from undertow.render.run_series import RunSeries
 from undertow.render.run_view import run_view
 from undertow.render.step_view import step_view
 from undertow.rules import over_time
+from undertow.rules.failures import failures
 from undertow.serving.growth import Growth
 from undertow.serving.state import last_written, state_of
 
@@ -47,6 +48,7 @@ class Followed:
         self._series = RunSeries(self._last)
         self._events: list[Event] = []
         self._findings: list[Finding] = []
+        self._failed: list[Event] = []
         self._judged: int | None = None
         self._next_judgement = math.inf
         self._drawn: tuple[int, bytes] = (-1, b"")
@@ -69,11 +71,23 @@ class Followed:
             return
         began, count = time.monotonic(), self._growth.count
         self._next_judgement = began + JUDGE_EVERY
-        findings = over_time(self._growth.run())
+        findings, failed = self._found()
         with self._lock:
-            self._findings, self._judged = findings, count
+            self._findings, self._failed, self._judged = findings, failed, count
             self._next_judgement = time.monotonic() + max(JUDGE_EVERY, JUDGE_SHARE * (time.monotonic() - began))
             self.version += 1
+
+    def _found(self) -> tuple[list[Finding], list[Event]]:
+        """Return the findings, and an event for whatever kept rules from finding more: a page says so."""
+        with failures() as failed:
+            try:
+                findings = over_time(self._growth.run())
+            except Exception as error:
+                findings = []
+                failed.append(f"the rules could not judge this run ({type(error).__name__}: {error})")
+        latest = self._series.latest.get("step", 0.0)
+        step = int(latest) if math.isfinite(latest) else 0
+        return findings, [Event(step, math.nan, "trouble", message) for message in failed]
 
     def _take(self, fresh: Run, whole: bool) -> None:
         if whole:
@@ -90,9 +104,8 @@ class Followed:
             if math.isinf(self._next_judgement):
                 self._next_judgement = time.monotonic() + JUDGE_AFTER
             if self._drawn[0] != self.version:
-                drawn = run_view(
-                    self._series, self._last.header, self._findings, self._events, self._judged is not None
-                )
+                events = [*self._events, *self._failed]
+                drawn = run_view(self._series, self._last.header, self._findings, events, self._judged is not None)
                 self._drawn = (
                     self.version,
                     json.dumps({"version": self.version, **drawn}, allow_nan=False).encode(),

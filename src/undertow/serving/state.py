@@ -35,7 +35,7 @@ def state_of(written: float, header: Mapping[str, Any], reached: float = 0.0) ->
 
 
 def last_written(path: Path) -> float:
-    """When a Run was last written to, in seconds since 1970; 0 if it is gone."""
+    """Return when a Run was last written to, in seconds since 1970; 0 if it is gone."""
     if not path.exists():
         return 0.0
     times = []

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Literal
 from urllib.request import pathname2url
 
+from undertow.files import fresh_part
 from undertow.store.errors import StoreError
+from undertow.store.ledger import read_meta, write_meta
+from undertow.store.packing import Damaged
 
 Journal = Literal["auto", "wal", "rollback"]
 
 FORMAT = 2
-"""Raised when more is written than older readers know of: 2 since loops, tables and likeness are noted."""
+"""Raised when more is written than older readers know of: 2 since loops, tables and likeness are noted, and since
+records carry sums of their place, too, and are counted (see `ledger`)."""
 APPLICATION = 0x756E6474
 ROW_BITS = 40
 """A fresh row is found by subject * 2**ROW_BITS + number."""
@@ -35,8 +39,12 @@ _TABLES = (
     "CREATE TABLE events (id INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL, kind TEXT NOT NULL,"
     " message TEXT NOT NULL, data TEXT NOT NULL)",
 )
-_BESIDE = ("", "-wal", "-shm", "-journal")
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""What a Run's file and those that SQLite keeps beside it end in."""
+
 _MOST_BYTES = 256 << 20
+_MOST_COPIED = 1 << 30
+_COPY = "undertow-copy"
 _PATIENCE = 5.0
 _NETWORK = (
     "nfs",
@@ -55,16 +63,21 @@ _NETWORK = (
 )
 
 
-def create(path: Path, meta: dict[str, str], fill: Callable[[sqlite3.Connection], object] = lambda _: None) -> Path:
+def create(
+    path: Path,
+    meta: dict[str, str],
+    fill: Callable[[sqlite3.Connection], object] = lambda _: None,
+    replacing: bool = False,
+) -> Path:
     """Make a new file, whole from the first moment it has a name, and return that name.
 
-    Where there is something already it becomes ``name-2``, ``name-3``, ...
+    Where there is something already it becomes ``name-2``, ``name-3``, ..., or takes its place if it is ``replacing``.
 
     Raises:
         OSError, sqlite3.Error: the folder takes no file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    part = fresh_part(path)
     try:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as file:
             for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):  # it has no name to be found under yet
@@ -73,9 +86,12 @@ def create(path: Path, meta: dict[str, str], fill: Callable[[sqlite3.Connection]
         with part.open("rb+") as whole:
             # On the disk before it gets its name: a crash leaves either no file or a whole one.
             os.fsync(whole.fileno())
+        if replacing:
+            part.replace(path)
+            return path
         return next(free for free in _names(path) if _ours(free, meta) and _move(part, free))
     finally:
-        for end in _BESIDE:
+        for end in BESIDE:
             Path(f"{part}{end}").unlink(missing_ok=True)
 
 
@@ -85,7 +101,7 @@ def _lay_out(file: sqlite3.Connection, meta: dict[str, str], fill: Callable[[sql
     file.execute("BEGIN")
     for table in _TABLES:
         file.execute(table)
-    file.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    write_meta(file, meta)
     fill(file)
     file.execute("COMMIT")
 
@@ -97,6 +113,11 @@ def _names(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{base}-{number}{dot}{rank}{path.suffix}")
 
 
+def take_free_name(path: Path) -> Path:
+    """Give a file the first of ``name-2``, ``name-3``, ... that is free, beside its own if that can be; return it."""
+    return next(free for free in _names(path) if free != path and _move(path, free))
+
+
 def _ours(path: Path, meta: dict[str, str]) -> bool:
     """Tell whether rank 0's file is missing or of the same training run: ranks agree on a name without talking."""
     base = path.with_name(f"{path.stem.rpartition('.rank')[0]}{path.suffix}")
@@ -105,15 +126,15 @@ def _ours(path: Path, meta: dict[str, str]) -> bool:
     try:
         file, stack = for_reading(base)
         with stack:
-            there = dict(file.execute("SELECT key, value FROM meta").fetchall())
+            there = read_meta(file)
         runs = [json.loads(each["header"]).get("run") for each in (there, meta)]
-    except (StoreError, sqlite3.Error, ValueError, KeyError, AttributeError):
+    except (StoreError, Damaged, sqlite3.Error, ValueError, KeyError, AttributeError):
         return False
     return there.get("world") == meta["world"] and runs[0] == runs[1]
 
 
 def _move(part: Path, path: Path) -> bool:
-    if any(os.path.lexists(f"{path}{end}") for end in _BESIDE):  # a lost journal would be replayed into a new file
+    if any(os.path.lexists(f"{path}{end}") for end in BESIDE):  # a lost journal would be replayed into a new file
         return False
     try:
         os.link(part, path)
@@ -223,6 +244,9 @@ def settle(file: sqlite3.Connection) -> None:
 
 def session(file: sqlite3.Connection) -> int:
     """Become the one who writes: whoever did before finds out on its next commit."""
+    file.execute(
+        f"PRAGMA user_version = {FORMAT}"
+    )  # older readers do not know what comes into an old file from here on
     values = (uuid.uuid4().hex, os.getpid(), socket.gethostname())
     return int(file.execute("INSERT INTO sessions (token, pid, host) VALUES (?, ?, ?)", values).lastrowid or 0)
 
@@ -263,18 +287,36 @@ def for_reading(path: Path) -> tuple[sqlite3.Connection, contextlib.ExitStack]:
 
 
 def _first_readable(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    if _is_left(path):
+        return _copied(path, stack)
     for options in ("mode=ro", "mode=rw"):
         with contextlib.suppress(sqlite3.OperationalError):
             return _opened(path, options, stack)
     # Nothing waits in a journal: the file alone is whole, and may be read where nothing can be locked.
     if not Path(f"{path}-wal").exists() and not Path(f"{path}-journal").exists():
         return _opened(path, "mode=ro&immutable=1", stack)
+    return _copied(path, stack)
+
+
+def _is_left(path: Path) -> bool:
+    """Tell whether a log lies beside the file that nobody has open: reading it in place would leave more beside it."""
+    log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
+    return log.exists() and log.stat().st_size > 0 and not shared.exists() and path.stat().st_size < _MOST_COPIED
+
+
+def is_copy(file: sqlite3.Connection) -> bool:
+    """Tell whether what is read is a copy, which does not grow with the file."""
+    ((_, _, place),) = file.execute("PRAGMA database_list").fetchall()
+    return Path(place).name == _COPY
+
+
+def _copied(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="undertow-")))
     # A journal must be rolled in or back, which writes: on a copy, where the folder is read-only.
     for end in ("", "-wal", "-journal"):
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(f"{path}{end}", folder / f"copy{end}")
-    return _opened(folder / "copy", "mode=rw", stack)
+            shutil.copyfile(f"{path}{end}", folder / f"{_COPY}{end}")
+    return _opened(folder / _COPY, "mode=rw", stack)
 
 
 def _opened(path: Path, options: str, stack: contextlib.ExitStack) -> sqlite3.Connection:

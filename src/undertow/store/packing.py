@@ -157,27 +157,38 @@ def columns_of(layout: Layout, rows: Sequence[bytes]) -> Iterator[NDArray[np.flo
         yield np.ascontiguousarray(table[:, start:end]).view(kept.dtype).reshape(len(rows), len(kept.at))
 
 
-def sealed(content: bytes) -> bytes:
-    """Add a checksum."""
-    return zlib.crc32(content).to_bytes(4, "little") + content
+def sealed(content: bytes, *place: int) -> bytes:
+    """Add a checksum of the content and of where it stands."""
+    return _sum(content, place).to_bytes(4, "little") + content
 
 
-def unsealed(content: bytes) -> bytes:
+def unsealed(content: bytes, *place: int, older: bool = False) -> bytes:
     """Check and take off what `sealed` added.
 
+    Args:
+        content: from the file.
+        place: where it stands.
+        older: whether a sum that leaves out the place will do.
+
     Raises:
-        Damaged: it is not what was sealed.
+        Damaged: it is not what was sealed there.
     """
-    if not isinstance(content, bytes) or zlib.crc32(content[4:]) != int.from_bytes(content[:4], "little"):
-        raise Damaged("a sum that does not agree with its bytes")
-    return content[4:]
+    if isinstance(content, bytes):
+        told, rest = int.from_bytes(content[:4], "little"), content[4:]
+        if told == _sum(rest, place) or (older and told == _sum(rest, ())):
+            return rest
+    raise Damaged("a sum that does not agree with its bytes")
 
 
-def deflate(values: NDArray[np.floating]) -> bytes:
-    """Compress a block of one column, [rows, kept places], to bytes."""
+def _sum(content: bytes, place: Sequence[int]) -> int:
+    return zlib.crc32(content, zlib.crc32(" ".join(map(repr, place)).encode()))
+
+
+def deflate(values: NDArray[np.floating], *place: int) -> bytes:
+    """Compress a block of one column, [rows, kept places], to bytes that are sealed for their place."""
     # Byte by byte across numbers: neighbours share sign and exponent, so that those planes shrink to little.
     planes = np.ascontiguousarray(values.T).reshape(-1, 1).view(np.uint8).T
-    return sealed(b"".join(_plane(np.ascontiguousarray(plane).tobytes()) for plane in planes))
+    return sealed(b"".join(_plane(np.ascontiguousarray(plane).tobytes()) for plane in planes), *place)
 
 
 def _plane(raw: bytes) -> bytes:
@@ -188,12 +199,12 @@ def _plane(raw: bytes) -> bytes:
 
 
 def inflate(content: bytes, rows: int, kept: Kept) -> NDArray[np.floating]:
-    """Read back what `deflate` wrote: [rows, kept places].
+    """Read back what `deflate` wrote, its sum taken off: [rows, kept places].
 
     Raises:
         Damaged: the bytes are not what was written.
     """
-    planes = list(_planes(unsealed(content), rows * len(kept.at)))
+    planes = list(_planes(content, rows * len(kept.at)))
     dtype = np.dtype(kept.dtype)
     if len(planes) != dtype.itemsize:
         raise Damaged("a block of another type")

@@ -15,11 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from undertow.columns import Column, Columns, StoredColumns
-from undertow.record import Edge, Event, Run, Site, header_from
+from undertow.record import Edge, Event, Run, Site, header_from, with_finite_steps
+from undertow.record.finite_steps import placed_rows
+from undertow.record.sites import graph_from
+from undertow.store.budget import check_budget
 from undertow.store.closing import Closing
-from undertow.store.database import explained, for_reading, identity
+from undertow.store.database import explained, for_reading, identity, is_copy
 from undertow.store.errors import StoreError
-from undertow.store.packing import BROKEN, Damaged
+from undertow.store.ledger import Ledger, read_meta, unsealed_text
+from undertow.store.packing import BROKEN
 from undertow.store.parameters import Parameters
 from undertow.store.series import PARAMETERS, SCALARS, TAPED, StoredSeries, explored
 
@@ -31,7 +35,7 @@ OFTEN, MOST_ELSEWHERE = 10, 4
 
 
 class Position(NamedTuple):
-    """How far a file has grown: two that differ mean that something came.
+    """Say how far a file has grown: two that differ mean that something came.
 
     Attributes:
         run: of which Run.
@@ -60,6 +64,7 @@ class _Contents(NamedTuple):
     scalars: Sequence[tuple[str, StoredSeries]]
     parameters: Sequence[tuple[str, StoredSeries]]
     position: Position
+    ledger: Ledger
 
 
 class RunReader(Closing):
@@ -82,7 +87,7 @@ class RunReader(Closing):
         ...         batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
         ...         file.commit(batch)
         ...         len(reader.tail(before).scalars["loss"]), reader.refresh() == before
-        ...     file.close()
+        ...     damage = file.close()
         (1, False)
     """
 
@@ -103,6 +108,7 @@ class RunReader(Closing):
         self._file, stack = for_reading(self.path)
         self._undo = weakref.finalize(self, stack.close)
         self._identity = identity(self.path)
+        self._copied = is_copy(self._file)
         self._seen: tuple[int, Position] | None = None
 
     @contextlib.contextmanager
@@ -110,7 +116,8 @@ class RunReader(Closing):
         """Hold the file still: nothing comes or goes meanwhile."""
         with self._lock:
             # Another file under the name (a run begun anew): what is open is the old one, deleted but still readable.
-            if follow and (self._identity is None or identity(self.path) != self._identity):
+            # And of a run whose writer was killed a copy is read, until somebody goes on writing.
+            if follow and (self._identity is None or identity(self.path) != self._identity or self._outgrown()):
                 self._undo()
                 self._identity = None
                 self._open()
@@ -124,6 +131,9 @@ class RunReader(Closing):
             finally:
                 with contextlib.suppress(sqlite3.Error):
                     self._file.execute("ROLLBACK")
+
+    def _outgrown(self) -> bool:
+        return self._copied and (Path(f"{self.path}-shm").exists() or not Path(f"{self.path}-wal").exists())
 
     @property
     def world(self) -> int:
@@ -167,14 +177,14 @@ class RunReader(Closing):
         with self._reading() as file:
             contents = self._contents(file)
             number = self._shown(contents)
-            rows = contents.taped[number][1].rows if contents.taped else 0
-            if not -rows <= row < rows:
-                raise MissingStepError(f"no recorded step {row}: there are {rows}")
-            about, taped = contents.taped[number]
+            places = _placed(contents.taped[number][1]) if contents.taped else range(0)
+            if not -len(places) <= row < len(places):
+                raise MissingStepError(f"no recorded step {row}: there are {len(places)}")
+            (about, taped), place = contents.taped[number], int(places[row])
             groups = ("columns", "edge_columns", "steps")
             sites, edges = self._graph(about)
             sizes = zip(groups, (len(sites), len(edges), 1), strict=True)
-            some = [self._columns(taped, group, size, row % rows, False, row % rows + 1) for group, size in sizes]
+            some = [self._columns(taped, group, size, place, False, place + 1) for group, size in sizes]
             return Run(self._header(contents), sites, edges, some[0], some[1], dict(_flat(some[2])))
 
     def _run(self, since: Position | None) -> tuple[Position, Run]:
@@ -182,10 +192,11 @@ class RunReader(Closing):
             contents = self._contents(file)
             first = since if since and since.run == contents.position.run else Position()
             run = self._taped_run(contents, first, lazily=since is None)
-            run.events = tuple(_events(file, first.events))
+            run.events = tuple(_events(file, contents.ledger, first.events, self._damage))
             run.scalars = self._scalars(contents, first)
             if since is None and self.graph is None:
                 run.other_graphs = tuple(self._elsewhere(contents, run))
+            run = with_finite_steps(run)
         self._warn()
         return contents.position, run
 
@@ -232,13 +243,7 @@ class RunReader(Closing):
     def _graph(self, about: str) -> tuple[tuple[Site, ...], tuple[Edge, ...]]:
         if about not in self._graphs:
             graph = json.loads(about)
-            sites = tuple(map(Site.from_dict, graph["sites"]))
-            edges = tuple(Edge(*pair) for pair in graph["edges"])
-            if [site.index for site in sites] != list(range(len(sites))):
-                raise Damaged("Sites out of order")
-            if any(not 0 <= end < len(sites) for edge in edges for end in (edge.source, edge.target)):
-                raise Damaged("edges between Sites that are not there")
-            self._graphs[about] = sites, edges
+            self._graphs[about] = graph_from(graph["sites"], graph["edges"])
         return self._graphs[about]
 
     def _scalars(self, contents: _Contents, first: Position) -> dict[str, Column]:
@@ -270,12 +275,16 @@ class RunReader(Closing):
         )
 
     def _contents(self, file: sqlite3.Connection) -> _Contents:
-        meta = dict(file.execute("SELECT key, value FROM meta").fetchall())
-        taped, scalars, parameters = (list(explored(file, kind, self._damage)) for kind in (TAPED, SCALARS, PARAMETERS))
+        meta = read_meta(file)
+        ledger = Ledger.of(meta)
+        found = explored(file, ledger, self._damage)
+        taped, scalars, parameters = (found[kind] for kind in (TAPED, SCALARS, PARAMETERS))
+        check_budget(self.path, [series for kind in found.values() for _, series in kind], Parameters(parameters))
         (events,) = file.execute("SELECT count(*) FROM events").fetchone()
+        events = ledger.events if ledger.is_kept else events
         rows = [tuple(series.rows for _, series in kind) for kind in (taped, scalars, parameters)]
         position = Position(meta["run"], rows[0], sum(rows[1]), rows[2], events, int(meta["revision"]))
-        return _Contents(meta, taped, scalars, parameters, position)
+        return _Contents(meta, taped, scalars, parameters, position, ledger)
 
     def _warn(self) -> None:
         if self._damage and not self._warned:
@@ -295,12 +304,29 @@ def _at(counts: Sequence[int], place: int) -> int:
     return counts[place] if place < len(counts) else 0
 
 
+def _placed(taped: StoredSeries) -> Sequence[int]:
+    """Return the places of the recorded steps that a Run shows: rows whose step was lost are left out of it."""
+    key = ("steps", "step")
+    rows = placed_rows(taped.read(key)[:, 0]) if key in taped.kept else None
+    return range(taped.rows) if rows is None else rows.tolist()
+
+
 def _flat(columns: Columns) -> Iterator[tuple[str, Column]]:
     for name, values in columns.items():
         yield name, values.reshape(len(values))
 
 
-def _events(file: sqlite3.Connection, first: int) -> Iterator[Event]:
-    rows = "SELECT step, time, kind, message, data FROM events ORDER BY id LIMIT -1 OFFSET ?"
-    for step, time, kind, message, data in file.execute(rows, (first,)):
-        yield Event(int(step), np.nan if time is None else float(time), str(kind), str(message), dict(json.loads(data)))
+def _events(file: sqlite3.Connection, ledger: Ledger, first: int, damage: list[str]) -> Iterator[Event]:
+    """Yield the events after the first so many. One that is damaged is left out, and counted as damage."""
+    found = file.execute("SELECT id, step, time, kind, message, data FROM events WHERE id > ? ORDER BY id", (first,))
+    known = 0
+    for *place, data in found:
+        known += 1
+        try:
+            _, step, time, kind, message = place
+            data = dict(json.loads(unsealed_text(data, "events", *place, older=ledger.older)))
+            yield Event(int(step), np.nan if time is None else float(time), str(kind), str(message), data)
+        except BROKEN as error:
+            damage.append(str(error))
+    if ledger.is_kept and known < ledger.events - first:
+        damage.append("events that are missing")

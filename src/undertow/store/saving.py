@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.columns import Columns, plain
+from undertow.columns import Columns
+from undertow.jsonable import jsonable
 from undertow.record import Run
 from undertow.store.appender import Appender, about_graph
-from undertow.store.database import create
+from undertow.store.database import FORMAT, create
 from undertow.store.errors import StoreError
+from undertow.store.ledger import BEGUN, COUNTS, Ledger
 from undertow.store.packing import Key
 from undertow.store.series import PARAMETERS, SCALARS, TAPED
 
@@ -24,8 +26,9 @@ BY_GRAPH = ("columns", "edge_columns", "steps")
 
 def meta(header: Any, rank: int = 0, world: int = 1) -> dict[str, str]:
     """Describe a new file."""
-    text = json.dumps(plain(header), allow_nan=False)
-    return {"run": uuid.uuid4().hex, "header": text, "revision": "0", "rank": str(rank), "world": str(world)}
+    text = json.dumps(jsonable(header, infinite=True), allow_nan=False)
+    known = {"run": uuid.uuid4().hex, "header": text, "revision": "0", "rank": str(rank), "world": str(world)}
+    return {**known, BEGUN: str(FORMAT), COUNTS: Ledger().to_text()}
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
@@ -67,6 +70,7 @@ def _fill(file: sqlite3.Connection, run: Run) -> None:
     into.bulk(PARAMETERS, json.dumps(run.parameters), {**_keyed("parameter_columns", run.parameter_columns), **steps})
     for event in run.events:
         into.event(event)
+    into.counted()
 
 
 def _ways(run: Run) -> list[Run]:

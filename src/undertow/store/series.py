@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.store.database import ROW_BITS
+from undertow.store.ledger import Ledger, unsealed_text
 from undertow.store.packing import BROKEN, MOST_ROWS, Damaged, Kept, Key, Layout, inflate, unsealed
 
 TAPED, SCALARS, PARAMETERS = "taped", "scalars", "parameters"
@@ -22,26 +23,41 @@ class StoredSeries:
         file: where they are.
         number: of the subject.
         layouts: by their number in the file, in the order of the rows.
+        ledger: what the file says it holds.
         rows: how many there are.
+        extents: first row and the row behind the last of every layout; empty where nobody counted.
         damage: what could not be read; nan stands where it was.
     """
 
     file: sqlite3.Connection
     number: int
     layouts: Mapping[int, Layout]
+    ledger: Ledger
     rows: int
+    extents: Mapping[int, tuple[int, int]]
     damage: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, file: sqlite3.Connection, number: int, damage: list[str] | None = None) -> Self:
+    def of(cls, file: sqlite3.Connection, number: int, ledger: Ledger, damage: list[str] | None = None) -> Self:
         """Look up what the file has about a subject.
 
         Raises:
             Damaged, ValueError, TypeError: that is not what was written.
         """
         texts = file.execute("SELECT id, columns FROM layouts WHERE subject = ? ORDER BY id", (number,)).fetchall()
-        layouts = {place: Layout.from_json(text) for place, text in texts}
-        return cls(file, number, layouts, _rows(file, number, list(layouts)), [] if damage is None else damage)
+        older = ledger.older
+        layouts = {
+            place: Layout.from_json(unsealed_text(text, "layouts", place, number, older=older)) for place, text in texts
+        }
+        extents = ledger.extents(layouts) if ledger.is_kept else {}
+        rows = max((end for _, end in extents.values()), default=0)
+        rows = rows if ledger.is_kept else _rows(file, number, list(layouts))
+        return cls(file, number, layouts, ledger, rows, extents, [] if damage is None else damage)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that all of it takes, what was left out of the file included."""
+        return self.rows * sum(kept.width * np.dtype(kept.dtype).itemsize for kept in self.kept.values())
 
     @property
     def kept(self) -> Mapping[Key, Kept]:
@@ -69,39 +85,53 @@ class StoredSeries:
         out = np.full((max(last - first, 0), kept.width), np.nan, kept.dtype)
         for number, layout in self.layouts.items():
             if key in layout.places:
-                place = layout.places[key]
-                self._from_blocks(out, number, layout.columns[place], place, first, last)
-                self._from_rows(out, number, layout, place, first, last)
+                place, known = layout.places[key], len(self.damage)
+                found = self._from_blocks(out, number, layout.columns[place], place, first, last)
+                found += self._from_rows(out, number, layout, place, first, last)
+                if found < self._counted(number, layout.columns[place], first, last) and known == len(self.damage):
+                    self.damage.append("rows that are missing")
         return out
+
+    def _counted(self, layout: int, kept: Kept, first: int, last: int) -> int:
+        """Return how many rows from ``first`` to before ``last`` a layout was written with; 0 if nobody counted."""
+        if not self.extents or not len(kept.at):
+            return 0
+        begin, end = self.extents[layout]
+        return max(min(last, end) - max(first, begin), 0)
 
     def _from_blocks(
         self, out: NDArray[np.floating], layout: int, kept: Kept, place: int, first: int, last: int
-    ) -> None:
+    ) -> int:
+        found = 0
         blocks = (
             "SELECT first, rows, content FROM blocks WHERE layout = ? AND place = ? AND first < ? AND first + rows > ?"
         )
         for begin, rows, content in self._despite(blocks, (layout, place, last, first), "first"):
             try:
-                values = inflate(content, _small(rows), kept)
+                bare = unsealed(content, layout, place, begin, rows, older=self.ledger.older)
+                # No more than there are: a few kilobytes inflate to gigabytes.
+                _small(_small(begin, self.rows) + _small(rows), self.rows)
+                found += self._put(out, kept, inflate(bare, rows, kept), begin - first)
             except BROKEN as error:
                 self.damage.append(str(error))
-            else:
-                self._put(out, kept, values, _small(begin, 1 << ROW_BITS) - first)
+        return found
 
     def _from_rows(
         self, out: NDArray[np.floating], number: int, layout: Layout, place: int, first: int, last: int
-    ) -> None:
+    ) -> int:
+        found = 0
         begin = self.number << ROW_BITS
         fresh = "SELECT id, content FROM rows WHERE id >= ? AND id < ? AND layout = ?"
         kept, start, end = layout.columns[place], layout.offsets[place], layout.offsets[place + 1]
         for row, content in self._despite(fresh, (begin + first, begin + last, number), "id"):
             try:
-                values = np.frombuffer(unsealed(content)[start:end], kept.dtype)[None]
-                self._put(out, kept, values, row - begin - first)
+                bare = unsealed(content, row, number, older=self.ledger.older)
+                found += self._put(out, kept, np.frombuffer(bare[start:end], kept.dtype)[None], row - begin - first)
             except BROKEN as error:
                 self.damage.append(str(error))
+        return found
 
-    def _put(self, out: NDArray[np.floating], kept: Kept, values: NDArray[np.floating], at: int) -> None:
+    def _put(self, out: NDArray[np.floating], kept: Kept, values: NDArray[np.floating], at: int) -> int:
         values, at = values[max(-at, 0) :], max(at, 0)
         values = values[: len(out) - at]
         if values.shape[1] != len(kept.at):
@@ -110,6 +140,7 @@ class StoredSeries:
             out[at : at + len(values)] = values
         else:
             out[at : at + len(values), kept.at] = values
+        return len(values)
 
     def _despite(self, query: str, values: Sequence[Any], by: str) -> Iterator[tuple[Any, ...]]:
         """Yield rows from the front until the file is damaged there, and then from the back until it is."""
@@ -135,12 +166,22 @@ class StoredSeries:
 
 
 def explored(
-    file: sqlite3.Connection, series: str, damage: list[str] | None = None
-) -> Iterator[tuple[str, StoredSeries]]:
-    """Yield everything of one kind that there are rows about, with its text."""
-    found = file.execute("SELECT id, about FROM subjects WHERE series = ? ORDER BY id", (series,)).fetchall()
-    for number, about in found:
-        yield about, StoredSeries.of(file, number, damage)
+    file: sqlite3.Connection, ledger: Ledger, damage: list[str] | None = None
+) -> dict[str, list[tuple[str, StoredSeries]]]:
+    """Return by kind everything that there are rows about, each with its text.
+
+    Raises:
+        Damaged, ValueError, TypeError: that is not what was written, or not all of it.
+    """
+    found: dict[str, list[tuple[str, StoredSeries]]] = {TAPED: [], SCALARS: [], PARAMETERS: []}
+    rows = file.execute("SELECT id, series, digest, about FROM subjects ORDER BY id").fetchall()
+    for number, series, digest, about in rows:
+        text = unsealed_text(about, "subjects", number, series, digest, older=ledger.older)
+        found.setdefault(series, []).append((text, StoredSeries.of(file, number, ledger, damage)))
+    layouts = {layout for kind in found.values() for _, each in kind for layout in each.layouts}
+    if ledger.is_kept and (len(rows) != ledger.subjects or layouts != ledger.rows.keys()):
+        raise Damaged("a graph, or a layout of rows, that is missing")
+    return found
 
 
 def _small(value: Any, limit: int = MOST_ROWS) -> int:

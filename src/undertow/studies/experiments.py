@@ -18,7 +18,7 @@ from undertow.sweeping.cells import Cell, Pack, Tick, unheard
 from undertow.sweeping.labwork import loaded
 from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.store import Finished
-from undertow.sweeping.workers import Processes
+from undertow.sweeping.workers import InProcess, Processes, Workers
 
 __all__ = ["Task", "Tick", "run_all"]
 
@@ -81,7 +81,7 @@ def run_all(tasks: Sequence[Task], data: str, console: Console, processes: int |
         tasks: longest first keeps all processes busy until the end.
         data: name or path of the data set, as `undertow.lab.load` takes it.
         console: where the bars are drawn.
-        processes: how many; by default one for each processor this process may use.
+        processes: how many; by default one for each processor this process may use; 0 computes in this one.
 
     Returns:
         Each task's result under its name.
@@ -100,12 +100,18 @@ def run_all(tasks: Sequence[Task], data: str, console: Console, processes: int |
                 found[each.key] = each.outcome.result
                 bars.over(each.key)
 
-        workers = Processes(ExperimentWork(data), min(processes or processors(), len(tasks), MOST_PROCESSES))
+        workers = _workers(ExperimentWork(data), len(tasks), processes)
         try:
             carry_out(Schedule(packs, retries=0, longest_task=0.0), workers, keep, bars.advance)
         finally:
             workers.close()
     return found
+
+
+def _workers(work: ExperimentWork, tasks: int, processes: int | None) -> Workers:
+    if processes == 0:
+        return InProcess(work)
+    return Processes(work, min(processes or processors(), tasks, MOST_PROCESSES))
 
 
 def _check(finished: Finished) -> None:

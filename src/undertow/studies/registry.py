@@ -2,8 +2,10 @@
 
 import difflib
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from undertow.studies.study import Study
+if TYPE_CHECKING:
+    from undertow.studies.study import Study
 
 STUDIES: dict[str, str] = {
     "chapter5": "undertow.studies.chapter5",
@@ -16,7 +18,7 @@ STUDIES: dict[str, str] = {
 """Name -> module with a `STUDY`; only the one asked for is imported."""
 
 
-def named(name: str) -> Study:
+def named(name: str) -> "Study":
     """Return the study of a name.
 
     Raises:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,12 @@ class MeanDifference:
 
 
 def compare(first: ArrayLike, second: ArrayLike) -> MeanDifference:
-    """How much the mean of ``second`` lies above that of ``first``; NaNs where a group has no spread to judge by."""
+    """Return how far the mean of ``second`` lies above that of ``first``; NaNs where a group shows no spread."""
     a, b = np.asarray(first, float), np.asarray(second, float)
     if min(len(a), len(b)) < 2 or min(np.ptp(a), np.ptp(b)) == 0:
         return MeanDifference(float(b.mean() - a.mean()), np.nan, np.nan, np.nan)
+    from scipy import stats  # half a second to load, which the processes that run experiments need not wait for
+
     test = stats.ttest_ind(b, a, equal_var=False)
     low, high = test.confidence_interval(0.95)
     return MeanDifference(float(b.mean() - a.mean()), float(low), float(high), float(test.pvalue))
@@ -61,6 +62,8 @@ def between_and_within(groups: list[ArrayLike]) -> float:
     arrays = [np.asarray(g, float) for g in groups]
     if min(len(a) for a in arrays) < 2 or min(np.ptp(a) for a in arrays) == 0:
         return float("nan")
+    from scipy import stats
+
     return float(stats.f_oneway(*arrays, equal_var=False).pvalue)
 
 
@@ -75,6 +78,8 @@ def interval(values: ArrayLike) -> tuple[float, float]:
     a = np.asarray(values, float)
     if len(a) < 2:
         return float("nan"), float("nan")
+    from scipy import stats
+
     half = stats.t.ppf(0.975, len(a) - 1) * a.std(ddof=1) / np.sqrt(len(a))
     return float(a.mean() - half), float(a.mean() + half)
 

@@ -14,6 +14,9 @@ DIGITS = 12
 """Significant digits of a value between the ends of a range: enough, and free of the noise of rounding."""
 
 
+MOST_VALUES = 1_000_000
+
+
 def values(name: str, given: Any) -> list[Any]:
     """Return the values of one axis of a grid.
 
@@ -41,8 +44,10 @@ def values(name: str, given: Any) -> list[Any]:
         )
     low, high, log, integer = _range(name, given, ("from", "to", "count", "spacing", "integer"))
     count = given.get("count")
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"{name}: count = {count!r}; a range needs to know how many values, as in count = 10")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_VALUES:
+        raise ValueError(
+            f"{name}: count = {count!r}; a range needs to know how many values, 1 to {MOST_VALUES:,}, as in count = 10"
+        )
     spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
     return list(dict.fromkeys(_tidied(float(v), integer) for v in spaced))
 
@@ -85,7 +90,7 @@ def _between(share: float, low: float, high: float, log: bool) -> float:
 def _range(name: str, given: Mapping[str, Any], known: Sequence[str]) -> tuple[float, float, bool, bool]:
     check_keys(given, known, f"the range of {name}")
     spacing, ends = given.get("spacing", "linear"), [given.get("from"), given.get("to")]
-    low, high = (float(end) if isinstance(end, int | float) else math.nan for end in ends)
+    low, high = (float(end) if isinstance(end, int | float) and abs(end) < 1e300 else math.nan for end in ends)
     if not math.isfinite(low + high):
         raise ValueError(f"{name}: from = {ends[0]!r}, to = {ends[1]!r}; both ends of a range are numbers")
     if spacing not in SPACINGS:

@@ -83,7 +83,7 @@ class SweepWork(Work, Protocol):
         """Return what makes the cell the one it is: equal mappings, equal cells."""
 
     def problems(self, settings: Settings) -> list[str]:
-        """Why this cell is impossible; empty if it isn't."""
+        """Return why this cell is impossible; empty if it isn't."""
 
     def packs(self, cells: Sequence[Cell], most: int | None) -> list[Pack]:
         """Return the cells in packs, which depend on nothing but these cells."""
@@ -115,6 +115,8 @@ def _canonical(value: Any) -> Any:
 def storable(value: Any, missing: bool = False) -> bool:
     """Return whether a store can hold a value: a finite number, text, true or false, or a list of these.
 
+    Text with half a surrogate pair in it, which no file and no database takes, is none.
+
     Args:
         value: a setting, or a result.
         missing: whether None is one, too, as it is among results.
@@ -127,4 +129,6 @@ def storable(value: Any, missing: bool = False) -> bool:
         return all(storable(each, missing) for each in value)
     if value is None:
         return missing
-    return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str)
+    if isinstance(value, str):
+        return not any("\ud800" <= sign <= "\udfff" for sign in value)
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int)

@@ -45,7 +45,7 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """How many processors the cluster has now."""
+        """Return how many processors the cluster has now."""
         if time.monotonic() - self._counted > COUNT_EVERY:
             self._size = max(1, int(self._ray.cluster_resources().get("CPU", 0)))
             self._counted = time.monotonic()
@@ -53,7 +53,7 @@ class Cluster:
 
     @property
     def room(self) -> int:
-        """How many tasks could wait beside those that are computed."""
+        """Return how many tasks could wait beside those that are computed."""
         return max(0, QUEUED * self.size - len(self._tasks))
 
     def submit(self, task: int, packs: Sequence[Pack]) -> None:

@@ -1,6 +1,7 @@
 """Cells that call a user's function, FILE.py:FUNCTION, with their settings as keyword arguments."""
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,10 +98,21 @@ def _arguments(target: str) -> _Arguments:
 
 def _result(returned: Any) -> dict[str, Any]:
     named = returned if isinstance(returned, Mapping) else {"value": returned}
-    found = {str(name): jsonable(value) for name, value in named.items()}
+    found = {_drawn(str(name)): _drawn(jsonable(value)) for name, value in named.items()}
+    if len(found) < len(named):
+        raise TypeError("two results have the same name as text: give each its own")
     for name, value in zip(found, named.values(), strict=True):
         if not storable(found[name], missing=True):
             raise TypeError(
                 f"the result {name!r} is a {type(value).__name__}: return numbers, texts, or lists of them, by name"
             )
-    return found
+    # The driver has no class of the user's: a number or text of one becomes a plain one here.
+    plain: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
+    return plain
+
+
+def _drawn(value: Any) -> Any:
+    """Return a value with half surrogate pairs in its texts written as escapes: a file's name may have some."""
+    if isinstance(value, list):
+        return [_drawn(each) for each in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -1,7 +1,9 @@
 """Questions to a sweep's store: rows, pivots, curves, data frames; read anew for every question."""
 
 import json
+import sqlite3
 import statistics
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from undertow.extras import needed
 from undertow.sweeping.naming import meant
 from undertow.sweeping.store import DONE, FAILED, WAITING, reading
+from undertow.sweeping.sums import damaged_cells
 from undertow.tables import arrow, of_rows
 
 Row = dict[str, Any]
@@ -60,9 +63,13 @@ class StoredCells:
     def __init__(self, path: str | Path, keys: Iterable[str] | None = None) -> None:
         self.path = Path(path)
         self._keys = None if keys is None else frozenset(keys)
+        self._checked: tuple[tuple[Any, ...], set[Any]] = ((), set())
         with closing(reading(self.path)) as file:
             found = file.execute("SELECT value FROM meta WHERE name = 'name'").fetchone()
-        self.name = str(json.loads(found[0])) if found else self.path.stem
+        try:
+            self.name = str(json.loads(found[0])) if found else self.path.stem
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{self.path} is damaged (its name is none): restore it from a copy") from error
 
     def __repr__(self) -> str:
         counted = self.counts()
@@ -193,9 +200,29 @@ class StoredCells:
             condition += " AND status = ?"
         query = f"SELECT key, {columns} FROM cells WHERE {condition} ORDER BY number"  # noqa: S608  our own words
         with closing(reading(self.path)) as file:
-            for key, *row in file.execute(query, (status,) if status else ()):
-                if self._keys is None or key in self._keys:
-                    yield tuple(row)
+            try:
+                damaged = self._damaged(file)
+                for key, *row in file.execute(query, (status,) if status else ()):
+                    if key not in damaged and (self._keys is None or key in self._keys):
+                        yield tuple(row)
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                raise ValueError(f"{self.path} is damaged ({error}): restore it from a copy") from error
+
+    def _damaged(self, file: sqlite3.Connection) -> set[Any]:
+        """Return the keys of cells that are not as they were written; looked for anew when the file has changed."""
+        paths = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        stamp = tuple((each.stat().st_size, each.stat().st_mtime_ns) for each in paths if each.exists())
+        if self._checked[0] != stamp:
+            try:
+                found = damaged_cells(file)
+            except ValueError as error:
+                raise ValueError(f"{self.path} is damaged ({error}): restore it from a copy") from error
+            if found and not self._checked[1]:
+                what = "1 of its cells is" if len(found) == 1 else f"{len(found):,} of its cells are"
+                text = f"{self.path} is damaged: {what} left out; the sweep that made it computes them anew"
+                warnings.warn(text, RuntimeWarning, stacklevel=5)
+            self._checked = stamp, found
+        return self._checked[1]
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from undertow.processes import processors
 from undertow.sweeping.cells import Cell, Pack, SweepWork, key_of, storable
-from undertow.sweeping.progress import Line
+from undertow.sweeping.progress import ProgressLine
 from undertow.sweeping.results import Results
 from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.spec import Settings, Spec
@@ -111,6 +112,8 @@ def sweep(
     path = Path(store) if store is not None else _beside(spec)
     plan = SweepPlan.of(given)
     with Store(path) as kept:
+        if kept.mended and console:
+            console.print(f"{kept.mended:,} cells in {path} were damaged: they are computed anew", highlight=False)
         kept.note("name", given.name)
         kept.note("work", plan.work.name)
         kept.plan(plan.work.name, ((cell.key, plan.work.recorded(cell.settings)) for cell in plan.cells))
@@ -128,8 +131,8 @@ def _compute(
     if not packs:
         return
     schedule = Schedule(packs, plan.spec.retries)
-    with Line(console, len(plan.cells) - there, schedule) as line:
-        workers = _workers(plan.work, len(packs), processes, ray)
+    with ProgressLine(console, len(plan.cells) - there, schedule) as line:
+        workers = _workers(plan.work, len(packs), processes, ray, plan.spec.timeout)
 
         def keep(finished: list[Finished]) -> None:
             if finished:
@@ -142,14 +145,21 @@ def _compute(
             workers.close()
 
 
-def _workers(work: SweepWork, packs: int, processes: int | None, ray: str | None) -> Workers:
+def _workers(
+    work: SweepWork, packs: int, processes: int | None, ray: str | None, timeout: float | None = None
+) -> Workers:
+    if timeout is not None and (ray is not None or processes == 0):
+        where = "a cluster" if ray is not None else "this process (processes = 0)"
+        raise ValueError(
+            f"[run] timeout = {timeout:g}: {where} can't end a cell; leave it out, or compute in processes"
+        )
     if ray is not None:
         from undertow.sweeping.cluster import Cluster
 
         return Cluster(work, ray)
     if processes == 0:
         return InProcess(work)
-    return Processes(work, min(processes or processors(), packs))
+    return Processes(work, min(processes or processors(), packs), math.inf if timeout is None else timeout)
 
 
 def _read(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:

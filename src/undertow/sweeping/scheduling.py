@@ -76,7 +76,7 @@ class Schedule:
         if event.ended:
             del self._running[event.task]
             if event.lost:
-                finished += self._lost(list(running.values()), event.lost)
+                finished += self._lost(list(running.values()), event.lost, event.timed_out)
         return finished
 
     def _add(self, pack: Pack) -> None:
@@ -108,12 +108,16 @@ class Schedule:
         self.seconds += report.seconds
         return _finished(pack, report.outcomes, report.seconds)
 
-    def _lost(self, packs: list[Pack], why: str) -> list[Finished]:
-        """Give every pack of a lost task a worker of its own: nobody knows which of them took the worker with it."""
+    def _lost(self, packs: list[Pack], why: str, timed_out: bool) -> list[Finished]:
+        """Give every pack of a lost task a worker of its own: nobody knows which of them took the worker with it.
+
+        A pack alone that takes too long is tried again only as often as one that fails: every try takes all its time.
+        """
         finished: list[Finished] = []
+        most = min(MOST_LOSSES, self.retries + 1) if timed_out else MOST_LOSSES
         for pack in packs:
             pack.losses += len(packs) == 1
-            if pack.losses < MOST_LOSSES:
+            if pack.losses < most:
                 self._suspects.append(pack)
             elif len(pack.cells) > 1:
                 self._cut(pack)

@@ -16,9 +16,11 @@ eta = { from = 1e-3, to = 1.0, spacing = "log" }
 
 [run]
 retries = 1
+timeout = 600                      # seconds that a cell may take; left away: as long as it takes
 """
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,8 +33,10 @@ from undertow.sweeping.naming import check_keys
 Settings = dict[str, Any]
 
 KEYS = ("name", "function", "version", "seeds", "cell", "grid", "random", "run")
-RUN_KEYS = ("retries", "members")
+RUN_KEYS = ("retries", "members", "timeout")
 MOST_RETRIES = 100
+MOST_CELLS = 1_000_000
+"""Cells, values of an axis, draws or seeds: beyond, a specification takes longer to write out than to mend."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Spec:
         axes_drawn, draws, draw_seed: random axes, how many draws of them, and from which seed.
         retries: how often a cell that failed is tried again.
         members: most networks in one ensemble; None leaves it to their size.
+        timeout: seconds that a cell may take; None for as long as it takes.
 
     Example:
         >>> spec = Spec.of({"seeds": 2, "grid": {"depth": [1, 2]}, "cell": {"eta": 0.1}})
@@ -67,6 +72,7 @@ class Spec:
     draw_seed: int = 0
     retries: int = 1
     members: int | None = None
+    timeout: float | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Spec":
@@ -81,7 +87,7 @@ class Spec:
         try:
             given = tomllib.loads(path.read_text("utf-8"))
             return cls.of({"name": path.stem, **given}, path.parent)
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise ValueError(f"{path} is not TOML: {error}") from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -105,10 +111,11 @@ class Spec:
             cell=_table(given, "cell"),
             grids=_grids(given.get("grid", {})),
             axes_drawn=random,
-            draws=_count(draws, "[random] draws", 0),
+            draws=_count(draws, "[random] draws", 0, MOST_CELLS),
             draw_seed=_count(draw_seed, "[random] draw_seed", 0),
             retries=_count(run.get("retries", 1), "[run] retries", 0, MOST_RETRIES),
             members=None if "members" not in run else _count(run["members"], "[run] members", 1),
+            timeout=_seconds(run.get("timeout")),
         )
         _check_whole(spec)
         return spec
@@ -133,7 +140,18 @@ class Spec:
         return list(dict.fromkeys([*self.cell, *grids, *self.axes_drawn, *(["seed"] if self.seeds else [])]))
 
 
+def _seconds(given: Any) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
+        raise ValueError(f"[run] timeout = {given!r}: give the seconds that a cell may take, as in timeout = 600")
+    return float(given)
+
+
 def _check_whole(spec: Spec) -> None:
+    cells = max(len(spec.seeds), 1) * max(spec.draws, 1) * sum(math.prod(map(len, g.values())) for g in spec.grids)
+    if cells > MOST_CELLS:
+        raise ValueError(f"the specification makes {cells:,} cells: {MOST_CELLS:,} are the most, so leave values out")
     for grid in spec.grids:
         _check_apart({"[cell]": spec.cell, "[grid]": grid, "[random]": spec.axes_drawn})
         if spec.seeds and ("seed" in grid or "seed" in spec.axes_drawn or "seed" in spec.cell):
@@ -167,7 +185,7 @@ def _grids(given: Any) -> tuple[Mapping[str, list[Any]], ...]:
 
 def _seeds(given: Any) -> tuple[int, ...]:
     if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        return tuple(range(given))
+        return tuple(range(_count(given, "seeds", 1, MOST_CELLS)))
     if isinstance(given, list | tuple) and all(isinstance(seed, int) and seed >= 0 for seed in given):
         return tuple(dict.fromkeys(given))
     raise ValueError(f"seeds = {given!r}: give how many (seeds = 5, for 0 to 4) or a list of numbers from 0")

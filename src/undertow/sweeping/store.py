@@ -7,13 +7,19 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from undertow.files import fresh_part
+from undertow.printable import printable, shortened, told
+from undertow.sweeping import sums
 from undertow.sweeping.cells import CellOutcome
 from undertow.sweeping.spec import Settings
 
-FORMAT = 1
+FORMAT = 2
+"""Raised when more is written than older readers know of: 2 since every record has a sum."""
+
 WAITING, DONE, FAILED = "waiting", "done", "failed"
 
 TABLES = """
@@ -33,6 +39,12 @@ CREATE TABLE IF NOT EXISTS cells (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS cells_by_status ON cells (status);
 """
+SUMS = "CREATE TABLE sums (name TEXT PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID"
+
+MOST_RESULT = 64 << 20
+"""Bytes of a cell's result, as JSON."""
+
+_MOST_BYTES = 256 << 20
 
 
 class StoreFullError(OSError):
@@ -60,6 +72,9 @@ class Store:
     Args:
         path: of the SQLite file, made if it isn't there.
 
+    Attributes:
+        mended: how many cells were damaged and are forgotten, so that they are computed anew.
+
     Raises:
         RuntimeError: another sweep is working on it.
         ValueError: the file is something else, or from a newer undertow.
@@ -80,6 +95,7 @@ class Store:
         self._lock = _locked(path)
         try:
             self._file = _opened(path)
+            self.mended = self._without_damage()
             self.note("holder", f"process {os.getpid()} on {socket.gethostname()}")
         except BaseException:
             self._lock.close()
@@ -93,29 +109,36 @@ class Store:
 
     def plan(self, work: str, cells: Iterable[tuple[str, Settings]]) -> None:
         """Note keys and settings of cells that are to be computed; those that are there already stay as they are."""
+        there = {key for (key,) in self._file.execute("SELECT key FROM cells")}
         with self._writing():
             first = self._file.execute("SELECT coalesce(max(number), -1) + 1 FROM cells").fetchone()[0]
-            self._file.executemany(
-                "INSERT OR IGNORE INTO cells (key, number, work, settings, status) VALUES (?, ?, ?, ?, 'waiting')",
-                ((key, first + i, work, _json(settings)) for i, (key, settings) in enumerate(cells)),
-            )
+            new = [(key, first + i, work, _json(s)) for i, (key, s) in enumerate(cells) if key not in there]
+            put = "INSERT OR IGNORE INTO cells (key, number, work, settings, status) VALUES (?, ?, ?, ?, 'waiting')"
+            self._file.executemany(put, new)
+            sums.keep_cells(self._file, (key for key, *_ in new))
 
     def write(self, finished: Iterable[Finished]) -> None:
-        """Keep what became of cells, all of them or none."""
-        now = time.time()
+        """Keep what became of cells, all of them or none. A result that no store can hold is its cell's failure."""
+        rows = [_record(each, time.time()) for each in finished]
         with self._writing():
             self._file.executemany(
                 "UPDATE cells SET status = ?, result = ?, error = ?, traceback = ?, attempts = ?, together = ?, "
                 "seconds = ?, finished = ? WHERE key = ?",
-                (
-                    (
-                        DONE if f.outcome.error is None else FAILED,
-                        None if f.outcome.result is None else _json(f.outcome.result),
-                        f.outcome.error, f.outcome.traceback, f.attempts, f.together, f.seconds, now, f.key,
-                    )
-                    for f in finished
-                ),
-            )  # fmt: skip
+                rows,
+            )
+            sums.keep_cells(self._file, (row[-1] for row in rows))
+
+    def _without_damage(self) -> int:
+        try:
+            damaged = sums.damaged_cells(self._file)
+        except (ValueError, sqlite3.DatabaseError) as error:
+            raise ValueError(
+                f"{self.path} is damaged ({error}): restore it from a copy, or give another --store"
+            ) from (error)
+        with self._writing():
+            self._file.executemany("DELETE FROM cells WHERE key = ?", ((key,) for key in damaged))
+            self._file.executemany("DELETE FROM sums WHERE name = ?", ((f"cell {key}",) for key in damaged))
+        return len(damaged)
 
     def keys(self, status: str) -> set[str]:
         """Keys of all cells of a status."""
@@ -136,6 +159,7 @@ class Store:
         """Keep something about the whole sweep."""
         with self._writing():
             self._file.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, _json(value)))
+            sums.keep_note(self._file, name, _json(value))
 
     def noted(self, name: str) -> Any:
         """Return what `note` kept, or None."""
@@ -182,12 +206,36 @@ def reading(path: Path) -> sqlite3.Connection:
         raise FileNotFoundError(f"there is no file {path}: give the store that `undertow sweep` wrote")
     file = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
-        found = file.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+        file.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+        file.execute("PRAGMA trusted_schema = OFF")
+        _check(path, file)
     except sqlite3.DatabaseError as error:
         file.close()
         raise ValueError(f"{path} is no store of a sweep ({error}): give another name") from error
-    _check_format(path, file, found)
+    except BaseException:
+        file.close()
+        raise
     return file
+
+
+def _check(path: Path, file: sqlite3.Connection) -> None:
+    """Take a file for a store only if its tables are the ones written here, to the letter: no view, and no trigger."""
+    try:
+        tables = {sql for (sql,) in file.execute("SELECT sql FROM sqlite_master") if sql}
+    except UnicodeDecodeError:
+        tables = set()
+    if tables not in (_tables(TABLES), _tables(f"{TABLES}{SUMS};")):
+        raise ValueError(f"{path} is no store of a sweep, or was changed by another program: give another name")
+    found = file.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+    if found is None or not str(found[0]).isdecimal() or int(found[0]) > FORMAT:
+        raise ValueError(f"{path} was written by a newer undertow: update this one to go on with it")
+
+
+@cache
+def _tables(script: str) -> set[str]:
+    with closing(sqlite3.connect(":memory:")) as file:
+        file.executescript(script)
+        return {sql for (sql,) in file.execute("SELECT sql FROM sqlite_master") if sql}
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -201,27 +249,33 @@ def _opened(path: Path) -> sqlite3.Connection:
         with suppress(sqlite3.OperationalError):  # not on a network's file system; the usual journal does there, too
             file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = NORMAL")
+        _summed(file)
         return file
     except sqlite3.OperationalError as error:
         raise OSError(f"can't write the store {path}: {error}") from error
 
 
+def _summed(file: sqlite3.Connection) -> None:
+    """Begin to keep sums in a store of an older undertow."""
+    if not sums.are_kept(file):
+        file.execute("BEGIN IMMEDIATE")
+        file.execute(SUMS)
+        file.execute("UPDATE meta SET value = ? WHERE name = 'format'", (str(FORMAT),))
+        sums.keep_all(file)
+        file.execute("COMMIT")
+
+
 def _make(path: Path) -> None:
     """Under another name first, so that no reader ever meets half of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = fresh_part(path)
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as file:
-            file.executescript(TABLES)
-            file.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
+            file.executescript(f"{TABLES}{SUMS};")
+            file.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+            sums.keep_all(file)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _check_format(path: Path, file: sqlite3.Connection, found: tuple[str] | None) -> None:
-    if found is None or int(found[0]) > FORMAT:  # ours has the format from the first moment
-        file.close()
-        raise ValueError(f"{path} was written by a newer undertow: update this one to go on with it")
 
 
 def _locked(path: Path) -> sqlite3.Connection:
@@ -244,6 +298,27 @@ def _holder(path: Path) -> str:
         found = file.execute("SELECT value FROM meta WHERE name = 'holder'").fetchone()
         return f" ({json.loads(found[0])})" if found else ""
     return ""
+
+
+def _record(finished: Finished, now: float) -> tuple[Any, ...]:
+    """Return what is kept of a cell. What can't be, a driver must not end of: its neighbours have been computed."""
+    result, error, trace = finished.outcome
+    text = None
+    if error is None:
+        try:
+            text = _json(result)
+            text.encode()
+            if len(text) > MOST_RESULT:
+                error = f"its result takes {len(text) / 1e6:,.0f} MB as JSON: {MOST_RESULT / 1e6:,.0f} MB are the most"
+        except (ValueError, TypeError, RecursionError) as broken:
+            error = f"its result can not be kept: {told(broken)}"
+    kept = (text, None, None) if error is None else (None, _words(error), None if trace is None else _words(trace))
+    numbers = (finished.attempts, finished.together, float(finished.seconds), now)
+    return (DONE if error is None else FAILED, *kept, *numbers, finished.key)
+
+
+def _words(text: str) -> str:
+    return shortened(printable(text, lines=True))
 
 
 def _json(value: Any) -> str:

@@ -1,6 +1,9 @@
 """Workers that compute packs: this process itself, or processes of one thread beside it."""
 
 import contextlib
+import math
+import multiprocessing
+import pickle
 import signal
 import sys
 import time
@@ -11,7 +14,8 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
-from undertow.processes import end_with_parent, one_thread_inherited, spawning
+from undertow.printable import printable, shortened, told
+from undertow.processes import end_with_parent, main_hidden, one_thread_inherited, spawning
 from undertow.sweeping.cells import CellOutcome, Pack, Tick, Work, unheard
 
 REPORT_EVERY = 0.1
@@ -36,6 +40,7 @@ class WorkerEvent(NamedTuple):
         reports: packs that are over.
         ended: whether the whole task is.
         lost: why its worker was lost, if it was.
+        timed_out: whether it was because a cell took too long.
         ticks: the key of a pack's first cell and how many more steps of it are done, where its work tells.
     """
 
@@ -44,6 +49,7 @@ class WorkerEvent(NamedTuple):
     ended: bool
     lost: str = ""
     ticks: tuple[str, int] | None = None
+    timed_out: bool = False
 
 
 class Workers(Protocol):
@@ -51,11 +57,11 @@ class Workers(Protocol):
 
     @property
     def size(self) -> int:
-        """How many tasks are computed at a time."""
+        """Return how many tasks are computed at a time."""
 
     @property
     def room(self) -> int:
-        """How many tasks could be taken now."""
+        """Return how many tasks could be taken now."""
 
     def submit(self, task: int, packs: Sequence[Pack]) -> None:
         """Take a task."""
@@ -72,10 +78,20 @@ def computed(work: Work, pack: Pack, place: int, tick: Tick = unheard) -> PackRe
     start = time.perf_counter()
     try:
         outcomes = [CellOutcome(result) for result in work.run([cell.settings for cell in pack.cells], tick)]
-    except (Exception, SystemExit) as error:  # whatever a user's function may raise
-        message = f"{type(error).__name__}: {error}"
-        outcomes = [CellOutcome(None, message, work.traceback(error))] * len(pack.cells)
+    except KeyboardInterrupt:  # it is the driver's, where this is the driver's process
+        if multiprocessing.parent_process() is None:
+            raise
+        outcomes = [CellOutcome(None, "KeyboardInterrupt: raised by the function itself")] * len(pack.cells)
+    except BaseException as error:  # whatever a user's function may raise
+        outcomes = [CellOutcome(None, told(error), _traceback(work, error))] * len(pack.cells)
     return PackReport(place, outcomes, time.perf_counter() - start)
+
+
+def _traceback(work: Work, error: BaseException) -> str:
+    try:
+        return shortened(printable(work.traceback(error), lines=True))
+    except Exception as second:  # it is made of texts that the user's objects write
+        return f"the traceback can not be read: {told(second)}"
 
 
 class InProcess:
@@ -128,6 +144,10 @@ class _Worker:
     pipe: Any
     task: int | None = None
     ready: bool = False
+    cells: int = 0
+    """Of the largest pack of its task."""
+    heard: float = math.inf
+    """When a pack of its task was last begun, as far as it has told."""
 
 
 class Processes:
@@ -136,28 +156,32 @@ class Processes:
     Args:
         work: what is done for a cell.
         size: how many.
+        timeout: seconds that a cell may take, after which its process is killed.
+        main: whether processes run the script that was started; without it, ``work`` must not need it.
     """
 
-    def __init__(self, work: Work, size: int) -> None:
-        self.work, self._size, self._false_starts = work, size, 0
+    def __init__(self, work: Work, size: int, timeout: float = math.inf, main: bool = True) -> None:
+        self._starting = contextlib.nullcontext if main else main_hidden
+        self.work, self._size, self._false_starts, self._timeout = work, size, 0, timeout
         self._context = spawning()
         self._workers = [self._started() for _ in range(size)]
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """Return how many processes there are."""
         return self._size
 
     @property
     def room(self) -> int:
-        """How many of them have nothing to do."""
+        """Return how many of them have nothing to do."""
         return sum(worker.task is None for worker in self._workers)
 
     def submit(self, task: int, packs: Sequence[Pack]) -> None:
         """Give a task to an idle process, one that is up if there is."""
         idle = [worker for worker in self._workers if worker.task is None]
         worker = max(idle, key=lambda w: w.ready)
-        worker.task = task
+        worker.task, worker.cells = task, max((len(pack.cells) for pack in packs), default=1)
+        worker.heard = time.monotonic() if worker.ready else math.inf
         with contextlib.suppress(OSError):  # it has just died: `events` will find out
             worker.pipe.send(list(packs))
 
@@ -169,6 +193,9 @@ class Processes:
         for worker in list(self._workers):
             if worker.pipe in there:
                 found += self._heard(worker)
+            elif worker.task is not None and time.monotonic() - worker.heard > self._timeout * worker.cells:
+                worker.process.kill()
+                found += self._replaced(worker, f"it took longer than the {self._timeout:g} seconds of [run] timeout")
         return found
 
     def close(self) -> None:
@@ -188,6 +215,10 @@ class Processes:
         # Its end of the pipe is closed: the process is gone.
         except (EOFError, OSError):
             return self._replaced(worker)
+        except (pickle.UnpicklingError, AttributeError, ImportError, TypeError, ValueError) as error:
+            worker.process.kill()
+            return self._replaced(worker, f"what it sent can not be read here ({told(error)})")
+        worker.heard = worker.heard if kind == "tick" else time.monotonic()
         worker.ready = True
         if kind == "up":
             self._false_starts = 0
@@ -202,26 +233,41 @@ class Processes:
             worker.task = None
         return [event]
 
-    def _replaced(self, worker: _Worker) -> list[WorkerEvent]:
+    def _replaced(self, worker: _Worker, late: str = "") -> list[WorkerEvent]:
         worker.process.join(5)
         worker.pipe.close()
-        code = worker.process.exitcode
-        why = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        why = _ending(worker.process.exitcode)
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts >= MOST_FALSE_STARTS:
-                raise RuntimeError(f"worker processes don't start: the last was {why}")
+                raise RuntimeError(f"worker processes don't start: the last {why}")
         self._workers[self._workers.index(worker)] = self._started()
-        message = f"the process that computed it was {why} (the usual reason is memory)"
-        return [] if worker.task is None else [WorkerEvent(worker.task, [], True, message)]
+        message = late or f"the process that computed it {why}"
+        return [] if worker.task is None else [WorkerEvent(worker.task, [], True, message, timed_out=bool(late))]
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        with one_thread_inherited():
+        with one_thread_inherited(), self._starting():
             process = self._context.Process(target=_serve, args=(theirs, self.work))
             process.start()
         theirs.close()
         return _Worker(process, ours)
+
+
+def _ending(code: int | None) -> str:
+    """Say how a process ended: only who was killed from outside may have run out of memory."""
+    if code is None or code >= 0:
+        return f"ended by itself with code {code}: its function, or a library, called exit"
+    if -code == signal.SIGKILL:
+        return "was killed by signal 9 (the usual reason is memory)"
+    return f"was killed by signal {-code} ({_signal_name(-code)})"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
 
 
 def _serve(pipe: Any, work: Work) -> None:
@@ -231,7 +277,7 @@ def _serve(pipe: Any, work: Work) -> None:
     try:
         work.prepare()
     except Exception as error:
-        pipe.send(("unfit", f"{type(error).__name__}: {error}"))
+        pipe.send(("unfit", told(error)))
         return
     pipe.send(("up", None))
     with contextlib.suppress(EOFError, OSError):  # the parent is gone

@@ -53,7 +53,7 @@ RISING = frozenset({"hardsigmoid", "hardtanh", "log_sigmoid", "threshold", "soft
 
 
 def bounded(vertex: Vertex) -> bool:
-    """Whether an activation saturates on both sides. ReLU6 is a hardtanh that doesn't: it is off, as a ReLU is."""
+    """Tell whether an activation saturates on both sides. ReLU6 is a hardtanh that doesn't: it is off, as a ReLU is."""
     return vertex.op in _BOUNDED and not (vertex.op == "hardtanh" and vertex.node._saved_min_val >= 0)
 
 
@@ -121,7 +121,7 @@ def _from_kernel(kernel: Callable[..., Tensor], *settings: str) -> Callable[[Nod
 
 
 def _in_place(node: Node) -> bool:
-    """Whether the operation wrote over z, and autograd kept its result instead."""
+    """Tell whether the operation wrote over z, and autograd kept its result instead."""
     return bool(getattr(node, "_saved_is_result", hasattr(node, "_raw_saved_result")))
 
 
@@ -218,7 +218,7 @@ _DERIVATIVES: dict[str, tuple[tuple[str, ...], Callable[[Any, Tensor], Tensor | 
 
 @dataclass(slots=True)
 class Weight:
-    """How to get at what the data was multiplied with.
+    """Get at what the data was multiplied with.
 
     Attributes:
         slot: which input of the product it is.
@@ -243,7 +243,7 @@ class Weight:
 
     @property
     def units(self) -> int:
-        """Which dimension of the parameter counts units; a transposed convolution's is the other one."""
+        """Return which dimension of the parameter counts units; a transposed convolution's is the other one."""
         return 0 if self.kept_as == "weight" else int(self.on_the_right != self.transposed)
 
     def matrix(self, node: Node) -> Tensor | None:
@@ -254,7 +254,7 @@ class Weight:
         return w.t() if w.dim() == 2 and self.on_the_right != self.transposed else w if w.dim() == 2 else None
 
     def as_kept(self, node: Node) -> Tensor | None:
-        """The same numbers in whatever order they are kept."""
+        """Return the same numbers in whatever order they are kept."""
         w = self.parameter if self.parameter is not None else saved(node, self.kept_as)
         if w is None or w.layout is not torch.strided or w.is_complex():  # those multiply by the conjugate
             return None
@@ -286,7 +286,7 @@ def inside(vertex: Vertex) -> float:
 
 
 def _inside_along(inputs: int, outputs: int, taps: int, stride: int, padding: int, dilation: int) -> float:
-    """Of one dimension.
+    """Return what `_inside` does along one dimension.
 
     Example:
         >>> _inside_along(inputs=8, outputs=4, taps=3, stride=2, padding=1, dilation=1)    # 1 of 12 is outside

@@ -47,7 +47,7 @@ class Vertex:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of its (first) output, that is of the gradient it receives."""
+        """Return the shape of its first output, which is that of the gradient it receives."""
         if self.known_shape is None:
             self.known_shape = self._shape()
         return self.known_shape
@@ -60,7 +60,7 @@ class Vertex:
 
     @property
     def folded(self) -> bool:
-        """Whether it only hands one gradient through, in another shape."""
+        """Tell whether it only hands one gradient through, in another shape."""
         if len(self.arrivals) != 1 or len(self.data_slots) != 1:
             return False
         source = self.inputs[self.data_slots[0]][0]
@@ -72,7 +72,7 @@ class Vertex:
         return not self.weight_slots or self._stands_behind_an_operation()
 
     def _stands_behind_an_operation(self) -> bool:
-        """Whether what it hands through comes from an operation, which its parameters count to, and not from a leaf."""
+        """Tell whether what it hands through comes from an operation, to which its parameters count, or from a leaf."""
         vertex, first = self, True
         while first or vertex.folded:
             source = vertex.inputs[vertex.data_slots[0]][0]
@@ -157,7 +157,7 @@ def _vertex(node: Node) -> Vertex:
 
 
 def signature(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> tuple[object, ...]:
-    """The same for two passes through the same operations with the same parameters, whatever the batch's size."""
+    """Return what is equal for two passes through the same operations and parameters, whatever the batch size."""
     key: list[object] = []
     for vertex in vertices:
         leaf = vertex.leaf

@@ -15,7 +15,7 @@ Home = tuple[str, str]
 
 @dataclass(frozen=True)
 class Owners:
-    """Who holds the parameters.
+    """Know who holds the parameters.
 
     Attributes:
         homes: by ``id`` of a parameter every module that holds it itself.

@@ -88,7 +88,7 @@ def _multiplied_with(vertices: Sequence[Vertex]) -> set[int]:
 
 
 def _factors(vertex: Vertex) -> tuple[int, int]:
-    """Where data stands and where weights stand, among a product's inputs; -1 where it is none."""
+    """Return where data stands and where weights stand among a product's inputs; -1 where it is none."""
     left, right = FACTORS.get(vertex.op, (-1, -1))
     return left, right
 

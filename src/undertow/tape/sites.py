@@ -13,7 +13,7 @@ from undertow.tape.windows import OUTSIDE, Window, Windows
 
 @dataclass(slots=True, eq=False)
 class Tap:
-    """What to look at when the gradient passes one Node.
+    """Say what to look at when the gradient passes one Node.
 
     Attributes:
         at: the Node's place among all vertices.
@@ -87,10 +87,11 @@ def plan(
     parameters = [tuple(sorted({names[id(leaf)] for leaf in vertex.parameters()})) for vertex in kept]
     index = windows.index()
     found = locate(data_side, index, owners)
-    frozen = owners.multiply_by_frozen(windows.called)
+    called = windows.called
+    frozen = owners.multiply_by_frozen(called)
     roles = {id(vertex): _role(vertex, found[id(vertex)], frozen) for vertex in kept}
     sites = _sites(kept, data_side, found, roles, parameters)
-    sites = [_named_after_owner(s, v, found, owners, windows.called) for s, v in zip(sites, kept, strict=True)]
+    sites = [_named_after_owner(s, v, found, owners, called) for s, v in zip(sites, kept, strict=True)]
     if line_of is not None and index.only_thread() is not None:  # threads count their Nodes alike
         sites = [replace(site, source=line_of(vertex.number)) for site, vertex in zip(sites, kept, strict=True)]
     edges = _connect(kept, places, taps)
@@ -99,7 +100,7 @@ def plan(
     for edge in edges:
         taps[id(kept[edge.source])].onward = True
     needed = tuple(tap for tap in taps.values() if tap.site >= 0 or tap.captures)
-    return Plan(tuple(sites), tuple(edges), needed, windows.called, _units(kept, names))
+    return Plan(tuple(sites), tuple(edges), needed, called, _units(kept, names))
 
 
 def _units(kept: list[Vertex], names: Mapping[int, str]) -> dict[str, int]:
@@ -246,14 +247,14 @@ def _n_out(vertex: Vertex, weight: tuple[int, ...]) -> int:
 
 
 def feature_dimension(vertex: Vertex, weight: facts.Weight | None) -> int:
-    """Which dimension of its output counts units."""
+    """Return which dimension of its output counts units."""
     if vertex.op == "convolution":
         return 1
     return -1 if weight is None or weight.on_the_right else 0
 
 
 def features_behind(vertex: Vertex) -> int:
-    """Which dimension of an activation counts units: channels behind a convolution, the last one elsewhere."""
+    """Return which dimension of an activation counts units: channels behind a convolution, the last one elsewhere."""
     for _ in range(4):  # norm, bias, dropout: no more stands between weights and their activation
         if vertex.op == "convolution":
             return 1

@@ -83,7 +83,7 @@ class Tape:
         self.close()
 
     def open(self) -> None:
-        """What ``with`` does at its beginning."""
+        """Begin to watch: the same as entering ``with``."""
         if self._windows:
             self._windows.open()
         if self.meter.inflow:
@@ -145,7 +145,7 @@ class Tape:
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """The same."""
+        """Return the edges between `sites`."""
         return self.plan.edges
 
     def also(self, names: Mapping[int, str]) -> None:
@@ -253,7 +253,7 @@ def _hook(tape: "weakref.ref[Tape]", number: int) -> Callable[[Gradients, Gradie
 
 
 def _tell_apart(tap: Tap, grad_input: Gradients, meter: Meter) -> None:
-    """What is passed on through the weights, where a residual connection's part is passed on beside it."""
+    """Measure what is passed on through the weights, where a residual connection's part is passed on beside it."""
     passed = None if tap.passes is None else grad_input[tap.passes]
     if passed is None:
         meter.note("multiplied", tap.site, math.nan)

@@ -4,15 +4,18 @@ A module's forward pre-hook and forward hook bracket the sequence numbers of the
 are counted per thread, so windows are kept per thread.
 """
 
+import itertools
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
+
+from undertow.tape.copying import Hook
 
 
 @dataclass(slots=True)
@@ -28,13 +31,13 @@ class Window:
 
 OUTSIDE = Window("", "", 0)
 
-_KEY: Any = "undertow"
-"""Of our hooks among a module's own. (torch numbers those.)"""
+_KEYS = itertools.count()
+"""Numbers for our hooks among a module's own, which torch has numbers for, too: ours are words."""
 
 
 @dataclass(slots=True)
 class _Calls:
-    """Of one thread: the calls under way, with what puts back what they changed, and those that came to their end."""
+    """Keep one thread's calls under way, with what puts back what they changed, and those that have ended."""
 
     under_way: list[tuple[int, Window, Callable[[], None] | None]] = field(default_factory=list)
     ended: list[Window] = field(default_factory=list)
@@ -55,28 +58,26 @@ class Windows:
         self._hooked = [m for m in modules.values() if not isinstance(m, torch.jit.ScriptModule)]  # those take no hooks
         self._names = {id(module): (clean_path(name), type(module).__name__) for name, module in modules.items()}
         self._fused = {id(m) for m in modules.values() if isinstance(m, nn.RNNBase)} if unroll else set()
+        self._key: Any = f"undertow {next(_KEYS)}"
         self._local = threading.local()
         self._threads: list[_Calls] = []
 
     def open(self) -> None:
         """Hook the modules: by hand, as a handle for each hook would cost more than what the hook does."""
+        enter, leave = Hook(self._enter), Hook(self._leave)
         for module in self._hooked:
             # First in, last out: what the user's own hooks compute belongs to the module too (weight norm, pruning).
             before = cast("OrderedDict[Any, Any]", module._forward_pre_hooks)
-            before[_KEY] = self._enter
-            before.move_to_end(_KEY, last=False)
-            module._forward_hooks[_KEY] = self._leave
+            before[self._key] = enter
+            before.move_to_end(self._key, last=False)
+            module._forward_hooks[self._key] = leave
 
     def close(self) -> None:
         """Take the hooks off the modules; what was found stays."""
         while self._hooked:
             module = self._hooked.pop()
-            module._forward_pre_hooks.pop(_KEY, None)
-            module._forward_hooks.pop(_KEY, None)
-
-    def __deepcopy__(self, _: object) -> Self:
-        """A copy of a module that is made meanwhile has our hooks; it is not watched."""
-        return self
+            module._forward_pre_hooks.pop(self._key, None)
+            module._forward_hooks.pop(self._key, None)
 
     def _calls(self) -> _Calls:
         """This thread's. Its ident would not do to tell it from others: the next thread may get the same one."""
@@ -152,12 +153,12 @@ class WindowIndex:
         return {thread: window for thread, window in found.items() if window is not OUTSIDE}
 
     def only_thread(self) -> "_Innermost | None":
-        """Where one thread alone called modules, as a rule, there is nothing to choose between."""
+        """Return the thread that alone called modules, as a rule, so that there is nothing to choose between."""
         return self._threads[0] if len(self._threads) == 1 else None
 
 
 class _Innermost:
-    """Of one thread's windows the innermost one, by sequence number."""
+    """Find the innermost of one thread's windows by sequence number."""
 
     def __init__(self, windows: list[Window]) -> None:
         changes = list(_flatten(windows))

@@ -99,7 +99,7 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Increment:
-    """How far one quantity moves when a bias does: by the derivatives, and exactly.
+    """Say how far one quantity moves when a bias does: by the derivatives, and exactly.
 
     Attributes:
         name: ``"da_1"``, ``"dz_2"``, ..., ``"dC"``.

@@ -266,7 +266,7 @@ def operator_gains(a: LinearOperator, samples: int = 30, seed: int = 0) -> Gains
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a real gradient lies to the singular directions of the product that carries it back.
+    """Say how a real gradient lies to the singular directions of the product that carries it back.
 
     Attributes:
         shares: of its squared length, in each right singular direction, [r]; they sum to at most 1.

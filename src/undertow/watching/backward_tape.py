@@ -1,5 +1,6 @@
 """`BackwardTape`: tapes one backward pass of a step that somebody trains."""
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,8 @@ class BackwardTape:
         self._calls = CallListener(model, self._called, failed) if on_call else None
         self.backward, self.finished, self.unheard = -1, False, False
         self._tape: GuardedTape | None = None
-        self._is_open, self._tries = False, 0
+        self._is_open, self._tries, self._closed = False, 0, False
+        self._lock = threading.RLock()  # a model is also called on threads that don't train it
 
     def prepare(self) -> None:
         """Begin the part of the step whose backward pass is wanted."""
@@ -83,12 +85,15 @@ class BackwardTape:
 
     def _called(self, calls: int) -> None:
         """Open the tape at the model's first call; give up where it is called far too often."""
-        if not self._is_open:
-            self._open()
-            if self._tape is not None:
-                self._tape.within_call()
-        elif calls > CALLS:
-            self.close()
+        with self._lock:
+            if self._closed or self.backward >= 0:
+                return
+            if not self._is_open:
+                self._open()
+                if self._tape is not None:
+                    self._tape.within_call()
+            elif calls > CALLS:
+                self.close()
 
     def _open(self) -> None:
         self._tape = self._make()
@@ -104,16 +109,17 @@ class BackwardTape:
             return
         if self._sharded:
             self._tape.also(unsharded_names(self._model))
-        self._tape.attach(loss)
-        if any(site.parameters for site in self._tape.sites):
-            self.backward = number
-            if not self._sharded:  # else the model computes with tensors that are nobody's
-                self._look(self._tape.other_leaves, loss)
-            self._silence()
-            return
-        self._tries += 1
-        self._tape.close()
-        self._open()
+        with self._lock:
+            self._tape.attach(loss)
+            if any(site.parameters for site in self._tape.sites):
+                self.backward = number
+                if not self._sharded:  # else the model computes with tensors that are nobody's
+                    self._look(self._tape.other_leaves, loss)
+                self._silence()
+                return
+            self._tries += 1
+            self._tape.close()
+            self._open()
 
     def ends(self) -> bool:
         """End a backward pass; whether it was the one that is taped."""
@@ -123,12 +129,22 @@ class BackwardTape:
         self.finished = True
         return True
 
+    def fails(self) -> bool:
+        """Forget a backward pass that ended with an error, and wait for another; whether it was the one taped."""
+        if self.backward < 0 or self._tape is None or self.finished:
+            return False
+        self.backward, self._tries = -1, self._tries + 1
+        self._tape.close()
+        self._open()
+        return True
+
     def close(self) -> None:
         """Take all hooks off; what was read stays."""
-        self._silence()
-        if self._tape is not None and not self.finished:
-            self._tape.close()
-        self._is_open = False
+        with self._lock:
+            self._silence()
+            if self._tape is not None and not self.finished:
+                self._tape.close()
+            self._is_open, self._closed = False, True
 
     def _silence(self) -> None:
         if self._calls is not None:

@@ -90,7 +90,14 @@ class NonfiniteDetector:
 
 def are_finite(gradients: Sequence[Tensor]) -> bool:
     """Tell whether the parts of gradients that lie on this process are finite; no other process is asked."""
-    return all(bool(torch.isfinite(local(gradient)).all()) for gradient in gradients)
+    return all(bool(torch.isfinite(_numbers(local(gradient))).all()) for gradient in gradients)
+
+
+def _numbers(gradient: Tensor) -> Tensor:
+    """Return the numbers that a gradient holds, however they lie; of a sparse one those that are stored."""
+    if gradient.layout is torch.strided:
+        return gradient
+    return gradient._values() if gradient.layout is torch.sparse_coo else gradient.values()
 
 
 QUIET = 100

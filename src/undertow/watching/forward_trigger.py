@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from undertow.tape.copying import nothing
+
 
 class ForwardTrigger:
     """A forward pre-hook that calls ``fire`` when the model is called to be trained. A copy of it does nothing.
@@ -31,7 +33,7 @@ class ForwardTrigger:
             self._fire()
 
     def __reduce__(self) -> tuple[Any, ...]:  # whoever copies or pickles the model gets a hook that does nothing
-        return _nothing_to_do, ()
+        return nothing()
 
 
 class CallListener:
@@ -78,11 +80,3 @@ class CallListener:
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
-
-
-def _nothing_to_do() -> Callable[..., None]:
-    return _nothing
-
-
-def _nothing(*_: object) -> None:
-    """Do nothing."""

@@ -37,9 +37,13 @@ class FullStep:
     Attributes:
         facts: what a light step would read.
         nbytes: what the writer's thread has to hold of it.
+        several: a step may have several backward passes.
+        apart: whether every optimizer steps for losses of its own.
     """
 
     nbytes = 1 << 16
+    several = True
+    apart = True
 
     def __init__(
         self,
@@ -60,9 +64,11 @@ class FullStep:
         self._eagerly = contextlib.ExitStack()
 
     def open(self) -> None:
-        """Begin: the tape opens when the part of the step begins whose backward pass is wanted."""
+        """Begin: the tape opens at once, as what a later pass goes through may be computed before an earlier one."""
         if self._target.eager:
             self._eagerly.enter_context(torch.compiler.set_stance("force_eager"))
+        if self._tape is not None:
+            self._tape.prepare()
         self.segment_begins(0)
 
     def segment_begins(self, segment: int) -> None:
@@ -79,11 +85,10 @@ class FullStep:
         self._eagerly.close()
 
     def backward_begins(self, number: int, loss: Tensor) -> None:
-        """Tape a backward pass that begins at this loss, if it is wanted, and take the loss."""
+        """Tape a backward pass that begins at this loss, if it is wanted."""
         if self._tape is not None and self._is_wanted:
             self._tape.begins(number, loss)
         self._loop.backward_begins()
-        self.facts.see_loss(loss, again=self._tape is not None and self._tape.backward == number)
 
     def backward_ends(self) -> None:
         """Finish the tape, and have small numbers taken before the optimizer changes the weights."""
@@ -93,6 +98,20 @@ class FullStep:
         self._loop.backward_ends()
         if self._thorough:
             self.facts.tensors["after backward"] = norms(self._target.reached_gradients(), self.facts.precise)
+
+    def backward_failed(self) -> None:
+        """Forget a backward pass that ended with an error."""
+        if self._tape is not None and self._tape.fails():
+            self._meter.forget()
+
+    @property
+    def taped(self) -> int:
+        """Return the number of the backward pass that was taped, -1 before."""
+        return -1 if self._tape is None else self._tape.backward
+
+    def optimizer_enters(self, index: int) -> None:
+        """Sample the weights before an optimizer's closure is called, which some of them call with other weights."""
+        self._updates.enters(self._target.known(index))
 
     def take_gradients(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> None:
         """Read what an optimizer is about to take, and the weights before."""
@@ -128,11 +147,19 @@ class FullStep:
         names = tuple(self._updates.names or self._target.parameters.names)
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
-        backward = -1 if self._tape is None else self._tape.backward
         chosen = self._target.plans.choices.chosen if self._tape is not None else None
         leaves = self._target.leaves.facts
         return StepPayload(
-            graph, names, self._target.shards, coming, self._updates.rates, backward, reach, chosen, leaves
+            graph,
+            names,
+            self._target.shards,
+            coming,
+            self._updates.rates,
+            self.taped,
+            reach,
+            chosen,
+            leaves,
+            self.apart,
         )
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:

@@ -20,18 +20,24 @@ class LightStep:
 
     Args:
         precise: add up squares in float64.
+        several: a step may have several backward passes: see what their losses are divided by.
 
     Attributes:
         facts: what was read so far.
         nbytes: what the writer's thread has to hold of it.
         windows: number of modules whose calls were bracketed by hooks, None as no backward pass is taped.
+        taped: the number of the backward pass that is taped, -1 as none is.
+        several: whether a step may have several backward passes.
+        apart: whether every optimizer steps for losses of its own.
     """
 
     nbytes = 0
     windows: int | None = None
+    taped = -1
+    apart = True
 
-    def __init__(self, precise: bool = False) -> None:
-        self.facts = StepFacts(precise=precise)
+    def __init__(self, precise: bool = False, several: bool = True) -> None:
+        self.facts, self.several = StepFacts(precise=precise), several
 
     def open(self) -> None:
         """Begin: there is nothing to prepare."""
@@ -40,11 +46,16 @@ class LightStep:
         """End: nothing was attached to the model."""
 
     def backward_begins(self, _: int, loss: Tensor) -> None:
-        """Take the loss that a backward pass begins at."""
-        self.facts.see_loss(loss)
+        """Read nothing of a backward pass."""
 
     def backward_ends(self) -> None:
         """Read nothing: gradients are read when the optimizer takes them."""
+
+    def backward_failed(self) -> None:
+        """Forget nothing, as nothing was read."""
+
+    def optimizer_enters(self, _: int) -> None:
+        """Read nothing before a closure has computed the gradients."""
 
     def take_gradients(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> None:
         """Take the norms of the gradients that an optimizer is about to take."""

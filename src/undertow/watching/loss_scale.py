@@ -13,12 +13,26 @@ from torch import Tensor
 
 from undertow.measure import sent
 
+HOLDERS = ("_scaler", "scaler", "grad_scaler")
+"""Attributes in which wrappers keep their scaler."""
+
+DEEPEST = 4
+"""Wrappers around wrappers that are opened."""
+
 
 class LossScale:
     """Follows the loss scale of a scaler.
 
     Args:
-        scaler: a ``torch.amp.GradScaler``, or what behaves like one; None if there is none, or nobody said.
+        scaler: a ``torch.amp.GradScaler``, what behaves like one, or what wraps one (timm's ``NativeScaler``,
+            Lightning's precision plugin, an ``Accelerator``); None if there is none, or nobody said.
+
+    Raises:
+        TypeError: it is none of these.
+
+    Attributes:
+        active: whether losses are scaled.
+        adopted: called, if it is still there, when a scaler is found that nobody handed over.
 
     Example:
         >>> import torch
@@ -30,9 +44,18 @@ class LossScale:
     """
 
     def __init__(self, scaler: Any = None) -> None:
-        self._scaler = scaler
-        self.active = scaler is not None and bool(getattr(scaler, "is_enabled", lambda: True)())
+        self._scaler = innermost_scaler(scaler)
+        self.active = self._scaler is not None and bool(getattr(self._scaler, "is_enabled", lambda: True)())
+        self.adopted: Callable[[], Callable[[], None] | None] = lambda: None
         self._version = self._now()
+
+    def adopt(self, scaler: Any) -> None:
+        """Follow a scaler that nobody handed over: it has scaled a loss of the model."""
+        self._scaler, self.active = scaler, True
+        self._version = self._now()
+        tell = self.adopted()
+        if tell is not None:
+            tell()
 
     def scale(self) -> Tensor | None:
         """Return the scale that is in force, a copy on its device; None if it is 1 or unknown."""
@@ -83,6 +106,33 @@ class LossScale:
     def _now(self) -> int:
         current = getattr(self._scaler, "_scale", None) if self.active else None
         return current._version if isinstance(current, Tensor) else 0
+
+
+def innermost_scaler(scaler: Any) -> Any:
+    """Return the scaler behind what wraps it, None if there is none.
+
+    Raises:
+        TypeError: it is no scaler, and none is found in it.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> import torch
+        >>> scaler = torch.amp.GradScaler("cpu")
+        >>> innermost_scaler(SimpleNamespace(_scaler=scaler)) is scaler, innermost_scaler(None)
+        (True, None)
+    """
+    inner = scaler
+    for _ in range(DEEPEST):
+        if inner is None or all(callable(getattr(inner, name, None)) for name in ("scale", "step", "update")):
+            return inner
+        held = next((name for name in HOLDERS if hasattr(inner, name)), None)
+        if held is None:
+            break
+        inner = getattr(inner, held)
+    raise TypeError(
+        f"scaler is a {type(scaler).__name__}, neither a torch.amp.GradScaler nor a wrapper around one in its "
+        f"attribute {', '.join(HOLDERS)}: hand over the GradScaler, or leave it out and it is found at its first loss"
+    )
 
 
 def left_to_the_optimizer(optimizer: object) -> tuple[Tensor | None, Tensor | None]:

@@ -1,6 +1,5 @@
 """`Observations` begins and finishes the steps that are observed; `ObservationCosts` charges them to the governor."""
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from undertow.tape.copying import Hook
+from undertow.tape.uncompiled import uncompiled, untraced
 from undertow.watching.full_step import FullStep
 from undertow.watching.governor import Action, Governor
 from undertow.watching.pass_counter import PassCounter
@@ -18,9 +19,12 @@ from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.step_planner import StepPlanner
 from undertow.watching.step_time import clock
 from undertow.watching.watch_target import WatchTarget
+from undertow.watching.weight_changes import WeightChanges
 
 WINDOW_SECONDS = 4e-6
 """What the hooks around a module's call cost, which no clock of ours can see."""
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 FULL_SHARE = 0.6
 """The part of a taped backward pass that it would take without the tape, as long as nobody knows."""
@@ -78,6 +82,7 @@ class Observations:
     Attributes:
         current: observes the step that is going on, None if it isn't observed.
         last: the last step that was observed to its end.
+        changes: tells of weights that change without a step.
     """
 
     target: WatchTarget
@@ -88,6 +93,7 @@ class Observations:
     outbox: StepOutbox
     current: StepObserver | None = None
     last: int = -1
+    changes: WeightChanges | None = None
     _handles: list[RemovableHandle] = field(default_factory=list)
 
     def begin(self, number: int, action: Action, failed: Callable[[Exception], None]) -> None:
@@ -97,12 +103,32 @@ class Observations:
         self.current = StepObserver(number, self.target, step, failed)
         self.placement.mark()
         for index, optimizer in enumerate(self.target.optimizers):
-            self._handles.append(optimizer.register_step_pre_hook(functools.partial(self._before, index)))
+            self._handles.append(optimizer.register_step_pre_hook(Hook(self._before, index)))
         self.current.open()
 
-    def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.current is not None:
-            self.current.before(index, callable(kwargs.get("closure", args[1] if len(args) > 1 else None)))
+    @untraced
+    def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        observer = self.current
+        if observer is None:
+            return None
+        named = "closure" in kwargs
+        closure = kwargs["closure"] if named else args[1] if len(args) > 1 else None
+        uncompiled(observer.before, index, callable(closure))
+        if not callable(closure):
+            return None
+        heard = self._followed(index, closure)
+        return (args, {**kwargs, "closure": heard}) if named else ((args[0], heard, *args[2:]), kwargs)
+
+    def _followed(self, index: int, closure: Callable[..., Any]) -> Callable[..., Any]:
+        """Follow a closure by a look at what it has left for the optimizer to take, clipped and all."""
+
+        def closure_and_look(*args: Any, **kwargs: Any) -> Any:
+            result = closure(*args, **kwargs)
+            if self.current is not None:
+                self.current.take(index)
+            return result
+
+        return closure_and_look
 
     def after(self, index: int) -> None:
         """Hear that an optimizer has stepped."""
@@ -116,14 +142,25 @@ class Observations:
             return
         finishing = clock()
         observer.close()
+        observer.settle()
         self.remove_hooks()
         self.last = observer.number
+        if not skipped:
+            self._see_change(observer.number)
         self.planner.learn(observer)
         self.placement.check(observer.passes)
         self._add_counts(observer, finishing, skipped)
         self.outbox.send(observer)
         self.costs.pay(observer, finishing)
         self.placement.choose(observer.passes)
+
+    def _see_change(self, step: int) -> None:
+        """Follow the weight that backward passes are counted on."""
+        weight = self.placement.on
+        if weight is not None and (self.changes is None or self.changes.weight is not weight):
+            self.changes = WeightChanges(weight)
+        if self.changes is not None:
+            self.changes.stepped(step)
 
     def _add_counts(self, observer: StepObserver, finishing: float, skipped: bool) -> None:
         values = observer.facts.values
@@ -137,7 +174,7 @@ class Observations:
 
     def log(self, step: int, values: Mapping[str, float | Tensor]) -> bool:
         """Add what the user logs to the step that is being observed; whether it is this one."""
-        if self.current is None or step != self.current.number:
+        if self.current is None or step != self.current.number or not self.target.thread.is_here():
             return False
         self.current.facts.log(values)
         return True

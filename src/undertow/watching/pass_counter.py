@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from undertow.tape.uncompiled import untraced
 from undertow.watching.governor import Governor
 from undertow.watching.sharding import local
+from undertow.watching.training_thread import TrainingThread
 
 SMALL = 1024
 """Elements of a gradient that may be kept until the next observed step, to find when it ceased to be finite."""
@@ -60,23 +62,29 @@ class StepsForPasses:
         parameter: whose gradient tells whether there was a pass since the last step.
         each: passes in a step.
         first: the step from which on they are counted.
+        thread: that trains; no other may read the gradient.
     """
 
-    def __init__(self, parameter: Tensor, each: int, first: int) -> None:
-        self.parameter, self.each, self.first = parameter, each, first
+    def __init__(self, parameter: Tensor, each: int, first: int, thread: TrainingThread) -> None:
+        self.parameter, self.each, self.first, self._thread = parameter, each, first, thread
         self._last: Tensor | None = None
         self._version = -1
         self.hold()
 
+    @untraced
     def hold(self) -> Tensor | None:
         """Return the gradient that is there now, and know it again."""
         gradient = self.parameter.grad
         self._last, self._version = gradient, -1 if gradient is None else gradient._version
         return gradient
 
+    def now(self) -> Tensor | None:
+        """Return the gradient that is there now; None on a thread that may not read it."""
+        return self.parameter.grad if self._thread.is_here() else None
+
     def is_new(self) -> bool:
-        """Tell whether there was a pass since `hold`."""
-        gradient = self.parameter.grad
+        """Tell whether there was a pass since `hold`, as far as the thread that asks may know."""
+        gradient = self.now()
         # A pass either hands in a new tensor (after zero_grad) or adds to the old one in place.
         return gradient is not None and (gradient is not self._last or gradient._version != self._version)
 
@@ -89,6 +97,10 @@ class PassCounter:
 
     Args:
         governor: knows the step that is going on.
+        thread: that trains.
+
+    Attributes:
+        ended: whether watching has ended, and that was told.
 
     Example:
         >>> import time, torch
@@ -99,8 +111,8 @@ class PassCounter:
         (1, 0, [(0, [[1.0, 1.0]])])
     """
 
-    def __init__(self, governor: Governor) -> None:
-        self._governor = governor
+    def __init__(self, governor: Governor, thread: TrainingThread | None = None) -> None:
+        self._governor, self._thread = governor, thread or TrainingThread()
         self._history: deque[Pass] = deque(maxlen=LONGEST)
         self._in_front: deque[tuple[int, Tensor | None]] = deque(maxlen=LONGEST)
         self._handles: list[RemovableHandle] = []
@@ -109,6 +121,7 @@ class PassCounter:
         self._done, self._every = 0, EVERY
         self._steps: StepsForPasses | None = None
         self._logged = 0
+        self.ended = False
 
     def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
         """Count those that reach this parameter from now on; ``then``: called after each."""
@@ -140,13 +153,14 @@ class PassCounter:
         Only one gradient in `EVERY` is kept, as to get hold of each would cost as much as the hook.
         """
         self.stop()
-        self._steps = StepsForPasses(parameter, each, self._done)
+        self._steps = StepsForPasses(parameter, each, self._done, self._thread)
 
     @property
     def by_steps(self) -> bool:
         """Tell whether steps are counted, and not the passes themselves."""
         return self._steps is not None
 
+    @untraced
     def stepped(self, step: int) -> None:
         """Note that the optimizer has taken this step."""
         self._done, self._logged = step + 1, 0
@@ -198,7 +212,7 @@ class PassCounter:
         """Return the gradients that were kept, and keep them no longer."""
         steps = self._steps
         if steps is not None and self._done > steps.first:
-            self._history.append((0, self._done - 1, steps.parameter.grad))
+            self._history.append((0, self._done - 1, steps.now()))
         total, history = self.total, PassHistory(list(self._history), list(self._in_front))
         self._history.clear()
         self._in_front.clear()
@@ -208,6 +222,10 @@ class PassCounter:
         elif history.passes:
             self._taken, self._seen, _ = history.passes[-1]
         return history
+
+    def go_on(self, passes: int) -> None:
+        """Go on after so many passes of an earlier session."""
+        self._total = passes
 
     def begin(self, step: int) -> None:
         """Begin with this step."""

@@ -34,16 +34,20 @@ class PassPlacement:
         passes: counts them.
         target: what is watched.
         governor: knows what a step pays in, and is charged what hooks cost.
+
+    Attributes:
+        on: the parameter that they are counted on.
     """
 
     def __init__(self, passes: PassCounter, target: WatchTarget, governor: Governor) -> None:
         self._passes, self._target, self._governor = passes, target, governor
         self._then: weakref.WeakMethod[Callable[[], None]] | None = None
+        self.on: Tensor | None = None
         self._in_front = False
         self._before = 0
 
-    def begin(self, step: int, then: "weakref.WeakMethod[Callable[[], None]] | None") -> None:
-        """Count from this step on; ``then``: called after every backward pass."""
+    def begin(self, step: int, then: "weakref.WeakMethod[Callable[[], None]]") -> None:
+        """Count from this step on; ``then``: called after every backward pass where losses are scaled."""
         self._then = then
         self._count_on(next(self._countable(), None))
         self._passes.begin(step)
@@ -77,9 +81,13 @@ class PassPlacement:
             self._governor.hooks += IN_FRONT_SECONDS
             self._passes.keep_in_front(small[0])
 
+    def follow_scaler(self) -> None:
+        """Have passes followed by a look at the scaler from now on: one was found."""
+        self._count_on(self.on if self.on is not None else next(self._countable(), None))
+
     def _count_on(self, parameter: Tensor | None) -> None:
-        self._in_front, self._governor.hooks = False, HOOKS_SECONDS
-        self._passes.count_on(parameter, self._then)
+        self._in_front, self._governor.hooks, self.on = False, HOOKS_SECONDS, parameter
+        self._passes.count_on(parameter, self._then if self._target.loss_scale.active else None)
 
     def _countable(self, reached: bool = False) -> Iterator[Tensor]:
         """Yield parameters to count on, the best first: small, and near the loss.

@@ -11,6 +11,9 @@ from undertow.watching.step_facts import ArrivedFacts
 from undertow.watching.step_payload import StepPayload
 from undertow.watching.step_time import StepTime
 
+ROUNDING = 1e-5
+"""By which the logarithm of a quotient of two norms may be off."""
+
 UNMOVED = 2
 """Full steps at which a parameter must not have moved by a bit since the one before, to be one that nobody steps."""
 
@@ -38,7 +41,7 @@ class RunFacts:
     def learn_scale(self, when: StepTime, facts: ArrivedFacts) -> None:
         """Say so if the loss is scaled, by a scale that is known or not."""
         scale = "known" if "scale" in facts.values else self._loss_scale
-        if scale == "1" and facts.divided >= 2 and math.log2(facts.divided).is_integer():
+        if scale == "1" and facts.divided > 1.5 and _is_power_of_two(facts.divided):
             scale = "unknown"
             text = (
                 f"All gradients were divided by {facts.divided:g} between the backward pass and the optimizer's step: "
@@ -100,3 +103,9 @@ class RunFacts:
             self._checker.learn(told)
             self._writer.update_header(told)
             self._choices_are_known = True
+
+
+def _is_power_of_two(factor: float) -> bool:
+    """Tell whether a factor is a power of two, but for the rounding of norms."""
+    power = math.log2(factor)
+    return abs(power - round(power)) < ROUNDING

@@ -35,13 +35,16 @@ class RunWriter(Closing):
     goes on. Arrays are kept until they are written: don't change them.
 
     Args:
-        path: of the file. Where there is one already, ``name-2`` is written, unless ``resume``.
+        path: of the file. A finished Run there is kept as ``name-2``; beside one that may still be written to this one
+            becomes ``name-2``, unless ``resume``.
         header: about the model and the machine, as JSON values.
         resume: go on with the Run that is there, as another session. Whoever wrote to it until now has to stop.
         queue_bytes: how much may wait in memory while the disk is slow or full.
         rank, world: of how many processes that train one model this is which; each writes its own file, rank 1 beside
             ``first.undertow`` to ``first.rank1.undertow``.
         journal: SQLite's "wal", or "rollback" where that doesn't work; by default that is found out.
+        step: where to go on with ``resume``: what the Run has from there on is put aside, in a file of its own beside
+            it. None for behind its last step.
 
     Attributes:
         path: where it writes.
@@ -67,6 +70,7 @@ class RunWriter(Closing):
         rank: int = 0,
         world: int = 1,
         journal: Journal = "auto",
+        step: int | None = None,
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world} processes: ranks go from 0 to {world - 1}")
@@ -75,7 +79,7 @@ class RunWriter(Closing):
         self._graphs, self._names = GraphNumbers(()), dict[tuple[str, ...], str]()
         self._thread: WriterThread | None = None
         try:
-            self._begin(RunFile.begin(Path(self.path), dict(header), resume, rank, world, journal))
+            self._begin(RunFile.begin(Path(self.path), dict(header), resume, rank, world, journal, step))
         except Exception as error:  # whatever it is, training goes on
             self._queue.stop()
             why = f"nothing of this run is recorded, because {self.path} can't be written: {error}"
@@ -93,7 +97,7 @@ class RunWriter(Closing):
 
     @property
     def troubled(self) -> str | None:
-        """Why nothing can be written at the moment, or None."""
+        """Return why nothing can be written at the moment, or None."""
         return self._warnings.trouble
 
     def graph(self, sites: Sequence[Site], edges: Sequence[Edge]) -> int:

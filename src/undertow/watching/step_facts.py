@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from undertow.measure import FLOAT32_UP_TO, by_kind, sent
 from undertow.watching.loss_scale import left_to_the_optimizer
+from undertow.watching.pass_owners import HeardPass, whole_loss
 from undertow.watching.sharding import local_parts, own_part
 
 
@@ -53,6 +54,41 @@ def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
 
 
 LOGGED = "logged:"
+LOSS, FACTOR = "loss:", "factor:"
+
+
+@dataclass
+class ClippedGradients:
+    """The norms that gradients had when somebody computed them to clip by, on their devices.
+
+    Attributes:
+        norms: of some gradients each.
+        gradients: how many they are of; -1 if they can't be added up.
+        scaled: whether they were multiplied by the loss scale then.
+        heard: norms of which nobody knows yet whose gradients they are of.
+    """
+
+    norms: list[Tensor] = field(default_factory=list)
+    gradients: int = 0
+    scaled: bool = False
+    heard: list[tuple[Tensor, float, Sequence[Tensor], bool]] = field(default_factory=list)
+
+    def hear(self, norm: Tensor, norm_type: float, gradients: Sequence[Tensor], scaled: bool) -> None:
+        """Take a norm; whose the gradients are turns out when an optimizer takes them."""
+        self.heard.append((norm, norm_type, gradients, scaled))
+
+    def settle(self, watched: Iterable[Tensor | None]) -> None:
+        """Count the norms of gradients that are watched, as they are now, and forget those of others."""
+        left = {id(each) for each in watched}
+        heard, self.heard = self.heard, []
+        for norm, norm_type, gradients, scaled in heard:
+            mine = [id(each) for each in gradients]
+            if mine and left.issuperset(mine):
+                left.difference_update(mine)  # whoever clips twice does so to what the first time has left
+                usable = norm_type == 2 and self.gradients >= 0
+                self.gradients = self.gradients + len(mine) if usable else -1
+                self.scaled |= scaled
+                self.norms.append(own_part(norm))
 
 
 @dataclass
@@ -60,25 +96,31 @@ class StepFacts:
     """The cheapest facts of one step, still on their devices where they are tensors.
 
     Attributes:
-        tensors: ``loss``, ``scale`` (as it was in the backward pass), ``norms`` of the gradients as the optimizer takes
-            them, ``divisor`` (a scale that the optimizer itself divides them by), ``skip`` (a flag for it not to step),
-            ``unclipped`` (norms over all parameters before clipping), ``after backward`` (norms then), ``lr``.
+        tensors: losses by the name of their curve, ``scale`` (as it was in the backward pass), ``norms`` of the
+            gradients as the optimizer takes them, ``divisor`` (a scale that the optimizer itself divides them by),
+            ``skip`` (a flag for it not to step), ``after backward`` (norms then), ``lr``.
         values: what the host knows.
-        clipped: gradients that the norms before clipping were taken of; -1 if they can't be added up.
+        clipping: norms over all parameters before clipping.
         altered: whether somebody changed the gradients between the backward pass and the optimizer's step.
-        unclipped_is_scaled: whether they were clipped before they were unscaled.
         gradients: how many there are, and ``names`` of their parameters.
         precise: norms were added up in float64.
+        taped: the curve that the loss belongs to whose backward pass was taped.
     """
 
     tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     values: dict[str, float] = field(default_factory=dict)
-    clipped: int = 0
+    clipping: ClippedGradients = field(default_factory=ClippedGradients)
     altered: bool = False
-    unclipped_is_scaled: bool = False
     gradients: int = 0
     names: list[str] = field(default_factory=list)
     precise: bool = False
+    taped: str = ""
+    _curves: dict[str, list[Sequence[HeardPass]]] = field(default_factory=dict)
+
+    @property
+    def clipped(self) -> int:
+        """Return of how many gradients somebody took norms to clip them by; -1 if those can't be added up."""
+        return self.clipping.gradients
 
     def take_gradients(self, names: Sequence[str], norms: Sequence[Tensor]) -> None:
         """Add the norms of what the optimizer is about to take, by parameter."""
@@ -86,10 +128,17 @@ class StepFacts:
         self.names += names
         self.tensors["norms"] += norms
 
-    def see_loss(self, loss: Tensor, again: bool = False) -> None:
-        """Take the loss that a backward pass begins at; one that follows another only ``again``."""
-        if loss.numel() == 1 and (again or "loss" not in self.tensors):
-            self.tensors["loss"] = [loss.detach()]
+    def see_losses(self, curve: str, passes: Sequence[HeardPass], taped: int) -> None:
+        """Take the losses of one step of an optimizer; ``taped``: the number of the pass that was taped."""
+        passes = [each for each in passes if each.losses]
+        for each in passes:
+            self.tensors[LOSS + curve] += each.losses
+            if each.factor is not None:
+                self.tensors[FACTOR + curve].append(each.factor[0])
+            if each.number == taped:
+                self.taped = curve
+        if passes:
+            self._curves.setdefault(curve, []).append(passes)
 
     def see_optimizer(self, optimizer: Optimizer, first: bool) -> None:
         """Take what an optimizer does by itself to the gradients, and the learning rate of the first one."""
@@ -114,14 +163,10 @@ class StepFacts:
             else:
                 self.values[name] = float(value)
 
-    def clipping(self, norm: Tensor, norm_type: float, count: int, scaled: bool) -> None:
-        """Add the norm by which gradients are about to be clipped."""
-        self.clipped = self.clipped + count if norm_type == 2 and self.clipped >= 0 else -1
-        self.unclipped_is_scaled |= scaled
-        self.tensors["unclipped"].append(own_part(norm))
-
     def send(self) -> Callable[[], "ArrivedFacts"]:
         """Start the transfers; what is returned waits for them."""
+        if self.clipping.norms:
+            self.tensors["unclipped"] = self.clipping.norms
         coming, host, precise = send_named(self.tensors), dict(self.values), self.precise
 
         def arrived() -> ArrivedFacts:
@@ -129,12 +174,12 @@ class StepFacts:
             scale, divisor = read.get("scale", [1.0])[0], read.get("divisor", [1.0])[0]
             found = host | {name: read[name][0] for name in ("scale", "lr") if name in read}
             found |= {name.removeprefix(LOGGED): value[0] for name, value in read.items() if name.startswith(LOGGED)}
-            if "loss" in read:
-                found.setdefault("loss", read["loss"][0] / scale)
+            losses = {curve: self._loss(curve, read) / scale for curve in self._curves if read.get(LOSS + curve)}
+            found = losses | found
             if not math.isfinite(found.get("loss", 0.0)):
                 found["loss_nonfinite"] = 1.0
             if self.clipped:
-                found["clipped_scaled"] = float(self.unclipped_is_scaled)
+                found["clipped_scaled"] = float(self.clipping.scaled)
             if "norms" in read:
                 found["grad_norm"] = total_norm(read["norms"]) / divisor
                 found["nonfinite"] = float(not math.isfinite(found["grad_norm"]))
@@ -146,13 +191,26 @@ class StepFacts:
             wrong = [
                 name for name, norm in zip(self.names, read.get("norms", ()), strict=False) if not math.isfinite(norm)
             ]
-            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor))
+            taped = found.get(self.taped, math.nan)
+            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped)
 
         return arrived
+
+    def _loss(self, curve: str, read: Mapping[str, list[float]]) -> float:
+        """Return the mean loss of the optimizer steps that belong to a curve, whatever passes were divided by."""
+        sizes, numbers = iter(read[LOSS + curve]), iter(read.get(FACTOR + curve, ()))
+        steps = []
+        for passes in self._curves[curve]:
+            losses = [sum(next(sizes) for _ in each.losses) for each in passes]
+            factors = [(next(numbers), each.factor[1]) for each in passes if each.factor is not None]
+            steps.append(whole_loss(losses, [n if divides else 1 / n for n, divides in factors if n]))
+        return sum(steps) / len(steps)
 
     def _divided(self, read: Mapping[str, list[float]], divisor: float) -> float:
         """Find by how much somebody divided all gradients before the step; 1 if nobody did, or not all alike."""
         before, after = read.get("after backward", []), read.get("norms", [])
+        if before and self.clipped == len(before) and not self.clipping.scaled:  # clipping has changed them, too
+            before, after = [total_norm(before)], [total_norm(read["unclipped"]) / divisor]
         pairs = [(b, a * divisor) for b, a in zip(before, after, strict=False) if a and math.isfinite(b)]
         if not pairs or len(before) != len(after):
             return 1.0
@@ -161,11 +219,11 @@ class StepFacts:
         return factors[0] if alike else 1.0
 
     def _unclipped(self, read: Mapping[str, list[float]], scale: float, norm: float) -> float:
-        if "unclipped" in read and self.clipped == self.gradients:
-            return total_norm(read["unclipped"]) / (scale if self.unclipped_is_scaled else 1.0)
+        if self.clipped and self.clipped == self.gradients:
+            return total_norm(read["unclipped"]) / (scale if self.clipping.scaled else 1.0)
         if "after backward" in read:
             return total_norm(read["after backward"]) / scale
-        return math.nan if self.altered or "unclipped" in read else norm
+        return math.nan if self.altered or self.clipped else norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +236,7 @@ class ArrivedFacts:
         divisor: by which the optimizer itself divides the gradients.
         nonfinite: parameters whose gradient isn't finite.
         divided: by what all gradients were divided between the backward pass and the step.
+        taped_loss: the loss whose backward pass was taped; nan if none was.
     """
 
     values: dict[str, float]
@@ -185,6 +244,7 @@ class ArrivedFacts:
     divisor: float = 1.0
     nonfinite: Sequence[str] = ()
     divided: float = 1.0
+    taped_loss: float = math.nan
 
 
 def may_have_overflowed(values: Mapping[str, float], precise: bool) -> bool:

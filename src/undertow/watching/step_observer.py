@@ -1,5 +1,7 @@
 """`StepObserver`: listens to one step of training, and has a light or a full step read what it hears."""
 
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ from torch import Tensor
 from undertow.watching import patches
 from undertow.watching.full_step import FullStep
 from undertow.watching.light_step import LightStep
+from undertow.watching.pass_owners import HeardPass, OwnLosses, factor, roots
 from undertow.watching.step_facts import StepFacts
 from undertow.watching.step_time import clock
 from undertow.watching.watch_target import WatchTarget
@@ -23,18 +26,19 @@ class StepTimer:
         opened: the clock's time when the step began.
         cost: seconds that observing took, as far as a clock of ours could see.
         backward: seconds that backward passes took.
+        depth: backward passes that are under way, one inside another.
     """
 
     opened: float = 0.0
     cost: float = 0.0
     backward: float = 0.0
-    _depth: int = 0
+    depth: int = 0
     _began: float = 0.0
 
     def enters(self) -> bool:
         """Enter a backward pass; whether it is not inside another (checkpoints run some there)."""
-        self._depth += 1
-        return self._depth == 1
+        self.depth += 1
+        return self.depth == 1
 
     def starts(self) -> None:
         """Take the time at which the outermost backward pass really starts."""
@@ -42,10 +46,10 @@ class StepTimer:
 
     def leaves(self) -> bool:
         """Leave a backward pass; whether it was the outermost."""
-        self._depth -= 1
-        if self._depth == 0:
+        self.depth -= 1
+        if self.depth == 0:
             self.backward += clock() - self._began
-        return self._depth == 0
+        return self.depth == 0
 
 
 @dataclass(eq=False)
@@ -59,7 +63,7 @@ class StepObserver:
         failed: called with errors of ours.
 
     Attributes:
-        passes: backward passes so far.
+        passes: backward passes of the model so far.
         segments: steps of other optimizers so far.
         timer: times it.
     """
@@ -72,8 +76,12 @@ class StepObserver:
     segments: int = 0
     timer: StepTimer = field(default_factory=StepTimer)
     _taken: set[int] = field(default_factory=set)
-    _closure: int = -1
+    _steps: set[int] = field(default_factory=set)
     _version: int = -1
+    _begun: Sequence[Tensor] = ()
+    _pass: HeardPass = field(default_factory=lambda: HeardPass(-1))
+    _own: OwnLosses = field(default_factory=OwnLosses)
+    _scaled: "tuple[Any, weakref.ref[Tensor]] | None" = None
 
     @property
     def facts(self) -> StepFacts:
@@ -83,7 +91,7 @@ class StepObserver:
     def open(self) -> None:
         """Begin to listen."""
         self.timer.opened = begun = clock()
-        patches.listen(self)
+        patches.listen(self, scalers=isinstance(self.step, FullStep) and not self.target.loss_scale.active)
         self.step.open()
         self.timer.cost += clock() - begun
 
@@ -92,64 +100,137 @@ class StepObserver:
         patches.leave(self)
         self.step.close()
 
-    def backward_begins(self, tensors: object) -> None:
-        """Hear that a backward pass begins at these tensors, perhaps inside another."""
+    def _hears(self, tensors: object) -> bool:
+        """Tell whether a backward pass is on the thread that trains, and may be the model's.
+
+        While one thread is in a pass, others aren't asked: the same thread's gradients come and go on several devices.
+        """
+        thread, here = self.target.thread, threading.get_ident()
+        if thread.ident == here:
+            return True
+        if not self.timer.depth and self.target.reached_from(tensors):
+            thread.ident = here
+            return True
+        return False
+
+    def backward_begins(self, tensors: object) -> bool:
+        """Hear that a backward pass begins at these tensors, perhaps inside another; whether it may be the model's."""
+        try:
+            if not self._hears(tensors):
+                return False
+        except Exception as error:
+            self.failed(error)
+            return False
         if self.timer.enters():
-            self._guarded(self._begins, tensors)
+            self._guarded(self._begins, roots(tensors))
             self.timer.starts()
+        return True
 
-    def _begins(self, tensors: object) -> None:
-        facts, loss = self.facts, _single(tensors)
-        if "scale" not in facts.tensors and (scale := self.target.loss_scale.scale()) is not None:
-            facts.tensors["scale"] = [scale]
-        if loss is not None:
-            self.step.backward_begins(self.passes, loss)
+    def _begins(self, begun: Sequence[Tensor]) -> None:
+        self._begun = begun
+        self.target.witness.begins()
+        if len(begun) != 1:
+            several = [each.detach() for each in begun] if all(each.numel() == 1 for each in begun) else []
+            self._pass = HeardPass(self.passes, several)
+            return
+        loss = begun[0]
+        divided = factor(loss) if self.step.several and loss.numel() == 1 else None
+        self._pass = HeardPass(self.passes, [loss.detach()] if loss.numel() == 1 else [], divided)
+        self.step.backward_begins(self.passes, loss)
 
-    def backward_ends(self) -> None:
-        """Hear that it is over."""
+    def backward_ends(self, failed: bool) -> None:
+        """Hear that it is over; ``failed``: by an error, and what it has computed so far means nothing."""
         if self.timer.leaves():
-            self._guarded(self._ends)
+            self._guarded(self._fails if failed else self._ends)
+
+    def _fails(self) -> None:
+        self._begun = ()
+        self.step.backward_failed()
 
     def _ends(self) -> None:
+        begun, self._begun = self._begun, ()
+        witness = self.target.witness
+        self._pass.reached = witness.reached(begun)
+        if not witness.reaches_model:
+            return
         self.passes += 1
+        self._see_scale(begun)
         self.step.backward_ends()
+        if self._pass.reached:
+            self._own.add(self._pass)
         self._version = self.target.gradient_version()
-        if self._closure >= 0:
-            self._take(self._closure)
 
-    def norm_computed(self, norm: Tensor, norm_type: float, count: int) -> None:
-        """Hear that somebody computed the norm of ``count`` gradients, to clip them by it."""
-        self._guarded(self._clipping, norm, norm_type, count)
+    def _see_scale(self, begun: Sequence[Tensor]) -> None:
+        """Take the loss scale that was in force; a scaler that nobody handed over shows here."""
+        loss_scale = self.target.loss_scale
+        if self._scaled is not None and len(begun) == 1 and self._scaled[1]() is begun[0]:
+            loss_scale.adopt(self._scaled[0])
+        self._scaled = None
+        if loss_scale.active and "scale" not in self.facts.tensors and (scale := loss_scale.scale()) is not None:
+            self.facts.tensors["scale"] = [scale]
 
-    def _clipping(self, norm: Tensor, norm_type: float, count: int) -> None:
+    def loss_scaled(self, scaler: Any, loss: object) -> None:
+        """Hear that a scaler that nobody handed over has scaled a loss, of this model or of another."""
+        known = self.target.loss_scale.active or not scaler.is_enabled()
+        if isinstance(loss, Tensor) and not known and self.target.thread.is_here():
+            self._scaled = scaler, weakref.ref(loss)
+
+    def norm_computed(self, norm: Tensor, norm_type: float, gradients: Sequence[Tensor]) -> None:
+        """Hear that somebody computed the norm of these gradients, to clip them by it."""
+        if self.target.thread.ident == threading.get_ident():
+            self._guarded(self._clipping, norm, norm_type, gradients)
+
+    def _clipping(self, norm: Tensor, norm_type: float, gradients: Sequence[Tensor]) -> None:
         scaled = not self.target.loss_scale.unscaled(self.target.optimizers[0])
-        self.facts.clipping(norm.detach(), norm_type, count, scaled)
+        self.facts.clipping.hear(norm.detach(), norm_type, gradients, scaled)
 
     def before(self, index: int, closure: bool) -> None:
         """Hear that an optimizer is about to step, perhaps with a closure that computes its gradients."""
+        if self.timer.depth and not self.target.thread.is_here():
+            self.failed(RuntimeError("several threads train this model at once, and would change what is read"))
+            return
+        self.target.thread.take_over()
+        self._steps.add(index)
         if self.target.loss_scale.active and len(self.target.optimizers) == 1:
             self.step.facts.values |= self.target.loss_scale.misuse(self.target.optimizers[index])
-        if closure:
-            self._closure = index
-        else:
-            self._guarded(self._take, index)
+        self._guarded(self._enters if closure else self._take, index)
+
+    def _enters(self, index: int) -> None:
+        if index not in self._taken:
+            self.step.optimizer_enters(index)
+
+    def take(self, index: int) -> None:
+        """Read what an optimizer takes: as it enters its step, or where its closure ends."""
+        self._guarded(self._take, index)
 
     def _take(self, index: int) -> None:
-        if index in self._taken:
-            return
-        self._taken.add(index)
-        self.step.take_gradients(*self.target.updated(index))
-        if not self.target.loss_scale.active:  # which changes them itself
-            self.facts.altered |= self.target.gradient_version() != self._version
-        self.facts.see_optimizer(self.target.optimizers[index], first=index == 0)
+        facts, target = self.facts, self.target
+        if index not in self._taken:
+            self._taken.add(index)
+            if facts.clipping.heard:
+                facts.clipping.settle(each.parameter.grad for each in target.parameters)
+            self.step.take_gradients(*target.updated(index))
+            if not target.loss_scale.active:  # which changes them itself
+                facts.altered |= target.gradient_version() != self._version
+            facts.see_optimizer(target.optimizers[index], first=index == 0)
+        passes = self._own.take(index)
+        if index in self._steps:  # of closures that one step calls again and again, the first one's
+            self._steps.discard(index)
+            facts.see_losses(target.curves[index], passes, self.step.taped)
+
+    def settle(self) -> None:
+        """Take the losses that no optimizer has stepped for: a scaler skips one, or it steps after the first one's."""
+        if len(self.target.optimizers) > 1:
+            self.step.apart = self._own.apart
+        if self._own.waiting:
+            for index, curve in enumerate(self.target.curves):
+                self.facts.see_losses(curve, self._own.left(index), self.step.taped)
 
     def after(self, index: int) -> None:
         """Hear that an optimizer has stepped."""
         self._guarded(self._after, index)
 
     def _after(self, index: int) -> None:
-        self._take(index)
-        self._closure = -1
         self.step.stepped()
         if index != 0:
             self.segments += 1
@@ -163,13 +244,3 @@ class StepObserver:
         except Exception as error:
             self.failed(error)
         self.timer.cost += clock() - begun
-
-
-def _single(tensors: object) -> Tensor | None:
-    """Return the loss, where a backward pass begins at one tensor."""
-    if not isinstance(tensors, Tensor):
-        many = list(tensors) if isinstance(tensors, Sequence) else []
-        if len(many) != 1:
-            return None
-        tensors = many[0]
-    return tensors if isinstance(tensors, Tensor) and tensors.grad_fn is not None else None

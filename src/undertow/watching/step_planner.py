@@ -35,6 +35,7 @@ class StepPlanner:
         on_call: open the tape when the model is called; a container that never is (a GAN's) is taped at once.
         segments: parts of an iteration between steps of its optimizers, whose backward passes are taped in turn.
         altered: whether somebody changes gradients between the backward pass and the optimizer's step.
+        several: whether a step had several backward passes.
     """
 
     target: WatchTarget
@@ -42,6 +43,7 @@ class StepPlanner:
     on_call: bool = field(init=False)
     segments: int = 1
     altered: bool = False
+    several: bool = False
     _full_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -49,7 +51,7 @@ class StepPlanner:
 
     def light_step(self) -> LightStep:
         """Make a light step."""
-        return LightStep(self.feedback.precise)
+        return LightStep(self.feedback.precise, self.several)
 
     def full_step(self, failed: Failure) -> FullStep:
         """Make a full step, which tells of its errors."""
@@ -79,6 +81,7 @@ class StepPlanner:
     def learn(self, observer: StepObserver) -> None:
         """Learn from a step that was observed."""
         facts = observer.facts
+        self.several |= observer.passes > 1
         if isinstance(
             observer.step, FullStep
         ):  # light steps come when there is time: what is taped must not hang on it

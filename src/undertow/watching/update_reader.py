@@ -37,6 +37,13 @@ class UpdateReader:
         self.moves: list[Callable[[], Part]] = []
         self.rates: list[tuple[UpdatedParameters, list[Any]]] = []
         self._stepping: list[UpdatedParameters] = []
+        self._entered: UpdatedParameters | None = None
+
+    def enters(self, updated: UpdatedParameters | None) -> None:
+        """Sample the weights of those parameters that gradient reached at the last step: an optimizer enters its."""
+        if updated is not None:
+            updated.sample.enter()
+            self._entered = updated
 
     def before(
         self, updated: UpdatedParameters, gradients: Sequence[Tensor | None], units: Mapping[str, int]
@@ -48,6 +55,9 @@ class UpdateReader:
             gradients: theirs.
             units: by a weight's name, which of its dimensions counts the units of its layer.
         """
+        if self._entered is not None and self._entered is not updated:  # gradient reached others than it did then
+            self._entered.sample.leave()
+        self._entered = None
         self.names = self.names or updated.watched
         updated = updated if updated.watched == self.names else updated.among(self.names)
         reached = updated.reached(gradients)

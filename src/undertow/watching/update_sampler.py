@@ -69,7 +69,8 @@ class UpdateSampler:
         >>> from undertow.measure import Reading
         >>> w, gradient = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
         >>> sampler = UpdateSampler([w], [0])
-        >>> sampler.before([w], [gradient])
+        >>> sampler.weights_before([w])
+        >>> sampler.gradients_before([gradient])
         >>> _ = w.sub_(gradient, alpha=0.5)
         >>> moved = Reading.of(arrived() for arrived in sampler.after([w]))
         >>> moved["step"].values, moved["ascent"].values
@@ -90,10 +91,15 @@ class UpdateSampler:
         """Tell whether these are still of the shapes and kinds that it was made for."""
         return _kinds(weights) == self._kinds
 
-    def before(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        """Keep a sample of weights and gradients: a step is about to be taken."""
+    def weights_before(self, weights: Sequence[Tensor]) -> None:
+        """Keep a sample of the weights: a step is about to be taken."""
         for batch in self._batches:
-            batch.before(weights, gradients)
+            batch.keep(1, weights)
+
+    def gradients_before(self, gradients: Sequence[Tensor]) -> None:
+        """Keep a sample of the gradients that the step is taken with."""
+        for batch in self._batches:
+            batch.keep(2, gradients)
 
     def after(self, weights: Sequence[Tensor]) -> list[Callable[[], Part]]:
         """Compare with the weights after the step.
@@ -132,10 +138,8 @@ class _Batch:
         self._lengths = torch.tensor(2 * sizes, device=device)
         self._share = np.array([w.numel() / n for w, n in zip(weights, sizes, strict=True)])
 
-    def before(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        _, before, gradient = self._rooms
-        torch._foreach_copy_(before, self._taken(weights))
-        torch._foreach_copy_(gradient, self._taken(gradients))
+    def keep(self, row: int, tensors: Sequence[Tensor]) -> None:
+        torch._foreach_copy_(self._rooms[row], self._taken(tensors))
 
     def after(self, weights: Sequence[Tensor]) -> Callable[[], Part]:
         moved, inner, gradient = self._memory

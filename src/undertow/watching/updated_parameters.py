@@ -49,17 +49,37 @@ class UpdateSample:
         self._parameters, self._dense = parameters, dense
         self._places = [places[n] for n in dense]
         self._sampler: UpdateSampler | None = None
+        self._entered = False
+
+    def enter(self) -> None:
+        """Sample the weights before a step is taken whose gradients are computed in it, maybe by other weights."""
+        self._sampler_of(self._weights()).weights_before(self._weights())
+        self._entered = True
 
     def before(self, gradients: Sequence[Tensor]) -> None:
-        """Sample weights and gradients before a step is taken."""
-        weights = local_parts(self._of_dense(self._parameters))
+        """Sample weights and gradients before a step is taken; weights only if they weren't when it was entered."""
+        weights = self._weights()
+        sampler = self._sampler_of(weights)
+        if not self._entered:
+            sampler.weights_before(weights)
+        self._entered = False
+        sampler.gradients_before(local_parts(self._of_dense(gradients)))
+
+    def leave(self) -> None:
+        """Forget that a step was entered."""
+        self._entered = False
+
+    def _weights(self) -> Sequence[Tensor]:
+        return local_parts(self._of_dense(self._parameters))
+
+    def _sampler_of(self, weights: Sequence[Tensor]) -> UpdateSampler:
         if self._sampler is None or not self._sampler.fits(weights):
-            self._sampler = UpdateSampler(weights, self._places)
-        self._sampler.before(weights, local_parts(self._of_dense(gradients)))
+            self._sampler, self._entered = UpdateSampler(weights, self._places), False
+        return self._sampler
 
     def after(self) -> list[Callable[[], Part]]:
         """Sample the weights after the step; what is returned waits for the numbers."""
-        return [] if self._sampler is None else self._sampler.after(local_parts(self._of_dense(self._parameters)))
+        return [] if self._sampler is None else self._sampler.after(self._weights())
 
     def _of_dense(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         return tensors if len(self._dense) == len(tensors) else [tensors[n] for n in self._dense]

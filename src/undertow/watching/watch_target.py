@@ -1,5 +1,6 @@
 """`WatchTarget`: the model and the optimizers that are watched, and what is known of them beforehand."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +12,10 @@ from undertow.measure import TrainingModes
 from undertow.tape import Plans
 from undertow.watching.leaf_finder import LeafFinder
 from undertow.watching.loss_scale import LossScale
+from undertow.watching.pass_owners import PassWitness, leaves, roots
 from undertow.watching.ranks import Ranks
 from undertow.watching.step_payload import Shards
+from undertow.watching.training_thread import TrainingThread
 from undertow.watching.updated_parameters import UpdatedParameters
 from undertow.watching.watched_parameters import WatchedParameters
 
@@ -29,6 +32,7 @@ class WatchTarget:
         ranks: the processes that train together.
         tapes: whether backward passes are taped at all.
         eager: whether the model is compiled, and has to be run without that where it is taped.
+        thread: the thread that trains.
     """
 
     model: nn.Module
@@ -38,6 +42,7 @@ class WatchTarget:
     ranks: Ranks
     tapes: bool = True
     eager: bool = False
+    thread: TrainingThread = field(default_factory=TrainingThread)
 
     _updated: dict[int, UpdatedParameters] = field(default_factory=dict)
 
@@ -50,6 +55,10 @@ class WatchTarget:
             known = self._updated[optimizer] = UpdatedParameters(held, self.parameters.names, layouts)
         return known, gradients
 
+    def known(self, optimizer: int) -> UpdatedParameters | None:
+        """Return the parameters of one optimizer that gradient reached at the last full or light step, if any did."""
+        return self._updated.get(optimizer)
+
     def reached_gradients(self) -> list[Tensor]:
         """Return the gradients that there are, of the parameters that this process answers for."""
         return [p.grad for each in self.parameters if each.counts and (p := each.parameter).grad is not None]
@@ -59,6 +68,30 @@ class WatchTarget:
         gradients = (each.parameter.grad for each in self.parameters)
         # autograd counts every change of a tensor in place, and reading the count doesn't wait for a device.
         return next((g._version for g in gradients if g is not None), -1)
+
+    def reached_from(self, tensors: object) -> bool:
+        """Tell whether gradient flows from these tensors to the model: only their graph is looked at."""
+        begun = roots(tensors)
+        if self.parameters.sharded:  # computes with other tensors than it holds
+            return bool(begun)
+        return bool(leaves(begun, self.parameters.identities.union(id(p) for _, p in self.parameters.others)))
+
+    @cached_property
+    def witness(self) -> PassWitness:
+        """Know whose the backward passes are."""
+        return PassWitness(self.parameters)
+
+    @cached_property
+    def curves(self) -> tuple[str, ...]:
+        """Name the curves of the optimizers' losses: ``loss`` is the first one's, ``loss/critic`` that of a critic."""
+        names = ["loss"]
+        for index in range(1, len(self.optimizers)):
+            paths = [each.name.split(".")[:-1] for each in self.parameters.of(index)]
+            alike = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+            common = ".".join(parts[0] for parts in alike)
+            name = f"loss/{common or index}"
+            names.append(name if name not in names else f"loss/{index}")
+        return tuple(names)
 
     @property
     def shards(self) -> Shards:

@@ -1,8 +1,10 @@
 """`Watcher`, which `watch` returns, and `UserLog`, its ``log``: numbers of the user's own beside a step's."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from undertow.record import Finding
@@ -14,6 +16,10 @@ from undertow.watching.pass_counter import PassCounter
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_facts import send_named
 from undertow.watching.step_outbox import StepOutbox
+from undertow.watching.writer_thread import warn_or_log
+
+TAKEN = ("step", "time")
+"""Names that nobody may log."""
 
 
 class UserLog:
@@ -30,9 +36,11 @@ class UserLog:
     def __init__(self, passes: PassCounter, observations: Observations, outbox: StepOutbox) -> None:
         self._passes, self._observations, self._outbox = passes, observations, outbox
         self._last: dict[str, int] = {}
+        self._refused: set[str] = set()
 
-    def add(self, values: Mapping[str, float | Tensor]) -> None:
-        """Add numbers by name, or tensors of one element."""
+    def add(self, given: Mapping[str, float | Tensor]) -> None:
+        """Add numbers by name, or tensors of one element; what is neither is left out, and told once."""
+        values = {name: number for name, v in given.items() if (number := self._number(name, v)) is not None}
         self._passes.tell_apart()
         if "loss" in values:
             self._passes.logged()
@@ -45,6 +53,24 @@ class UserLog:
         coming = send_named({name: [v.detach().clone()] for name, v in kept.items() if isinstance(v, Tensor)})
         known = {name: float(v) for name, v in kept.items() if not isinstance(v, Tensor)}
         self._outbox.log(step, known, coming)
+
+    def _number(self, name: str, value: object) -> float | Tensor | None:
+        """Return a number or a tensor of one, None where it is none."""
+        try:
+            if name in TAKEN:
+                raise ValueError(f"every row has a {name} of its own")
+            if isinstance(value, str | bytes | bytearray):
+                raise TypeError(f"{value!r} is no number")
+            if not isinstance(value, Tensor):
+                return float(value)  # type: ignore[arg-type]  # or TypeError
+            if value.is_complex() or value.is_meta or value.layout is not torch.strided:
+                raise TypeError(f"a tensor that is complex, sparse or without data is no number ({value.dtype})")
+        except Exception as error:  # whatever it is that somebody logs
+            if name not in self._refused:
+                self._refused.add(name)
+                warn_or_log(f"undertow: {name} isn't recorded: {error}. Log numbers, or tensors of one.", stacklevel=5)
+            return None
+        return value if value.numel() == 1 else None
 
     def _is_dense(self, name: str, step: int) -> bool:
         """Tell whether a number was logged at the step before as well."""
@@ -93,8 +119,11 @@ class Watcher(Closing):
         Args:
             values: numbers by name, or tensors with one element. A ``loss`` replaces the one that was seen.
 
+        A value that is no number (a text, None) is left out, with one warning, and so is a name that is a row's own
+        (``step``, ``time``); the other values are recorded.
+
         Raises:
-            ValueError: a tensor with more than one element, or with none.
+            ValueError: a tensor with more than one element, or with none; the other values are recorded.
 
         Example:
             >>> import tempfile, torch, undertow
@@ -108,15 +137,56 @@ class Watcher(Closing):
             ...     undertow.open_run(f"{folder}/first.undertow").scalars["accuracy"].tolist()
             [0.5]
         """
+        if not self._hooks.off:
+            try:
+                self._hooks.look_for_another_optimizer()
+                self._log.add(values)
+            except Exception as error:
+                self._hooks.fail(error)
         for name, value in values.items():
             if isinstance(value, Tensor) and value.numel() != 1:
                 raise ValueError(f"{name} was logged as a tensor of shape {tuple(value.shape)}: log one number")
-        if self._hooks.off:
-            return
-        try:
-            self._log.add(values)
-        except Exception as error:
-            self._hooks.fail(error)
+
+    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+        """Tell that a step is about to be taken by an optimizer that isn't torch's; for ``watch(model, None)``.
+
+        Args:
+            parameters: that it steps, their gradients in ``.grad``; by default all that require grad.
+            lr: its learning rate.
+
+        Raises:
+            ValueError: the optimizer that is watched is torch's, and tells of its steps by itself.
+
+        Example:
+            >>> import tempfile, torch, undertow
+            >>> net = torch.nn.Linear(2, 1)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     with undertow.watch(net, None, path=f"{folder}/first.undertow", every=1) as watcher:
+            ...         for _ in range(3):
+            ...             net.zero_grad()
+            ...             net(torch.ones(3, 2)).sum().backward()
+            ...             watcher.before_step(lr=0.1)
+            ...             with torch.no_grad():
+            ...                 for p in net.parameters():
+            ...                     p -= 0.1 * p.grad
+            ...             watcher.after_step()
+            ...     run = undertow.open_run(f"{folder}/first.undertow")
+            >>> run.scalars["lr"].tolist(), bool((run.parameter_columns["update_norm"] > 0).all())
+            ([0.1, 0.1, 0.1], True)
+        """
+        self._hooks.manual_step(parameters, lr)
+
+    def after_step(self) -> None:
+        """Tell that the step was taken that `before_step` told of.
+
+        Raises:
+            ValueError: the optimizer that is watched is torch's, and tells of its steps by itself.
+        """
+        self._hooks.manual_optimizer().after()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied and pickled, with the module or the callback that holds it, as a watcher that is closed."""
+        return ClosedWatcher, (self.path, self.step)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until everything recorded so far is in the file; whether it is."""
@@ -130,3 +200,55 @@ class Watcher(Closing):
         share = self._hooks.governor.measured
         cost = "" if math.isnan(share) else f", {100 * share:.2g} % of the time"
         return f"Watcher({self.path!r}, step {self.step}{cost}{', closed' if self._hooks.off else ''})"
+
+
+class ClosedWatcher(Watcher):
+    """A copy of a watcher: it knows where the Run is and how far it went, and records nothing.
+
+    Args:
+        path: of the Run.
+        step: that was going on when it was copied.
+    """
+
+    def __init__(self, path: str, step: int) -> None:
+        self._path, self._step = path, step
+
+    @property
+    def path(self) -> str:
+        """Return the file that the Run is in."""
+        return self._path
+
+    @property
+    def step(self) -> int:
+        """Return the step that was going on when the watcher was copied."""
+        return self._step
+
+    @property
+    def stopping(self) -> Finding | None:
+        """Return None: nothing is judged."""
+        return None
+
+    @property
+    def troubled(self) -> str | None:
+        """Say that nothing is recorded."""
+        return "it is a copy of a watcher: watch the model anew"
+
+    def log(self, **values: float | Tensor) -> None:
+        """Record nothing."""
+
+    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+        """Record nothing."""
+
+    def after_step(self) -> None:
+        """Record nothing."""
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Return False: nothing waits, and nothing is written."""
+        del timeout
+        return False
+
+    def close(self) -> None:
+        """Do nothing: it is closed."""
+
+    def __repr__(self) -> str:
+        return f"Watcher({self._path!r}, step {self._step}, closed)"

@@ -117,7 +117,16 @@ class WriterThread:
         except Exception as error:  # whatever it is, training goes on
             self._give_up(f"{type(error).__name__}: {error}")
         finally:
+            self._close()
+
+    def _close(self) -> None:
+        try:
             self._file.close()
+            wrong = self._file.damage
+        except Exception as error:  # whatever it is, it is told
+            wrong = f"{type(error).__name__}: {error}"
+        if wrong:
+            self._warnings.trouble_with("gone", f"{self._file.path} can't be read as it should: {wrong}")
 
     def _made(self, items: Sequence[Item]) -> Batch:
         self._batch = batch = Batch()
@@ -156,7 +165,9 @@ class WriterThread:
                 if self._queue.pause(next(pauses, _PAUSES[-1])):
                     continue
                 self._queue.stop()
-                _log.warning("undertow: the last steps of %s are lost: %s", self._file.path, error)
+                _log.warning(
+                    "undertow: the last steps of %s are lost: %s", self._file.path, error
+                )  # of which it is told
             else:
                 self._warnings.trouble = None
             return

@@ -60,7 +60,7 @@ ROUNDING = 0.03
 
 
 class NoTheory(Exception):  # noqa: N818  # it is no error, but what theory has to say
-    """Why nothing is expected here: what it is that theory doesn't cover, as a noun."""
+    """Say why nothing is expected here: what it is that theory doesn't cover, as a noun."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from undertow.operations import spoken
 from undertow.pytorch_code import code, expression, in_place_of
 from undertow.record import Role, Run
 from undertow.rules.advice import Advice
-from undertow.rules.advice.cuts import line_of
-from undertow.wording import few
+from undertow.wording import few, line_of
 
 _KEPT = re.compile(r"^(?P<place>[^\[\]]+)(?P<keys>(\[[^\]]+\])*)(\.(?P<rest>.+))?$")
 _WEIGHTS_OF_STEPS = {
@@ -166,7 +165,7 @@ def _made_known(target: str, keys: str, kept_in: str, layer: bool) -> str:
     if keys.count("[") > 1:
         return ""
     if not layer:
-        return f"{target} = nn.ParameterList({target})"
+        return f"{target} = nn.Parameter{'Dict' if kept_in == 'dict' else 'List'}({target})"
     if kept_in == "dict":
         return f"{target} = nn.ModuleDict({{str(key): layer for key, layer in {target}.items()}})"
     return f"{target} = nn.ModuleList({target})"

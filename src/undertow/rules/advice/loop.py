@@ -5,9 +5,8 @@ from typing import Any
 
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
-from undertow.rules.advice.cuts import line_of
 from undertow.rules.advice.steps import optimizer_of
-from undertow.wording import few
+from undertow.wording import few, line_of, size
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
 _SCALED_STEP = [
@@ -72,7 +71,10 @@ def in_training_mode(names: Sequence[str], alone: bool) -> Advice:
     if alone:
         text = f"If {few(names)} shall follow the data, put them into training mode; on purpose, leave them."
         return Advice(text, "model.train()")
-    text = f"Call model.train() before the training steps, after every validation, so that {few(names)} do their work."
+    text = (
+        "Call model.train() before the training steps, after every validation, so that what is in evaluation mode now "
+        f"does its work: {few(names)}."
+    )
     return Advice(text, "model.train()")
 
 
@@ -109,7 +111,7 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
         return _smaller_outputs(float(fact["times"]), str(fact["layer"]))
     if what == "targets":
         text = (
-            f"Subtract the targets' mean and divide by their standard deviation ({fact['spread']:.3g}), over the "
+            f"Subtract the targets' mean and divide by their standard deviation ({size(fact['spread'])}), over the "
             "training set, and undo it in predictions: prediction * std + mean."
         )
         lines = [
@@ -123,7 +125,7 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     axes = f"({', '.join(map(str, dims))})" if len(dims) > 1 else str(dims[0] if dims else 0)
     text = (
         f"Subtract the mean of every {'channel' if len(dims) > 1 else 'feature'} and divide by its standard deviation "
-        f"({fact['spread']:.2g} now), over the training set, and the same for validation."
+        f"({size(fact['spread'])} now), over the training set, and the same for validation."
     )
     lines = [
         f"mean, std = inputs.mean({axes}{kept}), inputs.std({axes}{kept})  # over the training set",

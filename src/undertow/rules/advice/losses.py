@@ -8,8 +8,8 @@ from undertow.operations import spoken
 from undertow.pytorch_code import code, expression, in_place_of
 from undertow.record import Run, Site
 from undertow.rules.advice import Advice
-from undertow.rules.advice.cuts import line_of, two_outputs, without
-from undertow.wording import amount, called
+from undertow.rules.advice.cuts import two_outputs, without
+from undertow.wording import amount, called, line_of
 
 _FUNCTIONAL = "torch.nn.functional"
 _STATES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})

@@ -26,7 +26,7 @@ BOOK_INITIAL_SPEED = {2: [0.07, 0.31], 3: [0.012, 0.060, 0.283], 4: [0.003, 0.01
 
 @dataclass(frozen=True)
 class Grid:
-    """How many deep networks are trained for the map: every pair of variances, with every learning rate.
+    """Set how many deep networks are trained for the map: every pair of variances, with every learning rate.
 
     Attributes:
         weight_var, bias_var: n_in Var W and Var b of all layers.
@@ -55,7 +55,7 @@ QUICK_GRID = Grid((0.2, 0.6, 1.0, 2.0, 4.0, 16.0), (0.0, 0.1, 0.6), (0.03,), mem
 
 @dataclass(frozen=True)
 class Chapter5Config:
-    """How much of it to do.
+    """Set how much of it to do.
 
     Attributes:
         members: networks of each kind, from different seeds.

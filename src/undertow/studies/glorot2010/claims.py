@@ -83,7 +83,7 @@ def escaped(results: Results, source: str, name: str) -> Array:
 
 
 def told_escape(when: Array) -> str:
-    """When networks escaped, in words.
+    """Tell in words when networks escaped.
 
     Example:
         >>> told_escape(np.array([30.0, 1200.0, np.inf])), told_escape(np.array([np.inf]))

@@ -63,7 +63,7 @@ PAPER_ERROR: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Glorot2010Config:
-    """How much of it is done here.
+    """Set how much of it is done here.
 
     Attributes:
         width: of the hidden layers of networks that are trained.

@@ -1,5 +1,6 @@
 """Training images of a network: a data set in a new order each time round, or shapes without end."""
 
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -59,15 +60,24 @@ class Shapes:
     """
 
     def __init__(self, seed: int, held_out: int) -> None:
-        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)]
-        self._stream = streams[0]
-        self.validation, self.test = (_centred(shapeset(held_out, stream)) for stream in streams[1:])
+        self._stream = _streams(seed)[0]
+        self.validation, self.test = _held_out(seed, held_out)
 
     def take(self, n: int) -> tuple[Tensor, Tensor]:
         """Return the next n images and their classes."""
         x, y = eightfold(_centred(shapeset(-(-n // 8), self._stream)))
         mixed = torch.from_numpy(self._stream.permutation(len(y))[:n])
         return x[mixed], y[mixed]
+
+
+def _streams(seed: int) -> list[np.random.Generator]:
+    return [np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(3)]
+
+
+@lru_cache(maxsize=2)  # of a study's own seed and of its pilots', which would be drawn anew for every learning rate
+def _held_out(seed: int, n: int) -> tuple[DataSplit, DataSplit]:
+    _, validation, test = _streams(seed)
+    return _centred(shapeset(n, validation)), _centred(shapeset(n, test))
 
 
 def eightfold(drawn: DataSplit) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ SIGMOID_CRITICAL = (10.15**2, 0.0)
 
 @dataclass(frozen=True)
 class RemediesConfig:
-    """How much of it is done here.
+    """Set how much of it is done here.
 
     Attributes:
         depths: hidden layers.

@@ -38,7 +38,7 @@ TOKENS = 16
 
 @dataclass(frozen=True)
 class SeverityConfig:
-    """How much of the study to do.
+    """Set how much of the study to do.
 
     Attributes:
         grids: settings of the networks, each a mapping from a setting to its values.

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from undertow.formatting import listed, number
 from undertow.studies.statistics import concordant
@@ -47,7 +46,7 @@ def sigmoid_gains(results: Results, scale: str) -> Array:
 
 
 def slow_layers(results: Results, method: str) -> tuple[Array, Array]:
-    """How much of the gradient each layer gets at the start, and how much further a method moves it than SGD does.
+    """Return each layer's share of the gradient at the start, and how much further a method moves it than SGD does.
 
     Both [layers], the first relative to the output layer's; the second is a ratio of medians over networks.
     """
@@ -58,7 +57,7 @@ def slow_layers(results: Results, method: str) -> tuple[Array, Array]:
 
 
 def caught_up(results: Results, method: str, share: float = 0.1) -> tuple[int, float]:
-    """How far the front half of the layers has come relative to the last, after about a share of training: update, ratio."""
+    """Return how far the front half of the layers has come relative to the last, by a share of training: update, ratio."""
     found = results["methods"][method]
     updates = np.asarray(found["updates"], float)
     at = int(np.abs(updates - share * updates[-1]).argmin())
@@ -68,6 +67,8 @@ def caught_up(results: Results, method: str, share: float = 0.1) -> tuple[int, f
 
 def slowness(received: Array, further: Array) -> float:
     """Rank correlation of what layers get and what they gain; negative where those that get least gain most."""
+    from scipy import stats  # only where claims are judged
+
     return float(stats.spearmanr(received, further).statistic)
 
 

@@ -13,7 +13,6 @@ from undertow.lab.optimizers import Optimizer
 BATCH_SIZE = 200
 PAPER_HIDDEN = (1000, 500, 250, 30)
 PAPER_UPDATES = 750_000
-PAPER_PERIOD = 250
 RISES_OVER = 750
 """The schedule of mu rises every 750th part of training, so that .999 is reached two thirds of the way."""
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -84,7 +83,7 @@ PAPER_LOWERING = {"Curves": (0.096, 0.074), "MNIST": (1.20, 0.73), "Faces": (10.
 
 @dataclass(frozen=True)
 class Sutskever2013Config:
-    """How much of it is done here.
+    """Set how much of it is done here.
 
     Attributes:
         hidden: units of the encoder's layers, the code last; the decoder has them in reverse.

@@ -49,7 +49,7 @@ class BiasMap:
 
 @dataclass(frozen=True)
 class TrainabilityConfig:
-    """How much of it to do.
+    """Set how much of it to do.
 
     Attributes:
         maps: over depth and weight variance.
@@ -72,7 +72,7 @@ class TrainabilityConfig:
 
     @property
     def networks(self) -> int:
-        """How many networks are trained; one that is on two maps counts once."""
+        """Return how many networks are trained; one that is on two maps counts once."""
         return len({str(sorted(cell.items())) for cell in self.spec("mnist").cells()})
 
     def spec(self, data: str) -> Spec:

@@ -7,6 +7,14 @@ const parts = (...names) => Object.fromEntries(names.map((name) => [name, part(n
 
 const state = { ...data.start };
 const controls = [...root.querySelectorAll("[data-state]")];
+const isOffered = (control, value) => (control.tagName === "SELECT" ? [...control.options].some((option) => option.value === value)
+  : Number.isFinite(value) && value >= Number(control.min) && value <= Number(control.max));
+for (const control of controls) {
+  const key = control.dataset.state, sent = address.read()[key];
+  if (sent === undefined) continue;
+  const value = control.type === "checkbox" ? sent !== "0" : control.tagName === "SELECT" ? sent : Number(sent);
+  if (control.type === "checkbox" || isOffered(control, value)) state[key] = value;
+}
 const INDEXED = { iw: map.weight_var, ib: map.bias_var };
 
 const chainPage = parts("gradient", "typical", "large", "ratio", "rows");
@@ -49,6 +57,8 @@ let waiting = null;
 const change = (changes) => {
   Object.assign(state, changes);
   shown();
+  address.write(Object.fromEntries(Object.entries(changes).map(([key, value]) =>
+    [key, value === data.start[key] ? null : typeof value === "boolean" ? Number(value) : value])));
   const keys = Object.keys(changes);
   waiting = [...(waiting ?? []), ...keys];
   if (waiting.length > keys.length) return;

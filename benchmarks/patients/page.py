@@ -1,0 +1,80 @@
+"""docs/clinic.md: what was measured, as a page."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+Entry = Mapping[str, Any]
+
+BEGINNING = """# The clinic
+
+Made by `make clinic`: trainings that are broken, healthy or hopeless, and what `undertow.doctor` makes of them. A
+broken one is admitted only if it was measured to be broken in four of five seeds, and its reference fix to be good in
+as many. *Repaired* means: by its verdict, and the median score over fresh seeds at least 90 % of the way from broken to
+the reference fix. Data are scikit-learn's digits, iris, wine and breast cancer, and synthetic. The budget is 120 s on
+two cores; seconds are of one.
+"""
+NAMES = {"A": "the step", "B": "the start", "C": "the architecture", "D": "the objective"}
+
+
+def page(known: Mapping[str, Entry]) -> str:
+    """Return the page."""
+    seen = [entry for entry in known.values() if entry["admitted"] and "verdict" in entry]
+    left = [name for name, entry in known.items() if not entry["admitted"]]
+    parts = [BEGINNING, "## In short", *_table(["", "set-ups", "as it should be", "seconds, median"], _levels(seen))]
+    parts += ["", "## Each of them", *_table(
+        ["set-up", "level", "broken", "reference fix", "after", "of the way", "verdict", "remedies", "seconds"],
+        (_row(name, e) for name, e in known.items() if e["admitted"] and "verdict" in e))]  # fmt: skip
+    parts += ["", "## Each remedy", *_table(["remedy", "tried", "confirmed", "harmful"], _remedies(seen))]
+    if left:
+        parts += ["", "Measured and not admitted: " + "; ".join(left) + "."]
+    return "\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Iterator[Sequence[str]]) -> list[str]:
+    return [_line(heads), _line(["---"] * len(heads)), *(_line(row) for row in rows)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _levels(seen: Sequence[Entry]) -> Iterator[Sequence[str]]:
+    groups = [(f"level {level}, {words}", [e for e in seen if e["level"] == level]) for level, words in NAMES.items()]
+    groups += [("levels A to C", [e for e in seen if e["level"] in "ABC"])]
+    groups += [("all levels", [e for e in seen if e["level"] in NAMES])]
+    groups += [(kind, [e for e in seen if e["level"] == kind]) for kind in ("healthy", "hopeless")]
+    for name, each in groups:
+        if each:
+            good = sum(e["good"] for e in each)
+            yield [
+                name,
+                str(len(each)),
+                f"{good} ({good / len(each):.0%})",
+                f"{median(e['seconds'] for e in each):.0f}",
+            ]
+
+
+def _row(name: str, entry: Entry) -> Sequence[str]:
+    scores = [_score(entry.get(key)) for key in ("broken", "mended", "after")]
+    way = f"{entry['way']:.2f}" if entry["level"] in NAMES else ""
+    verdict = entry["verdict"] if entry["good"] else f"**{entry['verdict']}**"
+    return [name, entry["level"], *scores, way, verdict, " + ".join(entry["remedies"]), f"{entry['seconds']:.0f}"]
+
+
+def _score(values: Sequence[float] | None) -> str:
+    return f"{median(values):.3f}" if values else ""
+
+
+def _remedies(seen: Sequence[Entry]) -> Iterator[Sequence[str]]:
+    tried, confirmed, harmful = Counter[str](), Counter[str](), Counter[str]()
+    for entry in seen:
+        codes = {part.split()[0] for attempt in entry["attempts"] for part in attempt[0].split(" + ")}
+        tried.update(codes)
+        confirmed.update({each.split()[0] for each in entry["remedies"]})
+        for told in entry["comparisons"]:
+            if told.startswith("HARMS"):
+                harmful.update(word for word in told.split() if word.startswith("UR"))
+    for code in sorted(tried):
+        yield [code, str(tried[code]), str(confirmed[code]), str(harmful[code])]

@@ -1,0 +1,77 @@
+"""A training that can learn nothing but what targets are like: which of them belongs to which input is mixed up.
+
+Who does no better than such a training has learned nothing from the inputs, however far the loss fell.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undertow.remedies.anatomy import fresh
+from undertow.remedies.facts import target_of
+from undertow.training import Training, random_numbers_kept
+
+POOLED = 64
+"""Batches whose targets are mixed with one another."""
+
+
+def blinded(training: Training) -> Training | None:
+    """Return a training with its targets mixed up; None where batches don't end with targets that the loss depends on.
+
+    Example:
+        >>> from torch import nn
+        >>> x = torch.randn(64, 1)
+        >>> make = lambda model: torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> loss = lambda model, batch: (model(batch[0]) - batch[1]).square().mean()
+        >>> seeing = Training(lambda: nn.Linear(1, 1), [(x, 2 * x)], loss, make)
+        >>> bool(blinded(seeing).run(steps=50).losses[-1] > 10 * seeing.run(steps=50).losses[-1])
+        True
+    """
+    first = training.sample(1)
+    if not first or target_of(first[0]) is None or not isinstance(first[0], list | tuple):
+        return None
+    blind = replace(training, batches=Mixed(training.batches))
+    return blind if _matters(training, first[0]) else None
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Batches whose last tensors are dealt out at random."""
+
+    batches: Any
+
+    def __call__(self) -> Iterator[Any]:
+        """Yield one pass."""
+        made = iter(self.batches() if callable(self.batches) else self.batches)
+        while pool := list(islice(made, POOLED)):
+            yield from _mixed(pool)
+
+
+def _mixed(pool: list[Any]) -> Iterator[Any]:
+    targets = [batch[-1] for batch in pool]
+    sizes = [len(target) for target in targets]
+    together = torch.cat(targets)[torch.randperm(sum(sizes))].split(sizes)
+    for batch, target in zip(pool, together, strict=True):
+        yield (*batch[:-1], target)
+
+
+def _matters(training: Training, batch: Any) -> bool:
+    """Tell whether the loss of an untrained model changes with the targets."""
+    if not isinstance(batch[-1], Tensor):
+        return False
+    turned = (*batch[:-1], _another(batch[-1]))
+    model = fresh(training)
+    losses = []
+    for each in (batch, turned):
+        with random_numbers_kept(), torch.no_grad():
+            torch.manual_seed(0)
+            losses.append(float(training.loss(model, each)))
+    return losses[0] != losses[1]
+
+
+def _another(target: Tensor) -> Tensor:
+    return target + 1.0 if target.is_floating_point() else target.roll(1, 0) if target.unique().numel() > 1 else target

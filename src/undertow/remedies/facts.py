@@ -1,0 +1,168 @@
+"""What a training is, as numbers that a diagnosis of its model alone doesn't hold: remedies are prescribed by them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from undertow.diagnosis import Diagnosis
+from undertow.remedies.anatomy import anatomy, fresh, tensors_in
+from undertow.remedies.rewiring import Rewiring, functions_called, through
+from undertow.training import Training, random_numbers_kept
+
+KEY = "training"
+"""Where a Run's header holds them."""
+
+SAMPLED = 16
+LITTLE = 0.3
+"""Part of its first value that the loss of a training falls by, if it learns at all."""
+
+BOUNDED = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}
+"""What an activation at the end of a model can reach."""
+
+ENDS = frozenset(
+    {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "relu6", "hardtanh", "softplus", "clamp", "softmax",
+     "leaky_relu", "elu", "hardsigmoid"}
+)  # fmt: skip
+"""Functions that bound, or bend, what a model returns."""
+
+
+def known_facts(diagnosis: Diagnosis) -> Mapping[str, Any]:
+    """Return the facts that a diagnosis was given, empty if none."""
+    facts: Mapping[str, Any] = diagnosis.run.header.get(KEY, {})
+    return facts
+
+
+def unlearned(diagnosis: Diagnosis) -> bool:
+    """Tell whether the training was seen not to learn: then also what nothing speaks for is worth a try."""
+    fell = known_facts(diagnosis).get("fell")
+    if fell is None:
+        return any(finding.code == "UT704" for finding in diagnosis.findings)
+    return not fell >= LITTLE
+
+
+def with_facts(diagnosis: Diagnosis, training: Training, fell: float = math.nan) -> Diagnosis:
+    """Return a diagnosis that knows how its model is trained.
+
+    Args:
+        diagnosis: of the training's model.
+        training: as it is.
+        fell: part of its first value that the loss has fallen by; nan where it was lost.
+    """
+    header = {**diagnosis.run.header, KEY: {**facts_of(training), "fell": fell}}
+    return replace(diagnosis, run=replace(diagnosis.run, header=header))
+
+
+def facts_of(training: Training) -> dict[str, Any]:
+    """Return numbers of a training's optimizer, loop, model and data.
+
+    Example:
+        >>> x = torch.ones(8, 2)
+        >>> make = lambda model: torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> facts = facts_of(Training(lambda: nn.Linear(2, 1), [(x, 50 * x[:, :1])], lambda m, b: m(b[0]).sum(), make))
+        >>> facts["inputs"]["rms"], facts["targets"]["mean"], facts["clip"], facts["lr"]
+        (1.0, 50.0, None, 0.1)
+    """
+    model = fresh(training)
+    with random_numbers_kept():
+        optimizer = training.optimizer(model)
+    batches = training.sample(SAMPLED)
+    return {
+        **_of_optimizer(optimizer, model),
+        "scheduled": training.scheduler is not None,
+        "clip": training.clip_grad_norm,
+        "half": training.autocast is torch.float16,
+        "dropout": max(_dropouts(model), default=0.0),
+        "end": _end(model, training),
+        "inputs": _of_inputs(batches),
+        "targets": _of_targets(batches),
+    }
+
+
+def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
+    group = optimizer.param_groups[0]
+    held = {id(p) for each in optimizer.param_groups for p in each["params"]}
+    betas = group.get("betas", (math.nan, math.nan))
+    return {
+        "optimizer": type(optimizer).__name__,
+        "lr": float(group.get("lr", math.nan)),
+        "momentum": float(group.get("momentum", betas[0])),
+        "beta2": float(betas[1]),
+        "eps": float(group.get("eps", math.nan)),
+        "decay": float(group.get("weight_decay", 0.0)),
+        "lacking": sum(p.requires_grad and id(p) not in held for p in model.parameters()),
+        "frozen": sum(not p.requires_grad for p in model.parameters()),
+    }
+
+
+def _end(model: nn.Module, training: Training) -> str:
+    """Return the first function behind the last layer that bounds what the model returns; empty if there is none."""
+    try:
+        head = anatomy(model, training).head
+        rewiring = Rewiring(ENDS, through, head.name if head else "", behind=True, once=True)
+        called = functions_called(model, training, rewiring) if head else []
+    except Exception:  # whatever a user's model may raise: what it does is found out elsewhere
+        return ""
+    return called[0].rstrip("_") if called else ""
+
+
+def _dropouts(model: nn.Module) -> Iterator[float]:
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            yield float(module.p)
+        elif isinstance(rate := getattr(module, "dropout", None), float):
+            yield rate
+
+
+def _of_inputs(batches: list[Any]) -> dict[str, float]:
+    """Return root mean square of the first tensor of numbers, and how unequal the scales of its features are."""
+    first = [next((t for t in tensors_in(batch) if t.is_floating_point()), None) for batch in batches]
+    rows = [x.detach().double().flatten(1) for x in first if x is not None and x.ndim > 1]
+    rows = [x for x in rows if x.shape[1] == rows[0].shape[1]]
+    if not rows:
+        return {}
+    x = torch.cat(rows)
+    scale = x.square().mean(0).sqrt()
+    scale = scale[scale > 0]
+    spread = float(scale.quantile(0.9) / scale.quantile(0.1)) if len(scale) else 1.0
+    return {"rms": float(x.square().mean().sqrt()), "spread": spread}
+
+
+def _of_targets(batches: list[Any]) -> dict[str, float]:
+    """Return the moments of targets that are numbers, or how much alike classes are within a batch."""
+    last = [target for batch in batches if (target := target_of(batch)) is not None]
+    if not last:
+        return {}
+    values = torch.cat([target.detach().flatten().double() for target in last])
+    within = [float(target.double().std()) for target in last if target.numel() > 1]
+    total = float(values.std()) if len(values) > 1 else 0.0
+    sorted_by = sum(within) / (len(within) * total) if within and total > 0 and len(last) > 2 else 1.0
+    return {
+        "mean": float(values.mean()),
+        "deviation": total,
+        "lowest": float(values.min()),
+        "highest": float(values.max()),
+        "within": sorted_by,
+        "numbers": _are_numbers(last[0]),
+        "binary": last[0].is_floating_point() and not _are_numbers(last[0]),
+    }
+
+
+def _are_numbers(target: Tensor) -> bool:
+    return bool(target.is_floating_point() and not ((target == 0) | (target == 1)).all())
+
+
+def target_of(batch: Any) -> Tensor | None:
+    """Return what a batch ends with, if that can be its targets: the last of several tensors.
+
+    Example:
+        >>> target_of((torch.ones(2, 3), torch.zeros(2))).shape
+        torch.Size([2])
+        >>> target_of(torch.ones(2, 3))
+    """
+    found = list(tensors_in(batch))
+    return found[-1] if len(found) > 1 and found[-1].ndim and len(found[-1]) == len(found[0]) else None
