@@ -271,3 +271,28 @@ def test_a_generator_that_no_optimizer_holds_beside_a_critic_that_two_hold(tmp_p
 
     found = findings(record(tmp_path, net, [mine, its], loop(), every=4))
     assert list(found) == ["UT407"] * broken
+
+
+class Scaled(nn.Module):
+    """A token that is the same for every example reads the data through a branch scaled down, as in CaiT."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.reads, self.head = perceptron(16, 32, 32, 32), perceptron(32, 32, 4)
+        self.token, self.scale = nn.Parameter(torch.randn(1, 32)), nn.Parameter(torch.full((32,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.token + self.scale * self.reads(x))
+
+
+def test_examples_that_are_alike_for_ten_steps_only_are_a_note():
+    torch.manual_seed(0)
+    net = Scaled(1e-5)
+    x, y = labelled(0)
+    loss = lambda: functional.cross_entropy(net(x), y)  # noqa: E731
+    alike = {
+        learns: next(each for each in examine(net, loss, adam(net, lr)).findings if each.code == "UT205")
+        for learns, lr in ((True, 1e-2), (False, 1e-9))
+    }
+    assert alike[True].severity is Severity.NOTE
+    assert alike[False].severity is not Severity.NOTE
