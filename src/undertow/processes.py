@@ -6,6 +6,7 @@ depend on how many processors the machine has.
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +47,29 @@ def _wait_for_parent() -> None:
     if parent:
         parent.join()
         os._exit(1)
+
+
+@contextmanager
+def main_hidden() -> Iterator[None]:
+    """Processes started inside don't run the user's script anew, which a script without a ``__main__`` guard ends in.
+
+    What is sent to them must not need the script: functions of its own by value, as cloudpickle sends them.
+
+    Example:
+        >>> with main_hidden():
+        ...     hasattr(sys.modules["__main__"], "__file__")
+        False
+    """
+    main = sys.modules["__main__"]
+    kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    for name in kept:
+        delattr(main, name)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
 
 
 @contextmanager

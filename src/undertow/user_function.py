@@ -37,7 +37,7 @@ def split(target: str) -> tuple[Path, str]:
     """
     file, _, name = target.rpartition(":")
     if not file or not name.isidentifier():
-        raise ValueError(f"{target!r} {_instead(Path(target.rstrip(':')))}")
+        raise ValueError(f"{target!r} {_instead(Path(target.rstrip(':') or 'net.py'))}")
     return Path(file), name
 
 

@@ -7,6 +7,7 @@ from undertow.operations import spoken
 from undertow.pytorch_code import spelled
 from undertow.record import Role, Run, Site
 
+_HOLDERS = frozenset({"ParameterList", "ParameterDict"})
 _LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
 
@@ -96,7 +97,7 @@ def called(run: Run, site: Site) -> str:
     """
     kind = f" ({site.module_type})" if site.module_type else ""
     word = spelled(site.activation) if site.activation else spoken(site.op)
-    if site.role is Role.WEIGHT and site.module:
+    if site.role is Role.WEIGHT and site.module and site.module_type not in _HOLDERS:
         return f"layer {site.module}{kind}"
     if site.role is Role.WEIGHT and site.parameters:
         return f"the {word} with {min(site.parameters, key=lambda name: 'bias' in name)}"

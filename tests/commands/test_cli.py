@@ -1,6 +1,7 @@
 """What holds of every command: help, version, completion, exit codes, errors."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -113,6 +114,24 @@ def test_whose_fault_an_error_is_shows_in_the_exit_code(monkeypatch, capsys, rai
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--repeats", "0"], "give 1 or more"),
+        (["--repeats", "many"], "give a whole number"),
+        (["--fail-on", "bad"], "'bad' is not one of 'note', 'warning', 'error'"),
+        (["--format", "xml"], "'xml' is not one of 'text', 'json', 'github', 'sarif', 'junit'"),
+    ],
+)
+def test_a_value_is_refused_in_plain_words(fails, words, said):
+    told = re.sub(r"[\s│]+", " ", fails("check", "net.py:build", *words))
+    assert said in told
+    assert "Input should" not in told
+    assert "Value error" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["examine", ""], "names no function: write FILE.py:FUNCTION, as in net.py:"),
+        (["examine", "report.html"], "it is what a report is written to, to be looked at"),
         (["examine", "report.json"], "`undertow check report.json` lists the findings"),
         (["examine", "runs/first.undertow"], "`undertow show runs/first.undertow` tells how it went"),
         (["examine", "net.py"], "as in net.py:make"),

@@ -3,6 +3,7 @@
 import itertools
 import math
 import threading
+import time
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from torch import nn
 
 from doctoring.lines import QUICK, lines, squared
 from undertow.doctoring import Verdict, doctor
+from undertow.doctoring.budget import Budget
 from undertow.doctoring.comparison import Comparison
+from undertow.doctoring.course import Course
 from undertow.doctoring.judging import judged
 from undertow.doctoring.trials import Cut, Trials
 from undertow.remedies import Remedy
@@ -156,3 +159,16 @@ class TestJudging:
 
     def test_without_a_comparison_nothing_helps(self):
         assert judged([], lambda _: []) == ("nothing helps", None)
+
+
+def test_without_time_for_a_race_what_most_speaks_for_is_tried_at_once(tmp_path):
+    def refusing(cuts, deadline=math.inf):
+        return {} if deadline < math.inf else make(cuts, deadline)
+
+    with Trials(lines(1e-6), tmp_path / "trials.sweep", 0) as trials:
+        make, trials.make = trials.make, refusing
+        course = Course(lines(1e-6), trials, Budget(60, 0.001, 1, 3, 60), time.monotonic() - 1)
+        arms = course.finalists([Remedy("UR101", {"factor": 1e5}, urgency=0.9), Remedy("UR103", urgency=0.1)])
+        assert arms[0] == (Remedy("UR101", {"factor": 1e5}),)
+        assert str(course.confirm(arms)[0].verdict) == "HELPS"
+        assert "no time for a race" in course.notes[0]

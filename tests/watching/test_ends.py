@@ -1,5 +1,6 @@
 """Nothing ends, pauses or loses a recording in silence, and one bad value or step costs itself only."""
 
+import gc
 import os
 import warnings
 from pathlib import Path
@@ -151,6 +152,39 @@ def test_an_optimizer_that_was_replaced_is_told_of_once(
     assert [str(each.message)[:40] for each in told] == ["undertow records no step after 19: the w"]
     (event,) = events(undertow.open_run(watcher.path), "trouble")
     assert "resume=True" in event.message
+
+
+def test_an_optimizer_that_is_gone_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody keeps the watcher, so nothing of ours keeps the optimizer that was replaced."""
+    model = net()
+    optimizer = sgd(model)
+    path = undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1).path
+    steps(model, optimizer, 5)
+    optimizer = sgd(model)
+    gc.collect()
+    steps(model, optimizer, 5)
+    assert "recorded no further than step 4" in caplog.text
+    run = undertow.open_run(path)
+    assert run.scalars["step"].tolist() == list(range(5))
+    assert len(events(run, "ended")) == 1
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_was_told_or_closed_is_not_told_again_when_the_optimizer_goes(
+    fails: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = net()
+    optimizer = sgd(model)
+    watcher = undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1)
+    steps(model, optimizer, 3)
+    if fails:
+        with pytest.warns(RuntimeWarning, match="stopped watching"):
+            watcher._hooks.fail(ZeroDivisionError("ours"))
+    else:
+        watcher.close()
+    del watcher, optimizer
+    gc.collect()
+    assert "recorded no further" not in caplog.text
 
 
 def test_weights_that_somebody_clamps_or_averages_are_not_another_optimizers(tmp_path: Path) -> None:

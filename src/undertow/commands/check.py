@@ -18,7 +18,7 @@ EXAMPLE = "undertow check net.py:build --fail-on error --format github"
 
 
 class Format(StrEnum):
-    """How findings are written."""
+    """Choose how findings are written."""
 
     TEXT = "text"
     JSON = "json"

@@ -34,7 +34,7 @@ def doctor(
     training: Training,
     budget: str | float = "5m",
     *,
-    seeds: int = 5,
+    seeds: int | Sequence[int] = 5,
     levels: str = "ABCD",
     processes: int | None = None,
     store: str | Path | None = None,
@@ -49,7 +49,7 @@ def doctor(
     Args:
         training: how you train.
         budget: how long it may take, in seconds or as ``"90s"``, ``"5m"``, ``"1h"``; about that.
-        seeds: of the final comparison.
+        seeds: of the final comparison: how many, or which.
         levels: of remedies that may be tried (see `undertow.remedies.Level`). Level D needs a ``score``.
         processes: how many trials run at a time; one for each processor unless told otherwise, 0 for none but this one.
         store: a file to keep trials in; the same call goes on from there after an interruption.
@@ -78,6 +78,8 @@ def doctor(
         'repaired'
     """
     began, seconds = time.monotonic(), seconds_of(budget)
+    if (seeds if isinstance(seeds, int) else len(seeds)) < 2:
+        raise ValueError(f"seeds is {seeds!r}: a comparison needs two pairs at least; five are usual")
     if training.score is None:
         levels = levels.replace(Level.D, "")
     tell("the training as it is, watched")
@@ -89,8 +91,10 @@ def doctor(
         if store is None:
             store = Path(stack.enter_context(tempfile.TemporaryDirectory()), "trials.sweep")
         trials = stack.enter_context(Trials(training, Path(store), processes, control.fingerprint, ray, tell))
-        plan = _planned(trials, control, seconds, seeds, training.steps)
-        course = Course(training, trials, plan, began + RACED * seconds, tell)
+        chosen = [] if isinstance(seeds, int) else list(seeds)
+        many = seeds if isinstance(seeds, int) else len(chosen)
+        plan = _planned(trials, control, seconds, many, training.steps)
+        course = Course(training, trials, plan, began + RACED * seconds, tell, chosen)
         treatment = _treated(course, prescribed)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
     treatment.by_hand = [each for each in prescribed if each.kind.by_hand or str(each.level) not in levels]

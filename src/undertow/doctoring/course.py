@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count, islice
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from undertow.doctoring.budget import FINALISTS, FIRST, RACE_SEEDS, SECOND, THIR
 from undertow.doctoring.comparison import Comparison, Verdict, compare
 from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import Attempt
-from undertow.doctoring.trials import Arm, Cut, Outcome, Trials
+from undertow.doctoring.trials import Arm, Cut, TrialOutcome, Trials
 from undertow.remedies import Level, Remedy
 from undertow.training import Training, Trial
 
@@ -39,6 +40,7 @@ class Course:
         budget: says how long they may be.
         deadline: of the race, of `time.monotonic`.
         tell: called with a line now and then.
+        fresh_seeds: of the confirmation, if not those from `FIRST_FRESH_SEED` on; the race avoids them.
 
     Attributes:
         attempts: what was tried, and how far it came.
@@ -52,10 +54,14 @@ class Course:
     budget: Budget
     deadline: float
     tell: Callable[[str], object] = lambda _: None
+    fresh_seeds: Sequence[int] = ()
     attempts: dict[Arm, Attempt] = field(default_factory=dict)
     confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     start: float = math.inf
+
+    def __post_init__(self) -> None:
+        self.fresh_seeds = self.fresh_seeds or [FIRST_FRESH_SEED + i for i in range(self.budget.seeds)]
 
     def finalists(self, prescribed: Sequence[Remedy]) -> list[Arm]:
         """Race what was prescribed in rounds, and return the best arms."""
@@ -63,6 +69,9 @@ class Course:
         arms = self.look(first_arms(prescribed))
         short = self.budget.short(len(arms))
         best = self.race(arms[: self.budget.arms(short, FIRST)], short, 0)
+        if not best and arms and time.monotonic() > self.deadline:
+            self.notes.append("There was no time for a race: what most speaks for was tried at once. Give more budget.")
+            return arms[:FINALISTS]
         for number, (following, part) in enumerate(((second_arms, SECOND), (third_arms, THIRD)), start=1):
             if not best or time.monotonic() > self.deadline:
                 break
@@ -72,14 +81,15 @@ class Course:
 
     def race(self, arms: Sequence[Arm], steps: int, number: int) -> list[Arm]:
         """Run arms on the shared seeds of a round, the worse half on the first of them only; return the best first."""
-        seeds = range(number * RACE_SEEDS, (number + 1) * RACE_SEEDS)
+        others = (seed for seed in count() if seed not in self.fresh_seeds)
+        seeds = list(islice(others, number * RACE_SEEDS, (number + 1) * RACE_SEEDS))
         self.tell(f"{len(arms)} remedies and pairs race over {steps} steps")
         left = list(arms)
-        for count, _ in enumerate(seeds, start=1):
-            cuts = [Cut(arm, seed, steps) for arm in left for seed in seeds[:count]]
+        for many in range(1, len(seeds) + 1):
+            cuts = [Cut(arm, seed, steps) for arm in left for seed in seeds[:many]]
             made = self.trials.make(cuts, self.deadline)
             for arm in left:
-                self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:count]])
+                self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:many]])
             ranked = self._ranked([arm for arm in left if self.attempts[arm].scores])
             left = ranked[: max(KEPT, (len(ranked) + 1) // 2)]
         return ranked
@@ -93,7 +103,7 @@ class Course:
         first = min((arm for arm in arms if worst[arm] >= max(worst.values()) - reach), key=simplicity)
         return [first, *sorted((arm for arm in arms if arm != first), key=lambda arm: -worst[arm])]
 
-    def _note(self, arm: Arm, stage: str, outcomes: Sequence[Outcome | None]) -> None:
+    def _note(self, arm: Arm, stage: str, outcomes: Sequence[TrialOutcome | None]) -> None:
         errors = [outcome.error for outcome in outcomes if outcome is not None and outcome.error]
         scores = [outcome.trial.score for outcome in outcomes if outcome is not None and outcome.trial is not None]
         self.start = next((o.trial.start for o in outcomes if o is not None and o.trial is not None), self.start)
@@ -144,11 +154,6 @@ class Course:
         raced = [arm for arm, attempt in self.attempts.items() if attempt.stage == "raced" and attempt.scores]
         return self._ranked(raced)[0] if raced else ()
 
-    @property
-    def fresh_seeds(self) -> list[int]:
-        """Seeds of the confirmation."""
-        return [FIRST_FRESH_SEED + i for i in range(self.budget.seeds)]
-
     def blind(self, arm: Arm) -> list[float]:
         """Return scores of an arm that is trained with its targets mixed up; none where that can't be done."""
         cuts = [Cut(arm, seed, self.budget.full, blind=True) for seed in self.fresh_seeds]
@@ -161,13 +166,15 @@ def _preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[
     return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.effect
 
 
-def confirmed(arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome]) -> list[Comparison]:
+def confirmed(
+    arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]
+) -> list[Comparison]:
     """Compare several arms with the control; the surest is corrected for all, the next for one less (Holm 1979)."""
     sure = sorted(arms, key=lambda arm: compared(arm, seeds, steps, made, 1).p)
     return [compared(arm, seeds, steps, made, len(arms) - rank) for rank, arm in enumerate(sure)]
 
 
-def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome], tests: int) -> Comparison:
+def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome], tests: int) -> Comparison:
     """Compare an arm's trials with the control's; untested unless all of them came in with a finite score."""
     pairs = [(made[Cut((), seed, steps)].trial, made[Cut(arm, seed, steps)].trial) for seed in seeds]
     whole = [(c, t) for c, t in pairs if c is not None and t is not None and math.isfinite(c.score + t.score)]

@@ -36,7 +36,7 @@ Arm = tuple[Remedy, ...]
 
 
 class Cut(NamedTuple):
-    """What is asked of a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
+    """Ask for a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
 
     arm: Arm
     seed: int
@@ -58,11 +58,11 @@ class TrialWork:
 
     @property
     def name(self) -> str:
-        """Which training, by what it does or is."""
+        """Say which training it is, by what it does or is."""
         return f"trials of {self.fingerprint or hashlib.sha256(self.pickled).hexdigest()[:12]}"
 
     def recorded(self, settings: Settings) -> Settings:
-        """What the store shows."""
+        """Return what the store shows."""
         return settings
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -124,8 +124,8 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-class Outcome(NamedTuple):
-    """What became of a trial: the trial, or why it couldn't be made."""
+class TrialOutcome(NamedTuple):
+    """Hold what became of a trial: the trial, or why it couldn't be made."""
 
     trial: Trial | None
     error: str = ""
@@ -176,9 +176,9 @@ class Trials:
 
     @property
     def size(self) -> int:
-        """How many trials run at a time."""
+        """Return how many trials run at a time."""
         if self.ray is not None and not self.alone:
-            self._workers = self._workers or self._started(1)
+            self._workers = self._workers or self._started()
             return self._workers.size
         return 1 if self.alone or self.processes == 0 else self.processes or processors()
 
@@ -191,7 +191,7 @@ class Trials:
         """Keep the numbers by which trials are cut, so that the same call makes the same ones later."""
         self._kept.note("plan", {"work": self._work.name, "budget": dict(budget)})
 
-    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, Outcome]:
+    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, TrialOutcome]:
         """Make trials and return what became of them, by what was asked for.
 
         Args:
@@ -203,7 +203,7 @@ class Trials:
         self._kept.plan(self._work.name, settings.items())
         left = [Cell(key, settings[key]) for key in cells if key not in self._kept.keys(DONE)]
         if left:
-            self._compute(self._work.packs(left, None), deadline)
+            self._compute_somewhere(left, deadline)
         found = self._kept.outcomes(cells)
         if left and self.size > 1 and found and all(error for _, error in found.values()):
             self._stay_here(next(str(error) for _, error in found.values()))
@@ -215,8 +215,18 @@ class Trials:
         self._stop()
         self.alone = f"other processes can't run the training ({why})"
 
+    def _compute_somewhere(self, left: Sequence[Cell], deadline: float) -> None:
+        try:
+            self._compute(self._work.packs(left, None), deadline)
+        except (RuntimeError, OSError) as error:  # processes that don't start; a trial's own exceptions are outcomes
+            if self.alone or self.processes == 0 or self.ray is not None:
+                raise
+            self._stay_here(str(error))
+            missing = [cell for cell in left if cell.key not in self._kept.keys(DONE)]
+            self._compute(self._work.packs(missing, None), deadline)
+
     def _compute(self, packs: list[Pack], deadline: float) -> None:
-        workers = self._workers = self._workers or self._started(len(packs))
+        workers = self._workers = self._workers or self._started()
         schedule = Schedule(packs, retries=0)
         began = told = time.monotonic()
         done = 0
@@ -238,13 +248,13 @@ class Trials:
         except TimeIsUpError:
             self._stop()
 
-    def _started(self, packs: int) -> Workers:
+    def _started(self) -> Workers:
         if self.ray is not None and not self.alone:
             from undertow.sweeping.cluster import Cluster
 
             return Cluster(self._work, self.ray)
         alone = self.alone or self.processes == 0
-        return InProcess(self._work) if alone else Processes(self._work, min(self.size, max(packs, self.size)))
+        return InProcess(self._work) if alone else Processes(self._work, self.size, main=False)
 
     def _stop(self) -> None:
         if self._workers is not None:
@@ -277,13 +287,13 @@ def _settings(cut: Cut) -> Settings:
     return {**told, "blind": True} if cut.blind else told
 
 
-def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> Outcome:
+def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> TrialOutcome:
     if result is None:
-        return Outcome(None, error or "not made")
+        return TrialOutcome(None, error or "not made")
     scores = {int(step): _number(score) for step, score in result["scores"]}
     losses = np.array([_number(loss) for loss in result["losses"]])
     trial = Trial(cut.seed, losses, scores, _number(result["start"]), result["diverged"], result["seconds"])
-    return Outcome(trial)
+    return TrialOutcome(trial)
 
 
 def _number(value: float | None) -> float:

@@ -134,7 +134,7 @@ class Finding:
         first = printable(f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}")
         if not self.advice and not self.snippet:
             return first
-        code = indent(self.snippet, "    ").rstrip("\n")
+        code = printable(indent(self.snippet, "    ").rstrip("\n"), lines=True)
         return "\n".join(filter(None, (first, printable(self.advice), code, f"more: undertow rule {self.code}")))
 
     def __repr__(self) -> str:

@@ -147,7 +147,7 @@ def histogram(
     title: str = "",
     height: int = 200,
 ) -> alt.LayerChart:
-    """How often each size of ``value`` occurs; groups distinguished by ``colour`` share the bins and overlap.
+    """Show how often each size of ``value`` occurs; groups distinguished by ``colour`` share the bins and overlap.
 
     Args:
         rows: one for each observation; they are counted here, and only the counts go into the chart.

@@ -27,7 +27,7 @@ LEAST_NAME, NAME_ROOM = 12, 34
 
 
 class Screen(NamedTuple):
-    """Where text is printed: how many columns it has, and whether it shows colours."""
+    """Describe where text is printed: how many columns it has, and whether it shows colours."""
 
     width: int = WIDTH
     coloured: bool = False

@@ -24,7 +24,7 @@ _CODE = re.compile(r"UT\d\d\d")
 
 
 class Over(StrEnum):
-    """What a rule's function takes: one recorded step, as a `Diagnosis`, or a whole run, as a `RunHistory`."""
+    """Say what a rule's function takes: one recorded step, as a `Diagnosis`, or a whole run, as a `RunHistory`."""
 
     STEP = "step"
     RUN = "run"
@@ -34,7 +34,7 @@ STEP, RUN = Over.STEP, Over.RUN
 
 
 class Blocks(StrEnum):
-    """Whether a finding, unless it is a note, keeps a run from being called converged.
+    """Say whether a finding, unless it is a note, keeps a run from being called converged.
 
     ``BEFORE`` holds for one that began before the loss stood still and has not ended, ``EVER`` whenever it began.
     """
@@ -45,7 +45,7 @@ class Blocks(StrEnum):
 
 
 class Facts(TypedDict, total=False):
-    """What a decorator may say of a rule beside its code and name; see `Rule`."""
+    """List what a decorator may say of a rule beside its code and name; see `Rule`."""
 
     columns: tuple[str, ...]
     sparse_columns: tuple[str, ...]
@@ -124,7 +124,7 @@ class Rule:
 
     @property
     def over(self) -> Over:
-        """What it judges first of all: a step if it can, else a run."""
+        """Return what it judges first of all: a step if it can, else a run."""
         return RUN if self.judge is None else STEP
 
     @property

@@ -7,6 +7,7 @@ from undertow.analysis.recurrence import Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Severity
 from undertow.rules.advice.memory import longer_memory
+from undertow.rules.alike import said_once
 from undertow.rules.registry import rule
 from undertow.wording import called, sentence
 
@@ -44,9 +45,11 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     if not diagnosis.finite:
         return
-    for module, longest, at_end in memories(diagnosis):
-        if longest.horizon < longest.loop.steps / 2:
-            yield _forgetful(module, longest, at_end)
+    yield from said_once(
+        _forgetful(module, longest, at_end)
+        for module, longest, at_end in memories(diagnosis)
+        if longest.horizon < longest.loop.steps / 2
+    )
 
 
 def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:

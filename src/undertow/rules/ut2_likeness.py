@@ -1,5 +1,6 @@
 """UT205: representations of different examples that have become parallel."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -196,7 +197,7 @@ def _counts(site: Site) -> bool:
     """Tell whether a Site multiplies enough rows of enough numbers for a cosine to say something."""
     if site.role is not Role.WEIGHT or not site.weight_shape or not site.n_out:
         return False
-    inputs, rows = np.prod(site.weight_shape) / site.n_out, np.prod(site.shape) / site.n_out
+    inputs, rows = math.prod(site.weight_shape) / site.n_out, math.prod(site.shape) / site.n_out
     return bool(inputs >= FEWEST_INPUTS and rows >= FEWEST_ROWS)
 
 

@@ -78,9 +78,10 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
         lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {needed:.2g}/n would keep it."
     else:
         lead, cure = f"{layers} {verb} the gradient, whatever weights they start with", ""
+    last, first = (called(diagnosis.run, diagnosis.run.sites[place]) for place in _ends(found))
     text = (
-        f"{lead}: theory expects {times_of_decades(found.expected)} gradient in the first layer than in the last, and "
-        f"{times_of_decades(found.measured)} is measured. {cure}"
+        f"{lead}: {first} gets {times_of_decades(found.measured)} gradient than {last}, and theory expects "
+        f"{times_of_decades(found.expected)}. {cure}"
     ).rstrip()
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
@@ -131,6 +132,11 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
             if site.module and not known.module:  # a backward pass that is differentiated uses it outside of its layer
                 found[_matrices(site)] = site
     yield from said_once(_symmetric(diagnosis, site) for site in found.values())
+
+
+def _ends(found: TheoryCheck) -> tuple[int, int]:
+    """Return the Sites at the loss's side and at the front of what theory speaks of."""
+    return found.covered[0].start, found.covered[-1].end
 
 
 def _matrices(site: Site) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
     where, limit = diagnosis.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
     found = Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
-    yield longer_steps(diagnosis.run.header, numbers["ratio"]).on(found)
+    yield longer_steps(diagnosis.run.header, numbers["ratio"], len(lost) == len(layers)).on(found)
 
 
 @rule(

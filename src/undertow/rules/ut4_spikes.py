@@ -86,7 +86,7 @@ def _advice(history: RunHistory, movers: Sequence[Mover], began: int) -> Advice:
 def _first_moved(movers: Sequence[Mover], began: int, recorded: int) -> str:
     """Put what moved first into words; ``recorded``: steps before the spike in which something could have been seen."""
     shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
-    unknown = "" if recorded else " What moved first isn't known: too few steps just before it were taped."
+    unknown = "" if recorded else " What moved first isn't known: too few steps just before it were measured in full."
     if not movers:
         taped = f"{recorded} steps" if recorded > 1 else "step"
         return unknown or f" In the {taped} taped just before nothing else was out of the ordinary."

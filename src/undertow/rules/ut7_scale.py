@@ -78,7 +78,9 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     Evidence:
         Of the inputs ``mean`` and ``spread`` (root mean squares over features), ``widest`` and ``typical`` feature's
         spread; of the targets ``size`` (root mean square) and ``output``, that of what the network returns at first;
-        ``first loss``; ``overshoot``, what the first step would lower the loss by if it were linear / the loss.
+        ``first loss`` and ``surprise``, the same over chance; ``overshoot``, what the first step would lower the loss
+        by if it were linear / the loss. `examine` sees them all; a watched run, at its first step, the size of inputs
+        and how far off centre they lie, targets of losses that save them (MSE, smooth L1, Huber), and the surprise.
     Threshold:
         Networks of three layers (ReLU, tanh; Adam and SGD; regression and classification), by the steps they needed
         beside the standardised twin. Mean over spread 10 (5 to 27 times the steps; error from 30: never); one feature

@@ -31,7 +31,9 @@ def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
         their limit the gradient dies there.
     Evidence:
         ``out of reach``: share of the targets; ``floor``: the part of their variance that is left when every output
-        is as near as it can come; ``low`` and ``high``, the limits; ``smallest`` and ``largest`` target.
+        is as near as it can come; ``low`` and ``high``, the limits; ``smallest`` and ``largest`` target. `examine` sees
+        every difference of an output and a target; a watched run the floor alone, and of losses that save both (MSE,
+        smooth L1, Huber).
     Threshold:
         A floor over 2 % of the variance: warning; over half of it, as when predicting their mean would be nearly as
         good: error. Targets at the limits (0 and 1 behind a sigmoid) count as reached, and a limit in the middle of

@@ -60,7 +60,7 @@ def _sum(text: str, place: Iterable[object]) -> int:
 
 @dataclass
 class Ledger:
-    """How many records a file has.
+    """Count the records of a file.
 
     Attributes:
         older: whether records without sums may be in it.

@@ -87,7 +87,7 @@ class RunReader(Closing):
         ...         batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
         ...         file.commit(batch)
         ...         len(reader.tail(before).scalars["loss"]), reader.refresh() == before
-        ...     file.close()
+        ...     damage = file.close()
         (1, False)
     """
 

@@ -32,7 +32,7 @@ ENDED, OFFSET = "went to", "optimizer steps before"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a recorded training went.
+    """Say how far a recorded training went.
 
     Attributes:
         steps: of the rows of scalars, in their order.

@@ -35,6 +35,7 @@ class RunFile:
         note: why another file is written than was asked for; empty if it isn't.
         graphs: the graphs in the file, each as text with the numbers of its Sites and edges.
         reached: the last step with scalars and its time in a Run that goes on, (-1, 0.0) in a new one.
+        damage: what is wrong with the file, maybe since long and unnoticed, as it was closed; empty if nothing is.
 
     Raises:
         StoreError, sqlite3.Error: it is no Run, or can't be written.
@@ -47,7 +48,7 @@ class RunFile:
         ...     batch = Batch()
         ...     batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
         ...     file.commit(batch)
-        ...     file.close()
+        ...     damage = file.close()
         ...     open_run(file.path).scalars["loss"]
         array([2.5])
     """
@@ -69,6 +70,7 @@ class RunFile:
             self._file.close()
             raise
         self._greeted = self._stale = False
+        self.damage = ""
 
     @classmethod
     def begin(
@@ -169,16 +171,13 @@ class RunFile:
         data = {"session": self._session, "pid": os.getpid(), "taped": rows}
         self._into.event(Event(*first, "session", what, data))
 
-    def close(self) -> str:
-        """Leave one plain file behind, all of it in blocks.
-
-        Returns:
-            What is wrong with the file, which may be damaged since long without anybody's noticing; empty if nothing.
-        """
+    def close(self) -> None:
+        """Leave one plain file behind, all of it in blocks, and look whether it is whole (``damage``)."""
         with contextlib.suppress(WritingEnded, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
-        return _damage(self.path) if identity(self.path) == self._identity else "it was deleted, moved or replaced"
+        there = identity(self.path) == self._identity
+        self.damage = _damage(self.path) if there else "it was deleted, moved or replaced"
 
 
 def _reached(series: Sequence[tuple[str, StoredSeries]]) -> tuple[int, float]:

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
 from undertow.printable import printable, shortened, told
-from undertow.processes import end_with_parent, one_thread_inherited, spawning
+from undertow.processes import end_with_parent, main_hidden, one_thread_inherited, spawning
 from undertow.sweeping.cells import CellOutcome, Pack, Tick, Work, unheard
 
 REPORT_EVERY = 0.1
@@ -157,9 +157,11 @@ class Processes:
         work: what is done for a cell.
         size: how many.
         timeout: seconds that a cell may take, after which its process is killed.
+        main: whether processes run the script that was started; without it, ``work`` must not need it.
     """
 
-    def __init__(self, work: Work, size: int, timeout: float = math.inf) -> None:
+    def __init__(self, work: Work, size: int, timeout: float = math.inf, main: bool = True) -> None:
+        self._starting = contextlib.nullcontext if main else main_hidden
         self.work, self._size, self._false_starts, self._timeout = work, size, 0, timeout
         self._context = spawning()
         self._workers = [self._started() for _ in range(size)]
@@ -245,7 +247,7 @@ class Processes:
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        with one_thread_inherited():
+        with one_thread_inherited(), self._starting():
             process = self._context.Process(target=_serve, args=(theirs, self.work))
             process.start()
         theirs.close()

@@ -2,10 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-F = TypeVar("F", bound=Callable[..., Any])
+from typing import Any
 
 
 def nothing() -> tuple[Any, ...]:
@@ -19,20 +16,6 @@ def nothing() -> tuple[Any, ...]:
         True
     """
     return getattr, (contextlib.nullcontext(), "__exit__")
-
-
-def untraced(function: F) -> F:
-    """Keep a function of ours out of what torch.compile makes of somebody's code that calls it, such as ``opt.step``.
-
-    What `torch.compiler.disable` does is more, and loads the compiler, which takes seconds.
-
-    Example:
-        >>> untraced(print) is print
-        True
-    """
-    with contextlib.suppress(AttributeError):  # of a function in C, which nobody traces
-        function._torchdynamo_disable = True  # type: ignore[attr-defined]  # torch looks for it on functions
-    return function
 
 
 class Hook(functools.partial[Any]):

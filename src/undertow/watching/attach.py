@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import logging
 import os
 import weakref
 from collections.abc import Collection, Mapping, Sequence
@@ -36,6 +37,8 @@ from undertow.watching.unwrapping import innermost, is_compiled, unwrapped
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.watched_parameters import WatchedParameters
 from undertow.watching.watcher import UserLog, Watcher
+
+_log = logging.getLogger("undertow")
 
 CHECKING = 0.2
 """Part of the overhead that goes into checking full steps by the rules."""
@@ -168,15 +171,29 @@ def _attached(
     atexit.register(_finish, weakref.ref(hooks), os.getpid())
     rest = None if target.loss_scale.active else nonfinite
     # Not at exit, where _finish has done it with the hooks still alive.
-    weakref.finalize(hooks, _left, writer, passes, rest, run_clock).atexit = False
+    model = weakref.ref(target.model)
+    weakref.finalize(hooks, _left, writer, passes, rest, run_clock, model).atexit = False
     return Watcher(hooks, writer, checker.listener, UserLog(passes, observations, outbox))
 
 
-def _left(writer: RunWriter, passes: PassCounter, nonfinite: NonfiniteDetector | None, run_clock: RunClock) -> None:
-    """Write what is known: model and optimizer are gone, and nobody closed."""
+def _left(
+    writer: RunWriter,
+    passes: PassCounter,
+    nonfinite: NonfiniteDetector | None,
+    run_clock: RunClock,
+    model: "weakref.ref[nn.Module]",
+) -> None:
+    """Write what is known: the optimizer is gone, as a rule with the model, and nobody closed."""
     history, when = passes.take(), run_clock.at(passes.seen)
     if nonfinite is not None:
         writer.later(functools.partial(nonfinite.finish, when, history), 512, when.step)
+    if model() is not None and not passes.ended:
+        text = (
+            f"{writer.path} is recorded no further than step {when.step}: the optimizer that was watched is gone, and "
+            "the model is not. If training goes on, watch the model with its new optimizer."
+        )
+        writer.event(when.step, when.time, "ended", text)
+        _log.warning("undertow: %s", text)
     writer.close()
 
 

@@ -4,6 +4,7 @@ A step goes from one step of the first optimizer to its next. On one that isn't 
 numbers of the host; none touches what is in a tensor, let alone waits for a device.
 """
 
+import inspect
 import logging
 import weakref
 from collections.abc import Callable, Iterable
@@ -14,7 +15,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.tape.copying import Hook, untraced
+from undertow.tape.copying import Hook
+from undertow.tape.uncompiled import uncompiled, untraced
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.manual_steps import ManualSteps
@@ -94,7 +96,7 @@ class LoopHooks:
 
     def _end(self) -> None:
         """Do nothing any more. Optimizers' hooks stay: this may be one, and they can't change while they are run."""
-        self.off = True
+        self.off = self.passes.ended = True
         self.passes.stop()
         self.observations.abandon()
 
@@ -113,7 +115,8 @@ class LoopHooks:
 
     @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
-        self.observations.after(index)
+        if self.observations.current is not None:
+            uncompiled(self.observations.after, index)
 
     @untraced
     def _first_enters(self, *_: object) -> None:
@@ -132,12 +135,17 @@ class LoopHooks:
         governor = self.governor
         self._stepped = True
         self.passes.stepped(governor.step)
+        if self.observations.current is not None or governor.step + 1 >= governor.wake:
+            uncompiled(self._go_on)
+        else:
+            governor.step += 1
+
+    def _go_on(self) -> None:
+        """Finish the step that was observed, and begin the next if it is to be."""
         if self.observations.current is not None:
             self.observations.after(0)
             self._guarded(self.observations.finish)
-        if governor.step + 1 < governor.wake:
-            governor.step += 1
-        elif action := governor.advance():
+        if action := self.governor.advance():
             self._guarded(self._begin, action)
 
     def _begin(self, action: Action) -> None:
@@ -220,4 +228,5 @@ def calls_its_base(optimizer: Optimizer) -> bool:
         >>> calls_its_base(Mine(weights, lr=0.1)), calls_its_base(torch.optim.AdamW(weights))
         (True, False)
     """
-    return sum("step" in vars(each) for each in type(optimizer).__mro__ if each is not Optimizer) > 1
+    own = [vars(each)["step"] for each in type(optimizer).__mro__ if "step" in vars(each) and each is not Optimizer]
+    return len({inspect.unwrap(step) for step in own}) > 1  # torch gives classes without one their base's, wrapped

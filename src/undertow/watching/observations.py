@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from undertow.tape.copying import Hook, untraced
+from undertow.tape.copying import Hook
+from undertow.tape.uncompiled import uncompiled, untraced
 from undertow.watching.full_step import FullStep
 from undertow.watching.governor import Action, Governor
 from undertow.watching.pass_counter import PassCounter
@@ -112,7 +113,7 @@ class Observations:
             return None
         named = "closure" in kwargs
         closure = kwargs["closure"] if named else args[1] if len(args) > 1 else None
-        observer.before(index, callable(closure))
+        uncompiled(observer.before, index, callable(closure))
         if not callable(closure):
             return None
         heard = self._followed(index, closure)

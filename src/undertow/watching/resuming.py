@@ -14,7 +14,7 @@ from undertow.watching.watch_target import WatchTarget
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where watching begins.
+    """Say where watching begins.
 
     Attributes:
         step: the first.

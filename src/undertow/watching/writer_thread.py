@@ -121,7 +121,8 @@ class WriterThread:
 
     def _close(self) -> None:
         try:
-            wrong = self._file.close()
+            self._file.close()
+            wrong = self._file.damage
         except Exception as error:  # whatever it is, it is told
             wrong = f"{type(error).__name__}: {error}"
         if wrong:

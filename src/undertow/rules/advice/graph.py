@@ -165,7 +165,7 @@ def _made_known(target: str, keys: str, kept_in: str, layer: bool) -> str:
     if keys.count("[") > 1:
         return ""
     if not layer:
-        return f"{target} = nn.ParameterList({target})"
+        return f"{target} = nn.Parameter{'Dict' if kept_in == 'dict' else 'List'}({target})"
     if kept_in == "dict":
         return f"{target} = nn.ModuleDict({{str(key): layer for key, layer in {target}.items()}})"
     return f"{target} = nn.ModuleList({target})"

@@ -71,7 +71,10 @@ def in_training_mode(names: Sequence[str], alone: bool) -> Advice:
     if alone:
         text = f"If {few(names)} shall follow the data, put them into training mode; on purpose, leave them."
         return Advice(text, "model.train()")
-    text = f"Call model.train() before the training steps, after every validation, so that {few(names)} do their work."
+    text = (
+        "Call model.train() before the training steps, after every validation, so that what is in evaluation mode now "
+        f"does its work: {few(names)}."
+    )
     return Advice(text, "model.train()")
 
 

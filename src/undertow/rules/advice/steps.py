@@ -15,7 +15,7 @@ USUAL_RATIO = 0.01
 """||dw|| / ||w|| of a step that is neither reckless nor timid at a start."""
 
 SMALLEST_FACTOR = 1e-3
-"""By no more than a thousand is a learning rate divided at once: steps that already went wild are no measure."""
+"""By no more than a thousand is a learning rate changed at once: steps that already went wild are no measure."""
 
 FAR_APART = 0.1
 USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "RMSprop": 1e-3}
@@ -40,14 +40,22 @@ def shorter_steps(header: Mapping[str, Any], ratio: float) -> Advice:
     return Advice(text, code(*rate_times(factor)))
 
 
-def longer_steps(header: Mapping[str, Any], ratio: float) -> Advice:
-    """Advise on steps that rounding takes back."""
+def longer_steps(header: Mapping[str, Any], ratio: float, everywhere: bool) -> Advice:
+    """Advise on steps that rounding takes back, in all layers or only in some."""
     if _HALVES & set(header.get("dtypes of steps", header.get("dtypes", ()))):
         text = (
             "Keep the weights in float32, whose digits such steps don't fall below, and compute the forward pass under "
             "torch.autocast."
         )
         return Advice(text, "model.float()  # the weights; call the model under torch.autocast")
+    if not everywhere:
+        text = f"Give all of {optimizer_of(header)}'s groups the largest learning rate of them; freeze what shall stay."
+        lines = [
+            'largest = max(group["lr"] for group in optimizer.param_groups)',
+            "for group in optimizer.param_groups:",
+            '    group["lr"] = largest',
+        ]
+        return Advice(f"{text} Steps of {ratio:.1e} of the weights don't move them.", code(*lines))
     factor = _power(1e-3 / ratio, up=True) if ratio > 0 else 1000.0
     text = f"Multiply {optimizer_of(header)}'s learning rate by {factor:,.0f}{_from_to(header, factor)}."
     return Advice(text, code(*rate_times(factor)))
@@ -181,7 +189,7 @@ def rate_kept(header: Mapping[str, Any], height: float, last: float) -> Advice:
 def further_steps(header: Mapping[str, Any], reach: float, enough: float) -> Advice:
     """Advise steps that get somewhere: ``reach`` is what they take off the loss, ``enough`` what they should."""
     name, lr = optimizer_of(header), header.get("lr")
-    factor = _power(enough / reach, up=True)
+    factor = min(_power(enough / reach, up=True), 1 / SMALLEST_FACTOR)
     if name == "Adagrad":
         rate = f", lr={lr:g}" if isinstance(lr, float) else ""
         text = "Let Adagrad's accumulator start at 0: it divides every step by the root of what it starts with."
