@@ -116,6 +116,8 @@ def surprise(diagnosis: Diagnosis) -> tuple[float, int]:
     """
     if "surprise" not in diagnosis.run.columns or not diagnosis.run.sites:
         return 0.0, 0
-    found = np.nan_to_num(diagnosis.column("surprise"))
-    place = int(np.argmax(found))
-    return float(found[place]), int(np.nan_to_num(diagnosis.column("classes"))[place])
+    found, classes = diagnosis.column("surprise"), diagnosis.column("classes")
+    # A damaged file may have kept one of the two: a number of classes is 2 or more, or none.
+    known = np.where(np.isfinite(found) & np.isfinite(classes) & (classes >= 2), found, -np.inf)
+    place = int(np.argmax(known))
+    return (float(known[place]), int(classes[place])) if known[place] > 0 else (0.0, 0)
