@@ -35,7 +35,7 @@ def file(tmp_path):
 def test_a_training_is_treated_and_told_on_stdout_and_in_a_file(run, file, tmp_path):
     out = tmp_path / "answer.txt"
     told = run(
-        "doctor", f"{file}:broken", "--budget", "15s", "--seeds", "3", "--levels", "a", "--steps", "60", "--processes",
+        "doctor", f"{file}:broken", "--budget", "10m", "--seeds", "3", "--levels", "a", "--steps", "60", "--processes",
         "0", "--json", "--out", str(out),
     )  # fmt: skip
     answer = json.loads(told.stdout)

@@ -30,7 +30,7 @@ def main():
         if "race over" in line and sum("race over" in each for each in rounds) == 2:
             cluster.remove_node(doomed, allow_graceful=False)
 
-    treatment = doctor(lines(1e-6), budget=120, seeds=3, ray=cluster.address, tell=tell)
+    treatment = doctor(lines(1e-6), budget=600, seeds=3, ray=cluster.address, tell=tell)
     until = time.monotonic() + 60
     while sum(node["Alive"] for node in ray.nodes()) > 1 and time.monotonic() < until:
         time.sleep(0.5)

@@ -9,4 +9,4 @@ from doctoring.lines import lines
 from undertow.doctoring import doctor
 
 if __name__ == "__main__":
-    sys.stdout.write(doctor(lines(1e-6), budget=60, seeds=3, processes=0, store=sys.argv[1]).verdict + "\n")
+    sys.stdout.write(doctor(lines(1e-6), budget=600, seeds=3, processes=0, store=sys.argv[1]).verdict + "\n")

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from undertow.training import Training
 
-QUICK = {"budget": 25, "seeds": 3, "processes": 0}
+QUICK = {"budget": 600, "seeds": 3, "processes": 0}
 
 
 def lines(lr=0.1, kind=torch.optim.SGD, **changed):

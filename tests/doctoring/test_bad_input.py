@@ -76,7 +76,7 @@ def test_what_can_not_be_sent_to_other_processes_is_trained_in_this_one():
         with lock:
             return squared(model, batch)
 
-    treatment = doctor(lines(1e-6, loss=locked), budget=25, seeds=3, processes=2)
+    treatment = doctor(lines(1e-6, loss=locked), budget=600, seeds=3, processes=2)
     assert treatment.verdict == "repaired"
     assert any("can't be sent to other processes" in note for note in treatment.notes)
 

@@ -19,7 +19,7 @@ from undertow.doctoring.trials import Cut, Trials
 from undertow.remedies import Remedy, prescribe
 from undertow.training import Training
 
-QUICK = {"budget": 25, "seeds": 3, "processes": 0}
+QUICK = {"budget": 600, "seeds": 3, "processes": 0}
 
 
 def lines(lr=0.1, noise=0.0, kind=torch.optim.SGD):

@@ -73,7 +73,7 @@ def doctor(
         ...     optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=1e-6),
         ...     steps=60,
         ... )
-        >>> treatment = doctor(training, budget=20, seeds=3, levels="A", processes=0)
+        >>> treatment = doctor(training, budget=600, seeds=3, levels="A", processes=0)
         >>> treatment.verdict
         'repaired'
     """
