@@ -64,12 +64,12 @@ class StoredCells:
         self.path = Path(path)
         self._keys = None if keys is None else frozenset(keys)
         self._checked: tuple[tuple[Any, ...], set[Any]] = ((), set())
-        with closing(reading(self.path)) as file:
-            found = file.execute("SELECT value FROM meta WHERE name = 'name'").fetchone()
         try:
+            with closing(reading(self.path)) as file:
+                found = file.execute("SELECT value FROM meta WHERE name = 'name'").fetchone()
             self.name = str(json.loads(found[0])) if found else self.path.stem
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"{self.path} is damaged (its name is none): restore it from a copy") from error
+        except (TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError, sqlite3.DatabaseError) as error:
+            raise ValueError(f"{self.path} is damaged (its name can't be read): restore it from a copy") from error
 
     def __repr__(self) -> str:
         counted = self.counts()

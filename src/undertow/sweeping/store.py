@@ -189,9 +189,12 @@ class Store:
                     "space and give the same command again, it goes on from there"
                 ) from error
             raise
-        except BaseException:
+        except BaseException as error:
             with suppress(sqlite3.Error):
                 self._file.execute("ROLLBACK")
+            if isinstance(error, sqlite3.DatabaseError):
+                advice = "restore it from a copy, or give another --store"
+                raise ValueError(f"{self.path} is damaged ({error}): {advice}") from error
             raise
 
 
