@@ -2,10 +2,11 @@
 # make test         the tests, without those that need a browser
 # make test-fast    those of them that take under two minutes together
 # make test-browser the tests in a real Chromium
+# make attack     20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
 # make lint         style, types, and the direction of imports
-# make docs         docs/rules.md, docs/remedies.md and docs/public-api.md from the docstrings
+# make docs         docs/rules.md, docs/remedies.md, docs/glossary.md and docs/public-api.md from the source
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
@@ -14,19 +15,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: chapter5 test test-fast test-browser zoo clinic lint docs pictures clean
+# A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
+LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
+
+.PHONY: chapter5 test test-fast test-browser zoo clinic attack lint docs pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser" -n auto --dist loadfile
+	$(BIN)/pytest -m "not browser" -n auto $(LONGEST_FIRST)
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser and not slow" -n auto --dist loadfile
+	$(BIN)/pytest -m "not browser and not slow" -n auto $(LONGEST_FIRST)
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
+
+attack: $(VENV)/.installed-dev
+	$(BIN)/python tests/attack/run.py
 
 zoo: $(VENV)/.installed-dev
 	$(BIN)/python tests/zoo/run.py
@@ -44,6 +51,7 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -c "from undertow.remedies.explained import page; print(page(), end='')" > docs/remedies.md
 	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
+	$(BIN)/python -c "from undertow.glossary import page; print(page(), end='')" > docs/glossary.md
 	$(BIN)/python docs/public_api.py
 
 pictures: $(VENV)/.installed-dev

@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 
 torch.set_num_threads(1)  # as the studies run; the tests themselves run side by side
 
+HERE = Path(__file__).parent
+SLOW = [line for line in HERE.joinpath("slow.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow.txt, and put their files first, the longest ahead."""
+    files = dict.fromkeys(line.partition("::")[0] for line in SLOW)
+    places, slow = {file: place for place, file in enumerate(files)}, set(SLOW)
+
+    def file_of(item: pytest.Item) -> str:
+        return item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+
+    for item in items:
+        name = item.nodeid.partition("[")[0].partition("::")[2]
+        if file_of(item) in slow or f"{file_of(item)}::{name}" in slow:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: places.get(file_of(item), len(places)))
+
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:

@@ -96,7 +96,7 @@ def test_undertow_and_saved_reports_need_no_torch(vanishing, tmp_path):
 import sys, undertow
 assert not {{"torch", "altair", "numpy"}} & set(sys.modules), "import undertow loads too much"
 report = undertow.Report.read({str(path)!r})
-assert report.findings[0].code == "UT101"
+assert "UT101" in {{finding.code for finding in report.findings}}
 report.save({str(tmp_path / "again.html")!r})
 assert "torch" not in sys.modules, "a saved report needs torch"
 assert {{"examine", "Report"}} <= set(dir(undertow))

@@ -7,8 +7,10 @@ command line or the user's own code is at fault, 3 where undertow is.
 import dis
 import os
 import sys
+import sysconfig
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated
 
@@ -78,10 +80,23 @@ def _told(error: BaseException) -> tuple[str, int]:
         return f"{where}{error.strerror[:1].lower()}{error.strerror[1:]}", USERS
     if _raised_in(error, "undertow") and _on_purpose(error):
         return str(error), USERS
-    kind = f"{type(error).__name__}: {error}"
+    kind = f"{type(error).__name__}: {error}".rstrip(": ")
+    if (place := _users_line(error)) is not None:
+        return f"your code failed at {place}: {kind}", USERS
     if _raised_in(error, "torch"):
         return f"torch can't go through this model: {kind}", USERS
     return f"this is a fault of undertow, not yours: {kind} ({SHOW_TRACEBACK}=1 shows where; please report it)", OURS
+
+
+def _users_line(error: BaseException) -> str | None:
+    """Return the line that raised it, if that is in no package that is installed, and not in ours."""
+    last = _last(error)
+    if last is None:
+        return None
+    file = Path(last.tb_frame.f_code.co_filename)
+    known = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    installed = any(file.is_relative_to(each) for each in (*known, Path(__file__).parent))
+    return None if installed or not file.is_file() else f"{file}, line {last.tb_lineno}"
 
 
 def _raised_in(error: BaseException, name: str) -> bool:

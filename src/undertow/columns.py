@@ -1,26 +1,16 @@
 """Numbers by name: what a `Run` consists of, in memory, in JSON, and left in a file until somebody asks."""
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.jsonable import jsonable
+
 Column = NDArray[np.floating]
 Columns = Mapping[str, Column]
 """Columns by name: a dict, or a mapping that reads each from a file when it is asked for."""
-
-
-def plain(value: Any) -> Any:
-    """As JSON values: tuples become lists, nan becomes None, inf a string."""
-    if isinstance(value, StrEnum):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(each) for each in value]
-    return _number(float(value)) if isinstance(value, float) else value
 
 
 class StoredColumns(Mapping[str, Column]):
@@ -103,23 +93,8 @@ def encode(columns: Columns) -> dict[str, Any]:
     }
 
 
-def decode(columns: Mapping[str, Any]) -> dict[str, Column]:
-    """The inverse of `encode`."""
-    return {
-        name: np.array(
-            [np.nan if value is None else float(value) for value in column["values"]], column["dtype"]
-        ).reshape(column["shape"])
-        for name, column in columns.items()
-    }
-
-
 def _numbers(values: Column) -> list[float | str | None]:
     if np.isfinite(values).all():
         return values.astype(float).tolist()
-    return [_number(float(value)) for value in values]
-
-
-def _number(value: float) -> float | str | None:
-    if np.isfinite(value):
-        return value
-    return None if np.isnan(value) else str(value)
+    found: list[float | str | None] = jsonable(values.astype(float), infinite=True)
+    return found

@@ -84,7 +84,7 @@ class Diagnosis:
     @cached_property
     def depth(self) -> NDArray[np.intp]:
         """For every Site, the WEIGHT Sites on the longest way to it from the loss, itself included."""
-        return weight_depth(self.run)
+        return weight_depth(self.run) if self.gradient_path is None else self.gradient_path.depth
 
     @cached_property
     def recurrent(self) -> frozenset[int]:

@@ -98,13 +98,19 @@ _TYPESET = (
 )
 
 
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)\b")
+
+
 def typeset(text: str) -> str:
     """Write a sentence of plain signs as a page sets it: true minus signs, no line that begins with %.
 
     Example:
         >>> typeset("from -4.29 to -.5 decades, 70 % of fc-1"), typeset("14 -> 0, rate <= -0.08")
         ('from −4.29 to −.5 decades, 70\\xa0% of fc-1', '14 → 0, rate ≤ −0.08')
+        >>> typeset("7.3e-09 of 1e+06, but fc1e-2")
+        '7.3×10⁻⁹ of 1×10⁶, but fc1e-2'
     """
+    text = _SCIENTIFIC.sub(lambda found: f"{found[1]}\u00d710{str(int(found[2])).translate(_RAISED)}", text)
     for pattern, sign in _TYPESET:
         text = pattern.sub(sign, text)
     return text

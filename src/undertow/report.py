@@ -102,7 +102,7 @@ class Report(_DiagnosisFacade):
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"can't read {path}: {_reason(error)}; write one with report.save('report.json')"
             ) from error
@@ -296,15 +296,15 @@ def row_of(run: Run, step: int) -> int:
         >>> import numpy as np
         >>> row_of(Run({}, (), steps={"step": np.array([0.0, 8.0, 16.0])}), 9)
         Traceback (most recent call last):
-        ValueError: step 9 was not taped: the nearest that was is 8, the last 16
+        ValueError: step 9 was not measured in full: the nearest that was is 8, the last 16
     """
     taped = RunHistory(run).steps
     if not len(taped):
-        raise ValueError("no step of this run was taped, so there is none to tell of: leave the step out")
+        raise ValueError("no step of this run was measured in full, so there is none to tell of: leave the step out")
     row = int(abs(taped - step).argmin())
     if taped[row] != step:
         nearest = f"the nearest that was is {taped[row]:,.0f}, the last {taped[-1]:,.0f}"
-        raise ValueError(f"step {step:,} was not taped: {nearest}")
+        raise ValueError(f"step {step:,} was not measured in full: {nearest}")
     return row
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from undertow.extras import needed
@@ -61,7 +62,8 @@ def arrow(table: Table, header: Mapping[str, Any] | None = None) -> Any:
         >>> arrow({"depth": [1, 2]}).num_rows
         2
     """
-    whole = needed("pyarrow", "tables", "Parquet or Arrow").table(dict(table))
+    columns = {_whole(name): _whole_column(column) for name, column in table.items()}
+    whole = needed("pyarrow", "tables", "Parquet or Arrow").table(columns)
     return whole.replace_schema_metadata({"undertow": json.dumps(header, allow_nan=False)}) if header else whole
 
 
@@ -69,9 +71,38 @@ def _csv(table: Table, header: Mapping[str, Any] | None) -> bytes:
     del header  # CSV has no place for it
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*(getattr(c, "tolist", lambda c=c: c)() for c in table.values()), strict=True))
-    return text.getvalue().encode()
+    writer.writerow(map(_cell, table))
+    columns = (getattr(column, "tolist", lambda column=column: column)() for column in table.values())
+    writer.writerows(map(_cell, row) for row in zip(*columns, strict=True))
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for CSV: a text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Example:
+        >>> _cell("=cmd()"), _cell("layers.0"), _cell(-1.5)
+        ("'=cmd()", 'layers.0', -1.5)
+    """
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _whole_column(column: Sequence[Any] | NDArray[Any]) -> Sequence[Any] | NDArray[Any]:
+    """Return a column without half surrogate pairs, which no file in UTF-8 takes: the same where there are none."""
+    if isinstance(column, np.ndarray) and column.dtype.kind not in "UO":
+        return column
+    values = column.tolist() if isinstance(column, np.ndarray) else list(column)
+    whole = [_whole(value) for value in values]
+    return column if whole == values else whole
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_whole(each) for each in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _parquet(table: Table, header: Mapping[str, Any] | None) -> bytes:

@@ -37,7 +37,7 @@ EVALUATION_BATCHES = 8
 
 @dataclass(frozen=True)
 class Training:
-    """How to train a model, as data: nothing happens when it is made.
+    """Say how to train a model, as data: nothing happens when it is made.
 
     Attributes:
         model: makes a fresh model with random weights; called after ``torch.manual_seed(seed)``.

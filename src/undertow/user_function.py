@@ -37,7 +37,7 @@ def split(target: str) -> tuple[Path, str]:
     """
     file, _, name = target.rpartition(":")
     if not file or not name.isidentifier():
-        raise ValueError(f"{target!r} {_instead(Path(target.rstrip(':')))}")
+        raise ValueError(f"{target!r} {_instead(Path(target.rstrip(':') or 'net.py'))}")
     return Path(file), name
 
 
@@ -48,6 +48,8 @@ def _instead(path: Path) -> str:
         return f"is no FILE.py:FUNCTION: of a saved report, `undertow check {path}` lists the findings"
     if suffix == ".undertow":
         return f"is no FILE.py:FUNCTION: of a run, `undertow show {path}` tells how it went"
+    if suffix in (".html", ".png", ".svg", ".txt"):
+        return "is no FILE.py:FUNCTION: it is what a report is written to, to be looked at"
     if path.is_dir():
         return "is a folder: write FILE.py:FUNCTION, as in net.py:build"
     defined = _defined(path) if suffix == ".py" else []

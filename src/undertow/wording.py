@@ -7,6 +7,7 @@ from undertow.operations import spoken
 from undertow.pytorch_code import spelled
 from undertow.record import Role, Run, Site
 
+_HOLDERS = frozenset({"ParameterList", "ParameterDict"})
 _LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
 
@@ -25,6 +26,16 @@ def amount(factor: float) -> str:
         if factor >= 0.9995 * size:
             return f"{_two_digits(factor / size)} {word}"
     return _two_digits(factor)
+
+
+def size(value: float) -> str:
+    """Write a size with three digits, large ones in words.
+
+    Example:
+        >>> size(0.0473), size(213.2), size(1017.0), size(3.19e6)
+        ('0.0473', '213', '1,000', '3.2 million')
+    """
+    return amount(value) if value >= 1000 else f"{value:.3g}"
 
 
 def times(factor: float, less: str = "less", more: str = "more") -> str:
@@ -86,7 +97,7 @@ def called(run: Run, site: Site) -> str:
     """
     kind = f" ({site.module_type})" if site.module_type else ""
     word = spelled(site.activation) if site.activation else spoken(site.op)
-    if site.role is Role.WEIGHT and site.module:
+    if site.role is Role.WEIGHT and site.module and site.module_type not in _HOLDERS:
         return f"layer {site.module}{kind}"
     if site.role is Role.WEIGHT and site.parameters:
         return f"the {word} with {min(site.parameters, key=lambda name: 'bias' in name)}"

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sample_models import NET
@@ -9,7 +11,7 @@ def test_diff_says_what_changed_and_why(project, run):
     run("examine", "net.py:better", "--out", "after.json")
     result = run("diff", "before.json", "after.json")
     assert result.exit_code == 0
-    rows = [line.split() for line in result.output.splitlines() if line[2:4].strip().isdigit()]
+    rows = [line.split() for line in result.output.splitlines() if re.match(r"  \d+ +x ", line)]
     assert [row[0] for row in rows] == ["14", "12", "10", "8", "6", "4", "2"]
     for _, _, before, _, after, decades, cause in rows:
         assert float(after) / float(before) == pytest.approx(10 ** float(decades), rel=0.03)

@@ -15,7 +15,7 @@ def test_without_the_extra_serve_says_what_to_install(tmp_path, package):
 def test_what_serve_cannot_do_is_told_in_one_line(tmp_path, refusal):
     assert "there is no folder" in refusal("serve", tmp_path / "nowhere")
     beyond = "0.0.0.0"  # noqa: S104
-    assert "0.0.0.0 is reached from other machines: give --token" in refusal("serve", tmp_path, "--host", beyond)
+    assert "0.0.0.0 is reached from other machines: give --token-file" in refusal("serve", tmp_path, "--host", beyond)
     assert "the token could be guessed" in refusal("serve", tmp_path, "--host", beyond, "--token", "short")
     assert "ASCII" in refusal("serve", tmp_path, "--token", "sixteen letters and blanks")
     with socket.create_server(("127.0.0.1", 0)) as taken:

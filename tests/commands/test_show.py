@@ -29,7 +29,10 @@ def test_show_prints_the_run_and_writes_its_page(runs, tmp_path):
     ("arguments", "says"),
     [
         (["nowhere.undertow"], "nowhere.undertow"),
-        (["first.undertow", "--step", "60"], "step 60 was not taped: the nearest that was is 59, the last 59"),
+        (
+            ["first.undertow", "--step", "60"],
+            "step 60 was not measured in full: the nearest that was is 59, the last 59",
+        ),
         (["first.undertow", "--out", "page.pdf"], "give --out a name that ends in .html"),
         (["broken.undertow"], "broken.undertow"),
     ],

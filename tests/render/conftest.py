@@ -7,7 +7,7 @@ import pytest
 
 from undertow.render.charts import bars, curves_with_bands, heatmap, histogram
 from undertow.render.dot_charts import dots_with_interval
-from undertow.render.page import Article, Callout, Equation, Figure, Prose, Section, Table, Verdict
+from undertow.render.page import Article, Callout, ClaimVerdict, Equation, Figure, Prose, Section, Table
 from undertow.render.pictures import pictures
 
 HOSTILE = "</script><script>document.title = 'broken'</script>"
@@ -67,7 +67,11 @@ def article() -> Article:
             Figure("weights", [pictures(weights, title="before"), pictures(2 * weights, title="after")], "Weights"),
             Table(
                 ["claim", "measured", "holds?"],
-                [["First", 96.4, Verdict("yes")], [HOSTILE, 9.75, Verdict("partly")], ["Third", None, Verdict("no")]],
+                [
+                    ["First", 96.4, ClaimVerdict("yes")],
+                    [HOSTILE, 9.75, ClaimVerdict("partly")],
+                    ["Third", None, ClaimVerdict("no")],
+                ],
                 caption="Claims",
                 id="claims",
                 stacked=True,

@@ -37,7 +37,6 @@ def outputs():
     return dict(zip(CELLS, (cell.outputs for cell in notebook.cells), strict=True))
 
 
-@pytest.mark.slow
 def test_a_notebook_prints_a_report_as_text(outputs):
     (printed,) = outputs["print(report)"]
     assert printed.output_type == "stream"
@@ -46,14 +45,12 @@ def test_a_notebook_prints_a_report_as_text(outputs):
     assert outputs["str(report) == ''"][0].data["text/plain"] == "False"
 
 
-@pytest.mark.slow
 def test_a_notebook_shows_a_report_once(outputs):
     (shown,) = outputs["report"]
     assert shown.output_type == "execute_result"
     assert "UT101" in shown.data["text/html"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS[4:])
 def test_its_parts_are_shown_in_a_few_words(outputs, cell):
     (shown,) = outputs[cell]

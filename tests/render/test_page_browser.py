@@ -1,6 +1,6 @@
 import pytest
 
-from reading import console, read_through, requested, screen, until
+from reading import axe, clipped, console, hyphens, read_through, requested, screen, until
 
 pytestmark = pytest.mark.browser
 
@@ -14,7 +14,7 @@ def page(browser, written):
     browser.get_log("browser"), browser.get_log("performance")
     browser.get(written.as_uri())
     yield browser
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
@@ -103,7 +103,39 @@ def test_no_screen_scrolls_sideways(page, width):
         "return [...document.querySelectorAll('.live svg')].map((s) => s.getBoundingClientRect().right)"
     )
     assert max(charts) <= width
+    assert clipped(page) == []
     assert console(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_signs_are_signs(page, scheme):
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    page.refresh()
+    read_through(page)
+    assert axe(page) == []
+    assert hyphens(page) == []
+
+
+def test_what_a_picture_shows_is_said_in_words(page):
+    words = page.execute_script("return [...document.querySelectorAll('.panel img')].map((img) => img.alt)")
+    titles = page.execute_script(
+        "return [...document.querySelectorAll('figure .title')].map((each) => each.textContent)"
+    )
+    assert len(set(words)) == PANELS
+    assert all(len(each) > 30 for each in words)
+    assert not any(alt in title for alt in words for title in titles)
+    assert "Curves: speed ‖∂C/∂b‖ from 0.014 to 0.3, over epoch from 0 to 59, for layer 1, 2." in words[0]
+
+
+def test_a_chosen_layer_can_be_sent(page, written):
+    page.find_element("css selector", "button[data-layer='3']").click()
+    until(lambda: page.execute_script("return location.hash") == "#layer=3")
+    page.get(f"{written.as_uri()}#layer=2")
+    page.refresh()
+    read_through(page)
+    assert page.execute_script(LAYERS_CHOSEN) == [2] * PANELS
 
 
 def test_equations_have_a_size(page):

@@ -8,7 +8,8 @@ pytestmark = pytest.mark.browser
 
 DARK = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
 COPIED = """window.copied = null;
-  Object.defineProperty(navigator, 'clipboard', { configurable: true, value: { writeText: async (text) => { window.copied = text; } } });"""
+  const writeText = async (text) => { window.copied = text; };
+  Object.defineProperty(navigator, 'clipboard', { configurable: true, value: { writeText } });"""
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def found(recorded: Callable[[str], tuple[Run, Path]]) -> Callable[[str], dict[str, Finding]]:
-    """Findings on a training by code, of which each is reported once."""
+    """Findings on a training by code, of which each is reported once; worked out once for all tests."""
 
+    @cache
     def of(name: str) -> dict[str, Finding]:
         findings = over_time(recorded(name)[0])
         codes = [finding.code for finding in findings]

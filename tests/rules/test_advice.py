@@ -126,7 +126,21 @@ IN_PLACE = frozenset([
 
 def changes_the_objects(finding):
     """Whether the lines act on the model or the optimizer, and none of them stands for a line of the user's."""
-    return bool(finding.snippet) and "# in " not in finding.snippet and not finding.snippet.startswith("# ")
+    of_the_loop = finding.snippet.startswith(("# ", "inputs = "))
+    return bool(finding.snippet) and "# in " not in finding.snippet and not of_the_loop
+
+
+def test_an_optimizer_of_the_users_own_is_made_again_as_it_is():
+    class Own(torch.optim.SGD):
+        pass
+
+    model = mlp()
+    optimizer = Own(mlp().parameters(), lr=0.1)
+    x = torch.randn(12, 6)
+    found = found_in("UT407", model, lambda: model(x).square().mean(), optimizer)
+    left = run(found, model=model, optimizer=optimizer)["optimizer"]
+    assert isinstance(left, Own)
+    assert found_in("UT407", model, lambda: model(x).square().mean(), left) is None
 
 
 def test_an_optimizer_that_holds_nothing_is_made_again_of_its_own_kind():
@@ -242,6 +256,46 @@ def test_the_lines_for_data_standardise_them(of_x, of_y):
     assert not still("UT706", *fitted(of_inputs, of_targets))
 
 
+def test_inputs_that_saturate_the_first_layer_are_standardised():
+    model, x, y = chain(nn.Tanh, 3), 100 * torch.randn(64, 32), torch.randint(0, 4, (64,))
+    found = found_in("UT201", model, lambda: functional.cross_entropy(model(x), y), None)
+    left = run(found, inputs=x)["inputs"]
+    assert not still("UT201", model, lambda: functional.cross_entropy(model(left), y))
+
+
+def test_weights_that_saturate_are_started_smaller():
+    model = chain(nn.Tanh, 3, gain=20.0)
+    x, y = torch.randn(64, 32), torch.randint(0, 4, (64,))
+    found = found_in("UT201", model, lambda: functional.cross_entropy(model(x), y), None)
+    run(found, model=model)
+    assert not still("UT201", model, lambda: functional.cross_entropy(model(x), y))
+
+
+def test_branches_that_add_up_are_calmed_and_their_weights_not_drawn_larger():
+    class Sums(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.blocks = nn.ModuleList(
+                nn.Sequential(nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 32)) for _ in range(24)
+            )
+            self.head = nn.Linear(32, 4)
+            for block in self.blocks:
+                nn.init.kaiming_normal_(block[0].weight)
+                nn.init.kaiming_normal_(block[2].weight)
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = x + block(x)
+            return self.head(x)
+
+    model, x = Sums(), torch.randn(64, 32)
+    found = found_in("UT102", model, lambda: model(x).square().mean(), None)
+    assert "model.blocks[23][2]" in found.snippet
+    run(found, model=model)
+    assert not still("UT102", model, lambda: model(x).square().mean())
+
+
 def test_the_line_for_a_log_keeps_it_finite():
     found = found_in("UT103", *log_of_zero())
     model, x = chain(nn.Tanh, 3), torch.randn(8, 32)
@@ -302,6 +356,26 @@ def test_a_call_in_forward_is_exchanged_there():
     assert "in forward (test_advice.py" in found.snippet
     mended = Functional(lambda x: run(found, model=model, x=x)["x"])
     assert shrunk("UT101", found, found_in("UT101", mended, lambda: mended(x).square().mean(), None))
+
+
+def test_weights_that_are_no_layers_are_drawn_as_parameters():
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.ParameterList(nn.Parameter(0.05 * torch.randn(32, 32)) for _ in range(12))
+            self.out = nn.Parameter(torch.randn(32, 4) / 6)
+
+        def forward(self, x):
+            for weight in self.steps:
+                x = torch.tanh(x @ weight)
+            return x @ self.out
+
+    torch.manual_seed(0)
+    model, x = Bare(), torch.randn(64, 32)
+    found = found_in("UT101", model, lambda: model(x).square().mean(), None)
+    assert "matrix product with steps" in found.message
+    run(found, model=model)
+    assert not still("UT101", model, lambda: model(x).square().mean())
 
 
 def test_layers_are_named_as_a_user_would_write_them():

@@ -21,8 +21,9 @@ from rules.networks import (
 )
 from undertow import rules
 from undertow.examination import examine
-from undertow.record import Edge, Role, Run, Severity, Site
-from undertow.rules import over_time
+from undertow.record import Edge, Finding, Role, Run, Severity, Site
+from undertow.rules import RULES, over_time
+from undertow.rules.judging import in_order
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,38 @@ def test_a_diagnosis_of_several_passes_has_the_findings_of_all():
 def test_the_old_name_of_a_run_history_is_there_for_a_release():
     with pytest.warns(DeprecationWarning, match="called RunHistory now"):
         assert rules.History is rules.RunHistory
+
+
+def fault(code, began=None, from_start=False, severity=Severity.WARNING):
+    return Finding(code, code, severity, (), "", "", began=began, from_start=from_start)
+
+
+@pytest.mark.parametrize(
+    ("decay", "alike", "first"),
+    [((0, True), (0, True), "UT205"), ((0, True), (80, False), "UT409"), ((80, False), (0, True), "UT205")],
+)
+def test_of_two_that_explain_each_other_the_earlier_is_the_cause(decay, alike, first):
+    found = in_order([fault("UT409", *decay), fault("UT205", *alike)])
+    assert [each.code for each in found if not each.follows_from] == [first]
+    assert found[0].code == first
+    assert found[1].follows_from == first
+
+
+def test_what_began_later_explains_nothing_that_was_there_before():
+    late, early = fault("UT703", 50), fault("UT202", 10)
+    assert {each.follows_from for each in in_order([late, early])} == {""}
+    assert [each.follows_from for each in in_order([late, early], slack=40)] == ["", "UT703"]
+    assert {each.follows_from for each in in_order([late, fault("UT202", 0, True)], slack=90)} == {""}
+
+
+def test_a_cause_of_causes_is_as_bad_as_the_worst_that_follows():
+    chain = [fault("UT704", 0, True, Severity.ERROR), fault("UT109", 5), fault("UT703", 0, True)]
+    found = in_order(chain)
+    assert [(each.code, each.severity) for each in found] == [(code, "error") for code in ("UT703", "UT109", "UT704")]
+
+
+def test_no_finding_is_lost_or_made_by_ordering():
+    codes = [rule.code for rule in RULES.values()]
+    found = in_order([fault(code, n % 3, n % 2 == 0) for n, code in enumerate(codes)])
+    assert sorted(each.code for each in found) == sorted(codes)
+    assert all(each.follows_from == "" or each.code in RULES[each.follows_from].explains for each in found)

@@ -58,7 +58,7 @@ def test_an_inf_at_a_step_that_was_not_taped_is_told_from_the_event(exact, words
     (finding,) = over_time(run)
     assert (finding.code, finding.began, finding.severity) == ("UT103", 37, Severity.ERROR)
     assert finding.message.startswith(words)
-    assert "not taped" in finding.message
+    assert "not measured in full" in finding.message
     assert finding.sites == (0,)
     assert (finding.where, finding.evidence["lag"], finding.from_start) == ("fc.weight, fc.bias", 5, False)
 

@@ -72,9 +72,14 @@ EVERY, SPARSE, LONG_AGO = np.arange(220), np.arange(0, 220, 15), np.arange(0, 14
         (SPARSE, 150, 50, "First moved, at step 150 (50 steps before)"),
         (SPARSE, 135, None, "In the 4 steps taped just before nothing else was out of the ordinary."),
         (SPARSE, 30, None, "In the 4 steps taped just before nothing else"),
-        (LONG_AGO, 135, None, "What moved first isn't known: too few steps just before it were taped."),
+        (LONG_AGO, 135, None, "What moved first isn't known: too few steps just before it were measured in full."),
         (np.array([170, 180, 190]), 190, None, "What moved first isn't known"),
-        (np.append(LONG_AGO, 200), 200, 0, "What moved first isn't known: too few steps just before it were taped."),
+        (
+            np.append(LONG_AGO, 200),
+            200,
+            0,
+            "What moved first isn't known: too few steps just before it were measured in full.",
+        ),
         (np.array([]), 0, None, "What moved first isn't known"),
     ],
 )

@@ -319,20 +319,22 @@ class Variational(nn.Module):
 
 
 def variational(per_element):
-    model, x = Variational(), torch.rand(32, 64, generator=torch.Generator().manual_seed(5))
+    model, x = Variational(), torch.rand(64, 64, generator=torch.Generator().manual_seed(5))
 
     def loss():
         out, mean, log_var = model(x)
-        kl = -0.5 * (1 + log_var - mean**2 - log_var.exp()).sum()
-        if per_element == "wrong":
-            return functional.mse_loss(out, x) + kl
+        kl = -0.5 * (1 + log_var - mean**2 - log_var.exp())
+        if per_element == "reconstruction":
+            return functional.mse_loss(out, x) + kl.sum()
         reconstruction = functional.mse_loss(out, x, reduction="sum")
-        return (reconstruction + kl) / len(x)
+        return reconstruction + kl.mean() if per_element == "divergence" else (reconstruction + kl.sum()) / len(x)
 
     return model, loss, adam(model)
 
 
-silent("UT507")(lambda: variational("right"))
+silent("UT507")(lambda: variational("neither"))
+fires("UT507")(lambda: variational("reconstruction"))
+fires("UT507")(lambda: variational("divergence"))
 
 CASES = EXAMPLES.by_code
 

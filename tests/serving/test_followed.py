@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from undertow.record import Edge, Role, Site
+from undertow.rules import RULES
 from undertow.serving.followed import Followed
 from undertow.store import open_run
 from undertow.watching import RunWriter
@@ -85,3 +87,34 @@ def test_when_the_models_graph_changes_the_one_taped_most_is_shown(path):
         assert told["quantities"]["speed"]["names"] == ["c", "d"]
         assert told["quantities"]["speed"]["rows"] == 5
         followed.close()
+
+
+def test_a_rule_that_fails_is_told_on_the_page_beside_what_others_found(path, monkeypatch):
+    def failing(history):
+        raise ArithmeticError(f"no verdict on {len(history.run)} steps")
+
+    monkeypatch.setitem(RULES, "UT103", replace(RULES["UT103"], judge_run=failing))
+    monkeypatch.setattr("undertow.serving.followed.JUDGE_AFTER", 0.0)
+    with RunWriter(path, {"model": "Net", "unreached": ["fc.weight"]}) as writer:
+        write(writer, range(3))
+    followed = Followed(path)
+    view(followed)
+    followed.judge()
+    shown = view(followed)
+    assert "UT103 could not judge this run (ArithmeticError: no verdict on 3 steps)" in shown["events"][-1]["message"]
+    assert shown["judged"]
+
+
+def test_rows_whose_step_is_lost_are_left_out_and_the_others_stay_in_their_places(path):
+    from undertow.record import Run
+    from undertow.store import save_run
+
+    columns = {"grad_output": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])}
+    steps = {"step": np.array([0.0, np.nan, 20.0]), "time": np.zeros(3), "loss": np.ones(3)}
+    save_run(Run({"model": "Net"}, sites(("b", "a")), (Edge(0, 1),), columns, steps=steps), path)
+    followed = Followed(path)
+    view(followed)
+    followed.judge()
+    assert followed._growth.step(1)[0].columns["grad_output"].tolist() == [[5.0, 6.0]]
+    with pytest.raises(IndexError):
+        followed.step_view(2)

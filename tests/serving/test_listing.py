@@ -46,7 +46,7 @@ def test_findings_are_counted_and_the_worst_named_as_everywhere_else(tmp_path, s
     findings = explain(open_run(tmp_path / "run.undertow")).findings
     entry = listed(tmp_path)
     assert entry["severities"]["error"] == sum(each.severity == "error" for each in findings) > 0
-    assert entry["worst"]["code"] == findings[0].code == "UT101"
+    assert entry["worst"]["code"] == findings[0].code
     assert entry["worst"]["began"] == findings[0].began
     assert f"{findings[0].code} {findings[0].span}" in entry["summary"]
     assert entry["summary"] == listed(tmp_path)["summary"]  # the same every time one looks
@@ -61,7 +61,7 @@ def test_findings_are_looked_for_without_keeping_a_page_waiting(tmp_path, small_
     assert "worst" not in listing.to_list()[0]
     assert len(waiting) == 1
     waiting[0]()
-    assert listing.to_list()[0]["worst"]["code"] == "UT101"
+    assert listing.to_list()[0]["worst"]["severity"] == "error"
     assert len(waiting) == 1  # it hasn't changed since
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from reading import console, requested, screen, until
+from reading import axe, clipped, console, hyphens, requested, screen, until
 from sample_runs import HOSTILE, SPIKE
 from serving.processes import serving, training
 from undertow.diagnosis import Diagnosis
@@ -58,6 +58,14 @@ def looked_at(page, name):
     """Scroll to a picture, as a reader does: it is drawn when it comes near."""
     page.execute_script(f"document.querySelector(\"[data-figure='{name}']\").scrollIntoView({{ block: 'center' }})")
     until(lambda: page.execute_script(INK, name) > 200)
+
+
+def choose(page, part, value):
+    """Give a control a value, as its user does."""
+    page.execute_script(
+        "const control = document.querySelector(`[data-part='${arguments[0]}']`); control.value = arguments[1];"
+        "control.dispatchEvent(new Event('input', { bubbles: true }))", part, value
+    )  # fmt: skip
 
 
 def keys(page, selector, *pressed):
@@ -129,7 +137,7 @@ def test_the_slider_tells_causes_at_any_step(page, written, small_run):
     assert page.execute_script(TEXT, "causes-step") == "0"
     keys(page, "[data-part='slider']", *[Keys.ARROW_RIGHT] * 3)
     assert page.execute_script(TEXT, "causes-step") == page.execute_script(TEXT, "at") == "3"
-    page.find_element("css selector", "summary").click()
+    page.find_element("css selector", "[data-part='table'] summary").click()
     until(lambda: page.find_elements("css selector", "[data-part='readings'] tr"))
     row = page.find_element("css selector", "[data-part='readings'] tr").text.split()
     assert row[0] == "0"
@@ -173,9 +181,102 @@ def test_no_page_scrolls_sideways(page, served, written, width):
     for address in (written.as_uri(), f"{served}run?{first}", f"{served}compare?{first}&{second}"):
         opened(page, address)
         assert page.execute_script("return document.documentElement.scrollWidth") <= width, address
+        assert clipped(page) == [], address
+        assert hyphens(page) == [], address
     page.get(served)
     until(lambda: len(page.find_elements("css selector", ".runs tbody tr")) == 4)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_axe_finds_nothing_by_day_and_by_night(page, served, written):
+    first, second = "name=first.undertow", "name=deep%2Fsecond%20%26%20third.undertow"
+    for scheme in ("light", "dark"):
+        page.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        for address in (written.as_uri(), f"{served}compare?{first}&{second}"):
+            opened(page, address)
+            assert axe(page) == [], (scheme, address)
+        page.get(served)
+        until(lambda: len(page.find_elements("css selector", ".runs tbody tr")) == 4)
+        assert axe(page) == [], scheme
+
+
+def test_a_view_of_a_run_can_be_sent(page, written):
+    from selenium.webdriver import Keys
+
+    opened(page, written.as_uri())
+    keys(page, "[data-plot='speed']", Keys.HOME, *[Keys.ARROW_RIGHT] * 20, Keys.ARROW_DOWN, "+")
+    choose(page, "x", "time")
+    choose(page, "smooth", "0.9")
+    until(
+        lambda: all(part in page.current_url for part in ("step=20", "layer=", "x=time", "smooth=0.9", "from=", "to="))
+    )
+    sent, layer = page.current_url, page.execute_script("return document.querySelector(\"[data-part='layer']\").value")
+    page.get("about:blank")
+    opened(page, sent)
+    assert page.execute_script(TEXT, "at") == "20"
+    assert page.execute_script("return document.querySelector(\"[data-part='layer']\").value") == layer != ""
+    assert page.execute_script(TEXT, "smoothed") == "0.90"
+    assert page.find_element("css selector", "[data-part='whole']").is_displayed()
+    looked_at(page, "loss")
+    ticks = "return [...document.querySelectorAll('[data-plot=loss] svg text')].map((each) => each.textContent)"
+    assert any(label.endswith((" s", " min")) for label in page.execute_script(ticks))
+
+
+def test_smoothing_keeps_the_extremes_in_sight_and_dragging_zooms_in(page, written):
+    from selenium.webdriver import ActionChains
+
+    opened(page, written.as_uri())
+    looked_at(page, "loss")
+    spread = """const canvas = document.querySelector("[data-plot='loss'] canvas"), context = canvas.getContext('2d');
+      const data = context.getImageData(0, 0, canvas.width, canvas.height).data, rows = new Set();
+      for (let k = 3; k < data.length; k += 4) if (data[k] > 20) rows.add(Math.floor((k >> 2) / canvas.width));
+      return Math.max(...rows) - Math.min(...rows);"""
+    before = page.execute_script(spread)
+    choose(page, "smooth", "0.98")
+    assert page.execute_script(spread) == pytest.approx(before, abs=3)
+    ticks = """return [...document.querySelectorAll("[data-plot='loss'] svg text")].map((each) => each.textContent)
+      .filter((each) => /^[\\d,]+$/.test(each)).map(Number)"""
+    assert max(page.execute_script(ticks)) > 50
+    plot = page.find_element("css selector", "[data-plot='loss']")
+    ActionChains(page).move_to_element_with_offset(plot, -300, 0).click_and_hold().move_by_offset(
+        200, 0
+    ).release().perform()
+    until(lambda: page.find_element("css selector", "[data-part='whole']").is_displayed())
+    looked_at(page, "loss")
+    assert max(page.execute_script(ticks)) < 40
+    page.find_element("css selector", "[data-part='whole']").click()
+    looked_at(page, "loss")
+    assert max(page.execute_script(ticks)) > 50
+
+
+def test_runs_are_found_and_put_in_order(page, served):
+    page.get(served)
+    names = "return [...document.querySelectorAll('.runs tbody th a')].map((each) => each.textContent)"
+    until(lambda: len(page.execute_script(names)) == 4)
+    page.find_element("css selector", "[data-sort='name']").click()
+    assert page.execute_script(names) == sorted(page.execute_script(names), key=str.lower)
+    page.find_element("css selector", "[data-sort='name']").click()
+    assert page.execute_script(names) == sorted(page.execute_script(names), key=str.lower, reverse=True)
+    assert page.find_element("css selector", "th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.find_element("css selector", "[data-part='search']").send_keys("sequential third")
+    until(lambda: page.execute_script(names) == ["deep/second & third.undertow"])
+    until(lambda: "search=sequential+third" in page.current_url)
+    page.refresh()
+    until(lambda: page.execute_script(names) == ["deep/second & third.undertow"])
+    assert page.execute_script(TEXT, "count") == "1 of 4 runs"
+
+
+def test_two_runs_side_by_side_say_what_they_come_to(page, served):
+    opened(
+        page, f"{served}compare?name=first.undertow&name=deep%2Fsecond%20%26%20third.undertow#x=time&quantity=update"
+    )
+    until(lambda: page.execute_script("return document.documentElement.dataset.shown") == "2")
+    until(lambda: "All have the same findings" in page.execute_script(TEXT, "verdict"))
+    assert page.execute_script(TEXT, "verdict").startswith("Loss at the end: ")
+    assert page.execute_script("return document.querySelector(\"[data-part='quantity']\").value") == "update"
+    assert page.execute_script("return document.querySelector(\"[data-part='x']\").value") == "time"
 
 
 def test_dark_mode_keeps_text_readable(page, served):
@@ -196,7 +297,7 @@ def test_names_from_a_run_are_text(page, served):
     until(lambda: page.execute_script(SHOWN))
     assert "<img src=x" in page.find_element("css selector", "h1").text
     assert HOSTILE in page.execute_script(TEXT, "facts")
-    page.find_element("css selector", "summary").click()
+    page.find_element("css selector", "[data-part='table'] summary").click()
     assert "onerror" in page.find_element("css selector", "[data-part='readings']").text
     assert page.execute_script("return document.querySelectorAll('img, svg script, a[href=\"#b\"]').length") == 0
     assert "onerror" in page.title

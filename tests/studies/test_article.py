@@ -7,7 +7,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from undertow.formatting import percent
-from undertow.render.page import Callout, Equation, Prose, Section, Table, Verdict
+from undertow.render.page import Callout, ClaimVerdict, Equation, Prose, Section, Table
 from undertow.studies.article import TextBlocks, _sections, filled
 
 RESULTS = {
@@ -65,7 +65,7 @@ def test_headings_and_fences_become_blocks_in_their_order(figures):
     assert inner == Section("inner", "Inner", [Equation("a = b", "121", "a equals b")])
     sizes, claims = second.blocks
     assert sizes == Table(["layer"], [[1200]], "How large, layer by layer", id="sizes", stacked=True)
-    assert claims.rows == [["1", "About 6 $\\xi_c$.", "so.", Verdict("yes")]]
+    assert claims.rows == [["1", "About 6 $\\xi_c$.", "so.", ClaimVerdict("yes")]]
 
 
 def test_functions_of_a_study_s_modules_are_given_the_results():

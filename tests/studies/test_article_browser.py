@@ -2,7 +2,7 @@
 
 import pytest
 
-from reading import console, read_through, requested, screen
+from reading import axe, clipped, console, hyphens, read_through, requested, screen
 from undertow.studies.remedies.config import ACTIVATIONS, STARTS
 
 pytestmark = pytest.mark.browser
@@ -21,6 +21,10 @@ def test_every_chart_lives_nothing_is_fetched_and_nothing_scrolls_sideways(brows
     assert console(browser) == []
     assert requested(browser) == [page]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert clipped(browser) == []
+    assert hyphens(browser) == []
+    if width == 1280:
+        assert axe(browser) == []
 
 
 def test_the_map_of_remedies_leaves_out_no_name_on_a_phone(browser, studied):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from reading import console, requested, screen, until
+from reading import axe, clipped, console, hyphens, requested, screen, until
 from undertow.activations import ACTIVATIONS
 from undertow.studies.chapter5 import explorer
 from undertow.theory import bounds, chain, meanfield
@@ -275,6 +275,7 @@ def test_no_screen_scrolls_sideways(page, width):
     page.refresh()
     press(page, '[data-preset="a hair off the explosion"]')
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    assert clipped(page) == []
     edges = "return [...document.querySelectorAll('.picture')].map((p) => p.getBoundingClientRect().right)"
     assert max(page.execute_script(edges)) <= width
 
@@ -284,6 +285,31 @@ def test_pictures_follow_the_width(page):
     before = page.execute_script(drawn)
     screen(page, 500)
     until(lambda: page.execute_script(drawn) < before / 1.5)
+
+
+def test_where_the_sliders_stand_can_be_sent(page, folder):
+    move(page, w=5.5, activation="tanh", layers=31, trained=False)
+    until(lambda: "layers=31" in page.current_url)
+    sent = page.current_url
+    page.get((folder / "explore.html").as_uri())
+    assert value(page, "w") != 5.5
+    page.get(sent)
+    page.refresh()
+    assert (value(page, "w"), value(page, "layers")) == (5.5, 31)
+    assert page.execute_script("return document.querySelector('[data-state=trained]').checked") is False
+    check_everything(page)
+
+
+def test_an_address_that_makes_no_sense_changes_nothing(page, folder):
+    usual = {key: value(page, key) for key in ("w", "depth")}
+    page.get((folder / "explore.html").as_uri() + "#w=1e9&depth=many&activation=none")
+    page.refresh()
+    assert {key: value(page, key) for key in ("w", "depth")} == usual
+
+
+def test_axe_finds_nothing_and_signs_are_signs(page):
+    assert axe(page) == []
+    assert hyphens(page) == []
 
 
 def test_every_control_has_a_name(page):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reading import console, read_through, requested, screen
+from reading import axe, clipped, console, hyphens, read_through, requested, screen
 
 pytestmark = pytest.mark.browser
 
@@ -22,6 +22,9 @@ def test_every_chart_lives_and_nothing_is_fetched(page, folder):
     assert page.execute_script("return undertow.views.length") == panels
     assert console(page) == []
     assert requested(page) == [(folder / "index.html").as_uri()]
+    assert axe(page) == []
+    assert clipped(page) == []
+    assert hyphens(page) == []
 
 
 def test_a_layer_is_followed_through_the_whole_page(page):
@@ -56,3 +59,4 @@ def test_a_phone_shows_it_without_scrolling_sideways(page):
     screen(page, 360, 740)
     read_through(page)
     assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    assert clipped(page) == []

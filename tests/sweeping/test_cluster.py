@@ -21,7 +21,7 @@ cost = "log-likelihood"
 bias_var = 0.05
 epochs = 10
 [grid]
-depth = [2, 4, 6, 8, 10, 12]
+depth = [2, 6, 10]
 weight_var = [0.5, 1.0, 1.5, 2.0]
 [run]
 members = 4
@@ -36,15 +36,16 @@ def test_a_node_that_dies_loses_nothing_and_changes_no_bit(tmp_path):
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["alive"] == 1
-    assert 12 <= told["done_when_killed"] < 96, "the node died while there was work left"
-    assert (told["done"], told["failed"], told["waiting"]) == (96, 0, 0)
+    assert 12 <= told["done_when_killed"] < 48, "the node died while there was work left"
+    assert (told["done"], told["failed"], told["waiting"]) == (48, 0, 0)
     here = sweep(spec, near, processes=0)
     assert open_sweep(far).rows() == here.rows()
 
 
-def test_a_cluster_that_isnt_there_is_said_so(tmp_path, ended):
+def test_a_cluster_that_isnt_there_is_said_so(tmp_path, command):
     (tmp_path / "s.toml").write_text(SPEC)
-    code, _, err = ended("s.toml", "--ray", "127.0.0.1:9")
-    assert code == 2
+    process = command("s.toml", "--ray", "127.0.0.1:9")
+    err = " ".join(process.communicate(timeout=120)[1].split())
+    assert process.returncode == 2
     assert "no Ray cluster at '127.0.0.1:9'" in err
     assert "ray start --head" in err

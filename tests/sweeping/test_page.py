@@ -2,7 +2,7 @@
 
 import pytest
 
-from reading import console, read_through, requested, screen, until
+from reading import axe, clipped, console, read_through, requested, screen, until
 from undertow.sweeping import sweep
 
 pytestmark = pytest.mark.browser
@@ -35,6 +35,8 @@ def page(browser, results, tmp_path, request):
     assert console(browser) == []
     assert len(requested(browser)) == 1
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert clipped(browser) == []
+    assert axe(browser) == []
 
 
 def drawn(page):

@@ -57,7 +57,7 @@ def main(rank: int, world: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     for how in ("ddp", "fsdp"):
-        for name, every in {"unwatched": 0, "watched": 1, "differently": 2 + rank}.items():
+        for name, every in {"unwatched": 0, "watched": 1, "inner": 1, "differently": 2 + rank}.items():
             torch.save(one(how, name, every, rank, world, folder), folder / f"{how}-{name}-{rank}.pt")
     dist.destroy_process_group()
 
@@ -66,7 +66,8 @@ def one(how: str, name: str, every: int, rank: int, world: int, folder: Path) ->
     net = wrapped(model(), how)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     if every:
-        watcher = undertow.watch(net, optimizer, folder / f"{how}-{name}.undertow", every=every)
+        inner = net.module if name == "inner" and how == "ddp" else net  # as trainers hand it out
+        watcher = undertow.watch(inner, optimizer, folder / f"{how}-{name}.undertow", every=every)
     with Counting() as collectives:
         losses = train(net, optimizer, rank, world, clip=True)
     if every:

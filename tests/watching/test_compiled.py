@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from watching.loops import Left, sgd, train
-from watching.training import Attach, Watched, assert_same, net, no_watcher, trained
+from watching.training import Attach, Watched, assert_same, loss_of, net, no_watcher, trained
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning", "ignore:The .grad:UserWarning"
@@ -113,3 +113,36 @@ def test_a_compiled_function_that_calls_the_model_stays_one_graph(watched: Watch
     assert_same(left, plain)
     assert not [event for event in run.events if event.kind == "trouble"]
     assert np.isfinite(run.scalars["loss"]).all()
+
+
+def test_a_compiled_optimizer_step_has_nothing_of_ours_in_it(watched: Watched) -> None:
+    """As many graphs, of as many calls, with a watcher as without; at observed steps and between them."""
+
+    def loop(attach: Attach) -> Left:
+        model = net()
+        optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.01))
+        attach(model, optimizer)
+        step = torch.compile(optimizer.step, backend="eager")
+        losses = []
+        for _ in range(8):
+            optimizer.zero_grad()
+            loss = loss_of(model)
+            loss.backward()
+            step()
+            losses.append(loss.item())
+        return model, losses
+
+    def counted() -> dict[str, int]:
+        found = dict(torch._dynamo.utils.counters["stats"])
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        return found
+
+    counted()
+    plain = trained(loop, no_watcher)
+    expected = counted()
+    for every in (1, 3):
+        left, run = watched(loop, every=every)
+        assert counted() == expected
+        assert run.scalars["step"].max() >= 6
+        assert_same(left, plain)

@@ -1,5 +1,6 @@
 """Nothing ends, pauses or loses a recording in silence, and one bad value or step costs itself only."""
 
+import gc
 import os
 import warnings
 from pathlib import Path
@@ -140,16 +141,50 @@ def test_an_optimizer_that_was_replaced_is_told_of_once(
     watcher = undertow.watch(model, optimizer, tmp_path / "first.undertow", every=5)
     steps(model, optimizer, 20)
     other = kind(model.parameters(), lr=0.01)
-    with pytest.warns(RuntimeWarning, match="records no step after 19") as told:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         for _ in range(60):
             steps(model, other, 1)
             if logs:
                 watcher.log(loss=1.0)
         assert len(told) == logs
         watcher.close()
-    assert len(told) == 1
+    assert [str(each.message)[:40] for each in told] == ["undertow records no step after 19: the w"]
     (event,) = events(undertow.open_run(watcher.path), "trouble")
     assert "resume=True" in event.message
+
+
+def test_an_optimizer_that_is_gone_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody keeps the watcher, so nothing of ours keeps the optimizer that was replaced."""
+    model = net()
+    optimizer = sgd(model)
+    path = undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1).path
+    steps(model, optimizer, 5)
+    optimizer = sgd(model)
+    gc.collect()
+    steps(model, optimizer, 5)
+    assert "recorded no further than step 4" in caplog.text
+    run = undertow.open_run(path)
+    assert run.scalars["step"].tolist() == list(range(5))
+    assert len(events(run, "ended")) == 1
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_was_told_or_closed_is_not_told_again_when_the_optimizer_goes(
+    fails: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = net()
+    optimizer = sgd(model)
+    watcher = undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1)
+    steps(model, optimizer, 3)
+    if fails:
+        with pytest.warns(RuntimeWarning, match="stopped watching"):
+            watcher._hooks.fail(ZeroDivisionError("ours"))
+    else:
+        watcher.close()
+    del watcher, optimizer
+    gc.collect()
+    assert "recorded no further" not in caplog.text
 
 
 def test_weights_that_somebody_clamps_or_averages_are_not_another_optimizers(tmp_path: Path) -> None:
@@ -181,10 +216,12 @@ def test_a_file_that_is_damaged_is_told_of(when: str, tmp_path: Path) -> None:
         for place in range(4096, size - 4096, 4096):
             file.seek(place)
             file.write(b"\xff" * 4096)
-    with pytest.warns(RuntimeWarning, match="damaged|can't be|recorded no further"):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         if when == "while it trains":
             steps(model, optimizer, 20)
         watcher.close()
+    assert told
     assert watcher.troubled
 
 

@@ -61,7 +61,7 @@ def test_numbers_that_are_lost_stop_training(every: int, taped: bool, tmp_path: 
         steps(model, optimizer, 4)
         watcher.flush()
     (lost,) = (finding for finding in told if finding.code == "UT103")
-    assert ("not taped" in lost.message) != taped
+    assert ("not measured in full" in lost.message) != taped
     assert str(lost).startswith("UT103 error: from step 3: ")
     (also,) = (found for found in undertow.explain(undertow.open_run(watcher.path)).findings if found.code == "UT103")
     assert (also.began, also.severity) == (3, Severity.ERROR)

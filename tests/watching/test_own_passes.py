@@ -106,6 +106,42 @@ def test_a_gans_losses_are_told_apart_in_whatever_order(order: str, watched: Wat
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+def test_what_is_computed_before_anothers_step_keeps_its_names(watched: Watched) -> None:
+    """Of two graphs that take turns each is recorded, and the generator's, made before the critic steps, has names."""
+
+    def loop(attach: Attach) -> Left:
+        model = nn.ModuleDict({"generator": net(out=4), "critic": nn.Sequential(nn.Linear(4, 12), nn.ReLU())})
+        generator, critic = model["generator"], model["critic"]
+        of_g, of_d = sgd(generator), sgd(critic)
+        attach(model, [of_g, of_d])
+        for _ in range(24):
+            fake = generator(torch.randn(8, 8))
+            of_d.zero_grad()
+            (critic(fake.detach()).mean() - critic(torch.randn(8, 4)).mean()).backward()
+            of_d.step()
+            of_g.zero_grad()
+            (-critic(fake).mean()).backward()
+            of_g.step()
+        return model, []
+
+    _, run = watched(loop, every=1)
+    graphs = [run, *run.other_graphs]
+    assert sorted(map(len, graphs)) == [12, 12]
+    (of_generator,) = [each for each in graphs if any(site.module == "generator.0" for site in each.sites)]
+    named = {site.module for site in of_generator.sites if site.op in ("tanh", "relu", "addmm")}
+    assert named == {*(f"generator.{n}" for n in range(7)), "critic.0", "critic.1"}
+
+
+def test_progress_is_a_share_of_each_ones_own_loss(watched: Watched) -> None:
+    """The critic's gradients are a million times the actor's; where a loss is both optimizers', shares are of both."""
+    kept: Losses = {"actor": [], "critic": []}
+    _, run = watched(lambda attach: actor_and_critic(attach, kept, both=True), every=1)
+    for name in ("actor", "critic"):
+        mine = [place for place, each in enumerate(run.parameters) if each.startswith(name)]
+        whole = np.nansum(run.parameter_columns["progress"][:, mine], axis=1)
+        np.testing.assert_allclose(whole, 1.0, rtol=1e-3)
+
+
 @pytest.mark.parametrize("divide", ["/", "*", "not"])
 def test_under_accumulation_the_loss_is_the_steps_mean(divide: str, watched: Watched) -> None:
     kept: list[float] = []
@@ -151,6 +187,7 @@ def test_a_joint_loss_is_both_optimizers(watched: Watched) -> None:
     _, run = watched(loop, every=1)
     for curve in ("loss", "loss/decoder"):
         np.testing.assert_allclose(run.scalars[curve], kept, rtol=1e-5)
+    np.testing.assert_allclose(np.nansum(run.parameter_columns["progress"], axis=1), 1.0, rtol=1e-3)
 
 
 def test_a_norm_of_others_gradients_is_not_taken_for_what_clipping_found(watched: Watched) -> None:

@@ -48,16 +48,17 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[float]]:
     return undertow.open_run(path), unclipped
 
 
-@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+@pytest.mark.parametrize(("how", "name"), [("ddp", "watched"), ("ddp", "inner"), ("fsdp", "watched")])
 def test_merged_numbers_are_those_of_the_unsharded_model(
-    how: str, folder: Path, alone: tuple[Run, list[float]]
+    how: str, name: str, folder: Path, alone: tuple[Run, list[float]]
 ) -> None:
-    for ours, theirs in zip(left(folder, how, "watched"), left(folder, how, "unwatched"), strict=True):
+    """Also where the module inside DDP is watched."""
+    for ours, theirs in zip(left(folder, how, name), left(folder, how, "unwatched"), strict=True):
         assert ours["losses"] == theirs["losses"]
         assert all(torch.equal(ours["state"][name], value) for name, value in theirs["state"].items())
         assert ours["collectives"] == theirs["collectives"]
     whole, unclipped = alone
-    run = undertow.open_run(folder / f"{how}-watched.undertow")
+    run = undertow.open_run(folder / f"{how}-{name}.undertow")
     assert run.header["ranks"] == {"world": WORLD, "read": WORLD}
     assert [site.name for site in run.sites] == [site.name for site in whole.sites]
     assert run.parameters == whole.parameters

@@ -80,10 +80,6 @@ class GradientPath:
         """Along the gradient path."""
         return decay(self.gradient, self.waypoints)
 
-    def decay_per_weight(self) -> Decay:
-        """Along the gradient path, counted per WEIGHT Site on the longest way: what a layer is in a residual net."""
-        return decay(self.gradient, self.waypoints, self.depth[list(self.waypoints)])
-
     def blocks(self) -> list[tuple[int, int]]:
         """Neighbours on the gradient path."""
         return list(zip(self.sites[:-1], self.sites[1:], strict=True))
@@ -243,15 +239,26 @@ def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: Arra
     return Decay(theil_sen(places, levels), total, steady, waypoints, climb, gone)
 
 
+MOST_PAIRED, LAGS = 512, 48
+"""Points all pairs of which are looked at, and distances between pairs of more."""
+
+
 def theil_sen(x: ArrayLike, y: ArrayLike) -> float:
     """Median slope over all pairs with different x (Sen 1968); 0 with fewer than two points.
+
+    Of many points every pair would be millions: then each is paired with those at a few dozen distances, near and far.
 
     Example:
         >>> theil_sen([0, 1, 2, 3, 4], [0, -1, -2, 96, -4])
         -1.0
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    first, second = np.triu_indices(len(x), 1)
+    if len(x) <= MOST_PAIRED:
+        first, second = np.triu_indices(len(x), 1)
+    else:
+        lags = np.unique(np.linspace(1, len(x) - 1, LAGS).astype(int))
+        first = np.concatenate([np.arange(len(x) - lag) for lag in lags])
+        second = first + np.repeat(lags, len(x) - lags)
     run, rise = x[second] - x[first], y[second] - y[first]
     slopes = rise[run != 0] / run[run != 0]
     return float(np.median(slopes)) if len(slopes) else 0.0

@@ -1,6 +1,7 @@
 """Commands by their names, each loaded when it is asked for, and their help as people read it."""
 
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -11,13 +12,42 @@ from typer.core import TyperCommand, TyperGroup
 
 from undertow import commands
 
+_PLAIN = (
+    (r"^Value error, ", ""),
+    (r"^Input should be greater than or equal to (\S+)$", r"give \1 or more"),
+    (r"^Input should be less than or equal to (\S+)$", r"give \1 or less"),
+    (r"^Input should be a valid integer.*$", "give a whole number"),
+    (r"^Input should be a valid number.*$", "give a number"),
+)
+"""What a validator says of a value, and what people say."""
+
 
 class Command(TyperCommand):
-    """A command whose help shows flags as flags."""
+    """A command whose help shows flags as flags, and which refuses values in plain words."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters; a flag is shown without a type."""
         return _plain(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = plainly(error.message)
+            raise
+
+
+def plainly(message: str) -> str:
+    """Say in plain words what is wrong with a value.
+
+    Example:
+        >>> plainly("Input should be greater than or equal to 1"), plainly("Value error, 'x' is not one of 'a', 'b'.")
+        ('give 1 or more', "'x' is not one of 'a', 'b'.")
+    """
+    for pattern, words in _PLAIN:
+        message = re.sub(pattern, words, message)
+    return message
 
 
 class CommandsByName(Mapping[str, Any]):

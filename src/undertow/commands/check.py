@@ -18,7 +18,7 @@ EXAMPLE = "undertow check net.py:build --fail-on error --format github"
 
 
 class Format(StrEnum):
-    """How findings are written."""
+    """Choose how findings are written."""
 
     TEXT = "text"
     JSON = "json"
@@ -59,7 +59,7 @@ def check(
     findings = selected(opened.findings, chosen, left_out)
     checked = Checked(of, findings, fail_on, opened.silenced)
     typer.echo(FORMATS[written](checked) if written is not Format.TEXT else _text(checked, len(opened.findings)))
-    raise typer.Exit(code=bool(checked.failing))
+    raise typer.Exit(int(bool(checked.failing)))
 
 
 def _open(of: str, repeats: int) -> Opened:

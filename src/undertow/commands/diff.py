@@ -20,7 +20,7 @@ Saved = Annotated[
 def diff(before: Saved, after: Saved) -> None:
     """Two runs or reports side by side: what became of every layer's gain, and which findings came and went.
 
-    Of a run the last finite step that was taped is compared, and the findings of all of it.
+    Of a run the last finite step that was measured in full is compared, and the findings of all of it.
     """
     from undertow.render import terminal_difference
     from undertow.render.terminal import screen

@@ -13,7 +13,7 @@ from undertow.files import write_whole
 if TYPE_CHECKING:
     from undertow.theory.forecasting import Forecast
 
-EXAMPLE = "undertow predict --activation tanh --weight-var 1 --depth 50 --out tanh.html"
+EXAMPLE = "undertow predict --activation tanh --depth 50 --out tanh.html"
 
 console = Console(highlight=False)
 

@@ -13,7 +13,7 @@ WIDTH = 96
 def remedy(
     code: Annotated[str | None, typer.Argument(help="As in UR101; without one, all remedies are listed.")] = None,
 ) -> None:
-    """What a remedy changes, when it is prescribed, what it is predicted to do, and where it comes from."""
+    """Tell what a remedy changes, when it is prescribed, what it is predicted to do, and where it comes from."""
     from rich.markdown import Markdown
     from rich.padding import Padding
 

@@ -56,7 +56,7 @@ def seconds_of(budget: str | float) -> float:
 
 @dataclass(frozen=True)
 class Budget:
-    """What there is time for.
+    """Know what there is time for.
 
     Attributes:
         seconds: of the whole treatment, on the clock.

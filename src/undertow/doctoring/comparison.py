@@ -26,7 +26,7 @@ ROUNDING = 1e-9
 
 
 class Verdict(StrEnum):
-    """What a comparison says."""
+    """Hold what a comparison says."""
 
     HELPS = "HELPS"
     NO_EFFECT = "NO EFFECT"

@@ -34,7 +34,7 @@ MOST = 400
 
 @dataclass(frozen=True)
 class Control:
-    """What a watched training of the control showed.
+    """Hold what a watched training of the control showed.
 
     Attributes:
         trial: the training.

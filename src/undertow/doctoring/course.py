@@ -13,7 +13,7 @@ from undertow.doctoring.budget import FINALISTS, FIRST, RACE_SEEDS, SECOND, THIR
 from undertow.doctoring.comparison import Comparison, Verdict, compare
 from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import Attempt
-from undertow.doctoring.trials import Arm, Cut, Outcome, Trials
+from undertow.doctoring.trials import Arm, Cut, TrialOutcome, Trials
 from undertow.remedies import Level, Remedy
 from undertow.training import Training, Trial
 
@@ -103,7 +103,7 @@ class Course:
         first = min((arm for arm in arms if worst[arm] >= max(worst.values()) - reach), key=simplicity)
         return [first, *sorted((arm for arm in arms if arm != first), key=lambda arm: -worst[arm])]
 
-    def _note(self, arm: Arm, stage: str, outcomes: Sequence[Outcome | None]) -> None:
+    def _note(self, arm: Arm, stage: str, outcomes: Sequence[TrialOutcome | None]) -> None:
         errors = [outcome.error for outcome in outcomes if outcome is not None and outcome.error]
         scores = [outcome.trial.score for outcome in outcomes if outcome is not None and outcome.trial is not None]
         self.start = next((o.trial.start for o in outcomes if o is not None and o.trial is not None), self.start)
@@ -166,13 +166,15 @@ def _preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[
     return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.effect
 
 
-def confirmed(arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome]) -> list[Comparison]:
+def confirmed(
+    arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]
+) -> list[Comparison]:
     """Compare several arms with the control; the surest is corrected for all, the next for one less (Holm 1979)."""
     sure = sorted(arms, key=lambda arm: compared(arm, seeds, steps, made, 1).p)
     return [compared(arm, seeds, steps, made, len(arms) - rank) for rank, arm in enumerate(sure)]
 
 
-def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, Outcome], tests: int) -> Comparison:
+def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome], tests: int) -> Comparison:
     """Compare an arm's trials with the control's; untested unless all of them came in with a finite score."""
     pairs = [(made[Cut((), seed, steps)].trial, made[Cut(arm, seed, steps)].trial) for seed in seeds]
     whole = [(c, t) for c, t in pairs if c is not None and t is not None and math.isfinite(c.score + t.score)]

@@ -12,7 +12,7 @@ from undertow.training import random_numbers_kept
 
 @dataclass(frozen=True)
 class Reset:
-    """What became of a trained model when one of its modules was set back.
+    """Hold what became of a trained model when one of its modules was set back.
 
     Attributes:
         module: its path.
@@ -30,7 +30,7 @@ class Reset:
 
     @property
     def lost(self) -> float:
-        """What setting it back costs: near zero, the module was hardly trained or isn't needed."""
+        """Return what setting it back costs: near zero, the module was hardly trained or isn't needed."""
         return self.trained - self.initial
 
 

@@ -20,7 +20,7 @@ REPEATS = 2
 
 @dataclass(frozen=True)
 class Look:
-    """What an examination of a fresh model with an arm's remedies said.
+    """Hold what an examination of a fresh model with an arm's remedies said.
 
     Attributes:
         diagnosis: of it; None where it can't be examined.

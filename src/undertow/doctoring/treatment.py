@@ -47,7 +47,7 @@ class Attempt:
 
 @dataclass(eq=False)
 class Treatment:
-    """What the doctor found out about a training; ``print`` it, or ``save`` it as a page.
+    """Hold what the doctor found out about a training; ``print`` it, or ``save`` it as a page.
 
     Attributes:
         verdict: "healthy", "repaired" or "nothing helps".
@@ -84,7 +84,7 @@ class Treatment:
 
     @property
     def snippet(self) -> str:
-        """What to paste, in plain PyTorch; empty where nothing helps."""
+        """Return what to paste, in plain PyTorch; empty where nothing helps."""
         return "\n".join(f"# {each.kind.name}: {each.reason}\n{each.snippet}" for each in self.remedies)
 
     @property
@@ -94,7 +94,7 @@ class Treatment:
 
     @property
     def summary(self) -> str:
-        """What the verdict rests on, in a sentence or two."""
+        """Return what the verdict rests on, in a sentence or two."""
         tested = [each for each in self.comparisons if each.seeds]
         if self.verdict == REPAIRED:
             won = next(each for each in tested if each.remedies == self.remedies or each.verdict is Verdict.HELPS)

@@ -36,7 +36,7 @@ Arm = tuple[Remedy, ...]
 
 
 class Cut(NamedTuple):
-    """What is asked of a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
+    """Ask for a trial: which arm, with which seed, for how many steps, and with targets mixed up or not."""
 
     arm: Arm
     seed: int
@@ -58,11 +58,11 @@ class TrialWork:
 
     @property
     def name(self) -> str:
-        """Which training, by what it does or is."""
+        """Say which training it is, by what it does or is."""
         return f"trials of {self.fingerprint or hashlib.sha256(self.pickled).hexdigest()[:12]}"
 
     def recorded(self, settings: Settings) -> Settings:
-        """What the store shows."""
+        """Return what the store shows."""
         return settings
 
     def identity(self, settings: Settings) -> Mapping[str, Any]:
@@ -124,8 +124,8 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-class Outcome(NamedTuple):
-    """What became of a trial: the trial, or why it couldn't be made."""
+class TrialOutcome(NamedTuple):
+    """Hold what became of a trial: the trial, or why it couldn't be made."""
 
     trial: Trial | None
     error: str = ""
@@ -176,7 +176,7 @@ class Trials:
 
     @property
     def size(self) -> int:
-        """How many trials run at a time."""
+        """Return how many trials run at a time."""
         if self.ray is not None and not self.alone:
             self._workers = self._workers or self._started()
             return self._workers.size
@@ -191,7 +191,7 @@ class Trials:
         """Keep the numbers by which trials are cut, so that the same call makes the same ones later."""
         self._kept.note("plan", {"work": self._work.name, "budget": dict(budget)})
 
-    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, Outcome]:
+    def make(self, cuts: Sequence[Cut], deadline: float = math.inf) -> dict[Cut, TrialOutcome]:
         """Make trials and return what became of them, by what was asked for.
 
         Args:
@@ -287,13 +287,13 @@ def _settings(cut: Cut) -> Settings:
     return {**told, "blind": True} if cut.blind else told
 
 
-def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> Outcome:
+def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> TrialOutcome:
     if result is None:
-        return Outcome(None, error or "not made")
+        return TrialOutcome(None, error or "not made")
     scores = {int(step): _number(score) for step, score in result["scores"]}
     losses = np.array([_number(loss) for loss in result["losses"]])
     trial = Trial(cut.seed, losses, scores, _number(result["start"]), result["diverged"], result["seconds"])
-    return Outcome(trial)
+    return TrialOutcome(trial)
 
 
 def _number(value: float | None) -> float:

@@ -14,7 +14,7 @@ from undertow.examination.passes import ComputeLoss, Passes
 from undertow.examination.untouched import eager, untouched, untouched_random_numbers
 from undertow.record import Run
 from undertow.report import Report
-from undertow.rules import ut1_progress, ut4_optimizer
+from undertow.rules import ut1_progress, ut2_likeness, ut4_optimizer
 from undertow.tape.lazy import refuse_lazy
 
 __all__ = ["Report", "examine"]
@@ -70,15 +70,17 @@ def examine(
 
 
 def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
-    """See what becomes of layers that seem frozen, or steps that seem too long, within some steps: that decides."""
-    if not any(ut1_progress.frozen(seen) or ut4_optimizer.long_steps(seen) for seen in map(Diagnosis, runs)):
+    """See what becomes of layers that seem frozen, of examples all alike, of long steps, within some: that decides."""
+    worth = (ut1_progress.frozen, ut4_optimizer.long_steps, ut2_likeness.all_alike)
+    if not any(rule(seen) for seen in map(Diagnosis, runs) for rule in worth):
         return
     later = passes.ahead(STEPS_AHEAD)
     if later is None:
         return
     shares = {name: half.share for name, half in ut1_progress.halves(Diagnosis(later)).items()}
+    alike = ut2_likeness.hardly_apart(Diagnosis(later))
     for run in runs:
-        run.header["ahead"] = {"steps": STEPS_AHEAD, "loss": later.header["loss"], **shares}
+        run.header["ahead"] = {"steps": STEPS_AHEAD, "loss": later.header["loss"], "alike": alike, **shares}
 
 
 def _check(model: object, compute_loss: object, repeats: int) -> None:

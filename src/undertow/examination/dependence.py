@@ -13,10 +13,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from undertow.examination.modules import ModuleStack, users_line
+from undertow.tape.tensors import tensors_in
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutPlace:
     """Name where a parameter's way to the loss is cut: module path, torch's name for the operation, and the line."""
 
     module: str
@@ -29,10 +30,10 @@ class _Traced:
     """Know which parameters the numbers at one place in memory follow from, a bit each, and what wrote them."""
 
     depends: int
-    writer: Cut
+    writer: CutPlace
 
 
-_NOBODY = Cut("", "", "")
+_NOBODY = CutPlace("", "", "")
 
 
 class DependenceFinder(TorchDispatchMode):
@@ -59,7 +60,7 @@ class DependenceFinder(TorchDispatchMode):
         self._names = tuple(parameters)
         self._modules = ModuleStack(model)
         self._traced: dict[int, _Traced] = {}
-        self._cuts: dict[int, Cut] = {}
+        self._cuts: dict[int, CutPlace] = {}
         self._uncut = self._numbers = 0
         self._listener = _Listener(self)
         for place, tensor in enumerate(parameters.values()):
@@ -85,30 +86,30 @@ class DependenceFinder(TorchDispatchMode):
         """Names of the parameters that numbers depend on which Python or NumPy was given."""
         return self._named(self._numbers)
 
-    def cut(self, name: str) -> Cut | None:
+    def cut(self, name: str) -> CutPlace | None:
         """Return the first operation that a parameter's gradient would not get through; None where nobody saw it."""
         return self._cuts.get(self._names.index(name))
 
     def leaves_torch(self, values: Any) -> None:
         """Take note that numbers are read out."""
-        self._numbers |= self._depends(_tensors(values))
+        self._numbers |= self._depends(tensors_in(values))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation; what it writes depends on all that it read."""
         del types
-        given = [t for t in _tensors(_read(func, args, kwargs or {})) if t.numel()]
+        given = [t for t in tensors_in(_read(func, args, kwargs or {})) if t.numel()]
         depends = self._depends(given)
         if depends & self._uncut:
             self._look_for_cuts(given)
         out = func(*args, **(kwargs or {}))
-        writer = Cut(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
+        writer = CutPlace(self._modules.innermost, func.__name__.split(".")[0], users_line()) if depends else _NOBODY
         self._write(out, depends, writer)
         if _NORM.match(writer.op):  # the mean and the deviation that it returns beside know nothing of its weights
-            self._write(out[1:], self._depends(_tensors(args[:1])), writer)
+            self._write(out[1:], self._depends(tensors_in(args[:1])), writer)
         return out
 
-    def _write(self, out: Any, depends: int, writer: Cut) -> None:
-        for place in {_memory(tensor) for tensor in _tensors(out) if tensor.numel()}:
+    def _write(self, out: Any, depends: int, writer: CutPlace) -> None:
+        for place in {_memory(tensor) for tensor in tensors_in(out) if tensor.numel()}:
             if depends:
                 self._traced[place] = _Traced(depends, writer)
             else:
@@ -128,7 +129,7 @@ class DependenceFinder(TorchDispatchMode):
             new = 0 if known is None else known.depends & self._uncut
             if known is None or not new or (tensor.requires_grad and torch.is_grad_enabled()):
                 continue
-            here = Cut(self._modules.innermost, "no_grad", users_line())
+            here = CutPlace(self._modules.innermost, "no_grad", users_line())
             cut = here if tensor.requires_grad or known.writer is _NOBODY else known.writer
             self._cuts |= {place: cut for place in range(new.bit_length()) if new >> place & 1}
             self._uncut &= ~new
@@ -166,13 +167,3 @@ def _read(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
-
-
-def _tensors(values: Any) -> Iterable[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(tuple(values.values()))
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)

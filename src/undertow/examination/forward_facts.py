@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from undertow.examination.independence import Suspicion
-from undertow.examination.other_leaves import leaf_behind
 from undertow.examination.sources import SourceFinder, users_line
 from undertow.tape.ops import PRODUCTS, op_name
+from undertow.tape.other_leaves import leaf_behind
 from undertow.tape.output_range import OF_STATES, last_operation, reach
 
 Node = Any

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from undertow.examination.sources import users_line
 from undertow.examination.untouched import random_states, set_random_states
+from undertow.tape.tensors import tensors_in
 
 Fact = dict[str, Any]
 
@@ -135,7 +136,7 @@ def examples_mixed(model: nn.Module, call: Call) -> Fact | None:
 class _Probe:
     def __init__(self, model: nn.Module, call: Call, anew: bool) -> None:
         self._model, self._call = model, call
-        self._batch = next((t for t in _tensors((call.args, call.kwargs)) if t.dim() > 0), None)
+        self._batch = next((t for t in tensors_in((call.args, call.kwargs)) if t.dim() > 0), None)
         self._anew = anew
 
     @cached_property
@@ -171,7 +172,7 @@ class _Probe:
         """The share of the output that changes with one example, and whether it is one example's."""
         n = self._size(axis)
         after = self._run(axis)
-        for old, new in zip(_tensors(self._before), _tensors(after), strict=True):
+        for old, new in zip(tensors_in(self._before), tensors_in(after), strict=True):
             if old.is_floating_point() and old.numel() > 1:
                 parts = _changed_parts(old, new)
                 return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
@@ -217,17 +218,6 @@ def _statistics_frozen(model: nn.Module) -> Iterator[bool]:
             module.training = True
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, Mapping):
-        for value in values.values():
-            yield from _tensors(value)
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)
-
-
 def _each(values: Any, axis: int, size: int, change: Callable[[Tensor], Tensor]) -> Any:
     """Return the same with every tensor changed that has as many places along an axis as there are examples."""
     if isinstance(values, Tensor):
@@ -265,8 +255,8 @@ class _Footprints(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         out = func(*args, **(kwargs or {}))
-        results = [t for t in _tensors(out) if t.is_floating_point() and t.dim() > 0][:1]
-        inputs = [t for t in _tensors(args) if t.is_floating_point() and t.dim() > 0]
+        results = [t for t in tensors_in(out) if t.is_floating_point() and t.dim() > 0][:1]
+        inputs = [t for t in tensors_in(args) if t.is_floating_point() and t.dim() > 0]
         if results and inputs:
             self.calls.append((func.__name__, [_footprint(t) for t in inputs], _footprint(results[0]), users_line()))
         return out

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from undertow.examination.modules import ModuleStack, users_line
+from undertow.tape.tensors import tensors_in
 
 _MASKS = frozenset({"full", "fill", "fill_", "masked_fill", "masked_fill_", "new_full", "full_like", "where"})
 """What writes -inf on purpose, for attention to leave out."""
@@ -100,7 +101,7 @@ class OriginFinder(TorchDispatchMode):
         nan, infinite = _has_nan(bad), _has_inf(bad)
         what = self._names.get(bad[0].untyped_storage().data_ptr(), "an input") if bad else ""
         out = func(*args, **(kwargs or {}))
-        results = list(_tensors(out))
+        results = tensors_in(out)
         if any(each in op for each in _WHATEVER_WAS_THERE) or _finite(results):
             return out
         # Out of finite numbers, or nan out of a mask's -inf: a softmax that everything is hidden from.
@@ -127,17 +128,7 @@ def _names(model: nn.Module) -> dict[int, str]:
 def _read(op: str, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
     """The tensors that an operation reads: what it only writes to may hold anything."""
     read = args[1:] if op in _WRITES_ONLY else args
-    return list(_tensors((read, {name: value for name, value in kwargs.items() if name != "out"})))
-
-
-def _tensors(values: Any) -> Iterable[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(tuple(values.values()))
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)
+    return tensors_in((read, {name: value for name, value in kwargs.items() if name != "out"}))
 
 
 def _counts(tensor: Tensor) -> bool:

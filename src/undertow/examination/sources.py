@@ -15,7 +15,7 @@ _OURS = Path(__file__).parents[1]
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), str(_OURS / "examination"), str(_OURS / "tape"))
 
 
-class Line(NamedTuple):
+class SourceLine(NamedTuple):
     """A line of the user's code, and whether it calls the whole model."""
 
     file: str
@@ -47,7 +47,7 @@ class SourceFinder(TorchFunctionMode):
         super().__init__()
         self._model = model
         self._numbers: list[int] = []
-        self._lines: list[Line] = []
+        self._lines: list[SourceLine] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and note the line if Nodes were born."""
@@ -75,14 +75,14 @@ def users_line() -> str:
     return str(_line())
 
 
-def _line(model: nn.Module | None = None) -> Line:
+def _line(model: nn.Module | None = None) -> SourceLine:
     frame, of_the_model = sys._getframe(2), False
     while frame is not None:
         if not _is_torchs(frame.f_code.co_filename):
-            return Line(frame.f_code.co_filename, frame.f_lineno, of_the_model)
+            return SourceLine(frame.f_code.co_filename, frame.f_lineno, of_the_model)
         of_the_model |= model is not None and frame.f_code is _CALL and frame.f_locals.get("self") is model
         frame = frame.f_back  # type: ignore[assignment]  # None at the end
-    return Line("", 0, False)
+    return SourceLine("", 0, False)
 
 
 @cache

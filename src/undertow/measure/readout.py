@@ -94,6 +94,8 @@ class Readout:
             "target_spread": raw["target spread"],
             "target_missed": raw["target missed"],
             "output_size": raw["output size"],
+            "surprise": raw["surprise"],
+            "classes": raw["classes"],
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:

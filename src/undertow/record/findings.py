@@ -9,8 +9,9 @@ from warnings import warn
 
 import numpy as np
 
-from undertow.columns import plain
+from undertow.jsonable import jsonable
 from undertow.printable import printable
+from undertow.record.checking import FINDING, checked
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class BackwardGain:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: plain(value) for key, value in vars(self).items()}
+        return {key: jsonable(value, infinite=True) for key, value in vars(self).items()}
 
 
 _IN_FILES = {"from_start": "born"}
@@ -133,7 +134,7 @@ class Finding:
         first = printable(f"{self.code} {self.severity}: {self.span}{self.message}{f' [{places}]' if places else ''}")
         if not self.advice and not self.snippet:
             return first
-        code = indent(self.snippet, "    ").rstrip("\n")
+        code = printable(indent(self.snippet, "    ").rstrip("\n"), lines=True)
         return "\n".join(filter(None, (first, printable(self.advice), code, f"more: undertow rule {self.code}")))
 
     def __repr__(self) -> str:
@@ -156,13 +157,24 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values. Files say ``born`` of what is called `from_start` here, as they always did."""
-        return {_IN_FILES.get(key, key): plain(value) for key, value in vars(self).items()}
+        return {_IN_FILES.get(key, key): jsonable(value, infinite=True) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError, KeyError, TypeError: this is no finding.
+        """
+        checked(data, FINDING, "a finding")
         evidence = {name: np.nan if value is None else float(value) for name, value in data["evidence"].items()}
-        given = {"severity": Severity(data["severity"]), "sites": tuple(data["sites"]), "evidence": evidence}
+        given: dict[str, Any] = {
+            "severity": Severity(data["severity"]),
+            "sites": tuple(data["sites"]),
+            "evidence": evidence,
+        }
+        if (sure := data.get("confidence")) is not None:
+            given["confidence"] = float(sure)
         known = {_FROM_FILES.get(key, key): value for key, value in data.items()}
         return cls(**{**known, **given})
 

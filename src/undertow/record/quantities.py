@@ -26,6 +26,8 @@ SITE_COLUMNS = {
     "target_spread": "standard deviation of its targets",
     "target_missed": "root mean square of what of them lies beyond the limits of the output's last operation",
     "output_size": "root mean square of what is held against them",
+    "surprise": "of a classifier's loss: mean -log p of the right class / log of the number of classes, 1 at chance",
+    "classes": "how many there are",
     "weight_spread": "norm of the weights' deviation from those of the mean unit / ||W||_F: 0 if all units are alike",
     "grad_spread": "the same of the gradient by the weights: 0 if all units are pulled alike, and stay as they are",
     "weight_grad_norm": "norm of the loss's gradient by this Site's parameters",

@@ -8,9 +8,11 @@ from warnings import warn
 
 import numpy as np
 
-from undertow.columns import Column, Columns, check_columns, check_rows, decode, encode, plain, row_counts, same_columns
+from undertow.columns import Column, Columns, check_columns, check_rows, encode, row_counts, same_columns
+from undertow.jsonable import jsonable
+from undertow.record.checking import HEADER, RUN, checked, checked_column
 from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS
-from undertow.record.sites import Edge, Event, Site
+from undertow.record.sites import Edge, Event, Site, graph_from
 
 
 class SiteReading(Mapping[str, float]):
@@ -156,7 +158,7 @@ class Run:
     @property
     def _words(self) -> tuple[Any, ...]:
         events = [event.to_dict() for event in self.events]
-        return plain(self.header), self.sites, self.edges, self.parameters, events
+        return jsonable(self.header, infinite=True), self.sites, self.edges, self.parameters, events
 
     @property
     def _groups(self) -> list[Columns]:
@@ -171,7 +173,7 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; inf and nan become strings and None, as JSON knows neither."""
         return {
-            "header": plain(self.header),
+            "header": jsonable(self.header, infinite=True),
             "sites": [site.to_dict() for site in self.sites],
             "edges": [[edge.source, edge.target] for edge in self.edges],
             "parameters": list(self.parameters),
@@ -182,19 +184,29 @@ class Run:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. What an earlier undertow did not write is empty."""
+        """The inverse of `to_dict`. What an earlier undertow did not write is empty.
+
+        Raises:
+            ValueError, KeyError, TypeError: this is no Run.
+        """
+        checked(data, RUN, "a Run")
+        sites, edges = graph_from(data["sites"], data["edges"])
         return cls(
             header_from(data["header"]),
-            tuple(map(Site.from_dict, data["sites"])),
-            tuple(Edge(*pair) for pair in data["edges"]),
-            **{group: decode(data.get(group, {})) for group in _GROUPS[:3]},
-            scalars=decode(data.get("scalars", {})),
+            sites,
+            edges,
+            **{group: _decoded(data.get(group, {})) for group in _GROUPS[:3]},
+            scalars=_decoded(data.get("scalars", {})),
             parameters=tuple(data.get("parameters", ())),
-            parameter_columns=decode(data.get("parameter_columns", {})),
-            parameter_steps=decode({"": data.get("parameter_steps", _NOTHING)})[""],
+            parameter_columns=_decoded(data.get("parameter_columns", {})),
+            parameter_steps=_decoded({"": data.get("parameter_steps", _NOTHING)})[""],
             events=tuple(map(Event.from_dict, data.get("events", ()))),
             other_graphs=(),
         )
+
+
+def _decoded(columns: Mapping[str, Any]) -> dict[str, Column]:
+    return {name: checked_column(column, name) for name, column in columns.items()}
 
 
 _NOTHING = {"dtype": "float64", "shape": [0], "values": []}
@@ -202,7 +214,12 @@ _GROUPS = ("columns", "edge_columns", "steps", "scalars", "parameter_columns")
 
 
 def header_from(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A Run's header from JSON values: the inverse of `plain` on it."""
+    """Make a Run's header of JSON values: the inverse of `jsonable` on it.
+
+    Raises:
+        ValueError: a fact that pages or rules read is of another kind.
+    """
+    checked(data, HEADER, "the header", closed=False)
     return {key: _header_value(key, value) for key, value in data.items()}
 
 

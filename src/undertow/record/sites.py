@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from undertow.columns import plain
+from undertow.jsonable import jsonable
 from undertow.operations import spoken
+from undertow.record.checking import EVENT, SITE, checked, checked_pairs
 
 
 class Role(StrEnum):
@@ -91,13 +92,21 @@ class Site:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: plain(value) for key, value in vars(self).items()}
+        return {key: jsonable(value, infinite=True) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError, KeyError, TypeError: this is no Site.
+        """
+        checked(data, SITE, "a Site")
         lists = {key: tuple(data[key]) for key in ("shape", "weight_shape", "parameters")}
-        return cls(**{**data, **lists, "role": Role(data["role"])})
+        inside = data.get("inside", 1.0)
+        return cls(
+            **{**data, **lists, "role": Role(data["role"]), "inside": np.nan if inside is None else float(inside)}
+        )
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,23 @@ class Edge:
 
     source: int
     target: int
+
+
+def graph_from(sites: Any, edges: Any) -> tuple[tuple[Site, ...], tuple[Edge, ...]]:
+    """Return Sites and edges from JSON values.
+
+    Raises:
+        ValueError, KeyError, TypeError: this is no graph.
+
+    Example:
+        >>> graph_from([Site(0, "fc", "addmm", Role.WEIGHT).to_dict()], [[0, 1]])
+        Traceback (most recent call last):
+        ValueError: edges between Sites that are not there, or that lead back to the loss
+    """
+    made = tuple(map(Site.from_dict, sites))
+    if [site.index for site in made] != list(range(len(made))):
+        raise ValueError("Sites out of order")
+    return made, tuple(Edge(*pair) for pair in checked_pairs(edges, len(made)))
 
 
 @dataclass(frozen=True)
@@ -134,9 +160,14 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {key: plain(value) for key, value in vars(self).items()}
+        return {key: jsonable(value, infinite=True) for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError, KeyError, TypeError: this is no event.
+        """
+        checked(data, EVENT, "an event")
         return cls(**{**data, "time": np.nan if data["time"] is None else float(data["time"])})

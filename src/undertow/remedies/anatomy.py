@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What was called, in order, leaves only, each at its first call.
+    """List what was called, in order, leaves only, each at its first call.
 
     Attributes:
         parts: the leaves.

@@ -1,9 +1,6 @@
 """A remedy's docstring in its sections."""
 
-import re
-from inspect import cleandoc, getdoc
-from textwrap import dedent
-
+from undertow.docstrings import in_sections
 from undertow.remedies.registry import KINDS, SECTIONS, Kind
 
 
@@ -15,11 +12,7 @@ def sections(kind: Kind) -> dict[str, str]:
         >>> list(sections(KINDS["UR101"]))
         ['', 'What it changes', 'When', 'Predicts', 'References']
     """
-    text = getdoc(kind.apply) or ""
-    heads = "|".join(map(re.escape, SECTIONS))
-    first, *rest = re.split(rf"^({heads}):\n", text, flags=re.MULTILINE)
-    bodies = zip(rest[::2], rest[1::2], strict=True)
-    return {"": cleandoc(first).strip()} | {name: dedent(body).strip() for name, body in bodies}
+    return in_sections(kind.apply.__doc__ or "", SECTIONS)
 
 
 def page() -> str:

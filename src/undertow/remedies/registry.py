@@ -15,7 +15,7 @@ SECTIONS = ("What it changes", "When", "Predicts", "References")
 
 
 class Level(StrEnum):
-    """What a person must agree to before a remedy is applied.
+    """Say what a person must agree to before a remedy is applied.
 
     Example:
         >>> print(Level.A.meaning)
@@ -161,7 +161,7 @@ class Remedy:
 
     @property
     def kind(self) -> Kind:
-        """What it is one of."""
+        """Return the remedy that it is one of."""
         return KINDS[self.code]
 
     @property
@@ -172,12 +172,12 @@ class Remedy:
 
     @property
     def level(self) -> Level:
-        """What a person must agree to."""
+        """Return what a person must agree to."""
         return self.kind.level
 
     @property
     def snippet(self) -> str:
-        """The same in plain PyTorch, to paste behind the lines that make ``model`` and ``optimizer``."""
+        """Return the same in plain PyTorch, to paste behind the lines that make ``model`` and ``optimizer``."""
         return self.lines or self.kind.lines(**self.settings)
 
     def written_for(self, training: Training) -> "Remedy":

@@ -79,7 +79,7 @@ def _name(func: Any) -> str:
 
 @dataclass(frozen=True)
 class Rewiring:
-    """How calls are changed, as data; it makes a mode for a model.
+    """Say how calls are changed, as data; it makes a mode for a model.
 
     Attributes:
         names, instead, behind, once, attach: as `Rewired` takes them.

@@ -55,13 +55,13 @@ class Equation:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimVerdict:
     """A table cell: does what was claimed hold?"""
 
     holds: Literal["yes", "partly", "no"]
 
 
-Cell = str | float | Verdict | None
+Cell = str | float | ClaimVerdict | None
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def histogram(
     title: str = "",
     height: int = 200,
 ) -> alt.LayerChart:
-    """How often each size of ``value`` occurs; groups distinguished by ``colour`` share the bins and overlap.
+    """Show how often each size of ``value`` occurs; groups distinguished by ``colour`` share the bins and overlap.
 
     Args:
         rows: one for each observation; they are counted here, and only the counts go into the chart.
@@ -253,7 +253,7 @@ def heatmap(
 def _along(values: Sequence[float], log: bool, reverse: bool = False) -> dict[str, Any]:
     if log:
         return measured(values, log=True)
-    scale = alt.Scale(nice=False, zero=False, **({"reverse": True} if reverse else {}))
+    scale = alt.Scale(nice=False, zero=False, reverse=True) if reverse else alt.Scale(nice=False, zero=False)
     return {"scale": scale, "axis": alt.Axis(tickCount=6, **_whole(values))}
 
 

@@ -21,7 +21,7 @@ ANNOTATIONS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ER
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check comes to.
+    """Hold what a check comes to.
 
     Attributes:
         target: what was checked, as the user named it.

@@ -11,7 +11,7 @@ GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "eta", "lambda", "phi", "
 FUNCTIONS = ["softmax", "min", "max", "mean", "var", "Var", "clip", "e"]
 NAMES = {
     **{name: rf"\{name}" for name in GREEK},
-    **{name: rf"\mathrm{{{name}}}\," for name in FUNCTIONS if len(name) > 1},
+    **{name: rf"\text{{{name}}}\," for name in FUNCTIONS if len(name) > 1},
     "eps": r"\epsilon", "sqrt": r"\sqrt", "lr": r"\eta", "dw": r"\Delta w", "dC": r"\partial C", "dW": r"\partial W",
 }  # fmt: skip
 SIGNS = {
@@ -40,7 +40,7 @@ def set_equation(written: str) -> str:
     """
     source = PLAIN.match(written)
     words, body = (source[0], written[source.end() :]) if source else ("", written)
-    if not re.search(r"[=<>|^]", body):
+    if not re.search(r"[=^]|\|\|", body):
         return escaped(written)
     latex = latex_of(body)
     try:

@@ -13,6 +13,7 @@ from altair.typing import ChartType
 from altair.utils import schemapi
 
 from undertow.files import write_whole
+from undertow.printable import printable
 from undertow.render.theme import LAYER, theme
 
 Spec = dict[str, Any]
@@ -100,7 +101,32 @@ def _unseen(part: Spec) -> Spec:
 def drawn(spec: Spec, width: int) -> str:
     """A specification of ``to_spec`` as SVG, ``width`` pixels wide if it is as wide as its container."""
     fitted = {**spec, "width": width} if spec.get("width") == "container" else spec
-    return _renumbered(vl_convert.vegalite_to_svg(still(fitted), vl_version=VEGALITE))
+    return _renumbered(vl_convert.vegalite_to_svg(_seen(still(fitted)), vl_version=VEGALITE))
+
+
+def _seen(value: Any, data: bool = False) -> Any:
+    """Return a specification with what isn't drawn, in names from models, written as escapes.
+
+    Their backslashes, and all in data, become a sign that looks like one: a text with a backslash is an error to
+    vl-convert's measure of texts.
+    """
+    if isinstance(value, dict):
+        return {_seen(key): _seen(each, data or key == "datasets") for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_seen(each, data) for each in value]
+    if not isinstance(value, str):
+        return value
+    return in_a_chart(value) if data or printable(value, lines=True) != value else value
+
+
+def in_a_chart(name: str) -> str:
+    """Return a name as charts show it.
+
+    Example:
+        >>> print(in_a_chart("fc\\x1b1"))
+        fc⧵x1b1
+    """
+    return printable(name, lines=True).replace("\\", "\N{REVERSE SOLIDUS OPERATOR}")
 
 
 def beside(svgs: Sequence[str], columns: int) -> str:

@@ -14,15 +14,15 @@ from undertow.theory.meanfield import critical_line, half_stable
 VANISHING, EXPLODING = (-0.08, -1.3), (0.095, 2.5)
 """Decades from one layer to the next, and from the last to the first, from which on UT101 and UT102 speak."""
 
-VARIANCES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
+VARIANCES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Variances of pre-activations at which a critical start is looked for, the smallest first."""
 
 LARGEST_VARIANCE = 100.0
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a forecast comes to.
+class ForecastOutcome:
+    """Hold what a forecast comes to.
 
     Attributes:
         words: the verdict in a few words.
@@ -39,7 +39,7 @@ class Outcome:
     snippet: str = ""
 
 
-def outcome(forecast: Forecast) -> Outcome:
+def outcome(forecast: Forecast) -> ForecastOutcome:
     """Judge a forecast by the thresholds that rules judge a measured gradient by.
 
     Example:
@@ -51,13 +51,13 @@ def outcome(forecast: Forecast) -> Outcome:
     total = float(forecast.layers.decades[0])
     rate = total / max(forecast.depth - 1, 1)
     if rate <= VANISHING[0] and total <= VANISHING[1]:
-        return Outcome("the gradient vanishes", "error", _sentence(forecast, total), *_remedy(forecast))
+        return ForecastOutcome("the gradient vanishes", "error", _sentence(forecast, total), *_remedy(forecast))
     if rate >= EXPLODING[0] and total >= EXPLODING[1]:
-        return Outcome("the gradient explodes", "error", _sentence(forecast, total), *_remedy(forecast))
+        return ForecastOutcome("the gradient explodes", "error", _sentence(forecast, total), *_remedy(forecast))
     if forecast.trainable_depth is not None and forecast.depth > forecast.trainable_depth:
         limit = f" Schoenholz et al. saw such networks train up to {forecast.trainable_depth:.3g} layers."
-        return Outcome("too deep to train", "warning", _sentence(forecast, total) + limit, *_remedy(forecast))
-    return Outcome("the gradient arrives", None, _sentence(forecast, total))
+        return ForecastOutcome("too deep to train", "warning", _sentence(forecast, total) + limit, *_remedy(forecast))
+    return ForecastOutcome("the gradient arrives", None, _sentence(forecast, total))
 
 
 def critical_start(activation: str) -> tuple[float, float] | None:

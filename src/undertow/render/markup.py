@@ -22,6 +22,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from undertow.formatting import typeset
+from undertow.printable import printable
 
 # As in pandoc: no space inside the dollars, no digit after the last, so that "$5 and $6" stays money.
 _DOLLARS = re.compile(r"\$(?!\s)((?:\\.|[^\\$])+?)(?<!\s)\$(?!\d)", re.DOTALL)
@@ -61,7 +62,7 @@ def escaped(text: str) -> str:
         >>> print(phrase(escaped("a*b*c [x](#y) $z$ <b> `c`")))
         a*b*c [x](#y) $z$ &lt;b&gt; `c`
     """
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(" ".join(text.split())))
 
 
 def code(text: str) -> str:
@@ -71,7 +72,7 @@ def code(text: str) -> str:
         >>> print(phrase(code("layers.*.<b>`")))
         <code>layers.*.&lt;b&gt;`</code>
     """
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     padding = " " if "`" in line else ""
     return f"{fence}{padding}{line}{padding}{fence}" if line else ""

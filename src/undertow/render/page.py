@@ -1,9 +1,9 @@
 """An article as one HTML file: text, equations, tables and linked charts, for a reader without network.
 
 Put blocks into sections, sections into an ``Article``, and ``write`` it. Figures and tables are numbered in order, and
-``[](#speed)`` in any text becomes "Figure 3", linked. Every chart of a lively page is there twice: drawn, as an SVG that
-needs no script and prints well, and as a specification that takes its place when the reader comes near. A page that is
-not lively has drawings only, and a twentieth of the size.
+``[](#speed)`` in any text becomes "Figure 3", linked. Every chart of a lively page is there twice: drawn, as an SVG
+that needs no script and prints well, and as a specification that takes its place when the reader comes near. A page
+that is not lively has drawings only, and a tenth of the size.
 """
 
 import re
@@ -24,6 +24,7 @@ from undertow.render.blocks import (
     Block,
     Callout,
     Cell,
+    ClaimVerdict,
     Equation,
     Figure,
     Folded,
@@ -35,7 +36,6 @@ from undertow.render.blocks import (
     Tone,
     Tree,
     TreeLine,
-    Verdict,
     walk,
 )
 from undertow.render.seen import seen
@@ -47,6 +47,7 @@ __all__ = [
     "Article",
     "Block",
     "Callout",
+    "ClaimVerdict",
     "Equation",
     "Figure",
     "Folded",
@@ -57,7 +58,6 @@ __all__ = [
     "Table",
     "Tree",
     "TreeLine",
-    "Verdict",
 ]
 
 LONGEST_NUMBER = 32
@@ -150,7 +150,7 @@ class Panel:
 
     @property
     def seen(self) -> str:
-        """What is seen in the chart, in a sentence."""
+        """Return in a sentence what is seen in the chart."""
         return seen(self.spec)
 
     @cached_property
@@ -263,16 +263,16 @@ def _environment() -> Environment:
         "typeset": typeset,
         "kind": lambda block: type(block).__name__.lower(),
     }
-    return environment(filters, {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, Verdict)})
+    return environment(filters, {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, ClaimVerdict)})
 
 
-def _columns(table: Table) -> list[list[str | Verdict]]:
+def _columns(table: Table) -> list[list[str | ClaimVerdict]]:
     """The cells as text, by column, since numbers are written to suit their column."""
     return [_column([row[k] for row in table.rows]) for k in range(len(table.columns))]
 
 
-def _column(cells: Sequence[Cell]) -> list[str | Verdict]:
-    written: list[str | Verdict] = []
+def _column(cells: Sequence[Cell]) -> list[str | ClaimVerdict]:
+    written: list[str | ClaimVerdict] = []
     decimal = iter(aligned([cell for cell in cells if isinstance(cell, float)]))
     for cell in cells:
         if isinstance(cell, float):
@@ -284,7 +284,7 @@ def _column(cells: Sequence[Cell]) -> list[str | Verdict]:
     return written
 
 
-def _numeric(cells: Iterable[str | Verdict]) -> bool:
+def _numeric(cells: Iterable[str | ClaimVerdict]) -> bool:
     """Tell whether every cell is a number or begins with one, as "5.0 (3.7 to 6.3)" does; a sentence may, too."""
     return all(
         isinstance(cell, str) and len(cell) < LONGEST_NUMBER and re.match(rf"[-{MINUS}+]?[\d.]|{DASH}$", cell)

@@ -59,6 +59,10 @@ def measured_in_full(full: int, steps: int) -> str:
     return f"{count}; every=10 measures more" if full < min(ENOUGH, steps / 10) else count
 
 
+LONGEST = 1e10
+"""Seconds: three hundred years."""
+
+
 def duration(seconds: float) -> str:
     """Write a time for people.
 
@@ -66,6 +70,8 @@ def duration(seconds: float) -> str:
         >>> duration(3.2), duration(200), duration(7_260)
         ('3.2 s', '3 min 20 s', '2 h 1 min')
     """
+    if not 0 <= seconds < LONGEST:
+        return "no time that can be"
     if seconds < 60:
         return f"{seconds:.2g} s"
     minutes = int(seconds) // 60

@@ -1,4 +1,4 @@
-"""Say in a sentence what is seen in a chart, for those who don't see it: its marks, what they measure, how far they reach."""
+"""Say in a sentence what is seen in a chart, for those who don't see it: its marks, what they measure, their reach."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ def seen(spec: Spec) -> str:
     """
     title = spec.get("title", "")
     named = title if isinstance(title, str) else title.get("text", "")
-    for unit in _units(spec):
+    for unit in sorted(_units(spec), key=lambda unit: unit["kind"] == "area"):  # a band is not what it is the band of
         encoding, rows = unit["encoding"], unit["rows"]
         kind = KINDS.get(unit["kind"])
         if kind and rows and {"x", "y"} <= encoding.keys():

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -11,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from undertow.printable import printable
 from undertow.render.terms import texts_of, used
 
 
@@ -19,7 +21,14 @@ def environment(
 ) -> Environment:
     """Return our templates: everything in them is escaped, and what is missing is an error."""
     loader = PackageLoader("undertow.render")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
+    )
     made.filters |= dict(filters or {})
     made.tests |= dict(tests or {})
     return made
@@ -39,7 +48,12 @@ def scripted(sources: Iterable[str]) -> str:
 def inert(value: Any) -> Markup:
     """Return JSON for a script element: no ``<`` in it, so that nothing in the data can close it."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704  escaped here
+    shown = _MARKS.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
+    return Markup(shown.replace("<", "\\u003c"))  # noqa: S704  escaped here
+
+
+_MARKS = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls that JSON leaves, marks that change a name's direction, half surrogate pairs, which no file takes."""
 
 
 def policy(scripts: Iterable[str], live: bool = False) -> str:
@@ -76,7 +90,7 @@ def filled(template: str, title: str, given: Mapping[str, Any], scripts: Sequenc
         _environment()
         .get_template(template)
         .render(
-            title=title,
+            title=printable(title),
             given=given,
             live=live,
             terms=used([source(template), *texts_of(given)]),

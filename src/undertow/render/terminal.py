@@ -27,7 +27,7 @@ LEAST_NAME, NAME_ROOM = 12, 34
 
 
 class Screen(NamedTuple):
-    """Where text is printed: how many columns it has, and whether it shows colours."""
+    """Describe where text is printed: how many columns it has, and whether it shows colours."""
 
     width: int = WIDTH
     coloured: bool = False
@@ -127,6 +127,7 @@ def fitted(names: Column, columns: Sequence[Column], width: int) -> Table:
     for each in (names, *kept):
         table.add_column(each.name, justify="right" if each.right else "left", no_wrap=True)
     shown = [elided(name, max(room, LEAST_NAME)) for name in names.cells]
-    for row in zip(shown, *(each.cells for each in kept), strict=True):
-        table.add_row(*row)
+    for name, *cells in zip(shown, *(each.cells for each in kept), strict=True):
+        if any(cells) or len(kept) == len(columns):  # nothing is left of a row whose columns were left out
+            table.add_row(name, *cells)
     return table

@@ -9,6 +9,7 @@ from rich.text import Text
 from undertow.record import Finding, Severity, folded
 from undertow.render.labels import near
 from undertow.render.terminal import PROSE, Screen
+from undertow.wording import sentence
 
 COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 CODE_INDENT = 4
@@ -38,7 +39,7 @@ def _lines(
     finding: Finding, rest: Sequence[Finding], on: Screen, details: Details, seen: dict[str, str]
 ) -> Iterator[RenderableType]:
     yield _heading(finding)
-    yield _prose(f"{finding.span}{finding.message}{_confidence(finding)}", on)
+    yield _prose(sentence(f"{finding.span}{finding.message}{_confidence(finding)}"), on)
     if said := details(finding):
         yield _prose(said, on, "dim")
     yield from _remedy(finding, on, seen)

@@ -34,6 +34,9 @@ LONGEST_PERIOD = 6
 FEWEST_ALIKE = 4
 """Repetitions of a layer, or of a sequence of up to six, that are folded."""
 
+SHORT_PATH = 8
+"""Rows that are few enough to be shown each."""
+
 
 def way_back(diagnosis: Diagnosis, on: Screen | None = None) -> list[RenderableType]:
     """Return the gradient path as a table, what remains from end to end, what theory expected, and all layers' names.
@@ -119,8 +122,11 @@ def _merged(rows: Sequence[TableRow], alike: bool = False) -> TableRow:
 
 def _folded(diagnosis: Diagnosis, rows: Sequence[TableRow]) -> list[TableRow]:
     """Merge what repeats: a kind of layer, or a sequence of kinds, four times or more with nearly the same gains."""
+    if len(rows) <= SHORT_PATH:
+        return list(rows)
     kinds = [_kind(diagnosis, row) for row in rows]
-    found, first = [], 0
+    found: list[TableRow] = []
+    first = 0
     while first < len(rows):
         period, times = max(
             ((period, _repeats(rows, kinds, first, period)) for period in range(1, LONGEST_PERIOD + 1)),

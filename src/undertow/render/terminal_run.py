@@ -17,7 +17,7 @@ from undertow.render.run_summary import NOTHING_YET, facts
 from undertow.render.terminal import Column, Screen, fitted, printed
 from undertow.render.terminal_findings import blocks
 from undertow.render.terminal_path import way_back
-from undertow.render.verdict import by_cause, is_fault
+from undertow.render.verdict import by_cause, is_fault, unseen
 
 CURVE = 24
 """Signs that a curve is drawn with."""
@@ -28,6 +28,7 @@ SHORT, FEW_COLUMNS = 7, 3
 LEVELS = "▁▂▃▄▅▆▇█"
 SHOWN = ("speed", "progress", "update", "saturated", "dead")
 MOST_ROWS = 24
+ALL_WELL = "NOTHING WRONG WAS FOUND"
 
 
 def text(diagnosed: DiagnosedRun, name: str = "", on: Screen | None = None) -> str:
@@ -64,8 +65,10 @@ def _findings(diagnosed: DiagnosedRun, on: Screen) -> list[RenderableType]:
     findings, run = diagnosed.chosen.findings, diagnosed.run
     if not findings and not diagnosed.series.noted and not len(run):
         return [Text(NOTHING_YET)]
-    good = [] if any(map(is_fault, findings)) else [Text("NOTHING WRONG WAS FOUND", "bold green")]
-    return [*good, *blocks(findings, on, partial(by_cause, diagnosed.chosen))]
+    hidden = [Text(f"not seen: {sentence}") for sentence in unseen(run)]
+    verdict = Text("NOTHING WRONG WAS FOUND IN WHAT WAS SEEN", "bold") if hidden else Text(ALL_WELL, "bold green")
+    good = [] if any(map(is_fault, findings)) else [verdict]
+    return [*good, *hidden, *blocks(findings, on, partial(by_cause, diagnosed.chosen))]
 
 
 def curve(values: Numbers, log: bool = False, signs: int = CURVE, least: float = 0.0) -> str:

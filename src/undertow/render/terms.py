@@ -16,7 +16,7 @@ Entry = tuple[str, str]
 def glossary() -> Mapping[str, str]:
     """Return the glossary, term -> meaning in Markdown; empty where none is installed."""
     try:
-        entries: Mapping[str, str] = import_module("undertow.glossary").TERMS
+        entries: Mapping[str, str] = import_module("undertow.glossary").GLOSSARY
     except ModuleNotFoundError:
         return {}
     return entries

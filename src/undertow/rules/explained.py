@@ -1,9 +1,6 @@
 """Take a rule's docstring apart, and put all of them on one page."""
 
-import re
-from inspect import cleandoc
-from textwrap import dedent
-
+from undertow.docstrings import in_sections
 from undertow.rules.registry import RULES, SECTIONS, Rule
 
 
@@ -18,11 +15,7 @@ def sections(rule: Rule) -> dict[str, str]:
         >>> list(parts)[1:3]
         ['What', 'Why it is bad']
     """
-    text = cleandoc(rule.explanation)
-    heads = "|".join(map(re.escape, SECTIONS))
-    first, *rest = re.split(rf"^({heads}):\n", text, flags=re.MULTILINE)
-    bodies = zip(rest[::2], rest[1::2], strict=True)
-    return {"": cleandoc(first).strip()} | {name: dedent(body).strip() for name, body in bodies}
+    return in_sections(rule.explanation, SECTIONS)
 
 
 def page() -> str:

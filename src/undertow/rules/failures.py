@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
+
 from undertow.record import Finding
 
 
@@ -32,7 +34,8 @@ def findings_by(code: str, judge: Callable[[Any], Iterable[Finding]], subject: o
         ['UT101 could not judge this run (ZeroDivisionError: division by zero)']
     """
     try:
-        return list(judge(subject))
+        with np.errstate(all="ignore"):  # a number near the largest there is overflows when it is squared
+            return list(judge(subject))
     except Exception as error:
         message = f"{code} could not judge this run ({type(error).__name__}: {error})"
         collected = _collected.get()

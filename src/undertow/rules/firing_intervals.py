@@ -20,6 +20,9 @@ from undertow.rules.registry import RULES, Rule
 SPREAD = 48
 """Steps judged, evenly over the run; beside them some that lie closer and closer towards both ends."""
 
+MOST_SITES, FEWEST_JUDGED = 48_000, 12
+"""Sites in all steps judged: of graphs of more than a thousand fewer steps are judged, so that it takes no longer."""
+
 SHORTEST = 3
 """Judged steps that an interval has, if there are as many."""
 
@@ -59,7 +62,7 @@ class RuleSampler:
     def rules(self) -> tuple[Rule, ...]:
         """The rules that judge single steps of this run; a code that has a judge of whole runs is left to that."""
         run = self.history.run
-        return tuple(each for each in RULES.values() if each.judge_run is None and each.applies_to(run))
+        return tuple(each for each in RULES.values() if each.judges_steps and each.applies_to(run))
 
     def _findings(self, diagnosis: Diagnosis, row: int) -> Iterator[Finding]:
         for rule in self.rules:
@@ -104,15 +107,16 @@ def sampled(history: RunHistory) -> list[int]:
     """Choose the full steps to judge: all finite ones, or some of many."""
     rows = np.flatnonzero(history.finite)
     count = len(rows)
-    if count <= SPREAD:
+    spread = min(SPREAD, max(FEWEST_JUDGED, MOST_SITES // max(len(history.run.sites), 1)))
+    if count <= spread:
         return rows.tolist()
-    near = np.unique(np.round(np.geomspace(1, count, 24)).astype(int)) - 1
-    places = {*np.linspace(0, count - 1, SPREAD).round().astype(int), *near, *(count - 1 - near)}
+    near = np.unique(np.round(np.geomspace(1, count, spread // 2)).astype(int)) - 1
+    places = {*np.linspace(0, count - 1, spread).round().astype(int), *near, *(count - 1 - near)}
     chosen = set(rows[sorted(places)].tolist())
-    for column in {name for rule in RULES.values() if rule.judge_run is None for name in rule.sparse_columns}:
+    for column in {name for rule in RULES.values() if rule.judges_steps for name in rule.sparse_columns}:
         seen = rows[history.measured(column)[rows]]
         if len(seen) < count:
-            chosen.update(seen[:: -(-len(seen) // SPREAD) or 1].tolist())
+            chosen.update(seen[:: -(-len(seen) // spread) or 1].tolist())
     return sorted(chosen)
 
 

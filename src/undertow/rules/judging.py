@@ -127,7 +127,9 @@ def over_time(run: Run) -> list[Finding]:
                 known[key] = known.get(key, frozenset()) | modules
             elif RULES[each.code].once_per_run:
                 found = [_with_a_place(mine, each, other) for mine in found]
-    found += _weighed(run, found)
+    weighed = _weighed(run, found)
+    known_better = {(each.code, each.name) for each in weighed}
+    found = [each for each in found if (each.code, each.name) not in known_better] + weighed
     converged = _convergence(run, found)
     return in_order([_after(each, converged) for each in found] + converged, _between_full_steps(run))
 
@@ -211,9 +213,16 @@ def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int
 def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
     if cause.severity is Severity.NOTE or effect.code not in RULES[cause.code].explains:
         return False
-    if cause.began is None or effect.began is None or RULES[effect.code].weighs_others:  # that is about the whole run
+    if RULES[cause.code].acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
+        return False
+    if cause.began is None or effect.began is None or _of_a_run(effect):
         return True
     return cause.began <= effect.began + slack and (cause.from_start or not effect.from_start)
+
+
+def _of_a_run(finding: Finding) -> bool:
+    """Tell whether a finding is about the whole run, so that when it began says nothing."""
+    return RULES[finding.code].weighs_others and not RULES[finding.code].judges_steps
 
 
 def _earlier(finding: Finding) -> tuple[float, bool, int, int]:

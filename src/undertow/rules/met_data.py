@@ -104,3 +104,20 @@ def first_overshoot(diagnosis: Diagnosis) -> float:
     gradient = np.asarray(run.parameter_columns["grad_norm"][rows[0]], np.float64)
     moved = np.asarray(run.parameter_columns["update_norm"][rows[0]], np.float64)
     return float(np.nansum(gradient * moved)) / loss
+
+
+def surprise(diagnosis: Diagnosis) -> tuple[float, int]:
+    """Return how wrong a classifier is, 1 at chance, and its number of classes; 0 and 0 where there is none.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> surprise(Diagnosis(Run({}, ())))
+        (0.0, 0)
+    """
+    if "surprise" not in diagnosis.run.columns or not diagnosis.run.sites:
+        return 0.0, 0
+    found, classes = diagnosis.column("surprise"), diagnosis.column("classes")
+    # A damaged file may have kept one of the two: a number of classes is 2 or more, or none.
+    known = np.where(np.isfinite(found) & np.isfinite(classes) & (classes >= 2), found, -np.inf)
+    place = int(np.argmax(known))
+    return (float(known[place]), int(classes[place])) if known[place] > 0 else (0.0, 0)

@@ -24,7 +24,7 @@ _CODE = re.compile(r"UT\d\d\d")
 
 
 class Over(StrEnum):
-    """What a rule's function takes: one recorded step, as a `Diagnosis`, or a whole run, as a `RunHistory`."""
+    """Say what a rule's function takes: one recorded step, as a `Diagnosis`, or a whole run, as a `RunHistory`."""
 
     STEP = "step"
     RUN = "run"
@@ -34,7 +34,7 @@ STEP, RUN = Over.STEP, Over.RUN
 
 
 class Blocks(StrEnum):
-    """Whether a finding, unless it is a note, keeps a run from being called converged.
+    """Say whether a finding, unless it is a note, keeps a run from being called converged.
 
     ``BEFORE`` holds for one that began before the loss stood still and has not ended, ``EVER`` whenever it began.
     """
@@ -45,7 +45,7 @@ class Blocks(StrEnum):
 
 
 class Facts(TypedDict, total=False):
-    """What a decorator may say of a rule beside its code and name; see `Rule`."""
+    """List what a decorator may say of a rule beside its code and name; see `Rule`."""
 
     columns: tuple[str, ...]
     sparse_columns: tuple[str, ...]
@@ -58,6 +58,7 @@ class Facts(TypedDict, total=False):
     declares_convergence: bool
     weighs_others: bool
     explains: tuple[str, ...]
+    acts_by_steps: bool
     excused_by_convergence: bool
     excused_at_zero_lr: bool
     excused_at_low_lr: tuple[str, ...]
@@ -70,7 +71,8 @@ class Rule:
     Attributes:
         code: ``UT`` and three digits, the first of which is the family's; it never changes its meaning.
         judge: judges one recorded step; None for a rule that needs the whole run.
-        judge_run: judges a whole run. Where a rule has both, this one takes the place of ``judge`` in `over_time`.
+        judge_run: judges a whole run. Where a rule has both, this one takes the place of ``judge`` in `over_time`;
+            of one that weighs others, both judge.
         columns: columns of Sites without which there is nothing to judge.
         sparse_columns: the same for columns that not every full step measures: where they are missing, the rule's
             silence means nothing.
@@ -84,6 +86,7 @@ class Rule:
             says since when the run has converged.
         weighs_others: judged after those that do without, with the faults they found in ``RunHistory.findings``.
         explains: codes of what it is the cause of, where both are found: it is told first, and weighs as much.
+        acts_by_steps: what it explains comes of the steps that are taken, and was not there before the first.
         excused_by_convergence: a note if it begins when the run has converged.
         excused_at_zero_lr: a note where all its parameters have a learning rate of 0.
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
@@ -109,13 +112,19 @@ class Rule:
     declares_convergence: bool = False
     weighs_others: bool = False
     explains: tuple[str, ...] = ()
+    acts_by_steps: bool = False
     excused_by_convergence: bool = False
     excused_at_zero_lr: bool = False
     excused_at_low_lr: tuple[str, ...] = ()
 
     @property
+    def judges_steps(self) -> bool:
+        """Tell whether its function for steps judges those of a run, too."""
+        return self.judge is not None and (self.judge_run is None or self.weighs_others)
+
+    @property
     def over(self) -> Over:
-        """What it judges first of all: a step if it can, else a run."""
+        """Return what it judges first of all: a step if it can, else a run."""
         return RUN if self.judge is None else STEP
 
     @property

@@ -18,7 +18,7 @@ LASTING = 3
 STILL_AS_HIGH = 0.9
 
 
-@rule("UT108", "collapsed", over=RUN, blocks_converged=Blocks.EVER)
+@rule("UT108", "collapsed", over=RUN, explains=("UT101", "UT104", "UT704"), blocks_converged=Blocks.EVER)
 def collapsed(history: RunHistory) -> Iterator[Finding]:
     """The front layers had their gradient, and lost it while there was still something to learn.
 

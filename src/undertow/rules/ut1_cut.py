@@ -27,7 +27,7 @@ UNDERFLOW_ELSE = 1e-25
 
 @dataclass(frozen=True)
 class GradientCut:
-    """Where a gradient ends, and the parameters that get none for it."""
+    """A place where a gradient ends, and the parameters that get none for it."""
 
     site: Site
     parameters: tuple[str, ...]
@@ -99,12 +99,12 @@ def _loss(diagnosis: Diagnosis) -> float | None:
 
 
 def _of_one_unit(diagnosis: Diagnosis) -> bool:
-    """A cross-entropy over one unit is 0 whatever the network does."""
+    """Tell whether a softmax is over one unit: its cross-entropy is 0 whatever the network does."""
     return any(s.op in ("softmax", "log_softmax") and 1 in s.shape[1:] for s in diagnosis.run.sites)
 
 
 def _least(diagnosis: Diagnosis) -> float:
-    """What must arrive, or zero may well be an underflow."""
+    """Return what must arrive, or zero may well be an underflow."""
     dtypes = [str(each).removeprefix("torch.") for each in diagnosis.run.header.get("dtypes", ())]
     return max((UNDERFLOW.get(each, UNDERFLOW_ELSE) for each in dtypes), default=UNDERFLOW_ELSE)
 
@@ -130,7 +130,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
 
 
 def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
-    """Sites nearest above one without gradient that have some."""
+    """Return the Sites nearest above one without gradient that have some."""
     run, received = diagnosis.run, diagnosis.column("grad_output")
     contribution = run.edge_column("contribution", diagnosis.step)
     ends, seen, waiting = set(), {start}, [start]
@@ -180,7 +180,7 @@ def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:
 
 
 def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set[str]) -> GradientCut | None:
-    """A product cuts for good if what it is zero by gets no gradient itself."""
+    """Return a cut where what a product is zero by gets no gradient itself; None where it is open yet."""
     own = {name for name in site.parameters if not name.endswith("bias")}
     if own - zero or _learns(diagnosis, site.index, zero):
         return None
@@ -193,7 +193,7 @@ def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set
 
 
 def _learns(diagnosis: Diagnosis, start: int, zero: set[str]) -> bool:
-    """Whether gradient goes on from a Site to some parameter that is moved by it."""
+    """Tell whether gradient goes on from a Site to some parameter that is moved by it."""
     run, received = diagnosis.run, diagnosis.column("grad_output")
     seen, waiting = {start}, [start]
     while waiting:
@@ -209,7 +209,7 @@ def _learns(diagnosis: Diagnosis, start: int, zero: set[str]) -> bool:
 
 
 def _merged(cuts: Iterator[GradientCut]) -> Sequence[tuple[GradientCut, int]]:
-    """Alike ones as one, with how many there are: blocks repeat themselves. The one with the most parameters first."""
+    """Join cuts that are alike, with how many there are: the one with the most parameters first."""
     alike: dict[tuple[str, Severity], list[GradientCut]] = defaultdict(list)
     for found in cuts:
         alike[found.why, found.severity].append(found)

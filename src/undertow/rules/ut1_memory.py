@@ -7,6 +7,7 @@ from undertow.analysis.recurrence import Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Severity
 from undertow.rules.advice.memory import longer_memory
+from undertow.rules.alike import said_once
 from undertow.rules.registry import rule
 from undertow.wording import called, sentence
 
@@ -20,7 +21,7 @@ FAR = 5
     explains=("UT104", "UT704"),
 )
 def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """How far back in time a recurrent layer's gradient reaches.
+    """A recurrent layer's gradient reaches back only so far in time.
 
     What:
         From one time step to the one before, the gradient through the recurrence shrinks by a constant factor.
@@ -44,13 +45,15 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     if not diagnosis.finite:
         return
-    for module, longest, at_end in memories(diagnosis):
-        if longest.horizon < longest.loop.steps / 2:
-            yield _forgetful(module, longest, at_end)
+    yield from said_once(
+        _forgetful(module, longest, at_end)
+        for module, longest, at_end in memories(diagnosis)
+        if longest.horizon < longest.loop.steps / 2
+    )
 
 
 def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:
-    """Every recurrent module, its Passage that leaves most of the gradient, and whether the loss sits at its end."""
+    """Yield every recurrent module, its Passage that leaves most of the gradient, whether the loss sits at its end."""
     by_module: dict[str, list[Passage]] = defaultdict(list)
     for loop in find_loops(diagnosis.run, FEWEST_STEPS):
         if len(loop.ages) > 1:

@@ -61,7 +61,7 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
         text = f"The forward pass makes the first inf or nan in {spoken(origin['op'])}, out of finite numbers."
         found = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
         found = replace(found, sites=_sites_of(diagnosis, origin), source=origin["source"])
-        yield against_nonfinite(origin["op"], origin["source"], where).on(found)
+        yield against_nonfinite(origin["op"], origin["source"], where, diagnosis.run.header).on(found)
         return
     yield _imported(diagnosis) or _backward_origin(diagnosis)
 
@@ -102,7 +102,7 @@ def _backward_origin(diagnosis: Diagnosis) -> Finding:
     numbers = {"received": float(received[guilty]), "not finite": float(np.nan_to_num(counted[target]))}
     where, site = diagnosis.name(guilty), run.sites[guilty]
     made = Finding("UT103", "inf or nan", Severity.ERROR, (guilty,), where, text, numbers, "none is allowed")
-    return against_nonfinite(site.op, site.source, called(run, site)).on(made)
+    return against_nonfinite(site.op, site.source, called(run, site), run.header).on(made)
 
 
 @rule("UT103", "inf or nan", over=RUN)
@@ -204,7 +204,7 @@ def _finding(history: RunHistory, step: int, event: Event | None, row: int | Non
         text = f"{when} {forward or f'numbers cease to be finite. {taped.message}'}"
         sites, where, numbers = taped.sites, taped.where, {**taped.evidence, **numbers}
     else:
-        why = "That step was not taped: the operation isn't known."
+        why = "That step was not measured in full: the operation isn't known."
         if row is not None:
             why = "All gradient that was passed on is finite: what went into the forward pass there is not."
         seen = _seen(parameters)
@@ -226,7 +226,7 @@ def _advice(history: RunHistory, taped: Finding | None, lost: bool, step: int, w
     if site is not None and lost and makes_nonfinite(site.op) < BY_ITSELF:
         site = None
     if site is not None:
-        return against_nonfinite(site.op, site.source, called(history.run, site))
+        return against_nonfinite(site.op, site.source, called(history.run, site), history.run.header)
     if taped is not None and taped.advice and not lost:
         return Advice(taped.advice, taped.snippet)
     return find_nonfinite(step, where, history.run.header)

@@ -90,13 +90,13 @@ def _advice(diagnosis: Diagnosis, path: Sequence[int]) -> Advice:
 
 
 def _gated(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
-    """Whether what the branch makes multiplies something else that depends on the data."""
+    """Tell whether what the branch makes multiplies something else that depends on the data."""
     run = diagnosis.run
     return any(cause_of(run, run.sites[run.edges[edge].source]) == "gating" for edge in path)
 
 
 def _through_time(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
-    """Whether a path leads through the same weights more than once, however few the steps."""
+    """Tell whether a path leads through the same weights more than once, however few the steps."""
     run = diagnosis.run
     layers = [run.sites[run.edges[edge].source] for edge in path]
     uses = Counter(site.parameters for site in layers if site.role is Role.WEIGHT and site.parameters)
@@ -104,7 +104,7 @@ def _through_time(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
 
 
 def _asks(diagnosis: Diagnosis, path: Sequence[int]) -> bool:
-    """Whether a path leads to the queries or keys of an attention: through its softmax, or a fused kernel's."""
+    """Tell whether a path leads to the queries or keys of an attention: through its softmax, or a fused kernel's."""
     run = diagnosis.run
     for edge in path:
         source = run.sites[run.edges[edge].source]

@@ -120,7 +120,7 @@ def halves(diagnosis: Diagnosis) -> dict[str, Half]:
 
 
 def frozen(diagnosis: Diagnosis) -> bool:
-    """Whether either half makes so little progress that it is worth looking at the steps that follow."""
+    """Tell whether either half makes so little progress that it is worth looking at the steps that follow."""
     found = halves(diagnosis) if _judged(diagnosis) else {}
     limits = {"front": FRONT_BELOW, "back": BACK_BELOW}
     return any(half.share < limits[name] for name, half in found.items())
@@ -176,4 +176,5 @@ def _consequence(diagnosis: Diagnosis, which: str, below: float) -> tuple[Severi
     numbers = {"share later": later, "steps later": float(steps)}
     if later >= below:
         return Severity.NOTE, f", and {later:.1%} after {steps} steps: they begin to take part", numbers
-    return Severity.ERROR, f", and {later:.1%} after {steps} steps", numbers
+    part = f"one in {amount(1 / later)}" if later else "nothing"
+    return Severity.ERROR, f", and {part} after {steps} steps", numbers

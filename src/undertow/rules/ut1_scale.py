@@ -98,7 +98,7 @@ def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def is_vanishing(found: Decay) -> bool:
-    """Whether a decay is steady and large enough to be called vanishing; in few layers it must be steep.
+    """Tell whether a decay is steady and large enough to be called vanishing; in few layers it must be steep.
 
     Example:
         >>> is_vanishing(Decay(-0.4, -1.6, True, (0, 1, 2, 3, 4))), is_vanishing(Decay(-0.4, -2.0, True, (0,) * 6))
@@ -109,7 +109,7 @@ def is_vanishing(found: Decay) -> bool:
 
 
 def fading(diagnosis: Diagnosis) -> Decay | None:
-    """How the gradient changes along its path, without what pooling and constant matrices do; None if it isn't known.
+    """Return how the gradient changes along its path, but for pooling and constant matrices; None if it isn't known.
 
     A recurrence counts once, with the gradient of all its steps: that it fades through time is for UT107 to say.
     """
@@ -119,12 +119,12 @@ def fading(diagnosis: Diagnosis) -> Decay | None:
 
 
 def growth(diagnosis: Diagnosis) -> Decay | None:
-    """How the gradient changes along its path, without what normalisations add; None if that isn't known."""
+    """Return how the gradient changes along its path, without what normalisations add; None if it isn't known."""
     return _without_normalisation(diagnosis) if _has_path(diagnosis) else None
 
 
 def kind_of(found: Decay, by_cause: Mapping[str, float]) -> str:
-    """Whether flat activations make a decay, or the weights: a sigmoid is mended otherwise than a small start is.
+    """Tell whether flat activations make a decay, or the weights: a sigmoid is mended otherwise than a small start is.
 
     Example:
         >>> kind_of(Decay(-0.6, -2.4, True, (0, 1, 2, 3, 4)), {"activation": -2.3, "weights": -0.1})
@@ -135,7 +135,7 @@ def kind_of(found: Decay, by_cause: Mapping[str, float]) -> str:
 
 
 def decades_by_cause(diagnosis: Diagnosis, found: Decay) -> dict[str, float]:
-    """Decades of every cause between the ends of a decay."""
+    """Return the decades of every cause between the ends of a decay."""
     start, end = found.waypoints[0], found.waypoints[-1]
     causes = product(gain for gain in diagnosis.gains if start <= gain.start and gain.end <= end)
     return {cause: float(decades(factor)) for cause, factor in causes.items()}
@@ -232,7 +232,7 @@ def _without_normalisation(diagnosis: Diagnosis) -> Decay:
 
 
 def _grown(diagnosis: Diagnosis, of: Callable[[BackwardGain], float]) -> NDArray[np.floating]:
-    """Decades up to every waypoint that some causes make, summed up block by block."""
+    """Return the decades up to every waypoint that some causes make, summed up block by block."""
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
     grown, total = {gradient_path.sites[0]: 0.0}, 0.0

@@ -61,7 +61,7 @@ def saturated_attention(diagnosis: Diagnosis) -> Iterator[Finding]:
     if found:
         worst = _worst(run, diagnosis.step, found)
         numbers = _numbers(run, diagnosis.step, worst, found)
-        advice = softer_attention(run, worst, numbers["logit_gap"], grew=False)
+        advice = softer_attention(run, worst, found, numbers["logit_gap"], grew=False)
         yield advice.on(_finding(found, worst, numbers, _sentence(run, numbers, worst, found)))
 
 
@@ -83,7 +83,7 @@ def saturated_in_time(history: RunHistory) -> Iterator[Finding]:
     how = f" The gap was {numbers['gap before']:.2g} at the first step: the logits have grown." if grew else ""
     text = f"{_sentence(run, numbers, worst, found)}{how}"
     began = int(history.steps[rows[first]])
-    advice = softer_attention(run, worst, numbers["logit_gap"], numbers["gap before"] < GAP_ABOVE)
+    advice = softer_attention(run, worst, found, numbers["logit_gap"], numbers["gap before"] < GAP_ABOVE)
     yield advice.on(_finding(found, worst, numbers, text, began, first == 0))
 
 

@@ -1,5 +1,6 @@
 """UT205: representations of different examples that have become parallel."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from undertow.rules.registry import RUN, rule
 from undertow.wording import called
 
 ALIKE_BELOW = 1e-5
+APART_ABOVE, LEARNS = 1e-3, 0.01
 OF_THE_INPUTS = 1e-3
 DIFFERENT_ABOVE = 1e-3
 FEWEST_ROWS = 8
@@ -63,6 +65,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         under 3e-3 at the end of a run, and 30 times less than at first; where two that both learn are brought together,
         under 0.05 and 10 times less: those held apart keep 0.3 and more. At the
         start of a recurrent network it is a note: of LSTMs with torch's start 5 layers learned with it, 6 did not.
+        A note, too, if after ten steps of the optimizer, tried on copies, they are apart by 1e-3 and the loss is 1 %
+        lower: a class token that sees the patches through LayerScale is the same for all before its first step.
     What to do:
         Residual connections (for graph networks from the first layer on, as in GCNII), fewer layers, critical
         initialisation (He for ReLU), normalisation over the batch; for contrastive objectives negatives, a stopped
@@ -75,7 +79,21 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
     if seen is not None:
         found = _finding(diagnosis.run, seen, _sentence(diagnosis.run, seen))
         found = examples_told_apart(diagnosis, diagnosis.run.sites[int(seen["site"])]).on(found)
-        yield replace(found, severity=Severity.NOTE) if _has_gates(diagnosis.run) else found
+        ahead, now = diagnosis.run.header.get("ahead", {}), float(diagnosis.run.header.get("loss", np.nan))
+        passing = ahead.get("alike") is False and ahead["loss"] < now - LEARNS * abs(now)
+        if passing:
+            found = replace(found, message=f"{found.message} After {ahead['steps']} steps they can be told apart.")
+        yield replace(found, severity=Severity.NOTE) if passing or _has_gates(diagnosis.run) else found
+
+
+def all_alike(diagnosis: Diagnosis) -> bool:
+    """Tell whether examples look the same before the last layers: worth a look at the steps that follow."""
+    return "input_cosine" in diagnosis.run.columns and _look(diagnosis.run, diagnosis.step) is not None
+
+
+def hardly_apart(diagnosis: Diagnosis) -> bool:
+    """Tell whether examples that looked the same some steps before still nearly do."""
+    return "input_cosine" in diagnosis.run.columns and _look(diagnosis.run, diagnosis.step, APART_ABOVE) is not None
 
 
 @rule("UT205", "examples become alike", over=RUN)
@@ -161,7 +179,7 @@ def _losses(history: RunHistory) -> dict[str, float]:
     return {} if ends is None else {"loss start": ends[0], "loss end": ends[1]}
 
 
-def _look(run: Run, row: int) -> dict[str, float] | None:
+def _look(run: Run, row: int, below: float = ALIKE_BELOW) -> dict[str, float] | None:
     """Return how alike examples are before the last layers, and the Site; None if they can be told apart."""
     distance = 1 - np.asarray(run.column("input_cosine", row), float)
     sites = [site for site in run.sites if _counts(site) and not np.isnan(distance[site.index])]
@@ -176,7 +194,7 @@ def _look(run: Run, row: int) -> dict[str, float] | None:
     nearest = [site for level in sorted(by_depth)[:LAST_LAYERS] for site in by_depth[level]]
     worst = max(float(distance[site.index]) for site in nearest)
     most = max(float(distance[site.index]) for site in sites)
-    if worst >= ALIKE_BELOW or worst >= OF_THE_INPUTS * most or most < DIFFERENT_ABOVE:
+    if worst >= below or worst >= max(OF_THE_INPUTS, below) * most or most < DIFFERENT_ABOVE:
         return None
     differs = max(sites, key=lambda site: distance[site.index])
     return {
@@ -196,15 +214,15 @@ def _counts(site: Site) -> bool:
     """Tell whether a Site multiplies enough rows of enough numbers for a cosine to say something."""
     if site.role is not Role.WEIGHT or not site.weight_shape or not site.n_out:
         return False
-    inputs, rows = np.prod(site.weight_shape) / site.n_out, np.prod(site.shape) / site.n_out
+    inputs, rows = math.prod(site.weight_shape) / site.n_out, math.prod(site.shape) / site.n_out
     return bool(inputs >= FEWEST_INPUTS and rows >= FEWEST_ROWS)
 
 
 def _sentence(run: Run, seen: Mapping[str, float]) -> str:
     at, before = (called(run, run.sites[int(seen[name])]) for name in ("site", "site of most"))
     return (
-        f"All examples look the same to {at}: 1 - the mean cosine of two is {seen['1 - cosine']:.1g} before it, "
-        f"against {seen['1 - cosine at most']:.2g} before {before}."
+        f"All examples look the same to {at}: what it is given of any two of them points the same way (1 - cosine is "
+        f"{seen['1 - cosine']:.1g}, {seen['1 - cosine at most']:.2g} before {before})."
     )
 
 

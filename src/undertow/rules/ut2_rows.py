@@ -30,7 +30,7 @@ _EQUATION = "dL/dW_k = sum over the rows that chose k: none, if nobody did"
 
 @dataclass(frozen=True)
 class RowTable:
-    """How much of a table was used.
+    """Say how much of a table was used.
 
     Attributes:
         site: where it is looked up, None for experts, which have many.

@@ -119,7 +119,7 @@ def flat_sites(diagnosis: Diagnosis, above: float) -> list[Site]:
 
 
 def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:
-    """Whether an activation multiplies other data, and lets most of that data's gradient through.
+    """Tell whether an activation multiplies other data, and lets most of that data's gradient through.
 
     One that receives no gradient at all, as the gate of an LSTM's first, empty memory, holds none up either.
     """

@@ -34,7 +34,12 @@ LARGEST_VARIANCE = 100.0
 SPREAD_BELOW = 1e-2
 
 
-@rule("UT301", "initialisation off for the depth", first_step_only=True)
+@rule(
+    "UT301",
+    "initialisation off for the depth",
+    first_step_only=True,
+    explains=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT704"),
+)
 def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.
 
@@ -67,13 +72,17 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     if len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
-    size = "small" if found.expected < 0 else "large"
-    cure = f"{needed:.2g}/n would keep it" if needed else "no size of weights would keep it"
+    size, verb = ("small", "lose") if found.expected < 0 else ("large", "blow up")
+    layers, now = f"{len(found.covered)} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
+    if needed:
+        lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {needed:.2g}/n would keep it."
+    else:
+        lead, cure = f"{layers} {verb} the gradient, whatever weights they start with", ""
+    last, first = (called(diagnosis.run, diagnosis.run.sites[place]) for place in _ends(found))
     text = (
-        f"The weights start too {size} for {len(found.covered)} layers of {spelled(activation)}: with a variance of "
-        f"{weight_var:.2g}/n (n inputs) theory expects {times_of_decades(found.expected)} gradient in the first layer "
-        f"than in the last, and so it is measured ({times_of_decades(found.measured)}); {cure}."
-    )
+        f"{lead}: {first} gets {times_of_decades(found.measured)} gradient than {last}, and theory expects "
+        f"{times_of_decades(found.expected)}. {cure}"
+    ).rstrip()
     numbers = {"weight_var": weight_var, "expected": found.expected, "spread": found.spread, "measured": found.measured}
     numbers["chi"] = 10 ** (2 * found.expected / len(found.covered))
     numbers |= {"needed": needed} if needed else {}
@@ -125,6 +134,11 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield from said_once(_symmetric(diagnosis, site) for site in found.values())
 
 
+def _ends(found: TheoryCheck) -> tuple[int, int]:
+    """Return the Sites at the loss's side and at the front of what theory speaks of."""
+    return found.covered[0].start, found.covered[-1].end
+
+
 def _matrices(site: Site) -> tuple[str, ...]:
     return tuple(name for name in site.parameters if "bias" not in name.rpartition(".")[2])
 
@@ -143,13 +157,13 @@ def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
 
 
 def expected_decades(diagnosis: Diagnosis) -> float | None:
-    """Decades that theory expects over the depth of a plain network, large or small; None where it doesn't apply."""
+    """Return the decades that theory expects over the depth of a plain network; None where it doesn't apply."""
     applies = _kind(diagnosis) is not None and len(diagnosis.theory.covered) >= FEWEST_LAYERS
     return diagnosis.theory.expected if applies else None
 
 
 def _worth(diagnosis: Diagnosis, expected: float) -> tuple[Severity, str]:
-    """What became of networks like this: a loss by what UT101 measures of it, as that is what they suffer from."""
+    """Look up what became of networks like this: of a loss by what UT101 measures, as they suffer from that."""
     found = fading(diagnosis) if expected < 0 else None
     if found is None:
         return severity_of("UT301", expected, diagnosis.run)

@@ -148,7 +148,7 @@ def _forgets(history: RunHistory) -> Iterator[Finding]:
 
 
 def _shrinking(history: RunHistory) -> tuple[list[str], float, float, int] | None:
-    """Names of the matrices that decay has shrunk, what is left, how hard it pulls, and the row since when it does."""
+    """Return the names of matrices that decay has shrunk, what is left, how hard it pulls, and since which row."""
     run = history.run
     places = _matrices(run)
     if not {"weight_norm", "grad_norm", "update_norm", "lr"} <= set(run.parameter_columns) or not len(places):
@@ -172,7 +172,7 @@ def _shrinking(history: RunHistory) -> tuple[list[str], float, float, int] | Non
 
 
 def _matrices(run: Run) -> list[int]:
-    """Places of the matrices that no normalisation follows: behind one, the weights' size makes no difference."""
+    """Return the places of matrices that no normalisation follows: behind one, their size makes no difference."""
     found = []
     for site in run.sites:
         if site.role is not Role.WEIGHT or not site.weight_shape:
@@ -186,7 +186,7 @@ def _matrices(run: Run) -> list[int]:
 
 
 def _pulls(run: Run, places: list[int]) -> Numbers:
-    """How hard decay pulls at each matrix as a multiple of what the loss does, [rows, places]; nan without gradient."""
+    """Return decay's pull at each matrix as a multiple of the loss's, [rows, places]; nan without gradient."""
     decay = float(run.header["decay"]["weight_decay"])
     weight, gradient, moved, lr = (
         np.asarray(run.parameter_columns[name][:, places], float)

@@ -1,6 +1,7 @@
 """UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,10 +18,16 @@ from undertow.rules.advice.steps import (
     wider_clipping,
 )
 from undertow.rules.registry import RUN, Blocks, rule
-from undertow.wording import called
+from undertow.wording import amount, called
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
+DEVELOP = frozenset({"UT103", "UT108", "UT109", "UT201", "UT202", "UT405"})
+"""What long steps bring about."""
+
+LOOK_BACK = 12
+"""Full steps before a fault among which a step that was too long may be its cause."""
+
 EPSILONS = 10.0
 SMALLEST_HALF = 6e-8
 CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
@@ -31,9 +38,11 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     "UT401",
     "update ratio",
     sparse_columns=("update_ratio",),
+    weighs_others=True,
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
-    explains=("UT103", "UT104", "UT108", "UT109", "UT202", "UT405", "UT406", "UT704"),
+    acts_by_steps=True,
+    explains=("UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT405", "UT406", "UT704"),
 )
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
@@ -76,7 +85,22 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _of_themselves(ratio: float) -> str:
-    return f"{ratio:.1f} times their size" if ratio >= 1 else f"{ratio:.0%}"
+    return f"{amount(ratio)} times their size" if ratio >= 1 else f"{ratio:.0%}"
+
+
+@rule("UT401", "update ratio", over=RUN)
+def long_steps_before(history: RunHistory) -> Iterator[Finding]:
+    """Judge the steps before a fault that developed: long ones are no mere note where units died of them."""
+    developed = [each for each in history.findings if each.code in DEVELOP and not each.from_start and each.began]
+    if not developed or any(each.code == "UT401" for each in history.findings):
+        return
+    first = min(developed, key=lambda each: each.began or 0)
+    rows = np.flatnonzero(history.finite & (history.steps < (first.began or 0)))[-LOOK_BACK:]
+    lengths = {int(row): _typical_ratio(Diagnosis(history.run, int(row))) for row in rows}
+    long = [row for row in lengths if lengths[row] > MEDIAN_RATIO_ABOVE]
+    for found in update_ratio(Diagnosis(history.run, long[0])) if long else ():
+        step = int(history.steps[long[0]])
+        yield replace(found, severity=Severity.WARNING, began=step, from_start=step <= history.first_step)
 
 
 def long_steps(diagnosis: Diagnosis) -> bool:
@@ -120,7 +144,7 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
     where, limit = diagnosis.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
     found = Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
-    yield longer_steps(diagnosis.run.header, numbers["ratio"]).on(found)
+    yield longer_steps(diagnosis.run.header, numbers["ratio"], len(lost) == len(layers)).on(found)
 
 
 @rule(

@@ -12,7 +12,14 @@ from undertow.rules.advice.steps import clipped
 from undertow.rules.registry import RUN, rule
 
 
-@rule("UT405", "loss spike", over=RUN, once_per_run=True)
+@rule(
+    "UT405",
+    "loss spike",
+    over=RUN,
+    once_per_run=True,
+    acts_by_steps=True,
+    explains=("UT103", "UT108", "UT109", "UT202"),
+)
 def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     """The loss jumps up from one step to the next and stays up for a while.
 
@@ -79,7 +86,7 @@ def _advice(history: RunHistory, movers: Sequence[Mover], began: int) -> Advice:
 def _first_moved(movers: Sequence[Mover], began: int, recorded: int) -> str:
     """Put what moved first into words; ``recorded``: steps before the spike in which something could have been seen."""
     shown = ", ".join(f"{mover.name} (x {mover.factor:.2g})" for mover in movers)
-    unknown = "" if recorded else " What moved first isn't known: too few steps just before it were taped."
+    unknown = "" if recorded else " What moved first isn't known: too few steps just before it were measured in full."
     if not movers:
         taped = f"{recorded} steps" if recorded > 1 else "step"
         return unknown or f" In the {taped} taped just before nothing else was out of the ordinary."

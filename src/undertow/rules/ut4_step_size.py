@@ -129,7 +129,6 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     if ended is not None:
         yield from _rate_gone(history, *ended)
         return
-    yield from _group_at_zero(history)
     descent = descent_of(history)
     if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS or _rises(history):
         return
@@ -152,22 +151,6 @@ def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]
     found = Finding("UT408", NAME, severity, (), "the learning rate", text, numbers, limit, began=began)
     found = replace(found, from_start=began <= history.first_step)
     yield rate_kept(history.run.header, height, last).on(found)
-
-
-def _group_at_zero(history: RunHistory) -> Iterator[Finding]:
-    """Report parameters that get gradient at every full step, under a learning rate that is 0 throughout."""
-    columns = history.run.parameter_columns
-    if not {"lr", "grad_norm"} <= columns.keys() or len(history.run.parameter_steps) < FEWEST_ROWS:
-        return
-    rates, gradient = (np.asarray(columns[name], float) for name in ("lr", "grad_norm"))
-    reached = np.nan_to_num(gradient) > 0
-    zero = (np.nan_to_num(rates, nan=1.0) == 0).all(0) & (reached.mean(0) > 0.5)
-    names = [history.run.parameters[place] for place in np.flatnonzero(zero)]
-    if not names or not np.nanmax(rates, initial=0.0) > 0:
-        return
-    rates_now = {"zero": names, "begun": True, "initial": 0.0}
-    for found in _rate_of_zero(rates_now, {"reached": int(reached.any(0).sum())}):
-        yield replace(found, began=int(history.first_step), from_start=True)
 
 
 def _at_rest_before(history: RunHistory, began: int) -> bool:
@@ -279,7 +262,7 @@ def _nothing_finite_after(history: RunHistory) -> NDArray[np.bool_]:
 
 
 def _lost_at(history: RunHistory) -> tuple[int, list[str]] | None:
-    """The first full step that made weights inf or nan while all gradients were finite, and which."""
+    """Return the first full step that made weights inf or nan while all gradients were finite, and which weights."""
     run = history.run
     if not {"grad_norm", "update_norm", "weight_norm"} <= set(run.parameter_columns):
         return None

@@ -25,6 +25,7 @@ LARGE = 0.01
     over=RUN,
     header=("optimizer",),
     once_per_run=True,
+    acts_by_steps=True,
     explains=("UT101", "UT104", "UT108", "UT109", "UT202", "UT205", "UT405", "UT704"),
 )
 def no_warm_up(history: RunHistory) -> Iterator[Finding]:

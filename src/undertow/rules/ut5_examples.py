@@ -31,7 +31,8 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
         only the order is left: +1 and -1. With a batch of one, batch norm normalises every example by itself in
         training and by the running averages in evaluation: the network that is used is another than was trained.
     Evidence:
-        ``values`` that each mean is taken over, ``examples`` that they come from.
+        ``values`` that each mean is taken over, ``examples`` that they come from. `examine` sees all of them; a
+        watched run, which doesn't see what layers are called with, tells of layer norms over one feature alone.
     Threshold:
         One value: error. Two, or one example under batch norm with running averages: warning. A batch norm without
         running averages does the same in both modes: a note with one example.
@@ -52,7 +53,7 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
-    """What a watched run knows: a layer norm of one feature."""
+    """Return what a watched run knows: layer norms of one feature."""
     return [
         {"op": "layer_norm", "shape": list(site.shape), "values": 1, "examples": 1, "source": site.source}
         for site in diagnosis.run.sites
@@ -102,7 +103,8 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         The network is asked for labels of inputs that it gets in pieces, scrambled with those of others. It can
         learn little but how often each label occurs.
     Evidence:
-        ``changed``: the share of the outputs that moved with one example; ``examples``: how many there are.
+        ``changed``: the share of the outputs that moved with one example; ``examples``: how many there are. Seen by
+        `examine` only: it takes passes of its own with an example exchanged, which nobody's training can be given.
     Threshold:
         More than one example's part, along every axis of the output, whether examples lie along the first axis of
         the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, which keeps the

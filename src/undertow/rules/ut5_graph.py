@@ -16,7 +16,7 @@ from undertow.wording import few
     explains=("UT104", "UT105", "UT407", "UT704"),
 )
 def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Parameters that require grad and get none.
+    """Parameters require grad and get none.
 
     What:
         No path of the autograd graph leads from the loss to the parameter.

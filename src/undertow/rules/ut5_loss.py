@@ -26,7 +26,7 @@ TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward"})
 SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
 REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
-DROWNED_BELOW = 2e-3
+DROWNED_BELOW = 1 / 300
 LOST_BELOW = 1e-4
 AT_ITS_MINIMUM_BELOW = 1e-9
 
@@ -240,7 +240,7 @@ def _by_shapes(run: Run) -> Met | None:
 
 
 def _by_sites(diagnosis: Diagnosis) -> Met | None:
-    """The same from a graph alone, where nobody saw the target: it takes no gradient, so that it has no Site."""
+    """Find it in a graph alone, where nobody saw the target: that takes no gradient, so that it has no Site."""
     run = diagnosis.run
     for site in run.sites:
         receivers = [run.sites[run.edges[edge].target] for edge in run.outgoing[site.index]]
@@ -253,13 +253,13 @@ def _by_sites(diagnosis: Diagnosis) -> Met | None:
 
 
 def _meets(run: Run, site: Site) -> bool:
-    """Whether it is a difference, or what mse_loss and its like expand before they take one (l1_loss: before abs)."""
+    """Tell whether it is a difference, or what mse_loss and its like expand before they take one."""
     givers = [run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]]
     return site.op == "sub" or (site.op == "expand" and bool(givers) and set(givers) <= REGRESSION | {"sub", "abs"})
 
 
 def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
-    """Whether an axis of the difference that the output doesn't fill is as long as one that it does."""
+    """Tell whether an axis of the difference that the output doesn't fill is as long as one that it does."""
     padded = [1] * (len(met) - len(output)) + list(output)
     filled = {size for size, own in zip(met, padded, strict=True) if own == size > 1}
     return any(own == 1 and size > 1 and size in filled for size, own in zip(met, padded, strict=True))
@@ -272,7 +272,7 @@ def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
     explains=("UT104", "UT105", "UT205", "UT704"),
 )
 def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Of several terms of a loss one sends the shared layers next to no gradient beside another.
+    """One term of the loss sends the shared layers next to no gradient beside another.
 
     What:
         The loss is a sum, and where the paths of its terms have come together the gradient of one is orders of
@@ -282,9 +282,10 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
         anything, though its value in the log may look as important as the other's.
     Evidence:
         ``ratio`` of the two gradients' norms at the parameters that both reach; ``small`` and ``large``, the norms;
-        ``factor``, the constant that the small term is multiplied by.
+        ``factor``, the constant that the small term is multiplied by. Seen by `examine` only: every term takes a
+        backward pass of its own.
     Threshold:
-        Under 1/500: beside a balanced twin, a classification beside a regression of two shared layers took 5 times the
+        Under 1/300: beside a balanced twin, a classification beside a regression of two shared layers took 5 times the
         steps at a ratio of 1/30, 8 times at 1/100, 12 times or was never learned at 1/300 (Adam), and SGD lost it from
         1/30 on. Under 1/10,000 nothing learned it: error. A term that was multiplied by a constant under 1 is judged
         by its gradient before that, as somebody wanted it small; a penalty on weights alone is no term, and neither is
@@ -316,7 +317,7 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
         "large": large["gradient"],
         "factor": small["factor"],
     }
-    limit = f"a ratio under {DROWNED_BELOW:g}"
+    limit = f"a ratio under {DROWNED_BELOW:.2g}"
     severity, equation = Severity.ERROR if ratio < LOST_BELOW else Severity.WARNING, "grad L = sum of w_i grad L_i"
     made = Finding("UT507", "drowned term", severity, (), "the loss", text, numbers, limit, equation)
     yield terms_balanced(small, large, weighted).on(replace(made, source=small["source"]))

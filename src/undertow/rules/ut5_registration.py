@@ -14,6 +14,7 @@ from undertow.wording import few
 @rule(
     "UT502",
     "not registered",
+    once_per_run=True,
     header=("other leaves",),
     explains=("UT101", "UT104", "UT105", "UT109", "UT704"),
 )

@@ -85,7 +85,7 @@ def _chance_level(run: Run) -> float | None:
 
 
 def _chance(run: Run, still: Standstill) -> tuple[float, str] | None:
-    """The loss of answering all classes alike, where this is it, and how it comes about."""
+    """Return the loss of answering all classes alike, where this is it, and how it comes about."""
     layers = [site for site in run.sites if site.role is Role.WEIGHT and site.n_out]
     classes = layers[0].n_out if layers else 0
     known = [(BINARY, "ln 2")] + ([(float(np.log(classes)), f"ln {classes}")] if classes > 2 else [])

@@ -9,8 +9,9 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
-from undertow.rules.met_data import first_overshoot, inputs, pairs
+from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
+from undertow.wording import size as shown
 
 OFF_CENTRE, FAR_OFF_CENTRE = 10.0, 30.0
 UNEVEN, VERY_UNEVEN, WIDE = 30.0, 1000.0, 3.0
@@ -20,12 +21,13 @@ LARGE_TARGETS, HUGE_TARGETS = 50.0, 3000.0
 LARGE_FOR_SGD, HUGE_FOR_SGD = 30.0, 100.0
 MANY_TIMES_THE_OUTPUT = 30.0
 SMALL_TARGETS = 0.05
+SURE_FOR_SGD, SURE, MANY_CLASSES = 4.0, 8.0, 100
 LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is out of scale: a sentence, numbers, a remedy, and whether it can't be learned as it stands."""
+    """Something that is out of scale: a sentence, numbers, and whether it can't be learned as it stands."""
 
     kind: str
     fact: Mapping[str, Any]
@@ -76,7 +78,9 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     Evidence:
         Of the inputs ``mean`` and ``spread`` (root mean squares over features), ``widest`` and ``typical`` feature's
         spread; of the targets ``size`` (root mean square) and ``output``, that of what the network returns at first;
-        ``first loss``; ``overshoot``, what the first step would lower the loss by if it were linear / the loss.
+        ``first loss`` and ``surprise``, the same over chance; ``overshoot``, what the first step would lower the loss
+        by if it were linear / the loss. `examine` sees them all; a watched run, at its first step, the size of inputs
+        and how far off centre they lie, targets of losses that save them (MSE, smooth L1, Huber), and the surprise.
     Threshold:
         Networks of three layers (ReLU, tanh; Adam and SGD; regression and classification), by the steps they needed
         beside the standardised twin. Mean over spread 10 (5 to 27 times the steps; error from 30: never); one feature
@@ -84,15 +88,19 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         and of all that a unit sees under 0.3 (3 to 8 times; error under 0.03: never); overshoot of 10 with inputs
         over 3 (never); outputs 7 times the targets' size, of inputs over 10 or targets under 0.05. Targets of 50 (3 to
         6 times; error from 3000: never), with SGD 30 and 100 (it diverges), if the output isn't within a 30th of that.
-        Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset.
+        Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. A first
+        loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
+        of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
+        networks under Adam minded nothing up to 22).
     What to do:
         Subtract every feature's mean and divide by its standard deviation, over the training set; images by 255 or
         their channels' statistics. The same for targets, undone in the prediction; or the log of what spans decades.
+        Where the first loss is too large, a smaller start of the last layer.
     References:
         LeCun et al. 1998 (Efficient BackProp), section 4.3; PyTorch forum and the repair of DeepFD's benchmarks
         (Cao et al. 2022).
     """
-    found = list(filter(None, (_of_data(diagnosis), _of_targets(diagnosis))))
+    found = list(filter(None, (_of_data(diagnosis), _of_targets(diagnosis), _of_logits(diagnosis))))
     if not found:
         return
     worst = max(found, key=lambda trouble: trouble.fatal)
@@ -102,7 +110,7 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     if isinstance(loss, float) and math.isfinite(loss):
         numbers["first loss"] = loss
     severity = Severity.ERROR if any(trouble.fatal for trouble in found) else Severity.WARNING
-    where = " and ".join(dict.fromkeys("targets" if t.kind == "targets" else "inputs" for t in found))
+    where = " and ".join(dict.fromkeys(trouble.kind for trouble in found))
     limit = f"mean / spread < {OFF_CENTRE:g}, widest / typical < {UNEVEN:g}, targets under {LARGE_TARGETS:g}"
     equation = "z = w x + b with Var w = 1/n: z is of the size of x"
     made = Finding("UT706", "scale", severity, (), where, text, numbers, limit, equation, source=worst.source)
@@ -124,13 +132,28 @@ def _of_data(diagnosis: Diagnosis) -> Trouble | None:
     return None
 
 
+def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
+    """Report a first loss far over chance: a start that is sure of wrong answers, which must be unlearned first."""
+    times, classes = surprise(diagnosis)
+    sgd = diagnosis.run.header.get("optimizer") == "SGD"
+    if not (times >= SURE_FOR_SGD if sgd else times >= SURE and classes >= MANY_CLASSES):
+        return None
+    heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
+    name = heads[0].parameters[0] if heads else ""
+    text = (
+        f"The first loss is {times * math.log(classes):.3g}, {times:.2g} times that of answering all {classes} classes "
+        "alike: the outputs are so large that the network is sure of wrong answers before it has learned anything."
+    )
+    return Trouble("first loss", {"times": times, "layer": name}, text, {"surprise": times}, False, "")
+
+
 def _uncentred(fact: Mapping[str, Any]) -> Trouble | None:
     ratio = fact["mean"] / fact["spread"]
     if ratio < OFF_CENTRE:
         return None
     text = (
-        f"The inputs lie {ratio:.3g} times their spread away from zero (mean {fact['mean']:.3g}, spread "
-        f"{fact['spread']:.3g}): what all examples have in common drowns what tells them apart."
+        f"The inputs lie {shown(ratio)} times their spread away from zero (mean {shown(fact['mean'])}, spread "
+        f"{shown(fact['spread'])}): what all examples have in common drowns what tells them apart."
     )
     return _trouble(fact, text, ratio >= FAR_OFF_CENTRE)
 
@@ -142,8 +165,8 @@ def _uneven(fact: Mapping[str, Any]) -> Trouble | None:
     if ratio < UNEVEN or fact["widest"] < WIDE or fact["whole"]:
         return None
     text = (
-        f"One input feature spreads by {fact['widest']:.3g}, a typical one by {fact['typical']:.3g}: the network sees "
-        "the wide ones alone."
+        f"One input feature spreads by {shown(fact['widest'])}, a typical one by {shown(fact['typical'])}: the network "
+        "sees the wide ones alone."
     )
     return _trouble(fact, text, ratio >= VERY_UNEVEN)
 
@@ -153,7 +176,7 @@ def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
     if fact["spread"] > SMALL or in_all > SMALL_IN_ALL:
         return None
     text = (
-        f"The inputs spread by {fact['spread']:.2g} only: beside biases of usual size next to nothing of them is "
+        f"The inputs spread by {shown(fact['spread'])} only: beside biases of usual size next to nothing of them is "
         "seen. Were they scaled down twice?"
     )
     return _trouble(fact, text, in_all < TINY_IN_ALL)
@@ -161,13 +184,13 @@ def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
 
 def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     overshoot, misfit = _overshoot(diagnosis), _misfit(diagnosis)
-    most = f" (up to {fact['largest']:.3g})" if "largest" in fact else ""
-    size = f"The inputs are of size {fact['rms']:.3g}{most}"
+    most = f" (up to {shown(fact['largest'])})" if "largest" in fact else ""
+    size = f"The inputs are of size {shown(fact['rms'])}{most}"
     if fact["rms"] > WIDE and overshoot >= OVERSHOOT:
-        text = f"{size}, so that the first step overshoots: it aims at {overshoot:.2g} times the whole loss."
+        text = f"{size}, so that the first step overshoots: it aims at {shown(overshoot)} times the whole loss."
         return _trouble(fact, text, True, {"overshoot": overshoot})
     if fact["rms"] > LARGE and misfit >= MISFIT:
-        text = f"{size}, and the first outputs are {misfit:.2g} times as large as the targets."
+        text = f"{size}, and the first outputs are {shown(misfit)} times as large as the targets."
         return _trouble(fact, text, False, {"misfit": misfit})
     return None
 
@@ -187,12 +210,12 @@ def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
     if size >= (LARGE_FOR_SGD if sgd else LARGE_TARGETS) and size >= MANY_TIMES_THE_OUTPUT * output:
         fatal = size >= (HUGE_FOR_SGD if sgd else HUGE_TARGETS)
         way = "its errors make steps that diverge" if sgd else "that is a long way to go in steps of the learning rate"
-        text = f"The targets are of size {size:.3g}, the network's first outputs of size {output:.2g}: {way}."
+        text = f"The targets are of size {shown(size)}, the network's first outputs of size {shown(output)}: {way}."
         return Trouble("targets", pair["target"], text, numbers, fatal, str(pair["source"]))
     if 0 < size <= SMALL_TARGETS and output >= MISFIT * size:
         text = (
-            f"The targets are of size {size:.2g}, the network's first outputs of size {output:.2g}: training is spent "
-            "on getting rid of those."
+            f"The targets are of size {shown(size)}, the network's first outputs of size {shown(output)}: training is "
+            "spent on getting rid of those."
         )
         return Trouble("targets", pair["target"], text, numbers, False, str(pair["source"]))
     return None
@@ -222,7 +245,7 @@ def _overshoot(diagnosis: Diagnosis) -> float:
 
 
 def _normalised_first(diagnosis: Diagnosis) -> bool:
-    """Whether batch norm stands right behind all layers that see the data."""
+    """Tell whether batch norm stands right behind all layers that see the data."""
     run = diagnosis.run
     first = [s for s in run.sites if s.role is Role.WEIGHT and s.parameters and not run.outgoing[s.index]]
     return bool(first) and all(

@@ -31,7 +31,9 @@ def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
         their limit the gradient dies there.
     Evidence:
         ``out of reach``: share of the targets; ``floor``: the part of their variance that is left when every output
-        is as near as it can come; ``low`` and ``high``, the limits; ``smallest`` and ``largest`` target.
+        is as near as it can come; ``low`` and ``high``, the limits; ``smallest`` and ``largest`` target. `examine` sees
+        every difference of an output and a target; a watched run the floor alone, and of losses that save both (MSE,
+        smooth L1, Huber).
     Threshold:
         A floor over 2 % of the variance: warning; over half of it, as when predicting their mean would be nearly as
         good: error. Targets at the limits (0 and 1 behind a sigmoid) count as reached, and a limit in the middle of
@@ -57,6 +59,8 @@ def _floor(pair: Mapping[str, Any]) -> float:
 
 def _limits(last: Mapping[str, Any]) -> str:
     """Say what an operation can return, where that is known."""
+    if last.get("low") is not None and last.get("high") is not None:
+        return f" and is between {last['low']:g} and {last['high']:g}"
     sides = [f"{last['low']:g} or more"] if last.get("low") is not None else []
     sides += [f"{last['high']:g} or less"] if last.get("high") is not None else []
     return f" and is {' and '.join(sides)}" if sides else ""

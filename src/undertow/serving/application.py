@@ -52,7 +52,8 @@ class Pages:
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._lock = threading.Lock()
         self._judges = ThreadPoolExecutor(1, "judging")
-        self._listing = Listing(folder, self._judges.submit)
+        self._surveys = ThreadPoolExecutor(1, "judging the list")  # a page that somebody reads waits for no other run
+        self._listing = Listing(folder, self._surveys.submit)
 
     def application(self) -> Starlette:
         """To be run by a server, behind a `Guard`."""
@@ -157,6 +158,7 @@ class Pages:
     def close(self) -> None:
         """Let go of all files."""
         self._judges.shutdown(cancel_futures=True)
+        self._surveys.shutdown(cancel_futures=True)
         while self._followed:
             self._followed.popitem()[1].close()
 

@@ -54,7 +54,9 @@ class Folder:
         if not _is_text(name):
             return None
         pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or str(pure) != name or not _is_name(pure.name):
+        if pure.is_absolute() or str(pure) != name or not _is_name(pure.name):
+            return None
+        if any(part.startswith(".") for part in pure.parts):  # the folder above, and what is hidden
             return None
         path = self.root
         for part in pure.parts[:-1]:

@@ -1,6 +1,7 @@
 """The server: where it listens, what it tells of that, and how it stops."""
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from undertow.serving.application import Pages
+from undertow.serving.connections import Sparing, protocol
 from undertow.serving.folder import Folder
 from undertow.serving.guard import Guard, checked_token, is_loopback, own_names
 
@@ -37,13 +39,30 @@ def serve(
     folder = Folder(root)
     checked_token(host, token)
     with contextlib.closing(bound(host, port)) as listener:
-        server = uvicorn.Server(uvicorn.Config("", log_level="warning", timeout_graceful_shutdown=2, lifespan="off"))
+        server = uvicorn.Server(_config())
         pages = Pages(folder, stopping=lambda: server.should_exit)
         hosts = own_names(host) if is_loopback(host) else None
         server.config.app = Guard(pages.application(), hosts, token)
         tell(address(listener))
         with contextlib.closing(pages):
             server.run(sockets=[listener])
+
+
+def _config() -> uvicorn.Config:
+    config = uvicorn.Config(
+        "",
+        http=protocol(),
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        lifespan="off",
+    )
+    sparing = Sparing()
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).addFilter(sparing)
+    return config
 
 
 def bound(host: str, port: int | None) -> socket.socket:
@@ -63,7 +82,7 @@ def bound(host: str, port: int | None) -> socket.socket:
 
 def _bound(host: str, port: int) -> socket.socket:
     family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind)
+    listener = socket.socket(family, kind, socket.IPPROTO_TCP)  # named, so that asyncio knows it for TCP
     try:
         # Else the port stays taken for a minute after a server that had readers.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

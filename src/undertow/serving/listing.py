@@ -30,7 +30,7 @@ def at_once(work: Callable[[], object]) -> None:
 
 @dataclass
 class _Known:
-    """What is known of a Run: as of ``time`` its last numbers, as of ``judged`` its findings."""
+    """Hold what is known of a Run: as of ``time`` its last numbers, as of ``judged`` its findings."""
 
     time: float
     summary: dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.columns import plain
+from undertow.jsonable import jsonable
 from undertow.record import Edge, Event, Site
 from undertow.store.database import ROW_BITS
 from undertow.store.ledger import COUNTS, Ledger, read_meta, sealed_text, write_meta
@@ -192,14 +192,14 @@ class Appender:
     def event(self, event: Event) -> None:
         """Append an event."""
         self.ledger.events += 1
-        time = None if math.isnan(event.time) else float(event.time)  # as SQLite keeps it
+        time = None if math.isnan(event.time) else float(event.time) + 0.0  # as SQLite keeps it: it knows no -0.0
         place = (self.ledger.events, event.step, time, event.kind, event.message)
-        text = sealed_text(json.dumps(plain(event.data), allow_nan=False), "events", *place)
+        text = sealed_text(json.dumps(jsonable(event.data, infinite=True), allow_nan=False), "events", *place)
         self._file.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (*place, text))
 
     def header(self, values: Mapping[str, Any]) -> None:
         """Set entries of the header."""
         held = read_meta(self._file)
-        header = {**json.loads(held["header"]), **plain(values)}
+        header = {**json.loads(held["header"]), **jsonable(values, infinite=True)}
         revision = str(int(held["revision"]) + 1)
         write_meta(self._file, {"header": json.dumps(header, allow_nan=False), "revision": revision})

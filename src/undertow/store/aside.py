@@ -9,6 +9,8 @@ from pathlib import Path
 
 from undertow.store.database import BESIDE, for_reading, for_writing, settle, take_free_name
 from undertow.store.errors import StoreError
+from undertow.store.ledger import read_meta
+from undertow.store.packing import Damaged
 
 
 def put_aside(path: Path) -> Path | None:
@@ -34,7 +36,7 @@ def put_aside(path: Path) -> Path | None:
             settle(for_writing(path, "auto"))
         elif not _ended(path):
             return None
-    except (StoreError, sqlite3.Error, OSError, ValueError):
+    except (StoreError, Damaged, sqlite3.Error, OSError, ValueError):
         return None
     return None if _is_open(path) else take_free_name(path)
 
@@ -64,5 +66,5 @@ def _writer_is_gone(path: Path) -> bool:
 def _ended(path: Path) -> bool:
     file, stack = for_reading(path)
     with stack:
-        header = json.loads(dict(file.execute("SELECT key, value FROM meta").fetchall())["header"])
+        header = json.loads(read_meta(file)["header"])
     return "ended" in header and not _is_open(path)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.columns import plain
+from undertow.jsonable import jsonable
 from undertow.record import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS, Event
 from undertow.store.appender import Appender
 from undertow.store.packing import Key
@@ -80,7 +80,9 @@ class Batch:
 
     def event(self, event: Event) -> None:
         """Add an event."""
-        json.dumps(plain(event.data), allow_nan=False)  # or TypeError, here and not in the transaction
+        json.dumps(
+            jsonable(event.data, infinite=True), allow_nan=False
+        )  # or TypeError, here and not in the transaction
         step, kind, message = int(event.step), _text(event.kind), _text(event.message)
         if not -(2**63) <= step < 2**63:
             raise ValueError(f"no step can be {step}")
@@ -88,7 +90,7 @@ class Batch:
 
     def update_header(self, values: Mapping[str, Any]) -> None:
         """Set entries of the header."""
-        json.dumps(plain(values), allow_nan=False)
+        json.dumps(jsonable(values, infinite=True), allow_nan=False)
         self._header.update(values)
 
     def first(self) -> tuple[int, float] | None:

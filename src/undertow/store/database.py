@@ -43,6 +43,8 @@ BESIDE = ("", "-wal", "-shm", "-journal")
 """What a Run's file and those that SQLite keeps beside it end in."""
 
 _MOST_BYTES = 256 << 20
+_MOST_COPIED = 1 << 30
+_COPY = "undertow-copy"
 _PATIENCE = 5.0
 _NETWORK = (
     "nfs",
@@ -285,18 +287,36 @@ def for_reading(path: Path) -> tuple[sqlite3.Connection, contextlib.ExitStack]:
 
 
 def _first_readable(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    if _is_left(path):
+        return _copied(path, stack)
     for options in ("mode=ro", "mode=rw"):
         with contextlib.suppress(sqlite3.OperationalError):
             return _opened(path, options, stack)
     # Nothing waits in a journal: the file alone is whole, and may be read where nothing can be locked.
     if not Path(f"{path}-wal").exists() and not Path(f"{path}-journal").exists():
         return _opened(path, "mode=ro&immutable=1", stack)
+    return _copied(path, stack)
+
+
+def _is_left(path: Path) -> bool:
+    """Tell whether a log lies beside the file that nobody has open: reading it in place would leave more beside it."""
+    log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
+    return log.exists() and log.stat().st_size > 0 and not shared.exists() and path.stat().st_size < _MOST_COPIED
+
+
+def is_copy(file: sqlite3.Connection) -> bool:
+    """Tell whether what is read is a copy, which does not grow with the file."""
+    ((_, _, place),) = file.execute("PRAGMA database_list").fetchall()
+    return Path(place).name == _COPY
+
+
+def _copied(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="undertow-")))
     # A journal must be rolled in or back, which writes: on a copy, where the folder is read-only.
     for end in ("", "-wal", "-journal"):
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(f"{path}{end}", folder / f"copy{end}")
-    return _opened(folder / "copy", "mode=rw", stack)
+            shutil.copyfile(f"{path}{end}", folder / f"{_COPY}{end}")
+    return _opened(folder / _COPY, "mode=rw", stack)
 
 
 def _opened(path: Path, options: str, stack: contextlib.ExitStack) -> sqlite3.Connection:

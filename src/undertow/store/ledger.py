@@ -26,7 +26,7 @@ def sealed_text(text: str, *place: object) -> str:
 
     Example:
         >>> sealed_text("[1, 2]", "events", 1)
-        '33d53ca9 [1, 2]'
+        '286a5506 [1, 2]'
     """
     return f"{_sum(text, place):08x} {text}"
 
@@ -60,7 +60,7 @@ def _sum(text: str, place: Iterable[object]) -> int:
 
 @dataclass
 class Ledger:
-    """How many records a file has.
+    """Count the records of a file.
 
     Attributes:
         older: whether records without sums may be in it.

@@ -17,12 +17,13 @@ import numpy as np
 from undertow.columns import Column, Columns, StoredColumns
 from undertow.record import Edge, Event, Run, Site, header_from, with_finite_steps
 from undertow.record.finite_steps import placed_rows
+from undertow.record.sites import graph_from
 from undertow.store.budget import check_budget
 from undertow.store.closing import Closing
-from undertow.store.database import explained, for_reading, identity
+from undertow.store.database import explained, for_reading, identity, is_copy
 from undertow.store.errors import StoreError
 from undertow.store.ledger import Ledger, read_meta, unsealed_text
-from undertow.store.packing import BROKEN, Damaged
+from undertow.store.packing import BROKEN
 from undertow.store.parameters import Parameters
 from undertow.store.series import PARAMETERS, SCALARS, TAPED, StoredSeries, explored
 
@@ -86,7 +87,7 @@ class RunReader(Closing):
         ...         batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
         ...         file.commit(batch)
         ...         len(reader.tail(before).scalars["loss"]), reader.refresh() == before
-        ...     file.close()
+        ...     damage = file.close()
         (1, False)
     """
 
@@ -107,6 +108,7 @@ class RunReader(Closing):
         self._file, stack = for_reading(self.path)
         self._undo = weakref.finalize(self, stack.close)
         self._identity = identity(self.path)
+        self._copied = is_copy(self._file)
         self._seen: tuple[int, Position] | None = None
 
     @contextlib.contextmanager
@@ -114,7 +116,8 @@ class RunReader(Closing):
         """Hold the file still: nothing comes or goes meanwhile."""
         with self._lock:
             # Another file under the name (a run begun anew): what is open is the old one, deleted but still readable.
-            if follow and (self._identity is None or identity(self.path) != self._identity):
+            # And of a run whose writer was killed a copy is read, until somebody goes on writing.
+            if follow and (self._identity is None or identity(self.path) != self._identity or self._outgrown()):
                 self._undo()
                 self._identity = None
                 self._open()
@@ -128,6 +131,9 @@ class RunReader(Closing):
             finally:
                 with contextlib.suppress(sqlite3.Error):
                     self._file.execute("ROLLBACK")
+
+    def _outgrown(self) -> bool:
+        return self._copied and (Path(f"{self.path}-shm").exists() or not Path(f"{self.path}-wal").exists())
 
     @property
     def world(self) -> int:
@@ -237,13 +243,7 @@ class RunReader(Closing):
     def _graph(self, about: str) -> tuple[tuple[Site, ...], tuple[Edge, ...]]:
         if about not in self._graphs:
             graph = json.loads(about)
-            sites = tuple(map(Site.from_dict, graph["sites"]))
-            edges = tuple(Edge(*pair) for pair in graph["edges"])
-            if [site.index for site in sites] != list(range(len(sites))):
-                raise Damaged("Sites out of order")
-            if any(not 0 <= end < len(sites) for edge in edges for end in (edge.source, edge.target)):
-                raise Damaged("edges between Sites that are not there")
-            self._graphs[about] = sites, edges
+            self._graphs[about] = graph_from(graph["sites"], graph["edges"])
         return self._graphs[about]
 
     def _scalars(self, contents: _Contents, first: Position) -> dict[str, Column]:

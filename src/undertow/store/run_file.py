@@ -14,6 +14,7 @@ from undertow.store.batch import Batch
 from undertow.store.database import Journal, create, for_reading, for_writing, identity, session, settle
 from undertow.store.errors import StoreError
 from undertow.store.packing import BROKEN
+from undertow.store.rewinding import progress, rewind
 from undertow.store.saving import meta
 from undertow.store.series import SCALARS, TAPED, StoredSeries, explored
 
@@ -34,6 +35,7 @@ class RunFile:
         note: why another file is written than was asked for; empty if it isn't.
         graphs: the graphs in the file, each as text with the numbers of its Sites and edges.
         reached: the last step with scalars and its time in a Run that goes on, (-1, 0.0) in a new one.
+        damage: what is wrong with the file, maybe since long and unnoticed, as it was closed; empty if nothing is.
 
     Raises:
         StoreError, sqlite3.Error: it is no Run, or can't be written.
@@ -46,7 +48,7 @@ class RunFile:
         ...     batch = Batch()
         ...     batch.scalars({"step": 0, "time": 0.0, "loss": 2.5})
         ...     file.commit(batch)
-        ...     file.close()
+        ...     damage = file.close()
         ...     open_run(file.path).scalars["loss"]
         array([2.5])
     """
@@ -68,6 +70,7 @@ class RunFile:
             self._file.close()
             raise
         self._greeted = self._stale = False
+        self.damage = ""
 
     @classmethod
     def begin(
@@ -78,6 +81,7 @@ class RunFile:
         rank: int = 0,
         world: int = 1,
         journal: Journal = "auto",
+        step: int | None = None,
     ) -> "RunFile":
         """Make a new Run, or go on with the one that is there.
 
@@ -85,12 +89,23 @@ class RunFile:
         be written to, what can't be gone on with, and what several processes agree on is left alone: the new Run is
         ``name-2`` then.
 
+        Args:
+            path: of the file.
+            header: entries of the Run's header.
+            resume: go on with the Run that is there, if there is one.
+            rank, world: of how many processes this is which.
+            journal: SQLite's.
+            step: to go on at; what is recorded from there on is put aside (`rewind`). None for the end.
+
         Raises:
             OSError, sqlite3.Error: nothing can be written there.
         """
         note = f"{path} exists already and may still be written to (resume=True would go on with it)"
         if resume and path.exists():
             try:
+                if step is not None and step <= progress(path).steps.max(initial=-1):
+                    cls(path, journal).close()  # whoever wrote to it stops, and nothing is left in a journal
+                    rewind(path, step)
                 return cls(path, journal, header)
             except (StoreError, sqlite3.Error, *BROKEN) as error:
                 note = f"{path} can't be gone on with: {error}"
@@ -156,16 +171,13 @@ class RunFile:
         data = {"session": self._session, "pid": os.getpid(), "taped": rows}
         self._into.event(Event(*first, "session", what, data))
 
-    def close(self) -> str:
-        """Leave one plain file behind, all of it in blocks.
-
-        Returns:
-            What is wrong with the file, which may be damaged since long without anybody's noticing; empty if nothing.
-        """
+    def close(self) -> None:
+        """Leave one plain file behind, all of it in blocks, and look whether it is whole (``damage``)."""
         with contextlib.suppress(WritingEnded, OSError, sqlite3.Error):
             self._transact(self._into.seal_all)
         settle(self._file)
-        return _damage(self.path) if identity(self.path) == self._identity else "it was deleted, moved or replaced"
+        there = identity(self.path) == self._identity
+        self.damage = _damage(self.path) if there else "it was deleted, moved or replaced"
 
 
 def _reached(series: Sequence[tuple[str, StoredSeries]]) -> tuple[int, float]:

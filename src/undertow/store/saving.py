@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.columns import Columns, plain
+from undertow.columns import Columns
+from undertow.jsonable import jsonable
 from undertow.record import Run
 from undertow.store.appender import Appender, about_graph
 from undertow.store.database import FORMAT, create
@@ -25,7 +26,7 @@ BY_GRAPH = ("columns", "edge_columns", "steps")
 
 def meta(header: Any, rank: int = 0, world: int = 1) -> dict[str, str]:
     """Describe a new file."""
-    text = json.dumps(plain(header), allow_nan=False)
+    text = json.dumps(jsonable(header, infinite=True), allow_nan=False)
     known = {"run": uuid.uuid4().hex, "header": text, "revision": "0", "rank": str(rank), "world": str(world)}
     return {**known, BEGUN: str(FORMAT), COUNTS: Ledger().to_text()}
 

@@ -25,6 +25,7 @@ class StoredSeries:
         layouts: by their number in the file, in the order of the rows.
         ledger: what the file says it holds.
         rows: how many there are.
+        extents: first row and the row behind the last of every layout; empty where nobody counted.
         damage: what could not be read; nan stands where it was.
     """
 
@@ -33,6 +34,7 @@ class StoredSeries:
     layouts: Mapping[int, Layout]
     ledger: Ledger
     rows: int
+    extents: Mapping[int, tuple[int, int]]
     damage: list[str] = field(default_factory=list)
 
     @classmethod
@@ -50,7 +52,7 @@ class StoredSeries:
         extents = ledger.extents(layouts) if ledger.is_kept else {}
         rows = max((end for _, end in extents.values()), default=0)
         rows = rows if ledger.is_kept else _rows(file, number, list(layouts))
-        return cls(file, number, layouts, ledger, rows, [] if damage is None else damage)
+        return cls(file, number, layouts, ledger, rows, extents, [] if damage is None else damage)
 
     @property
     def nbytes(self) -> int:
@@ -92,9 +94,9 @@ class StoredSeries:
 
     def _counted(self, layout: int, kept: Kept, first: int, last: int) -> int:
         """Return how many rows from ``first`` to before ``last`` a layout was written with; 0 if nobody counted."""
-        if not self.ledger.is_kept or not len(kept.at):
+        if not self.extents or not len(kept.at):
             return 0
-        begin, end = self.ledger.extents(self.layouts)[layout]
+        begin, end = self.extents[layout]
         return max(min(last, end) - max(first, begin), 0)
 
     def _from_blocks(

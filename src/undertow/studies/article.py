@@ -28,7 +28,7 @@ from jinja2 import Environment, StrictUndefined
 from undertow import formatting
 from undertow.render import figures as drawings
 from undertow.render.blocks import Block, Cell
-from undertow.render.page import Article, Callout, Equation, Figure, Instrument, Prose, Section, Table, Verdict
+from undertow.render.page import Article, Callout, ClaimVerdict, Equation, Figure, Instrument, Prose, Section, Table
 
 Results = Mapping[str, Any]
 
@@ -148,7 +148,7 @@ class TextBlocks:
 
     def _claims(self, who: str, _text: str) -> Block:
         rows: list[list[Cell]] = [
-            [str(c["id"]), _set(c["text"]), _set(c["measured"]) + ".", Verdict(c["holds"])]
+            [str(c["id"]), _set(c["text"]), _set(c["measured"]) + ".", ClaimVerdict(c["holds"])]
             for c in self.results["claims"]
         ]
         return Table(["", who, "measured here", "holds"], rows, "The claims", id="claim-table", stacked=True)

@@ -11,7 +11,7 @@ BY_TIME_AFTER = 2.0
 """Seconds before which no forecast is made."""
 
 
-class Line:
+class ProgressLine:
     """The line of a running sweep; a context manager.
 
     Args:
@@ -28,7 +28,7 @@ class Line:
         )  # fmt: skip
         self._bar = self._bars.add_task("sweep", total=cells, summary="")
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> "ProgressLine":
         self._bars.start()
         return self
 

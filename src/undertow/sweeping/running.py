@@ -12,7 +12,7 @@ from rich.console import Console
 
 from undertow.processes import processors
 from undertow.sweeping.cells import Cell, Pack, SweepWork, key_of, storable
-from undertow.sweeping.progress import Line
+from undertow.sweeping.progress import ProgressLine
 from undertow.sweeping.results import Results
 from undertow.sweeping.scheduling import Schedule, carry_out
 from undertow.sweeping.spec import Settings, Spec
@@ -131,7 +131,7 @@ def _compute(
     if not packs:
         return
     schedule = Schedule(packs, plan.spec.retries)
-    with Line(console, len(plan.cells) - there, schedule) as line:
+    with ProgressLine(console, len(plan.cells) - there, schedule) as line:
         workers = _workers(plan.work, len(packs), processes, ray, plan.spec.timeout)
 
         def keep(finished: list[Finished]) -> None:

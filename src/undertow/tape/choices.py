@@ -14,9 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
 from undertow.tape.copying import nothing
+from undertow.tape.tensors import tensors_in
 
 
-class Kind(IntEnum):
+class Provenance(IntEnum):
     """Tell how a tensor came from a table."""
 
     TABLE = 1
@@ -31,7 +32,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-Origin = tuple[Kind, int]
+Origin = tuple[Provenance, int]
 """How a tensor came from tables, and from which: a bit for each."""
 
 _PRODUCTS = _words(
@@ -66,6 +67,7 @@ class ChoiceFinder(TorchFunctionMode):
         self._names = list(tables.values())
         self._bits = {key: 1 << place for place, key in enumerate(tables)}
         self._origins: Any = WeakIdKeyDictionary()
+        self._noted: set[int] = set()
         self._is_lost = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -80,33 +82,38 @@ class ChoiceFinder(TorchFunctionMode):
         return out
 
     def _follow(self, name: str, given: object, out: object) -> None:
-        bits, origins = self._bits, self._origins
-        from_tables = [
-            (Kind.TABLE, bits[id(tensor)]) if id(tensor) in bits else origins.get(tensor) for tensor in _tensors(given)
-        ]
+        from_tables = [self._origin(each) for each in tensors_in(given)]
         origin = self._combined(name, from_tables) if any(from_tables) else None
         if origin is not None:
-            for tensor in _tensors(out):
+            for tensor in tensors_in(out):
                 self._note(tensor, origin)
+
+    def _origin(self, tensor: Tensor) -> Origin | None:
+        place = id(tensor)
+        if place in self._bits:
+            return Provenance.TABLE, self._bits[place]
+        found: Origin | None = self._origins.get(tensor) if place in self._noted else None  # few were ever noted
+        return found
 
     def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
         known = [origin for origin in given if origin is not None]
-        tables = _union(bits for kind, bits in known if kind is Kind.TABLE)
-        choices = _union(bits for kind, bits in known if kind is Kind.CHOSEN)
+        tables = _union(bits for kind, bits in known if kind is Provenance.TABLE)
+        choices = _union(bits for kind, bits in known if kind is Provenance.CHOSEN)
         if name in _PRODUCTS or name in _LOOKUPS:
             self._choose(tables & choices)
-            return (Kind.COMPARED, tables) if tables else max(known) if name in _LOOKUPS else None
+            return (Provenance.COMPARED, tables) if tables else max(known) if name in _LOOKUPS else None
         kind = max(kind for kind, _ in known)
-        if kind is Kind.TABLE and len(known) < len(given):
-            kind = Kind.COMPARED
-        return kind, choices if kind is Kind.CHOSEN else _union(bits for _, bits in known)
+        if kind is Provenance.TABLE and len(known) < len(given):
+            kind = Provenance.COMPARED
+        return kind, choices if kind is Provenance.CHOSEN else _union(bits for _, bits in known)
 
     def _note(self, tensor: Tensor, origin: Origin) -> None:
         kind, bits = origin
-        if kind is Kind.COMPARED and not (tensor.is_floating_point() or tensor.is_complex()):
-            kind = Kind.CHOSEN
+        if kind is Provenance.COMPARED and not (tensor.is_floating_point() or tensor.is_complex()):
+            kind = Provenance.CHOSEN
         if id(tensor) not in self._bits:
             self._origins[tensor] = (kind, bits)
+            self._noted.add(id(tensor))
 
     def _choose(self, bits: int) -> None:
         self.chosen.update(name for place, name in enumerate(self._names) if bits >> place & 1)
@@ -121,20 +128,6 @@ def _union(many: Iterator[int]) -> int:
 
 def _name(func: Any) -> str:
     return str(getattr(func, "__name__", ""))
-
-
-def _tensors(given: Any) -> list[Tensor]:
-    """Return the tensors in what a function was given or returned, in their order."""
-    if isinstance(given, Tensor):
-        return [given]
-    within = given.values() if isinstance(given, dict) else given if isinstance(given, (tuple, list)) else ()
-    found: list[Tensor] = []
-    for each in within:  # no generator within a generator: this is on the way of every function that a model calls
-        if isinstance(each, Tensor):
-            found.append(each)
-        elif isinstance(each, (tuple, list, dict)):
-            found += _tensors(each)
-    return found
 
 
 class ChoiceWatch:
@@ -193,7 +186,8 @@ class ChoiceWatch:
         if finder is not None and self._thread == threading.get_ident():
             self._finder = None
             finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self.chosen = {self._names[id(p)]: len(p) for p in self._parameters(finder.chosen)}
+            chosen = self._parameters(finder.chosen) if finder.chosen else ()
+            self.chosen = {self._names[id(p)]: len(p) for p in chosen}
 
     def _parameters(self, names: Collection[str]) -> Iterator[nn.Parameter]:
         return (p for p in self._model.parameters() if self._names.get(id(p)) in names)

@@ -87,10 +87,11 @@ def plan(
     parameters = [tuple(sorted({names[id(leaf)] for leaf in vertex.parameters()})) for vertex in kept]
     index = windows.index()
     found = locate(data_side, index, owners)
-    frozen = owners.multiply_by_frozen(windows.called)
+    called = windows.called
+    frozen = owners.multiply_by_frozen(called)
     roles = {id(vertex): _role(vertex, found[id(vertex)], frozen) for vertex in kept}
     sites = _sites(kept, data_side, found, roles, parameters)
-    sites = [_named_after_owner(s, v, found, owners, windows.called) for s, v in zip(sites, kept, strict=True)]
+    sites = [_named_after_owner(s, v, found, owners, called) for s, v in zip(sites, kept, strict=True)]
     if line_of is not None and index.only_thread() is not None:  # threads count their Nodes alike
         sites = [replace(site, source=line_of(vertex.number)) for site, vertex in zip(sites, kept, strict=True)]
     edges = _connect(kept, places, taps)
@@ -99,7 +100,7 @@ def plan(
     for edge in edges:
         taps[id(kept[edge.source])].onward = True
     needed = tuple(tap for tap in taps.values() if tap.site >= 0 or tap.captures)
-    return Plan(tuple(sites), tuple(edges), needed, windows.called, _units(kept, names))
+    return Plan(tuple(sites), tuple(edges), needed, called, _units(kept, names))
 
 
 def _units(kept: list[Vertex], names: Mapping[int, str]) -> dict[str, int]:

@@ -19,11 +19,11 @@ from undertow.tape.inflow import inflow, normalised, preactivation
 from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
-from undertow.tape.targets import REGRESSIONS, measure_targets
+from undertow.tape.targets import CLASSIFIES, REGRESSIONS, measure_surprise, measure_targets
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
-_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS | CLASSIFIES
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -228,6 +228,9 @@ class Tape:
         elif tap.op in REGRESSIONS:
             if self.meter.inflow:
                 measure_targets(tap.site, node, self.meter)
+        elif tap.op in CLASSIFIES:
+            if self.meter.inflow:
+                measure_surprise(tap.site, node, self.meter)
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 

@@ -1,5 +1,7 @@
 """What an output is held against: read from the Node of the loss that saved both."""
 
+import math
+
 from torch import Tensor
 
 from undertow.measure import Meter
@@ -9,6 +11,8 @@ from undertow.tape.output_range import last_operation, reach
 
 REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
 """Losses that save output and target; of a difference that a user takes autograd keeps neither."""
+
+CLASSIFIES = frozenset({"nll_loss", "nll_loss2d"})
 
 
 def measure_targets(site: int, node: Node, meter: Meter) -> None:
@@ -21,6 +25,7 @@ def measure_targets(site: int, node: Node, meter: Meter) -> None:
             limits, ``target missed``, the root mean square of what lies beyond them.
 
     Example:
+        >>> import torch
         >>> from undertow.tape import Tape
         >>> net, x, y = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.ReLU()), torch.ones(4, 3), -torch.ones(4, 1)
         >>> with Tape(net, Meter(inflow=True)) as tape:
@@ -46,6 +51,37 @@ def measure_targets(site: int, node: Node, meter: Meter) -> None:
     missed = _missed(wanted, next(source for source in sources if source is not None))
     if missed is not None:
         meter.take("target missed", site, missed.square().mean().sqrt())
+
+
+def measure_surprise(site: int, node: Node, meter: Meter) -> None:
+    """Take how wrong a classifier is: mean -log p of the right class / log of the number of classes, 1 at chance.
+
+    Args:
+        site: nll_loss's.
+        node: of its backward pass, while it runs.
+        meter: takes ``surprise`` and notes ``classes``; nothing of targets that aren't classes.
+
+    Example:
+        >>> import torch
+        >>> from undertow.tape import Tape
+        >>> net, x, y = torch.nn.Linear(3, 4, bias=False), torch.zeros(5, 3), torch.zeros(5, dtype=torch.long)
+        >>> with Tape(net, Meter(inflow=True)) as tape:
+        ...     loss = torch.nn.functional.cross_entropy(net(x), y)
+        ...     _ = tape.attach(loss)
+        ...     loss.backward()
+        >>> round(float(tape.run().columns["surprise"][0, 0]), 3)
+        1.0
+    """
+    logs, target = saved(node, "self"), saved(node, "target")
+    if logs is None or target is None or target.is_floating_point() or not target.numel():
+        return
+    if logs.dim() < 2 or logs.dim() != target.dim() + 1 or logs.shape[1] < 2:
+        return
+    classes = logs.shape[1]
+    counted = (target >= 0) & (target < classes)  # others are left out (ignore_index)
+    right = logs.gather(1, target.clamp(0, classes - 1)[:, None])[:, 0].float()
+    meter.take("surprise", site, -(right * counted).sum() / (counted.sum() * math.log(classes)))
+    meter.note("classes", site, classes)
 
 
 def _missed(wanted: Tensor, node: Node) -> Tensor | None:

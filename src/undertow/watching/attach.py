@@ -2,9 +2,11 @@
 
 import atexit
 import functools
+import logging
 import os
 import weakref
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -17,21 +19,26 @@ from undertow.watching.governor import Governor
 from undertow.watching.governor_report import GovernorReport
 from undertow.watching.loop_hooks import LoopHooks
 from undertow.watching.loss_scale import LossScale
+from undertow.watching.manual_steps import ManualSteps
 from undertow.watching.observations import ObservationCosts, Observations
 from undertow.watching.online_checker import FindingListener, OnFinding, OnlineChecker, check_stop
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.pass_placement import PassPlacement
 from undertow.watching.ranks import Ranks
+from undertow.watching.resuming import ResumePoint, offset_of, resumed
 from undertow.watching.run_description import describe
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.step_planner import StepPlanner
 from undertow.watching.step_processor import StepProcessor
 from undertow.watching.step_time import RunClock, clock
+from undertow.watching.unseen import SENTENCES
 from undertow.watching.unwrapping import innermost, is_compiled, unwrapped
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.watched_parameters import WatchedParameters
 from undertow.watching.watcher import UserLog, Watcher
+
+_log = logging.getLogger("undertow")
 
 CHECKING = 0.2
 """Part of the overhead that goes into checking full steps by the rules."""
@@ -39,7 +46,7 @@ CHECKING = 0.2
 
 def watch(
     model: nn.Module,
-    optimizer: Optimizer | Sequence[Optimizer],
+    optimizer: Optimizer | Sequence[Optimizer] | None,
     path: str | os.PathLike[str] = "runs/first.undertow",
     *,
     overhead: float = 0.01,
@@ -59,7 +66,8 @@ def watch(
 
     Args:
         model: what is trained; wrapped for compilation or for several processes, if it is.
-        optimizer: its optimizer, or several. The steps of the first one count.
+        optimizer: its optimizer, or several. The steps of the first one count. None for one that isn't torch's (Keras',
+            fastai's, one of your own): the loop calls `Watcher.before_step` and `Watcher.after_step` then.
         path: the Run's file. A finished Run of that name is kept as ``name-2``, so that ``open_run(path)`` shows this
             one; where the other may still be written to, this one is ``name-2``. A warning says which, and
             ``watcher.path``. With several processes every one writes its own, beside it.
@@ -71,8 +79,11 @@ def watch(
         full_tape: whether to tape the backward pass; else only the optimizer's side is read. By default it is taped
             unless the model is compiled. A compiled model is run eagerly at a full step, and the bits of an eager
             step are not those of a compiled one.
-        resume: go on with the Run in ``path``.
-        step: number of the first step; 0 if not given, or when resuming the one after the last recorded.
+        resume: go on with the Run in ``path``, at the step of the checkpoint that training goes on from: load the
+            optimizer's state before. What was recorded after that step is put aside, in a file beside it.
+        step: number of the first step; 0 if not given. When resuming, it is found by what the optimizer has counted
+            (Adam and its like do) or else is the one after the last that is known: with an optimizer that doesn't
+            count, as SGD, give the step of a checkpoint that isn't the last.
         on_finding: called with every new finding, while it trains, on a thread of its own: don't touch the model there.
             The rules that judge single steps are asked about full ones, as often as a fifth of ``overhead`` allows;
             the first inf or nan is told when it is seen. What takes a whole run to see (spikes, collapse, clipping,
@@ -108,15 +119,26 @@ def watch(
     refuse_lazy(model)
     target = _target(model, optimizers, scaler, full_tape)
     about = {**describe(target), **dict(header or {})}
-    about |= {"compiled": is_compiled(model), "overhead": overhead, "every": every, "loss_scale": "1"}
+    compiled = is_compiled(model)
+    if compiled and not target.tapes:
+        about["unseen"] = {"compiled": SENTENCES["compiled"]}
+    about |= {"compiled": compiled, "overhead": overhead, "every": every, "loss_scale": "1"}
     if len(optimizers) > 1:
         about["losses"] = {curve: type(each).__name__ for curve, each in zip(target.curves, optimizers, strict=True)}
     about["partial"] = target.ranks.partial(target.parameters.sharded)
-    writer = RunWriter(path, about, resume=resume, rank=target.ranks.rank, world=target.ranks.world)
+    start = resumed(Path(path), target, step) if resume else ResumePoint(step or 0)
+    about |= offset_of(target, start)
+    writer = RunWriter(
+        path,
+        about,
+        resume=resume,
+        rank=target.ranks.rank,
+        world=target.ranks.world,
+        step=start.step if resume else None,
+    )
     listener = FindingListener(on_finding, frozenset(stop_on))
     checker = OnlineChecker(CHECKING * overhead, listener, about)
-    first = step if step is not None else writer.reached[0] + 1
-    return _attached(target, writer, checker, Governor(overhead, every, clock), first)
+    return _attached(target, writer, checker, Governor(overhead, every, clock), start)
 
 
 def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tape: bool | None) -> WatchTarget:
@@ -127,8 +149,10 @@ def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tap
     return WatchTarget(inner, optimizers, parameters, LossScale(scaler), ranks, tapes, eager=compiled and tapes)
 
 
-def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, governor: Governor, step: int) -> Watcher:
-    """Put the parts together, and begin with this step.
+def _attached(
+    target: WatchTarget, writer: RunWriter, checker: OnlineChecker, governor: Governor, start: ResumePoint
+) -> Watcher:
+    """Put the parts together, and begin with a step.
 
     What outlives the model (``passes``, ``nonfinite``, ``feedback`` and ``report``) must not hold it, nor the user's
     functions that ``checker`` holds, as those may hold it.
@@ -140,21 +164,36 @@ def _attached(target: WatchTarget, writer: RunWriter, checker: OnlineChecker, go
     observations = Observations(target, StepPlanner(target, feedback), costs, passes, placement, outbox)
     report = GovernorReport(governor, feedback, writer, run_clock)
     hooks = LoopHooks(target, governor, passes, observations, outbox, report)
-    nonfinite.saw_finite(step - 1)  # what isn't finite at the first step began there
-    hooks.attach(step)
+    nonfinite.saw_finite(start.step - 1)  # what isn't finite at the first step began there
+    passes.go_on(start.backwards)
+    hooks.attach(start.step)
     # Weakly: what is registered at exit lives as long as the interpreter, and would hold model and optimizer.
     atexit.register(_finish, weakref.ref(hooks), os.getpid())
     rest = None if target.loss_scale.active else nonfinite
     # Not at exit, where _finish has done it with the hooks still alive.
-    weakref.finalize(hooks, _left, writer, passes, rest, run_clock).atexit = False
+    model = weakref.ref(target.model)
+    weakref.finalize(hooks, _left, writer, passes, rest, run_clock, model).atexit = False
     return Watcher(hooks, writer, checker.listener, UserLog(passes, observations, outbox))
 
 
-def _left(writer: RunWriter, passes: PassCounter, nonfinite: NonfiniteDetector | None, run_clock: RunClock) -> None:
-    """Write what is known: model and optimizer are gone, and nobody closed."""
+def _left(
+    writer: RunWriter,
+    passes: PassCounter,
+    nonfinite: NonfiniteDetector | None,
+    run_clock: RunClock,
+    model: "weakref.ref[nn.Module]",
+) -> None:
+    """Write what is known: the optimizer is gone, as a rule with the model, and nobody closed."""
     history, when = passes.take(), run_clock.at(passes.seen)
     if nonfinite is not None:
         writer.later(functools.partial(nonfinite.finish, when, history), 512, when.step)
+    if model() is not None and not passes.ended:
+        text = (
+            f"{writer.path} is recorded no further than step {when.step}: the optimizer that was watched is gone, and "
+            "the model is not. If training goes on, watch the model with its new optimizer."
+        )
+        writer.event(when.step, when.time, "ended", text)
+        _log.warning("undertow: %s", text)
     writer.close()
 
 
@@ -165,11 +204,13 @@ def _finish(hooks: "weakref.ref[LoopHooks]", process: int) -> None:
 
 
 def _checked(
-    model: object, optimizer: Optimizer | Sequence[Optimizer], overhead: float, every: int | None
+    model: object, optimizer: Optimizer | Sequence[Optimizer] | None, overhead: float, every: int | None
 ) -> list[Optimizer]:
     if not isinstance(model, nn.Module):
         swapped = ": the model comes first, as in watch(model, optimizer)" if isinstance(model, Optimizer) else ""
         raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module{swapped}")
+    if optimizer is None:
+        optimizer = ManualSteps(unwrapped(model))
     many = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     optimizers = [innermost(each) for each in many]
     for each in optimizers:

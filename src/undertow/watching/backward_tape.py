@@ -1,7 +1,7 @@
 """`BackwardTape`: tapes one backward pass of a step that somebody trains."""
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ class BackwardTape:
         on_call: open the tape when the model is called, and not before; else at once when asked to `prepare`.
         sharded: the model computes with other tensors than the optimizer holds.
         failed: called with errors of ours.
+        look: called with leaves that are no parameters of the model, and the loss.
 
     Attributes:
         backward: which of the step's backward passes was taped, -1 before.
@@ -53,9 +54,15 @@ class BackwardTape:
     """
 
     def __init__(
-        self, model: nn.Module, make: Callable[[], GuardedTape], on_call: bool, sharded: bool, failed: Failure
+        self,
+        model: nn.Module,
+        make: Callable[[], GuardedTape],
+        on_call: bool,
+        sharded: bool,
+        failed: Failure,
+        look: Callable[[Sequence[Tensor], Tensor], None],
     ) -> None:
-        self._model, self._make, self._sharded = model, make, sharded
+        self._model, self._make, self._sharded, self._look = model, make, sharded, look
         self._calls = CallListener(model, self._called, failed) if on_call else None
         self.backward, self.finished, self.unheard = -1, False, False
         self._tape: GuardedTape | None = None
@@ -106,6 +113,8 @@ class BackwardTape:
             self._tape.attach(loss)
             if any(site.parameters for site in self._tape.sites):
                 self.backward = number
+                if not self._sharded:  # else the model computes with tensors that are nobody's
+                    self._look(self._tape.other_leaves, loss)
                 self._silence()
                 return
             self._tries += 1

@@ -37,10 +37,13 @@ class FullStep:
     Attributes:
         facts: what a light step would read.
         nbytes: what the writer's thread has to hold of it.
+        several: a step may have several backward passes.
+        apart: whether every optimizer steps for losses of its own.
     """
 
     nbytes = 1 << 16
     several = True
+    apart = True
 
     def __init__(
         self,
@@ -61,9 +64,11 @@ class FullStep:
         self._eagerly = contextlib.ExitStack()
 
     def open(self) -> None:
-        """Begin: the tape opens when the part of the step begins whose backward pass is wanted."""
+        """Begin: the tape opens at once, as what a later pass goes through may be computed before an earlier one."""
         if self._target.eager:
             self._eagerly.enter_context(torch.compiler.set_stance("force_eager"))
+        if self._tape is not None:
+            self._tape.prepare()
         self.segment_begins(0)
 
     def segment_begins(self, segment: int) -> None:
@@ -143,7 +148,19 @@ class FullStep:
         coming = functools.partial(_arrived, self._meter.send(), self._updates.moves)
         graph, reach = self._graph(names), self._reach()
         chosen = self._target.plans.choices.chosen if self._tape is not None else None
-        return StepPayload(graph, names, self._target.shards, coming, self._updates.rates, self.taped, reach, chosen)
+        leaves = self._target.leaves.facts
+        return StepPayload(
+            graph,
+            names,
+            self._target.shards,
+            coming,
+            self._updates.rates,
+            self.taped,
+            reach,
+            chosen,
+            leaves,
+            self.apart,
+        )
 
     def _graph(self, names: tuple[str, ...]) -> TapedGraph:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)

@@ -9,6 +9,7 @@ from undertow.watching.run_facts import RunFacts
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_payload import StepColumns, StepPayload, batches, columns_of
 from undertow.watching.step_time import StepTime
+from undertow.watching.unseen import Unseen
 
 Waiting = tuple[StepPayload, StepTime, Mapping[str, float], int]
 """A full step that has arrived: its numbers, when it was, its facts, and how many backward passes it had."""
@@ -22,9 +23,13 @@ class FullStepWriter:
         facts: learns of graphs and backward passes.
         reporter: has the steps checked.
         feedback: learns of numbers whose squares float32 can't hold.
+        unseen: learns of operations that hide others.
     """
 
-    def __init__(self, writer: RunWriter, facts: RunFacts, reporter: FindingReporter, feedback: Feedback) -> None:
+    def __init__(
+        self, writer: RunWriter, facts: RunFacts, reporter: FindingReporter, feedback: Feedback, unseen: Unseen
+    ) -> None:
+        self._unseen = unseen
         self._writer, self._facts, self._reporter, self._feedback = writer, facts, reporter, feedback
         self._waiting: list[Waiting] = []
         self._graphs: set[int] = set()
@@ -74,13 +79,15 @@ class FullStepWriter:
         if self._graphs and graph not in self._graphs:
             text = f"The model computes through other operations than before: graph {graph}."
             self._writer.event(when.step, when.time, "graph", text, {"graph": graph})
+        if graph not in self._graphs:
+            self._unseen.learn_graph(when, columns.graph.sites)
         self._graphs.add(graph)
         kept = {name: values[name] for name in ("loss", "lr") if name in values}
         self._writer.taped(when.step, when.time, graph, measured.by_site, measured.by_edge, kept)
 
 
 def _settled(batch: Sequence[StepPayload]) -> Iterator[StepColumns | Exception]:
-    """Compute the columns of steps that are alike; where that fails, of each alone, and the error of each that fails."""
+    """Compute the columns of steps that are alike, of each alone where that fails, and the error of each that fails."""
     try:
         yield from columns_of(batch)
     except Exception as error:

@@ -28,11 +28,13 @@ class LightStep:
         windows: number of modules whose calls were bracketed by hooks, None as no backward pass is taped.
         taped: the number of the backward pass that is taped, -1 as none is.
         several: whether a step may have several backward passes.
+        apart: whether every optimizer steps for losses of its own.
     """
 
     nbytes = 0
     windows: int | None = None
     taped = -1
+    apart = True
 
     def __init__(self, precise: bool = False, several: bool = True) -> None:
         self.facts, self.several = StepFacts(precise=precise), several

@@ -4,18 +4,22 @@ A step goes from one step of the first optimizer to its next. On one that isn't 
 numbers of the host; none touches what is in a tensor, let alone waits for a device.
 """
 
+import inspect
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.tape.copying import Hook
+from undertow.tape.uncompiled import uncompiled, untraced
 from undertow.watching.governor import Action, Governor
 from undertow.watching.governor_report import GovernorReport
+from undertow.watching.manual_steps import ManualSteps
 from undertow.watching.observations import Observations
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.step_outbox import StepOutbox
@@ -51,12 +55,13 @@ class LoopHooks:
     _handles: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
     _first: int = 0
+    _before: int = 0
     _inside: int = 0
     _replaced: bool = False
 
     def attach(self, step: int) -> None:
         """Set the hooks, and begin with this step."""
-        self._first = step
+        self._first, self._before = step, self.passes.total
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
         if calls_its_base(first):
@@ -69,7 +74,7 @@ class LoopHooks:
         self._begin(self.governor.start(step))
 
     def detach(self) -> None:
-        """Take every hook off and forget what is going on; on a thread that does not train, hooks stay, and do nothing."""
+        """Take every hook off and forget what is going on; on a thread that doesn't train hooks stay and do nothing."""
         self._end()
         if not self.target.thread.is_here():  # who trains may be running the hooks, which can't change then
             return
@@ -85,13 +90,13 @@ class LoopHooks:
             idle = self.passes.made_for(self.governor.step)
             self.outbox.finish(self.governor.step + 1, scale)  # a step skipped last isn't over yet
             self.report.write()
-            self.outbox.end(self.governor.step, self.governor.step - self._first, idle)
+            self.outbox.end(self.governor.step, self.governor.step - self._first, idle, self._before)
         self.detach()
         self.outbox.close()
 
     def _end(self) -> None:
         """Do nothing any more. Optimizers' hooks stay: this may be one, and they can't change while they are run."""
-        self.off = True
+        self.off = self.passes.ended = True
         self.passes.stop()
         self.observations.abandon()
 
@@ -108,13 +113,17 @@ class LoopHooks:
         self.outbox.trouble(step, text, error)
         warn_or_log(text, stacklevel=3)
 
+    @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
-        self.observations.after(index)
+        if self.observations.current is not None:
+            uncompiled(self.observations.after, index)
 
+    @untraced
     def _first_enters(self, *_: object) -> None:
         """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
         self._inside += 1
 
+    @untraced
     def _first_stepped(self, *_: object) -> None:
         """Count: the first optimizer has taken its step. As short as can be where nothing is due."""
         if self.off:
@@ -126,12 +135,17 @@ class LoopHooks:
         governor = self.governor
         self._stepped = True
         self.passes.stepped(governor.step)
+        if self.observations.current is not None or governor.step + 1 >= governor.wake:
+            uncompiled(self._go_on)
+        else:
+            governor.step += 1
+
+    def _go_on(self) -> None:
+        """Finish the step that was observed, and begin the next if it is to be."""
         if self.observations.current is not None:
             self.observations.after(0)
             self._guarded(self.observations.finish)
-        if governor.step + 1 < governor.wake:
-            governor.step += 1
-        elif action := governor.advance():
+        if action := self.governor.advance():
             self._guarded(self._begin, action)
 
     def _begin(self, action: Action) -> None:
@@ -157,6 +171,28 @@ class LoopHooks:
         else:
             self.outbox.skipped(self.governor.step, self.target.loss_scale.before())
         self.governor.skip()
+
+    def manual_optimizer(self) -> ManualSteps:
+        """Return what stands for an optimizer that isn't torch's.
+
+        Raises:
+            ValueError: there is none.
+        """
+        first = self.target.optimizers[0]
+        if not isinstance(first, ManualSteps):
+            raise ValueError(
+                "before_step and after_step are for optimizers that aren't torch's, which watch(model, None) awaits: "
+                f"{type(first).__name__} is watched, and tells of its steps by itself"
+            )
+        return first
+
+    def manual_step(self, parameters: Iterable[Tensor] | None, lr: float | Tensor | None) -> None:
+        """Hear that a step of an optimizer that isn't torch's is about to be taken."""
+        manual = self.manual_optimizer()
+        if parameters is not None and manual.holds_others(given := list(parameters)):
+            manual.hold(given)
+            self.target.parameters.refresh()
+        manual.before(lr)
 
     def look_for_another_optimizer(self) -> None:
         """Say once if the weights change though the optimizer that is watched takes no step: it was replaced."""
@@ -192,4 +228,5 @@ def calls_its_base(optimizer: Optimizer) -> bool:
         >>> calls_its_base(Mine(weights, lr=0.1)), calls_its_base(torch.optim.AdamW(weights))
         (True, False)
     """
-    return sum("step" in vars(each) for each in type(optimizer).__mro__ if each is not Optimizer) > 1
+    own = [vars(each)["step"] for each in type(optimizer).__mro__ if "step" in vars(each) and each is not Optimizer]
+    return len({inspect.unwrap(step) for step in own}) > 1  # torch gives classes without one their base's, wrapped

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from undertow.tape.copying import Hook
+from undertow.tape.uncompiled import uncompiled, untraced
 from undertow.watching.full_step import FullStep
 from undertow.watching.governor import Action, Governor
 from undertow.watching.pass_counter import PassCounter
@@ -105,13 +106,14 @@ class Observations:
             self._handles.append(optimizer.register_step_pre_hook(Hook(self._before, index)))
         self.current.open()
 
+    @untraced
     def _before(self, index: int, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         observer = self.current
         if observer is None:
             return None
         named = "closure" in kwargs
         closure = kwargs["closure"] if named else args[1] if len(args) > 1 else None
-        observer.before(index, callable(closure))
+        uncompiled(observer.before, index, callable(closure))
         if not callable(closure):
             return None
         heard = self._followed(index, closure)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from undertow.tape.uncompiled import untraced
 from undertow.watching.governor import Governor
 from undertow.watching.sharding import local
 from undertow.watching.training_thread import TrainingThread
@@ -70,6 +71,7 @@ class StepsForPasses:
         self._version = -1
         self.hold()
 
+    @untraced
     def hold(self) -> Tensor | None:
         """Return the gradient that is there now, and know it again."""
         gradient = self.parameter.grad
@@ -97,6 +99,9 @@ class PassCounter:
         governor: knows the step that is going on.
         thread: that trains.
 
+    Attributes:
+        ended: whether watching has ended, and that was told.
+
     Example:
         >>> import time, torch
         >>> passes, w = PassCounter(Governor(0.01, None, time.perf_counter)), torch.ones(2, requires_grad=True)
@@ -116,6 +121,7 @@ class PassCounter:
         self._done, self._every = 0, EVERY
         self._steps: StepsForPasses | None = None
         self._logged = 0
+        self.ended = False
 
     def count_on(self, parameter: Tensor | None, then: "weakref.WeakMethod[Callable[[], None]] | None" = None) -> None:
         """Count those that reach this parameter from now on; ``then``: called after each."""
@@ -154,6 +160,7 @@ class PassCounter:
         """Tell whether steps are counted, and not the passes themselves."""
         return self._steps is not None
 
+    @untraced
     def stepped(self, step: int) -> None:
         """Note that the optimizer has taken this step."""
         self._done, self._logged = step + 1, 0
@@ -215,6 +222,10 @@ class PassCounter:
         elif history.passes:
             self._taken, self._seen, _ = history.passes[-1]
         return history
+
+    def go_on(self, passes: int) -> None:
+        """Go on after so many passes of an earlier session."""
+        self._total = passes
 
     def begin(self, step: int) -> None:
         """Begin with this step."""

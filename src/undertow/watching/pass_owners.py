@@ -34,10 +34,8 @@ def leaves(begun: Iterable[Tensor], wanted: Container[int]) -> "set[int]":
     seen: set[Any] = set(waiting)
     while waiting:
         node: Any = waiting.pop()
-        leaf = getattr(node, "variable", None)
-        if leaf is not None:
-            if id(leaf) in wanted:
-                found.add(id(leaf))
+        if type(node).__name__ == "AccumulateGrad":
+            found |= {id(node.variable)} if id(node.variable) in wanted else set()
             continue
         for before, _ in node.next_functions:
             if before is not None and before not in seen:
@@ -163,16 +161,19 @@ class OwnLosses:
         ...     losses.add(HeardPass(number, reached=reached))
         >>> [[each.number for each in losses.take(optimizer)] for optimizer in (0, 1)]
         [[0], [1]]
+
+    Attributes:
+        waiting: passes that no optimizer has taken.
     """
 
     def __init__(self) -> None:
         self._passes: list[HeardPass] = []
-        self._waiting = 0
+        self.waiting = 0
 
     def add(self, heard: HeardPass) -> None:
         """Add a backward pass."""
         self._passes.append(heard)
-        self._waiting += 1
+        self.waiting += 1
 
     def take(self, optimizer: int) -> list[HeardPass]:
         """Return the passes that an optimizer is about to step for."""
@@ -185,14 +186,14 @@ class OwnLosses:
 
     def _given(self, passes: list[HeardPass], optimizer: int) -> list[HeardPass]:
         for each in passes:
-            self._waiting -= not each.taken
+            self.waiting -= not each.taken
             each.taken.add(optimizer)
         return passes
 
     @property
-    def waits(self) -> bool:
-        """Tell whether there are passes that no optimizer has taken."""
-        return self._waiting > 0
+    def apart(self) -> bool:
+        """Tell whether every optimizer stepped for losses of its own."""
+        return all(len(each.taken) < 2 for each in self._passes)
 
     def left(self, optimizer: int) -> list[HeardPass]:
         """Return the passes that reached an optimizer's parameters and that none has stepped for, and take them."""

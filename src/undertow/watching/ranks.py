@@ -1,5 +1,6 @@
 """`Ranks`: the processes that train one model together."""
 
+import gc
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +28,7 @@ class Ranks:
         distributed = torch.distributed
         if not distributed.is_available() or not distributed.is_initialized():
             return cls()
-        replicated = any(type(module).__name__ == "DistributedDataParallel" for module in model.modules())
-        averaged = replicated or any(is_sharded(p) for p in model.parameters())
+        averaged = any(is_sharded(p) for p in model.parameters()) or _is_replicated(model)
         return cls(distributed.get_rank(), distributed.get_world_size(), averaged)
 
     def partial(self, sharded: bool) -> dict[str, dict[str, str]]:
@@ -47,3 +47,13 @@ class Ranks:
             parts["parameters"] |= {"update_ratio": "ratio", "progress": "share"}
             parts["sites"]["weight_grad_norm"] = "squares"
         return parts
+
+
+def _is_replicated(model: nn.Module) -> bool:
+    """Tell whether a model is, has or is inside a module that averages gradients: trainers hand out the inner one."""
+    around = torch.nn.parallel.DistributedDataParallel
+    if any(isinstance(module, around) for module in model.modules()):
+        return True
+    # Nothing in a module leads to what holds it. This is asked once, and only where several processes train.
+    wrappers = [each for each in gc.get_objects() if issubclass(type(each), around)]
+    return any(part is model for each in wrappers for part in each.modules())

@@ -1,6 +1,7 @@
 """`RunFacts`: what is learned of a whole run from its steps, told once in the header and by events."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from undertow.watching.loop_reader import LoopFacts
@@ -35,6 +36,7 @@ class RunFacts:
         self._unmoved: dict[str, int] = {}
         self._missing: list[str] = []
         self._held: dict[str, int] = {}
+        self._leaves: Sequence[Mapping[str, Any]] = ()
 
     def learn_scale(self, when: StepTime, facts: ArrivedFacts) -> None:
         """Say so if the loss is scaled, by a scale that is known or not."""
@@ -90,6 +92,9 @@ class RunFacts:
             self._writer.update_header(told)
         self._reach_is_known = True
         self._learn_choices(payload)
+        if payload.leaves and payload.leaves != self._leaves:
+            self._leaves = payload.leaves
+            self._tell({"other leaves": [dict(leaf) for leaf in payload.leaves]})
 
     def _learn_choices(self, payload: StepPayload) -> None:
         """Say in the header which tables the model chooses rows of by itself, once that is known."""

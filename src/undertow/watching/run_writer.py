@@ -43,6 +43,8 @@ class RunWriter(Closing):
         rank, world: of how many processes that train one model this is which; each writes its own file, rank 1 beside
             ``first.undertow`` to ``first.rank1.undertow``.
         journal: SQLite's "wal", or "rollback" where that doesn't work; by default that is found out.
+        step: where to go on with ``resume``: what the Run has from there on is put aside, in a file of its own beside
+            it. None for behind its last step.
 
     Attributes:
         path: where it writes.
@@ -68,6 +70,7 @@ class RunWriter(Closing):
         rank: int = 0,
         world: int = 1,
         journal: Journal = "auto",
+        step: int | None = None,
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world} processes: ranks go from 0 to {world - 1}")
@@ -76,7 +79,7 @@ class RunWriter(Closing):
         self._graphs, self._names = GraphNumbers(()), dict[tuple[str, ...], str]()
         self._thread: WriterThread | None = None
         try:
-            self._begin(RunFile.begin(Path(self.path), dict(header), resume, rank, world, journal))
+            self._begin(RunFile.begin(Path(self.path), dict(header), resume, rank, world, journal, step))
         except Exception as error:  # whatever it is, training goes on
             self._queue.stop()
             why = f"nothing of this run is recorded, because {self.path} can't be written: {error}"

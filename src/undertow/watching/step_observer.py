@@ -26,23 +26,19 @@ class StepTimer:
         opened: the clock's time when the step began.
         cost: seconds that observing took, as far as a clock of ours could see.
         backward: seconds that backward passes took.
+        depth: backward passes that are under way, one inside another.
     """
 
     opened: float = 0.0
     cost: float = 0.0
     backward: float = 0.0
-    _depth: int = 0
+    depth: int = 0
     _began: float = 0.0
 
     def enters(self) -> bool:
         """Enter a backward pass; whether it is not inside another (checkpoints run some there)."""
-        self._depth += 1
-        return self._depth == 1
-
-    @property
-    def inside(self) -> bool:
-        """Tell whether a backward pass is under way."""
-        return self._depth > 0
+        self.depth += 1
+        return self.depth == 1
 
     def starts(self) -> None:
         """Take the time at which the outermost backward pass really starts."""
@@ -50,10 +46,10 @@ class StepTimer:
 
     def leaves(self) -> bool:
         """Leave a backward pass; whether it was the outermost."""
-        self._depth -= 1
-        if self._depth == 0:
+        self.depth -= 1
+        if self.depth == 0:
             self.backward += clock() - self._began
-        return self._depth == 0
+        return self.depth == 0
 
 
 @dataclass(eq=False)
@@ -80,6 +76,7 @@ class StepObserver:
     segments: int = 0
     timer: StepTimer = field(default_factory=StepTimer)
     _taken: set[int] = field(default_factory=set)
+    _steps: set[int] = field(default_factory=set)
     _version: int = -1
     _begun: Sequence[Tensor] = ()
     _pass: HeardPass = field(default_factory=lambda: HeardPass(-1))
@@ -111,7 +108,7 @@ class StepObserver:
         thread, here = self.target.thread, threading.get_ident()
         if thread.ident == here:
             return True
-        if not self.timer.inside and self.target.reached_from(tensors):
+        if not self.timer.depth and self.target.reached_from(tensors):
             thread.ident = here
             return True
         return False
@@ -174,7 +171,8 @@ class StepObserver:
 
     def loss_scaled(self, scaler: Any, loss: object) -> None:
         """Hear that a scaler that nobody handed over has scaled a loss, of this model or of another."""
-        if isinstance(loss, Tensor) and not self.target.loss_scale.active and self.target.thread.is_here():
+        known = self.target.loss_scale.active or not scaler.is_enabled()
+        if isinstance(loss, Tensor) and not known and self.target.thread.is_here():
             self._scaled = scaler, weakref.ref(loss)
 
     def norm_computed(self, norm: Tensor, norm_type: float, gradients: Sequence[Tensor]) -> None:
@@ -188,16 +186,14 @@ class StepObserver:
 
     def before(self, index: int, closure: bool) -> None:
         """Hear that an optimizer is about to step, perhaps with a closure that computes its gradients."""
-        if self.timer.inside and not self.target.thread.is_here():
+        if self.timer.depth and not self.target.thread.is_here():
             self.failed(RuntimeError("several threads train this model at once, and would change what is read"))
             return
         self.target.thread.take_over()
+        self._steps.add(index)
         if self.target.loss_scale.active and len(self.target.optimizers) == 1:
             self.step.facts.values |= self.target.loss_scale.misuse(self.target.optimizers[index])
-        if closure:
-            self._guarded(self._enters, index)
-        else:
-            self.take(index)
+        self._guarded(self._enters if closure else self._take, index)
 
     def _enters(self, index: int) -> None:
         if index not in self._taken:
@@ -217,12 +213,18 @@ class StepObserver:
             if not target.loss_scale.active:  # which changes them itself
                 facts.altered |= target.gradient_version() != self._version
             facts.see_optimizer(target.optimizers[index], first=index == 0)
-        facts.see_losses(target.curves[index], self._own.take(index), self.step.taped)
+        passes = self._own.take(index)
+        if index in self._steps:  # of closures that one step calls again and again, the first one's
+            self._steps.discard(index)
+            facts.see_losses(target.curves[index], passes, self.step.taped)
 
     def settle(self) -> None:
         """Take the losses that no optimizer has stepped for: a scaler skips one, or it steps after the first one's."""
-        for index, curve in enumerate(self.target.curves if self._own.waits else ()):
-            self.facts.see_losses(curve, self._own.left(index), self.step.taped)
+        if len(self.target.optimizers) > 1:
+            self.step.apart = self._own.apart
+        if self._own.waiting:
+            for index, curve in enumerate(self.target.curves):
+                self.facts.see_losses(curve, self._own.left(index), self.step.taped)
 
     def after(self, index: int) -> None:
         """Hear that an optimizer has stepped."""

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from undertow.store.rewinding import ENDED
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_observer import StepObserver
@@ -64,11 +65,19 @@ class StepOutbox:
         deliver = functools.partial(self._processor.finish, when, history, scale)
         self._writer.later(Once(deliver), history.nbytes, when.step)
 
-    def end(self, step: int, steps: int, idle: int) -> None:
-        """Say in the header when watching ended, and how many backward passes were made without a step after them."""
-        usual = max((self._passes.total - idle) / steps, 0.0) if steps else 0.0
+    def end(self, step: int, steps: int, idle: int, before: int) -> None:
+        """Say in the header where watching ended, and how many backward passes were made without a step after them.
+
+        Args:
+            step: that is going on.
+            steps: since watching began.
+            idle: passes without a step after them.
+            before: passes before watching began.
+        """
+        usual = max((self._passes.total - before - idle) / steps, 0.0) if steps else 0.0
         told = {"passes": idle, "usual": usual, "step": step, "steps": steps}
-        self._writer.update_header({"ended": self._clock.now(), "idle passes": told})
+        reached = {"step": step, "backwards": self._passes.total - idle}
+        self._writer.update_header({"ended": self._clock.now(), "idle passes": told, ENDED: reached})
 
     def close(self) -> None:
         """Finish the file."""

@@ -74,6 +74,8 @@ class StepPayload:
         backward: which of the step's backward passes was taped.
         reach: what gradient didn't reach; None if no backward pass was taped.
         chosen: tables whose rows the model chooses by itself, and how many rows; None as long as nobody knows.
+        leaves: what else takes gradient, as `LeafFinder` says; None as long as nobody knows.
+        apart: whether every optimizer stepped for losses of its own: then shares of progress are of each one's.
         read: the numbers that have arrived, under this loss ``scale`` and this ``divisor`` of gradients.
     """
 
@@ -85,6 +87,8 @@ class StepPayload:
     backward: int = 0
     reach: Reach | None = None
     chosen: Mapping[str, int] | None = None
+    leaves: Sequence[Mapping[str, Any]] | None = None
+    apart: bool = True
     read: Reading = field(default_factory=lambda: Reading([]))
     scale: float = 1.0
     divisor: float = 1.0
@@ -98,7 +102,7 @@ class StepPayload:
         return self._kind() == other._kind() and self.read.alike(other.read)
 
     def _kind(self) -> tuple[object, ...]:
-        return self.graph.readout, self.names, self.shards, [updated for updated, _ in self.rates]
+        return self.graph.readout, self.names, self.shards, self.apart, [updated for updated, _ in self.rates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def columns_of(batch: Sequence[StepPayload]) -> list[StepColumns]:
     scale, divisor = (np.array(each)[:, None] for each in zip(*((p.scale, p.divisor) for p in batch), strict=True))
     with np.errstate(all="ignore"):  # numbers of a training that diverges overflow, and that is to be seen
         read.divide(("grad of parameter", "ascent"), divisor)
-        parameters = _narrow(_of_parameters(read, _rates(batch), first.shards.partial))
+        parameters = _narrow(_of_parameters(read, _rates(batch), first))
         measured = _measured(read, scale, first) if first.graph.sites else Columns({}, {})
         by_site, by_edge = _narrow(measured.by_site), _narrow(measured.by_edge)
     return [
@@ -184,7 +188,7 @@ def _unscale(measured: Columns, scale: Array, graph: TapedGraph, world: int) -> 
     measured.by_edge["contribution"] /= scale * along
 
 
-def _of_parameters(read: Reading, lr: Array, partial: bool) -> dict[str, Array]:
+def _of_parameters(read: Reading, lr: Array, payload: StepPayload) -> dict[str, Array]:
     grad, step, weight, ascent = (
         np.broadcast_to(read.column(name, lr.shape[-1]), lr.shape).copy()
         for name in ("grad of parameter", "step", "parameter", "ascent")
@@ -193,8 +197,17 @@ def _of_parameters(read: Reading, lr: Array, partial: bool) -> dict[str, Array]:
     if "copy" in read:  # another process answers for it
         for each in (grad, step, weight, descent):
             each[:, read["copy"].places] = 0.0
-    total = np.nansum(descent, axis=-1, keepdims=True)
-    share = descent if partial else np.where(total > 0, descent / total, np.nan)
+    share = descent if payload.shards.partial else _shares(descent, payload)
     ratio = np.where(weight > 0, step / weight, np.nan)
     found = {"grad_norm": grad, "update_norm": step, "weight_norm": weight, "update_ratio": ratio}
     return found | {"progress": share, "lr": lr}
+
+
+def _shares(descent: Array, payload: StepPayload) -> Array:
+    """Return each parameter's part of the first-order fall of its loss, [steps, parameters]; nan where it rises."""
+    share = np.full(descent.shape, np.nan)
+    places = [updated.places for updated, _ in payload.rates] if payload.apart else [np.arange(descent.shape[-1])]
+    for at in places:
+        total = np.nansum(descent[:, at], axis=-1, keepdims=True)
+        share[:, at] = np.where(total > 0, descent[:, at] / total, np.nan)
+    return share

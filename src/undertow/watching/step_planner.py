@@ -76,7 +76,7 @@ class StepPlanner:
             meter.verify, meter.precise = with_rows, precise
             return GuardedTape(self.target.plans, meter, failed)
 
-        return BackwardTape(self.target.model, make, self.on_call, sharded, failed)
+        return BackwardTape(self.target.model, make, self.on_call, sharded, failed, self.target.leaves.look)
 
     def learn(self, observer: StepObserver) -> None:
         """Learn from a step that was observed."""

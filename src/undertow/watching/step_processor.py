@@ -15,6 +15,7 @@ from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_facts import ArrivedFacts
 from undertow.watching.step_payload import StepPayload, columns_of
 from undertow.watching.step_time import StepTime
+from undertow.watching.unseen import Unseen
 
 
 class StepProcessor:
@@ -33,7 +34,8 @@ class StepProcessor:
         self._writer, self._feedback = writer, feedback
         self._facts = RunFacts(writer, checker)
         self._reporter = FindingReporter(writer, checker)
-        self._full_steps = FullStepWriter(writer, self._facts, self._reporter, feedback)
+        self._unseen = Unseen(writer, checker.header.get("unseen", ()))
+        self._full_steps = FullStepWriter(writer, self._facts, self._reporter, feedback, self._unseen)
         self._nonfinite, self._spikes = nonfinite, SpikeDetector()
         self._skips = SkipDetector(writer, nonfinite, feedback)
 
@@ -61,6 +63,7 @@ class StepProcessor:
         self._facts.learn_loop(around, facts)
         self._detect(when, facts, history, payload)
         self._facts.learn_scale(when, facts)
+        self._unseen.learn_passes(when, passes, facts.values.get("grad_norm", 0.0) > 0)
         loss = {} if math.isnan(facts.taped_loss) else {"loss": facts.taped_loss}
         self._full_steps.add(payload, when, facts.values | loss, passes)
         return self._full_steps.write

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from undertow.measure import TrainingModes
 from undertow.tape import Plans
+from undertow.watching.leaf_finder import LeafFinder
 from undertow.watching.loss_scale import LossScale
 from undertow.watching.pass_owners import PassWitness, leaves, roots
 from undertow.watching.ranks import Ranks
@@ -96,6 +97,11 @@ class WatchTarget:
     def shards(self) -> Shards:
         """Return how this process's numbers are parts of a whole."""
         return Shards(self.ranks.world if self.ranks.averaged else 1, self.parameters.sharded)
+
+    @cached_property
+    def leaves(self) -> LeafFinder:
+        """Know what else takes gradient than the model's parameters."""
+        return LeafFinder(self.model, self.optimizers)
 
     @cached_property
     def modes(self) -> TrainingModes:

@@ -1,7 +1,7 @@
 """`Watcher`, which `watch` returns, and `UserLog`, its ``log``: numbers of the user's own beside a step's."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -147,6 +147,43 @@ class Watcher(Closing):
             if isinstance(value, Tensor) and value.numel() != 1:
                 raise ValueError(f"{name} was logged as a tensor of shape {tuple(value.shape)}: log one number")
 
+    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+        """Tell that a step is about to be taken by an optimizer that isn't torch's; for ``watch(model, None)``.
+
+        Args:
+            parameters: that it steps, their gradients in ``.grad``; by default all that require grad.
+            lr: its learning rate.
+
+        Raises:
+            ValueError: the optimizer that is watched is torch's, and tells of its steps by itself.
+
+        Example:
+            >>> import tempfile, torch, undertow
+            >>> net = torch.nn.Linear(2, 1)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     with undertow.watch(net, None, path=f"{folder}/first.undertow", every=1) as watcher:
+            ...         for _ in range(3):
+            ...             net.zero_grad()
+            ...             net(torch.ones(3, 2)).sum().backward()
+            ...             watcher.before_step(lr=0.1)
+            ...             with torch.no_grad():
+            ...                 for p in net.parameters():
+            ...                     p -= 0.1 * p.grad
+            ...             watcher.after_step()
+            ...     run = undertow.open_run(f"{folder}/first.undertow")
+            >>> run.scalars["lr"].tolist(), bool((run.parameter_columns["update_norm"] > 0).all())
+            ([0.1, 0.1, 0.1], True)
+        """
+        self._hooks.manual_step(parameters, lr)
+
+    def after_step(self) -> None:
+        """Tell that the step was taken that `before_step` told of.
+
+        Raises:
+            ValueError: the optimizer that is watched is torch's, and tells of its steps by itself.
+        """
+        self._hooks.manual_optimizer().after()
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Be copied and pickled, with the module or the callback that holds it, as a watcher that is closed."""
         return ClosedWatcher, (self.path, self.step)
@@ -197,6 +234,12 @@ class ClosedWatcher(Watcher):
         return "it is a copy of a watcher: watch the model anew"
 
     def log(self, **values: float | Tensor) -> None:
+        """Record nothing."""
+
+    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+        """Record nothing."""
+
+    def after_step(self) -> None:
         """Record nothing."""
 
     def flush(self, timeout: float = 10.0) -> bool:

@@ -121,7 +121,8 @@ class WriterThread:
 
     def _close(self) -> None:
         try:
-            wrong = self._file.close()
+            self._file.close()
+            wrong = self._file.damage
         except Exception as error:  # whatever it is, it is told
             wrong = f"{type(error).__name__}: {error}"
         if wrong:
@@ -164,7 +165,9 @@ class WriterThread:
                 if self._queue.pause(next(pauses, _PAUSES[-1])):
                     continue
                 self._queue.stop()
-                self._warnings.trouble_with("lost", f"the last steps of {self._file.path} are lost: {error}")
+                _log.warning(
+                    "undertow: the last steps of %s are lost: %s", self._file.path, error
+                )  # of which it is told
             else:
                 self._warnings.trouble = None
             return

@@ -5,6 +5,7 @@ else is mean-field theory's. Where it doesn't hold (attention, normalisation on 
 after step), nothing is expected, and the reason is told.
 """
 
-from undertow.analysis.theory_check.prediction import SegmentPrediction, TheoryCheck, check_theory
+from undertow.analysis.theory_check.comparison import check_theory
+from undertow.analysis.theory_check.prediction import SegmentPrediction, TheoryCheck
 
 __all__ = ["SegmentPrediction", "TheoryCheck", "check_theory"]

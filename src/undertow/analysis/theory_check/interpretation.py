@@ -2,14 +2,11 @@
 
 import math
 from statistics import median
-from typing import TYPE_CHECKING
 
 from undertow.analysis.theory_check.gain_model import BY_CHANCE, ROUNDING, SQUARES
+from undertow.analysis.theory_check.prediction import SegmentPrediction, TheoryCheck
 from undertow.analysis.theory_check.statistics import Moments, Statistics
 from undertow.record import Role, Run
-
-if TYPE_CHECKING:
-    from undertow.analysis.theory_check.prediction import SegmentPrediction, TheoryCheck
 
 LOSS, GROWTH = -1.3, 2.5
 """Decades that theory must expect from end to end before it is called a fault; as UT101 and UT102 have it."""
@@ -23,7 +20,7 @@ LEAST_CAUSE = 0.5
 """Part of a departure that a cause must make to be named."""
 
 
-def summary(found: "TheoryCheck") -> str:
+def summary(found: TheoryCheck) -> str:
     """Theory against measurement in a sentence or two, from end to end.
 
     Example:
@@ -45,7 +42,7 @@ def summary(found: "TheoryCheck") -> str:
     return f"{text} No theory for {_listed(found.reasons)}." if found.reasons else text
 
 
-def _meaning(found: "TheoryCheck") -> str:
+def _meaning(found: TheoryCheck) -> str:
     agreeing = min(found.measured, found.end_to_end, key=lambda each: each * math.copysign(1.0, found.expected))
     # What normalisations elsewhere make up for is no loss.
     if not LOSS < found.expected < GROWTH and agreeing / found.expected >= AGREEING:
@@ -63,14 +60,14 @@ def _meaning(found: "TheoryCheck") -> str:
     return "Nothing departs from it by more than chance."
 
 
-def _oddity(found: "TheoryCheck", odd: "SegmentPrediction") -> str:
+def _oddity(found: TheoryCheck, odd: SegmentPrediction) -> str:
     typical = typical_weight_var(found)
     if not math.isnan(odd.weight_var) and abs(math.log(odd.weight_var / typical)) > math.log(UNLIKE):
         return f"it is this layer's weights (n_in Var W = {odd.weight_var:.2g} there, the median is {typical:.2g})"
     return f"it is what goes into the activation, z of variance {odd.q:.2g}: change the inputs' scale"
 
 
-def _main_cause(found: "TheoryCheck") -> str:
+def _main_cause(found: TheoryCheck) -> str:
     gap = found.measured - found.expected
     cause = max(found.deviation, key=lambda each: math.copysign(1.0, gap) * found.deviation[each], default="")
     return {
@@ -80,7 +77,7 @@ def _main_cause(found: "TheoryCheck") -> str:
     }.get(cause, "branches and skips are not independent of each other")
 
 
-def odd_one(found: "TheoryCheck") -> "SegmentPrediction | None":
+def odd_one(found: TheoryCheck) -> SegmentPrediction | None:
     """The segment that makes most of what is expected, if there is one."""
     if len(found.covered) < 3 or not found.expected:  # of two, one always makes most
         return None
@@ -89,13 +86,13 @@ def odd_one(found: "TheoryCheck") -> "SegmentPrediction | None":
     return largest if sign * largest.expected > MOST_OF_IT * abs(found.expected) else None
 
 
-def typical_weight_var(found: "TheoryCheck") -> float:
+def typical_weight_var(found: TheoryCheck) -> float:
     """The median n_in Var W of the segments that begin with a layer; nan if there are none."""
     known = [each.weight_var for each in found.covered if not math.isnan(each.weight_var)]
     return median(known) if known else math.nan
 
 
-def saying(statistics: Statistics, prediction: "SegmentPrediction") -> str:
+def saying(statistics: Statistics, prediction: SegmentPrediction) -> str:
     """Return why a segment departs from theory: the cause that makes at least half of it."""
     gap = prediction.measured - prediction.expected
     cause = max(prediction.deviation, key=lambda each: math.copysign(1.0, gap) * prediction.deviation[each], default="")
@@ -110,7 +107,7 @@ def saying(statistics: Statistics, prediction: "SegmentPrediction") -> str:
     return _of_slope(statistics, *activation, size)
 
 
-def _of_weights(statistics: Statistics, prediction: "SegmentPrediction", size: float) -> str:
+def _of_weights(statistics: Statistics, prediction: SegmentPrediction, size: float) -> str:
     names = _listed(tuple(statistics.run.sites[layer].name for layer in prediction.layers))
     along = "stretch" if size > 0 else "shrink"
     return f"it is the weights of {names}: they {along} this gradient x {10**size:.2g} more than independent ones would"
@@ -142,7 +139,7 @@ def _signal(statistics: Statistics, place: int, q: float) -> float:
     return math.log10(mean_square / q) / 2 if mean_square > 0 and q > 0 else 0.0
 
 
-def _activation(statistics: Statistics, prediction: "SegmentPrediction") -> tuple[int, Moments] | None:
+def _activation(statistics: Statistics, prediction: SegmentPrediction) -> tuple[int, Moments] | None:
     """The activation of the segment whose slope is furthest from theory's."""
     inside = _inside(statistics.run, prediction)
     known = [(place, statistics.moments[place]) for place in inside if place in statistics.moments]
@@ -154,7 +151,7 @@ def _activation(statistics: Statistics, prediction: "SegmentPrediction") -> tupl
     return max(known, key=off, default=None)
 
 
-def _inside(run: Run, prediction: "SegmentPrediction") -> list[int]:
+def _inside(run: Run, prediction: SegmentPrediction) -> list[int]:
     sites = range(prediction.start, prediction.end)
     return [place for place in sites if run.sites[place].role is Role.ACTIVATION]
 

@@ -1,4 +1,4 @@
-"""List the findings, one section for each code: what is wrong, what to type; the evidence and the rule's words folded."""
+"""List the findings, one section for each code: what is wrong, what to type; the evidence folded beneath."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -50,7 +50,9 @@ def findings(diagnosis: Diagnosis) -> Section | None:
 
 def _of_one_code(same: Sequence[Finding], following: Sequence[Finding], told: bool = False) -> Section:
     worst = max(same, key=lambda finding: finding.severity.rank)
-    blocks: list[Block] = [] if told and len(same) == 1 else [*_said(same), *([] if told else _remedy(worst))]
+    blocks: list[Block] = [] if told and len(same) == 1 else _said(same)
+    remedy = [] if told else _remedy(worst)
+    blocks += [Folded("What to do", remedy)] if remedy else []
     blocks.append(Folded(BEHIND, _behind(same, worst)))
     if following:
         blocks.append(_following(following))

@@ -55,8 +55,8 @@ def _levels_seen(diagnosis: Diagnosis) -> str:
     most = max(range(len(waypoints)), key=lambda k: float(np.nan_to_num(received[waypoints[k]])))
     ends = [f"{number(float(received[waypoints[k]]))} at {names[k]}" for k in (0, -1)]
     return (
-        f"A curve of the gradient's norm over {len(waypoints)} layers and joins, from the loss on the left to the front "
-        f"on the right: it begins with {ends[0]}, ends with {ends[1]}, and is largest at {names[most]}."
+        f"A curve of the gradient's norm over {len(waypoints)} layers and joins, the loss on the left and the front on "
+        f"the right: it begins with {ends[0]}, ends with {ends[1]}, and is largest at {names[most]}."
     )
 
 

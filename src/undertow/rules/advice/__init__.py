@@ -12,7 +12,7 @@ __all__ = ["Advice"]
 
 
 class Advice(NamedTuple):
-    """What to do, in words and as code.
+    """Say what to do, in words and as code.
 
     Attributes:
         text: a sentence or two, plain text.

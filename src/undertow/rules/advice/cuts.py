@@ -5,7 +5,7 @@ from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.operations import spoken
-from undertow.pytorch_code import MODULES, code, expression, in_place_of
+from undertow.pytorch_code import MODULES, code, expression, in_place_of, rate_times
 from undertow.record import Role, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.signal import against_dead_units
@@ -13,18 +13,23 @@ from undertow.rules.advice.steps import optimizer_of
 from undertow.rules.nonfinite_advice import lines_for, remedy_for
 from undertow.wording import called, few, line_of
 
+ALL_OF_THEM = 0.999
 _STEPS = {name: f"torch.{name}" for name in ("round", "floor", "ceil", "trunc", "sign")}
 _OF_NUMBER = frozenset({"Hardtanh", "ReLU6", "Hardsigmoid", "Hardswish"})
 
 
-def against_nonfinite(op: str, source: str, subject: str) -> Advice:
+def against_nonfinite(op: str, source: str, subject: str, header: Mapping[str, Any]) -> Advice:
     """Say how an operation stops making inf or nan.
 
     Args:
         op: torch's name.
         source: ``file:line`` in the user's code, empty where nobody knows.
         subject: where that is, for a sentence.
+        header: the Run's, which tells precision and optimizer.
     """
+    half = {"torch.float16", "torch.bfloat16"} & {*header.get("dtypes", ()), *header.get("dtypes of steps", ())}
+    if spoken(op) in ("matrix product", "convolution") and header.get("dtypes") and not half:
+        return _grown(op, subject, header)
     found = remedy_for(op)
     if not found:
         text = (
@@ -38,6 +43,21 @@ def against_nonfinite(op: str, source: str, subject: str) -> Advice:
     place = f" ({line_of(source)})" if source else f" in {subject}" if subject != spoken(op) else ""
     text = f"Mend the {spoken(op)}{place}: {found}."
     return Advice(text, code(*in_place_of(before, after, line_of(source))) if before else "")
+
+
+def _grown(op: str, subject: str, header: Mapping[str, Any]) -> Advice:
+    """Advise on products that overflow float32: what is multiplied has grown without bound."""
+    text = (
+        f"Look at what the {spoken(op)} in {subject} multiplies: it overflows even float32, so that weights or inputs "
+        f"have grown without bound. Start again with a tenth of {optimizer_of(header)}'s learning rate and the "
+        "gradient's norm clipped at 1."
+    )
+    lines = [
+        *rate_times(0.1),
+        "# between loss.backward() and optimizer.step():",
+        "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)",
+    ]
+    return Advice(text, code(*lines))
 
 
 def against_nonfinite_inputs(what: str, where: str) -> Advice:
@@ -104,7 +124,9 @@ def without(site: Site, text: str) -> Advice:
 def _activation(diagnosis: Diagnosis, site: Site, name: str) -> Advice:
     if not diagnosis.depth[site.index]:
         return without(site, f"Leave {name} out: behind the last layer nothing should cut the output off.")
-    found = against_dead_units(diagnosis, [site])
+    flat = diagnosis.column("dead") > ALL_OF_THEM
+    alike = [each for each in diagnosis.run.sites if each.role is Role.ACTIVATION and flat[each.index]]
+    found = against_dead_units(diagnosis, alike or [site])
     return Advice(f"All values of {name} lie where it is flat. {found.text}", found.snippet)
 
 

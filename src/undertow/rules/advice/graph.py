@@ -108,9 +108,13 @@ def normalised_over_more(run: Run, norm: Mapping[str, Any]) -> Advice:
     new = f"nn.GroupNorm({1 if few_values else groups}, {channels})"
     if op in ("layer_norm", "rms_norm") or channels <= 2:
         new = "nn.Identity()"
-    name = f"{site.module} ({site.module_type})" if site is not None else f"the {spoken(op)} of shape {shape}"
+    name = (
+        f"normalisation {site.module} ({site.module_type})"
+        if site is not None
+        else f"the {spoken(op)} of shape {shape}"
+    )
     rather = "leave it out" if new == "nn.Identity()" else f"put {new} in its place, which takes means over channels"
-    more = " or give it larger batches, by drop_last=True for the last one" if op == "batch_norm" else ""
+    more = ", or give it larger batches, by drop_last=True for the last one" if op == "batch_norm" else ""
     text = (
         f"Normalise over more than {int(norm['values'])} value{'s' * (norm['values'] != 1)} at {name}: {rather}{more}."
     )
@@ -165,7 +169,7 @@ def _made_known(target: str, keys: str, kept_in: str, layer: bool) -> str:
     if keys.count("[") > 1:
         return ""
     if not layer:
-        return f"{target} = nn.ParameterList({target})"
+        return f"{target} = nn.Parameter{'Dict' if kept_in == 'dict' else 'List'}({target})"
     if kept_in == "dict":
         return f"{target} = nn.ModuleDict({{str(key): layer for key, layer in {target}.items()}})"
     return f"{target} = nn.ModuleList({target})"

@@ -6,7 +6,7 @@ from typing import Any
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
 from undertow.rules.advice.steps import optimizer_of
-from undertow.wording import few, line_of
+from undertow.wording import few, line_of, size
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
 _SCALED_STEP = [
@@ -71,7 +71,10 @@ def in_training_mode(names: Sequence[str], alone: bool) -> Advice:
     if alone:
         text = f"If {few(names)} shall follow the data, put them into training mode; on purpose, leave them."
         return Advice(text, "model.train()")
-    text = f"Call model.train() before the training steps, after every validation, so that {few(names)} do their work."
+    text = (
+        "Call model.train() before the training steps, after every validation, so that what is in evaluation mode now "
+        f"does its work: {few(names)}."
+    )
     return Advice(text, "model.train()")
 
 
@@ -99,13 +102,16 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     """Say how inputs or targets get to the size that networks are made for.
 
     Args:
-        what: ``"inputs"`` or ``"targets"``.
-        fact: of them: ``mean`` and ``spread``, of inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
+        what: ``"inputs"``, ``"targets"`` or ``"first loss"``.
+        fact: of a first loss ``times`` and ``layer``; else ``mean`` and ``spread``, of inputs also ``shape``, ``op``,
+            ``largest``, ``whole``, ``source``.
     """
     place = line_of(str(fact.get("source", "")))
+    if what == "first loss":
+        return _smaller_outputs(float(fact["times"]), str(fact["layer"]))
     if what == "targets":
         text = (
-            f"Subtract the targets' mean and divide by their standard deviation ({fact['spread']:.3g}), over the "
+            f"Subtract the targets' mean and divide by their standard deviation ({size(fact['spread'])}), over the "
             "training set, and undo it in predictions: prediction * std + mean."
         )
         lines = [
@@ -119,7 +125,7 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     axes = f"({', '.join(map(str, dims))})" if len(dims) > 1 else str(dims[0] if dims else 0)
     text = (
         f"Subtract the mean of every {'channel' if len(dims) > 1 else 'feature'} and divide by its standard deviation "
-        f"({fact['spread']:.2g} now), over the training set, and the same for validation."
+        f"({size(fact['spread'])} now), over the training set, and the same for validation."
     )
     lines = [
         f"mean, std = inputs.mean({axes}{kept}), inputs.std({axes}{kept})  # over the training set",
@@ -129,3 +135,13 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
         text = "Divide the images by 255 and centre them, so that pixels lie between -1 and 1."
         lines = ["inputs = inputs / 127.5 - 1"]
     return Advice(text, code(*(in_place_of(["output = model(inputs)"], lines, place) if place and pixels else lines)))
+
+
+def _smaller_outputs(times: float, layer: str) -> Advice:
+    text = f"Start {layer or 'the last layer'} smaller, so that all classes are about as likely at first"
+    text += ": an embedding that is used as the last layer, too, with a standard deviation of 0.02."
+    if not layer:
+        return Advice(text)
+    factor = f"{0.3 / times:.2g}"
+    line = f'    model.get_parameter("{layer}").mul_({factor})  # before training'
+    return Advice(text, code("with torch.no_grad():", line))

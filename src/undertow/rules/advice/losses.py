@@ -101,7 +101,8 @@ def limits_lifted(run: Run, site: Site | None, op: str, low: float | None, high:
     name = called(run, site) if site is not None else spoken(op)
     limits = " and ".join(filter(None, ("" if low is None else f"{low:g}", "" if high is None else f"{high:g}")))
     scaled = "scale the targets to what lies between" if low is not None and high is not None else "shift the targets"
-    limits = f": its limit is {limits}" if limits else ", so that it can return them"
+    its = "its limits are" if low is not None and high is not None else "its limit is"
+    limits = f": {its} {limits}" if limits else ", so that it can return them"
     text = f"Leave {name} out, so that the model ends in a linear layer, or {scaled}{limits}."
     if site is None:
         return Advice(text, f"# in forward, leave out: x = torch.{op}(x)")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from undertow.pytorch_code import code, expression
 from undertow.record import Run, Site
 from undertow.rules.advice import Advice
+from undertow.rules.advice.signal import LARGE, data_size, smaller_inputs
 from undertow.wording import called
 
 _FUSED = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
@@ -20,6 +21,8 @@ def longer_memory(run: Run, weights: Sequence[int], module: str, gain: float) ->
         gain: what one step back in time leaves of the gradient.
     """
     site = run.sites[weights[0]]
+    if data_size(run) > LARGE:
+        return smaller_inputs(f"{called(run, site)}, where {gain:.2f} of the gradient is left a step", data_size(run))
     kind = site.module_type.removesuffix("Cell")
     if site.module_type not in _FUSED:
         return _orthogonal(run, site)

@@ -1,5 +1,7 @@
 """Advice on attention, tables that are never used, and examples that become alike."""
 
+from collections.abc import Sequence
+
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import code, expression, in_place_of
 from undertow.record import Role, Run, Site
@@ -11,16 +13,17 @@ MOST_STEPS = 40
 _GRAPHS = frozenset({"mm", "bmm", "sparse_addmm", "scatter_add", "index_add"})
 
 
-def softer_attention(run: Run, site: Site, gap: float, grew: bool) -> Advice:
+def softer_attention(run: Run, site: Site, found: Sequence[Site], gap: float, grew: bool) -> Advice:
     """Say how an attention's logits get smaller.
 
     Args:
         run: whose Site it is.
-        site: the softmax, or the fused kernel.
+        site: the worst softmax, or fused kernel.
+        found: all that are saturated.
         gap: how far the largest logit is above the next, on average.
         grew: whether the logits were small when the training began.
     """
-    asks = queries_and_keys(run, site)
+    asks = list(dict.fromkeys(layer for each in found for layer in queries_and_keys(run, each)))
     names = few([called(run, each) for each in asks]) or "queries and keys"
     if grew:
         text = (
@@ -35,8 +38,8 @@ def softer_attention(run: Run, site: Site, gap: float, grew: bool) -> Advice:
         return Advice(text, code(*lines))
     factor = gap**-0.5
     text = (
-        f"Divide the logits by the square root of a head's width if that is left out, or start {names} smaller: times "
-        f"{factor:.1g} each, they bring the gap of {gap:.0f} to 1."
+        f"Divide the logits by the square root of a head's width if that is left out, normalise queries and keys, or "
+        f"start {names} smaller: times {factor:.1g} each, they bring the gap of {gap:.0f} to 1."
     )
     lines = [_smaller(each, factor) for each in asks]
     return Advice(text, code("with torch.no_grad():", *dict.fromkeys(f"    {line}" for line in lines)) if lines else "")

@@ -18,9 +18,9 @@ from undertow.pytorch_code import (
     start_for,
     weights_anew,
 )
-from undertow.record import Role, Site
+from undertow.record import Role, Run, Site
 from undertow.rules.advice import Advice
-from undertow.wording import called, few, line_of, sentence
+from undertow.wording import called, few, line_of, sentence, size
 
 SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
 """Activations whose derivative is a quarter at best: no initialisation makes up for it."""
@@ -28,8 +28,14 @@ SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
 BOUNDED = frozenset({"tanh", "softsign", "hardtanh", "erf"})
 """Activations that pass gradients on well near zero, and hold up what is far from it."""
 
-CLOSE = 1.5
-"""Factor by which weights may be off what is needed without being called the cause."""
+RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+
+LARGE = 3.0
+"""Root mean square of inputs from which on they are called large."""
+
+CLOSE, FAR = 1.5, 4.0
+"""Factors by which weights may be off what is needed without being called the cause: in plain layers, and where sums
+of branches make a signal grow."""
 
 _CALLS = {"sigmoid": "torch.sigmoid", "hardsigmoid": "torch.nn.functional.hardsigmoid"}
 
@@ -43,6 +49,15 @@ def activation_of(sites: Iterable[Site]) -> str | None:
 def kinds_of(sites: Iterable[Site]) -> list[str]:
     """Return the classes of the layers among some Sites."""
     return sorted({site.module_type for site in sites if site.role is Role.WEIGHT and site.module_type in LAYERS})
+
+
+def drawn_anew(sites: Iterable[Site], activation: str | None, of: str = "") -> list[str]:
+    """Write the lines that draw weights anew: those of torch's layers, or where there are none of all matrices."""
+    kinds = kinds_of(sites)
+    if kinds:
+        return weights_anew(kinds, activation, expression(of))
+    call = start_for(activation).call.format(weight="weight")
+    return [f"for weight in {expression(of)}.parameters():", "    if weight.dim() > 1:", f"        {call}"]
 
 
 def weight_variance(diagnosis: Diagnosis, sites: Iterable[Site]) -> float:
@@ -83,12 +98,18 @@ def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None,
         return _exchange(sites, activation or "", "")
     now = weight_variance(diagnosis, sites)
     text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {needed:.2g}/n keeps the gradient's size."
-    return Advice(text, code(*weights_anew(kinds_of(sites), activation)))
+    return Advice(text, code(*drawn_anew(sites, activation)))
 
 
 def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site]) -> Advice:
     """Say how values get back to where an activation isn't flat."""
     layer, activation = feeding(diagnosis, worst), worst.activation
+    rms, given = _comes_in(diagnosis, layer), data_size(diagnosis.run)
+    if layer is not None and not diagnosis.run.outgoing[layer.index] and rms > LARGE:
+        return smaller_inputs(called(diagnosis.run, layer), rms)
+    if worst.module_type in RECURRENT:
+        name = f"{worst.module} ({worst.module_type})"
+        return smaller_inputs(name, given) if given > LARGE else _recurrence_anew(worst)
     needed = GAINS.get(activation or "", 1.0)
     now = weight_variance(diagnosis, [layer] if layer else [])
     if layer is not None and layer.module_type in LAYERS and not now > CLOSE * needed:
@@ -98,12 +119,14 @@ def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site])
         f"{_drawing(activation)}"
     )
     text += f". Now it is {now:.2g}/n." if np.isfinite(now) else "."
-    return Advice(text, code(*weights_anew(kinds_of(sites), activation)))
+    return Advice(text, code(*drawn_anew(sites, activation)))
 
 
 def against_dead_units(diagnosis: Diagnosis, found: Sequence[Site]) -> Advice:
     """Say how units come back to life that no example gets a gradient through."""
     activation = found[0].activation
+    if found[0].module_type in RECURRENT:
+        return _recurrence_anew(found[0])
     layers = list(dict.fromkeys(layer for site in found if (layer := feeding(diagnosis, site)) is not None))
     drawn = [layer for layer in layers if layer.module_type in LAYERS and layer.module]
     names = few([called(diagnosis.run, layer) for layer in layers])
@@ -112,10 +135,9 @@ def against_dead_units(diagnosis: Diagnosis, found: Sequence[Site]) -> Advice:
     optimizer = str(diagnosis.run.header.get("optimizer", "none"))
     stepping = not optimizer.startswith(("none", "not judged"))
     text += f"; if they died while training, with a tenth of {optimizer}'s learning rate" if stepping else ""
-    if not drawn:
-        return Advice(text + tail, code(*weights_anew(kinds_of(diagnosis.run.sites), activation)))
-    lines = [line for layer in drawn for line in _anew(layer, activation)]
-    return Advice(text + tail, code(*lines))
+    if len(drawn) != 1:
+        return Advice(text + tail, code(*drawn_anew(diagnosis.run.sites, activation)))
+    return Advice(text + tail, code(*_anew(drawn[0], activation)))
 
 
 def feeding(diagnosis: Diagnosis, site: Site) -> Site | None:
@@ -150,13 +172,19 @@ def _drawing(activation: str | None) -> str:
 
 
 def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, than: str, of: str) -> Advice:
+    recurrent = _recurrences(sites, than)
+    if recurrent is not None:
+        return recurrent
     needed = GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
     now = weight_variance(diagnosis, sites)
-    if np.isfinite(now) and needed / CLOSE < now < needed * CLOSE:
+    joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
+    if joined and than == "smaller" and now < FAR * needed:
+        return _calmer_branches(diagnosis)
+    if now < needed * CLOSE if than == "smaller" else now > needed / CLOSE:
         return _way_around(diagnosis, sites, "depth")
     text = sentence(_drawing(activation))
     text += f": now it is {now:.2g}/n." if np.isfinite(now) else f": they must be {than}."
-    return Advice(text, code(*weights_anew(kinds_of(sites), activation, expression(of))))
+    return Advice(text, code(*drawn_anew(sites, activation, of)))
 
 
 def _exchange(sites: Sequence[Site], activation: str, of: str) -> Advice:
@@ -166,7 +194,7 @@ def _exchange(sites: Sequence[Site], activation: str, of: str) -> Advice:
         f"Put ReLU in the place of {many} between the layers: a {spelled(activation)} passes on a quarter of a "
         "gradient at best, whatever the weights. Then draw the weights by He initialisation (variance 2/n, n inputs)."
     )
-    anew = weights_anew(kinds_of(sites), "relu", expression(of))
+    anew = drawn_anew(sites, "relu", of)
     if all(site.module_type == MODULES.get(activation) for site in found):
         return Advice(text, code(*activations_exchanged(MODULES[activation], "ReLU", expression(of)), *anew))
     call = _CALLS.get(activation, f"torch.nn.functional.{activation}")
@@ -197,6 +225,75 @@ def _way_around(diagnosis: Diagnosis, sites: Sequence[Site], cause: str) -> Advi
     )
     lines = [f"{expression(s.module)} = nn.Sequential({expression(s.module)}, nn.LayerNorm({s.n_out}))" for s in hidden]
     return Advice(text, code(*reversed(lines)) if lines and cause == "depth" else "")
+
+
+def data_size(run: Run) -> float:
+    """Return the root mean square of the largest data that came in, 0 where nobody looked."""
+    return max((float(fact["rms"]) for fact in run.header.get("data", ())), default=0.0)
+
+
+def _comes_in(diagnosis: Diagnosis, layer: Site | None) -> float:
+    return 0.0 if layer is None else float(np.nan_to_num(diagnosis.column("input_rms")[layer.index]))
+
+
+def smaller_inputs(name: str, rms: float) -> Advice:
+    """Advise to standardise what comes into a layer, of which ``rms`` is the size."""
+    text = (
+        f"Standardise what comes into {name}: it is of size {size(rms)}, and weights are made for inputs of mean 0 and "
+        "deviation 1."
+    )
+    return Advice(text, code("inputs = (inputs - inputs.mean()) / inputs.std()  # over the training set"))
+
+
+def _recurrence_anew(site: Site) -> Advice:
+    """Advise on the gates and states of a recurrent layer."""
+    text = (
+        f"Start the weights and biases of {site.module} ({site.module_type}) anew: its activations "
+        f"({spelled(site.activation)}) are flat nearly everywhere. If they became so while training, take a tenth of "
+        "the learning rate."
+    )
+    return Advice(text, code(f"{expression(site.module)}.reset_parameters()"))
+
+
+def _recurrences(sites: Sequence[Site], than: str) -> Advice | None:
+    """Advise on recurrent weights, where most layers are recurrent; None where they are not."""
+    layers = [site for site in sites if site.role is Role.WEIGHT and site.module]
+    modules = list(dict.fromkeys(site.module for site in layers if site.module_type in RECURRENT))
+    if 2 * sum(site.module in modules for site in layers) < len(layers) or not modules:
+        return None
+    text = (
+        f"Start the recurrent weights of {few(modules)} as orthogonal matrices, which keep a gradient's size from step "
+        f"to step: they must be {than}."
+    )
+    lines = []
+    for module in modules:
+        lines += [
+            f"for name, weight in {expression(module)}.named_parameters():",
+            '    if name.startswith("weight_hh"):',
+        ]
+        lines += ["        for gate in weight.data.split(weight.shape[1]):", "            nn.init.orthogonal_(gate)"]
+    return Advice(text, code(*lines))
+
+
+def _calmer_branches(diagnosis: Diagnosis) -> Advice:
+    """Advise on branches that add up to more and more, where their weights are of a usual size."""
+    run = diagnosis.run
+    ends = [
+        site
+        for site in run.sites
+        if site.role is Role.WEIGHT
+        and site.module_type in LAYERS
+        and any(run.sites[run.edges[edge].source].role is Role.JOIN for edge in run.incoming[site.index])
+    ]
+    factor = max(len(ends), 1) ** -0.5
+    text = (
+        f"Normalise what goes into each branch (nn.LayerNorm in front of it), or let the {len(ends)} layers that end "
+        f"one start {factor:.2g} times as large, one over the root of their number: each sum adds to the signal, and "
+        "the weights themselves are of a usual size."
+    )
+    names = ", ".join(expression(site.module) for site in reversed(ends))
+    lines = [f"for layer in [{names}]:", f"    layer.weight.data *= {factor:.2g}"]
+    return Advice(text, code(*lines) if ends else "")
 
 
 def _normalised(diagnosis: Diagnosis, layer: Site, activation: str | None) -> Advice:

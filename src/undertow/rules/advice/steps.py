@@ -14,10 +14,19 @@ from undertow.wording import few, times
 USUAL_RATIO = 0.01
 """||dw|| / ||w|| of a step that is neither reckless nor timid at a start."""
 
+SMALLEST_FACTOR = 1e-3
+"""By no more than a thousand is a learning rate changed at once: steps that already went wild are no measure."""
+
 FAR_APART = 0.1
 USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "RMSprop": 1e-3}
 USUAL_RATE = 1e-3
 SMALLEST_EPSILON = 1e-30
+TORCHS = frozenset([
+    "SGD", "ASGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SparseAdam", "RMSprop", "Rprop", "Adagrad", "Adadelta",
+    "Adafactor", "LBFGS", "Muon",
+])  # fmt: skip
+"""Optimizers of torch.optim by name."""
+
 _HALVES = frozenset({"torch.float16", "torch.bfloat16"})
 
 
@@ -29,7 +38,7 @@ def optimizer_of(header: Mapping[str, Any]) -> str:
 
 def shorter_steps(header: Mapping[str, Any], ratio: float) -> Advice:
     """Advise a smaller learning rate, for steps that change weights by ``ratio`` of themselves."""
-    factor = _power(min(USUAL_RATIO / max(ratio, USUAL_RATIO), 0.1))
+    factor = min(max(_power(USUAL_RATIO / max(ratio, USUAL_RATIO)), SMALLEST_FACTOR), 0.1)
     text = (
         f"Divide {optimizer_of(header)}'s learning rate by {1 / factor:,.0f}{_from_to(header, factor)}, or raise it "
         "from 0 over the first few hundred steps. A step of a hundredth of the weights is usual at a start."
@@ -37,14 +46,22 @@ def shorter_steps(header: Mapping[str, Any], ratio: float) -> Advice:
     return Advice(text, code(*rate_times(factor)))
 
 
-def longer_steps(header: Mapping[str, Any], ratio: float) -> Advice:
-    """Advise on steps that rounding takes back."""
+def longer_steps(header: Mapping[str, Any], ratio: float, everywhere: bool) -> Advice:
+    """Advise on steps that rounding takes back, in all layers or only in some."""
     if _HALVES & set(header.get("dtypes of steps", header.get("dtypes", ()))):
         text = (
             "Keep the weights in float32, whose digits such steps don't fall below, and compute the forward pass under "
             "torch.autocast."
         )
         return Advice(text, "model.float()  # the weights; call the model under torch.autocast")
+    if not everywhere:
+        text = f"Give all of {optimizer_of(header)}'s groups the largest learning rate of them; freeze what shall stay."
+        lines = [
+            'largest = max(group["lr"] for group in optimizer.param_groups)',
+            "for group in optimizer.param_groups:",
+            '    group["lr"] = largest',
+        ]
+        return Advice(f"{text} Steps of {ratio:.1e} of the weights don't move them.", code(*lines))
     factor = _power(1e-3 / ratio, up=True) if ratio > 0 else 1000.0
     text = f"Multiply {optimizer_of(header)}'s learning rate by {factor:,.0f}{_from_to(header, factor)}."
     return Advice(text, code(*rate_times(factor)))
@@ -136,14 +153,14 @@ def warmed_up(broke: int, header: Mapping[str, Any], post_norm: bool) -> Advice:
 def of_the_whole_model(header: Mapping[str, Any], missing: Sequence[str], foreign: bool) -> Advice:
     """Advise to give the optimizer the parameters it misses."""
     name, lr = optimizer_of(header), header.get("lr")
-    kind = name if name.isidentifier() else "SGD"
+    kind = f"torch.optim.{name}" if name in TORCHS else "type(optimizer)"
     rate = f", lr={lr:g}" if isinstance(lr, float) else ""
     if foreign or not missing:
         text = (
             f"Make {name} again after the model has its final layers, so that it holds "
             f"{few(missing) or 'what is trained'} of the model that is trained, and the scheduler after that."
         )
-        return Advice(text, code(f"optimizer = torch.optim.{kind}(model.parameters(){rate})"))
+        return Advice(text, code(f"optimizer = {kind}(model.parameters(){rate})"))
     text = f"Add {few(missing)} to {name}, or freeze what shall stay as it is by requires_grad_(False)."
     held = ", ".join(expression(name) for name in missing[:12])
     line = f'optimizer.add_param_group({{"params": [{held}]}})'
@@ -178,7 +195,7 @@ def rate_kept(header: Mapping[str, Any], height: float, last: float) -> Advice:
 def further_steps(header: Mapping[str, Any], reach: float, enough: float) -> Advice:
     """Advise steps that get somewhere: ``reach`` is what they take off the loss, ``enough`` what they should."""
     name, lr = optimizer_of(header), header.get("lr")
-    factor = _power(enough / reach, up=True)
+    factor = min(_power(enough / reach, up=True), 1 / SMALLEST_FACTOR)
     if name == "Adagrad":
         rate = f", lr={lr:g}" if isinstance(lr, float) else ""
         text = "Let Adagrad's accumulator start at 0: it divides every step by the root of what it starts with."

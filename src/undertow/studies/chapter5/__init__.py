@@ -3,13 +3,13 @@
 Every figure and number of the chapter, with many networks in place of one, as one page, pictures and a file of results.
 """
 
-from undertow.studies.chapter5.check import Checked, check
+from undertow.studies.chapter5.check import Recomputed, check
 from undertow.studies.chapter5.claims import CLAIMS
 from undertow.studies.chapter5.config import Chapter5Config, config
 from undertow.studies.chapter5.plan import measure
 from undertow.studies.study import Study
 
-__all__ = ["STUDY", "Chapter5Config", "Checked", "check", "config"]
+__all__ = ["STUDY", "Chapter5Config", "Recomputed", "check", "config"]
 
 STUDY = Study(
     "chapter5",

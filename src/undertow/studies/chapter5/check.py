@@ -20,7 +20,7 @@ POINTS = 0.01
 
 
 @dataclass(frozen=True)
-class Checked:
+class Recomputed:
     """One thing checked.
 
     Attributes:
@@ -29,7 +29,7 @@ class Checked:
         detail: numbers, or why not.
 
     Example:
-        >>> print(Checked("1 hidden layer: initial weights", True, "8 of 8 members"))
+        >>> print(Recomputed("1 hidden layer: initial weights", True, "8 of 8 members"))
         ok           1 hidden layer: initial weights (8 of 8 members)
     """
 
@@ -42,7 +42,7 @@ class Checked:
         return f"{mark:<12} {self.what} ({self.detail})"
 
 
-def check(folder: Path, data_name: str, console: Console, processes: int | None = None) -> list[Checked]:
+def check(folder: Path, data_name: str, console: Console, processes: int | None = None) -> list[Recomputed]:
     """Recompute what can be recomputed quickly.
 
     Initial weights must have the recorded sums exactly. One member of each network, trained alone, must come within a
@@ -81,31 +81,31 @@ def _retrain(data: Dataset, tick: Tick, /, *, hidden: int, seed: int, epochs: in
     return {"accuracy": accuracy, "sha256": digests(nets)[0]}
 
 
-def _initial(recorded: dict[str, Any], data: Dataset, hidden: int) -> Checked:
+def _initial(recorded: dict[str, Any], data: Dataset, hidden: int) -> Recomputed:
     sums = recorded["accuracy"][str(hidden)]["initial_sha256"]
     mine = digests(network(data, hidden, len(sums), recorded["seed"]))
     same = sum(a == b for a, b in zip(sums, mine, strict=True))
-    return Checked(f"{_name(hidden)}: initial weights", same == len(sums), f"{same} of {len(sums)} members")
+    return Recomputed(f"{_name(hidden)}: initial weights", same == len(sums), f"{same} of {len(sums)} members")
 
 
-def _accuracy(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Checked:
+def _accuracy(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Recomputed:
     theirs = recorded["accuracy"][str(hidden)]["validation"][CHECKED_MEMBER][-1]
     if theirs is None:
-        return Checked(f"{_name(hidden)}: accuracy of one member", None, "recorded as not finite")
+        return Recomputed(f"{_name(hidden)}: accuracy of one member", None, "recorded as not finite")
     detail = f"{100 * mine['accuracy']:.2f} % here, {100 * theirs:.2f} % recorded"
-    return Checked(f"{_name(hidden)}: accuracy of one member", abs(mine["accuracy"] - theirs) <= POINTS, detail)
+    return Recomputed(f"{_name(hidden)}: accuracy of one member", abs(mine["accuracy"] - theirs) <= POINTS, detail)
 
 
-def _bits(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Checked:
+def _bits(recorded: dict[str, Any], mine: dict[str, Any], hidden: int) -> Recomputed:
     what = f"{_name(hidden)}: trained weights"
     here, there = environment(), recorded["environment"]
     other = [key for key in DECIDES_BITS if here[key] != there.get(key)]
     if recorded["members"] != 1:
-        return Checked(what, None, "float32 bits depend on how many members run side by side; one ran here")
+        return Recomputed(what, None, "float32 bits depend on how many members run side by side; one ran here")
     if other:
-        return Checked(what, None, f"recorded with another {', '.join(other)}")
+        return Recomputed(what, None, f"recorded with another {', '.join(other)}")
     same = mine["sha256"] == recorded["accuracy"][str(hidden)]["final_sha256"][0]
-    return Checked(what, same, "bit for bit")
+    return Recomputed(what, same, "bit for bit")
 
 
 def _name(hidden: int) -> str:

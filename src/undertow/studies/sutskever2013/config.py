@@ -13,7 +13,6 @@ from undertow.lab.optimizers import Optimizer
 BATCH_SIZE = 200
 PAPER_HIDDEN = (1000, 500, 250, 30)
 PAPER_UPDATES = 750_000
-PAPER_PERIOD = 250
 RISES_OVER = 750
 """The schedule of mu rises every 750th part of training, so that .999 is reached two thirds of the way."""
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)

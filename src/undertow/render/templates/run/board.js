@@ -166,7 +166,7 @@ const offer = () => {
 const moved = () => {
   const step = stepNow();
   part("at").textContent = step === null ? "–" : step.toLocaleString("en");
-  part("slider").setAttribute("aria-valuetext", step === null ? "no step was taped" : `step ${step}`);
+  part("slider").setAttribute("aria-valuetext", step === null ? "no step was measured in full" : `step ${step}`);
   Object.keys(frames).forEach(follow);
 };
 const follow = (name) => {

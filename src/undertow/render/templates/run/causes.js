@@ -4,7 +4,7 @@ const causeColour = (cause) => (dark.matches ? `color-mix(in srgb, ${given.cause
 
 const showCauses = () => {
   part("causes-step").textContent = stepView ? stepView.step.toLocaleString("en") : "–";
-  part("sentence").textContent = stepView ? stepView.sentence : "No step was taped: what happens inside the model is not known.";
+  part("sentence").textContent = stepView ? stepView.sentence : "No step was measured in full: what happens inside the model is not known.";
   part("chips").replaceChildren(...(stepView?.causes ?? []).map((cause) => {
     const swatch = element("i", { className: "swatch" });
     swatch.style.background = causeColour(cause);
