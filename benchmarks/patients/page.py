@@ -13,8 +13,9 @@ Made by `make clinic`: trainings that are broken, healthy or hopeless, and what 
 broken one is admitted only if it was measured to be broken in four of five seeds, and its reference fix to be good in
 as many. *Repaired* means: by its verdict, and the median score over fresh seeds at least 90 % of the way from broken to
 the reference fix. Data are scikit-learn's digits, iris, wine and breast cancer, and synthetic. The budget is 120 s on
-two cores; seconds are of one.
+two cores, or twice that in processor time of one (`--cpu`); seconds are of one.
 """
+SEEDS = 5
 NAMES = {"A": "the step", "B": "the start", "C": "the architecture", "D": "the objective"}
 
 
@@ -22,14 +23,21 @@ def page(known: Mapping[str, Entry]) -> str:
     """Return the page."""
     seen = [entry for entry in known.values() if entry["admitted"] and "verdict" in entry]
     left = [name for name, entry in known.items() if not entry["admitted"]]
-    parts = [BEGINNING, "## In short", *_table(["", "set-ups", "as it should be", "seconds, median"], _levels(seen))]
+    few = sum(len(entry["broken"]) < SEEDS for entry in seen)
+    told = f"{few} of the {len(seen)} were measured, and confirmed, with fewer than {SEEDS} seeds.\n" if few else ""
+    parts = [
+        BEGINNING,
+        told,
+        "## In short",
+        *_table(["", "set-ups", "as it should be", "seconds, median"], _levels(seen)),
+    ]
     parts += ["", "## Each of them", *_table(
         ["set-up", "level", "broken", "reference fix", "after", "of the way", "verdict", "remedies", "seconds"],
         (_row(name, e) for name, e in known.items() if e["admitted"] and "verdict" in e))]  # fmt: skip
     parts += ["", "## Each remedy", *_table(["remedy", "tried", "confirmed", "harmful"], _remedies(seen))]
     if left:
         parts += ["", "Measured and not admitted: " + "; ".join(left) + "."]
-    return "\n".join(parts) + "\n"
+    return "\n".join(part for part in parts if part is not told or told) + "\n"
 
 
 def _table(heads: Sequence[str], rows: Iterator[Sequence[str]]) -> list[str]:
