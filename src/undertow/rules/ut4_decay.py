@@ -36,7 +36,7 @@ LASTING = 1e-3
     header=("decay",),
     once_per_run=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT202", "UT205", "UT402", "UT404", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT202", "UT205", "UT401", "UT402", "UT404", "UT704"),
 )
 def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Most of the optimizer's step is weight decay: the weights shrink, whatever the loss wants.
