@@ -9,7 +9,7 @@ from undertow.render.terminal_run import text
 
 def test_findings_are_told_with_their_steps(small_run):
     found = Finding("UT101", "vanishing", Severity.ERROR, (), "fc", "It fades.", began=12, ended=30)
-    assert "from step 12 to step 30: It fades." in text(DiagnosedRun(Diagnosis(small_run, findings=[found])))
+    assert "From step 12 to step 30: It fades." in text(DiagnosedRun(Diagnosis(small_run, findings=[found])))
     assert (finding_view(found)["began"], finding_view(found)["ended"]) == (12, 30)
     assert 12 in DiagnosedRun(Diagnosis(small_run, findings=[found])).shown_rows
 

@@ -28,7 +28,16 @@ def runs(draw):
         return {name: draw(hnp.arrays(dtype, shape, elements=any_float, fill=st.just(np.nan))) for name in chosen}
 
     def numbers(known, rows):
-        return {name: values[:, 0] for name, values in columns(known, (rows, 1)).items()}
+        found = {name: values[:, 0] for name, values in columns(known, (rows, 1)).items()}
+        # A row whose step is lost is left out on reading: tests/store/test_damage.py.
+        return {
+            **found,
+            **(
+                {"step": np.abs(np.nan_to_num(found["step"], nan=0, posinf=0, neginf=0)) % 1000}
+                if "step" in found
+                else {}
+            ),
+        }
 
     edges = tuple(Edge(a, a + 1) for a in range(sites - 1))
     parameters = columns(PARAMETER_COLUMNS, (3, n))

@@ -36,7 +36,7 @@ def test_functional_calls_are_named_by_the_module_around_them():
 
     model = nn.ModuleDict({"net": Net()})
     run = examine(model, lambda: model["net"](torch.ones(4, 6)).sum()).run
-    assert [site.name for site in run.sites] == ["sum", "net.mul", "net.sigmoid", "net.inner"]
+    assert [site.name for site in run.sites] == ["sum", "net.product", "net.sigmoid", "net.inner"]
 
 
 def test_a_shared_module_is_two_sites(nets):
@@ -126,7 +126,7 @@ def test_threads():
     model = Two()
     run = examine(model, lambda: model(torch.ones(3, 6)).sum()).run
     expected = [f"{side}.{name}" for side in ("left", "right") for name in PLAIN]
-    assert sorted(names(run)) == sorted(["head", "cat", *expected])
+    assert sorted(names(run)) == sorted(["head", "concatenation", *expected])
     for site in run.sites:
         assert all(name.startswith(site.module + ".") for name in site.parameters)
 

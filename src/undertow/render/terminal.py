@@ -4,13 +4,15 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO, TextIOWrapper
+from textwrap import indent
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from undertow.printable import printable
 from undertow.render.labels import elided
@@ -40,6 +42,21 @@ def screen() -> Screen:
     return Screen(console.width, shows and isinstance(sys.stdout, TextIOWrapper))  # a notebook calls itself a terminal
 
 
+@dataclass(frozen=True)
+class Code:
+    """Lines to copy: they are never broken nor cut, however narrow the screen is, as that would break the code."""
+
+    lines: str
+    indent: int = 0
+
+    def indented(self, by: int) -> Text:
+        """Return the lines as text, each with so many spaces more in front of it."""
+        return Text(indent(printable(self.lines.rstrip("\n"), lines=True), " " * (self.indent + by)), "green")
+
+    def __rich__(self) -> Text:
+        return self.indented(0)
+
+
 def printed(parts: Iterable[RenderableType], on: Screen | None = None) -> str:
     """Return the parts as text, with an empty line after each.
 
@@ -66,7 +83,12 @@ def printed(parts: Iterable[RenderableType], on: Screen | None = None) -> str:
         _environ={},
     )
     for part in parts:
-        console.print(Padding(_Printable(part), (0, 0, 1, INDENT)))
+        for piece in part.renderables if isinstance(part, Group) else [part]:
+            if isinstance(piece, Code):
+                console.print(piece.indented(INDENT), soft_wrap=True)
+            else:
+                console.print(Padding(_Printable(piece), (0, 0, 0, INDENT)))
+        console.print()
     lines = output.getvalue().split("\n")[:-1]
     return "\n".join(line if on.coloured else line.rstrip() for line in lines)
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from undertow.record import Finding, Severity, folded
 from undertow.render.labels import near
-from undertow.render.terminal import PROSE, Screen
+from undertow.render.terminal import PROSE, Code, Screen
 from undertow.wording import sentence
 
 COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
@@ -74,14 +74,9 @@ def _remedy(finding: Finding, on: Screen, seen: dict[str, str]) -> Iterator[Rend
         yield _prose(finding.advice, on)
     if finding.snippet:
         yield Text("")
-        yield Padding(code(finding.snippet), (0, 0, 0, CODE_INDENT))
+        yield Code(finding.snippet, CODE_INDENT)
     if finding.advice or finding.snippet:
         yield Text("")
-
-
-def code(snippet: str) -> Text:
-    """Return lines to copy: they are never broken, as that would break the code."""
-    return Text(snippet.rstrip("\n"), "green", no_wrap=True, overflow="ignore")
 
 
 def _prose(text: str, on: Screen, style: str = "") -> RenderableType:

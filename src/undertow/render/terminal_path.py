@@ -51,7 +51,7 @@ def way_back(diagnosis: Diagnosis, on: Screen | None = None) -> list[RenderableT
     layers = _prose(f"Layers, input first: {every_layer(diagnosis.run.sites)}.", on)
     if not np.isfinite(diagnosis.column("grad_output")[list(path.waypoints)]).any():
         return [_prose("The gradient is not finite at any layer: there are no factors to show.", on), layers]
-    theory = [_theory(diagnosis.theory, on)] if diagnosis.theory.covered else []
+    theory = [_theory(diagnosis.theory, on)] if diagnosis.theory.predictions else []
     return [_table(diagnosis, path, on), _sum(path, diagnosis.gains), *theory, layers]
 
 

@@ -201,6 +201,7 @@ class StoredCells:
         query = f"SELECT key, {columns} FROM cells WHERE {condition} ORDER BY number"  # noqa: S608  our own words
         with closing(reading(self.path)) as file:
             try:
+                file.execute("BEGIN")  # cells and their sums of one moment, while somebody writes
                 damaged = self._damaged(file)
                 for key, *row in file.execute(query, (status,) if status else ()):
                     if key not in damaged and (self._keys is None or key in self._keys):

@@ -382,7 +382,7 @@ def test_the_page_shows_it(deviating):
     page = pages.article(deviating.diagnosis).html()
     assert 'id="theory"' in page
     assert "correlated inputs" in page
-    assert page.count("strokeDash") >= 1
+    assert page.count("stroke-dasharray") >= 1
 
 
 def test_a_page_without_theory_says_so():

@@ -22,6 +22,9 @@ from undertow.record import Role, Run, Site
 from undertow.rules.advice import Advice
 from undertow.wording import called, few, line_of, sentence, size
 
+FEW_LINES = 6
+"""Layers that lines are written for one by one; more are named in a list."""
+
 SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
 """Activations whose derivative is a quarter at best: no initialisation makes up for it."""
 
@@ -223,8 +226,23 @@ def _way_around(diagnosis: Diagnosis, sites: Sequence[Site], cause: str) -> Advi
         f"Lead a residual connection around each of the {len(layers) or len(sites)} layers or two (x = x + layer(x)), "
         f"or normalise behind them: {why}."
     )
-    lines = [f"{expression(s.module)} = nn.Sequential({expression(s.module)}, nn.LayerNorm({s.n_out}))" for s in hidden]
-    return Advice(text, code(*reversed(lines)) if lines and cause == "depth" else "")
+    lines = _normalised_behind(hidden[::-1], [site for site in layers if site not in hidden])
+    return Advice(text, code(*lines) if hidden and cause == "depth" else "")
+
+
+def _normalised_behind(layers: Sequence[Site], others: Sequence[Site]) -> list[str]:
+    """Write lines that put a LayerNorm behind each of some linear layers; of many, behind all but the others."""
+    if len(layers) <= FEW_LINES:
+        named = [(expression(layer.module), layer.n_out) for layer in layers]
+        return [f"{name} = nn.Sequential({name}, nn.LayerNorm({n_out}))" for name, n_out in named]
+    left = "".join(f"{site.module!r}, " for site in others)
+    return [
+        "for name, layer in list(model.named_modules()):",
+        f"    if type(layer) is nn.Linear and name not in ({left.rstrip()}):",
+        '        parent, _, last = name.rpartition(".")',
+        "        behind = nn.Sequential(layer, nn.LayerNorm(layer.out_features))",
+        "        setattr(model.get_submodule(parent), last, behind)",
+    ]
 
 
 def data_size(run: Run) -> float:
