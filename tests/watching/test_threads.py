@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -147,6 +148,7 @@ def test_logging_and_closing_from_another_thread(tmp_path: Path) -> None:
     go_on.set()
     while len(losses) < 100:
         watcher.log(more=1.0)
+        time.sleep(1e-4)  # else the other thread hardly gets a turn
     watcher.close()
     thread.join()
     assert len(losses) == 200
