@@ -1,6 +1,7 @@
 """The doctor's way, on trainings of milliseconds: what is broken is repaired, what learns is left alone."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,12 @@ class TestDoctor:
         assert told["comparisons"][0]["verdict"] == "HELPS"
         assert treatment.snippet in told["snippet"]
         assert "What to paste" in treatment.save(tmp_path / "answer.txt").read_text()
+        text = " ".join(str(treatment).split())
+        # Without a score of the user's, the loss is told as a loss, and lines to paste stand once.
+        assert treatment.measure == "loss"
+        assert re.search(r"the loss is [\d.e-]+ instead of [\d.]+, over 3 fresh seeds", text)
+        assert text.count("What to paste") == 1
+        assert "more: undertow rule" not in text
 
     def test_an_answer_that_was_given_is_given_again(self, tmp_path):
         first = doctor(lines(1e-6), store=tmp_path / "kept.sweep", **QUICK)

@@ -21,8 +21,6 @@ HEALTHY, REPAIRED, NOTHING_HELPS = "healthy", "repaired", "nothing helps"
 
 BEFORE, AFTER = "as it was", "with the remedies"
 
-MOST_FINDINGS, MOST_BY_HAND = 5, 4
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -85,7 +83,8 @@ class Treatment:
     @property
     def snippet(self) -> str:
         """Return what to paste, in plain PyTorch; empty where nothing helps."""
-        return "\n".join(f"# {each.kind.name}: {each.reason}\n{each.snippet}" for each in self.remedies)
+        heads = [": ".join(filter(None, (each.kind.name, each.reason))) for each in self.remedies]
+        return "\n".join(f"# {head}\n{each.snippet}" for head, each in zip(heads, self.remedies, strict=True))
 
     @property
     def headline(self) -> str:
@@ -99,43 +98,37 @@ class Treatment:
         if self.verdict == REPAIRED:
             won = next(each for each in tested if each.remedies == self.remedies or each.verdict is Verdict.HELPS)
             names = " and ".join(each.name for each in won.remedies)
-            low, high = won.interval
+            low, high = sorted(-bound if self.measure == "loss" else bound for bound in won.interval)
             return (
-                f"With {names} the score is {np.mean(won.treated):.3g} instead of {np.mean(won.control):.3g}, over "
-                f"{len(won.seeds)} fresh seeds; the difference is {low:+.3g} to {high:+.3g} (95 % interval)."
+                f"With {names} the {self.measure} is {self._said(won.treated)} instead of {self._said(won.control)}, "
+                f"over {len(won.seeds)} fresh seeds; the difference is {low:+.3g} to {high:+.3g} (95 % interval)."
             )
         if self.verdict == HEALTHY and tested:
             best = max(tested, key=lambda each: each.effect)
             return (
-                f"It reaches a score of {np.mean(best.control):.3g} from {best.start:.3g}; the best that was tried "
-                f"reaches {np.mean(best.treated):.3g}."
+                f"It reaches a {self.measure} of {self._said(best.control)} from {self._said(best.start)}; the best "
+                f"that was tried reaches {self._said(best.treated)}."
             )
         if tested:
             best = max(tested, key=lambda each: each.effect)
-            return f"The best that was tried reaches a score of {np.mean(best.treated):.3g}, from {best.start:.3g}."
+            reached, start = self._said(best.treated), self._said(best.start)
+            return f"The best that was tried reaches a {self.measure} of {reached}, from {start}."
         return ""
 
     def __str__(self) -> str:
-        parts = [self.headline, self.summary, *self._found(), *self._tried(), *self._paste(), *self._left()]
-        return "\n".join([*(part for part in parts[:2] if part), *parts[2:], *self.notes])
+        from undertow.render.terminal import screen
+        from undertow.render.terminal_treatment import text
 
-    def _found(self) -> list[str]:
-        serious = [each for each in self.findings if str(each.severity) != "note"][:MOST_FINDINGS]
-        return ["", "What is wrong", *(f"  {each}" for each in serious)] if serious else []
+        return text(self.to_dict(), screen())
 
-    def _tried(self) -> list[str]:
-        rows = [f"  {each}" for each in self.comparisons]
-        tried = f"{len(self.attempts)} remedies and pairs were looked at, {len(self.comparisons)} tried on fresh seeds"
-        return ["", f"What was tried ({tried}; {self.steps} steps, {self.seconds:.0f} s)", *rows]
+    @property
+    def measure(self) -> str:
+        """What scores are: "score", as the training has it, or "loss", on batches kept aside, with its sign turned."""
+        return "loss" if self.training.score is None else "score"
 
-    def _paste(self) -> list[str]:
-        return ["", "What to paste", *(f"  {line}" for line in self.snippet.splitlines())] if self.remedies else []
-
-    def _left(self) -> list[str]:
-        if not self.by_hand:
-            return []
-        rows = [f"  {each.code} {each.kind.name}: {each.reason}" for each in self.by_hand[:MOST_BY_HAND]]
-        return ["", "What is left to try by hand", *rows]
+    def _said(self, scores: Sequence[float] | float) -> str:
+        mean = float(np.mean(scores))
+        return f"{-mean if self.measure == 'loss' else mean:.3g}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -144,6 +137,7 @@ class Treatment:
             "verdict": self.verdict,
             "headline": self.headline,
             "summary": self.summary,
+            "measure": self.measure,
             "remedies": [_remedy(each) for each in self.remedies],
             "snippet": self.snippet,
             "comparisons": [_comparison(each) for each in self.comparisons],

@@ -44,6 +44,8 @@ def _helped(treatment: Treatment) -> Section | None:
         "Each row compares the training as it was with the same training and one change: same seeds, same data, same "
         "number of steps. These seeds were used for nothing before."
     )
+    if treatment.get("measure") == "loss":
+        text += " The training has no score: what stands here is the loss on batches kept aside, with its sign turned."
     columns = ["remedy", "score before", "score after", "difference", "95 % interval", "p", "verdict"]
     return Section("confirmed", "What was confirmed", [Prose(text), Table(columns, rows, stacked=True)])
 
