@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from undertow.render.blocks import Block, Snippet
 from undertow.render.charts import curves_with_bands
 from undertow.render.markup import escaped
 from undertow.render.page import Article, Figure, Prose, Section, Table
@@ -26,14 +27,15 @@ def article(treatment: Treatment) -> Article:
         >>> article(told).title
         'Nothing that was tried helps.'
     """
-    parts = (_helped, _wrong, _curves, _gradient, _tried, _paste, _notes)
+    parts = (_helped, _wrong, _curves, _gradient, _tried, _notes)
     sections = [section for part in parts if (section := part(treatment)) is not None]
     subtitle = (
         f"{treatment.get('steps', 0):,} steps a trial, {treatment.get('seeds', 0)} fresh seeds, "
         f"{len(treatment.get('attempts', ()))} remedies and pairs looked at in {treatment.get('seconds', 0):.0f} s"
     )
     lead = escaped(str(treatment.get("summary", "")))
-    return Article(treatment["headline"], subtitle, lead, sections, {"undertow": version("undertow")})
+    meta = {"undertow": version("undertow")}
+    return Article(treatment["headline"], subtitle, lead, sections, meta, answer=_paste(treatment), lively=False)
 
 
 def _helped(treatment: Treatment) -> Section | None:
@@ -143,14 +145,14 @@ def _scores(attempt: Mapping[str, Any]) -> str:
     return ", ".join(f"{score:.3g}" for score in attempt["scores"])
 
 
-def _paste(treatment: Treatment) -> Section | None:
+def _paste(treatment: Treatment) -> list[Block]:
     if not treatment.get("snippet"):
-        return None
-    text = "Behind the lines that make `model` and `optimizer`, unless a comment names another place."
-    blocks = [Prose(text), Prose(f"```python\n{treatment['snippet']}\n```")]
+        return []
+    text = "To paste behind the lines that make `model` and `optimizer`, unless a comment names another place:"
+    blocks: list[Block] = [Prose(text), Snippet(treatment["snippet"])]
     if treatment.get("patch"):
         blocks.append(Prose(f"In your file:\n\n```diff\n{treatment['patch']}\n```"))
-    return Section("paste", "What to paste", blocks)
+    return blocks
 
 
 def _notes(treatment: Treatment) -> Section | None:
