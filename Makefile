@@ -2,7 +2,7 @@
 # make test         the tests, without those that need a browser
 # make test-fast    those of them that take under two minutes together
 # make test-browser the tests in a real Chromium
-# make attack     20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
+# make attack       20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
 # make lint         style, types, and the direction of imports

@@ -139,6 +139,13 @@ def test_one_batch_that_uses_its_codes_is_not_told():
     assert "UT204" not in {each.code for each in examine(*CASES["UT204"][1]()).findings}
 
 
+def test_examine_follows_choices_also_where_something_else_was_compiled(monkeypatch):
+    import torch._dynamo.utils
+
+    monkeypatch.setattr(torch._dynamo.utils, "counters", {"frames": {"ok": 1}})
+    assert "UT204" in codes(CASES["UT204"][0]())
+
+
 @pytest.mark.parametrize("look_up", [by_embedding, by_index, by_ones])
 @pytest.mark.parametrize("choose", [nearest, squares, largest_product])
 def test_dead_codes_are_told_however_they_are_chosen_and_looked_up(tmp_path, choose, look_up):

@@ -138,6 +138,7 @@ class ChoiceWatch:
     Args:
         model: the one that is called.
         names: of its parameters, by ``id``.
+        alone: whether the call is made for us, and nobody trains who has compiled something beside the model.
 
     Attributes:
         chosen: the tables' names, and how many rows each has; None before they were looked for.
@@ -152,16 +153,16 @@ class ChoiceWatch:
         {}
     """
 
-    def __init__(self, model: nn.Module, names: Mapping[int, str]) -> None:
+    def __init__(self, model: nn.Module, names: Mapping[int, str], alone: bool = False) -> None:
         self.chosen: dict[str, int] | None = None
-        self._model, self._names = model, names
+        self._model, self._names, self._alone = model, names, alone
         self._finder: ChoiceFinder | None = None
         self._thread = 0
         self._handles: list[RemovableHandle] = []
 
     def open(self) -> None:
         """Listen for the call, unless one was heard or something is compiled, which our functions would disturb."""
-        if self.chosen is not None or self._handles or _is_compiled(self._model):
+        if self.chosen is not None or self._handles or _is_compiled(self._model, elsewhere=not self._alone):
             return
         watch = weakref.ref(self)
         self._handles = [
@@ -198,12 +199,17 @@ class ChoiceWatch:
             self._handles.pop().remove()
 
 
-def _is_compiled(model: nn.Module) -> bool:
-    """Tell whether torch.compile has compiled something, or will: it would do so anew because of our functions."""
+def _is_compiled(model: nn.Module, elsewhere: bool = True) -> bool:
+    """Tell whether torch.compile has compiled something, or will: it would do so anew because of our functions.
+
+    Args:
+        model: whose modules are looked at.
+        elsewhere: whether what was compiled beside it counts, too.
+    """
     if isinstance(model, torch.jit.ScriptModule):  # takes no hooks
         return True
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
-    return bool(dynamo is not None and dynamo.counters.get("frames")) or any(
+    return bool(elsewhere and dynamo is not None and dynamo.counters.get("frames")) or any(
         getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
         for module in model.modules()
     )

@@ -68,7 +68,7 @@ class Plans:
         self._look_up()
         self.unroll = unroll
         self.lookups = Lookups()
-        self.choices = ChoiceWatch(model, self.names)
+        self.choices = ChoiceWatch(model, self.names, alone=unroll)
         self._news = PATIENCE
         self._known: dict[tuple[object, ...], Known] = {}
         self._last: list[Known] = []
