@@ -176,6 +176,22 @@ def activations_exchanged(old: str, new: str, of: str = "model") -> list[str]:
     ]
 
 
+def put_in_place(made: str, depth: int = 1) -> list[str]:
+    """Write the lines that put a module in the place of the one whose path is ``name``, as within a loop over names.
+
+    Args:
+        made: the expression for the new module.
+        depth: how deep the lines stand, in levels of four spaces.
+
+    Example:
+        >>> print("\\n".join(put_in_place("nn.ReLU()", depth=0)))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, nn.ReLU())
+    """
+    lines = ['parent, _, child = name.rpartition(".")', f"setattr(model.get_submodule(parent), child, {made})"]
+    return [f"{4 * depth * ' '}{line}" for line in lines]
+
+
 def rate_times(factor: float, optimizer: str = "optimizer") -> list[str]:
     """Write the lines that multiply the learning rate of every group.
 

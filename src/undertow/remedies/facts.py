@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.anatomy import anatomy, fresh, tensors_in
+from undertow.remedies.anatomy import anatomy, fresh
 from undertow.remedies.rewiring import Rewiring, functions_called, through
+from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
 
 KEY = "training"
@@ -164,5 +165,5 @@ def target_of(batch: Any) -> Tensor | None:
         torch.Size([2])
         >>> target_of(torch.ones(2, 3))
     """
-    found = list(tensors_in(batch))
+    found = tensors_in(batch)
     return found[-1] if len(found) > 1 and found[-1].ndim and len(found[-1]) == len(found[0]) else None

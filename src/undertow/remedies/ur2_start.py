@@ -9,16 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from undertow.diagnosis import Diagnosis
+from undertow.pytorch_code import GAINS
 from undertow.record import Role
 from undertow.remedies.anatomy import LAYERS, RECURRENT, Part, anatomy, fresh, run_loss, weight_of
 from undertow.remedies.changing import on_model
 from undertow.remedies.facts import unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
-
-GAINS = {"relu": 2.0, "leaky_relu": 2.0, "elu": 1.5, "gelu": 2.0, "silu": 2.0, "tanh": 1.0, "selu": 1.0, "sigmoid": 1.0}
-"""n_in Var W that keeps the scale of what goes through, by activation: He et al. 2015 for ReLU and its smooth kin,
-LeCun et al. 1998 for tanh and SELU; for the sigmoid there is none, and 1 does the least harm."""
 
 OF_SCALE = ("UT101", "UT102", "UT301", "UT106", "UT104")
 LSUV_STEPS, LSUV_CLOSE = 8, 0.05

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from undertow import pytorch_code
 from undertow.diagnosis import Diagnosis
+from undertow.pytorch_code import GAINS, put_in_place
 from undertow.record import Role
 from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, replace_module, run_loss, weight_of
 from undertow.remedies.changing import on_model
 from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import Rewiring, functions_called, rewire, through
-from undertow.remedies.ur2_start import FORGET, GAINS, activation_of, draw, remember, variance_lines
+from undertow.remedies.ur2_start import FORGET, activation_of, draw, remember, variance_lines
 from undertow.training import Training
 
 MODULES: Mapping[str, Callable[[], nn.Module]] = {
@@ -121,12 +123,8 @@ def _activation_lines_for(training: Training, to: str = "relu") -> str:
 
 
 def _swap_lines(names: str, to: str) -> str:
-    return (
-        f"for name in {names}:\n"
-        '    parent, _, child = name.rpartition(".")\n'
-        f"    setattr(model.get_submodule(parent), child, nn.{type(MODULES[to]()).__name__}())\n"
-        f"{variance_lines(to)}"
-    )
+    exchanged = put_in_place(f"nn.{pytorch_code.MODULES[to]}()")
+    return "\n".join([f"for name in {names}:", *exchanged, variance_lines(to)])
 
 
 @remedy("UR302", "normalisation behind every hidden layer", "C", ["UT101", "UT102", "UT301", "UT201", "UT108", "UT205"])
@@ -573,9 +571,7 @@ def _gated_lines(bias: float = FORGET) -> str:
         '        if key.startswith("bias"):\n'
         "            gate = slice(gru.hidden_size, 2 * gru.hidden_size)\n"
         f'            parameter.data[gate] = {bias:g} if "_ih" in key else 0.0\n'
-        '    parent, _, child = name.rpartition(".")\n'
-        "    setattr(model.get_submodule(parent), child, gru)"
-    )
+    ) + "\n".join(put_in_place("gru"))
 
 
 @remedy("UR308", "modules that are kept in lists registered", "C", ["UT502"])
@@ -790,6 +786,4 @@ def _alone_lines() -> str:
     return (
         "kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)\n"
         "for name, norm in [(n, m) for n, m in model.named_modules() if isinstance(m, kinds)]:\n"
-        '    parent, _, child = name.rpartition(".")\n'
-        "    setattr(model.get_submodule(parent), child, nn.GroupNorm(1, norm.num_features, affine=norm.affine))"
-    )
+    ) + "\n".join(put_in_place("nn.GroupNorm(1, norm.num_features, affine=norm.affine)"))

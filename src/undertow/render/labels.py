@@ -34,13 +34,7 @@ def site_names(sites: Sequence[Site]) -> list[str]:
         >>> site_names([Site(0, "", "tanh", Role.ACTIVATION), Site(1, "", "tanh", Role.ACTIVATION)])
         ['tanh #2', 'tanh #1']
     """
-    plain = [site.name for site in sites]
-    many, seen = Counter(plain), Counter[str]()
-    named = []
-    for name in reversed(plain):
-        seen[name] += 1
-        named.append(f"{name} #{seen[name]}" if many[name] > 1 else name)
-    return named[::-1]
+    return _numbered([site.name for site in sites])
 
 
 def full_names(sites: Sequence[Site]) -> list[str]:
@@ -53,14 +47,19 @@ def full_names(sites: Sequence[Site]) -> list[str]:
         >>> full_names([Site(0, "", "addmm", Role.WEIGHT, parameters=("W",))])
         ['W']
     """
-    plain = [_own_name(site) for site in sites]
-    many, seen = Counter(plain), Counter[str]()
-    named = []
-    for name, site in reversed(list(zip(plain, sites, strict=True))):
+    typed = [site.role is Role.WEIGHT and site.module and site.module_type for site in sites]
+    kinds = [f" ({layer_type(site)})" if known else "" for site, known in zip(sites, typed, strict=True)]
+    return list(map(str.__add__, _numbered([_own_name(site) for site in sites]), kinds))
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Number what comes more than once, from the input's side: the last of the names is #1."""
+    many, seen = Counter(names), Counter[str]()
+    numbered = []
+    for name in reversed(names):
         seen[name] += 1
-        kind = f" ({layer_type(site)})" if site.role is Role.WEIGHT and site.module and site.module_type else ""
-        named.append(f"{name}{f' #{seen[name]}' if many[name] > 1 else ''}{kind}")
-    return named[::-1]
+        numbered.append(f"{name} #{seen[name]}" if many[name] > 1 else name)
+    return numbered[::-1]
 
 
 def layer_type(site: Site) -> str:

@@ -14,6 +14,7 @@ from undertow.pytorch_code import (
     code,
     expression,
     in_place_of,
+    put_in_place,
     spelled,
     start_for,
     weights_anew,
@@ -239,9 +240,8 @@ def _normalised_behind(layers: Sequence[Site], others: Sequence[Site]) -> list[s
     return [
         "for name, layer in list(model.named_modules()):",
         f"    if type(layer) is nn.Linear and name not in ({left.rstrip()}):",
-        '        parent, _, last = name.rpartition(".")',
         "        behind = nn.Sequential(layer, nn.LayerNorm(layer.out_features))",
-        "        setattr(model.get_submodule(parent), last, behind)",
+        *put_in_place("behind", depth=2),
     ]
 
 
