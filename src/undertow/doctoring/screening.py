@@ -12,6 +12,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.doctoring.trials import Arm
 from undertow.examination import examine
 from undertow.remedies import apply
+from undertow.remedies.anatomy import fresh
 from undertow.training import Training, random_numbers_kept
 
 SEED = 0
@@ -66,7 +67,7 @@ def look(training: Training, arm: Arm = (), seed: int = SEED) -> Look:
         return Look(None, f"{type(error).__name__}: {error}")
     if unreached:
         return Look(None, f"no gradient reaches what the remedy adds ({', '.join(unreached[:3])})")
-    return Look(Diagnosis(report.run, 0, report.findings))
+    return Look(report.diagnosis)
 
 
 class _Losses:
@@ -87,8 +88,8 @@ class _Losses:
 
 def _unreached(header: Mapping[str, Any], training: Training, arm: Arm) -> list[str]:
     """Return what surgery has added in vain: where a hook never fires, say."""
-    if not arm:
+    unreached = header.get("unreached", ())
+    if not arm or not unreached:
         return []
-    with random_numbers_kept():
-        before = {name for name, _ in training.model().named_parameters()}
-    return [name for name in header.get("unreached", ()) if name not in before]
+    before = {name for name, _ in fresh(training).named_parameters()}
+    return [name for name in unreached if name not in before]

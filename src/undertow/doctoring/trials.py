@@ -198,10 +198,10 @@ class Trials:
             cuts: what is asked for.
             deadline: of `time.monotonic`; what has not come in by then is left out.
         """
-        cells = {key_of(self._work.identity(_settings(cut))): cut for cut in cuts}
-        settings = {key: _settings(cut) for key, cut in cells.items()}
-        self._kept.plan(self._work.name, settings.items())
-        left = [Cell(key, settings[key]) for key in cells if key not in self._kept.keys(DONE)]
+        asked = {cut: self._cell(cut) for cut in cuts}
+        cells = {cell.key: cut for cut, cell in asked.items()}
+        self._kept.plan(self._work.name, ((cell.key, cell.settings) for cell in asked.values()))
+        left = self._missing(asked.values())
         if left:
             self._compute_somewhere(left, deadline)
         found = self._kept.outcomes(cells)
@@ -222,8 +222,16 @@ class Trials:
             if self.alone or self.processes == 0 or self.ray is not None:
                 raise
             self._stay_here(str(error))
-            missing = [cell for cell in left if cell.key not in self._kept.keys(DONE)]
-            self._compute(self._work.packs(missing, None), deadline)
+            self._compute(self._work.packs(self._missing(left), None), deadline)
+
+    def _cell(self, cut: Cut) -> Cell:
+        settings = _settings(cut)
+        return Cell(key_of(self._work.identity(settings)), settings)
+
+    def _missing(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return the trials that aren't made yet."""
+        made = self._kept.keys(DONE)
+        return [cell for cell in cells if cell.key not in made]
 
     def _compute(self, packs: list[Pack], deadline: float) -> None:
         workers = self._workers = self._workers or self._started()

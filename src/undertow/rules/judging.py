@@ -185,8 +185,9 @@ def in_order(found: Sequence[Finding], slack: float = 0.0) -> list[Finding]:
         [('UT410', ''), ('UT103', 'UT410')]
     """
     causes = [_causes(each, found, slack) for each in found]
-    rank = [each.severity.rank for each in found]
-    for _ in found:  # what explains a cause of something bad is as bad, too
+    rank, before = [each.severity.rank for each in found], list[int]()
+    while rank != before:  # what explains a cause of something bad is as bad, too
+        before = list(rank)
         for effect, its in enumerate(causes):
             for cause in its:
                 rank[cause] = max(rank[cause], rank[effect])
