@@ -12,6 +12,8 @@ import undertow
 from undertow.record import Finding, Run
 from undertow.rules import over_time
 
+STEPS = 160
+
 Task = tuple[nn.Module, Callable[[int], Tensor]]
 
 
@@ -50,6 +52,21 @@ def record(folder: Path, net: nn.Module, optimizer: object, steps: Iterator[Tens
         for loss in steps:
             watcher.log(loss=loss)
     return undertow.open_run(watcher.path)
+
+
+def plainly(
+    loss: Callable[[int], Tensor], optimizer: torch.optim.Optimizer, zero: Callable[[], object], steps: int = STEPS,
+    every: int = 1,
+) -> Iterator[Tensor]:  # fmt: skip
+    """Train as `record` wants it: zero gradients and step after every so many passes."""
+    for step in range(steps):
+        if step % every == 0:
+            zero()
+        value = loss(step)
+        value.backward()
+        yield value
+        if step % every == every - 1:
+            optimizer.step()
 
 
 def findings(run: Run) -> dict[str, Finding]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rules import test_ut2_rows, test_ut7_loop
-from rules.loops import classifier, findings, fresh, record
+from rules.loops import STEPS, classifier, findings, fresh, plainly, record
 from rules.trainings import FAULTY, adam, added_up, chain, classified, odd_batch, sgd, train
 from rules.trainings import Transformer as Deep
 from rules.trainings import _jump as jump
@@ -95,22 +95,25 @@ def test_a_warm_up_as_advised_keeps_a_transformer_whole(found, tmp_path):
     assert told(record(tmp_path, net, optimizer, loop(), every=4), "UT406") is None
 
 
+def by_the_lines(advised, loss, **objects):
+    """A loop whose passes and steps are the lines that a finding has to paste."""
+    for step in range(STEPS):
+        value = loss(step)
+        run(advised, loss=value, **objects)
+        yield value
+
+
 def test_gradients_are_zeroed_by_the_lines(tmp_path):
     net, loss = classifier()
     optimizer = sgd(net, 0.05)
-    never = test_ut7_loop.plainly(loss, optimizer, lambda: None)
+    never = plainly(loss, optimizer, lambda: None)
     advised = findings(record(fresh(tmp_path), net, optimizer, never))["UT701"]
     assert "SGD" in advised.advice
     net, loss = classifier()
     optimizer = sgd(net, 0.05)
 
-    def loop():
-        for step in range(160):
-            value = loss(step)
-            run(advised, optimizer=optimizer, loss=value)
-            yield value
-
-    assert "UT701" not in findings(record(fresh(tmp_path), net, optimizer, loop()))
+    mended = by_the_lines(advised, loss, optimizer=optimizer)
+    assert "UT701" not in findings(record(fresh(tmp_path), net, optimizer, mended))
 
 
 def test_steps_are_taken_by_the_lines(tmp_path):
@@ -119,13 +122,8 @@ def test_steps_are_taken_by_the_lines(tmp_path):
     idle = test_ut7_loop.without_steps(loss, optimizer, lambda _: False)
     advised = findings(record(fresh(tmp_path), net, optimizer, idle))["UT702"]
 
-    def loop():
-        for step in range(160):
-            value = loss(step)
-            run(advised, optimizer=optimizer, loss=value)
-            yield value
-
-    assert "UT702" not in findings(record(fresh(tmp_path), net, optimizer, loop()))
+    mended = by_the_lines(advised, loss, optimizer=optimizer)
+    assert "UT702" not in findings(record(fresh(tmp_path), net, optimizer, mended))
 
 
 def test_a_scaler_steps_alone_by_the_lines(tmp_path):
@@ -136,13 +134,8 @@ def test_a_scaler_steps_alone_by_the_lines(tmp_path):
     net, loss = classifier()
     optimizer, scaler = sgd(net, 0.05), torch.amp.GradScaler("cpu", init_scale=64.0)
 
-    def loop():
-        for step in range(160):
-            value = loss(step)
-            run(advised, optimizer=optimizer, loss=value, scaler=scaler)
-            yield value
-
-    assert "UT702" not in findings(record(fresh(tmp_path), net, optimizer, loop(), scaler=scaler))
+    mended = by_the_lines(advised, loss, optimizer=optimizer, scaler=scaler)
+    assert "UT702" not in findings(record(fresh(tmp_path), net, optimizer, mended, scaler=scaler))
 
 
 def test_the_lines_for_a_loss_that_does_not_fall_try_one_batch(tmp_path):

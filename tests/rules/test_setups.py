@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rules.loops import findings, record
+from rules.loops import findings, plainly, record
 from undertow.examination import examine
 from undertow.record import Severity
 
@@ -106,16 +106,9 @@ def watched(folder, make, broken: bool, steps: int = 40) -> list:
     """Faults of a run, the first one first."""
     torch.manual_seed(0)
     net, loss, optimizer = make(broken)
-
-    def loop():
-        for step in range(steps):
-            optimizer.zero_grad()
-            value = loss(step)
-            value.backward()
-            yield value
-            optimizer.step()
-
-    return list(findings(record(folder, net, optimizer, loop(), every=4)).values())
+    return list(
+        findings(record(folder, net, optimizer, plainly(loss, optimizer, optimizer.zero_grad, steps), every=4)).values()
+    )
 
 
 class Heads(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rules.loops import findings, record
+from rules.loops import findings, plainly, record
 from rules.networks import codes
 from undertow.examination import examine
 from undertow.record import Severity
@@ -91,16 +91,7 @@ def test_examine_is_silent_of_usual_decay(kind):
 def watched(folder, make, norm=False, steps=300):
     net, loss = task(norm=norm)
     optimizer = make(net)
-
-    def loop():
-        for step in range(steps):
-            optimizer.zero_grad()
-            value = loss(step)
-            value.backward()
-            yield value
-            optimizer.step()
-
-    return findings(record(folder, net, optimizer, loop()))
+    return findings(record(folder, net, optimizer, plainly(loss, optimizer, optimizer.zero_grad, steps)))
 
 
 @pytest.mark.parametrize("kind", ["Adam 0.05", "SGD 0.5"])

@@ -4,28 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from rules.loops import classifier, findings, fresh, record, regression
+from rules.loops import STEPS, classifier, findings, fresh, plainly, record, regression
 from rules.networks import codes
 from undertow.examination import examine
 from undertow.record import Finding, Run, Severity
 from undertow.rules import over_time
 
-STEPS = 160
-
 
 def sgd(net, lr=0.05, **settings):
     return torch.optim.SGD(net.parameters(), lr=lr, **settings)
-
-
-def plainly(loss, optimizer, zero, steps=STEPS, every=1):
-    for step in range(steps):
-        if step % every == 0:
-            zero()
-        value = loss(step)
-        value.backward()
-        yield value
-        if step % every == every - 1:
-            optimizer.step()
 
 
 def in_place(net):

@@ -13,6 +13,18 @@ from watching.loops import Left, train
 from watching.training import Attach, Watched, loss_of, net, total
 
 
+def closing(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], Tensor]:
+    """Return a closure as optimizers want it, and nothing more."""
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(model)
+        loss.backward()
+        return loss
+
+    return closure
+
+
 @pytest.mark.parametrize("every", [1, 100])
 @pytest.mark.parametrize("keyword", [True, False])
 def test_clipping_inside_a_closure_is_seen(every: int, keyword: bool, watched: Watched) -> None:
@@ -80,14 +92,8 @@ def test_a_closure_that_is_never_called_leaves_nan(watched: Watched) -> None:
         optimizer = SkipsEverySecond(model.parameters(), lr=0.1)
         attach(model, optimizer)
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = loss_of(model)
-            loss.backward()
-            return loss
-
         for _ in range(6):
-            optimizer.step(closure)
+            optimizer.step(closing(model, optimizer))
         return model, []
 
     _, run = watched(loop, every=1)
@@ -140,14 +146,8 @@ def test_an_update_is_from_where_the_step_began(watched: Watched) -> None:
         optimizer = SharpnessAware(model.parameters(), lr=0.1)
         attach(model, optimizer)
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = loss_of(model)
-            loss.backward()
-            return loss
-
         for _ in range(5):
-            optimizer.step(closure)
+            optimizer.step(closing(model, optimizer))
         return model, []
 
     _, run = watched(loop, every=1)

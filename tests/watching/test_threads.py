@@ -14,7 +14,7 @@ import torch
 
 import undertow
 from watching.loops import sgd
-from watching.training import events, hooks_left, loss_of, net
+from watching.training import events, hooks_left, loss_of, net, steps
 
 SCRIPT = """
     import sys, threading, torch, undertow
@@ -77,19 +77,11 @@ def test_trainings_in_threads_do_not_touch_one_another(every: int, watched: int,
 def test_steps_may_be_taken_by_one_thread_after_another(tmp_path: Path) -> None:
     model = net()
     optimizer = sgd(model)
-    kept = []
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss = loss_of(model)
-        loss.backward()
-        optimizer.step()
-        kept.append(loss.item())
-
+    kept: list[float] = []
     with undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1) as watcher:
         for _ in range(6):
             with ThreadPoolExecutor(1) as pool:
-                pool.submit(step).result()
+                kept += pool.submit(steps, model, optimizer, 1).result()
     run = undertow.open_run(watcher.path)
     np.testing.assert_allclose(run.scalars["loss"], kept, rtol=1e-6)
     assert run.steps["step"].tolist() == list(range(6))
@@ -103,12 +95,7 @@ def test_a_pass_of_another_model_on_the_thread_that_called_watch_is_not_the_firs
     kept: list[float] = []
 
     def train() -> None:
-        for _ in range(4):
-            optimizer.zero_grad()
-            loss = loss_of(model)
-            loss.backward()
-            optimizer.step()
-            kept.append(loss.item())
+        kept.extend(steps(model, optimizer, 4))
 
     with undertow.watch(model, optimizer, tmp_path / "first.undertow", every=1) as watcher:
         for _ in range(3):
@@ -131,11 +118,7 @@ def test_logging_and_closing_from_another_thread(tmp_path: Path) -> None:
 
     def train() -> None:
         for step in range(200):
-            optimizer.zero_grad()
-            loss = loss_of(model)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
+            losses.extend(steps(model, optimizer, 1))
             if step == 20:
                 stepped.set()
                 assert go_on.wait(60)

@@ -85,8 +85,13 @@ def total(tensors: list[Tensor]) -> float:
     return float(torch.cat([t.flatten().double() for t in tensors]).norm())
 
 
-def steps(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
+def steps(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> list[float]:
+    """Take some steps, and return their losses."""
+    losses = []
     for _ in range(number):
         optimizer.zero_grad()
-        loss_of(model).backward()
+        loss = loss_of(model)
+        loss.backward()
         optimizer.step()
+        losses.append(loss.item())
+    return losses
