@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.doctoring.comparison import Comparison, Verdict
 from undertow.doctoring.trials import Arm
 from undertow.files import write_whole
+from undertow.jsonable import jsonable
 from undertow.record import Finding
 from undertow.remedies import Remedy
 from undertow.training import Training, Trial
@@ -132,7 +133,7 @@ class Treatment:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
+        told = {
             "format": "undertow treatment 1",
             "verdict": self.verdict,
             "headline": self.headline,
@@ -144,7 +145,7 @@ class Treatment:
             "findings": [each.to_dict() for each in self.findings],
             "attempts": [_attempt(each) for each in self.attempts],
             "by_hand": [_remedy(each) for each in self.by_hand],
-            "curves": {name: [_finite(trial.losses) for trial in each] for name, each in self.curves.items()},
+            "curves": {name: [trial.losses for trial in each] for name, each in self.curves.items()},
             "gradient": {BEFORE: _way(self.diagnosis), AFTER: _way(self.after)},
             "notes": list(self.notes),
             "steps": self.steps,
@@ -152,6 +153,7 @@ class Treatment:
             "seconds": self.seconds,
             "interrupted": self.interrupted,
         }
+        return dict(jsonable(told))
 
     def html(self) -> str:
         """As one page that needs nothing else."""
@@ -206,16 +208,13 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "stage": attempt.stage,
         "scores": list(attempt.scores),
         "error": attempt.error,
-        "decades": _number(attempt.decades),
-        "predicted": _number(attempt.predicted),
+        "decades": attempt.decades,
+        "predicted": attempt.predicted,
     }
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    told = comparison.to_dict()
-    numbers = {name: _number(told[name]) for name in ("start", "effect", "p")}
-    pairs = {name: [_number(value) for value in told[name]] for name in ("interval", "seconds")}
-    return {**told, **numbers, **pairs, "remedies": [_remedy(each) for each in comparison.remedies]}
+    return {**comparison.to_dict(), "remedies": [_remedy(each) for each in comparison.remedies]}
 
 
 def _way(diagnosis: Diagnosis | None) -> list[tuple[str, float]]:
@@ -226,11 +225,3 @@ def _way(diagnosis: Diagnosis | None) -> list[tuple[str, float]]:
     first = float(path.gradient[np.isfinite(path.gradient)][0])
     levels = zip(path.waypoints, path.gradient, strict=True)
     return [(diagnosis.name(site), float(level) - first) for site, level in levels if math.isfinite(level)]
-
-
-def _finite(values: Iterable[float]) -> list[float | None]:
-    return [_number(value) for value in values]
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

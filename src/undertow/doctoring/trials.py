@@ -16,6 +16,7 @@ import torch
 from undertow.doctoring.blind import blinded
 from undertow.doctoring.budget import MEASURED
 from undertow.doctoring.sending import sendable
+from undertow.jsonable import jsonable
 from undertow.processes import processors
 from undertow.remedies import Remedy, apply
 from undertow.sweeping.cells import Cell, Pack, Tick, key_of, unheard
@@ -100,28 +101,21 @@ def _made(training: Training, settings: Settings) -> dict[str, Any]:
     if asked is None:
         raise ValueError("its batches don't end with targets that could be mixed up")
     trial = apply(arm, asked).run(settings["seed"], settings["steps"], scored=MEASURED)
-    return {
-        "losses": _plain(_thinned(trial.losses)),
-        "scores": [[step, _finite(score)] for step, score in trial.scores.items()],
-        "start": _finite(trial.start),
+    made = {
+        "losses": _thinned(trial.losses),
+        "scores": list(trial.scores.items()),
+        "start": trial.start,
         "diverged": trial.diverged,
         "seconds": trial.seconds,
         "steps": len(trial.losses),
     }
+    return dict(jsonable(made))
 
 
 def _thinned(losses: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return means of neighbouring losses, as many as a chart has room for."""
     parts = np.array_split(np.asarray(losses, float), min(len(losses), MOST_LOSSES)) if len(losses) else []
     return np.array([part.mean() for part in parts])
-
-
-def _plain(values: Iterable[float]) -> list[float | None]:
-    return [_finite(value) for value in values]
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 class TrialOutcome(NamedTuple):
