@@ -73,9 +73,6 @@ class UndertowCallback(Callback):
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Watch: what a checkpoint holds is loaded, and sanity checks are over."""
         folder = trainer.log_dir or trainer.default_root_dir  # asked in every process, as Lightning sends it around
-        if not trainer.optimizers:
-            _log.info("undertow: there is no optimizer, so nothing is watched")
-            return
         self._several = len(trainer.optimizers) > 1
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         # Lightning counts the steps of all optimizers, we those of the first.
