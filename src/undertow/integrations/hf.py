@@ -26,6 +26,8 @@ Ten lines, with accumulation, bfloat16 and an end at the first error::
 
 ``Trainer(callbacks=[UndertowCallback()])`` does as well; only ``undertow/UT101`` isn't logged then, as a callback isn't
 told whose it is.
+
+Treat it: ``undertow.doctor(training(trainer))``.
 """
 
 import logging
@@ -38,6 +40,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from undertow.extras import needed
+from undertow.integrations._hf_training import training
 from undertow.integrations._session import Session, sentence
 
 needed("accelerate", "hf", "undertow.integrations.hf")  # without which there is no Trainer
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 else:
     TrainerCallback = _transformers.TrainerCallback
+
+__all__ = ["UndertowCallback", "training"]
 
 _log = logging.getLogger("transformers.trainer")  # the trainer's own, which transformers shows
 
