@@ -10,3 +10,9 @@ def curve(path, name="loss"):
     run = path if hasattr(path, "scalars") else undertow.open_run(path)
     known = np.isfinite(run.scalars[name])
     return run.scalars["step"][known].tolist(), run.scalars[name][known]
+
+
+def stepwise(losses, passes, epoch=12):
+    """Return each step's mean of its micro-batches' losses; the last step of an epoch may have fewer."""
+    epochs = [losses[begin : begin + epoch] for begin in range(0, len(losses), epoch)]
+    return [np.mean(each[begin : begin + passes]) for each in epochs for begin in range(0, len(each), passes)]

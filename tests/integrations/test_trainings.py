@@ -1,5 +1,7 @@
 """A trainer's settings as an `undertow.Training`: trained by it, a model ends where the trainer would have led it."""
 
+import pickle
+
 import lightning
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 import undertow
+from undertow.doctoring.sending import sendable
 from undertow.integrations import hf
 from undertow.integrations import lightning as leaf
 
@@ -126,9 +129,17 @@ class Sigmoids(Module):
 
 def test_the_doctor_takes_it(tmp_path):
     treatment = undertow.doctor(
-        leaf.training(Sigmoids, loader()), budget="20s", store=tmp_path / "trials.db", processes=0
+        leaf.training(Sigmoids, loader()), budget="8s", store=tmp_path / "trials.db", processes=0
     )
-    assert treatment.report.findings
+    assert treatment.findings
+    assert treatment.verdict in ("repaired", "nothing helps")
+
+
+@pytest.mark.parametrize("kind", ["lightning", "hugging face"])
+def test_other_processes_can_train_it(kind, tmp_path):
+    training = leaf.training(Module, loader()) if kind == "lightning" else hf.training(hf_trainer(tmp_path))
+    sent = pickle.loads(sendable(training))  # noqa: S301  # it was pickled a moment ago
+    assert sent.run(steps=3).losses.tolist() == training.run(steps=3).losses.tolist()
 
 
 class Tokens(torch.utils.data.Dataset):
