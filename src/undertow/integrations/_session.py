@@ -79,7 +79,7 @@ class Session:
         Args:
             model: what is trained, wrapped or not.
             optimizers: that train it; none where the trainer has none of torch's, and nothing is watched.
-            folder: where the trainer's logs are.
+            folder: where the trainer's logs are; ``runs`` stands for an address.
             step: the first: 0 in a new training; None to have it found by what the optimizer has counted.
             settings: of `undertow.watch` that the trainer knows; what the user gave goes before them.
         """
@@ -91,7 +91,8 @@ class Session:
             why = f"{', '.join(foreign)} is no torch.optim.Optimizer" if foreign else "it has no optimizer"
             _log.warning("undertow: this training isn't watched, as %s", why)
             return
-        path = Path(folder, FILE) if self._path is None else Path(self._path)
+        here = Path("runs") if "://" in str(folder) else Path(folder)  # SQLite writes to no bucket
+        path = here / FILE if self._path is None else Path(self._path)
         going_on = {} if step == 0 else {"resume": True, "step": step}
         options = {"loss_parts": True, **settings, **going_on, **self._options}
         try:
