@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import GAINS
-from undertow.record import Role
+from undertow.record import main_activation
 from undertow.remedies.anatomy import LAYERS, RECURRENT, Part, anatomy, fresh, run_loss, weight_of
 from undertow.remedies.changing import on_model
 from undertow.remedies.facts import unlearned
@@ -72,8 +72,7 @@ def _no_bias(layer: nn.Module) -> None:
 
 def activation_of(diagnosis: Diagnosis) -> str:
     """Return the activation that the model has most of; "relu" where it has none that is known."""
-    found = [site.activation for site in diagnosis.run.sites if site.role is Role.ACTIVATION and site.activation]
-    return max(set(found), key=lambda each: (found.count(each), each)) if found else "relu"
+    return main_activation(diagnosis.run.sites) or "relu"
 
 
 @variance.proposes

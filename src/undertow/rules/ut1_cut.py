@@ -58,9 +58,9 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
         no gradient themselves: a zero-initialised branch or head learns, and opens the way. Ways that cancel do so in
-        every number of it, and for all weights of the layer. Zero inputs to weights that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped
-        path) or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all
-        examples satisfy.
+        every number, for all parameters of a layer. Zero inputs to weights that aren't zero are none. A note where
+        the factor of zero is a constant (a term switched off, a dropped path) or the attention has one key only, and
+        nothing where the loss itself is 0, as with a hinge that all examples satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
@@ -233,6 +233,9 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         return GradientCut(site, parameters, "every value lies beyond its limits", Severity.ERROR)
     if site.op in STEPS:
         return GradientCut(site, parameters, "its derivative is zero everywhere", Severity.ERROR)
+    if site.op in ("div", "true_divide"):
+        why = "it divides by what is inf, or so large that nothing is left: it has overflowed"
+        return GradientCut(site, parameters, why, Severity.ERROR)
     severity = Severity.NOTE if site.op.startswith(CHOOSES) else Severity.WARNING
     return GradientCut(site, parameters, "it passes nothing on here", severity)
 
