@@ -2,6 +2,7 @@
 # make test         the tests, without those that need a browser
 # make test-fast    those of them that take under two minutes together
 # make test-browser the tests in a real Chromium
+# make test-integrations  the tests with trainers and trackers, in an environment within .venv that has these, too
 # make attack       20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
@@ -13,24 +14,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INTEGRATIONS := $(VENV)/integrations
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 
-.PHONY: chapter5 test test-fast test-browser zoo clinic attack lint docs pictures clean
+.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser" -n auto $(LONGEST_FIRST)
+	$(BIN)/pytest -m "not browser and not integrations" -n auto $(LONGEST_FIRST)
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser and not slow" -n auto $(LONGEST_FIRST)
+	$(BIN)/pytest -m "not browser and not integrations and not slow" -n auto $(LONGEST_FIRST)
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
+
+test-integrations: $(VENV)/.installed-integrations
+	$(INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrations src/undertow/integrations
 
 attack: $(VENV)/.installed-dev
 	$(BIN)/python tests/attack/run.py
@@ -68,6 +73,14 @@ $(VENV)/.installed-studies: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e ".[dev]"
+	touch $@
+
+# An environment of its own that sees the first one: what tests of the core take to be missing stays missing there.
+$(VENV)/.installed-integrations: $(VENV)/.installed-dev
+	test -x $(INTEGRATIONS)/bin/python || $(BIN)/python -m venv $(INTEGRATIONS)
+	$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(' + repr(s.get_path('purelib')) + ')')" \
+	  > "$$($(INTEGRATIONS)/bin/python -c "import sysconfig as s; print(s.get_path('purelib'))")/outer.pth"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[integrations]"
 	touch $@
 
 clean:
