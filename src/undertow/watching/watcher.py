@@ -9,6 +9,7 @@ from torch import Tensor
 
 from undertow.record import Finding
 from undertow.store.closing import Closing
+from undertow.watching.agreement import agreed
 from undertow.watching.loop_hooks import LoopHooks
 from undertow.watching.observations import Observations
 from undertow.watching.online_checker import FindingListener
@@ -101,9 +102,18 @@ class Watcher(Closing):
     def stopping(self) -> Finding | None:
         """Return the first finding to stop for, by what ``stop_on`` names; None before, and without it.
 
-        The loop has to ask: ``if watcher.stopping: break``.
+        The loop has to ask: ``if watcher.stopping: break``. With several processes each has its own answer, some steps
+        apart: ask `agree_to_stop` there.
         """
         return self._listener.stopping
+
+    def agree_to_stop(self) -> Finding | None:
+        """Ask all processes that train together, and return the finding to stop for: the same one in each of them.
+
+        This is a collective, and waits: every process has to call it, after the same step. A tenth of the steps is
+        often enough: ``if step % 10 == 0 and watcher.agree_to_stop(): break``. In one process it is ``stopping``.
+        """
+        return agreed(self.stopping)
 
     @property
     def troubled(self) -> str | None:
