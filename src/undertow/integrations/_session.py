@@ -68,7 +68,7 @@ class Session:
     def begin(
         self,
         model: nn.Module,
-        optimizers: Optimizer | Sequence[Optimizer],
+        optimizers: Optimizer | Sequence[Optimizer] | None,
         folder: str | os.PathLike[str],
         step: int | None,
         **settings: Any,
@@ -77,7 +77,7 @@ class Session:
 
         Args:
             model: what is trained, wrapped or not.
-            optimizers: that train it; none where the trainer has none of torch's, and nothing is watched.
+            optimizers: that train it; None where the trainer's isn't one of torch's, and the leaf tells of its steps.
             folder: where the trainer's logs are.
             step: the first: 0 in a new training; None to have it found by what the optimizer has counted.
             settings: of `undertow.watch` that the trainer knows; what the user gave goes before them.
@@ -87,6 +87,7 @@ class Session:
         path = Path(folder, FILE) if self._path is None else Path(self._path)
         going_on = {} if step == 0 else {"resume": True, "step": step}
         options = {"loss_parts": True, **settings, **going_on, **self._options}
+        options["header"] = {**settings.get("header", {}), **self._options.get("header", {})}
         try:
             self.watcher = undertow.watch(
                 model, optimizers, path, on_finding=self._hear, stop_on=self._stop_on, **options
