@@ -1,4 +1,4 @@
-"""Examine a model of the user's in a process of its own, for a bounded time: their code prints, hangs and exits there."""
+"""Examine a user's model in a process of its own, for a bounded time: their code prints, hangs and exits there."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def examined(root: Path, target: str, seconds: float = SECONDS) -> Report:
     """
     with tempfile.TemporaryDirectory() as folder:
         report, said = Path(folder, "report.json"), Path(folder, "said.txt")
-        command = [sys.executable, "-P", "-m", "undertow", "examine", target, "--out", str(report)]
+        command = [sys.executable, "-P", "-m", "undertow", "examine", f"./{target}", "--out", str(report)]
         with said.open("wb") as output:
             code = _ran(command, root, output.fileno(), seconds)
         if code is None:

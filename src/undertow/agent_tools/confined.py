@@ -22,8 +22,8 @@ DEPTH = 12
 class Confined:
     """A folder, out of which no name leads.
 
-    Names are paths from it, with ``/``. A link is followed nowhere, be it to a file or to a folder within: it could lead
-    anywhere, and somewhere else by the time that it is opened. What begins with a dot is not there.
+    Names are paths from it, with ``/``. No link is followed, be it a file or a folder: it could lead anywhere. What
+    begins with a dot is not there.
 
     Raises:
         NotADirectoryError: there is no such folder.

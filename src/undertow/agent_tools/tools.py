@@ -1,11 +1,13 @@
 """The questions: examine, explain, plan, runs, rules, remedies."""
 
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from undertow.agent_tools import results
+from undertow.agent_tools.background import Background
 from undertow.agent_tools.code import examined
 from undertow.agent_tools.confined import Confined, clean
 from undertow.diagnosis import Diagnosis
@@ -21,6 +23,11 @@ from undertow.user_function import split
 
 MOST_FINDINGS, MOST_GAINS, MOST_REMEDIES, MOST_RUNS = 40, 60, 30, 100
 """What an answer has room for; the worst, the latest and the most urgent come first."""
+
+PATIENCE = 20.0
+"""Seconds for which a listing waits until runs are judged."""
+
+_BEGINNING = re.compile(rb'\s*\{\s*"format":\s*"undertow report ')
 
 
 class Tools:
@@ -44,7 +51,8 @@ class Tools:
     def __init__(self, folder: str | Path, allow_code: bool = False) -> None:
         self._inside, self._allow_code = Confined(folder), allow_code
         self._folder = Folder(self._inside.root)
-        self._listing = Listing(self._folder)
+        self._background = Background()
+        self._listing = Listing(self._folder, self._background.submit)
         self._one_at_a_time = threading.Lock()
 
     def examine(self, target: str) -> results.Examined:
@@ -109,10 +117,15 @@ class Tools:
         )  # fmt: skip
 
     def runs(self) -> results.Runs:
-        """List the runs of the folder, those written last first, each with its state and the worst that was found."""
+        """List the runs of the folder, those written last first, each with its state and the worst that was found.
+
+        Runs that could not be judged in a few seconds have no findings yet: ask again.
+        """
         with self._one_at_a_time:
+            self._listing.to_list()
+            self._background.wait(PATIENCE)
             listed = self._listing.to_list()
-        reports = self._inside.names(".json")
+        reports = [each for each in self._inside.names(".json") if _is_report(self._inside.root / each)]
         left_out = max(0, len(listed) - MOST_RUNS) + max(0, len(reports) - MOST_RUNS)
         return results.Runs([_summary(each) for each in listed[:MOST_RUNS]], clean(reports[:MOST_RUNS]), left_out)
 
@@ -161,6 +174,14 @@ class Tools:
             )
         with self._one_at_a_time:
             return examined(self._inside.root, f"{file.as_posix()}:{function}")
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _BEGINNING.match(file.read(64)) is not None
+    except OSError:
+        return False
 
 
 def _is_code(target: str) -> bool:
