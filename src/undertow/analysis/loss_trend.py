@@ -67,7 +67,13 @@ def learning_rates(history: RunHistory) -> Series:
     first = history.scalar("lr")
     if not len(full.values) or len(np.unique(by_parameter[known][0][~np.isnan(by_parameter[known][0])])) > 1:
         return full
-    return first if len(first.values) > len(full.values) else full
+    return first if len(first.values) > len(full.values) and _agree(first, full) else full
+
+
+def _agree(first: Series, full: Series) -> bool:
+    """Tell whether the first group's rate is that of what is trained: the group may hold frozen parameters alone."""
+    both, here, there = np.intersect1d(first.steps, full.steps, return_indices=True)
+    return not len(both) or bool(np.allclose(first.values[here], full.values[there], rtol=1e-3, atol=0.0))
 
 
 def low_rate(history: RunHistory) -> tuple[int, float] | None:

@@ -28,6 +28,7 @@ ENOUGH = 1e-3
 AGREEING = 0.1
 FEWEST_STEPS = 100
 FEWEST_ROWS = 8
+FEWEST_FULL_STEPS = 5
 END_OF_SCHEDULE = 0.01
 STILL_RISING = 0.5
 HELD_BACK = 0.01
@@ -129,6 +130,7 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     if ended is not None:
         yield from _rate_gone(history, *ended)
         return
+    yield from _groups_at_zero(history)
     descent = descent_of(history)
     if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS or _rises(history):
         return
@@ -151,6 +153,24 @@ def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]
     found = Finding("UT408", NAME, severity, (), "the learning rate", text, numbers, limit, began=began)
     found = replace(found, from_start=began <= history.first_step)
     yield rate_kept(history.run.header, height, last).on(found)
+
+
+def _groups_at_zero(history: RunHistory) -> Iterator[Finding]:
+    """Report parameters that get gradient under a learning rate of 0 while others are moved, from the first step on."""
+    run = history.run
+    if not {"lr", "grad_norm"} <= set(run.parameter_columns) or len(run.parameter_steps) < FEWEST_FULL_STEPS:
+        return
+    rates, gradient = (np.asarray(run.parameter_columns[name], float) for name in ("lr", "grad_norm"))
+    pulled = np.nan_to_num(gradient).max(0) > 0
+    still = pulled & (np.nan_to_num(rates, nan=1.0).max(0) == 0)
+    moved = pulled & (np.nan_to_num(rates).max(0) > 0)
+    if not still.any() or not moved.any() or run.parameter_steps[-1] - history.first_step < FEWEST_STEPS // 2:
+        return
+    names = [run.parameters[place] for place in np.flatnonzero(still)]
+    reached = {"held": {"reached": int(pulled.sum())}}
+    rates_of = {"zero": names, "begun": True, "initial": float(np.nanmax(rates[:, moved]))}
+    for found in _rate_of_zero({**run.header, **reached}, rates_of):
+        yield replace(found, began=int(history.first_step), from_start=True)
 
 
 def _at_rest_before(history: RunHistory, began: int) -> bool:

@@ -224,20 +224,21 @@ def factor(loss: Tensor) -> tuple[Tensor, bool] | None:
     return None
 
 
-def whole_loss(losses: Sequence[float], divided_by: Sequence[float]) -> float:
+def whole_loss(losses: Sequence[float], divided_by: Sequence[float], parts: bool | None = None) -> float:
     """Return the mean loss of a step from those of its backward passes.
 
     Args:
         losses: as the passes began at them.
         divided_by: what each was divided by; empty if any wasn't.
+        parts: whether they add up to the step's loss; None to tell by what they were divided by.
 
     Returns:
         The mean; or the sum, where all were divided already, by their number or more (by all tokens of the step, say).
 
     Example:
-        >>> whole_loss([0.5, 0.7], [2.0, 2.0]), whole_loss([1.0, 1.4], [])
-        (1.2, 1.2)
+        >>> whole_loss([0.5, 0.7], [2.0, 2.0]), whole_loss([1.0, 1.4], []), whole_loss([0.5, 0.7], [], parts=True)
+        (1.2, 1.2, 1.2)
     """
     several = len(losses)
     divided = len(divided_by) == several and min(divided_by) == max(divided_by) > several - 0.5
-    return sum(losses) if divided else sum(losses) / several
+    return sum(losses) if (divided if parts is None else parts) else sum(losses) / several

@@ -92,6 +92,7 @@ class StepObserver:
         """Begin to listen."""
         self.timer.opened = begun = clock()
         patches.listen(self, scalers=isinstance(self.step, FullStep) and not self.target.loss_scale.active)
+        self.facts.parts = self.target.loss_parts
         self.step.open()
         self.timer.cost += clock() - begun
 

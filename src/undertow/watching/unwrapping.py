@@ -4,12 +4,15 @@ from typing import Any
 
 from torch import nn
 
+WRAPPERS = ("DistributedDataParallel", "DataParallel", "_FabricModule")
+"""Classes, by name, that hold the user's own module as ``module``: torch's, and Lightning Fabric's."""
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the user's own module, without what compiles it or runs it in parallel: names are its own."""
     while True:
         inner = getattr(model, "_orig_mod", None)
-        if inner is None and type(model).__name__ in ("DistributedDataParallel", "DataParallel"):
+        if inner is None and type(model).__name__ in WRAPPERS:
             inner = model.module
         if not isinstance(inner, nn.Module):
             return model

@@ -33,6 +33,7 @@ class WatchTarget:
         tapes: whether backward passes are taped at all.
         eager: whether the model is compiled, and has to be run without that where it is taped.
         thread: the thread that trains.
+        loss_parts: whether losses of several backward passes add up to the step's; None to tell by their graphs.
     """
 
     model: nn.Module
@@ -43,6 +44,7 @@ class WatchTarget:
     tapes: bool = True
     eager: bool = False
     thread: TrainingThread = field(default_factory=TrainingThread)
+    loss_parts: bool | None = None
 
     _updated: dict[int, UpdatedParameters] = field(default_factory=dict)
 
