@@ -193,7 +193,7 @@ def test_frozen_layers_are_left_alone(tmp_path: Path) -> None:
 
 def test_scaled_losses_are_unscaled_and_skipped_steps_seen(tmp_path: Path) -> None:
     class Overflows(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):  # noqa: ARG002
+        def on_train_batch_begin(self, batch, logs=None):
             if batch == 2:
                 self.model.optimizer.dynamic_scale.assign(1e38)
 
@@ -234,7 +234,7 @@ def test_it_stops_in_keras_way_and_says_why(tmp_path: Path, caplog: pytest.LogCa
 
 def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
     class Fails(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        def on_train_batch_end(self, batch, logs=None):
             if batch == 3:
                 raise RuntimeError("mine")
 
