@@ -1,6 +1,6 @@
 """A plain training loop whose gradients are never zeroed (UT701). With --mended they are.
 
-Every step takes the sum of all gradients since the start, so the loss swings wider and wider. Watched, the loop says so.
+Every step takes the sum of all gradients since the start, so the loss swings wider and wider.
 """
 
 import sys

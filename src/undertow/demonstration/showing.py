@@ -93,7 +93,7 @@ class Demonstration:
 
     def treated(self, budget: str) -> Treatment:
         """Ask the doctor."""
-        treatment = doctor(self.training, budget, seeds=SEEDS, levels=self.levels, processes=0)  # others take longer to start
+        treatment = doctor(self.training, budget, seeds=SEEDS, levels=self.levels, processes=0)
         treatment.save(self.folder / f"{DOCTOR}.html")
         self.say(_indented(f"{treatment.headline} {treatment.summary}"))
         if treatment.snippet:
