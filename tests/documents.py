@@ -7,17 +7,25 @@ is printed into such blocks.
 
 import contextlib
 import io
+import linecache
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 
 PIECE = re.compile(
     r"<!-- setup\n(?P<setup>.*?)-->|```python\n(?P<code>.*?)```(?:\n+```text\n(?P<shown>.*?)```)?", re.DOTALL
 )
-MORE = re.compile(r"^  more: .*", re.MULTILINE | re.DOTALL)
+HEAD = re.compile(r"\A  run   .*?\n\n", re.DOTALL)
+"""What a watched run says of its own time."""
+
+MORE = re.compile(r"^  (more: |loss  |layer ).*", re.MULTILINE | re.DOTALL)
 """Where a report begins to tell what few readers need: pages show the part before."""
+
+FILE = "net.py"
+"""What a reader's file is called."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +35,13 @@ class Block:
     code: str
     shown: str | None
     span: tuple[int, int]
-    line: int
 
 
 def blocks(text: str) -> Iterator[Block]:
     """Yield the blocks of a page, and what is to be set up for them, in their order."""
     for found in PIECE.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
         code = found["setup"] if found["setup"] is not None else found["code"]
-        yield Block(code, found["shown"], found.span("shown"), line)
+        yield Block(code, found["shown"], found.span("shown"))
 
 
 def run(page: Path, namespace: dict[str, object] | None = None) -> Iterator[tuple[Block, str]]:
@@ -44,8 +50,19 @@ def run(page: Path, namespace: dict[str, object] | None = None) -> Iterator[tupl
     for block in blocks(page.read_text("utf-8")):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            exec(compile("\n" * block.line + block.code, str(page), "exec"), space)  # noqa: S102  # what pages tell to run
+            exec(_compiled(block.code), space)  # noqa: S102  # it is what pages tell to run
         yield block, out.getvalue()
+
+
+def _compiled(code: str) -> CodeType:
+    """Compile a block so that messages name its lines as those of the reader's file."""
+    linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
+    return compile(code, FILE, "exec")
+
+
+def part(out: str) -> str:
+    """Return the part of an output that a page shows."""
+    return MORE.sub("", HEAD.sub("", out)).rstrip() + "\n"
 
 
 def words(text: str) -> str:
@@ -59,7 +76,7 @@ def rewritten(page: Path) -> str:
     for block, out in reversed(list(run(page))):
         if block.shown is not None:
             start, end = block.span
-            text = text[:start] + MORE.sub("", out).rstrip() + "\n" + text[end:]
+            text = text[:start] + part(out) + text[end:]
     return text
 
 
