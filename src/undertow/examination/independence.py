@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from undertow.examination.sources import users_line
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.tape.tensors import tensors_in
 
 Fact = dict[str, Any]

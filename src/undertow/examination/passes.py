@@ -12,7 +12,7 @@ from undertow.examination.dependence import DependenceFinder
 from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import OriginFinder, OverflowFinder
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
