@@ -80,7 +80,7 @@ def measure(signal: Signal, meter: Meter) -> None:
     if len(received) == 1:
         _of_one_gradient(signal, plain(received[0]), meter)
     elif received:
-        meter.take("received", signal.site, torch.stack(torch._foreach_norm([*map(plain, received)])).norm())
+        meter.norm_of_all("received", signal.site, [*map(plain, received)])
     if meter.count_nonfinite:
         for each in map(plain, received):
             meter.take("nonfinite", signal.site, each.numel() - torch.isfinite(each).sum())
