@@ -185,15 +185,13 @@ class _Probe:
         return confined or not share
 
     def _one_stays_as_it_was(self, size: int) -> bool:
-        """Tell whether an example's output is the same with one other beside it, that of another, as in the batch.
+        """Tell whether an example alone has the output that it has in the batch: a pass over a single example.
 
-        That takes one pass over two examples. Nobody knows where random numbers are drawn, or the batch was changed.
+        Nobody knows where random numbers are drawn, or the batch was changed.
         """
         if self._call.random or self._anew:
             return False
-        second = partial(_narrowed, start=1, length=1)
-        given = self._call.args, self._call.kwargs
-        args, kwargs = _each(given, 0, size, lambda x: torch.cat([_last(x), second(x)]))
+        args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, partial(_narrowed, start=1, length=1))
         try:
             after = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._run(None)
             return _is_alike(next(_outputs(self._call.out)), next(_outputs(after)), size)
@@ -283,18 +281,14 @@ def _narrowed(x: Tensor, start: int, length: int) -> Tensor:
     return x.narrow(0, start, length).detach().clone().requires_grad_(x.requires_grad)
 
 
-def _last(x: Tensor) -> Tensor:
-    return _narrowed(x, len(x) - 1, 1)
-
-
-def _is_alike(batch: Tensor, pair: Tensor, examples: int) -> bool:
-    """Tell whether the second of a pair has the output that it has in the batch."""
-    if batch.dim() != pair.dim() or batch.dtype is not pair.dtype:
+def _is_alike(batch: Tensor, alone: Tensor, examples: int) -> bool:
+    """Tell whether the second example has the output alone that it has in the batch."""
+    if batch.dim() != alone.dim() or batch.dtype is not alone.dtype:
         return False
-    axes = [axis for axis in range(batch.dim()) if batch.shape[axis] != pair.shape[axis]]
-    if len(axes) != 1 or batch.shape[axes[0]] != examples or pair.shape[axes[0]] != 2:
+    axes = [axis for axis in range(batch.dim()) if batch.shape[axis] != alone.shape[axis]]
+    if len(axes) != 1 or batch.shape[axes[0]] != examples or alone.shape[axes[0]] != 1:
         return False
-    old, new = (out.detach().select(axes[0], 1).double() for out in (batch, pair))
+    old, new = batch.detach().select(axes[0], 1).double(), alone.detach().select(axes[0], 0).double()
     size = old.square().mean().sqrt().item()
     within = max(ALIKE, 64 * torch.finfo(batch.dtype).eps) * size
     return 0 < size < torch.inf and (old - new).abs().max().item() <= within

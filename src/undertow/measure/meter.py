@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from undertow.measure.norms import host_count_above, host_inner, host_norm
+from undertow.measure.norms import fit_together, host_count_above, host_inner, host_norm, host_parts
 from undertow.measure.reading import Label, Reading, index
 
 FLOAT32_UP_TO = 2**20
@@ -85,20 +85,7 @@ class Meter:
         self._weighed: list[tuple[Label, int, Tensor]] = []
         self._size = 0
         self._weights: dict[int, Tensor | float] = {}
-        self._rooms: dict[Kind, Tensor] = {}
-
-    def room(self, like: Tensor) -> Tensor:
-        """A tensor to write to, of another's shape and kind. It is the same memory each time, unless it is small.
-
-        Small ones wait, and need their own. For large ones the system would have to find new memory each time.
-        """
-        size = like.numel()
-        if size <= SMALL_UP_TO or not like.is_contiguous():
-            return torch.empty_like(like)
-        room = self._rooms.get((like.device, like.dtype))
-        if room is None or room.numel() < size:
-            room = self._rooms[like.device, like.dtype] = torch.empty(size, dtype=like.dtype, device=like.device)
-        return room[:size].view(like.shape)
+        self._last: tuple[Tensor | None, int, float] = (None, 0, 0.0)
 
     def take(self, name: str, place: int, value: Tensor) -> None:
         """Keep a 0-d tensor for later."""
@@ -136,8 +123,9 @@ class Meter:
     def norm(self, name: str, place: int, x: Tensor) -> None:
         """Take the Euclidean norm of a tensor. A small one on a device is held until many are taken at once."""
         if x.is_cpu:
+            last, version, known = self._last
             self._labels.append((name, place))
-            self._noted.append(host_norm(x))
+            self._noted.append(known if x is last and x._version == version else host_norm(x))
             return
         self.exact = False
         size = x.numel()
@@ -147,6 +135,30 @@ class Meter:
             return
         x = torch.view_as_real(x) if x.is_complex() else x
         self.take(name, place, torch.linalg.vector_norm(x, dtype=self._accumulator(x, size)))
+
+    def norm_to_be_received(self, name: str, place: int, x: Tensor) -> None:
+        """Take the norm of a tensor on the host that the next Site, most likely, receives: it is taken once."""
+        self.norm(name, place, x)
+        self._last = x, x._version, self._noted[-1]
+
+    def arrivals(self, arrived: Sequence[tuple[int, Tensor, Tensor]]) -> None:
+        """Take the norm of what came along each edge, and its product with the sum that it became part of.
+
+        Args:
+            arrived: edge, what came along it, and the sum.
+        """
+        total = arrived[0][2]
+        edges, parts = [edge for edge, _, _ in arrived], [part for _, part, _ in arrived]
+        if total.is_cpu and all(each is total for _, _, each in arrived) and fit_together(parts, total):
+            norms, inners, length = host_parts(parts, total)
+            self._last = total, total._version, length
+            for edge, norm, inner in zip(edges, norms, inners, strict=True):
+                self.note("contribution", edge, norm)
+                self.note("inner", edge, inner)
+            return
+        for edge, part, its in arrived:
+            self.norm("contribution", edge, part)
+            self.inner("inner", edge, part, its)
 
     def norm_of_all(self, name: str, place: int, many: Sequence[Tensor]) -> None:
         """Take the Euclidean norm of several tensors together."""
@@ -227,7 +239,7 @@ class Meter:
             self._weights,
         ):
             each.clear()
-        self._size = 0
+        self._size, self._last = 0, (None, 0, 0.0)
 
     def read(self) -> Reading:
         """Everything taken and noted. One transfer for each device and precision."""
@@ -243,6 +255,7 @@ class Meter:
     @torch.no_grad()
     def settle(self) -> None:
         """Take what waits: before weights are changed in place, or anything else that was handed in."""
+        self._last = None, 0, 0.0
         pairs, self._pairs = self._pairs, []
         self._take_agreements(pairs)
         self._take_weights()

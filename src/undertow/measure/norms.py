@@ -6,6 +6,7 @@ and only where the result says that squares may have been lost they are made aga
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -69,6 +70,36 @@ def host_inner(x: Tensor, y: Tensor) -> float:
     if x.dtype is torch.float64 or max(SMALLEST**2, LOST**2 * size) <= abs(found) <= LARGEST**2:
         return found
     return float(sum(torch.dot(a.double(), b.double()).item() for a, b in pieces))
+
+
+def fit_together(parts: Sequence[Tensor], total: Tensor) -> bool:
+    """Tell whether `host_parts` takes these: all float32, contiguous and of one shape."""
+    shape = total.shape
+    return all(x.dtype is torch.float32 and x.is_contiguous() and x.shape == shape for x in (total, *parts))
+
+
+def host_parts(parts: Sequence[Tensor], total: Tensor) -> tuple[list[float], list[float], float]:
+    """Return the norms of parts, their inner products with their sum, and its norm: everything is read once.
+
+    Args:
+        parts: on the host.
+        total: their sum; see `fit_together`.
+
+    Example:
+        >>> host_parts([torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])], torch.tensor([3.0, 4.0]))
+        ([3.0, 4.0], [9.0, 16.0], 5.0)
+    """
+    size = total.numel()
+    squares, inners, whole = [0.0] * len(parts), [0.0] * len(parts), 0.0
+    for t, *pieces in zip(*(x.view(-1).split(PIECE) for x in (total, *parts)), strict=True):
+        whole += torch.dot(t, t).item()
+        for k, piece in enumerate(pieces):
+            squares[k] += torch.dot(piece, piece).item()
+            inners[k] += torch.dot(piece, t).item()
+    least, most = max(SMALLEST**2, LOST**2 * size), LARGEST**2
+    norms = [math.sqrt(s) if least <= s <= most else host_norm(x) for s, x in zip(squares, parts, strict=True)]
+    inners = [p if least <= abs(p) <= most else host_inner(x, total) for p, x in zip(inners, parts, strict=True)]
+    return norms, inners, math.sqrt(whole) if least <= whole <= most else host_norm(total)
 
 
 def host_count_above(x: Tensor, threshold: float) -> float:
