@@ -31,7 +31,7 @@ class Rewired(TorchFunctionMode):
         behind: whether those behind the head are replaced, or those in front of it.
         once: whether only the first behind each call of the head is.
         attach: whether the gradient is kept on where ``torch.no_grad()`` has turned it off.
-        only: which of the calls is replaced, counted from 0; all of them without.
+        only: which of the calls is replaced, counted from 0, those of parameters left out; all of them without.
         flat: names of more functions that are replaced where they are given a matrix.
 
     Attributes:
@@ -69,7 +69,7 @@ class Rewired(TorchFunctionMode):
         if name in LAYER_FUNCTIONS:
             weight = args[1] if len(args) > 1 else keywords.get("weight")
             self._behind = self._head is not None and weight is self._head
-        elif self._is_named(name, args) and self._behind is self._wanted and self._is_meant():
+        elif self._is_named(name, args) and self._behind is self._wanted and self._is_meant(args):
             self.replaced.append(name)
             self._behind = self._behind and not self._once
             return self._instead(args[0] if args else keywords["input"])
@@ -80,9 +80,11 @@ class Rewired(TorchFunctionMode):
         matrix = name in self._flat and bool(args) and getattr(args[0], "ndim", 0) == 2
         return name in self._names or matrix
 
-    def _is_meant(self) -> bool:
-        self._met += 1
-        return self._only is None or self._only == self._met
+    def _is_meant(self, args: Any) -> bool:
+        if self._only is None:
+            return True
+        self._met += not (args and isinstance(args[0], nn.Parameter))
+        return self._only == self._met and not isinstance(args[0], nn.Parameter)
 
 
 def _name(func: Any) -> str:

@@ -19,6 +19,9 @@ NARROW = (torch.float16, torch.bfloat16)
 SOFTMAXES = frozenset({"softmax", "log_softmax"})
 RESHAPES = frozenset({"reshape", "view"})
 CUTS = frozenset({"detach", "detach_", "data"})
+SEQUENCES = 3
+"""Axes of a batch of sequences: examples, steps, features."""
+
 COMPARING = frozenset(
     {"cdist", "matmul", "__matmul__", "__rmatmul__", "mm", "addmm", "linear", "einsum", "sub", "__sub__", "__rsub__"}
 )
@@ -41,13 +44,14 @@ class Survey:
         hidden_softmax: softmaxes of rows of features in front of a layer.
         one_class: whether a cross entropy, or a softmax, had a single output to choose among.
         exchanged: reshapes that only exchange sizes of axes.
-        cuts: how often a gradient is cut.
+        cuts: how often a gradient is cut, parameters that are frozen for a while left out.
         narrow: whether something is computed in half precision.
         evaluating: modules in evaluation mode, though the loss is one to train with.
         turned: recurrent and attention modules that take the batch for time.
         codes: parameters that something is compared with, so that one of their rows is chosen.
         near: what they are compared with.
         end: the first function behind the last layer that bounds, or bends, what the model returns; empty if none does.
+        padded: part of the steps that recurrent modules are given which is padding at the end.
         length: of the sequences that come in, 0 if none do.
     """
 
@@ -63,6 +67,7 @@ class Survey:
     codes: list[str] = field(default_factory=list)
     near: dict[str, Tensor] = field(default_factory=dict)
     end: str = ""
+    padded: float = 0.0
     length: int = 0
 
     def facts(self) -> dict[str, Any]:
@@ -95,6 +100,7 @@ def surveyed(model: nn.Module, training: Training) -> Survey:
         run_loss(model, training)
     with _Casts(found):
         run_loss(model, training)
+    found.narrow |= training.autocast in NARROW
     if not found.calls & CHOOSING:
         found.codes, found.near = [], {}
     return found
@@ -142,8 +148,8 @@ class _Calls(TorchFunctionMode):
         if name == "__get__":  # of a property, such as `.data`
             name = getattr(getattr(func, "__self__", None), "__name__", name)
         self.found.calls.add(name)
-        self.found.cuts += name in CUTS
         x = args[0] if args else keywords.get("input")
+        self.found.cuts += name in CUTS and not isinstance(x, nn.Parameter)
         if isinstance(x, Tensor):
             self.look(name, x, args, keywords)
         return func(*args, **keywords)
@@ -219,7 +225,15 @@ class _States:
         if isinstance(module, MODES) and not module.training and self.name not in self.found.evaluating:
             self.found.evaluating.append(self.name)
         first = next(iter(tensors_in((*given, *keywords.values()))), None)
-        if first is not None and first.ndim == 3 and self.turned(module, first) and self.name not in self.found.turned:
+        if isinstance(module, nn.RNNBase) and first is not None and first.ndim == SEQUENCES:
+            rows = first if module.batch_first else first.transpose(0, 1)
+            self.found.padded = max(self.found.padded, 1 - float(true_lengths(rows).double().mean()) / rows.shape[1])
+        if (
+            first is not None
+            and first.ndim == SEQUENCES
+            and self.turned(module, first)
+            and self.name not in self.found.turned
+        ):
             self.found.turned.append(self.name)
 
     def turned(self, module: nn.Module, first: Tensor) -> bool:
@@ -227,6 +241,21 @@ class _States:
         if first.shape[0] == first.shape[1] or self.examples not in first.shape[:2]:
             return False
         return any(first.shape[int(not batch_first)] != self.examples for batch_first in batch_first_of(module))
+
+
+def true_lengths(rows: Tensor) -> Tensor:
+    """Return how many steps of sequences aren't padding: all but copies of the last step at the end, if there are any.
+
+    Args:
+        rows: [examples, steps, features].
+
+    Example:
+        >>> true_lengths(torch.tensor([[[1.0], [2.0], [0.0], [0.0]], [[1.0], [2.0], [3.0], [4.0]]])).tolist()
+        [2, 4]
+    """
+    same = (rows == rows[:, -1:]).all(-1)
+    copies = same.flip(1).long().cumprod(1).sum(1)
+    return (rows.shape[1] - copies.where(copies > 1, torch.zeros_like(copies))).clamp(min=1)
 
 
 def batch_first_of(module: nn.Module) -> Iterator[bool]:
