@@ -26,7 +26,7 @@ TOUCH = 0.02
 KEPT = 6
 """Arms that are run on all seeds of a round, at least."""
 
-FIRST_LOOK = 0.8
+FIRST_LOOK = 0.6
 """Part of the error that the first look at the confirmation may make; the rest is for a second, on twice as many seeds,
 which there is where seeds differ: one that trains all the same, say, among those that don't."""
 

@@ -74,7 +74,7 @@ def _floating(x: Any) -> bool:
 _OFF_ZERO: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("sqrt", "sqrt_", "rsqrt", "log", "log_", "log2", "log10", "reciprocal"), _at_least),
     **dict.fromkeys(("div", "divide", "true_divide", "__truediv__", "div_"), _quotient),
-    "__rtruediv__": _below,
+    **dict.fromkeys(("__rtruediv__", "__rdiv__"), _below),
     **dict.fromkeys(("acos", "arccos", "asin", "arcsin", "atanh", "arctanh"), _within),
     **dict.fromkeys(("pow", "__pow__"), _power),
     **dict.fromkeys(("exp", "exp_", "expm1"), _at_most),
