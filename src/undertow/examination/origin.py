@@ -113,7 +113,6 @@ class OriginFinder(TorchDispatchMode):
             self._imported.setdefault(kind, Import(self._modules.innermost, op, users_line(), what))
         return out
 
-
     def _lost(self, results: Iterable[Tensor]) -> bool:
         return not _finite(results)
 
