@@ -1,6 +1,7 @@
 """Trainings of many tasks as people report them, each broken and mended: model, loss of a step, optimizer."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ def labelled(n=256, size=16, classes=4):
 
 
 def mlp(*sizes):
-    layers = [each for a, b in zip(sizes, sizes[1:], strict=False) for each in (nn.Linear(a, b), nn.ReLU())]
+    layers = [each for a, b in pairwise(sizes) for each in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers[:-1])
 
 
