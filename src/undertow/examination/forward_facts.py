@@ -124,7 +124,7 @@ class ForwardFacts(SourceFinder):
         if not isinstance(given, Tensor) or not any(map(_is_weight, (*args[1:], *kwargs.values()))):
             return
         for data in self._joined.get(given.grad_fn, ()) if given.requires_grad else (given,):
-            if data.is_floating_point() and data.dim() > 1:
+            if data.is_floating_point() and data.dim() > 1 and data.layout is torch.strided:
                 key = data.data_ptr(), tuple(data.shape)
                 if key in self._data or len(self._data) < 8:
                     fan_in = data.shape[-1] if given.requires_grad else _fan_in(weight, data)
