@@ -64,6 +64,19 @@ def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
     return [] if same else [list(before), list(after)]
 
 
+def axes_exchanged(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Tell whether two shapes differ by an exchange of two axes of different sizes.
+
+    Example:
+        >>> axes_exchanged([32, 5, 12], [32, 12, 5]), axes_exchanged([32, 5, 12], [32, 60])
+        (True, False)
+    """
+    if len(before) != len(after) or len(before) < 3:
+        return False
+    off = [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    return len(off) == 2 and before[off[0]] == after[off[1]] and min(before[n] for n in off) > 1
+
+
 @dataclass
 class Call:
     """The first call of a model: what went in, what came out, and the random numbers before.

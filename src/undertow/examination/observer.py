@@ -168,5 +168,5 @@ def _second_pass(
     if observer.terms:
         # A graph that can't be gone through twice: reentrant checkpoints, the user's own functions.
         with suppress(RuntimeError):
-            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters)
+            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters, seen.noisy)
     return facts
