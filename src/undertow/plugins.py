@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from undertow.printable import printable, told
 
+__all__ = ["GROUPS", "PluginError", "PluginWarning", "Registry", "installed", "named", "names"]
+
 T = TypeVar("T")
 
 GROUPS = {
