@@ -84,6 +84,7 @@ $(VENV)/.installed-integrations: $(VENV)/.installed-dev
 	$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(' + repr(s.get_path('purelib')) + ')')" \
 	  > "$$($(INTEGRATIONS)/bin/python -c "import sysconfig as s; print(s.get_path('purelib'))")/outer.pth"
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[integrations]"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "fastai>=2.8" "timm>=1.0"
 	touch $@
 
 clean:

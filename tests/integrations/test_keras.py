@@ -89,10 +89,10 @@ def test_same_bits_and_steps(named: str, every: int, tmp_path: Path) -> None:
     watched = fitted(sequential, OPTIMIZERS[named], callback)
     for a, b in zip(everything(plain), everything(watched), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     steps = int(watched.optimizer.iterations)
     assert steps == (4 if named == "accumulated" else 18)
-    assert callback.watcher.step == steps
+    assert callback.session.watcher.step == steps
     assert run.scalars["step"].max() == steps - 1
     assert not [event for event in run.events if event.kind == "trouble"]
     assert not set(vars(watched.optimizer)) & {"apply", "_clip_gradients", "_apply_weight_decay"}
@@ -105,7 +105,7 @@ def test_other_kinds_of_models(make, tmp_path: Path) -> None:
     watched = fitted(make, OPTIMIZERS["SGD"], callback, epochs=1)
     for a, b in zip(plain.variables, watched.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     learns = [site.module for site in run.sites if site.role == "weight"]
     expected = {functional: ["head", "block.b2", "block.b1", "stem"], Subclassed: ["dense", "same_2", "same"]}[make]
     assert [name.rstrip("_0123456789") if "dense" in name else name for name in learns] == expected
@@ -115,7 +115,7 @@ def test_other_kinds_of_models(make, tmp_path: Path) -> None:
 def test_names_are_keras_own(tmp_path: Path) -> None:
     callback = UndertowCallback(tmp_path / "first.undertow", every=1)
     model = fitted(sequential, OPTIMIZERS["SGD"], callback, epochs=1)
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     assert run.parameters == tuple(
         v.path.removeprefix(f"{model.name}/").replace("/", ".") for v in model.trainable_variables
     )
@@ -137,7 +137,7 @@ def test_what_the_optimizer_takes_is_clipped_and_averaged(tmp_path: Path) -> Non
 
     callback = UndertowCallback(tmp_path / "first.undertow", every=1)
     fitted(sequential, lambda: Told(0.01, global_clipnorm=0.1, gradient_accumulation_steps=2), callback)
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     assert len(seen["after"]) == 9
     np.testing.assert_allclose(run.scalars["grad_norm"], seen["after"], rtol=1e-5)
     np.testing.assert_allclose(run.scalars["grad_norm_unclipped"], seen["before"], rtol=1e-5)
@@ -147,11 +147,11 @@ def test_what_the_optimizer_takes_is_clipped_and_averaged(tmp_path: Path) -> Non
 def test_decay_is_part_of_the_update(tmp_path: Path) -> None:
     callback = UndertowCallback(tmp_path / "first.undertow", every=1)
     fitted(sequential, lambda: keras.optimizers.SGD(0.0, weight_decay=0.5), callback, epochs=1)
-    run = undertow.open_run(callback.watcher.path)  # a rate of 0 moves nothing, and decay is multiplied by it
+    run = undertow.open_run(callback.session.watcher.path)  # a rate of 0 moves nothing, and decay is multiplied by it
     assert (run.parameter_columns["update_norm"] == 0).all()
     callback = UndertowCallback(tmp_path / "second.undertow", every=1)
     fitted(sequential, lambda: keras.optimizers.SGD(1e-30, weight_decay=1e29), callback, epochs=1)
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     kernel = run.parameters.index("first.kernel")
     ratio = run.parameter_columns["update_norm"][:, kernel] / run.parameter_columns["weight_norm"][:, kernel]
     np.testing.assert_allclose(ratio, 0.1, rtol=1e-3)
@@ -161,7 +161,7 @@ def test_decay_is_part_of_the_update(tmp_path: Path) -> None:
 def test_metrics_losses_and_rates_are_recorded(tmp_path: Path) -> None:
     callback = UndertowCallback(tmp_path / "first.undertow", every=1)
     model = fitted(sequential, OPTIMIZERS["schedule"], callback, validation_data=(X, Y))
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     history = model.history.history
     for name in ("val_loss", "val_mae", "mae"):
         noted = run.scalars[name][~np.isnan(run.scalars[name])]
@@ -174,9 +174,9 @@ def test_a_second_fit_goes_on(tmp_path: Path) -> None:
     callback = UndertowCallback(tmp_path / "first.undertow", every=1)
     model = fitted(sequential, OPTIMIZERS["Adam"], callback, epochs=1)
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[callback])
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     assert run.scalars["step"].tolist() == list(range(18))
-    assert Path(callback.watcher.path).name == "first.undertow"
+    assert Path(callback.session.watcher.path).name == "first.undertow"
 
 
 def test_frozen_layers_are_left_alone(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_frozen_layers_are_left_alone(tmp_path: Path) -> None:
 
     callback = UndertowCallback(tmp_path / "first.undertow", every=1)
     fitted(half_frozen, OPTIMIZERS["Adam"], callback, epochs=1)
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     assert run.parameters == ("norm.gamma", "norm.beta", "out.kernel", "out.bias")
 
 
@@ -207,7 +207,7 @@ def test_scaled_losses_are_unscaled_and_skipped_steps_seen(tmp_path: Path) -> No
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     unscaled = UndertowCallback(tmp_path / "second.undertow", every=1)
     fitted(sequential, lambda: keras.optimizers.SGD(0.01), unscaled, epochs=1)
-    run, other = (undertow.open_run(each.watcher.path) for each in (callback, unscaled))
+    run, other = (undertow.open_run(each.session.watcher.path) for each in (callback, unscaled))
     assert run.header["loss_scale"] == "known"
     assert run.scalars["scale"][0] == 1024
     for name in ("loss", "grad_norm"):
@@ -226,10 +226,10 @@ def test_it_stops_in_keras_way_and_says_why(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING, "undertow"):
         model = fitted(deep, OPTIMIZERS["SGD"], callback, epochs=200)
     assert model.stop_training
-    assert callback.watcher.stopping is not None
+    assert callback.session.watcher.stopping is not None
     assert int(model.optimizer.iterations) < 1200
-    assert f"training was stopped by {callback.watcher.stopping.code}" in caplog.text
-    assert callback.watcher.stopping.code in heard
+    assert f"training stops for {callback.session.watcher.stopping.code}" in caplog.text
+    assert callback.session.watcher.stopping.code in heard
 
 
 def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_wrapped_torch_module_keeps_its_names(tmp_path: Path) -> None:
     model.compile(optimizer="sgd", loss="mse")
     callback = UndertowCallback(tmp_path / "first.undertow", every=1)
     model.fit(X, Y, verbose=0, callbacks=[callback])
-    run = undertow.open_run(callback.watcher.path)
+    run = undertow.open_run(callback.session.watcher.path)
     assert [site.module for site in run.sites if site.role == "weight"] == ["out", "wrapped.module.0"]
 
 

@@ -1,11 +1,30 @@
-"""Watch a Keras 3 model on Keras' torch backend: one line in your code.
+"""Keras 3 on its torch backend: ``UndertowCallback`` watches what ``model.fit`` trains.
+
+::
 
     from undertow.integrations.keras import UndertowCallback
 
-    model.fit(x, y, epochs=10, callbacks=[UndertowCallback("runs/first.undertow")])
+    model.fit(x, y, epochs=10, callbacks=[UndertowCallback()])
 
-Layers and weights have Keras' names, steps are those of Keras' optimizer, and gradients are what it takes: averaged
-over accumulated batches, and clipped.
+Layers and weights have Keras' names. Steps are those of Keras' optimizer, and gradients are what it takes: averaged
+over the batches that it accumulates, unscaled and clipped. Metrics are recorded at the end of every epoch, by Keras'
+names (``accuracy``, ``val_loss``). Findings go to Python's logging, under the name ``undertow``; ``stop_on`` sets
+``model.stop_training``.
+
+Ten lines, with accumulation, clipping and an end at the first error::
+
+    import keras
+    from undertow.integrations.keras import UndertowCallback
+
+    optimizer = keras.optimizers.AdamW(1e-3, gradient_accumulation_steps=4, global_clipnorm=1.0)
+    model.compile(optimizer, loss="mse", metrics=["mae"])
+    model.fit(
+        x,
+        y,
+        epochs=20,
+        validation_data=(x_validation, y_validation),
+        callbacks=[UndertowCallback("runs/first.undertow", stop_on=["error"])],
+    )
 """
 
 import logging
@@ -16,9 +35,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-import undertow
 from undertow.extras import needed
-from undertow.integrations.findings import FindingLog
+from undertow.integrations._session import Session, sentence
 from undertow.watching import Watcher
 
 
@@ -91,24 +109,20 @@ class KerasModel(nn.Module):
 
 
 class UndertowCallback(keras.callbacks.Callback):
-    """Watch a training of Keras'. Training is bit-identical with and without it.
-
-    Training and validation metrics are recorded at the end of every epoch, by Keras' names (``accuracy``,
-    ``val_loss``); findings go to the log of the name ``undertow`` then. With ``stop_on`` training stops by
-    ``model.stop_training``. A second ``fit`` goes on in the same file.
+    """Watch every fit that this callback is given to. Training is bit-identical with and without it.
 
     Args:
-        path: the Run's file.
-        settings: more of what `undertow.watch` takes, such as ``overhead``, ``every`` and ``stop_on``.
+        path: of the Run; by default ``runs/run.undertow``. A second fit of the same model goes on in it.
+        options: of `undertow.watch`: ``stop_on``, ``on_finding``, ``overhead``, ``every`` and the others.
 
     Attributes:
-        watcher: records; None before training.
+        session: holds the watcher of the fit that is going on, ``session.watcher``.
 
     Raises:
-        ValueError: Keras doesn't run on torch, or the model has no optimizer.
+        ValueError: Keras doesn't run on torch, or, when it is fitted, the model has no optimizer.
 
     Example:
-        >>> import numpy as np, tempfile
+        >>> import numpy as np, tempfile, undertow
         >>> layers = [keras.layers.Dense(3, "tanh", name="first"), keras.layers.Dense(1, name="out")]
         >>> model = keras.Sequential([keras.Input((4,)), *layers])
         >>> model.compile(keras.optimizers.Adam(0.01, global_clipnorm=1.0), loss="mse")
@@ -121,67 +135,64 @@ class UndertowCallback(keras.callbacks.Callback):
         ('Adam', 3, ('out.kernel', 'out.bias'))
     """
 
-    def __init__(self, path: str | os.PathLike[str] = "runs/first.undertow", **settings: Any) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None, **options: Any) -> None:
         super().__init__()
         if keras.config.backend() != "torch":
             raise ValueError(
                 f"Keras runs on {keras.config.backend()}, and undertow watches PyTorch: set the environment variable "
                 "KERAS_BACKEND=torch before Keras is imported"
             )
-        self.watcher: Watcher | None = None
-        self._path, self._settings = path, settings
-        self._findings = FindingLog(settings.pop("on_finding", None))
+        self.session = Session(path, **options)
         self._end: Callable[[], object] = lambda: None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin to watch."""
+        """Watch: the model is built, and its optimizer, too."""
         del logs
         self._end()
-        optimizer, resume = self.model.optimizer, self._settings.get("resume", self.watcher is not None)
+        optimizer = self.model.optimizer
         if optimizer is None:
             raise ValueError("the model has no optimizer: call model.compile(optimizer=...) before model.fit")
         if not optimizer.built:
             optimizer.build(self.model.trainable_variables)
         inner = _innermost(optimizer)
-        about = {
+        header = {
             "model": self.model.name,
             "optimizer": type(inner).__name__,
             "keras": keras.__version__,
             **_decay(inner),
         }
-        ours = {
-            "scaler": None if inner is optimizer else KerasLossScale(optimizer),
-            "step": int(inner.iterations),
-            **self._settings,
-            "header": {**about, **self._settings.get("header", {})},
-            "resume": resume,
-        }
-        path = self.watcher.path if self.watcher is not None else self._path
-        self.watcher = undertow.watch(KerasModel(self.model), None, path, on_finding=self._findings.hear, **ours)
-        steps = _FollowedSteps(inner, self.watcher)
-        # Keras says nothing where a training ends by an exception: whoever lets go of the callback then ends it.
-        self._end = weakref.finalize(self, _ended, steps, self.watcher)
+        scaler = None if inner is optimizer else KerasLossScale(optimizer)
+        # Keras averages the gradients of the batches that it accumulates, so each has a loss of its own.
+        settings = {"header": header, "scaler": scaler, "loss_parts": False}
+        self.session.begin(KerasModel(self.model), None, "runs", int(inner.iterations), **settings)
+        if self.session.watcher is not None:
+            steps = _FollowedSteps(inner, self.session.watcher)
+            # Keras says nothing where a fit ends by an exception: it ends when the callback is let go of.
+            self._end = weakref.finalize(self, _ended, steps, self.session.watcher)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Stop where there is something to stop for."""
+        """Tell of findings, and have Keras stop if one is to be stopped for."""
         del batch, logs
-        if self.watcher is not None and self.watcher.stopping is not None:
+        self._tell()
+        found = self.session.stop(0)
+        if found is not None and not self.model.stop_training:
             self.model.stop_training = True
+            _log.warning("undertow: training stops for %s", found.code)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Record the epoch's metrics, and tell of findings."""
+        """Record the epoch's metrics, the validation's among them."""
         del epoch
-        if self.watcher is not None:
-            self.watcher.log(**{name: value for name, value in (logs or {}).items() if name != "loss"})
-            self._findings.tell()
+        self.session.log({name: value for name, value in (logs or {}).items() if name != "loss"})
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """End the Run, and say for what it was stopped, if it was."""
+        """Finish the Run."""
         del logs
         self._end()
-        self._findings.tell()
-        if self.watcher is not None and self.watcher.stopping is not None:
-            _log.warning("undertow: training was stopped by %s", self.watcher.stopping)
+        self._tell()
+
+    def _tell(self) -> None:
+        for finding in self.session.news():
+            _log.warning(sentence(finding))
 
 
 class KerasLossScale:
