@@ -65,7 +65,9 @@ class Confined:
             raise FileNotFoundError(f"there is no file {_shown(name)} in the folder")
         most, size = MOST_BYTES[suffix], path.lstat().st_size
         if size > most:
-            raise ValueError(f"{_shown(name)} has {size / 2**20:,.1f} MiB: of such a file {most >> 20} are read at most")
+            raise ValueError(
+                f"{_shown(name)} has {size / 2**20:,.1f} MiB: of such a file {most >> 20} are read at most"
+            )
         return path
 
     def names(self, suffix: str) -> list[str]:
