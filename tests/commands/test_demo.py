@@ -1,11 +1,13 @@
 from dataclasses import replace
+from functools import partial
 
-from undertow.demonstration import digits_cnn
+from undertow.demonstration import digits_cnn, showing
 
 
 def test_a_network_of_its_own_is_examined_mended_and_compared(run, tmp_path, monkeypatch):
-    shorter = replace(digits_cnn.training(), steps=40)
+    shorter = replace(digits_cnn.training(), steps=25)
     monkeypatch.setattr(digits_cnn, "training", lambda: shorter)
+    monkeypatch.setattr(showing, "Demonstration", partial(showing.Demonstration, levels="C"))
     told = run("demo", "--out", tmp_path / "demo", "--budget", "10m").output
     assert "layers of sigmoid lose the gradient" in told
     assert "This training was repaired." in told

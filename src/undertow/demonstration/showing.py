@@ -45,11 +45,13 @@ class Demonstration:
         training: the one that doesn't learn.
         folder: of everything that is written; files of the same names are replaced.
         say: called with every text that the user reads.
+        levels: of remedies that the doctor may try.
     """
 
     training: Training
     folder: Path
     say: Callable[[str], object]
+    levels: str = "ABCD"
 
     def run(self, budget: str, source: Path) -> list[Page]:
         """Carry it out and return the pages, in the order to read them.
@@ -91,7 +93,7 @@ class Demonstration:
 
     def treated(self, budget: str) -> Treatment:
         """Ask the doctor."""
-        treatment = doctor(self.training, budget, seeds=SEEDS, processes=0)  # others take longer to start
+        treatment = doctor(self.training, budget, seeds=SEEDS, levels=self.levels, processes=0)
         treatment.save(self.folder / f"{DOCTOR}.html")
         self.say(_indented(f"{treatment.headline} {treatment.summary}"))
         if treatment.snippet:

@@ -78,8 +78,8 @@ class Session:
 
         Args:
             model: what is trained, wrapped or not.
-            optimizers: that train it; none where the trainer has none of torch's, and nothing is watched; None where the
-                trainer's isn't one of torch's, and the leaf tells of its steps.
+            optimizers: that train it; an empty list where the trainer has none of torch's, and nothing is watched; None
+                where its own isn't one of torch's, and the leaf tells of its steps.
             folder: where the trainer's logs are; ``runs`` stands for an address.
             step: the first: 0 in a new training; None to have it found by what the optimizer has counted.
             settings: of `undertow.watch` that the trainer knows; what the user gave goes before them.
@@ -87,8 +87,7 @@ class Session:
         self.end()
         self._found.clear()
         self.watcher = None
-        several = isinstance(optimizers, (list, tuple)) or optimizers is None
-        given = list(optimizers or ()) if several else [optimizers]
+        given = [] if optimizers is None else optimizers if isinstance(optimizers, (list, tuple)) else [optimizers]
         foreign = [type(each).__name__ for each in given if not isinstance(innermost(each), Optimizer)]
         if foreign or (optimizers is not None and not given):
             why = f"{', '.join(foreign)} is no torch.optim.Optimizer" if foreign else "it has no optimizer"

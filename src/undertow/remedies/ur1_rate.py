@@ -134,9 +134,10 @@ def constant_lr(training: Training) -> Training:
 
 @constant_lr.proposes
 def _proposed_constant(diagnosis: Diagnosis) -> Iterator[Proposal]:
-    if any(finding.code == "UT408" for finding in diagnosis.findings):
+    scheduled = known_facts(diagnosis).get("scheduled")
+    if scheduled is not False and any(finding.code == "UT408" for finding in diagnosis.findings):
         yield Proposal({}, "the schedule takes the learning rate down too soon", 0.7)
-    elif known_facts(diagnosis).get("scheduled"):
+    elif scheduled:
         yield Proposal({}, "a schedule that counts epochs goes through all of them in as many batches", 0.5)
 
 

@@ -1,5 +1,6 @@
 """UR2xx, level B: recurrent weights and gates that keep a state."""
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -8,11 +9,13 @@ from torch import Tensor, nn
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import RECURRENT
 from undertow.remedies.changing import on_model
-from undertow.remedies.facts import unlearned
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
 FORGET = 3.0
+LONG = 40
+"""Steps from which on a state must be kept for longer than with that bias (Tallec, Ollivier 2018)."""
 
 
 @remedy("UR206", "orthogonal recurrent weights", "B", ["UT107", "UT101"])
@@ -95,6 +98,12 @@ def _proposed_memory(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     if gated and (codes & {"UT107", "UT704", "UT101"} or unlearned(diagnosis)):
         yield Proposal({"bias": FORGET}, "its gates forget what is far back", 0.75)
+        length = int(known_facts(diagnosis).get("survey", {}).get("length", 0))
+        if length > LONG:
+            chrono = round(math.log(length - 1), 1)
+            yield Proposal(
+                {"bias": chrono}, f"sequences have {length} steps: so large a bias keeps a state as long", 0.7
+            )
 
 
 @forget_bias.written

@@ -104,7 +104,8 @@ def torch_default(training: Training) -> Training:
     """Draw all weights anew as PyTorch's modules do by themselves.
 
     What it changes:
-        Every module that has ``reset_parameters`` draws its parameters again.
+        Every module that has ``reset_parameters`` draws its parameters again; matrices of parameters that no such
+        module holds and whose numbers are all alike are drawn, too.
     When:
         All weights of a layer are equal or zero, so that its units stay alike, or a start of one's own is far off.
     Predicts:
@@ -119,6 +120,9 @@ def _reset(model: nn.Module) -> None:
     for module in model.modules():
         if callable(reset := getattr(module, "reset_parameters", None)):
             reset()
+        for parameter in module.parameters(recurse=False):
+            if parameter.ndim > 1 and bool((parameter == parameter.flatten()[0]).all()):
+                nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
 
 
 @torch_default.proposes
@@ -135,5 +139,10 @@ def _proposed_default(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @torch_default.written
 def _default_lines() -> str:
     return (
-        'for module in model.modules():\n    if hasattr(module, "reset_parameters"):\n        module.reset_parameters()'
+        "for module in model.modules():\n"
+        '    if hasattr(module, "reset_parameters"):\n'
+        "        module.reset_parameters()\n"
+        "    for parameter in module.parameters(recurse=False):\n"
+        "        if parameter.ndim > 1 and (parameter == parameter.flatten()[0]).all():\n"
+        "            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)"
     )

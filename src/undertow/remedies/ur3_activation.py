@@ -15,7 +15,7 @@ from undertow.record import Role
 from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, replace_module
 from undertow.remedies.changing import on_model
 from undertow.remedies.drawing import activation_of, draw, variance_lines
-from undertow.remedies.facts import unlearned
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import Rewiring, functions_called, rewire, through
 from undertow.training import Training
@@ -49,6 +49,10 @@ _ANY_ACTIVATION = SWAPPED_NAMES | {
 }  # fmt: skip
 
 
+FLAT = frozenset({"softmax", "log_softmax"})
+"""Functions that are activations of rows of features, and something else of more axes."""
+
+_FLAT_MODULES = (nn.Softmax, nn.LogSoftmax)
 SATURATING = frozenset({"sigmoid", "tanh", "hardsigmoid", "hardtanh"})
 
 
@@ -79,7 +83,8 @@ class _Swap:
         modules, head = _hidden_activations(seen), seen.head.name if seen.head else ""
         for name in modules:
             replace_module(model, name, MODULES[self.to]())
-        rewiring = Rewiring(SWAPPED_NAMES - {self.to, f"{self.to}_"}, FUNCTIONS[self.to], head)
+        names = SWAPPED_NAMES - {self.to, f"{self.to}_"}
+        rewiring = Rewiring(names, FUNCTIONS[self.to], head, flat=FLAT)
         if called := functions_called(model, self.training, rewiring):
             rewire(model, rewiring)
         if not modules and not called:
@@ -88,7 +93,12 @@ class _Swap:
 
 
 def _hidden_activations(seen: Anatomy) -> list[str]:
-    return [part.name for part in _in_front_of_head(seen) if isinstance(part.module, SWAPPED)]
+    return [part.name for part in _in_front_of_head(seen) if isinstance(part.module, SWAPPED) or _is_flat(part)]
+
+
+def _is_flat(part: Part) -> bool:
+    """Tell whether a part is a softmax over rows of features, as no attention has it."""
+    return isinstance(part.module, _FLAT_MODULES) and part.given is not None and part.given.ndim == 2
 
 
 def _in_front_of_head(seen: Anatomy) -> Iterator[Part]:
@@ -103,6 +113,9 @@ def _in_front_of_head(seen: Anatomy) -> Iterator[Part]:
 def _proposed_activation(diagnosis: Diagnosis) -> Iterator[Proposal]:
     codes = {finding.code for finding in diagnosis.findings}
     now = activation_of(diagnosis)
+    if known_facts(diagnosis).get("survey", {}).get("hidden_softmax"):
+        yield Proposal({"to": "relu"}, "a softmax between layers lets features compete for a sum of one", 0.8)
+        return
     slow = bool(codes & {"UT101", "UT201", "UT104", "UT301", "UT704"}) or unlearned(diagnosis)
     if now in SATURATING and slow:
         yield Proposal({"to": "relu"}, f"{now}'s slope takes the gradient away", 0.7)

@@ -58,10 +58,19 @@ class _Standardise:
     def __call__(self, model: nn.Module) -> None:
         x = inputs_of(model, self.training)
         over = _all_but_features(x.ndim)
-        mean, deviation = x.mean(over, keepdim=True), x.std(over, keepdim=True)
+        mean, deviation = moments(x, over)
         model.register_buffer("input_mean", mean)  # no module: nn.Sequential would call it as its last
         model.register_buffer("input_deviation", deviation.where(deviation > 0, torch.ones_like(deviation)))
         model.register_forward_pre_hook(_standardised)
+
+
+def moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation over some axes, of what is finite; shapes keep those axes, of length 1."""
+    known = x.isfinite()
+    many = known.sum(over, keepdim=True).clamp(min=1)
+    mean = x.where(known, torch.zeros_like(x)).sum(over, keepdim=True) / many
+    square = (x - mean).where(known, torch.zeros_like(x)).square().sum(over, keepdim=True)
+    return mean, (square / (many - 1).clamp(min=1)).sqrt()
 
 
 def inputs_of(model: nn.Module, training: Training) -> Tensor:
@@ -119,5 +128,66 @@ def _standardise_call(over: str) -> str:
         'model.register_buffer("input_deviation", deviation.where(deviation > 0, torch.ones_like(deviation)))\n'
         "model.register_forward_pre_hook(\n"
         "    lambda model, given: ((given[0] - model.input_mean) / model.input_deviation, *given[1:])\n"
+        ")"
+    )
+
+
+@remedy("UR314", "missing numbers filled in", "C", ["UT103"])
+def filled(training: Training) -> Training:
+    """Put each feature's mean in the place of inputs that are no numbers.
+
+    What it changes:
+        The model keeps means as a buffer, and fills in what it is called with.
+    When:
+        Inputs hold nan or infinity: a single one makes the loss nan, and after the step all weights.
+    Predicts:
+        The loss is a number.
+    References:
+        Little, Rubin 2019 (Statistical analysis with missing data), chapter 4.
+    """
+    return on_model(training, _Fill(training))
+
+
+@dataclass(frozen=True)
+class _Fill:
+    training: Training
+
+    def __call__(self, model: nn.Module) -> None:
+        x = inputs_of(model, self.training)
+        if bool(x.isfinite().all()):
+            raise ValueError("no input is missing")
+        model.register_buffer("input_usual", moments(x, _all_but_features(x.ndim))[0])
+        model.register_forward_pre_hook(_filled_in)
+
+
+def _filled_in(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    first = next(i for i, each in enumerate(given) if isinstance(each, Tensor) and each.is_floating_point())
+    x = given[first]
+    return (*given[:first], x.where(x.isfinite(), module.input_usual), *given[first + 1 :])
+
+
+@filled.proposes
+def _proposed_filling(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    if (missing := known_facts(diagnosis).get("inputs", {}).get("missing", 0.0)) > 0:
+        yield Proposal({}, f"{missing:.2g} of the inputs are no numbers", 1.0)
+
+
+@filled.written
+def _filling_lines() -> str:
+    return _filling_call("0")
+
+
+@filled.written_for
+def _filling_lines_for(training: Training) -> str:
+    dimensions = _all_but_features(inputs_of(fresh(training), training).ndim)
+    return _filling_call(str(dimensions[0]) if len(dimensions) == 1 else str(dimensions))
+
+
+def _filling_call(over: str) -> str:
+    return (
+        "known = x_train.where(x_train.isfinite(), torch.nan)\n"
+        f'model.register_buffer("input_usual", known.nanmean({over}, keepdim=True))\n'
+        "model.register_forward_pre_hook(\n"
+        "    lambda model, given: (given[0].where(given[0].isfinite(), model.input_usual), *given[1:])\n"
         ")"
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Role
-from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, fresh, weight_of
+from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, weight_of
 from undertow.remedies.changing import on_model
 from undertow.remedies.facts import unlearned
 from undertow.remedies.registry import Proposal, remedy
@@ -27,8 +27,8 @@ def rezero(training: Training) -> Training:
     """Add what goes into a layer to what its activation makes, times a gate that starts at zero.
 
     What it changes:
-        Layers that make as many features as they take: x + gate f(x), the activation behind them included where it is a
-        module.
+        Layers that make as many features as they take: x + gate f(x), with what is between them and the next layer:
+        activations, norms, sums over a graph's neighbours.
     When:
         A plain stack is too deep for any start: from about 15 layers on.
     Predicts:
@@ -57,21 +57,33 @@ class Gate(nn.Module):
         del module, given
         return self.kept.pop() + self.gate * made
 
+    def add_before(self, module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Add it to what the next layer is given."""
+        del module
+        return (self.kept.pop() + self.gate * given[0], *given[1:]) if self.kept else given
+
 
 @dataclass(frozen=True)
 class _ReZero:
     training: Training
 
     def __call__(self, model: nn.Module) -> None:
-        for layer, end in _blocks(anatomy(model, self.training)):
+        for layer, end in reversed(_blocks(anatomy(model, self.training))):  # a block ends before the next begins
             gate = Gate(weight_of(layer.module))
             layer.module.add_module("residual", gate)
+            if isinstance(end.module, LAYERS):
+                end.module.register_forward_pre_hook(gate.add_before, prepend=True)
+            else:
+                end.module.register_forward_hook(gate.add)
             layer.module.register_forward_pre_hook(gate.keep)
-            end.module.register_forward_hook(gate.add)
 
 
 def _blocks(seen: Anatomy) -> list[tuple[Part, Part]]:
-    """Return layers that keep their shape, each with what ends its block: the activation behind it, or itself."""
+    """Return layers that keep their shape, each with what ends its block: the activation behind it or the next layer.
+
+    Raises:
+        ValueError: there is none.
+    """
     blocks = [(part, end) for part in seen.hidden if (end := _end_of_block(seen, part)) is not None]
     if not blocks:
         raise ValueError("no hidden layer makes as many features as it takes")
@@ -84,7 +96,11 @@ def _end_of_block(seen: Anatomy, part: Part) -> Part | None:
     behind = next((each for each in seen.after(part) if not isinstance(each.module, (*NORMS, nn.Dropout))), None)
     if behind is not None and isinstance(behind.module, ACTIVATIONS):
         return behind if behind.calls == 1 else None
-    return part  # its activation is a function that nothing can be hung on
+    following = seen.layers[seen.layers.index(part) + 1]  # its activation is a function that nothing can be hung on
+    if following.calls != 1 or following.given is None or following.given.shape != part.given.shape:
+        return None
+    beside = following.given.data_ptr() == part.given.data_ptr()  # both are given the same
+    return None if beside else following
 
 
 @rezero.proposes
@@ -98,7 +114,7 @@ def _proposed_rezero(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @rezero.written
 def _rezero_lines() -> str:
-    return _gate_lines("[]  # layers that keep their shape, each with the activation behind it")
+    return _gate_lines("[]  # layers that keep their shape, each with the activation or the layer behind it")
 
 
 @rezero.written_for
@@ -116,9 +132,14 @@ def _gate_lines(places: str) -> str:
         "        self.kept[:] = [given[0]]\n"
         "    def add(self, activation, given, made):\n"
         "        return self.kept.pop() + self.gate * made\n"
-        f"for layer, end in {places}:\n"
-        "    layer = model.get_submodule(layer)\n"
+        "    def add_before(self, layer, given):\n"
+        "        return (self.kept.pop() + self.gate * given[0],)\n"
+        f"for layer, end in reversed({places}):\n"
+        "    layer, end = model.get_submodule(layer), model.get_submodule(end)\n"
         "    layer.residual = Gate()\n"
-        "    layer.register_forward_pre_hook(layer.residual.keep)\n"
-        "    model.get_submodule(end).register_forward_hook(layer.residual.add)"
+        '    if hasattr(end, "weight"):  # the next layer\n'
+        "        end.register_forward_pre_hook(layer.residual.add_before, prepend=True)\n"
+        "    else:\n"
+        "        end.register_forward_hook(layer.residual.add)\n"
+        "    layer.register_forward_pre_hook(layer.residual.keep)"
     )

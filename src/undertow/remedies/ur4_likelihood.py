@@ -125,7 +125,8 @@ def _as_likelihood(func: Any, made: Tensor, target: Tensor, *rest: Any, **named:
 @likelihood.proposes
 def _proposed_cross_entropy(diagnosis: Diagnosis) -> Iterator[Proposal]:
     squared = any("mse" in site.op.lower() or "l1_loss" in site.op.lower() for site in diagnosis.run.sites)
-    if squared and known_facts(diagnosis).get("targets", {}).get("binary"):
+    targets = known_facts(diagnosis).get("targets", {})
+    if squared and (targets.get("binary") or targets.get("classes")):
         yield Proposal({}, "targets are zeros and ones, and the loss takes them for any numbers", 0.75)
 
 

@@ -128,23 +128,24 @@ class _Unbounded:
         rewire(model, rewiring)
 
 
-@remedy("UR410", "a sigmoid for a single output", "D", ["UT109", "UT704"])
+@remedy("UR410", "a sigmoid for an output that is a yes or no", "D", ["UT109", "UT202", "UT704"])
 def one_sigmoid(training: Training) -> Training:
-    """Take a sigmoid where a softmax has a single output to share one among.
+    """Take a sigmoid where something else makes a probability of a single output.
 
     What it changes:
-        The softmax behind a last layer of one output, module or function.
+        The softmax, ReLU or other bounding function behind a last layer of one output, module or function.
     When:
-        A softmax over one number is always 1: nothing can be learned through it.
+        A softmax over one number is always 1, and what a ReLU makes is no probability: nothing, or not half of what is
+        there, can be learned through it.
     Predicts:
-        Outputs are no longer all 1.
+        Outputs lie between 0 and 1, and each has a slope.
     References:
         Goodfellow, Bengio, Courville 2016, section 6.2.2.2.
     """
     head = fresh(training).get_submodule(head_of(training))
     if getattr(head, "out_features", getattr(head, "out_channels", 0)) != 1:
         raise ValueError("the last layer has more than one output")
-    rewiring = Rewiring(frozenset({"softmax"}), torch.sigmoid, head_of(training), behind=True)
+    rewiring = Rewiring(BOUNDING_NAMES, torch.sigmoid, head_of(training), behind=True, once=True)
     return on_model(training, partial(_rewired, rewiring=rewiring))
 
 
@@ -154,11 +155,13 @@ def _rewired(model: nn.Module, rewiring: Rewiring) -> None:
 
 @one_sigmoid.proposes
 def _proposed_sigmoid(diagnosis: Diagnosis) -> Iterator[Proposal]:
-    if known_facts(diagnosis).get("end") == "softmax":
-        dead = any(finding.code in ("UT109", "UT501", "UT704") for finding in diagnosis.findings)
-        yield Proposal({}, "the output ends with a softmax, which needs more than one output", 0.7 if dead else 0.3)
+    end, survey = known_facts(diagnosis).get("end", ""), known_facts(diagnosis).get("survey", {})
+    if end == "softmax" and survey.get("one_class"):
+        yield Proposal({}, "the output ends with a softmax over one number, which is always 1", 0.9)
+    elif end and end != "sigmoid" and "binary_cross_entropy" in survey.get("calls", ()):
+        yield Proposal({}, f"the loss takes its input for a probability, and the output ends with a {end}", 0.9)
 
 
 @one_sigmoid.written
 def _sigmoid_lines() -> str:
-    return "# in forward(): torch.sigmoid(self.head(x)) in place of the softmax over one output"
+    return "# in forward(): torch.sigmoid(self.head(x)) in place of what stands behind the last layer"

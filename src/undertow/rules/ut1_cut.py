@@ -1,5 +1,6 @@
 """UT109: one operation turns a gradient that was there into exactly zero."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "e
 
 CANCELS = "a value is subtracted from itself"
 
+MANY_VALUES = 64
+"""Values of which dropout drops all at p = 1 only."""
+
 UNDERFLOW = {"float16": 1e-3, "bfloat16": 1e-25}
 UNDERFLOW_ELSE = 1e-25
 
@@ -41,7 +45,7 @@ class GradientCut:
     "UT109",
     "gradient cut",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT202", "UT205", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT202", "UT205", "UT408", "UT704"),
     blocks_converged=Blocks.BEFORE,
 )
 def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -251,6 +255,8 @@ def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set
     own = {name for name in site.parameters if not name.endswith("bias")}
     if own - zero or _learns(diagnosis, site.index, zero):
         return None
+    if "Dropout" in site.module_type and math.prod(site.shape) >= MANY_VALUES:
+        return GradientCut(site, names, "dropout that drops every value, as with p = 1", Severity.ERROR)
     frozen = not own and len(diagnosis.run.outgoing[site.index]) < 2
     if frozen and site.role is Role.WEIGHT:
         return GradientCut(site, names, "a product with frozen weights that are all zero", Severity.ERROR)

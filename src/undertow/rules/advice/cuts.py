@@ -95,6 +95,11 @@ def against_cut(diagnosis: Diagnosis, site: Site, why: str, parameters: Sequence
     name = called(diagnosis.run, site)
     if "both zero" in why or "frozen weights" in why:
         return _not_both_zero(site, parameters, zero)
+    if "dropout" in why:
+        return Advice(
+            f"Give {name} a p under 1, such as 0.1: p is the part that is dropped.",
+            code(f"{expression(site.module)}.p = 0.1"),
+        )
     if "subtracted from itself" in why:
         return _not_itself(name, site)
     if "one unit" in why:
