@@ -17,10 +17,11 @@ def check_renderer(render: Callable[[Diagnosis], str | bytes]) -> None:
     """Hold a renderer to its contract.
 
     Args:
-        render: takes a `undertow.diagnosis.Diagnosis`, returns what a file shall hold.
+        render: takes a `undertow.diagnosis.Diagnosis`, returns what a file shall hold; or raises ValueError with what
+            to do instead, where there is nothing to show.
 
     Raises:
-        AssertionError: it raises, returns something else or nothing, changes what it is given, is another the second
+        AssertionError: it raises something else, returns something else or nothing, changes what it is given, is another the second
             time, or hands on control characters from a model's names.
 
     Example:
@@ -30,17 +31,29 @@ def check_renderer(render: Callable[[Diagnosis], str | bytes]) -> None:
         AssertionError: of an empty run the renderer makes a NoneType: it must be str or bytes
     """
     __tracebackhide__ = True
+    refused = []
     for what, diagnosis in samples().items():
         before = report_json.to_dict(diagnosis)
-        written = render(diagnosis)
-        kind = type(written).__name__
-        assert isinstance(written, str | bytes), f"of {what} the renderer makes a {kind}: it must be str or bytes"
-        assert written, f"of {what} the renderer makes nothing"
+        try:
+            written = render(diagnosis)
+        except ValueError as error:
+            assert str(error), f"of {what} the renderer makes an error without a word"
+            refused.append(f"{what}: {error}")
+            continue
+        _check_written(what, written)
         assert render(diagnosis) == written, f"of {what} the renderer makes something else the second time"
         assert report_json.to_dict(diagnosis) == before, f"the renderer changes {what}"
-        if isinstance(written, str):
-            told = "names go through undertow.printable.printable"
-            assert printable(written, lines=True) == written, f"the renderer hands on control characters: {told}"
+    assert len(refused) < len(samples()), f"the renderer refuses all that there is, as of {refused[0]}"
+
+
+def _check_written(what: str, written: str | bytes) -> None:
+    __tracebackhide__ = True
+    kind = type(written).__name__
+    assert isinstance(written, str | bytes), f"of {what} the renderer makes a {kind}: it must be str or bytes"
+    assert written, f"of {what} the renderer makes nothing"
+    if isinstance(written, str):
+        told = "names go through undertow.printable.printable"
+        assert printable(written, lines=True) == written, f"the renderer hands on control characters: {told}"
 
 
 def samples() -> dict[str, Diagnosis]:
