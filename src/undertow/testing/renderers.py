@@ -21,8 +21,8 @@ def check_renderer(render: Callable[[Diagnosis], str | bytes]) -> None:
             to do instead, where there is nothing to show.
 
     Raises:
-        AssertionError: it raises something else, returns something else or nothing, changes what it is given, is another the second
-            time, or hands on control characters from a model's names.
+        AssertionError: it returns something else or nothing, refuses everything, changes what it is given, is another
+            the second time, or hands on control characters from a model's names.
 
     Example:
         >>> check_renderer(lambda diagnosis: printable(f"{len(diagnosis.findings)} findings"))
@@ -37,23 +37,28 @@ def check_renderer(render: Callable[[Diagnosis], str | bytes]) -> None:
         try:
             written = render(diagnosis)
         except ValueError as error:
-            assert str(error), f"of {what} the renderer makes an error without a word"
             refused.append(f"{what}: {error}")
             continue
         _check_written(what, written)
-        assert render(diagnosis) == written, f"of {what} the renderer makes something else the second time"
-        assert report_json.to_dict(diagnosis) == before, f"the renderer changes {what}"
-    assert len(refused) < len(samples()), f"the renderer refuses all that there is, as of {refused[0]}"
+        if render(diagnosis) != written:
+            raise AssertionError(f"of {what} the renderer makes something else the second time")
+        if report_json.to_dict(diagnosis) != before:
+            raise AssertionError(f"the renderer changes {what}")
+    if len(refused) == len(samples()):
+        raise AssertionError(f"the renderer refuses all that there is, as of {refused[0]}")
 
 
 def _check_written(what: str, written: str | bytes) -> None:
     __tracebackhide__ = True
     kind = type(written).__name__
-    assert isinstance(written, str | bytes), f"of {what} the renderer makes a {kind}: it must be str or bytes"
-    assert written, f"of {what} the renderer makes nothing"
+    if not isinstance(written, str | bytes):
+        raise AssertionError(f"of {what} the renderer makes a {kind}: it must be str or bytes")
+    if not written:
+        raise AssertionError(f"of {what} the renderer makes nothing")
     if isinstance(written, str):
         told = "names go through undertow.printable.printable"
-        assert printable(written, lines=True) == written, f"the renderer hands on control characters: {told}"
+        if printable(written, lines=True) != written:
+            raise AssertionError(f"the renderer hands on control characters: {told}")
 
 
 def samples() -> dict[str, Diagnosis]:
