@@ -53,7 +53,7 @@ class Tools:
         self._folder = Folder(self._inside.root)
         self._background = Background()
         self._listing = Listing(self._folder, self._background.submit)
-        self._one_at_a_time = threading.Lock()
+        self._looking, self._running = threading.Lock(), threading.Lock()
 
     def examine(self, target: str) -> results.Examined:
         """Say how the gradient gets from the loss to the first layer, what becomes of it and why, and what is wrong.
@@ -121,7 +121,7 @@ class Tools:
 
         Runs that could not be judged in a few seconds have no findings yet: ask again.
         """
-        with self._one_at_a_time:
+        with self._looking:
             self._listing.to_list()
             self._background.wait(PATIENCE)
             listed = self._listing.to_list()
@@ -172,7 +172,7 @@ class Tools:
                 f"{target} would run code, which this server was not allowed to: start it with --allow-code, or save a "
                 f"report by `undertow examine {target} --out report.json` and ask for that"
             )
-        with self._one_at_a_time:
+        with self._running:
             return examined(self._inside.root, f"{file.as_posix()}:{function}")
 
 
