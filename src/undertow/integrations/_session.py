@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import undertow
+from undertow.integrations.tracking import Follower, Tracker, follow
 from undertow.record import SCALARS, Finding
 from undertow.watching import Watcher
 from undertow.watching.agreement import agreed
+from undertow.watching.unwrapping import innermost
 
 ASKED_EVERY = 10
 """Steps after which processes that train together agree on stopping: to ask is a collective, and waits."""
@@ -32,6 +34,7 @@ class Session:
         path: of the Run; None for one beside the trainer's logs.
         stop_on: codes of findings or severities to stop for, see `undertow.watch`.
         on_finding: the user's own, called on a thread that isn't the training's.
+        trackers: told of the Run, see `undertow.integrations.tracking`; classes are called when a fit begins.
         options: of `undertow.watch`.
 
     Attributes:
@@ -43,7 +46,7 @@ class Session:
         >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     session = Session(None, every=1)
-        ...     session.begin(net, optimizer, folder, step=10)
+        ...     session.begin(net, [optimizer], folder, step=10)
         ...     net(torch.ones(3, 2)).sum().backward()
         ...     optimizer.step()
         ...     session.log({"val_loss": 0.5, "loss": 0.4, "epoch": "first"})
@@ -59,8 +62,10 @@ class Session:
         *,
         stop_on: Collection[str] = (),
         on_finding: Callable[[Finding], object] | None = None,
+        trackers: Sequence[Tracker | type[Tracker]] = (),
         **options: Any,
     ) -> None:
+        self._trackers, self._followers = trackers, list[Follower]()
         self._path, self._stop_on, self._on_finding, self._options = path, stop_on, on_finding, options
         self._found: deque[Finding] = deque()
         self.watcher: Watcher | None = None
@@ -68,7 +73,7 @@ class Session:
     def begin(
         self,
         model: nn.Module,
-        optimizers: Optimizer | Sequence[Optimizer] | None,
+        optimizers: Sequence[Optimizer] | None,
         folder: str | os.PathLike[str],
         step: int | None,
         **settings: Any,
@@ -84,6 +89,13 @@ class Session:
         """
         self.end()
         self._found.clear()
+        self.watcher = None
+        told = optimizers is None
+        foreign = [type(each).__name__ for each in optimizers or () if not isinstance(innermost(each), Optimizer)]
+        if foreign or not (optimizers or told):
+            why = f"{', '.join(foreign)} is no torch.optim.Optimizer" if foreign else "it has no optimizer"
+            _log.warning("undertow: this training isn't watched, as %s", why)
+            return
         path = Path(folder, FILE) if self._path is None else Path(self._path)
         going_on = {} if step == 0 else {"resume": True, "step": step}
         options = {"loss_parts": True, **settings, **going_on, **self._options}
@@ -96,6 +108,9 @@ class Session:
             raise  # an option that makes no sense: said before anything is trained
         except Exception as error:  # ours, and no reason not to train
             _log.warning("undertow: this training isn't watched: %s: %s", type(error).__name__, error)
+        if self.watcher is not None and not _rank():
+            made = [each() if isinstance(each, type) else each for each in self._trackers]
+            self._followers = [follow(self.watcher, each) for each in made]
 
     def _hear(self, finding: Finding) -> None:
         self._found.append(finding)
@@ -121,9 +136,16 @@ class Session:
         return agreed(mine) if step % ASKED_EVERY == 0 else None
 
     def end(self) -> None:
-        """Finish the Run, if one is going on."""
+        """Finish the Run, if one is going on, and have trackers told the rest of it."""
         if self.watcher is not None:
             self.watcher.close()
+        while self._followers:
+            self._followers.pop().close()
+
+
+def _rank() -> int:
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if several else 0
 
 
 def own_name(name: str) -> str:
@@ -147,11 +169,5 @@ def is_number(value: object) -> bool:
 
 
 def sentence(finding: Finding) -> str:
-    """Say a finding in one line, for a trainer's log.
-
-    Example:
-        >>> from undertow.record import Severity
-        >>> sentence(Finding("UT101", "vanishing gradient", Severity.ERROR, "The gradient fades."))
-        'undertow: UT101 vanishing gradient (error): The gradient fades.'
-    """
+    """Say a finding in one line, for a trainer's log."""
     return " ".join(f"undertow: {finding.code} {finding.name} ({finding.severity}): {finding.message}".split())

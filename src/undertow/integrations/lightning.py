@@ -27,6 +27,8 @@ Ten lines, with accumulation, clipping and an end at the first error::
     trainer.fit(module, loader, validation_loader)
 
 ``pytorch_lightning`` is the same under its older name, and works as well.
+
+Treat one, with its loader: ``undertow.doctor(training(Net, loader, trainer))``.
 """
 
 import logging
@@ -37,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from undertow.extras import needed
+from undertow.integrations._lightning_training import training
 from undertow.integrations._session import Session, sentence
 
 OLD = "pytorch_lightning"
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
 else:
     Callback = _lightning.Callback
+
+__all__ = ["UndertowCallback", "training"]
 
 _log = logging.getLogger(_lightning.__name__)  # Lightning's own, which it shows
 
@@ -73,9 +78,6 @@ class UndertowCallback(Callback):
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Watch: what a checkpoint holds is loaded, and sanity checks are over."""
         folder = trainer.log_dir or trainer.default_root_dir  # asked in every process, as Lightning sends it around
-        if not trainer.optimizers:
-            _log.info("undertow: there is no optimizer, so nothing is watched")
-            return
         self._several = len(trainer.optimizers) > 1
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         # Lightning counts the steps of all optimizers, we those of the first.
