@@ -23,7 +23,6 @@ from undertow.watching.manual_steps import ManualSteps
 from undertow.watching.observations import Observations
 from undertow.watching.pass_counter import PassCounter
 from undertow.watching.step_outbox import StepOutbox
-from undertow.watching.unwrapping import bases
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.writer_thread import warn_or_log
 
@@ -65,7 +64,7 @@ class LoopHooks:
         self._first, self._before = step, self.passes.total
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
-        around = bases(first)
+        around = self.target.bases[0]
         for each in around:
             self._handles.append(each.register_step_post_hook(Hook(self._first_stepped)))
         for each in (first, *around) if around or calls_its_base(first) else ():

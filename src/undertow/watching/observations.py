@@ -18,7 +18,6 @@ from undertow.watching.step_observer import StepObserver
 from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.step_planner import StepPlanner
 from undertow.watching.step_time import clock
-from undertow.watching.unwrapping import bases
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.weight_changes import WeightChanges
 
@@ -106,7 +105,7 @@ class Observations:
         for index, optimizer in enumerate(self.target.optimizers):
             self._handles.append(optimizer.register_step_pre_hook(Hook(self._before, index)))
             # After its own: of one that steps others, these are heard only where they are stepped alone.
-            for each in bases(optimizer):
+            for each in self.target.bases[index]:
                 self._handles.append(each.register_step_pre_hook(Hook(self._before, index)))
         self.current.open()
 
