@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import undertow
-from integrations.curves import curve, stepwise
+from integrations.curves import curve, run_example, stepwise
+from undertow.integrations import accelerate as leaf
 from undertow.integrations.accelerate import watch
 
 
@@ -123,3 +124,20 @@ def test_findings_are_logged_and_told(tmp_path, caplog):
             optimizer.zero_grad()
     assert told
     assert {f"undertow: {found.code}" for found in told} <= {text[: len("undertow: UT101")] for text in caplog.messages}
+
+
+def test_the_example_in_the_docstring_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    net = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3))
+    run_example(
+        leaf,
+        {
+            "Accelerator": Accelerator,
+            "model": net,
+            "optimizer": torch.optim.SGD(net.parameters(), lr=0.1),
+            "loader": DataLoader(data(), batch_size=8),
+            "loss_function": nn.functional.cross_entropy,
+        },
+    )
+    assert curve("runs/run.undertow")[0] == [0.0, 1.0, 2.0]

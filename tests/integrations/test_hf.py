@@ -19,7 +19,8 @@ from transformers import (
 )
 
 import undertow
-from integrations.curves import curve
+from integrations.curves import curve, run_example
+from undertow.integrations import hf
 from undertow.integrations.hf import UndertowCallback
 
 
@@ -229,3 +230,10 @@ def test_a_compiled_model_says_what_is_not_seen(tmp_path):
     assert run.header["compiled"] is True
     assert "compiled" in run.header["unseen"]
     assert curve(run)[0] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_the_example_in_the_docstring_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_example(hf, {"model": llama(), "train": Tokens(), "validation": Tokens(16, 1)})
+    assert names["trainer"].state.global_step == 6
+    assert curve("out/run.undertow", "eval_loss")[0] == [1.0, 3.0, 5.0]

@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import undertow
-from integrations.curves import curve, stepwise
+from integrations.curves import curve, run_example, stepwise
+from undertow.integrations import lightning as leaf
 from undertow.integrations.lightning import UndertowCallback
 
 
@@ -289,3 +290,25 @@ def test_a_trainer_of_the_older_name_takes_it_too(tmp_path):
 
     fits = pytorch_lightning.Trainer(callbacks=[UndertowCallback(every=1)], logger=False)
     assert any(isinstance(each, UndertowCallback) for each in fits.callbacks)
+
+
+def test_the_example_in_the_docstring_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"module": Module(), "loader": loader(), "validation_loader": loader(24, shuffle=False)}
+    trainer = run_example(leaf, names)["trainer"]
+    assert trainer.global_step == 60
+    assert curve(f"{trainer.log_dir}/run.undertow", "val_loss")[0][-1] == 59
+
+
+def test_a_model_of_fabrics_keeps_its_names(tmp_path):
+    fabric = lightning.Fabric(accelerator="cpu", devices=1)
+    net = nn.Sequential(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 3))
+    model, optimizer = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))
+    with undertow.watch(model, optimizer, tmp_path / "run.undertow", every=1):
+        for _ in range(3):
+            optimizer.zero_grad()
+            fabric.backward(model(torch.randn(4, 8)).square().mean())
+            optimizer.step()
+    run = undertow.open_run(tmp_path / "run.undertow")
+    assert curve(run)[0] == [0.0, 1.0, 2.0]
+    assert {"0", "2"} <= {site.name for site in run.sites}

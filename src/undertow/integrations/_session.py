@@ -73,7 +73,7 @@ class Session:
     def begin(
         self,
         model: nn.Module,
-        optimizers: Sequence[Optimizer] | None,
+        optimizers: Optimizer | Sequence[Optimizer] | None,
         folder: str | os.PathLike[str],
         step: int | None,
         **settings: Any,
@@ -82,21 +82,23 @@ class Session:
 
         Args:
             model: what is trained, wrapped or not.
-            optimizers: that train it; None where the trainer's isn't one of torch's, and the leaf tells of its steps.
-            folder: where the trainer's logs are.
+            optimizers: that train it; an empty list where the trainer has none of torch's, and nothing is watched; None
+                where its own isn't one of torch's, and the leaf tells of its steps.
+            folder: where the trainer's logs are; ``runs`` stands for an address.
             step: the first: 0 in a new training; None to have it found by what the optimizer has counted.
             settings: of `undertow.watch` that the trainer knows; what the user gave goes before them.
         """
         self.end()
         self._found.clear()
         self.watcher = None
-        told = optimizers is None
-        foreign = [type(each).__name__ for each in optimizers or () if not isinstance(innermost(each), Optimizer)]
-        if foreign or not (optimizers or told):
+        given = [] if optimizers is None else optimizers if isinstance(optimizers, (list, tuple)) else [optimizers]
+        foreign = [type(each).__name__ for each in given if not isinstance(innermost(each), Optimizer)]
+        if foreign or (optimizers is not None and not given):
             why = f"{', '.join(foreign)} is no torch.optim.Optimizer" if foreign else "it has no optimizer"
             _log.warning("undertow: this training isn't watched, as %s", why)
             return
-        path = Path(folder, FILE) if self._path is None else Path(self._path)
+        here = Path("runs") if "://" in str(folder) else Path(folder)  # SQLite writes to no bucket
+        path = here / FILE if self._path is None else Path(self._path)
         going_on = {} if step == 0 else {"resume": True, "step": step}
         options = {"loss_parts": True, **settings, **going_on, **self._options}
         options["header"] = {**settings.get("header", {}), **self._options.get("header", {})}

@@ -34,6 +34,7 @@ Treat one, with its loader: ``undertow.doctor(training(Net, loader, trainer))``.
 import logging
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -42,9 +43,17 @@ from undertow.extras import needed
 from undertow.integrations._lightning_training import training
 from undertow.integrations._session import Session, sentence
 
-OLD = "pytorch_lightning"
-_OLD_ALONE = OLD in sys.modules and "lightning.pytorch" not in sys.modules
-_lightning = needed(OLD if _OLD_ALONE else "lightning.pytorch", "lightning", "undertow.integrations.lightning")
+NEW, OLD = "lightning.pytorch", "pytorch_lightning"
+"""Names of one package."""
+
+
+def _name() -> str:
+    """Return the name that the user's program loads it by, or it is installed under."""
+    loaded = sys.modules.get(OLD) is not None and NEW not in sys.modules
+    return OLD if loaded or (find_spec("lightning") is None and find_spec(OLD) is not None) else NEW
+
+
+_lightning = needed(_name(), "lightning", "undertow.integrations.lightning")
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
