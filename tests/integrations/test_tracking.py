@@ -17,6 +17,7 @@ from torch import nn
 import undertow
 from undertow.diagnosis import Diagnosis
 from undertow.doctoring.comparison import compare
+from undertow.integrations._session import Session
 from undertow.integrations.tracking import PREFIX, follow, key_numbers, tell_treatment
 
 STEPS = 24
@@ -129,6 +130,30 @@ def test_a_finished_run_is_told_from_its_path(tmp_path: Path) -> None:
     follow(tmp_path / "first.undertow", listener)._thread.join(60)  # by itself: the Run has ended
     assert [step for step, _ in listener.rows] == sorted(expected(run))
     assert len(listener.pages) == 1
+
+
+def test_trainers_leaves_take_trackers(tmp_path: Path) -> None:
+    """Given as a class, one is made for every fit, when its run can have begun."""
+    made: list[Listener] = []
+
+    class Kept(Listener):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    session = Session(tmp_path / "first.undertow", every=2, overhead=1.0, trackers=[Kept])
+    model = vanishing()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for fit in range(2):
+        session.begin(model, [optimizer], tmp_path, 6 * fit)
+        for _ in range(6):
+            optimizer.zero_grad()
+            model(torch.randn(16, 6)).square().mean().backward()
+            optimizer.step()
+        session.end()
+        assert len(made) == fit + 1
+        assert len(made[-1].pages) == 1
+    assert made[0].rows[-1][0] < 6 <= made[1].rows[-1][0]
 
 
 def comparisons():
@@ -276,7 +301,8 @@ def test_without_a_run_one_sentence_says_what_to_do(name: str, tmp_path: Path) -
 def test_at_the_programs_end_the_rest_is_told(tmp_path: Path) -> None:
     code = """
         import torch, undertow
-        from undertow.integrations.tracking import follow
+        from undertow.integrations._session import Session
+from undertow.integrations.tracking import follow
         from test_tracking import Listener
 
         class Printer(Listener):

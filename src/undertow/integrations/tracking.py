@@ -119,16 +119,25 @@ class Follower:
 
     def _follow(self, reader: RunReader) -> None:
         position: Position | None = None
+        fresh, last = Run({}, ()), False
         while True:
-            last = self._last.is_set()
+            asked = self._last.is_set()
             if reader.refresh() != position:
                 position, fresh = reader.grown(position)
                 self._tell(fresh)
-                last |= _has_ended(fresh)
-            if last:
+            if asked or last:
                 break
-            self._wake.wait(self._every)
+            last = self._is_over(fresh)
+            self._wake.wait(0 if last else self._every)
         self._conclude()
+
+    def _is_over(self, run: Run) -> bool:
+        """Tell whether a last look is enough."""
+        watcher = self._watcher()
+        if watcher is not None:  # of a Run that goes on the file may say as yet that it ended before
+            return bool(watcher.closed and watcher.flush())
+        ended = run.header.get("ended")
+        return isinstance(ended, int | float) and not isinstance(ended, bool)
 
     def _tell(self, fresh: Run) -> None:
         for step, values in _numbers(fresh):
@@ -273,11 +282,6 @@ def _of_layers(diagnosis: Diagnosis) -> dict[str, float]:
         found["layers/slowest_update_ratio"] = ratios[slowest]
         found["layers/slowest_depth"] = diagnosis.depth[layers[slowest]]
     return found
-
-
-def _has_ended(run: Run) -> bool:
-    ended = run.header.get("ended")
-    return isinstance(ended, int | float) and not isinstance(ended, bool)
 
 
 def _at_exit(follower: "weakref.ref[Follower]") -> None:
