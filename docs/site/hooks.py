@@ -1,0 +1,69 @@
+"""What the site adds to pages that are read on GitHub as well: anchors, links out of docs/, lists of how-tos."""
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+HOW_TOS = ROOT / "docs" / "howto"
+HEADING = re.compile(r"^## ((?:UT|UR)\d{3}) (.*)$", re.MULTILINE)
+OUTSIDE = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)(#[^)\s]*)?\)")
+FIRST_CODE = re.compile(r"\b(UT\d{3}) (?:error|warning|note)\b")
+
+
+def on_config(config: Any) -> Any:
+    """Take the addresses from pyproject.toml, the one place where they stand, and list every how-to."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    config.site_url, config.repo_url = urls["Documentation"], urls["Repository"]
+    how_tos = next(entry["How-to"] for entry in config.nav if isinstance(entry, dict) and "How-to" in entry)
+    how_tos += [f"howto/{name}.md" for name in listed()]
+    return config
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Give rules and remedies short anchors and the how-tos that show them; let links out of docs/ lead to the source."""
+    del files
+    folder = (ROOT / "docs" / page.file.src_uri).parent
+
+    def outside(found: re.Match[str]) -> str:
+        target = (folder / found[1]).resolve()
+        if target.is_relative_to(ROOT / "docs"):
+            return found[0]
+        return f"]({config.repo_url}/blob/main/{target.relative_to(ROOT)}{found[2] or ''})"
+
+    markdown = OUTSIDE.sub(outside, markdown)
+    if page.file.src_uri in ("rules.md", "remedies.md"):
+        markdown = HEADING.sub(lambda found: f"{_anchored(found)}{_shown_in(found[1])}", markdown)
+    return markdown
+
+
+def _anchored(found: re.Match[str]) -> str:
+    return f"## {found[1]} {found[2]} {{ #{found[1].lower()} }}"
+
+
+def _shown_in(code: str) -> str:
+    links = [f"[{title(path)}](howto/{path.name})" for path in examples().get(code, ())]
+    return f"\n\n*Seen in*: {', '.join(links)}." if links else ""
+
+
+def title(path: Path) -> str:
+    """Return a page's title."""
+    return path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+
+
+def listed() -> list[str]:
+    """Return the how-tos' names in the order of their index."""
+    return re.findall(r"\]\((\S+?)\.md\)", (HOW_TOS / "index.md").read_text("utf-8"))
+
+
+@cache
+def examples() -> dict[str, list[Path]]:
+    """Return the how-tos by the code of what is found first in them."""
+    found: dict[str, list[Path]] = {}
+    for name in listed():
+        path = HOW_TOS / f"{name}.md"
+        if (code := FIRST_CODE.search(path.read_text("utf-8"))) is not None:
+            found.setdefault(code[1], []).append(path)
+    return found
