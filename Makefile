@@ -8,6 +8,7 @@
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md, docs/glossary.md and docs/public-api.md from the source
+# make site        the site, in site/: opens without a network; its notebooks are run
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 
-.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs pictures clean
+.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs site pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
@@ -58,6 +59,9 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
 	$(BIN)/python -c "from undertow.glossary import page; print(page(), end='')" > docs/glossary.md
 	$(BIN)/python docs/public_api.py
+
+site: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/run.py

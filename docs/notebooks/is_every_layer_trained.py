@@ -53,10 +53,12 @@ print(undertow.explain(undertow.open_run(path)))
 # Every layer by itself is set back to where it started, and to fresh random weights, and the network is scored. A layer that can go
 # back without loss has not learned anything the network needs.
 
+
 # %%
-def accuracy():
+def accuracy(model):
     with torch.no_grad():
         return float((model(x).argmax(1) == y).float().mean())
 
 
-print(undertow.reset_test(model, start, accuracy))
+for each in undertow.reset_test(model, start, accuracy):
+    print(f"{each.module:3} trained {each.trained:.0%}, set back to its start {each.initial:.0%}")

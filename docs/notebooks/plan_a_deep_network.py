@@ -8,7 +8,9 @@ from undertow import theory
 
 for name, weight_var in (("relu", 1 / 3), ("relu", 2.0), ("tanh", 1 / 3), ("tanh", 1.0), ("gelu", 2.0)):
     gain = theory.meanfield.layer_gain(name, weight_var=weight_var)
-    print(f"{name:5} σ_w² = {weight_var:.2f}: each layer multiplies the gradient by {gain:.3f}, 30 layers by {gain**30:.1e}")
+    print(
+        f"{name:5} σ_w² = {weight_var:.2f}: each layer multiplies the gradient by {gain:.3f}, 30 layers by {gain**30:.1e}"
+    )
 
 # %% [markdown]
 # PyTorch's own start of `nn.Linear` is σ_w² = 1/3: too small for thirty layers of anything. 2 for ReLU and 1 for tanh keep the

@@ -1,15 +1,24 @@
-"""What the site adds to pages that are read on GitHub as well: anchors, links out of docs/, lists of how-tos."""
+"""What the site adds to pages that are read on GitHub as well: anchors, links out of docs/, how-tos, notebooks run."""
 
 import re
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mkdocs.structure.files import File
+
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import notebooks
+
+NOTEBOOKS = ROOT / "docs" / "notebooks"
 HOW_TOS = ROOT / "docs" / "howto"
 HEADING = re.compile(r"^## ((?:UT|UR)\d{3}) (.*)$", re.MULTILINE)
 OUTSIDE = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)(#[^)\s]*)?\)")
+ELSEWHERE = re.compile(r'<script src="https://[^"]*"></script>')
 FIRST_CODE = re.compile(r"\b(UT\d{3}) (?:error|warning|note)\b")
 
 
@@ -18,12 +27,22 @@ def on_config(config: Any) -> Any:
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
     config.site_url, config.repo_url = urls["Documentation"], urls["Repository"]
     how_tos = next(entry["How-to"] for entry in config.nav if isinstance(entry, dict) and "How-to" in entry)
-    how_tos += [f"howto/{name}.md" for name in listed()]
+    how_tos += [f"howto/{name}.md" for name in listed(HOW_TOS)]
+    shown = next(entry["Notebooks"] for entry in config.nav if isinstance(entry, dict) and "Notebooks" in entry)
+    shown += [f"notebooks/{name}.md" for name in listed(NOTEBOOKS)]
     return config
 
 
+def on_files(files: Any, config: Any) -> Any:
+    """Run every notebook and add it as a page."""
+    for name in listed(NOTEBOOKS):
+        content = notebooks.page(NOTEBOOKS / f"{name}.py")
+        files.append(File.generated(config, f"notebooks/{name}.md", content=content))
+    return files
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Give rules and remedies short anchors and the how-tos that show them; let links out of docs/ lead to the source."""
+    """Give rules and remedies short anchors and their how-tos; let links out of docs/ lead to the source."""
     del files
     folder = (ROOT / "docs" / page.file.src_uri).parent
 
@@ -37,6 +56,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if page.file.src_uri in ("rules.md", "remedies.md"):
         markdown = HEADING.sub(lambda found: f"{_anchored(found)}{_shown_in(found[1])}", markdown)
     return markdown
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Take out the one script that the theme would load from elsewhere."""
+    del page, config
+    return ELSEWHERE.sub("", output)
 
 
 def _anchored(found: re.Match[str]) -> str:
@@ -53,16 +78,16 @@ def title(path: Path) -> str:
     return path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
 
 
-def listed() -> list[str]:
-    """Return the how-tos' names in the order of their index."""
-    return re.findall(r"\]\((\S+?)\.md\)", (HOW_TOS / "index.md").read_text("utf-8"))
+def listed(folder: Path) -> list[str]:
+    """Return the names of a folder's pages in the order of its index."""
+    return re.findall(r"\]\((\w[\w-]*)\.md\)", (folder / "index.md").read_text("utf-8"))
 
 
 @cache
 def examples() -> dict[str, list[Path]]:
     """Return the how-tos by the code of what is found first in them."""
     found: dict[str, list[Path]] = {}
-    for name in listed():
+    for name in listed(HOW_TOS):
         path = HOW_TOS / f"{name}.md"
         if (code := FIRST_CODE.search(path.read_text("utf-8"))) is not None:
             found.setdefault(code[1], []).append(path)
