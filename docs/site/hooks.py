@@ -18,14 +18,15 @@ NOTEBOOKS = ROOT / "docs" / "notebooks"
 HOW_TOS = ROOT / "docs" / "howto"
 HEADING = re.compile(r"^## ((?:UT|UR)\d{3}) (.*)$", re.MULTILINE)
 OUTSIDE = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)(#[^)\s]*)?\)")
-ELSEWHERE = re.compile(r'<script src="https://[^"]*"></script>')
 FIRST_CODE = re.compile(r"\b(UT\d{3}) (?:error|warning|note)\b")
 
 
 def on_config(config: Any) -> Any:
     """Take the addresses from pyproject.toml, the one place where they stand, and list every how-to."""
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
-    config.site_url, config.repo_url = urls["Documentation"], urls["Repository"]
+    config.site_url = urls["Documentation"]
+    # A link at the page's foot and no repo_url: with that the theme asks the host for stars whenever a page is read.
+    config.extra["social"] = [{"icon": "fontawesome/solid/code-branch", "link": urls["Repository"], "name": "Source"}]
     how_tos = next(entry["How-to"] for entry in config.nav if isinstance(entry, dict) and "How-to" in entry)
     how_tos += [f"howto/{name}.md" for name in listed(HOW_TOS)]
     shown = next(entry["Notebooks"] for entry in config.nav if isinstance(entry, dict) and "Notebooks" in entry)
@@ -50,18 +51,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         target = (folder / found[1]).resolve()
         if target.is_relative_to(ROOT / "docs"):
             return found[0]
-        return f"]({config.repo_url}/blob/main/{target.relative_to(ROOT)}{found[2] or ''})"
+        return f"]({config.extra['social'][0]['link']}/blob/main/{target.relative_to(ROOT)}{found[2] or ''})"
 
     markdown = OUTSIDE.sub(outside, markdown)
     if page.file.src_uri in ("rules.md", "remedies.md"):
         markdown = HEADING.sub(lambda found: f"{_anchored(found)}{_shown_in(found[1])}", markdown)
     return markdown
-
-
-def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Take out the one script that the theme would load from elsewhere."""
-    del page, config
-    return ELSEWHERE.sub("", output)
 
 
 def _anchored(found: re.Match[str]) -> str:

@@ -1,5 +1,6 @@
 """The site builds strictly, and every link in it leads somewhere; its pages load nothing from elsewhere."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from reading import until
 from scripts import ROOT
 
 pytest.importorskip("mkdocs")
@@ -76,3 +78,16 @@ def test_every_rule_and_remedy_has_a_short_anchor(pages, site):
 def test_the_search_knows_what_the_pages_say(site):
     index = Path(site, "search", "search_index.js").read_text("utf-8")
     assert re.search("stuck at ln", index)
+
+
+def test_search_works_from_files_and_asks_nobody(browser, site):
+    browser.get((site / "howto" / "index.html").as_uri())
+    field = browser.find_element("css selector", ".md-search__input")
+    browser.execute_script("arguments[0].focus()", field)
+    field.send_keys("grad_norm is 0")
+    results = browser.find_element("css selector", ".md-search-result")
+    until(lambda: "grad_norm is 0" in results.get_attribute("textContent"))
+    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [each["params"]["request"]["url"] for each in asked if each["method"] == "Network.requestWillBeSent"]
+    assert urls
+    assert not [url for url in urls if url.startswith("http")]
