@@ -7,8 +7,8 @@
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
 # make lint         style, types, and the direction of imports
-# make docs         docs/rules.md, docs/remedies.md, docs/glossary.md and docs/public-api.md from the source
-# make site        the site, in site/: opens without a network; its notebooks are run
+# make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md and docs/schemas from the source
+# make site         the site, in site/: opens without a network; its notebooks are run
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
@@ -59,9 +59,12 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
 	$(BIN)/python -c "from undertow.glossary import page; print(page(), end='')" > docs/glossary.md
 	$(BIN)/python docs/public_api.py
+	mkdir -p docs/schemas
+	for name in $$($(BIN)/undertow schema | cut -d' ' -f1); do \
+	  $(BIN)/undertow schema $$name > docs/schemas/$$name.json; done
 
 site: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(INTEGRATIONS)/bin/python -m mkdocs build --strict
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/run.py
@@ -85,7 +88,13 @@ $(VENV)/.installed-integrations: $(VENV)/.installed-dev
 	$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(' + repr(s.get_path('purelib')) + ')')" \
 	  > "$$($(INTEGRATIONS)/bin/python -c "import sysconfig as s; print(s.get_path('purelib'))")/outer.pth"
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[integrations]"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "fastai>=2.8" "timm>=1.0"
+	touch $@
+
+# Beside the trainers, where the core's tests don't see it either.
+$(VENV)/.installed-docs: $(VENV)/.installed-integrations
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) chapter5 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) chapter5 site undertow-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

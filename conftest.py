@@ -1,10 +1,13 @@
 """What is collected: integrations with other packages only where they are asked for, as those packages are big."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 INTEGRATIONS = (Path("tests/integrations"), Path("src/undertow/integrations"))
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # the leaf's own examples import Keras
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -16,6 +16,24 @@ def test_the_package_itself_loads_nothing():
     assert done.stdout.strip() == "False"
 
 
+PACKAGES = {
+    "accelerate": ("accelerate",),
+    "hf": ("accelerate", "transformers"),
+    "lightning": ("lightning", "pytorch_lightning"),
+}
+"""By leaf, what it can't do without; any of them may be missing."""
+
+
+@pytest.mark.parametrize("leaf", PACKAGES)
+def test_a_missing_package_is_told_with_what_to_install(leaf):
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({PACKAGES[leaf]!r}))"
+    code = f"{blocked}; import undertow.integrations.{leaf}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ModuleNotFoundError: undertow.integrations.{leaf} needs {PACKAGES[leaf][0]}, which is not")
+    assert last.endswith(f'pip install "undertow[{leaf}]"')
+
+
 def test_leaves_are_files_beside_it():
     assert Path(undertow.integrations.__file__).name == "__init__.py"
 

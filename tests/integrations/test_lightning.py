@@ -15,6 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import undertow
+from integrations.curves import curve, run_example, stepwise
+from undertow.integrations import lightning as leaf
 from undertow.integrations.lightning import UndertowCallback
 
 
@@ -90,7 +92,7 @@ def scaled(precision="16-mixed"):
 
 SETTINGS = {
     "plain": dict,
-    "accumulation": lambda: {"accumulate_grad_batches": 4},
+    "accumulation with a remainder": lambda: {"accumulate_grad_batches": 5},
     "clipping": lambda: {"gradient_clip_val": 0.01},
     "clipping by value": lambda: {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
     "bfloat16": lambda: {"precision": "bf16-mixed"},
@@ -106,9 +108,9 @@ def test_training_is_the_same_and_recorded_as_the_trainer_counts(name, tmp_path)
     assert_same(watched, plain)
     run = undertow.open_run(tmp_path / "run.undertow")
     module, fits, _ = watched
-    passes = len(module.losses) // fits.global_step
-    assert run.scalars["step"].tolist() == list(range(fits.global_step))
-    np.testing.assert_allclose(run.scalars["loss"], np.reshape(module.losses, (-1, passes)).mean(1), rtol=1e-3)
+    steps, losses = curve(run)
+    assert steps == list(range(fits.global_step))
+    np.testing.assert_allclose(losses, stepwise(module.losses, fits.accumulate_grad_batches), rtol=1e-3)
     assert run.header["model"] == "Module"
     assert {"net.0", "net.3"} <= {site.name for site in run.sites}
 
@@ -116,8 +118,8 @@ def test_training_is_the_same_and_recorded_as_the_trainer_counts(name, tmp_path)
 def test_what_clipping_left_is_what_is_recorded(tmp_path):
     module, _, _ = fitted(tmp_path, UndertowCallback(every=1), gradient_clip_val=0.01, plugins=[scaled()])
     run = undertow.open_run(tmp_path / "run.undertow")
-    np.testing.assert_allclose(run.scalars["grad_norm"], 0.01, rtol=1e-3)
-    np.testing.assert_allclose(run.scalars["grad_norm_unclipped"], module.norms, rtol=1e-3)
+    np.testing.assert_allclose(curve(run, "grad_norm")[1], 0.01, rtol=1e-3)
+    np.testing.assert_allclose(curve(run, "grad_norm_unclipped")[1], module.norms, rtol=1e-3)
     assert set(run.scalars["scale"]) == {1024.0}
     assert run.header["loss_scale"] != "unknown"
 
@@ -125,10 +127,9 @@ def test_what_clipping_left_is_what_is_recorded(tmp_path):
 def test_validation_is_recorded_beside_the_loss_and_the_sanity_check_is_not(tmp_path):
     _, fits, _ = fitted(tmp_path, UndertowCallback(every=1), num_sanity_val_steps=2)
     run = undertow.open_run(tmp_path / "run.undertow")
-    values = run.scalars["val_loss"]
-    at = np.flatnonzero(np.isfinite(values))
-    assert run.scalars["step"][at].tolist() == [11.0, 23.0]
-    assert values[at[-1]] == pytest.approx(float(fits.callback_metrics["val_loss"]), rel=1e-5)
+    steps, values = curve(run, "val_loss")
+    assert steps == [11.0, 23.0]
+    assert values[-1] == pytest.approx(float(fits.callback_metrics["val_loss"]), rel=1e-5)
     assert "trainer/loss" not in run.scalars
 
 
@@ -150,9 +151,9 @@ def test_a_checkpoint_goes_on_at_its_own_step(kind, tmp_path):
     ]
     assert_same(again[1], again[0])
     run = undertow.open_run(tmp_path / "mine.undertow")
-    assert run.scalars["step"].tolist() == list(range(24))
-    assert run.scalars["backwards"].tolist() == list(range(1, 25))
-    np.testing.assert_allclose(run.scalars["loss"][8:], again[1][0].losses, rtol=1e-5)
+    assert curve(run)[0] == list(range(24))
+    assert curve(run, "backwards")[1].tolist() == list(range(1, 25))
+    np.testing.assert_allclose(curve(run, "loss")[1][8:], again[1][0].losses, rtol=1e-5)
     assert [event.data["to"] for event in run.events if event.kind == "rewind"] == [8]
 
 
@@ -162,7 +163,7 @@ def test_a_new_log_folder_begins_at_the_step_of_the_checkpoint(tmp_path):
     _, fits, _ = fitted(
         tmp_path, UndertowCallback(every=1), ckpt_path=tmp_path / "at.ckpt", logger=CSVLogger(tmp_path), validate=False
     )
-    assert undertow.open_run(f"{fits.log_dir}/run.undertow").scalars["step"].tolist() == list(range(8, 24))
+    assert curve(f"{fits.log_dir}/run.undertow")[0] == list(range(8, 24))
 
 
 class Vanishing(Module):
@@ -198,7 +199,7 @@ def test_searching_for_a_learning_rate_is_not_watched(tmp_path):
     watched = fitted(tmp_path, UndertowCallback(every=1), *first, module=module)
     assert_same(watched, plain)
     run = undertow.open_run(tmp_path / "run.undertow")
-    assert run.scalars["step"].tolist() == list(range(watched[1].global_step))
+    assert curve(run)[0] == list(range(watched[1].global_step))
 
 
 def test_an_exception_leaves_a_finished_run(tmp_path):
@@ -221,7 +222,7 @@ def test_early_stopping_ends_both_alike(tmp_path):
     watched = fitted(tmp_path, UndertowCallback(every=1), stops[1], max_epochs=9)
     assert_same(watched, plain)
     assert watched[1].global_step < 9 * 12
-    assert len(undertow.open_run(tmp_path / "run.undertow").scalars["step"]) == watched[1].global_step
+    assert len(curve(tmp_path / "run.undertow")[0]) == watched[1].global_step
 
 
 class Adversarial(lightning.LightningModule):
@@ -256,18 +257,58 @@ def test_of_several_optimizers_the_first_ones_steps_count_also_from_a_checkpoint
     watched = fitted(tmp_path, callback, keep[0], module=Adversarial(), validate=False, enable_checkpointing=True)
     assert_same(watched, plain)
     run = undertow.open_run(tmp_path / "mine.undertow")
-    assert run.scalars["step"].tolist() == list(range(24))
-    np.testing.assert_allclose(run.scalars["loss"], watched[0].losses, rtol=1e-5)
+    assert curve(run)[0] == list(range(24))
+    np.testing.assert_allclose(curve(run, "loss")[1], watched[0].losses, rtol=1e-5)
     callback = UndertowCallback(tmp_path / "mine.undertow", every=1)
     fitted(tmp_path, callback, module=Adversarial(), validate=False, max_epochs=3, ckpt_path=tmp_path / "at.ckpt")
     run = undertow.open_run(tmp_path / "mine.undertow")
-    assert run.scalars["step"].tolist() == list(range(len(run.scalars["step"])))
-    assert len(run.scalars["step"]) == 36
+    assert curve(run)[0] == list(range(len(curve(run)[0])))
+    assert len(curve(run)[0]) == 36
+
+
+class Quiet(Module):
+    def training_step(self, batch, batch_idx):
+        return self.loss(batch)
 
 
 def test_a_module_compiled_as_a_whole_says_what_is_not_seen(tmp_path):
-    module = torch.compile(Module(), backend="eager")
-    torch.manual_seed(5)
-    trainer(tmp_path, UndertowCallback(every=1)).fit(module, loader())
+    left = []
+    for callbacks in ((), (UndertowCallback(every=1),)):
+        torch.manual_seed(5)
+        module = Quiet()
+        trainer(tmp_path, *callbacks).fit(torch.compile(module, backend="aot_eager"), loader())
+        left.append(module.state_dict())
+    assert all(torch.equal(value, left[1][name]) for name, value in left[0].items())
     run = undertow.open_run(tmp_path / "run.undertow")
-    assert len(run.scalars["step"]) == 24
+    assert len(curve(run)[0]) == 24
+    assert "compiled" in run.header["unseen"]
+
+
+def test_a_trainer_of_the_older_name_takes_it_too(tmp_path):
+    """The callback is made of the package that was loaded first; both trainers call it alike."""
+    import pytorch_lightning
+
+    fits = pytorch_lightning.Trainer(callbacks=[UndertowCallback(every=1)], logger=False)
+    assert any(isinstance(each, UndertowCallback) for each in fits.callbacks)
+
+
+def test_the_example_in_the_docstring_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"module": Module(), "loader": loader(), "validation_loader": loader(24, shuffle=False)}
+    trainer = run_example(leaf, names)["trainer"]
+    assert trainer.global_step == 60
+    assert curve(f"{trainer.log_dir}/run.undertow", "val_loss")[0][-1] == 59
+
+
+def test_a_model_of_fabrics_keeps_its_names(tmp_path):
+    fabric = lightning.Fabric(accelerator="cpu", devices=1)
+    net = nn.Sequential(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 3))
+    model, optimizer = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))
+    with undertow.watch(model, optimizer, tmp_path / "run.undertow", every=1):
+        for _ in range(3):
+            optimizer.zero_grad()
+            fabric.backward(model(torch.randn(4, 8)).square().mean())
+            optimizer.step()
+    run = undertow.open_run(tmp_path / "run.undertow")
+    assert curve(run)[0] == [0.0, 1.0, 2.0]
+    assert {"0", "2"} <= {site.name for site in run.sites}

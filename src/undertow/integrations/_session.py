@@ -15,6 +15,7 @@ import undertow
 from undertow.record import SCALARS, Finding
 from undertow.watching import Watcher
 from undertow.watching.agreement import agreed
+from undertow.watching.unwrapping import innermost
 
 ASKED_EVERY = 10
 """Steps after which processes that train together agree on stopping: to ask is a collective, and waits."""
@@ -43,7 +44,7 @@ class Session:
         >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     session = Session(None, every=1)
-        ...     session.begin(net, optimizer, folder, step=10)
+        ...     session.begin(net, [optimizer], folder, step=10)
         ...     net(torch.ones(3, 2)).sum().backward()
         ...     optimizer.step()
         ...     session.log({"val_loss": 0.5, "loss": 0.4, "epoch": "first"})
@@ -68,7 +69,7 @@ class Session:
     def begin(
         self,
         model: nn.Module,
-        optimizers: Optimizer | Sequence[Optimizer],
+        optimizers: Optimizer | Sequence[Optimizer] | None,
         folder: str | os.PathLike[str],
         step: int | None,
         **settings: Any,
@@ -77,16 +78,26 @@ class Session:
 
         Args:
             model: what is trained, wrapped or not.
-            optimizers: that train it; none where the trainer has none of torch's, and nothing is watched.
-            folder: where the trainer's logs are.
+            optimizers: that train it; an empty list where the trainer has none of torch's, and nothing is watched; None
+                where its own isn't one of torch's, and the leaf tells of its steps.
+            folder: where the trainer's logs are; ``runs`` stands for an address.
             step: the first: 0 in a new training; None to have it found by what the optimizer has counted.
             settings: of `undertow.watch` that the trainer knows; what the user gave goes before them.
         """
         self.end()
         self._found.clear()
-        path = Path(folder, FILE) if self._path is None else Path(self._path)
+        self.watcher = None
+        given = [] if optimizers is None else optimizers if isinstance(optimizers, (list, tuple)) else [optimizers]
+        foreign = [type(each).__name__ for each in given if not isinstance(innermost(each), Optimizer)]
+        if foreign or (optimizers is not None and not given):
+            why = f"{', '.join(foreign)} is no torch.optim.Optimizer" if foreign else "it has no optimizer"
+            _log.warning("undertow: this training isn't watched, as %s", why)
+            return
+        here = Path("runs") if "://" in str(folder) else Path(folder)  # SQLite writes to no bucket
+        path = here / FILE if self._path is None else Path(self._path)
         going_on = {} if step == 0 else {"resume": True, "step": step}
         options = {"loss_parts": True, **settings, **going_on, **self._options}
+        options["header"] = {**settings.get("header", {}), **self._options.get("header", {})}
         try:
             self.watcher = undertow.watch(
                 model, optimizers, path, on_finding=self._hear, stop_on=self._stop_on, **options
@@ -146,11 +157,5 @@ def is_number(value: object) -> bool:
 
 
 def sentence(finding: Finding) -> str:
-    """Say a finding in one line, for a trainer's log.
-
-    Example:
-        >>> from undertow.record import Severity
-        >>> sentence(Finding("UT101", "vanishing gradient", Severity.ERROR, "The gradient fades."))
-        'undertow: UT101 vanishing gradient (error): The gradient fades.'
-    """
+    """Say a finding in one line, for a trainer's log."""
     return " ".join(f"undertow: {finding.code} {finding.name} ({finding.severity}): {finding.message}".split())

@@ -27,26 +27,40 @@ Ten lines, with accumulation, clipping and an end at the first error::
     trainer.fit(module, loader, validation_loader)
 
 ``pytorch_lightning`` is the same under its older name, and works as well.
+
+Treat one, with its loader: ``undertow.doctor(training(Net, loader, trainer))``.
 """
 
 import logging
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from undertow.extras import needed
+from undertow.integrations._lightning_training import training
 from undertow.integrations._session import Session, sentence
 
-OLD = "pytorch_lightning"
-_OLD_ALONE = OLD in sys.modules and "lightning.pytorch" not in sys.modules
-_lightning = needed(OLD if _OLD_ALONE else "lightning.pytorch", "lightning", "undertow.integrations.lightning")
+NEW, OLD = "lightning.pytorch", "pytorch_lightning"
+"""Names of one package."""
+
+
+def _name() -> str:
+    """Return the name that the user's program loads it by, or it is installed under."""
+    loaded = OLD in sys.modules and NEW not in sys.modules
+    return OLD if loaded or (find_spec("lightning") is None and find_spec(OLD) is not None) else NEW
+
+
+_lightning = needed(_name(), "lightning", "undertow.integrations.lightning")
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
 else:
     Callback = _lightning.Callback
+
+__all__ = ["UndertowCallback", "training"]
 
 _log = logging.getLogger(_lightning.__name__)  # Lightning's own, which it shows
 
@@ -73,9 +87,6 @@ class UndertowCallback(Callback):
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Watch: what a checkpoint holds is loaded, and sanity checks are over."""
         folder = trainer.log_dir or trainer.default_root_dir  # asked in every process, as Lightning sends it around
-        if not trainer.optimizers:
-            _log.info("undertow: there is no optimizer, so nothing is watched")
-            return
         self._several = len(trainer.optimizers) > 1
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         # Lightning counts the steps of all optimizers, we those of the first.

@@ -12,8 +12,8 @@ from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import Finding, Role, Severity, Site
-from undertow.rules.advice.signal import activation_of, different_weights, redrawn
+from undertow.record import Finding, Role, Severity, Site, main_activation
+from undertow.rules.advice.signal import different_weights, redrawn
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
@@ -153,7 +153,7 @@ def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
     text = f"All {site.n_out} units of {called(diagnosis.run, site)} have the same weights, {consequence}."
     limit = f"spread under {SPREAD_BELOW}; an error if the gradient's is, too"
     made = Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
-    return different_weights(site, activation_of(diagnosis.run.sites)).on(made)
+    return different_weights(site, main_activation(diagnosis.run.sites)).on(made)
 
 
 def expected_decades(diagnosis: Diagnosis) -> float | None:

@@ -7,7 +7,7 @@ numbers of the host; none touches what is in a tensor, let alone waits for a dev
 import inspect
 import logging
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,13 +186,30 @@ class LoopHooks:
             )
         return first
 
-    def manual_step(self, parameters: Iterable[Tensor] | None, lr: float | Tensor | None) -> None:
+    def manual_step(
+        self,
+        parameters: Iterable[Tensor] | None,
+        lr: float | Tensor | Callable[[], float | Tensor] | None,
+        gradients: Iterable[Tensor | None] | None,
+        unclipped: Sequence[Tensor],
+    ) -> None:
         """Hear that a step of an optimizer that isn't torch's is about to be taken."""
-        manual = self.manual_optimizer()
+        manual, watched = self.manual_optimizer(), self.target.parameters
         if parameters is not None and manual.holds_others(given := list(parameters)):
             manual.hold(given)
-            self.target.parameters.refresh()
-        manual.before(lr)
+            watched.refresh()
+        if (observer := self.observations.current) is None:
+            manual.before()
+            return
+        lr = lr() if callable(lr) else lr
+        if gradients is not None:
+            pairs = zip(manual.held, gradients, strict=True)
+            watched.given = {id(p): g for p, g in pairs if g is not None}
+        observer.facts.clipping.take(unclipped, observer.facts.precise)
+        try:
+            manual.before(lr)
+        finally:
+            watched.given = {}
 
     def look_for_another_optimizer(self) -> None:
         """Say once if the weights change though the optimizer that is watched takes no step: it was replaced."""

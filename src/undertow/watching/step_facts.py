@@ -77,6 +77,13 @@ class ClippedGradients:
         """Take a norm; whose the gradients are turns out when an optimizer takes them."""
         self.heard.append((norm, norm_type, gradients, scaled))
 
+    def take(self, unclipped: Sequence[Tensor], precise: bool) -> None:
+        """Take the norms of all gradients as they were before somebody clipped copies of them."""
+        if unclipped:
+            with torch.no_grad():
+                self.norms += norms(unclipped, precise)
+            self.gradients += len(unclipped)
+
     def settle(self, watched: Iterable[Tensor | None]) -> None:
         """Count the norms of gradients that are watched, as they are now, and forget those of others."""
         left = {id(each) for each in watched}

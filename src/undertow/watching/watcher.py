@@ -1,7 +1,7 @@
 """`Watcher`, which `watch` returns, and `UserLog`, its ``log``: numbers of the user's own beside a step's."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -157,12 +157,22 @@ class Watcher(Closing):
             if isinstance(value, Tensor) and value.numel() != 1:
                 raise ValueError(f"{name} was logged as a tensor of shape {tuple(value.shape)}: log one number")
 
-    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+    def before_step(
+        self,
+        parameters: Iterable[Tensor] | None = None,
+        lr: float | Tensor | Callable[[], float | Tensor] | None = None,
+        *,
+        gradients: Iterable[Tensor | None] | None = None,
+        unclipped: Sequence[Tensor] = (),
+    ) -> None:
         """Tell that a step is about to be taken by an optimizer that isn't torch's; for ``watch(model, None)``.
 
         Args:
             parameters: that it steps, their gradients in ``.grad``; by default all that require grad.
-            lr: its learning rate.
+            lr: its learning rate, or a function that computes it, called where it is recorded.
+            gradients: that it takes, one for each of ``parameters`` (None: that in ``.grad``), where it takes copies,
+                clipped or averaged.
+            unclipped: the same before they were clipped, as far as they were.
 
         Raises:
             ValueError: the optimizer that is watched is torch's, and tells of its steps by itself.
@@ -184,7 +194,7 @@ class Watcher(Closing):
             >>> run.scalars["lr"].tolist(), bool((run.parameter_columns["update_norm"] > 0).all())
             ([0.1, 0.1, 0.1], True)
         """
-        self._hooks.manual_step(parameters, lr)
+        self._hooks.manual_step(parameters, lr, gradients, unclipped)
 
     def after_step(self) -> None:
         """Tell that the step was taken that `before_step` told of.
@@ -246,7 +256,14 @@ class ClosedWatcher(Watcher):
     def log(self, **values: float | Tensor) -> None:
         """Record nothing."""
 
-    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+    def before_step(
+        self,
+        parameters: Iterable[Tensor] | None = None,
+        lr: float | Tensor | Callable[[], float | Tensor] | None = None,
+        *,
+        gradients: Iterable[Tensor | None] | None = None,
+        unclipped: Sequence[Tensor] = (),
+    ) -> None:
         """Record nothing."""
 
     def after_step(self) -> None:
