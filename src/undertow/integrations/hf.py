@@ -12,13 +12,13 @@ trainer divides them by; the trainer's own average of some steps is ``trainer/lo
 names. Findings go into the trainer's log, as a line of text and as ``undertow/UT101``; ``stop_on`` sets
 ``control.should_training_stop``, in all processes after the same step.
 
-Ten lines, with accumulation, bfloat16 and an end at the first error::
+Ten lines, with accumulation, clipping, evaluation and an end at the first error::
 
     from transformers import Trainer, TrainingArguments
     from undertow.integrations.hf import UndertowCallback
 
     arguments = TrainingArguments(
-        "out", gradient_accumulation_steps=4, bf16=True, eval_strategy="epoch", num_train_epochs=3
+        "out", gradient_accumulation_steps=4, max_grad_norm=1.0, eval_strategy="epoch", num_train_epochs=3
     )
     trainer = Trainer(model, arguments, train_dataset=train, eval_dataset=validation)
     trainer.add_callback(UndertowCallback(trainer, stop_on=["error"]))

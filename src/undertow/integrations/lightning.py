@@ -49,7 +49,7 @@ NEW, OLD = "lightning.pytorch", "pytorch_lightning"
 
 def _name() -> str:
     """Return the name that the user's program loads it by, or it is installed under."""
-    loaded = OLD in sys.modules and NEW not in sys.modules
+    loaded = sys.modules.get(OLD) is not None and NEW not in sys.modules
     return OLD if loaded or (find_spec("lightning") is None and find_spec(OLD) is not None) else NEW
 
 
