@@ -35,7 +35,7 @@ test-fast: $(VENV)/.installed-dev
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
 
-test-integrations: $(VENV)/.installed-integrations
+test-integrations: $(VENV)/.installed-integrations $(VENV)/.installed-docs
 	$(INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrations src/undertow/integrations
 
 attack: $(VENV)/.installed-dev

@@ -6,6 +6,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mkdocs.structure.files import File
 
@@ -53,7 +54,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             return found[0]
         return f"]({config.extra['social'][0]['link']}/blob/main/{target.relative_to(ROOT)}{found[2] or ''})"
 
-    markdown = OUTSIDE.sub(outside, markdown)
+    owner = urlsplit(config.extra["social"][0]["link"]).path.split("/")[1]
+    markdown = OUTSIDE.sub(outside, markdown).replace("OWNER/undertow", f"{owner}/undertow")
     if page.file.src_uri in ("rules.md", "remedies.md"):
         markdown = HEADING.sub(lambda found: f"{_anchored(found)}{_shown_in(found[1])}", markdown)
     return markdown
