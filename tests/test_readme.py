@@ -38,7 +38,7 @@ def _small():
 class _Accuracy(float):
     """A number, as one logs it, and a function of a model, as a Training takes it."""
 
-    def __call__(self, model):
+    def __call__(self, _model):
         return self
 
 
@@ -70,7 +70,7 @@ def test_every_snippet_of_python_runs(snippets, monkeypatch):
     space = _taken_for_granted()
     monkeypatch.setattr("undertow.doctoring.doctor", lambda *_, **__: "the doctor has tests of its own")
     assert len(snippets) > 6
-    for code in snippets:
+    for code in snippets[1:]:  # the first has a test of its own
         exec(compile(code, "README.md", "exec"), space)  # noqa: S102  # it is what README tells to run
         if "watcher" in space:
             _train_on(space, space.pop("watcher"))
