@@ -53,7 +53,7 @@ def _taken_for_granted():
     loss = functional.cross_entropy(model(x), y)
     return {
         "undertow": __import__("undertow"), "torch": torch, "model": model, "x": x, "y": y, "make_model": make_model,
-        "loss_function": functional.cross_entropy, "loader": [(x, y)], "batches": [(x, y)] * 3, "loss": loss,
+        "loss_function": functional.cross_entropy, "loader": [(x, y)], "batches": [(x, y)], "loss": loss,
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1), "accuracy": _Accuracy(0.5),
     }  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_every_snippet_of_python_runs(snippets, monkeypatch):
 def _train_on(space, watcher):
     """Do what README leaves to its reader after `undertow.watch`: train."""
     with watcher:
-        for _ in range(3):
+        for _ in range(30):
             loss = functional.cross_entropy(space["model"](space["x"]), space["y"])
             space["optimizer"].zero_grad()
             loss.backward()
