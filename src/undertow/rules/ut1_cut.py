@@ -112,6 +112,7 @@ def _least(diagnosis: Diagnosis) -> float:
 def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator[GradientCut]:
     run, received = diagnosis.run, diagnosis.column("grad_output")
     starved: dict[int, set[str]] = defaultdict(set)
+    ends = _Ends(diagnosis)
     for site in run.sites:
         mine = zero & set(site.parameters)
         if not mine or 0 in site.shape:  # an expert that no example was sent to
@@ -120,7 +121,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
             if mine & valueless:
                 starved[site.index] |= mine
             continue
-        for source in _where_it_ends(diagnosis, site.index):
+        for source in ends.of(site.index):
             starved[source] |= mine
     for place, names in starved.items():
         if received[place] > _least(diagnosis):
@@ -129,23 +130,45 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
                 yield found
 
 
-def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
-    """Return the Sites nearest above one without gradient that have some."""
-    run, received = diagnosis.run, diagnosis.column("grad_output")
-    contribution = run.edge_column("contribution", diagnosis.step)
-    ends, seen, waiting = set(), {start}, [start]
-    while waiting:
-        edges = run.incoming[waiting.pop()]
-        if any(contribution[edge] > 0 for edge in edges):  # they cancel: x - x
-            continue
-        for edge in edges:
-            source = run.edges[edge].source
-            if received[source] > 0:
-                ends.add(source)
-            elif source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return ends
+class _Ends:
+    """Find the Sites nearest above one without gradient that have some; each Site is looked at once."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        run, received = diagnosis.run, diagnosis.column("grad_output")
+        self._contribution = run.edge_column("contribution", diagnosis.step)
+        self._incoming = [[(edge, run.edges[edge].source) for edge in edges] for edges in run.incoming]
+        self._alive = received > 0
+        self._known: dict[int, frozenset[int]] = {}
+
+    def of(self, start: int) -> frozenset[int]:
+        waiting = [start]
+        while waiting:
+            place = waiting[-1]
+            before = [] if place in self._known else self._unknown_before(place)
+            if before:
+                waiting += before
+                continue
+            self._known[waiting.pop()] = self._ends(place)
+        return self._known[start]
+
+    def _cancelled(self, place: int) -> bool:
+        """Tell whether something came along an edge, and yet nothing was received: x - x."""
+        return any(self._contribution[edge] > 0 for edge, _ in self._incoming[place])
+
+    def _unknown_before(self, place: int) -> list[int]:
+        if self._cancelled(place):
+            return []
+        sources = (source for _, source in self._incoming[place])
+        return [source for source in sources if not self._alive[source] and source not in self._known]
+
+    def _ends(self, place: int) -> frozenset[int]:
+        if place in self._known:
+            return self._known[place]
+        if self._cancelled(place):
+            return frozenset()
+        sources = [source for _, source in self._incoming[place]]
+        found = [frozenset((source,)) if self._alive[source] else self._known[source] for source in sources]
+        return found[0] if len(set(found)) == 1 else frozenset().union(*found)
 
 
 def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> GradientCut | None:
