@@ -171,6 +171,7 @@ def test_a_value_is_refused_in_plain_words(fails, words, said):
         (["examine", "net.py:loss"], "is a Tensor, no function: write `lambda: loss_function(model(x), y)`"),
         (["check", "gone.json"], "gone.json: no such file or directory"),
         (["diff", "net.py", "net.py"], "it is no JSON"),
+        (["diff", "net.py", "net.py", "--out", "page.png"], "name it .html"),
         (["examine", "."], "is a folder: write FILE.py:FUNCTION"),
     ],
 )
