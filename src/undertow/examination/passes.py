@@ -12,7 +12,7 @@ from undertow.examination.dependence import DependenceFinder
 from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import OriginFinder, OverflowFinder
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
@@ -49,12 +49,13 @@ class Passes:
         return run
 
     def _measured(self, before: dict[str, Any]) -> Run:
-        run = self._pass(Meter(inflow=True))
+        meter = Meter(inflow=True)
+        run = self._pass(meter)
         if run is None:
-            run = self._again(before, Meter(inflow=True))
+            run = self._again(before, meter := Meter(inflow=True))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
-        if finite and squares_fit(received):
+        if finite and (meter.exact or squares_fit(received)):
             return run
         if finite:
             return self._again(before, Meter(precise=True, inflow=True))
