@@ -135,6 +135,16 @@ def test_the_doctor_takes_it(tmp_path):
     assert treatment.verdict in ("repaired", "nothing helps")
 
 
+def test_the_trainer_is_left_as_it_was(tmp_path):
+    """Also where a pass over its data is broken off: Accelerate would take that loader for the one in use."""
+    trains = hf_trainer(tmp_path)
+    training = hf.training(trains)
+    training.run(steps=1)
+    training.sample(1)
+    assert trains.accelerator.gradient_state.active_dataloader is None
+    assert trains.optimizer is trains.lr_scheduler is None
+
+
 @pytest.mark.parametrize("kind", ["lightning", "hugging face"])
 def test_other_processes_can_train_it(kind, tmp_path):
     training = leaf.training(Module, loader()) if kind == "lightning" else hf.training(hf_trainer(tmp_path))

@@ -37,7 +37,7 @@ def training(trainer: "Trainer", **changes: Any) -> Training:
     if trainer.train_dataset is None:
         raise ValueError("the trainer has no train_dataset: there is nothing to train with")
     args = trainer.args
-    batches = Accumulated(trainer.get_train_dataloader, args.gradient_accumulation_steps)
+    batches = Accumulated(_Batches(trainer), args.gradient_accumulation_steps)
     steps = args.max_steps if args.max_steps > 0 else _steps(trainer)
     autocast = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
     optimizers = _Optimizers(trainer, _given(trainer), steps)
@@ -54,6 +54,21 @@ def training(trainer: "Trainer", **changes: Any) -> Training:
         steps=steps,
     )
     return replace(found, **changes)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Yields one pass over the trainer's data."""
+
+    trainer: Any
+
+    def __call__(self) -> Iterator[Any]:
+        loader = self.trainer.get_train_dataloader()
+        try:
+            yield from loader
+        finally:
+            if hasattr(loader, "end"):  # a loader of Accelerate's that isn't read to its end is taken to be read still
+                loader.end()
 
 
 def _steps(trainer: Any) -> int:

@@ -12,13 +12,13 @@ trainer divides them by; the trainer's own average of some steps is ``trainer/lo
 names. Findings go into the trainer's log, as a line of text and as ``undertow/UT101``; ``stop_on`` sets
 ``control.should_training_stop``, in all processes after the same step.
 
-Ten lines, with accumulation, bfloat16 and an end at the first error::
+Ten lines, with accumulation, clipping, evaluation and an end at the first error::
 
     from transformers import Trainer, TrainingArguments
     from undertow.integrations.hf import UndertowCallback
 
     arguments = TrainingArguments(
-        "out", gradient_accumulation_steps=4, bf16=True, eval_strategy="epoch", num_train_epochs=3
+        "out", gradient_accumulation_steps=4, max_grad_norm=1.0, eval_strategy="epoch", num_train_epochs=3
     )
     trainer = Trainer(model, arguments, train_dataset=train, eval_dataset=validation)
     trainer.add_callback(UndertowCallback(trainer, stop_on=["error"]))
@@ -31,6 +31,7 @@ Treat it: ``undertow.doctor(training(trainer))``.
 """
 
 import logging
+import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,7 +75,9 @@ class UndertowCallback(TrainerCallback):
         session: holds the watcher of the training that is going on, ``session.watcher``.
     """
 
-    def __init__(self, trainer: "Trainer | None" = None, path: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, trainer: "Trainer | None" = None, path: str | os.PathLike[str] | None = None, **options: Any
+    ) -> None:
         self._trainer = None if trainer is None else weakref.ref(trainer)
         self.session = Session(path, **options)
 

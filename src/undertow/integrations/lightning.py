@@ -32,6 +32,7 @@ Treat one, with its loader: ``undertow.doctor(training(Net, loader, trainer))``.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -49,7 +50,7 @@ NEW, OLD = "lightning.pytorch", "pytorch_lightning"
 
 def _name() -> str:
     """Return the name that the user's program loads it by, or it is installed under."""
-    loaded = OLD in sys.modules and NEW not in sys.modules
+    loaded = sys.modules.get(OLD) is not None and NEW not in sys.modules
     return OLD if loaded or (find_spec("lightning") is None and find_spec(OLD) is not None) else NEW
 
 
@@ -77,7 +78,7 @@ class UndertowCallback(Callback):
         session: holds the watcher of the fit that is going on, ``session.watcher``.
     """
 
-    def __init__(self, path: str | None = None, **options: Any) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None, **options: Any) -> None:
         self.session = Session(path, **options)
         self._step: int | None = None
         self._several = False

@@ -120,6 +120,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
     starved: dict[int, set[str]] = defaultdict(set)
     cancelled = _cancelled(diagnosis, zero)
     yield from _where_ways_meet(diagnosis, cancelled)
+    ends = _where_it_ends(diagnosis)
     for site in run.sites:
         mine = zero & set(site.parameters)
         if not mine or 0 in site.shape or site.index in cancelled:  # 0: an expert that no example was sent to
@@ -128,7 +129,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
             if mine & valueless:
                 starved[site.index] |= mine
             continue
-        for source in _where_it_ends(diagnosis, site.index):
+        for source in ends[site.index]:
             starved[source] |= mine
     for place, names in starved.items():
         if received[place] > _least(diagnosis):
@@ -197,23 +198,18 @@ def _above(run: Run, start: int) -> set[int]:
     return seen
 
 
-def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
-    """Return the Sites nearest above one without gradient that have some."""
-    run, received = diagnosis.run, diagnosis.column("grad_output")
-    contribution = run.edge_column("contribution", diagnosis.step)
-    ends, seen, waiting = set(), {start}, [start]
-    while waiting:
-        edges = run.incoming[waiting.pop()]
-        if any(contribution[edge] > 0 for edge in edges):  # they cancel
-            continue
-        for edge in edges:
-            source = run.edges[edge].source
-            if received[source] > 0:
-                ends.add(source)
-            elif source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return ends
+def _where_it_ends(diagnosis: Diagnosis) -> list[set[int]]:
+    """Return, for every Site without gradient, the Sites nearest above it that have some."""
+    run, received = diagnosis.run, diagnosis.column("grad_output").tolist()
+    contribution = run.edge_column("contribution", diagnosis.step).tolist()
+    found: list[set[int]] = []
+    for site, edges in enumerate(run.incoming):  # givers stand before receivers
+        ends: set[int] = set()
+        if not received[site] > 0 and not any(contribution[edge] > 0 for edge in edges):  # else they cancel: x - x
+            for source in (run.edges[edge].source for edge in edges):
+                ends |= {source} if received[source] > 0 else found[source]
+        found.append(ends)
+    return found
 
 
 def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> GradientCut | None:
