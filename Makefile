@@ -8,6 +8,7 @@
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md and docs/schemas from the source
+# make site         the site, in site/: opens without a network; its notebooks are run
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 
-.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs pictures clean
+.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs site pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
@@ -34,8 +35,8 @@ test-fast: $(VENV)/.installed-dev
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
 
-test-integrations: $(VENV)/.installed-integrations
-	$(INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrations src/undertow/integrations
+test-integrations: $(VENV)/.installed-integrations $(VENV)/.installed-docs
+	$(INTEGRATIONS)/bin/python -m pytest -m integrations -n auto $(LONGEST_FIRST) tests/integrations src/undertow/integrations
 
 attack: $(VENV)/.installed-dev
 	$(BIN)/python tests/attack/run.py
@@ -62,6 +63,9 @@ docs: $(VENV)/.installed-dev
 	for name in $$($(BIN)/undertow schema | cut -d' ' -f1); do \
 	  $(BIN)/undertow schema $$name > docs/schemas/$$name.json; done
 
+site: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(INTEGRATIONS)/bin/python -m mkdocs build --strict
+
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/run.py
 
@@ -87,5 +91,10 @@ $(VENV)/.installed-integrations: $(VENV)/.installed-dev
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "fastai>=2.8" "timm>=1.0"
 	touch $@
 
+# Beside the trainers, where the core's tests don't see it either.
+$(VENV)/.installed-docs: $(VENV)/.installed-integrations
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) chapter5 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) chapter5 site undertow-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

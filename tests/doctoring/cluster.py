@@ -20,7 +20,8 @@ from undertow.doctoring import doctor
 
 def main():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}  # a dead node is missed in 5 s, not 15
+    # A dead node is missed after five seconds, not after fifteen.
+    soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     doomed = cluster.add_node(num_cpus=1)

@@ -210,8 +210,8 @@ def training(model: Any, x: Any, y: Any, **settings: Any) -> Training:
 
     Its layers (with fresh weights in every trial), loss and ``global_clipnorm`` are the model's. The optimizer is
     torch's of the same rule and settings: SGD, Adam, AdamW or RMSprop, at the learning rate that Keras' has now; a
-    schedule, accumulation and other ways to clip aren't taken. The doctor's remedies for the optimizer and its steps are
-    tried; those that exchange or draw layers anew are for torch's layers, and change nothing here.
+    schedule, accumulation and other ways to clip aren't taken. The doctor's remedies for the optimizer and its steps
+    are tried; those that exchange or draw layers anew are for torch's layers, and change nothing here.
 
     Args:
         model: compiled, of one input and one output.

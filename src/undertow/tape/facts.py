@@ -200,7 +200,6 @@ _WRITTEN: dict[str, Callable[[Tensor], Tensor]] = {
 """The usual ones, from their result."""
 
 
-
 def _one(like: Tensor) -> Tensor:
     return torch.ones((), dtype=like.dtype, device=like.device)
 
