@@ -36,7 +36,7 @@ test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
 
 test-integrations: $(VENV)/.installed-integrations $(VENV)/.installed-docs
-	$(INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrations src/undertow/integrations
+	$(INTEGRATIONS)/bin/python -m pytest -m integrations -n auto $(LONGEST_FIRST) tests/integrations src/undertow/integrations
 
 attack: $(VENV)/.installed-dev
 	$(BIN)/python tests/attack/run.py

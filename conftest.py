@@ -1,6 +1,8 @@
 """What is collected: integrations with other packages only where they are asked for, as those packages are big."""
 
 import os
+import warnings
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     marks = str(config.option.markexpr)
     asked = "integrations" in marks and "not integrations" not in marks
     return True if inside and not asked and "integrations" not in " ".join(config.args) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let other packages warn of each other while they are loaded, too."""
+    with warnings.catch_warnings():
+        if any(collector.path.is_relative_to(collector.config.rootpath / folder) for folder in INTEGRATIONS):
+            warnings.simplefilter("ignore")
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import pytest
 
@@ -88,6 +89,22 @@ def test_what_is_said_of_a_broken_plugin_names_it_and_its_error_without_control_
     (warning,) = told
     assert "the plugin broken of acme 1.2 can't be loaded" in str(warning.message)
     assert "ImportError: no \\x1b[31msuch thing" in str(warning.message)
+
+
+def test_where_warnings_are_errors_it_is_one_once_and_all_others_are_there(registry):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PluginWarning):
+            len(registry)
+        assert set(registry) == {"UT101", "AB101"}
+
+
+def test_a_plugin_that_ends_the_program_does_not(package):
+    package("rude", "[test.rude]\na = ends_it_all\n", ends_it_all="raise SystemExit(3)\n")
+    with pytest.warns(PluginWarning, match="SystemExit: 3"):
+        assert len(Registry("test.rude")) == 0
+    with pytest.raises(PluginError, match="SystemExit"):
+        plugins.named("test.rude", "a")
 
 
 def test_a_renderer_is_a_suffix_and_loaded_when_it_is_written(package, tmp_path):

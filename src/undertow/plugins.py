@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from undertow.printable import printable, told
 
+__all__ = ["GROUPS", "PluginError", "PluginWarning", "Registry", "installed", "named", "names"]
+
 T = TypeVar("T")
 
 GROUPS = {
@@ -26,6 +28,10 @@ GROUPS = {
     "undertow.trackers": "a class or function that makes a tracker",
 }
 """Groups of entry points, and what an entry of each leads to."""
+
+
+BROKEN = (Exception, SystemExit)
+"""What a module may raise while it is loaded."""
 
 
 class PluginWarning(RuntimeWarning):
@@ -83,7 +89,7 @@ def named(group: str, name: str) -> Any:
         if entry.name == name:
             try:
                 return entry.load()
-            except Exception as error:
+            except BROKEN as error:
                 raise PluginError(f"{_called(entry)} can't be loaded ({told(error)})") from error
     raise LookupError(f"no plugin adds {name!r} to {group}")
 
@@ -111,19 +117,21 @@ class Registry(MutableMapping[str, T]):
         with self._lock:  # whoever reads while another thread loads waits for all of it
             if not self._loading:
                 self._loading = True
-                for entry in installed(self._group):
-                    self._load(entry)
+                broken = [self._load(entry) for entry in installed(self._group)]
+                for text in filter(None, broken):  # after all were loaded: where warnings are errors, too
+                    warnings.warn(text, PluginWarning, stacklevel=3)
         return self.registered
 
-    def _load(self, entry: EntryPoint) -> None:
+    def _load(self, entry: EntryPoint) -> str:
+        """Load a plugin; return what is wrong with it, empty if nothing is."""
         before = dict(self.registered)
         try:
             entry.load()
-        except Exception as error:
+        except BROKEN as error:
             self.registered.clear()
             self.registered.update(before)  # half a plugin is none
-            text = f"undertow: {_called(entry)} can't be loaded, so that what it adds is missing ({told(error)})"
-            warnings.warn(text, PluginWarning, stacklevel=2)
+            return f"undertow: {_called(entry)} can't be loaded, so that what it adds is missing ({told(error)})"
+        return ""
 
     def __getitem__(self, code: str) -> T:
         return self._all()[code]

@@ -29,6 +29,8 @@ from undertow.record.checking import (
 )
 from undertow.record.sites import Role
 
+__all__ = ["SCHEMAS", "schema"]
+
 Schema = dict[str, Any]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

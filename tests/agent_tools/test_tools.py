@@ -144,8 +144,8 @@ def test_what_is_hidden_too_large_or_of_another_kind_is_refused(tools, folder, m
         tools.explain("report.json")
     with pytest.raises(StoreError):
         tools.explain("broken.undertow")
-    monkeypatch.setattr(confined, "MOST_BYTES", 10)
-    with pytest.raises(ValueError, match="no more than 0 are read"):
+    monkeypatch.setitem(confined.MOST_BYTES, ".json", 10)
+    with pytest.raises(ValueError, match="of such a file 0 are read at most"):
         tools.examine("report.json")
 
 

@@ -58,3 +58,10 @@ def test_a_doctor_who_finds_nothing_says_what_to_do(tmp_path):
     pages = Demonstration(training(0.1, steps=20), tmp_path, said.append, levels="").run("10m", Path(__file__))
     assert [page.path.name for page in pages] == ["1-broken.html", "2-doctor.html"]
     assert "undertow demo --budget" in said[-1]
+
+
+def test_a_machine_too_slow_for_fair_trials_is_told_and_the_first_page_is_there(tmp_path):
+    said: list[str] = []
+    pages = Demonstration(training(0.1, steps=20), tmp_path, said.append).run("0.01", Path(__file__))
+    assert "undertow demo --budget" in said[-1]
+    assert [page.path.is_file() for page in pages] == [True]

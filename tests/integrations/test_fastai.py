@@ -1,10 +1,8 @@
 """A fastai Learner, with and without the callback: the same bits, its optimizers' steps, and what its table shows."""
 
-import importlib
 import logging
 import pickle
 import random
-import warnings
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +14,6 @@ from torch import nn
 import undertow
 
 pytest.importorskip("fastai")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it scripts a function as it loads
-    importlib.import_module("fastai.basics")
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import fine_tune, fit_one_cycle, lr_find  # noqa: F401  # they patch Learner

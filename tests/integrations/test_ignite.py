@@ -125,7 +125,7 @@ def test_a_second_run_and_a_checkpoint_go_on(tmp_path: Path) -> None:
     assert steps == list(range(handler.session.watcher.step))
     assert len(steps) in (24, 32)  # Ignite goes on to the third epoch, or begins to count anew
     optimizer = torch.optim.Adam(model.parameters())
-    optimizer.load_state_dict(handler._optimizer.state_dict())
+    optimizer.load_state_dict(handler._optimizers[0].state_dict())
     again = WAYS["plain"](model, optimizer)
     again.load_state_dict({"iteration": len(steps), "epoch_length": 8, "max_epochs": len(steps) // 8 + 1})
     UndertowHandler(model, optimizer, tmp_path / "first.undertow", every=1).attach(again)

@@ -26,13 +26,13 @@ def folder(tmp_path_factory, runs, vanishing):
     return inside
 
 
-def ask(folder, *questions, flags=()):
+def ask(folder, *questions, flags=(), mode="auto"):
     """What the server answers to (name, arguments), one after the other; without any, the tools that it has."""
 
     async def asked():
         words = ["-m", "undertow", "mcp", str(folder), *flags]
         server = mcp.stdio_client(mcp.StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ)))
-        async with mcp.Client(server) as client:
+        async with mcp.Client(server, mode=mode) as client:
             if not questions:
                 return await client.list_tools()
             return [await client.call_tool(name, arguments) for name, arguments in questions]
@@ -44,8 +44,9 @@ def text(answer):
     return "".join(part.text for part in answer.content)
 
 
-def test_every_tool_is_there_typed_and_says_that_it_only_reads(folder):
-    tools = {each.name: each for each in ask(folder).tools}
+@pytest.mark.parametrize("mode", ["auto", "legacy"])  # the protocol of today, and that of older clients
+def test_every_tool_is_there_typed_and_says_that_it_only_reads(folder, mode):
+    tools = {each.name: each for each in ask(folder, mode=mode).tools}
     assert set(tools) == set(ASKED)
     for tool in tools.values():
         assert tool.annotations.read_only_hint

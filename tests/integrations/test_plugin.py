@@ -40,6 +40,9 @@ cures = undertow.prescribe(report)
 print(sorted({each.code for each in report.findings if each.code.startswith("ACME")}))
 print([each.code for each in cures if each.code.startswith("ACME")])
 print(report.save("report.md").read_text().splitlines()[0])
+from undertow.integrations.trackers import names, tracker
+tracker("jsonl", "run.jsonl").scalars(3, {"undertow/loss": 0.5})
+print("jsonl" in names(), open("run.jsonl").read(), end="")
 """
 
 
@@ -84,14 +87,15 @@ def test_it_is_loaded_when_rules_are_read_and_not_before(python):
 def test_its_own_tests_hold_it_to_our_contracts(python):
     code, said, _ = python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(python.folder / "source" / "tests"))
     assert code == 0, said
-    assert "3 passed" in said
+    assert "4 passed" in said
 
 
-def test_its_rule_remedy_and_renderer_are_used_as_ours_are(python):
+def test_its_rule_remedy_renderer_and_tracker_are_used_as_ours_are(python):
     code, said, errors = python("-c", USED)
     assert (code, errors) == (0, "")
-    assert said.splitlines() == ["['ACME101']", "['ACME201']", said.splitlines()[-1]]
-    assert said.splitlines()[-1].startswith("# Sequential: ")
+    assert said.splitlines() == [
+        "['ACME101']", "['ACME201']", "# Sequential", 'True {"step": 3, "undertow/loss": 0.5}'
+    ]  # fmt: skip
 
 
 def test_commands_know_it(python):

@@ -104,7 +104,7 @@ def test_partial_fit_goes_on_and_fit_begins_anew(tmp_path: Path) -> None:
 
 
 def test_it_stops_in_skorchs_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    callback = UndertowCallback(tmp_path / "first.undertow", ["error"], None, {"every": 1, "overhead": 1.0})
+    callback = UndertowCallback(tmp_path / "first.undertow", ["error"], options={"every": 1, "overhead": 1.0})
     with caplog.at_level(logging.WARNING, "undertow"):
         net = fitted(callback, module__depth=14, module__kind=nn.Sigmoid, max_epochs=300)
     assert callback.session_.watcher.stopping is not None

@@ -11,7 +11,7 @@ from undertow import rules
 from undertow.printable import printable
 from undertow.record import Finding, Run, Severity
 from undertow.remedies import KINDS, remedy
-from undertow.render import terminal_report
+from undertow.report import WRITERS
 from undertow.testing import check_remedy, check_renderer, check_rule, check_tracker
 from undertow.testing.rules import check_explained, check_finding
 from undertow.training import Training
@@ -137,8 +137,13 @@ def test_what_a_remedy_does_wrong_is_named(register, level, change, lines, said)
         check_remedy("AB201", training())
 
 
-def test_our_own_renderer_of_text_keeps_its_contract():
-    check_renderer(terminal_report.text)
+@pytest.mark.parametrize("suffix", [".txt", ".json", ".svg"])
+def test_our_own_renderers_keep_their_contract(suffix):
+    check_renderer(lambda diagnosis: WRITERS[suffix](diagnosis).decode())
+
+
+def test_our_own_page_keeps_its_contract():
+    check_renderer(lambda diagnosis: WRITERS[".html"](diagnosis).decode())
 
 
 @pytest.mark.parametrize(
@@ -146,6 +151,7 @@ def test_our_own_renderer_of_text_keeps_its_contract():
     [
         (lambda _: None, "makes a NoneType"),
         (lambda _: b"", "makes nothing"),
+        (lambda _: int("no number"), "the renderer refuses all that there is, as of an empty run: invalid literal"),
         (lambda _: str(next(CALLS)), "something else the second time"),
         (lambda diagnosis: f"of {diagnosis.run.header['model']}", "hands on control characters"),
         (lambda diagnosis: diagnosis.run.header.update(seen=True) or "seen", "the renderer changes an empty run"),

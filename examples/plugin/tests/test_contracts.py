@@ -1,11 +1,14 @@
-"""The plugin keeps the contracts that undertow's own rules, remedies and renderers keep."""
+"""The plugin keeps the contracts that undertow's own rules, remedies, renderers and trackers keep."""
+
+import json
 
 import torch
 from acme_undertow.renderers import markdown
+from acme_undertow.trackers import JsonLines
 from torch import nn
 
 from undertow import Training
-from undertow.testing import check_remedy, check_renderer, check_rule
+from undertow.testing import check_remedy, check_renderer, check_rule, check_tracker
 
 
 def of_width(width):
@@ -29,3 +32,15 @@ def test_the_remedy():
 
 def test_the_renderer():
     check_renderer(markdown)
+
+
+def test_the_tracker(tmp_path):
+    path = tmp_path / "run.jsonl"
+
+    def read():
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [line for line in lines if "undertow/loss" in line]
+        return {name: [(row["step"], row[name]) for row in rows] for name in rows[0]}
+
+    check_tracker(lambda: JsonLines(path), read)
+    assert (tmp_path / "run.html").is_file()

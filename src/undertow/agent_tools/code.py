@@ -54,8 +54,16 @@ def _ran(command: list[str], root: Path, output: int, seconds: float) -> int | N
         return None
     finally:
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            _end(child)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """End a process with all that it has started, where the system knows groups of processes."""
+    if hasattr(os, "killpg"):
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.wait()
 
 
 def _end_of(said: Path) -> str:

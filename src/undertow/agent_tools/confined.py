@@ -9,8 +9,8 @@ from typing import Any
 
 from undertow.printable import printable, shortened
 
-MOST_BYTES = 512 * 2**20
-"""Of a file that is read whole."""
+MOST_BYTES = {".undertow": 512 * 2**20, ".json": 64 * 2**20, ".py": 2**20}
+"""Of a file that is read whole, by its suffix: JSON takes many times its size when it is read."""
 
 MOST_SIGNS = 4_000
 """Of a text that is handed out."""
@@ -63,8 +63,11 @@ class Confined:
         path /= parts[-1]
         if not _is(path, stat.S_ISREG):
             raise FileNotFoundError(f"there is no file {_shown(name)} in the folder")
-        if (size := path.lstat().st_size) > MOST_BYTES:
-            raise ValueError(f"{_shown(name)} has {size / 2**20:,.0f} MiB: no more than {MOST_BYTES >> 20} are read")
+        most, size = MOST_BYTES[suffix], path.lstat().st_size
+        if size > most:
+            raise ValueError(
+                f"{_shown(name)} has {size / 2**20:,.1f} MiB: of such a file {most >> 20} are read at most"
+            )
         return path
 
     def names(self, suffix: str) -> list[str]:

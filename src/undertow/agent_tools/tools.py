@@ -12,7 +12,8 @@ from undertow.agent_tools.code import examined
 from undertow.agent_tools.confined import Confined, clean
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding
-from undertow.render.verdict import headline, is_fault, model_name, unseen
+from undertow.render.run_summary import unseen
+from undertow.render.verdict import headline, is_fault, model_name
 from undertow.report import Report, explain
 from undertow.rules import RULES
 from undertow.rules.explained import sections
@@ -53,7 +54,7 @@ class Tools:
         self._folder = Folder(self._inside.root)
         self._background = Background()
         self._listing = Listing(self._folder, self._background.submit)
-        self._one_at_a_time = threading.Lock()
+        self._looking, self._running = threading.Lock(), threading.Lock()
 
     def examine(self, target: str) -> results.Examined:
         """Say how the gradient gets from the loss to the first layer, what becomes of it and why, and what is wrong.
@@ -87,7 +88,7 @@ class Tools:
             full_steps=len(told.run),
             loss_first=clean(losses[0]) if losses else None,
             loss_last=clean(losses[-1]) if losses else None,
-            not_seen=clean(unseen(told.run)),
+            not_seen=clean(unseen(told.run.header)),
             findings=found,
             gains=gains,
             left_out=len(told.findings) - len(found) + len(told.gains) - len(gains),
@@ -121,7 +122,7 @@ class Tools:
 
         Runs that could not be judged in a few seconds have no findings yet: ask again.
         """
-        with self._one_at_a_time:
+        with self._looking:
             self._listing.to_list()
             self._background.wait(PATIENCE)
             listed = self._listing.to_list()
@@ -172,7 +173,7 @@ class Tools:
                 f"{target} would run code, which this server was not allowed to: start it with --allow-code, or save a "
                 f"report by `undertow examine {target} --out report.json` and ask for that"
             )
-        with self._one_at_a_time:
+        with self._running:
             return examined(self._inside.root, f"{file.as_posix()}:{function}")
 
 

@@ -65,9 +65,14 @@ class Demonstration:
         self.say("1. A network that doesn't learn is examined: one forward and one backward pass")
         before = self.examined(BROKEN, self.training)
         self.say(f"2. The doctor tries what might help ({budget} at most)")
-        treatment = self.treated(budget)
+        more = f"   That is too little time on this machine: undertow demo --budget {TRY_INSTEAD}"
+        try:
+            treatment = self.treated(budget)
+        except ValueError:  # no room for the steps that fair trials need
+            self.say(more)
+            return self.pages(BROKEN)
         if not treatment.remedies:
-            self.say(f"   That is too little time on this machine: undertow demo --budget {TRY_INSTEAD}")
+            self.say(more)
             return self.pages(BROKEN, DOCTOR)
         self.say("3. The network with what helped is examined")
         after = self.examined(MENDED, treatment.training)

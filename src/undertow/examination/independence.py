@@ -186,10 +186,10 @@ class _Probe:
     def _few_are_apart(self) -> bool:
         """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
         size = self._size(0)
-        if size <= 2 * FEW:
-            return False
         if self._one_stays_as_it_was(size):
             return True
+        if size <= 2 * FEW:
+            return False
         args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, _first_few)
         try:
             share, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import undertow
+from undertow.integrations.tracking import Follower, Tracker, follow
 from undertow.record import SCALARS, Finding
 from undertow.watching import Watcher
 from undertow.watching.agreement import agreed
@@ -33,6 +34,7 @@ class Session:
         path: of the Run; None for one beside the trainer's logs.
         stop_on: codes of findings or severities to stop for, see `undertow.watch`.
         on_finding: the user's own, called on a thread that isn't the training's.
+        trackers: told of the Run, see `undertow.integrations.tracking`; classes are called when a fit begins.
         options: of `undertow.watch`.
 
     Attributes:
@@ -60,8 +62,10 @@ class Session:
         *,
         stop_on: Collection[str] = (),
         on_finding: Callable[[Finding], object] | None = None,
+        trackers: Sequence[Tracker | type[Tracker]] = (),
         **options: Any,
     ) -> None:
+        self._trackers, self._followers = trackers, list[Follower]()
         self._path, self._stop_on, self._on_finding, self._options = path, stop_on, on_finding, options
         self._found: deque[Finding] = deque()
         self.watcher: Watcher | None = None
@@ -106,6 +110,9 @@ class Session:
             raise  # an option that makes no sense: said before anything is trained
         except Exception as error:  # ours, and no reason not to train
             _log.warning("undertow: this training isn't watched: %s: %s", type(error).__name__, error)
+        if self.watcher is not None and not _rank():
+            made = [each() if isinstance(each, type) else each for each in self._trackers]
+            self._followers = [follow(self.watcher, each) for each in made]
 
     def _hear(self, finding: Finding) -> None:
         self._found.append(finding)
@@ -131,9 +138,16 @@ class Session:
         return agreed(mine) if step % ASKED_EVERY == 0 else None
 
     def end(self) -> None:
-        """Finish the Run, if one is going on."""
+        """Finish the Run, if one is going on, and have trackers told the rest of it."""
         if self.watcher is not None:
             self.watcher.close()
+        while self._followers:
+            self._followers.pop().close()
+
+
+def _rank() -> int:
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if several else 0
 
 
 def own_name(name: str) -> str:

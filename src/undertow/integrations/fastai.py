@@ -51,7 +51,7 @@ class UndertowCallback(Callback):
 
     Args:
         path: of the Run; by default ``runs/run.undertow`` in ``learn.path``.
-        options: of `undertow.watch`: ``stop_on``, ``on_finding``, ``overhead``, ``every`` and the others.
+        options: of `undertow.watch`: ``stop_on``, ``on_finding``, ``every`` and the others; and ``trackers``.
 
     Attributes:
         session: holds the watcher of the fit that is going on, ``session.watcher``.
@@ -79,7 +79,9 @@ class UndertowCallback(Callback):
         step = 0 if self.session.watcher is None else self.session.watcher.step
         folder = Path(self.learn.path, "runs")
         scaler = getattr(self.learn, "scaler", None)
-        self.session.begin(self.learn.model, inner, folder, step, header=header, scaler=scaler)
+        self.session.begin(
+            self.learn.model, None if inner is None else [inner], folder, step, header=header, scaler=scaler
+        )
 
     @property
     def _searches(self) -> bool:

@@ -31,6 +31,7 @@ Treat it: ``undertow.doctor(training(trainer))``.
 """
 
 import logging
+import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,7 +75,9 @@ class UndertowCallback(TrainerCallback):
         session: holds the watcher of the training that is going on, ``session.watcher``.
     """
 
-    def __init__(self, trainer: "Trainer | None" = None, path: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, trainer: "Trainer | None" = None, path: str | os.PathLike[str] | None = None, **options: Any
+    ) -> None:
         self._trainer = None if trainer is None else weakref.ref(trainer)
         self.session = Session(path, **options)
 

@@ -51,7 +51,7 @@ class UndertowHandler:
         model: that the engine trains, wrapped or not.
         optimizer: that it steps, or several: the first one's steps count.
         path: of the Run; by default ``runs/run.undertow``.
-        options: of `undertow.watch`: ``scaler``, ``stop_on``, ``on_finding``, ``overhead``, ``every`` and the others.
+        options: of `undertow.watch`: ``scaler``, ``stop_on``, ``every`` and the others; and ``trackers``.
 
     Attributes:
         session: holds the watcher of the run that is going on, ``session.watcher``.
@@ -78,7 +78,8 @@ class UndertowHandler:
         **options: Any,
     ) -> None:
         self.session = Session(path, **options)
-        self._model, self._optimizer = model, optimizer
+        self._model = model
+        self._optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self._follows = False
 
     def attach(self, trainer: Engine, *evaluators: Engine) -> "UndertowHandler":
@@ -100,7 +101,7 @@ class UndertowHandler:
         watcher = self.session.watcher
         # The engine counts batches, we the optimizer's steps: after a checkpoint its state tells how many there were.
         known = 0 if trainer.state.iteration == 0 else None
-        self.session.begin(self._model, self._optimizer, "runs", known if watcher is None else watcher.step)
+        self.session.begin(self._model, self._optimizers, "runs", known if watcher is None else watcher.step)
 
     def _after_iteration(self, trainer: Engine) -> None:
         if not self._follows:

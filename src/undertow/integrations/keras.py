@@ -113,7 +113,7 @@ class UndertowCallback(keras.callbacks.Callback):
 
     Args:
         path: of the Run; by default ``runs/run.undertow``. A second fit of the same model goes on in it.
-        options: of `undertow.watch`: ``stop_on``, ``on_finding``, ``overhead``, ``every`` and the others.
+        options: of `undertow.watch`: ``stop_on``, ``on_finding``, ``every`` and the others; and ``trackers``.
 
     Attributes:
         session: holds the watcher of the fit that is going on, ``session.watcher``.

@@ -32,6 +32,7 @@ Treat one, with its loader: ``undertow.doctor(training(Net, loader, trainer))``.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -77,7 +78,7 @@ class UndertowCallback(Callback):
         session: holds the watcher of the fit that is going on, ``session.watcher``.
     """
 
-    def __init__(self, path: str | None = None, **options: Any) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None, **options: Any) -> None:
         self.session = Session(path, **options)
         self._step: int | None = None
         self._several = False

@@ -27,7 +27,7 @@ Ten lines, with clipping and an end at the first error::
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -59,6 +59,7 @@ class UndertowCallback(Callback):
         path: of the Run; by default ``runs/run.undertow``.
         stop_on: codes of findings or severities to stop for, see `undertow.watch`.
         on_finding: called with every finding, on a thread that isn't the training's.
+        trackers: told of the Run, see `undertow.integrations.tracking`.
         options: more of what `undertow.watch` takes, such as ``{"overhead": 0.02}``: a mapping, as scikit-learn clones
             callbacks by the names in their signature.
 
@@ -83,16 +84,18 @@ class UndertowCallback(Callback):
         path: str | os.PathLike[str] | None = None,
         stop_on: Collection[str] = (),
         on_finding: Callable[[Finding], object] | None = None,
+        trackers: Sequence[Any] = (),
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path, self.stop_on, self.on_finding, self.options = path, stop_on, on_finding, options
+        self.path, self.stop_on, self.on_finding = path, stop_on, on_finding
+        self.trackers, self.options = trackers, options
 
     def initialize(self) -> "UndertowCallback":
         """Begin anew: the net has a new module and a new optimizer."""
         if (before := getattr(self, "session_", None)) is not None:
             before.end()
-        options = self.options or {}
-        self.session_ = Session(self.path, stop_on=self.stop_on, on_finding=self.on_finding, **options)
+        given: dict[str, Any] = {"stop_on": self.stop_on, "on_finding": self.on_finding, "trackers": self.trackers}
+        self.session_ = Session(self.path, **given, **(self.options or {}))
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:  # noqa: N803  # skorch's name

@@ -108,8 +108,11 @@ def _is_product(slopes: Slopes, g: Tensor, passed: Tensor) -> bool:
 
 
 def _some_rows(like: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what takes rows evenly spread over tensors of a shape, in step with no power of two."""
-    dimensions = max(like.dim() - 1, 1)
-    rows = math.prod(like.shape[:dimensions])
-    step = max(1, rows // max(4, LOOKED_AT * rows // like.numel())) | 1
-    return lambda x: x.flatten(0, dimensions - 1)[step // 2 :: step]
+    """Return what takes evenly spread parts of tensors of a shape, without a copy; in step with no power of two."""
+    shares = [like.numel() / LOOKED_AT]
+    chosen: list[slice] = []
+    for size in like.shape[:-1] or like.shape:
+        step = min(max(1, int(shares[-1])), max(1, size // 2)) | 1
+        chosen.append(slice(step // 2, None, step))
+        shares.append(shares[-1] / step)
+    return lambda x: x[tuple(chosen)]

@@ -62,9 +62,10 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
         no gradient themselves: a zero-initialised branch or head learns, and opens the way. Ways that cancel do so in
-        every number, for all parameters of a layer. Zero inputs to weights that aren't zero are none. A note where
-        the factor of zero is a constant (a term switched off, a dropped path) or the attention has one key only, and
-        nothing where the loss itself is 0, as with a hinge that all examples satisfy.
+        every number, for all parameters of a layer; a note where that is a normalisation alone. Zero inputs to weights
+        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path)
+        or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all examples
+        satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
@@ -120,6 +121,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
     starved: dict[int, set[str]] = defaultdict(set)
     cancelled = _cancelled(diagnosis, zero)
     yield from _where_ways_meet(diagnosis, cancelled)
+    ends = _where_it_ends(diagnosis)
     for site in run.sites:
         mine = zero & set(site.parameters)
         if not mine or 0 in site.shape or site.index in cancelled:  # 0: an expert that no example was sent to
@@ -128,7 +130,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
             if mine & valueless:
                 starved[site.index] |= mine
             continue
-        for source in _where_it_ends(diagnosis, site.index):
+        for source in ends[site.index]:
             starved[source] |= mine
     for place, names in starved.items():
         if received[place] > _least(diagnosis):
@@ -183,8 +185,17 @@ def _where_ways_meet(diagnosis: Diagnosis, cancelled: Mapping[int, frozenset[int
         parting = set.intersection(*above) - ends if len(above) > 1 else above[0]
         forks = [n for n in parting if len(run.outgoing[n]) > 1]
         together[max(forks, default=place)] |= set(run.sites[place].parameters)
+    all_of_them = {name for site in run.sites for name in site.parameters}
     for place, names in together.items():
-        yield GradientCut(run.sites[place], tuple(sorted(names)), CANCELS, Severity.ERROR)
+        yield GradientCut(run.sites[place], tuple(sorted(names)), CANCELS, _weight_of(run, names, all_of_them))
+
+
+def _weight_of(run: Run, names: set[str], all_of_them: set[str]) -> Severity:
+    """Return how much it matters that some parameters' gradients cancel: a branch's norm does nothing on 1 x 1 maps."""
+    if 2 * len(names) >= len(all_of_them):
+        return Severity.ERROR
+    layers = any(site.role is Role.WEIGHT and names & set(site.parameters) for site in run.sites)
+    return Severity.WARNING if layers else Severity.NOTE
 
 
 def _above(run: Run, start: int) -> set[int]:
@@ -197,23 +208,18 @@ def _above(run: Run, start: int) -> set[int]:
     return seen
 
 
-def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
-    """Return the Sites nearest above one without gradient that have some."""
-    run, received = diagnosis.run, diagnosis.column("grad_output")
-    contribution = run.edge_column("contribution", diagnosis.step)
-    ends, seen, waiting = set(), {start}, [start]
-    while waiting:
-        edges = run.incoming[waiting.pop()]
-        if any(contribution[edge] > 0 for edge in edges):  # they cancel
-            continue
-        for edge in edges:
-            source = run.edges[edge].source
-            if received[source] > 0:
-                ends.add(source)
-            elif source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return ends
+def _where_it_ends(diagnosis: Diagnosis) -> list[set[int]]:
+    """Return, for every Site without gradient, the Sites nearest above it that have some."""
+    run, received = diagnosis.run, diagnosis.column("grad_output").tolist()
+    contribution = run.edge_column("contribution", diagnosis.step).tolist()
+    found: list[set[int]] = []
+    for site, edges in enumerate(run.incoming):  # givers stand before receivers
+        ends: set[int] = set()
+        if not received[site] > 0 and not any(contribution[edge] > 0 for edge in edges):  # else they cancel: x - x
+            for source in (run.edges[edge].source for edge in edges):
+                ends |= {source} if received[source] > 0 else found[source]
+        found.append(ends)
+    return found
 
 
 def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> GradientCut | None:

@@ -54,8 +54,13 @@ def branches(diagnosis: Diagnosis) -> Iterator[tuple[Sequence[int], Decay]]:
     gradient_path = diagnosis.gradient_path
     if gradient_path is None or not diagnosis.finite or diagnosis.starts_at_zero:
         return
+    sites, edges = diagnosis.run.sites, diagnosis.run.edges
     for start, end in gradient_path.blocks():
+        if end - start < FEWEST_IN_A_BRANCH:  # as between most neighbours: givers stand before receivers
+            continue
         path = gradient_path.deepest_path(start, end)
+        if sum(sites[edges[edge].source].role is Role.WEIGHT for edge in path) < FEWEST_IN_A_BRANCH:
+            continue
         if path == gradient_path.main_path(start, end) or _through_time(diagnosis, path) or _asks(diagnosis, path):
             continue
         found = gradient_path.starvation(path)

@@ -1,4 +1,4 @@
-"""Assertions for tests of models, and the contracts that undertow's own rules, remedies, renderers and trackers pass.
+"""Assertions for the tests of models, and the contracts of rules, remedies, renderers and trackers, which ours pass.
 
 `assert_gradients_flow` and `assert_trains` are for whoever tests a model; ``check_...`` for whoever adds to undertow.
 """

@@ -51,10 +51,13 @@ def check_remedy(
     cure = Remedy(code, dict(settings or {}))
     kept, before = dict(vars(training)), _made(training)
     treated = apply(cure, training)
-    assert isinstance(treated, Training), f"{code} makes a {type(treated).__name__} of a Training"
+    if not isinstance(treated, Training):
+        raise AssertionError(f"{code} makes a {type(treated).__name__} of a Training")
     after = _made(treated)
-    assert dict(vars(training)) == kept, f"{code} changes the training that it is applied to"
-    assert _same(before, _made(training)), f"{code} changes what the user's model() makes"
+    if dict(vars(training)) != kept:
+        raise AssertionError(f"{code} changes the training that it is applied to")
+    if not _same(before, _made(training)):
+        raise AssertionError(f"{code} changes what the user's model() makes")
     _check_level(cure, training, before, after)
     _check_gradients(cure, training, treated)
     _check_survives_json(cure.written_for(training))
@@ -72,13 +75,17 @@ def check_explained(code: str) -> None:
         >>> check_explained("UR101")
     """
     __tracebackhide__ = True
-    assert code in KINDS, f"there is no remedy {code}: decorate its function by @remedy({code!r}, ...)"
+    if code not in KINDS:
+        raise AssertionError(f"there is no remedy {code}: decorate its function by @remedy({code!r}, ...)")
     own = KINDS[code].apply.__module__.partition(".")[0] == "undertow"
-    assert own or not code.startswith("UR"), f"{code}: UR is for undertow's own remedies: take letters of your own"
+    if code.startswith("UR") and not own:
+        raise AssertionError(f"{code}: UR is for undertow's own remedies: take letters of your own")
     parts = sections(KINDS[code])
-    assert list(parts) == ["", *SECTIONS], f"the docstring of {code} has the sections {[*parts]}, not {SECTIONS}"
+    if list(parts) != ["", *SECTIONS]:
+        raise AssertionError(f"the docstring of {code} has the sections {[*parts]}, not {SECTIONS}")
     empty = [name or "first line" for name, text in parts.items() if not text]
-    assert not empty, f"the docstring of {code} says nothing in its {empty[0]}"
+    if empty:
+        raise AssertionError(f"the docstring of {code} says nothing in its {empty[0]}")
 
 
 def run_snippet(snippet: str, training: Training, seed: int = SEED) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -123,12 +130,14 @@ def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def _check_level(cure: Remedy, training: Training, before: nn.Module, after: nn.Module) -> None:
     __tracebackhide__ = True
-    if cure.level in (Level.A, Level.B):
-        assert _shapes(before) == _shapes(after), f"{cure.code} is of level {cure.level} and changes the parameters"
+    if cure.level in (Level.A, Level.B) and _shapes(before) != _shapes(after):
+        raise AssertionError(f"{cure.code} is of level {cure.level} and changes the parameters")
     if cure.level is Level.A:
-        assert _same(before, after), f"{cure.code} is of level A and changes the weights"
+        if not _same(before, after):
+            raise AssertionError(f"{cure.code} is of level A and changes the weights")
         losses = [_loss(training, model) for model in (before, after)]
-        assert losses[0] == losses[1], f"{cure.code} is of level A and changes what the model computes"
+        if losses[0] != losses[1]:
+            raise AssertionError(f"{cure.code} is of level A and changes what the model computes")
 
 
 @contextmanager
@@ -157,38 +166,46 @@ def _check_gradients(cure: Remedy, training: Training, treated: Training) -> Non
     before, after = _gradients(training), _gradients(treated)
     shapes = _shapes(_made(treated))
     cut = [name for name in before if name in shapes and name not in after]
-    assert not cut, f"under {cure.code} no gradient reaches {cut[0]}, which had one"
+    if cut:
+        raise AssertionError(f"under {cure.code} no gradient reaches {cut[0]}, which had one")
     bad = [name for name, gradient in after.items() if not gradient.isfinite().all()]
-    assert not bad, f"under {cure.code} the gradient of {bad[0]} is not finite"
-    assert _shapes(deepcopy(_made(treated))) == shapes, f"a model that {cure.code} treats can't be copied"
+    if bad:
+        raise AssertionError(f"under {cure.code} the gradient of {bad[0]} is not finite")
+    if _shapes(deepcopy(_made(treated))) != shapes:
+        raise AssertionError(f"a model that {cure.code} treats can't be copied")
 
 
 def _check_survives_json(cure: Remedy) -> None:
     __tracebackhide__ = True
     back = Remedy.from_dict(json.loads(json.dumps(cure.to_dict())))
     same = back == cure and back.snippet == cure.snippet
-    assert same, f"{cure.code} is another remedy when it was written as JSON and read"
+    if not same:
+        raise AssertionError(f"{cure.code} is another remedy when it was written as JSON and read")
 
 
 def _check_pasted(cure: Remedy, training: Training, treated: Training) -> None:
     __tracebackhide__ = True
-    assert cure.snippet.strip(), f"{cure.code} has no lines to paste: give it some by @remedy.written"
+    if not cure.snippet.strip():
+        raise AssertionError(f"{cure.code} has no lines to paste: give it some by @remedy.written")
     try:
         ast.parse(cure.snippet)
     except SyntaxError as error:
         raise AssertionError(f"{cure.code} has lines to paste that are no Python: {error}") from error
     applied = _made(treated)
     model, optimizer = run_snippet(cure.snippet, training)
-    assert _listed(applied) == _listed(model), f"what is pasted for {cure.code} has other parameters than apply makes"
+    if _listed(applied) != _listed(model):
+        raise AssertionError(f"what is pasted for {cure.code} has other parameters than apply makes")
     losses = _loss(treated, applied), _loss(training, model)
     close = abs(losses[0] - losses[1]) <= CLOSE * max(map(abs, losses))
-    assert close, (
-        f"what is pasted for {cure.code} has a loss of {losses[1]:.6g}, and apply makes one of {losses[0]:.6g}"
-    )
+    if not close:
+        raise AssertionError(
+            f"what is pasted for {cure.code} has a loss of {losses[1]:.6g}, and apply makes one of {losses[0]:.6g}"
+        )
     if cure.level is Level.A:
         made = _settings(treated.optimizer(applied))
         told = f"what is pasted for {cure.code} makes another optimizer than apply does"
-        assert made == _settings(optimizer), told
+        if made != _settings(optimizer):
+            raise AssertionError(told)
 
 
 def _listed(model: nn.Module) -> list[tuple[int, ...]]:

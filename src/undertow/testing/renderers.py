@@ -17,11 +17,12 @@ def check_renderer(render: Callable[[Diagnosis], str | bytes]) -> None:
     """Hold a renderer to its contract.
 
     Args:
-        render: takes a `undertow.diagnosis.Diagnosis`, returns what a file shall hold.
+        render: takes a `undertow.diagnosis.Diagnosis`, returns what a file shall hold; or raises ValueError with what
+            to do instead, where there is nothing to show.
 
     Raises:
-        AssertionError: it raises, returns something else or nothing, changes what it is given, is another the second
-            time, or hands on control characters from a model's names.
+        AssertionError: it returns something else or nothing, refuses everything, changes what it is given, is another
+            the second time, or hands on control characters from a model's names.
 
     Example:
         >>> check_renderer(lambda diagnosis: printable(f"{len(diagnosis.findings)} findings"))
@@ -30,17 +31,34 @@ def check_renderer(render: Callable[[Diagnosis], str | bytes]) -> None:
         AssertionError: of an empty run the renderer makes a NoneType: it must be str or bytes
     """
     __tracebackhide__ = True
+    refused = []
     for what, diagnosis in samples().items():
         before = report_json.to_dict(diagnosis)
-        written = render(diagnosis)
-        kind = type(written).__name__
-        assert isinstance(written, str | bytes), f"of {what} the renderer makes a {kind}: it must be str or bytes"
-        assert written, f"of {what} the renderer makes nothing"
-        assert render(diagnosis) == written, f"of {what} the renderer makes something else the second time"
-        assert report_json.to_dict(diagnosis) == before, f"the renderer changes {what}"
-        if isinstance(written, str):
-            told = "names go through undertow.printable.printable"
-            assert printable(written, lines=True) == written, f"the renderer hands on control characters: {told}"
+        try:
+            written = render(diagnosis)
+        except ValueError as error:
+            refused.append(f"{what}: {error}")
+            continue
+        _check_written(what, written)
+        if render(diagnosis) != written:
+            raise AssertionError(f"of {what} the renderer makes something else the second time")
+        if report_json.to_dict(diagnosis) != before:
+            raise AssertionError(f"the renderer changes {what}")
+    if len(refused) == len(samples()):
+        raise AssertionError(f"the renderer refuses all that there is, as of {refused[0]}")
+
+
+def _check_written(what: str, written: str | bytes) -> None:
+    __tracebackhide__ = True
+    kind = type(written).__name__
+    if not isinstance(written, str | bytes):
+        raise AssertionError(f"of {what} the renderer makes a {kind}: it must be str or bytes")
+    if not written:
+        raise AssertionError(f"of {what} the renderer makes nothing")
+    if isinstance(written, str):
+        told = "names go through undertow.printable.printable"
+        if printable(written, lines=True) != written:
+            raise AssertionError(f"the renderer hands on control characters: {told}")
 
 
 def samples() -> dict[str, Diagnosis]:

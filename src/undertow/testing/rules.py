@@ -46,12 +46,14 @@ def check_rule(code: str, fires: Case, healthy: Case) -> None:
     check_explained(code)
     run, found = _judged(fires)
     told = [each for each in found if each.code == code]
-    assert told, f"{code} finds nothing where it should; found: {_codes(found)}"
+    if not told:
+        raise AssertionError(f"{code} finds nothing where it should; found: {_codes(found)}")
     for finding in told:
         check_finding(finding, run)
     _, found = _judged(healthy)
     said = [str(each) for each in found if each.code == code]
-    assert not said, f"{code} finds something in the healthy case: {said[0]}"
+    if said:
+        raise AssertionError(f"{code} finds something in the healthy case: {said[0]}")
 
 
 def check_explained(code: str) -> None:
@@ -64,14 +66,19 @@ def check_explained(code: str) -> None:
         >>> check_explained("UT101")
     """
     __tracebackhide__ = True
-    assert code in RULES, f"there is no rule {code}: decorate its function by @rule({code!r}, ...)"
+    if code not in RULES:
+        raise AssertionError(f"there is no rule {code}: decorate its function by @rule({code!r}, ...)")
     rule, own = RULES[code], {judge.__module__.partition(".")[0] for judge in _judges(code)} == {"undertow"}
-    assert own or not code.startswith("UT"), f"{code}: UT is for undertow's own rules: take letters of your own"
-    assert re.fullmatch(r"[A-Z]{2,8}\d{3}", code), f"{code} is no code: letters and three digits, as in UT101"
+    if code.startswith("UT") and not own:
+        raise AssertionError(f"{code}: UT is for undertow's own rules: take letters of your own")
+    if not re.fullmatch(r"[A-Z]{2,8}\d{3}", code):
+        raise AssertionError(f"{code} is no code: letters and three digits, as in UT101")
     parts = sections(rule)
-    assert list(parts) == ["", *SECTIONS], f"the docstring of {code} has the sections {[*parts]}, not {SECTIONS}"
+    if list(parts) != ["", *SECTIONS]:
+        raise AssertionError(f"the docstring of {code} has the sections {[*parts]}, not {SECTIONS}")
     empty = [name or "first line" for name, text in parts.items() if not text]
-    assert not empty, f"the docstring of {code} says nothing in its {empty[0]}"
+    if empty:
+        raise AssertionError(f"the docstring of {code} says nothing in its {empty[0]}")
 
 
 def check_finding(finding: Finding, run: Run) -> None:
@@ -88,19 +95,22 @@ def check_finding(finding: Finding, run: Run) -> None:
     """
     __tracebackhide__ = True
     code = finding.code
-    assert finding.message.strip(), f"{code} has no message"
-    assert all(0 <= site < len(run.sites) for site in finding.sites), (
-        f"{code} names Sites that the run hasn't: {finding.sites}"
-    )
-    assert all(isinstance(value, int | float) for value in finding.evidence.values()), f"{code}: evidence is numbers"
-    assert 0 <= finding.confidence <= 1, f"{code} has a confidence of {finding.confidence}, not between 0 and 1"
+    if not finding.message.strip():
+        raise AssertionError(f"{code} has no message")
+    if not all(0 <= site < len(run.sites) for site in finding.sites):
+        raise AssertionError(f"{code} names Sites that the run hasn't: {finding.sites}")
+    if not all(isinstance(value, int | float) for value in finding.evidence.values()):
+        raise AssertionError(f"{code}: evidence is numbers")
+    if not 0 <= finding.confidence <= 1:
+        raise AssertionError(f"{code} has a confidence of {finding.confidence}, not between 0 and 1")
     try:
         ast.parse(finding.snippet)
     except SyntaxError as error:
         raise AssertionError(f"{code} has lines to paste that are no Python: {error}") from error
     again = Finding.from_dict(finding.to_dict())
     numbers = {name: value for name, value in finding.evidence.items() if not math.isnan(value)}
-    assert numbers.items() <= again.evidence.items(), f"{code} is another finding when it was written and read"
+    if not numbers.items() <= again.evidence.items():
+        raise AssertionError(f"{code} is another finding when it was written and read")
 
 
 def _judges(code: str) -> list[Callable[..., Any]]:

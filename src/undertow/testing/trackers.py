@@ -57,12 +57,16 @@ def check_tracker(make: Callable[[], Any], read: Read | None = None) -> None:
     __tracebackhide__ = True
     tracker = make()
     missing = [name for name in ("scalars", "finding", "page", "table") if not callable(getattr(tracker, name, None))]
-    assert not missing, f"a tracker has a method {missing[0]}, and {type(tracker).__name__} has none"
+    if missing:
+        raise AssertionError(f"a tracker has a method {missing[0]}, and {type(tracker).__name__} has none")
     failed: list[BaseException] = []
     teller = threading.Thread(target=_tell, args=(tracker, failed))  # as a run is followed on a thread of its own
     teller.start()
     teller.join()
-    assert not failed, f"{type(tracker).__name__} raises on another thread: {type(failed[0]).__name__}: {failed[0]}"
+    if failed:
+        raise AssertionError(
+            f"{type(tracker).__name__} raises on another thread: {type(failed[0]).__name__}: {failed[0]}"
+        )
     if read is not None:
         _check_read(dict(read()))
 
@@ -76,7 +80,8 @@ def _tell(tracker: Any, failed: list[BaseException]) -> None:
             page = Path(folder, "undertow.html")
             page.write_text("<!DOCTYPE html><title>a run</title>", encoding="utf-8")
             tracker.page(page)
-            assert page.is_file(), "it takes the page away"
+            if not page.is_file():
+                raise AssertionError("it takes the page away")
         tracker.table("doctor", ("remedies", "effect"), [["UR101 a | b", 0.5], ["none", -0.25]])
     except BaseException as error:
         failed.append(error)
@@ -87,6 +92,8 @@ def _check_read(logged: Mapping[str, Sequence[tuple[int, float]]]) -> None:
     for step, values in TOLD.items():
         for name, value in values.items():
             found = dict(logged.get(name, ()))
-            assert step in found, f"{name} is not there at step {step}; there are steps {sorted(found)}"
+            if step not in found:
+                raise AssertionError(f"{name} is not there at step {step}; there are steps {sorted(found)}")
             same = math.isclose(found[step], value, rel_tol=CLOSE)
-            assert same, f"{name} is {found[step]:.6g} at step {step} and was told as {value:.6g}"
+            if not same:
+                raise AssertionError(f"{name} is {found[step]:.6g} at step {step} and was told as {value:.6g}")

@@ -64,8 +64,11 @@ class LoopHooks:
         self._first, self._before = step, self.passes.total
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
-        if calls_its_base(first):
-            self._handles.append(first.register_step_pre_hook(Hook(self._first_enters)))
+        around = self.target.bases[0]
+        for each in around:
+            self._handles.append(each.register_step_post_hook(Hook(self._first_stepped)))
+        for each in (first, *around) if around or calls_its_base(first) else ():
+            self._handles.append(each.register_step_pre_hook(Hook(self._first_enters)))
         for index, optimizer in enumerate(rest, start=1):
             self._handles.append(optimizer.register_step_post_hook(Hook(self._other_stepped, index)))
         self.target.loss_scale.adopted = weakref.WeakMethod(self._follow_scaler)
@@ -120,7 +123,10 @@ class LoopHooks:
 
     @untraced
     def _first_enters(self, *_: object) -> None:
-        """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
+        """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class.
+
+        So it does for an optimizer that the first one holds, whose steps are the first one's if it takes none itself.
+        """
         self._inside += 1
 
     @untraced

@@ -116,6 +116,11 @@ class Watcher(Closing):
         return agreed(self.stopping)
 
     @property
+    def closed(self) -> bool:
+        """Tell whether watching has ended: closed, or given up with a warning."""
+        return self._hooks.off
+
+    @property
     def troubled(self) -> str | None:
         """Say why nothing is recorded at the moment; None if all is well."""
         return self._writer.troubled
@@ -247,6 +252,11 @@ class ClosedWatcher(Watcher):
     def stopping(self) -> Finding | None:
         """Return None: nothing is judged."""
         return None
+
+    @property
+    def closed(self) -> bool:
+        """Tell that it is."""
+        return True
 
     @property
     def troubled(self) -> str | None:

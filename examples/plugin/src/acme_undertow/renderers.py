@@ -2,7 +2,6 @@
 
 from undertow.diagnosis import Diagnosis
 from undertow.printable import printable
-from undertow.render.verdict import headline
 
 
 def markdown(diagnosis: Diagnosis) -> str:
@@ -10,7 +9,14 @@ def markdown(diagnosis: Diagnosis) -> str:
     rows = [(found.code, str(found.severity), found.where, found.message) for found in diagnosis.findings]
     table = [("code", "severity", "where", "what"), ("---",) * 4, *rows]
     lines = [f"| {' | '.join(_cell(text) for text in row)} |" for row in table]
-    return "\n".join([f"# {_cell(headline(diagnosis))}", "", *(lines if rows else ["Nothing was found."]), ""])
+    return "\n".join(
+        [
+            f"# {_cell(str(diagnosis.run.header.get('model', 'A model')))}",
+            "",
+            *(lines if rows else ["Nothing was found."]),
+            "",
+        ]
+    )
 
 
 def _cell(text: str) -> str:

@@ -59,10 +59,11 @@ def drawn_anew(sites: Iterable[Site], activation: str | None, of: str = "") -> l
 
 def weight_variance(diagnosis: Diagnosis, sites: Iterable[Site]) -> float:
     """Return n_in Var W of the layers among some Sites, the median; nan where it isn't known."""
-    norms = diagnosis.column("weight_norm")
-    known = [norms[s.index] ** 2 / s.n_out for s in sites if s.role is Role.WEIGHT and s.n_out and s.parameters]
-    known = [each for each in known if np.isfinite(each)]
-    return float(np.median(known)) if known else float("nan")
+    known = [(s.index, s.n_out) for s in sites if s.role is Role.WEIGHT and s.n_out and s.parameters]
+    norms = np.asarray(diagnosis.column("weight_norm")[[index for index, _ in known]], float)
+    variances = norms**2 / [n_out for _, n_out in known] if known else norms
+    finite = variances[np.isfinite(variances)]
+    return float(np.median(finite)) if len(finite) else float("nan")
 
 
 def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: str = "") -> Advice:
@@ -220,7 +221,7 @@ def _way_around(diagnosis: Diagnosis, sites: Sequence[Site], cause: str) -> Advi
         f"Lead a residual connection around each of the {len(layers) or len(sites)} layers or two (x = x + layer(x)), "
         f"or normalise behind them: {why}."
     )
-    lines = _normalised_behind(hidden[::-1], [site for site in layers if site not in hidden])
+    lines = _normalised_behind(hidden[::-1], [site for site in layers if diagnosis.depth[site.index] <= 1])
     return Advice(text, code(*lines) if hidden and cause == "depth" else "")
 
 

@@ -255,12 +255,9 @@ def unequal_rates(diagnosis: Diagnosis, parameters: Collection[str]) -> Advice |
     if rates is None or "step" not in run.steps or not len(run.parameter_steps):
         return None
     row = int(np.searchsorted(run.parameter_steps, run.steps["step"][diagnosis.step]).clip(0, len(rates) - 1))
-    own: list[float] = []
-    other: list[float] = []
-    for name, rate in zip(run.parameters, np.asarray(rates[row], float), strict=True):
-        if np.isfinite(rate):
-            (own if name in parameters else other).append(float(rate))
-    if not own or not other or np.median(own) >= FAR_APART * np.median(other):
+    at, is_own = np.asarray(rates[row], float), np.array([name in parameters for name in run.parameters], bool)
+    own, other = at[np.isfinite(at) & is_own], at[np.isfinite(at) & ~is_own]
+    if not len(own) or not len(other) or np.median(own) >= FAR_APART * np.median(other):
         return None
     usual, low = float(np.median(other)), float(np.median(own))
     text = (
