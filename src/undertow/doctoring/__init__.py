@@ -10,15 +10,16 @@ from pathlib import Path
 
 from undertow.diagnosis import Diagnosis
 from undertow.doctoring.budget import LONGEST, Budget, seconds_of
-from undertow.doctoring.comparison import Comparison, Verdict, compare
+from undertow.doctoring.comparison import Comparison, Verdict, compare, corrected
 from undertow.doctoring.control import Control, observed
-from undertow.doctoring.course import Course, compared
+from undertow.doctoring.course import Course, confirmed
 from undertow.doctoring.judging import judged
 from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import AFTER, BEFORE, NOTHING_HELPS, Attempt, Treatment
 from undertow.doctoring.trials import Arm, Cut, Trials
 from undertow.remedies import Level, Remedy, apply, prescribe
 from undertow.remedies.facts import with_facts
+from undertow.rules.judging import in_order
 from undertow.training import Training
 
 __all__ = ["Attempt", "Comparison", "Treatment", "Verdict", "doctor", "verify"]
@@ -138,8 +139,7 @@ def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
     start = diagnosis or Diagnosis(control.run)
     known = {finding.code for finding in start.findings}
     later = [finding for finding in control.findings if finding.code not in known]
-    found = sorted([*start.findings, *later], key=lambda each: -each.severity.rank)
-    return Diagnosis(start.run, start.step, tuple(found))
+    return Diagnosis(start.run, start.step, tuple(in_order([*start.findings, *later])))
 
 
 def _treatment(course: Course, comparisons: list[Comparison]) -> Treatment:
@@ -200,7 +200,7 @@ def verify(
         return _verified(remedies, training, list(seeds), processes)
     control = [float(training(None, seed)) for seed in seeds]
     tried = [(each, [float(training(each, seed)) for seed in seeds]) for each in remedies]
-    return [compare((each,), list(seeds), control, scores, 0.0, len(remedies)) for each, scores in tried]
+    return corrected([compare((each,), list(seeds), control, scores, 0.0) for each, scores in tried])
 
 
 def _verified(
@@ -210,4 +210,4 @@ def _verified(
     arms: list[Arm] = [(each,) for each in remedies]
     with tempfile.TemporaryDirectory() as folder, Trials(training, Path(folder, "trials.sweep"), processes) as trials:
         made = trials.make([Cut(arm, seed, steps) for arm in ((), *arms) for seed in seeds])
-    return [compared(arm, seeds, steps, made, len(arms)) for arm in arms]
+    return confirmed(arms, seeds, steps, made)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import torch
@@ -23,6 +23,9 @@ RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
 FEW = 3
 """Examples that are looked at first: a model in which they stay apart is spared two passes over the whole batch."""
+
+ALIKE = 3e-5
+"""Part of an output's size that an example's may be off by in another batch: kernels add up in another order there."""
 
 _PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"})
 _ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod"})
@@ -61,14 +64,32 @@ def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
     return [] if same else [list(before), list(after)]
 
 
+def axes_exchanged(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Tell whether two shapes differ by an exchange of two axes of different sizes.
+
+    Example:
+        >>> axes_exchanged([32, 5, 12], [32, 12, 5]), axes_exchanged([32, 5, 12], [32, 60])
+        (True, False)
+    """
+    if len(before) != len(after) or len(before) < 3:
+        return False
+    off = [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    return len(off) == 2 and before[off[0]] == after[off[1]] and min(before[n] for n in off) > 1
+
+
 @dataclass
 class Call:
-    """The first call of a model: what went in, what came out, and the random numbers before."""
+    """The first call of a model: what went in, what came out, and the random numbers before.
+
+    Attributes:
+        random: whether random numbers were drawn in it, as far as is known.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     states: dict[str, Any]
     out: Any = None
+    random: bool = True
 
 
 @dataclass
@@ -104,6 +125,12 @@ class CallCatcher:
     def _leave(self, _module: nn.Module, _args: object, out: Any) -> None:
         if self.call is not None and self.call.out is None:
             self.call.out = out
+            self.call.random = self._on_device(out) or not self.call.states["cpu"].equal(torch.get_rng_state())
+
+    @staticmethod
+    def _on_device(out: Any) -> bool:
+        """Tell whether something was computed elsewhere, where others draw random numbers."""
+        return any(not tensor.is_cpu for tensor in tensors_in(out))
 
 
 def examples_mixed(model: nn.Module, call: Call) -> Fact | None:
@@ -161,6 +188,8 @@ class _Probe:
         size = self._size(0)
         if size <= 2 * FEW:
             return False
+        if self._one_stays_as_it_was(size):
+            return True
         args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, _first_few)
         try:
             share, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)
@@ -168,14 +197,27 @@ class _Probe:
             return False
         return confined or not share
 
+    def _one_stays_as_it_was(self, size: int) -> bool:
+        """Tell whether an example alone has the output that it has in the batch: a pass over a single example.
+
+        Nobody knows where random numbers are drawn, or the batch was changed.
+        """
+        if self._call.random or self._anew:
+            return False
+        args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, partial(_narrowed, start=1, length=1))
+        try:
+            after = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._run(None)
+            return _is_alike(next(_outputs(self._call.out)), next(_outputs(after)), size)
+        except Exception:  # the model wants as many examples as there are
+            return False
+
     def _changed(self, axis: int) -> tuple[float, bool]:
         """The share of the output that changes with one example, and whether it is one example's."""
         n = self._size(axis)
         after = self._run(axis)
-        for old, new in zip(tensors_in(self._before), tensors_in(after), strict=True):
-            if old.is_floating_point() and old.numel() > 1:
-                parts = _changed_parts(old, new)
-                return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
+        for old, new in zip(_outputs(self._before), _outputs(after), strict=True):
+            parts = _changed_parts(old, new)
+            return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
         return 0.0, True
 
     def _size(self, axis: int) -> int:
@@ -239,8 +281,30 @@ def _replaced_tensor(x: Tensor, axis: int) -> Tensor:
     return changed.requires_grad_(x.requires_grad)
 
 
+def _outputs(out: Any) -> Iterator[Tensor]:
+    """Yield what may tell examples apart."""
+    return (tensor for tensor in tensors_in(out) if tensor.is_floating_point() and tensor.numel() > 1)
+
+
 def _first_few(x: Tensor) -> Tensor:
-    return x.narrow(0, 0, FEW).detach().clone().requires_grad_(x.requires_grad)
+    return _narrowed(x, 0, FEW)
+
+
+def _narrowed(x: Tensor, start: int, length: int) -> Tensor:
+    return x.narrow(0, start, length).detach().clone().requires_grad_(x.requires_grad)
+
+
+def _is_alike(batch: Tensor, alone: Tensor, examples: int) -> bool:
+    """Tell whether the second example has the output alone that it has in the batch."""
+    if batch.dim() != alone.dim() or batch.dtype is not alone.dtype:
+        return False
+    axes = [axis for axis in range(batch.dim()) if batch.shape[axis] != alone.shape[axis]]
+    if len(axes) != 1 or batch.shape[axes[0]] != examples or alone.shape[axes[0]] != 1:
+        return False
+    old, new = batch.detach().select(axes[0], 1).double(), alone.detach().select(axes[0], 0).double()
+    size = old.square().mean().sqrt().item()
+    within = max(ALIKE, 64 * torch.finfo(batch.dtype).eps) * size
+    return 0 < size < torch.inf and (old - new).abs().max().item() <= within
 
 
 Footprint = tuple[tuple[int, ...], tuple[Tensor, ...]]

@@ -18,6 +18,9 @@ from undertow.tape.other_leaves import describe_leaves, leaves_of
 
 Facts = dict[str, Any]
 
+FIRST = 16
+"""Numbers spread over a tensor on the host that are looked at first: most often one of them isn't zero."""
+
 
 class Observer:
     """Listens to one forward pass while it is entered.
@@ -94,12 +97,16 @@ def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
 
 def _all_zero(tensors: Sequence[tuple[str, Tensor]]) -> set[str]:
     """The squares of what is small may vanish, so that only what has no norm is looked at closely."""
-    found: set[str] = set()
-    for names, group in by_kind(tensors):
+    found = {name for name, x in tensors if x.is_cpu and not _some(x).any() and not x.count_nonzero()}
+    for names, group in by_kind((name, x) for name, x in tensors if not x.is_cpu):
         real = [torch.view_as_real(each) if each.is_complex() else each for each in group]
         norms = torch.stack(torch._foreach_norm(real)).tolist()
         found |= {n for n, norm, x in zip(names, norms, real, strict=True) if norm == 0 and not x.count_nonzero()}
     return found
+
+
+def _some(x: Tensor) -> Tensor:
+    return x.reshape(-1)[:: max(1, x.numel() // FIRST)]
 
 
 def first_order_descent(parameters: Mapping[str, Tensor], steps: Mapping[str, Tensor] | None) -> Facts:
@@ -161,5 +168,5 @@ def _second_pass(
     if observer.terms:
         # A graph that can't be gone through twice: reentrant checkpoints, the user's own functions.
         with suppress(RuntimeError):
-            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters)
+            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters, seen.noisy)
     return facts

@@ -9,7 +9,8 @@ from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent,
 from undertow.measure.parameters import measure_parameters, take_units
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
-from undertow.measure.signals import Convolution, Signal, measure, measure_directions
+from undertow.measure.signal import Convolution, Signal, Slopes
+from undertow.measure.signals import measure, measure_directions
 from undertow.measure.training_modes import TrainingModes
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Reading",
     "Readout",
     "Signal",
+    "Slopes",
     "TrainingModes",
     "by_kind",
     "index",

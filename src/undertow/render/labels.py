@@ -9,10 +9,10 @@ from pathlib import Path
 from undertow.analysis.gradient_path import GradientPath
 from undertow.operations import spoken
 from undertow.record import Role, Site
+from undertow.wording import layer_type
 
 ELIDED_TO = 22
 
-_PUBLIC_TYPES = {"NonDynamicallyQuantizableLinear": "Linear"}
 _CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py:\d+$")
 _NUMBER = re.compile(r"(\d+)")
 
@@ -60,11 +60,6 @@ def _numbered(names: Sequence[str]) -> list[str]:
         seen[name] += 1
         numbered.append(f"{name} #{seen[name]}" if many[name] > 1 else name)
     return numbered[::-1]
-
-
-def layer_type(site: Site) -> str:
-    """Return the class of a Site's module; of one that torch keeps for itself, the class it stands for."""
-    return _PUBLIC_TYPES.get(site.module_type, site.module_type)
 
 
 def _own_name(site: Site) -> str:

@@ -12,8 +12,8 @@ from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import Finding, Role, Severity, Site
-from undertow.rules.advice.signal import activation_of, different_weights, redrawn
+from undertow.record import Finding, Role, Severity, Site, main_activation
+from undertow.rules.advice.signal import different_weights, redrawn
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
@@ -131,7 +131,7 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
             known = found.setdefault(_matrices(site), site)
             if site.module and not known.module:  # a backward pass that is differentiated uses it outside of its layer
                 found[_matrices(site)] = site
-    activation = activation_of(diagnosis.run.sites) if found else None
+    activation = main_activation(diagnosis.run.sites) if found else None
     yield from said_once(_symmetric(diagnosis, site, activation) for site in found.values())
 
 

@@ -1,6 +1,5 @@
 """Advice on signals and gradients that lose or gain their scale: initial weights, activations, normalisation."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ from undertow.pytorch_code import (
     start_for,
     weights_anew,
 )
-from undertow.record import Role, Run, Site
+from undertow.record import Role, Run, Site, main_activation
 from undertow.rules.advice import Advice
 from undertow.wording import called, few, line_of, sentence, size
 
@@ -42,12 +41,6 @@ CLOSE, FAR = 1.5, 4.0
 of branches make a signal grow."""
 
 _CALLS = {"sigmoid": "torch.sigmoid", "hardsigmoid": "torch.nn.functional.hardsigmoid"}
-
-
-def activation_of(sites: Iterable[Site]) -> str | None:
-    """Return the activation that most of some Sites have; None where there is none."""
-    found = Counter(site.activation for site in sites if site.role is Role.ACTIVATION and site.activation)
-    return found.most_common(1)[0][0] if found else None
 
 
 def kinds_of(sites: Iterable[Site]) -> list[str]:
@@ -82,7 +75,7 @@ def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: 
         cause: what most of the loss is due to, as `cause_of` names it.
         of: path of the module that holds them all, empty for the model.
     """
-    activation = activation_of(sites)
+    activation = main_activation(sites)
     if activation in SQUASHING and cause in ("activation", "weights", "unattributed"):
         return _exchange(sites, activation or "", of)
     if cause == "normalisation":
@@ -94,7 +87,7 @@ def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: 
 
 def against_growth(diagnosis: Diagnosis, sites: Sequence[Site]) -> Advice:
     """Say what keeps a gradient from growing on its way through some Sites."""
-    return _drawn(diagnosis, sites, activation_of(sites), "smaller", "")
+    return _drawn(diagnosis, sites, main_activation(sites), "smaller", "")
 
 
 def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, needed: float | None) -> Advice:
