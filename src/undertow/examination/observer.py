@@ -12,7 +12,7 @@ from undertow.examination.forward_facts import ForwardFacts
 from undertow.examination.independence import Call, CallCatcher, examples_mixed
 from undertow.examination.loss_terms import gradients_of, terms_of
 from undertow.examination.untouched import random_states, set_random_states
-from undertow.measure import by_kind
+from undertow.measure import by_kind, host_norm
 from undertow.measure.signals import plain
 from undertow.tape.other_leaves import describe_leaves, leaves_of
 
@@ -97,7 +97,7 @@ def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
 
 def _all_zero(tensors: Sequence[tuple[str, Tensor]]) -> set[str]:
     """The squares of what is small may vanish, so that only what has no norm is looked at closely."""
-    found = {name for name, x in tensors if x.is_cpu and not _some(x).any() and not x.count_nonzero()}
+    found = {name for name, x in tensors if x.is_cpu and not _some(x).any() and host_norm(x) == 0}
     for names, group in by_kind((name, x) for name, x in tensors if not x.is_cpu):
         real = [torch.view_as_real(each) if each.is_complex() else each for each in group]
         norms = torch.stack(torch._foreach_norm(real)).tolist()
