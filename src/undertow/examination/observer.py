@@ -15,6 +15,7 @@ from undertow.examination.untouched import random_states, set_random_states
 from undertow.measure import by_kind, host_norm
 from undertow.measure.signals import plain
 from undertow.tape.other_leaves import describe_leaves, leaves_of
+from undertow.tape.tensors import tensors_in
 
 Facts = dict[str, Any]
 
@@ -53,7 +54,11 @@ class Observer:
     @property
     def suspect(self) -> Call | None:
         """The call of the model, if examples may have met in it."""
-        return self._caught.call if self._seen.suspicion.raised else None
+        call = self._caught.call
+        if call is None:
+            return None
+        batch = next((t for t in tensors_in((call.args, call.kwargs)) if t.dim() > 0), None)
+        return call if batch is None or self._seen.suspicion.is_raised(len(batch)) else None
 
     def line_of(self, number: int) -> str:
         """``file:line`` of the call in which a Node of this number was born; empty if nobody saw it."""
