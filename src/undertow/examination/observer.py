@@ -114,28 +114,6 @@ def _some(x: Tensor) -> Tensor:
     return x.reshape(-1)[:: max(1, x.numel() // FIRST)]
 
 
-def first_order_descent(parameters: Mapping[str, Tensor], steps: Mapping[str, Tensor] | None) -> Facts:
-    """Return by how much a trial step would lower the loss if the loss were linear: ``descent``, -<g, dw>.
-
-    Example:
-        >>> w = nn.Parameter(torch.ones(2))
-        >>> w.grad = torch.tensor([3.0, 0.0])
-        >>> first_order_descent({"w": w}, {"w": torch.tensor([-0.5, 0.0])})
-        {'descent': 1.5}
-    """
-    moved = [(p.grad, steps[name]) for name, p in parameters.items() if steps and name in steps and p.grad is not None]
-    if not moved:
-        return {}
-    descent = -sum(_inner(plain(grad.to_dense()), plain(step)) for grad, step in moved)
-    return {"descent": descent} if descent - descent == 0 else {}
-
-
-def _inner(x: Tensor, y: Tensor) -> float:
-    if x.is_complex() or y.is_complex():
-        x, y = torch.view_as_real(x), torch.view_as_real(y)
-    return torch.dot(x.reshape(-1), y.reshape(-1).to(x.dtype)).item()
-
-
 def look_closer(
     observer: Observer, model: nn.Module, compute_loss: Callable[[], Tensor], parameters: Mapping[str, nn.Parameter]
 ) -> Facts:
