@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import undertow
+from integrations.noted import noted, steps_of
 
 pytest.importorskip("fastai")
 from fastai.callback.core import Callback
@@ -95,11 +96,11 @@ def test_same_bits_and_steps(way: str, every: int, tmp_path: Path) -> None:
     run = undertow.open_run(tmp_path / "runs" / "run.undertow")
     steps = STEPS.get(way, 12)
     assert callback.session.watcher.step == steps
-    assert sorted(set(run.scalars["step"].tolist()))[-1] == steps - 1
+    assert steps_of(run)[-1] == steps - 1
     if every == 1:
-        assert run.scalars["step"].tolist() == list(range(steps))
+        assert steps_of(run) == list(range(steps))
         if way != "fine tuned":
-            np.testing.assert_allclose(run.scalars["lr"][-1], watched.recorder.lrs[-1], rtol=1e-6)
+            np.testing.assert_allclose(noted(run, "lr")[-1], watched.recorder.lrs[-1], rtol=1e-6)
     assert not [event.message for event in run.events if event.kind == "trouble"]
 
 
@@ -108,8 +109,7 @@ def test_losses_and_metrics_of_the_table_are_recorded(tmp_path: Path) -> None:
     learn.fit(3)
     run = undertow.open_run(tmp_path / "runs" / "run.undertow")
     for place, name in enumerate(("train_loss", "valid_loss", "mse")):
-        noted = run.scalars[name][~np.isnan(run.scalars[name])]
-        np.testing.assert_allclose(noted, [row[place] for row in learn.recorder.values], rtol=1e-6)
+        np.testing.assert_allclose(noted(run, name), [row[place] for row in learn.recorder.values], rtol=1e-6)
     assert run.header["optimizer"] == "Adam"
 
 
@@ -117,8 +117,8 @@ def test_clipped_gradients_are_those_the_optimizer_takes(tmp_path: Path) -> None
     learn = learner(tmp_path, UndertowCallback(every=1), GradientClip(0.05))
     learn.fit(1)
     run = undertow.open_run(tmp_path / "runs" / "run.undertow")
-    np.testing.assert_allclose(run.scalars["grad_norm"], 0.05, rtol=1e-3)
-    assert (run.scalars["grad_norm_unclipped"] > 0.05).all()
+    np.testing.assert_allclose(noted(run, "grad_norm"), 0.05, rtol=1e-3)
+    assert (noted(run, "grad_norm_unclipped") > 0.05).all()
 
 
 def test_accumulated_losses_are_the_means_of_steps(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_accumulated_losses_are_the_means_of_steps(tmp_path: Path) -> None:
     learn.add_cb(Callback(after_loss=lambda self: after(self.learn)))
     learn.fit(2)
     run = undertow.open_run(tmp_path / "runs" / "run.undertow")
-    np.testing.assert_allclose(run.scalars["loss"], np.reshape(losses, (6, 2)).mean(1), rtol=1e-5)
+    np.testing.assert_allclose(noted(run, "loss"), np.reshape(losses, (6, 2)).mean(1), rtol=1e-5)
 
 
 def test_searches_validations_and_predictions_are_no_part(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_searches_validations_and_predictions_are_no_part(tmp_path: Path) -> Non
     assert callback.session.watcher is None
     learn.fit(1)
     learn.validate()
-    assert undertow.open_run(tmp_path / "runs" / "run.undertow").scalars["step"].tolist() == list(range(6))
+    assert steps_of(undertow.open_run(tmp_path / "runs" / "run.undertow")) == list(range(6))
 
 
 def test_it_stops_in_fastais_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -172,7 +172,7 @@ def test_after_an_exception_the_next_fit_goes_on(tmp_path: Path) -> None:
         learn.fit(1, cbs=Fails())
     learn.fit(1)
     run = undertow.open_run(tmp_path / "runs" / "run.undertow")
-    assert run.scalars["step"].tolist() == list(range(9))
+    assert steps_of(run) == list(range(9))
 
 
 def test_a_learner_that_holds_it_is_pickled(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import undertow
+from integrations.noted import noted, steps_of
 
 pytest.importorskip("ignite")
 from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
@@ -81,9 +82,9 @@ def test_same_bits_and_steps(way: str, every: int, tmp_path: Path) -> None:
     assert handler.session.watcher.step == steps
     assert run.scalars["step"].max() == steps - 1
     if every == 1:
-        np.testing.assert_allclose(run.scalars["loss"], np.reshape(outputs, (steps, -1)).mean(1), rtol=1e-5)
+        np.testing.assert_allclose(noted(run, "loss"), np.reshape(outputs, (steps, -1)).mean(1), rtol=1e-5)
         if way == "clipped":
-            np.testing.assert_allclose(run.scalars["grad_norm"], 0.05, rtol=1e-3)
+            np.testing.assert_allclose(noted(run, "grad_norm"), 0.05, rtol=1e-3)
 
 
 def test_metrics_of_evaluators_are_recorded(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_metrics_of_evaluators_are_recorded(tmp_path: Path) -> None:
 
     trained("plain", tmp_path / "first.undertow", prepare=prepare, every=1)
     run = undertow.open_run(tmp_path / "first.undertow")
-    np.testing.assert_allclose(run.scalars["val_loss"][~np.isnan(run.scalars["val_loss"])], seen, rtol=1e-6)
+    np.testing.assert_allclose(noted(run, "val_loss"), seen, rtol=1e-6)
 
 
 def test_exceptions_are_raised_unless_somebody_else_handles_them(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_exceptions_are_raised_unless_somebody_else_handles_them(tmp_path: Path)
 
     with pytest.raises(RuntimeError, match="mine"):
         trained("plain", tmp_path / "first.undertow", prepare=fails, every=1)
-    assert undertow.open_run(tmp_path / "first.undertow").scalars["step"].tolist() == list(range(5))
+    assert steps_of(undertow.open_run(tmp_path / "first.undertow")) == list(range(5))
     handled = []
 
     def handles(trainer, *_):
@@ -121,7 +122,7 @@ def test_exceptions_are_raised_unless_somebody_else_handles_them(tmp_path: Path)
 def test_a_second_run_and_a_checkpoint_go_on(tmp_path: Path) -> None:
     model, _, handler, trainer = trained("plain", tmp_path / "first.undertow", every=1, epochs=1)
     trainer.run(batches(), max_epochs=3)
-    steps = undertow.open_run(tmp_path / "first.undertow").scalars["step"].tolist()
+    steps = steps_of(undertow.open_run(tmp_path / "first.undertow"))
     assert steps == list(range(handler.session.watcher.step))
     assert len(steps) in (24, 32)  # Ignite goes on to the third epoch, or begins to count anew
     optimizer = torch.optim.Adam(model.parameters())
@@ -130,7 +131,7 @@ def test_a_second_run_and_a_checkpoint_go_on(tmp_path: Path) -> None:
     again.load_state_dict({"iteration": len(steps), "epoch_length": 8, "max_epochs": len(steps) // 8 + 1})
     UndertowHandler(model, optimizer, tmp_path / "first.undertow", every=1).attach(again)
     again.run(batches())
-    assert undertow.open_run(tmp_path / "first.undertow").scalars["step"].tolist() == list(range(len(steps) + 8))
+    assert steps_of(undertow.open_run(tmp_path / "first.undertow")) == list(range(len(steps) + 8))
 
 
 def test_it_stops_in_ignites_way_and_early_stops_are_heard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -163,5 +164,5 @@ def test_a_search_for_a_learning_rate_is_no_part(tmp_path: Path) -> None:
 
     *_, handler, _ = trained("plain", tmp_path / "first.undertow", 2, prepare=search, every=1)
     assert len(found) >= 10
-    assert undertow.open_run(tmp_path / "first.undertow").scalars["step"].tolist() == list(range(16))
+    assert steps_of(undertow.open_run(tmp_path / "first.undertow")) == list(range(16))
     assert handler.session.watcher.step == 16

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import undertow
+from integrations.noted import noted, steps_of
 
 keras = pytest.importorskip("keras")
 from undertow.integrations.keras import KerasModel, UndertowCallback, training  # noqa: E402  # after Keras' backend is chosen
@@ -139,8 +140,8 @@ def test_what_the_optimizer_takes_is_clipped_and_averaged(tmp_path: Path) -> Non
     fitted(sequential, lambda: Told(0.01, global_clipnorm=0.1, gradient_accumulation_steps=2), callback)
     run = undertow.open_run(callback.session.watcher.path)
     assert len(seen["after"]) == 9
-    np.testing.assert_allclose(run.scalars["grad_norm"], seen["after"], rtol=1e-5)
-    np.testing.assert_allclose(run.scalars["grad_norm_unclipped"], seen["before"], rtol=1e-5)
+    np.testing.assert_allclose(noted(run, "grad_norm"), seen["after"], rtol=1e-5)
+    np.testing.assert_allclose(noted(run, "grad_norm_unclipped"), seen["before"], rtol=1e-5)
     assert max(seen["after"]) < 0.1001 < min(seen["before"])
 
 
@@ -164,10 +165,9 @@ def test_metrics_losses_and_rates_are_recorded(tmp_path: Path) -> None:
     run = undertow.open_run(callback.session.watcher.path)
     history = model.history.history
     for name in ("val_loss", "val_mae", "mae"):
-        noted = run.scalars[name][~np.isnan(run.scalars[name])]
-        np.testing.assert_allclose(noted, history[name], rtol=1e-6)
-    np.testing.assert_allclose(run.scalars["loss"].reshape(3, 6).mean(1), history["loss"], rtol=1e-5)
-    np.testing.assert_allclose(run.scalars["lr"], 0.01 * 0.5 ** (np.arange(18) / 5), rtol=1e-5)
+        np.testing.assert_allclose(noted(run, name), history[name], rtol=1e-6)
+    np.testing.assert_allclose(noted(run, "loss").reshape(3, 6).mean(1), history["loss"], rtol=1e-5)
+    np.testing.assert_allclose(noted(run, "lr"), 0.01 * 0.5 ** (np.arange(18) / 5), rtol=1e-5)
 
 
 def test_a_second_fit_goes_on(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_second_fit_goes_on(tmp_path: Path) -> None:
     model = fitted(sequential, OPTIMIZERS["Adam"], callback, epochs=1)
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[callback])
     run = undertow.open_run(callback.session.watcher.path)
-    assert run.scalars["step"].tolist() == list(range(18))
+    assert steps_of(run) == list(range(18))
     assert Path(callback.session.watcher.path).name == "first.undertow"
 
 
@@ -209,9 +209,9 @@ def test_scaled_losses_are_unscaled_and_skipped_steps_seen(tmp_path: Path) -> No
     fitted(sequential, lambda: keras.optimizers.SGD(0.01), unscaled, epochs=1)
     run, other = (undertow.open_run(each.session.watcher.path) for each in (callback, unscaled))
     assert run.header["loss_scale"] == "known"
-    assert run.scalars["scale"][0] == 1024
+    assert noted(run, "scale")[0] == 1024
     for name in ("loss", "grad_norm"):
-        np.testing.assert_allclose(run.scalars[name][:2], other.scalars[name][:2], rtol=1e-3)
+        np.testing.assert_allclose(noted(run, name)[:2], noted(other, name)[:2], rtol=1e-3)
 
 
 def test_it_stops_in_keras_way_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -247,7 +247,7 @@ def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
         )
     gc.collect()
     assert "apply" not in vars(model.optimizer)
-    assert undertow.open_run(tmp_path / "a.undertow").scalars["step"].tolist() == [0, 1, 2, 3]
+    assert steps_of(undertow.open_run(tmp_path / "a.undertow")) == [0, 1, 2, 3]
 
 
 def test_a_wrapped_torch_module_keeps_its_names(tmp_path: Path) -> None:

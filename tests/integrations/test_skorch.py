@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import undertow
+from integrations.noted import noted, steps_of
 
 pytest.importorskip("skorch")
 from sklearn.base import clone
@@ -71,8 +72,8 @@ def test_same_bits_and_steps(way: str, every: int, tmp_path: Path) -> None:
 def test_clipped_gradients_are_those_the_optimizer_takes(tmp_path: Path) -> None:
     fitted(UndertowCallback(tmp_path / "first.undertow", options={"every": 1}), GradientNormClipping(0.05))
     run = undertow.open_run(tmp_path / "first.undertow")
-    np.testing.assert_allclose(run.scalars["grad_norm"], 0.05, rtol=1e-3)
-    assert (run.scalars["grad_norm_unclipped"] > 0.05).all()
+    np.testing.assert_allclose(noted(run, "grad_norm"), 0.05, rtol=1e-3)
+    assert (noted(run, "grad_norm_unclipped") > 0.05).all()
 
 
 def test_losses_and_scores_are_recorded(tmp_path: Path) -> None:
@@ -87,9 +88,8 @@ def test_losses_and_scores_are_recorded(tmp_path: Path) -> None:
     net.fit(X, (Y[:, 0] > 0).astype("int64"))
     run = undertow.open_run(tmp_path / "first.undertow")
     for name in ("valid_loss", "valid_acc", "train_loss"):
-        noted = run.scalars[name][~np.isnan(run.scalars[name])]
-        np.testing.assert_allclose(noted, net.history[:, name], rtol=1e-6)
-    np.testing.assert_allclose(run.scalars["loss"].reshape(3, 5).mean(1), net.history[:, "train_loss"], rtol=1e-5)
+        np.testing.assert_allclose(noted(run, name), net.history[:, name], rtol=1e-6)
+    np.testing.assert_allclose(noted(run, "loss").reshape(3, 5).mean(1), net.history[:, "train_loss"], rtol=1e-5)
     assert not any(name.endswith("_best") or name == "dur" for name in run.scalars)
 
 
@@ -97,10 +97,10 @@ def test_partial_fit_goes_on_and_fit_begins_anew(tmp_path: Path) -> None:
     callback = UndertowCallback(tmp_path / "first.undertow", options={"every": 1})
     net = fitted(callback)
     net.partial_fit(X, Y)
-    assert undertow.open_run(tmp_path / "first.undertow").scalars["step"].tolist() == list(range(24))
+    assert steps_of(undertow.open_run(tmp_path / "first.undertow")) == list(range(24))
     with pytest.warns(RuntimeWarning, match="first-2"):
         net.fit(X, Y)
-    assert undertow.open_run(tmp_path / "first.undertow").scalars["step"].tolist() == list(range(12))
+    assert steps_of(undertow.open_run(tmp_path / "first.undertow")) == list(range(12))
 
 
 def test_it_stops_in_skorchs_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -120,11 +120,11 @@ def test_early_stops_and_exceptions(tmp_path: Path) -> None:
 
     callback = UndertowCallback(tmp_path / "first.undertow", options={"every": 1})
     net = fitted(callback, EarlyStopping(patience=1, threshold=10.0), max_epochs=9)
-    assert len(undertow.open_run(tmp_path / "first.undertow").scalars["step"]) == 4 * len(net.history)
+    assert len(steps_of(undertow.open_run(tmp_path / "first.undertow"))) == 4 * len(net.history)
     with pytest.warns(RuntimeWarning, match="first-2"), pytest.raises(RuntimeError, match="mine"):
         fitted(callback, Fails())
     callback.session_.end()
-    assert len(undertow.open_run(tmp_path / "first.undertow").scalars["step"]) == 5
+    assert len(steps_of(undertow.open_run(tmp_path / "first.undertow"))) == 5
 
 
 def test_sklearn_clones_and_searches(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import undertow
+from integrations.noted import noted
 
 found = importlib.util.find_spec("timm")
 if found is None or not found.submodule_search_locations:
@@ -99,10 +100,10 @@ def test_the_recipe(scaled: bool, lookahead: bool, every: int, tmp_path: Path) -
     assert watcher.step == UPDATES
     run = undertow.open_run(tmp_path / "run.undertow")
     if every == 1:
-        np.testing.assert_allclose(run.scalars["loss"], np.reshape(losses, (UPDATES, ACCUMULATED)).mean(1), rtol=1e-2)
-        np.testing.assert_allclose(run.scalars["grad_norm"], 0.1, rtol=1e-2)
-        assert (run.scalars["grad_norm_unclipped"] > 0.1).all()
-        assert run.scalars["top1"][-1] == 0.5
+        np.testing.assert_allclose(noted(run, "loss"), np.reshape(losses, (UPDATES, ACCUMULATED)).mean(1), rtol=1e-2)
+        np.testing.assert_allclose(noted(run, "grad_norm"), 0.1, rtol=1e-2)
+        assert (noted(run, "grad_norm_unclipped") > 0.1).all()
+        assert noted(run, "top1")[-1] == 0.5
     assert run.header["loss_scale"] == ("known" if scaled else "1")
     assert not [event.message for event in run.events if event.kind == "trouble"]
 
