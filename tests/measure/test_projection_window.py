@@ -23,7 +23,7 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("rows", [1, 7, 60])
 def test_a_window_is_what_autograd_passes_on_there(kernel, settings, rows, monkeypatch):
-    monkeypatch.setattr("undertow.measure.signals.PROJECTED", 8 * 40 * rows)
+    monkeypatch.setattr("undertow.measure.signals.WINDOW", 8 * 40 * rows)
     torch.manual_seed(0)
     height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     x = torch.randn(3, 8, 60, 40, dtype=torch.float64, requires_grad=True)

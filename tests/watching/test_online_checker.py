@@ -118,7 +118,6 @@ def test_a_fault_of_a_short_runs_last_steps_is_told_when_it_ends(tmp_path: Path)
             model(x).square().mean().backward()
             optimizer.step()
             watcher.flush()
+    events = undertow.open_run(watcher.path).events
     assert "UT202" in {finding.code for finding in told}
-    assert "UT202" in {
-        event.data["code"] for event in undertow.open_run(watcher.path).events if event.kind == "finding"
-    }
+    assert "UT202" in {event.data["code"] for event in events if event.kind == "finding"}

@@ -13,6 +13,9 @@ from undertow.measure.steepness import measure_activation
 PROJECTED = 2**16
 """Elements of a gradient, of a large one, in which it is held against what autograd passes on."""
 
+WINDOW = 2**13
+"""The same of a convolution, whose products take longer."""
+
 FEWEST = 16
 """Rows of it, however long they are."""
 
@@ -107,7 +110,7 @@ def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tens
 
 def _project_convolution(c: Convolution, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same of a convolution, [channels, ...]: of a large one, in a window of one example."""
-    if passed.numel() > 2 * PROJECTED and not c.transposed and passed.dim() > 2:
+    if passed.numel() > 2 * WINDOW and not c.transposed and passed.dim() > 2:
         return _project_window(c, w, g, passed)
     mix, kind = _mixture(g.shape[0], g.device, g.dtype), w.dtype
     folded = torch.tensordot(mix, g, 1).to(kind)
@@ -125,7 +128,7 @@ def _project_window(c: Convolution, w: Tensor, g: Tensor, passed: Tensor) -> tup
     all that is propagated back, as if there were no padding.
     """
     example, rows, stride, reach = len(g) // 2, passed.shape[2], c.stride[0], (w.shape[2] - 1) * c.dilation[0]
-    height = min(rows, max(1, PROJECTED * rows * len(g) // passed.numel()))
+    height = min(rows, max(1, WINDOW * rows * len(g) // passed.numel()))
     top = (rows - height) // 2
     first = max(0, -((reach - top - c.padding[0]) // stride))
     last = min(g.shape[2] - 1, (top + height - 1 + c.padding[0]) // stride)

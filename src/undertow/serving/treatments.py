@@ -22,6 +22,7 @@ def treatments(folder: Folder) -> list[str]:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as root:
         ...     _ = Path(root, "first.treatment.json").write_text("{}")
         ...     treatments(Folder(Path(root)))

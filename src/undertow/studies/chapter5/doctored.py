@@ -1,14 +1,7 @@
-"""The chapter's deepest network as a `Training`, and what the doctor found would have helped it.
+"""The chapter's deepest network as a `Training`, for the doctor; what came of it is in `helped`."""
 
-``undertow doctor src/undertow/studies/chapter5/doctored.py:training --budget 10m --out treatment.json`` made
-``treatment.json`` beside this file.
-"""
-
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
@@ -26,8 +19,6 @@ UPDATES = 2_000
 
 SCORED = 2_000
 """Validation images that a score is taken on."""
-
-COMMAND = "undertow doctor src/undertow/studies/chapter5/doctored.py:training --budget 10m"
 
 
 def training(data: Dataset | None = None) -> Training:
@@ -93,15 +84,3 @@ class _Right:
 
     def __call__(self, model: nn.Module) -> float:
         return float((model(self.x).argmax(1) == self.y).float().mean())
-
-
-@cache
-def recorded() -> dict[str, Any]:
-    """Read what the doctor said of it: a treatment as JSON (`undertow.doctoring.Treatment.to_dict`).
-
-    Example:
-        >>> recorded()["verdict"]
-        'repaired'
-    """
-    told: dict[str, Any] = json.loads(files(__package__).joinpath("treatment.json").read_text("utf-8"))
-    return told
