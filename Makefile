@@ -9,7 +9,7 @@
 # make lock         constraints-hashed.txt: every package that undertow[all] needs, with the hashes of its files
 # make sbom         dist/undertow.cdx.json: the same as a bill of materials (CycloneDX), for a release
 # make lint         style, types, and the direction of imports
-# make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md and docs/schemas from the source
+# make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md, docs/schemas and what pages' snippets print
 # make site         the site, in site/: opens without a network; its notebooks are run
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
@@ -78,6 +78,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
 	$(BIN)/python -c "from undertow.glossary import page; print(page(), end='')" > docs/glossary.md
 	$(BIN)/python docs/public_api.py
+	$(BIN)/python tests/documents.py docs/tutorial.md docs/explanation/*.md docs/howto/*.md
 	mkdir -p docs/schemas
 	for name in $$($(BIN)/undertow schema | cut -d' ' -f1); do \
 	  $(BIN)/undertow schema $$name > docs/schemas/$$name.json; done

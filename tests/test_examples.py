@@ -16,7 +16,7 @@ BROKEN_IN = {
     "mixed_precision": "UT403",
     "ddp": "UT706",
 }
-OTHERS = {"lightning_trainer": "UT706", "hf_trainer": "UT401"}
+OTHERS = {"lightning_trainer": "UT706", "hf_trainer": "UT408"}
 """Those that need other people's trainers: tests/integrations/test_examples.py."""
 
 
