@@ -29,6 +29,7 @@ KILLED = 128
 
 _RUN_USERS_CODE = frozenset({"check", "doctor", "examine", "sweep"})
 SHOW_TRACEBACK = "UNDERTOW_TRACEBACK"
+SHELLS = ("bash", "zsh", "fish")
 
 app = typer.Typer(
     help="Why is this deep network hard to train?",
@@ -79,6 +80,8 @@ def _pass_on(ended: Outcome) -> None:
 
 def _command() -> None:
     try:
+        if sys.argv[1:2] == ["--show-completion"] and sys.argv[2:] and sys.argv[2] in SHELLS:
+            return _show_completion(sys.argv[2])
         app(prog_name="undertow")
     except SystemExit as error:
         if _raised_in(error, "typer"):
@@ -90,6 +93,13 @@ def _command() -> None:
         if os.environ.get(SHOW_TRACEBACK):
             traceback.print_exc()
         _refuse(*_told(error))
+
+
+def _show_completion(shell: str) -> None:
+    """Print the script of the shell that is named: typer alone knows but the one that the command runs in."""
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # made elsewhere, passed on here
+
+    typer.echo(get_completion_script(prog_name="undertow", complete_var="_UNDERTOW_COMPLETE", shell=shell))
 
 
 def _refuse(message: str, code: int) -> None:

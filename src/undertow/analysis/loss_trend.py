@@ -1,4 +1,4 @@
-"""Compare what a run's steps could do to the loss with what became of it: learning rates, descent, standing still."""
+"""Compare what a run's steps could do to the loss with what became of it: learning rates, reach, standing still."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ UNDER_CHANCE = 0.9
 """Part of chance down to which a loss comes by how frequent the classes are alone, where they aren't alike."""
 
 
-class Descent(NamedTuple):
+class Reach(NamedTuple):
     """Say how much of the loss a run's steps can take off, at most.
 
     Attributes:
@@ -120,7 +120,7 @@ def _last_step(history: RunHistory) -> float:
     return float(max(lasts, default=0.0))
 
 
-def descent_of(history: RunHistory) -> Descent | None:
+def reach_of(history: RunHistory) -> Reach | None:
     """Bound what all steps of a run together can take off the loss, to first order; None where it wasn't measured.
 
     |<g, dw>| <= ||g|| ||dw||, parameter by parameter (Cauchy and Schwarz).
@@ -139,7 +139,7 @@ def descent_of(history: RunHistory) -> Descent | None:
     losses = np.abs(loss.values[np.searchsorted(loss.steps, at).clip(0, len(loss.steps) - 1)])
     each = np.nansum(np.where(np.isfinite(both), both, np.nan)[known], axis=1) / np.maximum(losses, 1e-300)
     lasting = np.diff(np.append(at, _last_step(history) + 1))
-    return Descent(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
+    return Reach(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
 
 
 def standstill(history: RunHistory, chance: float | None = None) -> Standstill | None:

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from undertow.examination.ahead import Ahead
 from undertow.examination.dependence import DependenceFinder
-from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
+from undertow.examination.observer import Observer, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import OriginFinder, OverflowFinder
 from undertow.examination.surroundings import random_states, set_random_states
@@ -137,7 +137,6 @@ class Passes:
             header["chosen"] = tape.chosen
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
-            told |= first_order_descent(parameters, steps)
             run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
         if self._closer is None and finder is None:  # once for all repeats
             self._closer = look_closer(observer, self._model, self._compute_loss, parameters)

@@ -100,7 +100,7 @@ FINDING: Mapping[str, Kind] = {
 HEADER: Mapping[str, Kind] = {
     **dict.fromkeys(("model", "optimizer", "name", "run"), TEXT),
     **dict.fromkeys(("parameters", "repeats", "repeats_kept"), COUNT),
-    **dict.fromkeys(("loss", "scale", "lr", "descent", "reach", "accumulated", "ended"), NUMBER),
+    **dict.fromkeys(("loss", "scale", "lr", "reach", "accumulated", "ended"), NUMBER),
     **dict.fromkeys(("unreached", "not run", "unused", "dtypes", "zero gradients", "zero values"), TEXTS),
     **dict.fromkeys(("pairs", "terms", "norms", "other leaves"), TABLES),
     **dict.fromkeys(("partial", "held", "rates", "decay", "chosen", "cut off"), MAPPING),

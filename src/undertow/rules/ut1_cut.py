@@ -62,9 +62,10 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
         no gradient themselves: a zero-initialised branch or head learns, and opens the way. Ways that cancel do so in
-        every number, for all parameters of a layer. Zero inputs to weights that aren't zero are none. A note where
-        the factor of zero is a constant (a term switched off, a dropped path) or the attention has one key only, and
-        nothing where the loss itself is 0, as with a hinge that all examples satisfy.
+        every number, for all parameters of a layer; a note where that is a normalisation alone. Zero inputs to weights
+        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path)
+        or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all examples
+        satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
@@ -185,8 +186,17 @@ def _where_ways_meet(diagnosis: Diagnosis, cancelled: Mapping[int, frozenset[int
         parting = set.intersection(*above) - ends if len(above) > 1 else above[0]
         forks = [n for n in parting if len(run.outgoing[n]) > 1]
         together[max(forks, default=place)] |= set(run.sites[place].parameters)
+    all_of_them = {name for site in run.sites for name in site.parameters}
     for place, names in together.items():
-        yield GradientCut(run.sites[place], tuple(sorted(names)), CANCELS, Severity.ERROR)
+        yield GradientCut(run.sites[place], tuple(sorted(names)), CANCELS, _weight_of(run, names, all_of_them))
+
+
+def _weight_of(run: Run, names: set[str], all_of_them: set[str]) -> Severity:
+    """Return how much it matters that some parameters' gradients cancel: a branch's norm does nothing on 1 x 1 maps."""
+    if 2 * len(names) >= len(all_of_them):
+        return Severity.ERROR
+    layers = any(site.role is Role.WEIGHT and names & set(site.parameters) for site in run.sites)
+    return Severity.WARNING if layers else Severity.NOTE
 
 
 def _above(run: Run, start: int) -> set[int]:

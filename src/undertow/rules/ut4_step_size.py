@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.loss_trend import Descent, descent_of, low_rate, warming_up
+from undertow.analysis.loss_trend import Reach, low_rate, reach_of, warming_up
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
@@ -134,12 +134,12 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
         yield from _rate_gone(history, *ended)
         return
     yield from _groups_at_zero(history)
-    descent = descent_of(history)
-    if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS:
+    reach = reach_of(history)
+    if reach is None or reach.steps < FEWEST_STEPS or reach.rows < FEWEST_ROWS:
         return
     enough = IN_A_WARM_UP if warming_up(history) else ALL_TOGETHER
-    if 0 < descent.total < enough and not _moved(history):
-        yield _all_too_small(history, descent)
+    if 0 < reach.total < enough and not _moved(history):
+        yield _all_too_small(history, reach)
 
 
 def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]:
@@ -190,17 +190,17 @@ def _moved(history: RunHistory) -> bool:
     return summary is not None and summary.fell
 
 
-def _all_too_small(history: RunHistory, descent: Descent) -> Finding:
+def _all_too_small(history: RunHistory, reach: Reach) -> Finding:
     text = (
-        f"{optimizer_of(history.run.header)}'s steps are too short: all {descent.steps:,} together can take at most "
-        f"{descent.total:.1%} of the loss off, though gradient reaches the weights."
+        f"{optimizer_of(history.run.header)}'s steps are too short: all {reach.steps:,} together can take at most "
+        f"{reach.total:.1%} of the loss off, though gradient reaches the weights."
     )
     if warming_up(history):
         rates = history.scalar("lr").values
         text += (
             f" The learning rate rises yet, from {rates[0]:.1g} to {rates[-1]:.1g}: is the warm-up meant to be so long?"
         )
-    numbers = {"all steps": descent.total, "a step": descent.total / descent.steps}
+    numbers = {"all steps": reach.total, "a step": reach.total / reach.steps}
     limit = f"sum of ||g|| ||dw|| / |loss| over the run < {ALL_TOGETHER:.0%}"
     began = int(history.first_step)
     equation = "|<g, dw>| <= ||g|| ||dw||"
@@ -208,7 +208,7 @@ def _all_too_small(history: RunHistory, descent: Descent) -> Finding:
         "UT408", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, equation, began=began,
         from_start=True,
     )  # fmt: skip
-    return further_steps(history.run.header, descent.total / descent.steps, ENOUGH).on(found)
+    return further_steps(history.run.header, reach.total / reach.steps, ENOUGH).on(found)
 
 
 @rule(
