@@ -7,7 +7,7 @@
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
 # make lock         constraints-hashed.txt: every package that undertow[all] needs, with the hashes of its files
-# make sbom         dist/undertow.cdx.json: the same as a bill of materials (CycloneDX), for a release
+# make sbom         build/undertow.cdx.json: the same as a bill of materials (CycloneDX), for a release
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md, docs/schemas and what pages' snippets print
 # make site         the site, in site/: opens without a network; its notebooks are run
@@ -53,19 +53,13 @@ clinic: $(VENV)/.installed-dev
 LOCKED := constraints-hashed.txt
 
 lock: $(VENV)/.installed-release
-	mkdir -p build
-	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --unsafe-package torch --extra all \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --no-annotate \
-	  -c constraints.txt -o build/locked.txt pyproject.toml
-	printf '%s\n' '# Made by `make lock`, for Python $(shell $(BIN)/python -c "import sys; print(*sys.version_info[:2], sep='.')"):' \
-	  '# pip install torch, then pip install --require-hashes --no-deps -r $(LOCKED), then pip install --no-deps undertow.' \
-	  '# torch is left out: which build it is depends on the machine.' > $(LOCKED)
-	cat build/locked.txt >> $(LOCKED)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	  --custom-compile-command "make lock" --extra all -c constraints.txt -o $(LOCKED) pyproject.toml
 
 sbom: $(VENV)/.installed-release
-	mkdir -p dist
+	mkdir -p build
 	$(BIN)/cyclonedx-py requirements $(LOCKED) --pyproject pyproject.toml --output-reproducible --of JSON \
-	  -o dist/undertow.cdx.json
+	  -o build/undertow.cdx.json
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

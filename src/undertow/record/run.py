@@ -143,7 +143,7 @@ class Run:
         return self._edges_by("target")
 
     @cached_property
-    def memo(self) -> dict[Any, Any]:
+    def _memo(self) -> dict[Any, Any]:
         """What was worked out of the Sites and edges alone, by the function that did: see `of_graph`."""
         return {}
 
@@ -155,9 +155,9 @@ class Run:
             >>> run.of_graph(lambda run: len(run.sites))
             0
         """
-        if work_out not in self.memo:
-            self.memo[work_out] = work_out(self)
-        return self.memo[work_out]
+        if work_out not in self._memo:
+            self._memo[work_out] = work_out(self)
+        return self._memo[work_out]
 
     def _edges_by(self, end: str) -> tuple[tuple[int, ...], ...]:
         found: list[list[int]] = [[] for _ in self.sites]
