@@ -25,6 +25,7 @@ from patients.networks import (
     orthogonal,
     remembering,
 )  # fmt: skip
+from patients.reported import cases
 from patients.ward import (
     Patient,
     circles,
@@ -51,7 +52,7 @@ DIGITS, IRIS, WINE, CANCER = (64, 32, 10), (4, 16, 3), (13, 16, 3), (30, 16, 2)
 
 def patients() -> Iterator[Patient]:
     """All of them."""
-    for family, level, name, broken, mended in [*steps(), *starts(), *architectures(), *objectives()]:
+    for family, level, name, broken, mended in [*steps(), *starts(), *architectures(), *objectives(), *cases()]:
         yield Patient(name, family, level, broken, mended)
 
 

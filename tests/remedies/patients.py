@@ -42,6 +42,17 @@ class Listed(nn.Module):
         return self.head(x)
 
 
+class TimeFirst(nn.Module):
+    """A recurrence that expects time first and is given the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(2, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
 class Transformer(nn.Module):
     def __init__(self):
         super().__init__()
@@ -69,6 +80,16 @@ def classes(model, *shape, scale=1.0):
         (scale * torch.randn(8, *shape, generator=draws) + 2, torch.randint(3, (8,), generator=draws)) for _ in range(3)
     ]
     return Training(model, batches, class_loss, sgd, steps=20)
+
+
+def with_holes(training, every=7):
+    """The same with some inputs missing."""
+    holed = []
+    for x, y in training.batches:
+        x = x.clone()
+        x.view(-1)[::every] = torch.nan
+        holed.append((x, y))
+    return replace(training, batches=holed)
 
 
 def under_adam(model, *shape):

@@ -15,6 +15,7 @@ LONG = 1 / 15
 FEWEST_STEPS = 20
 STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 20, 8
 PARTS = 10
+STILL_RISING = 0.5
 FALLEN, DEVIATIONS = 0.02, 4.0
 UNDER_CHANCE = 0.9
 """Part of chance down to which a loss comes by how frequent the classes are alone, where they aren't alike."""
@@ -67,7 +68,13 @@ def learning_rates(history: RunHistory) -> Series:
     first = history.scalar("lr")
     if not len(full.values) or len(np.unique(by_parameter[known][0][~np.isnan(by_parameter[known][0])])) > 1:
         return full
-    return first if len(first.values) > len(full.values) else full
+    return first if len(first.values) > len(full.values) and _agree(first, full) else full
+
+
+def _agree(first: Series, full: Series) -> bool:
+    """Tell whether the first group's rate is that of what is trained: the group may hold frozen parameters alone."""
+    both, here, there = np.intersect1d(first.steps, full.steps, return_indices=True)
+    return not len(both) or bool(np.allclose(first.values[here], full.values[there], rtol=1e-3, atol=0.0))
 
 
 def low_rate(history: RunHistory) -> tuple[int, float] | None:
@@ -94,6 +101,18 @@ def low_rate(history: RunHistory) -> tuple[int, float] | None:
     began = float(steps[first])
     part = (last + 1 - began) / (last + 1 - history.first_step)
     return (int(began), float(part)) if part > LONG and last + 1 - began >= FEWEST_STEPS else None
+
+
+def warming_up(history: RunHistory) -> bool:
+    """Tell whether the learning rate rises yet at the end of the run.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> warming_up(RunHistory(Run({}, (), scalars={"step": np.arange(9.0), "lr": np.arange(9.0)})))
+        True
+    """
+    rates = history.scalar("lr").values
+    return len(rates) > 1 and bool(rates[-1] >= rates.max() and rates[0] < STILL_RISING * rates[-1])
 
 
 def _last_step(history: RunHistory) -> float:

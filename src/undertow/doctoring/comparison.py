@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -101,17 +101,15 @@ def compare(
     control: Sequence[float],
     treated: Sequence[float],
     start: float,
-    tests: int = 1,
     seconds: tuple[float, float] = (math.nan, math.nan),
 ) -> Comparison:
-    """Compare paired scores by a paired t test (Student 1908).
+    """Compare paired scores by a paired t test (Student 1908), as if nothing else were compared; see `corrected`.
 
     Args:
         remedies: that ``treated`` had.
         seeds: of the pairs.
         control, treated: scores, [seeds].
         start: mean score of the untrained model, by which is judged whether a difference matters.
-        tests: how many comparisons this is one of; p is multiplied by it (Bonferroni, with which Holm begins).
         seconds: that trials took.
     """
     if len(seeds) < 2:
@@ -121,11 +119,36 @@ def compare(
         )  # fmt: skip
     difference = np.subtract(treated, control)
     p, interval = _tested(difference)
-    p = min(1.0, tests * p)
     verdict = _verdict(difference, p, max(float(np.mean(treated)), float(np.mean(control))) - start)
     return Comparison(
         tuple(remedies), tuple(seeds), tuple(control), tuple(treated), start, interval, p, verdict, seconds
     )
+
+
+def corrected(comparisons: Sequence[Comparison], spent: float = 1.0) -> list[Comparison]:
+    """Correct comparisons for how many there are (`holm`), and judge them again.
+
+    Args:
+        comparisons: with p as `compare` gives it; those that are untested don't count.
+        spent: part of the error that may be made here, where something is looked at more than once.
+
+    Example:
+        >>> found = [compare((), [0, 1, 2], [0.1, 0.12, 0.09], [0.3, 0.4, 0.26], start=0.1)] * 2
+        >>> [str(each.verdict) for each in corrected(found)], str(found[0].verdict)
+        (['NO EFFECT', 'NO EFFECT'], 'HELPS')
+    """
+    tested = [place for place, each in enumerate(comparisons) if each.verdict is not Verdict.UNTESTED]
+    surer = dict(zip(tested, holm([comparisons[place].p for place in tested]), strict=True))
+    return [
+        _judged_again(each, min(1.0, surer[place] / spent)) if place in surer else each
+        for place, each in enumerate(comparisons)
+    ]
+
+
+def _judged_again(comparison: Comparison, p: float) -> Comparison:
+    better = max(float(np.mean(comparison.treated)), float(np.mean(comparison.control)))
+    difference = np.subtract(comparison.treated, comparison.control)
+    return replace(comparison, p=p, verdict=_verdict(difference, p, better - comparison.start))
 
 
 def _tested(difference: np.ndarray[Any, Any]) -> tuple[float, tuple[float, float]]:

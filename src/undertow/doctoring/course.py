@@ -10,7 +10,7 @@ import numpy as np
 
 from undertow.doctoring.arms import first_arms, second_arms, simplicity, third_arms
 from undertow.doctoring.budget import FINALISTS, FIRST, RACE_SEEDS, SECOND, THIRD, Budget
-from undertow.doctoring.comparison import Comparison, Verdict, compare
+from undertow.doctoring.comparison import MATTERS, Comparison, Verdict, compare, corrected
 from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import Attempt
 from undertow.doctoring.trials import Arm, Cut, TrialOutcome, Trials
@@ -25,6 +25,10 @@ TOUCH = 0.02
 
 KEPT = 6
 """Arms that are run on all seeds of a round, at least."""
+
+FIRST_LOOK = 0.6
+"""Part of the error that the first look at the confirmation may make; the rest is for a second, on twice as many seeds,
+which there is where seeds differ: one that trains all the same, say, among those that don't."""
 
 LOOKING = 0.12
 """Part of the budget that examinations of fresh models may take."""
@@ -47,6 +51,7 @@ class Course:
         confirmed: trials of the confirmation, by arm.
         notes: what a reader has to know.
         start: score of an untrained model.
+        more_seeds: fresh ones for a second look; none where the user said which seeds.
     """
 
     training: Training
@@ -59,9 +64,12 @@ class Course:
     confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     start: float = math.inf
+    more_seeds: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        self.fresh_seeds = self.fresh_seeds or [FIRST_FRESH_SEED + i for i in range(self.budget.seeds)]
+        if not self.fresh_seeds:
+            every = [FIRST_FRESH_SEED + i for i in range(2 * self.budget.seeds)]
+            self.fresh_seeds, self.more_seeds = every[: self.budget.seeds], every[self.budget.seeds :]
 
     def finalists(self, prescribed: Sequence[Remedy]) -> list[Arm]:
         """Race what was prescribed in rounds, and return the best arms."""
@@ -90,7 +98,8 @@ class Course:
             made = self.trials.make(cuts, self.deadline)
             for arm in left:
                 self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:many]])
-            ranked = self._ranked([arm for arm in left if self.attempts[arm].scores])
+            whole = [arm for arm in left if self.attempts[arm].scores]
+            ranked = self._ranked(unlike(whole, {arm: _course_of(arm, seeds[:many], steps, made) for arm in whole}))
             left = ranked[: max(KEPT, (len(ranked) + 1) // 2)]
         return ranked
 
@@ -134,8 +143,19 @@ class Course:
 
     def confirm(self, arms: Sequence[Arm]) -> list[Comparison]:
         """Compare the finalists with the control on fresh seeds; this, and nothing else, is the result."""
-        seeds, steps = self.fresh_seeds, self.budget.full
         self.tell(f"{len(arms)} finalist{'s' if len(arms) > 1 else ''} against the training as it is, on fresh seeds")
+        found = self._confirmed(arms, self.fresh_seeds, FIRST_LOOK if self.more_seeds else 1.0)
+        unsure = [each for each in found if _undecided(each)]
+        if unsure and self.more_seeds and not any(each.verdict is Verdict.HELPS for each in found):
+            best = max(unsure, key=lambda each: each.effect).remedies
+            self.tell("seeds differ: the best is compared on as many more")
+            again = self._confirmed([best], [*self.fresh_seeds, *self.more_seeds], 1 - FIRST_LOOK)
+            found = [*again, *(each for each in found if each.remedies != best)]
+        best_effect = max((each.effect for each in found if each.seeds), default=0.0)
+        return sorted(found, key=lambda each: _preference(each, best_effect))
+
+    def _confirmed(self, arms: Sequence[Arm], seeds: Sequence[int], spent: float) -> list[Comparison]:
+        steps = self.budget.full
         made = self.trials.make([Cut(arm, seed, steps) for arm in ((), *arms) for seed in seeds], math.inf)
         for arm in arms:
             self._note(arm, "confirmed", [made[Cut(arm, seed, steps)] for seed in seeds])
@@ -145,9 +165,7 @@ class Course:
         broke = [made[Cut((), seed, steps)].error for seed in seeds if made[Cut((), seed, steps)].error]
         if broke:
             self.notes.append(f"The training as it is broke off in {len(broke)} of {len(seeds)} seeds: {broke[0]}")
-        found = confirmed(arms, seeds, steps, made)
-        best = max((each.effect for each in found if each.seeds), default=0.0)
-        return sorted(found, key=lambda each: _preference(each, best))
+        return confirmed(arms, seeds, steps, made, spent)
 
     def leading(self) -> Arm:
         """Return the arm that leads the race; none if there was none."""
@@ -161,20 +179,44 @@ class Course:
         return [trial.score for trial in trials if trial is not None and math.isfinite(trial.score)]
 
 
+def _course_of(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]) -> bytes:
+    """Return the losses of an arm's trials: equal for arms that do the same."""
+    trials = [made[Cut(arm, seed, steps)].trial for seed in seeds]
+    return b"".join(trial.losses.tobytes() for trial in trials if trial is not None)
+
+
+def unlike(arms: Sequence[Arm], courses: Mapping[Arm, bytes]) -> list[Arm]:
+    """Leave out arms that did the same as a simpler one, step by step: a remedy in them does nothing.
+
+    Args:
+        arms: in any order, which they keep.
+        courses: losses of their trials, as bytes.
+    """
+    kept: dict[bytes, Arm] = {}
+    for arm in sorted(arms, key=simplicity):
+        kept.setdefault(courses[arm], arm)
+    return [arm for arm in arms if kept[courses[arm]] == arm]
+
+
+def _undecided(comparison: Comparison) -> bool:
+    """Tell whether an effect would matter and was not seen surely."""
+    gained = float(np.mean(comparison.treated)) - comparison.start if comparison.seeds else 0.0
+    return comparison.verdict is Verdict.NO_EFFECT and comparison.effect > max(0.0, 2 * MATTERS * gained)
+
+
 def _preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[int, int], float]:
     near = bool(comparison.seeds) and comparison.effect >= (1 - TOUCH) * best
     return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.effect
 
 
 def confirmed(
-    arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]
+    arms: Sequence[Arm], seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome], spent: float = 1.0
 ) -> list[Comparison]:
-    """Compare several arms with the control; the surest is corrected for all, the next for one less (Holm 1979)."""
-    sure = sorted(arms, key=lambda arm: compared(arm, seeds, steps, made, 1).p)
-    return [compared(arm, seeds, steps, made, len(arms) - rank) for rank, arm in enumerate(sure)]
+    """Compare several arms with the control, corrected for how many they are (Holm 1979)."""
+    return corrected([compared(arm, seeds, steps, made) for arm in arms], spent)
 
 
-def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome], tests: int) -> Comparison:
+def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]) -> Comparison:
     """Compare an arm's trials with the control's; untested unless all of them came in with a finite score."""
     pairs = [(made[Cut((), seed, steps)].trial, made[Cut(arm, seed, steps)].trial) for seed in seeds]
     whole = [(c, t) for c, t in pairs if c is not None and t is not None and math.isfinite(c.score + t.score)]
@@ -182,4 +224,4 @@ def compared(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, Tria
         return compare(arm, [], [], [], math.nan)
     start = float(np.mean([c.start for c, _ in whole]))
     seconds = (float(np.median([c.seconds for c, _ in whole])), float(np.median([t.seconds for _, t in whole])))
-    return compare(arm, seeds, [c.score for c, _ in whole], [t.score for _, t in whole], start, tests, seconds)
+    return compare(arm, seeds, [c.score for c, _ in whole], [t.score for _, t in whole], start, seconds)

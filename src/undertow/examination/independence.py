@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from undertow.examination.sources import users_line
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.tape.tensors import tensors_in
 
 Fact = dict[str, Any]
@@ -97,6 +97,19 @@ def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
     swapped = [*before[1::-1], *before[2:]]
     same = len(before) < 3 or before[0] == before[1] or min(before[:2]) < 2 or list(after) != swapped
     return [] if same else [list(before), list(after)]
+
+
+def axes_exchanged(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Tell whether two shapes differ by an exchange of two axes of different sizes.
+
+    Example:
+        >>> axes_exchanged([32, 5, 12], [32, 12, 5]), axes_exchanged([32, 5, 12], [32, 60])
+        (True, False)
+    """
+    if len(before) != len(after) or len(before) < 3:
+        return False
+    off = [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    return len(off) == 2 and before[off[0]] == after[off[1]] and min(before[n] for n in off) > 1
 
 
 @dataclass

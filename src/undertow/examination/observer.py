@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from undertow.examination.forward_facts import ForwardFacts
 from undertow.examination.independence import Call, CallCatcher, examples_mixed
 from undertow.examination.loss_terms import gradients_of, terms_of
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.measure import by_kind, host_norm
 from undertow.measure.signals import plain
 from undertow.tape.other_leaves import describe_leaves, leaves_of
@@ -173,5 +173,5 @@ def _second_pass(
     if observer.terms:
         # A graph that can't be gone through twice: reentrant checkpoints, the user's own functions.
         with suppress(RuntimeError):
-            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters)
+            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters, seen.noisy)
     return facts

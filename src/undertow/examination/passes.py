@@ -11,8 +11,8 @@ from undertow.examination.ahead import Ahead
 from undertow.examination.dependence import DependenceFinder
 from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
-from undertow.examination.origin import OriginFinder
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.origin import OriginFinder, OverflowFinder
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
@@ -45,7 +45,7 @@ class Passes:
         """
         before = random_states()
         run = self._measured(before)
-        run.header.update(self._dependence(before, run.header))
+        run.header.update(self._dependence(before, run.header) | self._overflow(before, run.header))
         return run
 
     def _measured(self, before: dict[str, Any]) -> Run:
@@ -68,6 +68,18 @@ class Passes:
         if names and names != self._traced[0]:
             self._traced = names, self._trace(before, names)
         return self._traced[1] if names else {}
+
+    def _overflow(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+        """Look for inf that is divided by, where a gradient is zero: it makes zeros, and the loss is as finite."""
+        if header["origin"] or not np.isfinite(header["loss"]) or not header["zero gradients"]:
+            return {}
+        set_random_states(before)
+        try:
+            with OverflowFinder(self._model) as finder:
+                self._compute_loss()
+        except Exception:  # an operation that can't be watched: then nobody knows
+            return {}
+        return {} if finder.origin is None else {"overflow": vars(finder.origin)}
 
     def _trace(self, before: dict[str, Any], names: list[str]) -> dict[str, Any]:
         set_random_states(before)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.anatomy import anatomy, fresh
-from undertow.remedies.rewiring import Rewiring, functions_called, through
+from undertow.remedies.anatomy import fresh
+from undertow.remedies.survey import Survey, surveyed
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
 
@@ -19,17 +19,12 @@ KEY = "training"
 """Where a Run's header holds them."""
 
 SAMPLED = 16
+MOST_CLASSES = 100
 LITTLE = 0.3
 """Part of its first value that the loss of a training falls by, if it learns at all."""
 
 BOUNDED = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}
 """What an activation at the end of a model can reach."""
-
-ENDS = frozenset(
-    {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "relu6", "hardtanh", "softplus", "clamp", "softmax",
-     "leaky_relu", "elu", "hardsigmoid"}
-)  # fmt: skip
-"""Functions that bound, or bend, what a model returns."""
 
 
 def known_facts(diagnosis: Diagnosis) -> Mapping[str, Any]:
@@ -69,6 +64,7 @@ def facts_of(training: Training) -> dict[str, Any]:
         (1.0, 50.0, None, 0.1)
     """
     model = fresh(training)
+    survey = _survey(model, training)
     with random_numbers_kept():
         optimizer = training.optimizer(model)
     batches = training.sample(SAMPLED)
@@ -78,10 +74,18 @@ def facts_of(training: Training) -> dict[str, Any]:
         "clip": training.clip_grad_norm,
         "half": training.autocast is torch.float16,
         "dropout": max(_dropouts(model), default=0.0),
-        "end": _end(model, training),
+        "end": survey.end,
+        "survey": survey.facts(),
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
     }
+
+
+def _survey(model: nn.Module, training: Training) -> Survey:
+    try:
+        return surveyed(model, training)
+    except Exception:  # whatever a user's loss may raise: that is found out elsewhere
+        return Survey()
 
 
 def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
@@ -100,17 +104,6 @@ def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
     }
 
 
-def _end(model: nn.Module, training: Training) -> str:
-    """Return the first function behind the last layer that bounds what the model returns; empty if there is none."""
-    try:
-        head = anatomy(model, training).head
-        rewiring = Rewiring(ENDS, through, head.name if head else "", behind=True, once=True)
-        called = functions_called(model, training, rewiring) if head else []
-    except Exception:  # whatever a user's model may raise: what it does is found out elsewhere
-        return ""
-    return called[0].rstrip("_") if called else ""
-
-
 def _dropouts(model: nn.Module) -> Iterator[float]:
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -127,13 +120,16 @@ def _of_inputs(batches: list[Any]) -> dict[str, float]:
     if not rows:
         return {}
     x = torch.cat(rows)
-    scale = x.square().mean(0).sqrt()
+    missing = ~x.isfinite()
+    x = x.masked_fill(missing, 0.0)
+    scale = (x.square().sum(0) / (~missing).sum(0).clamp(min=1)).sqrt()
     scale = scale[scale > 0]
     spread = float(scale.quantile(0.9) / scale.quantile(0.1)) if len(scale) else 1.0
-    return {"rms": float(x.square().mean().sqrt()), "spread": spread}
+    rms = float((x.square().sum() / (~missing).sum().clamp(min=1)).sqrt())
+    return {"rms": rms, "spread": spread, "missing": float(missing.double().mean())}
 
 
-def _of_targets(batches: list[Any]) -> dict[str, float]:
+def _of_targets(batches: list[Any]) -> dict[str, Any]:
     """Return the moments of targets that are numbers, or how much alike classes are within a batch."""
     last = [target for batch in batches if (target := target_of(batch)) is not None]
     if not last:
@@ -150,7 +146,14 @@ def _of_targets(batches: list[Any]) -> dict[str, float]:
         "within": sorted_by,
         "numbers": _are_numbers(last[0]),
         "binary": last[0].is_floating_point() and not _are_numbers(last[0]),
+        "classes": _shares(values) if not _are_numbers(last[0]) else [],
     }
+
+
+def _shares(values: Tensor) -> list[float]:
+    """Return the share of each class among targets; none where there are too many classes for that to say anything."""
+    counts = values.unique(return_counts=True)[1]
+    return [float(count) / len(values) for count in counts] if 2 <= len(counts) <= MOST_CLASSES else []
 
 
 def _are_numbers(target: Tensor) -> bool:

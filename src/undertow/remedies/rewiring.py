@@ -7,7 +7,7 @@ made anew for every call, so that models stay copyable.
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class Rewired(TorchFunctionMode):
         behind: whether those behind the head are replaced, or those in front of it.
         once: whether only the first behind each call of the head is.
         attach: whether the gradient is kept on where ``torch.no_grad()`` has turned it off.
+        only: which of the calls is replaced, counted from 0, those of parameters left out; all of them without.
+        flat: names of more functions that are replaced where they are given a matrix.
 
     Attributes:
         replaced: names of the functions that were.
@@ -50,8 +52,12 @@ class Rewired(TorchFunctionMode):
         behind: bool = False,
         once: bool = False,
         attach: bool = False,
+        only: int | None = None,
+        flat: Collection[str] = (),
     ) -> None:
         super().__init__()
+        self._flat = flat
+        self._only, self._met = only, -1
         self._names, self._instead, self._head, self._wanted = names, instead, head, behind
         self._behind, self._once, self._attach = False, once, attach
         self.replaced: list[str] = []
@@ -63,12 +69,22 @@ class Rewired(TorchFunctionMode):
         if name in LAYER_FUNCTIONS:
             weight = args[1] if len(args) > 1 else keywords.get("weight")
             self._behind = self._head is not None and weight is self._head
-        elif name in self._names and self._behind is self._wanted:
+        elif self._is_named(name, args) and self._behind is self._wanted and self._is_meant(args):
             self.replaced.append(name)
             self._behind = self._behind and not self._once
             return self._instead(args[0] if args else keywords["input"])
         with torch.enable_grad() if self._attach else nullcontext():
             return func(*args, **keywords)
+
+    def _is_named(self, name: str, args: Any) -> bool:
+        matrix = name in self._flat and bool(args) and getattr(args[0], "ndim", 0) == 2
+        return name in self._names or matrix
+
+    def _is_meant(self, args: Any) -> bool:
+        if self._only is None:
+            return True
+        self._met += not (args and isinstance(args[0], nn.Parameter))
+        return self._only == self._met and not isinstance(args[0], nn.Parameter)
 
 
 def _name(func: Any) -> str:
@@ -82,7 +98,7 @@ class Rewiring:
     """Say how calls are changed, as data; it makes a mode for a model.
 
     Attributes:
-        names, instead, behind, once, attach: as `Rewired` takes them.
+        names, instead, behind, once, attach, only, flat: as `Rewired` takes them.
         head: the last layer's path; empty if nobody knows.
     """
 
@@ -92,21 +108,30 @@ class Rewiring:
     behind: bool = False
     once: bool = False
     attach: bool = False
+    only: int | None = None
+    flat: frozenset[str] = frozenset()
 
     def of(self, model: nn.Module) -> Rewired:
         """Make a mode for one call."""
         weight = getattr(model.get_submodule(self.head), "weight", None) if self.head else None
-        return Rewired(self.names, self.instead, weight, self.behind, self.once, self.attach)
+        return Rewired(self.names, self.instead, weight, self.behind, self.once, self.attach, self.only, self.flat)
 
 
-def rewire(model: nn.Module, rewiring: Rewiring) -> None:
+class Changing(Protocol):
+    """What says how calls are changed: it makes a mode for a model."""
+
+    def of(self, model: nn.Module) -> Any:
+        """Make a mode for one call."""
+
+
+def rewire(model: nn.Module, rewiring: Changing) -> None:
     """Change calls within a model's own forward pass, by hooks that can be copied together with it."""
     opened = _Opened(rewiring)
     model.register_forward_pre_hook(opened.enter, with_kwargs=True)
     model.register_forward_hook(opened.leave, with_kwargs=True, always_call=True)
 
 
-def functions_called(model: nn.Module, training: Training, rewiring: Rewiring) -> list[str]:
+def functions_called(model: nn.Module, training: Training, rewiring: Changing) -> list[str]:
     """Return the names of the functions that a rewiring would replace in a model, as often as it would."""
     opened = _Opened(rewiring)
     handles = (
@@ -123,14 +148,14 @@ def functions_called(model: nn.Module, training: Training, rewiring: Rewiring) -
 
 @dataclass
 class _Opened:
-    rewiring: Rewiring
+    rewiring: Changing
     modes: list[Any] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
 
     def enter(self, module: nn.Module, given: Any, keywords: Any) -> None:
         del given, keywords
         mode = self.rewiring.of(module)
-        mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
+        mode.__enter__()
         self.modes.append(mode)
 
     def leave(self, module: nn.Module, given: Any, keywords: Any, made: Any) -> None:

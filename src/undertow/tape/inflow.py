@@ -31,7 +31,7 @@ def inflow(op: str, node: Node, weight: Weight) -> Tensor | None:
     names = FACTORS[op]
     (kept_as,) = (name for name in names.values() if name != weight.kept_as)
     x = saved(node, kept_as)
-    if x is None or x.is_complex() or not x.numel():
+    if x is None or x.is_complex() or x.layout is not torch.strided or not x.numel():
         return None
     return _some(x if weight.on_the_right or op == "convolution" else x.t(), ENOUGH)
 

@@ -1,0 +1,314 @@
+"""Remedies that look at what a loss calls: each does what it says, and is prescribed where its fault is."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from remedies import patients
+from undertow.doctoring.screening import look
+from undertow.remedies import Remedy, apply, prescribe
+from undertow.remedies.facts import with_facts
+from undertow.remedies.survey import surveyed
+from undertow.training import Training
+
+
+def codes(training, fell=0.0):
+    return {each.code for each in prescribe(with_facts(look(training).diagnosis, training, fell))}
+
+
+def loss_of(training, seed=0):
+    model = patients.made(training, seed)
+    return float(training.loss(model, training.sample(1)[0]).detach())
+
+
+class Told(nn.Module):
+    """A recurrence that gets time first in one way or another."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.rnn, self.head, self.how = nn.GRU(2, 4), nn.Linear(4, 3), how
+
+    def forward(self, x):
+        made, _ = self.rnn(self.how(x))
+        return self.head(made[-1])
+
+
+class TestAxes:
+    @pytest.mark.parametrize(
+        "wrong",
+        [lambda x: x.view(7, -1, 2), lambda x: x.reshape(x.shape[1], x.shape[0], 2), lambda x: x.reshape([7, 8, 2])],
+    )
+    def test_a_reshape_that_exchanges_sizes_becomes_a_transpose(self, wrong):
+        ill = patients.classes(lambda: Told(wrong), 7, 2)
+        well = patients.classes(lambda: Told(lambda x: x.transpose(0, 1)), 7, 2)
+        assert "UR313" in codes(ill)
+        assert loss_of(apply(Remedy("UR313"), ill)) == pytest.approx(loss_of(well))
+        x = ill.sample(1)[0][0]
+        assert torch.allclose(patients.made(apply(Remedy("UR313"), ill))(x), patients.made(well)(x))  # a score sees it
+        assert "UR313" not in codes(well)
+
+    def test_a_module_that_takes_the_batch_for_time_is_turned_and_one_that_does_not_is_left(self):
+        ill = patients.classes(patients.TimeFirst, 7, 2)
+        well = patients.classes(lambda: patients.Recurrent(nn.LSTM), 7, 2)
+        assert "UR312" in codes(ill)
+        assert loss_of(apply(Remedy("UR312"), ill)) == pytest.approx(loss_of(well))
+        assert "UR312" not in codes(well)
+        assert look(well, (Remedy("UR312"),)).error.startswith("ValueError: no recurrent or attention module")
+
+    def test_padding_at_the_end_is_left_out(self):
+        def padded(x):
+            x = x.clone()
+            x[:, 3:] = 0.0
+            return x
+
+        class Padded(patients.Recurrent):
+            def forward(self, x):
+                return super().forward(padded(x))
+
+        ill = patients.classes(lambda: Padded(nn.LSTM), 7, 2)
+        short = patients.classes(lambda: patients.Recurrent(nn.LSTM), 7, 2)
+        short = replace(short, batches=[(x[:, :3], y) for x, y in short.batches])
+        assert "UR315" in codes(ill)
+        assert loss_of(apply(Remedy("UR315"), ill)) == pytest.approx(loss_of(short), rel=1e-5)
+        assert loss_of(apply(Remedy("UR315"), short)) == pytest.approx(loss_of(short), rel=1e-5)
+
+
+class TestClasses:
+    @pytest.mark.parametrize("squash", [functional.softmax, functional.log_softmax])
+    def test_a_softmax_over_the_batch_goes_over_classes(self, squash):
+        ill = patients.classes(lambda: patients.mlp(end=lambda: Along(squash, 0)), 6)
+        well = patients.classes(lambda: patients.mlp(end=lambda: Along(squash, 1)), 6)
+        assert "UR413" in codes(ill)
+        assert "UR413" not in codes(well)
+        assert loss_of(apply(Remedy("UR413"), ill)) == pytest.approx(loss_of(well))
+
+    def test_cross_entropy_of_one_output_becomes_a_yes_or_no(self):
+        training = patients.classes(lambda: nn.Linear(6, 1), 6)
+        one = replace(training, batches=[(x, (y > 0).float()[:, None]) for x, y in training.batches])
+        assert loss_of(one) == 0
+        assert "UR414" in codes(one)
+        x, y = one.sample(1)[0]
+        wanted = functional.binary_cross_entropy_with_logits(patients.made(one)(x), y)
+        assert loss_of(apply(Remedy("UR414"), one)) == pytest.approx(float(wanted.detach()))
+
+    def test_classes_count_alike_however_rare_they_are(self):
+        training = patients.classes(patients.mlp, 6)
+        y = torch.tensor([0] * 7 + [1])
+        rare = replace(training, batches=[(x, y) for x, _ in training.batches], model=lambda: patients.mlp()[:-1])
+        rare = replace(rare, model=lambda: nn.Linear(6, 2))
+        assert "UR415" in codes(
+            replace(rare, batches=[(torch.cat([x] * 4), torch.tensor([0] * 31 + [1])) for x, _ in training.batches])
+        )
+        model, (x, _) = patients.made(rare), rare.sample(1)[0]
+        each = functional.cross_entropy(model(x), y, reduction="none")
+        wanted = (each[:7].mean() + each[7]) / 2
+        assert float(apply(Remedy("UR415"), rare).loss(model, (x, y)).detach()) == pytest.approx(float(wanted.detach()))
+
+
+class Along(nn.Module):
+    def __init__(self, squash, axis):
+        super().__init__()
+        self.squash, self.axis = squash, axis
+
+    def forward(self, x):
+        return self.squash(x, self.axis)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        "edge",
+        [
+            torch.sqrt, torch.log, lambda t: t**0.5, lambda t: 1 / t, lambda t: torch.ones(1) / t,
+            lambda t: (t + 1).acos(), lambda t: (100 * t + 1000).exp() * 0,
+        ],
+    )  # fmt: skip
+    def test_gradients_at_an_edge_are_numbers(self, edge):
+        def loss(model, batch):
+            return edge((model(batch[0]) * 0).sum(1)).mean() + functional.cross_entropy(model(batch[0]), batch[1])
+
+        ill = replace(patients.classes(lambda: nn.Linear(6, 3), 6), loss=loss)
+        for training, finite in ((ill, False), (apply(Remedy("UR411"), ill), True)):
+            model = patients.made(training)
+            training.loss(model, training.sample(1)[0]).backward()
+            assert bool(model.weight.grad.isfinite().all()) is finite
+        assert "UR411" in codes(ill, fell=float("nan"))
+
+    def test_a_ctc_loss_leaves_out_what_does_not_fit(self):
+        def loss(model, batch):
+            made = model(batch[0]).log_softmax(-1).transpose(0, 1)
+            long, frames = torch.tensor([1] * 7 + [9]), torch.full((8,), 7)
+            return functional.ctc_loss(made, torch.ones(8, 9, dtype=torch.int64), frames, long)
+
+        ill = replace(patients.classes(lambda: nn.Linear(2, 3), 7, 2), loss=loss)
+        assert loss_of(ill) == float("inf")
+        assert loss_of(apply(Remedy("UR412"), ill)) < 10
+        assert "UR412" in codes(ill, fell=float("nan"))
+
+    def test_missing_inputs_become_usual_ones(self):
+        ill = patients.with_holes(patients.classes(lambda: nn.Linear(6, 3), 6))
+        assert "UR314" in codes(ill)
+        treated = apply(Remedy("UR314"), ill)
+        assert treated.run(steps=5).diverged is None
+        assert ill.run(steps=5).diverged == 0
+        both = apply([Remedy("UR304"), Remedy("UR314")], ill)
+        assert apply([Remedy("UR314"), Remedy("UR304")], ill).run(steps=5).diverged is None
+        assert both.run(steps=5).diverged is None
+
+    @pytest.mark.parametrize("inside", [True, False])
+    def test_half_precision_becomes_single(self, inside):
+        def loss(model, batch):
+            with torch.autocast("cpu", torch.float16, enabled=inside):
+                made = model(batch[0])
+            return functional.cross_entropy(made.float(), batch[1])
+
+        plain = patients.classes(lambda: nn.Linear(6, 3), 6, scale=1e5)
+        ill = replace(plain, loss=loss, autocast=None if inside else torch.float16)
+        assert loss_of(apply(Remedy("UR115"), ill)) == pytest.approx(loss_of(plain), rel=1e-6)
+        assert "UR115" in codes(ill)
+        few = patients.classes(lambda: nn.Linear(6, 3), 6)
+        halved = replace(few, model=lambda: nn.Linear(6, 3).half(), batches=[(x.half(), y) for x, y in few.batches])
+        treated = apply(Remedy("UR115"), halved)
+        assert patients.made(treated).weight.dtype is torch.float32
+        assert treated.run(steps=3).diverged is None
+
+
+class Book(nn.Module):
+    """The nearest of some codes, all of them far away."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.book, self.head = nn.Linear(6, 3), nn.Embedding(8, 3), nn.Linear(3, 3)
+        self.book.weight.data += 50
+
+    def forward(self, x):
+        z = self.encoder(x)
+        chosen = self.book((z[:, None] - self.book.weight[None]).square().sum(-1).argmin(1))
+        return self.head(z + (chosen - z).detach())
+
+
+class TestCodes:
+    def test_codes_begin_where_they_are_needed(self):
+        training = patients.classes(Book, 6)
+        assert surveyed(patients.made(training), training).codes == ["book.weight"]
+        assert "UR208" in codes(training)
+        x = training.sample(1)[0][0]
+        models = [patients.made(each) for each in (training, apply(Remedy("UR208"), training))]
+        used = [
+            len((model.encoder(x)[:, None] - model.book.weight[None]).square().sum(-1).argmin(1).unique())
+            for model in models
+        ]
+        assert used[0] == 1
+        assert used[1] > 3
+
+
+class TestModes:
+    @pytest.mark.parametrize("how", ["loss", "train"])
+    def test_modules_are_held_in_training_mode(self, how):
+        class Still(nn.Sequential):
+            def train(self, mode=True):
+                return super().train(mode and how != "train")
+
+        def loss(model, batch):
+            if how == "loss":
+                model.eval()
+            return functional.cross_entropy(model(batch[0]), batch[1])
+
+        def make():
+            return Still(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3))
+
+        ill = replace(patients.classes(make, 6), loss=loss)
+        assert "UR407" in codes(ill)
+        moved = [each.run(steps=3).model[1].running_mean.abs().sum() > 0 for each in (ill, apply(Remedy("UR407"), ill))]
+        assert [bool(each) for each in moved] == [False, True]
+        assert "UR407" not in codes(patients.classes(lambda: nn.Sequential(*make()), 6))
+
+    def test_one_cut_of_several_is_undone(self):
+        def loss(model, batch):
+            made = model[0](batch[0])
+            return functional.cross_entropy(model[1](made.detach()), batch[1]) - made.detach().sum()
+
+        ill = replace(patients.classes(lambda: nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3)), 6), loss=loss)
+        slopes = []
+        for settings in ({"only": 0}, {"only": 1}, {}):
+            model = patients.made(ill)
+            apply(Remedy("UR405", settings), ill).loss(model, ill.sample(1)[0]).backward()
+            slopes.append(model[0].weight.grad)
+        assert torch.allclose(slopes[0] + slopes[1], slopes[2], atol=1e-6)
+        assert not torch.allclose(slopes[0], slopes[1])
+        asked = [each for each in prescribe(with_facts(look(ill).diagnosis, ill, 0.0)) if each.code == "UR405"]
+        assert [dict(each.settings) for each in asked] == [{}, {"only": 0}, {"only": 1}]
+
+
+class Stack(nn.Module):
+    """Layers whose activations are functions, with a sum over neighbours between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.sigmoid(layer(x)).roll(1, 0)
+        return self.head(x)
+
+
+def test_a_gate_goes_around_all_that_is_between_two_layers():
+    training = patients.classes(Stack, 6)
+    model = patients.made(apply(Remedy("UR303"), training))
+    x = training.sample(1)[0][0]
+    assert torch.allclose(model(x), model.head(x))
+    model.layers[1].residual.gate.data += 1
+    assert torch.allclose(
+        model(x),
+        model.head(x + torch.sigmoid(functional.linear(x, model.layers[1].weight, model.layers[1].bias)).roll(1, 0)),
+    )
+    model(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert torch.equal(copy.deepcopy(model)(x), model(x))
+
+
+def test_a_softmax_between_layers_becomes_a_relu_and_that_of_an_attention_stays():
+    plain = patients.classes(lambda: patients.mlp(lambda: nn.Softmax(1)), 6)
+    assert Remedy("UR301", {"to": "relu"}) in prescribe(with_facts(look(plain).diagnosis, plain, 0.0))
+    model = patients.made(apply(Remedy("UR301", {"to": "relu"}), plain))
+    assert not any(isinstance(each, nn.Softmax) for each in model)
+
+    class Attentive(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.mix, self.head = nn.Linear(2, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            q = self.q(x)
+            return self.head(torch.relu(self.mix((q @ q.transpose(1, 2)).softmax(-1) @ q)).mean(1))
+
+    attentive = patients.classes(Attentive, 7, 2)
+    assert surveyed(patients.made(attentive), attentive).hidden_softmax == 0
+
+
+def test_a_matrix_of_zeros_that_no_module_draws_is_drawn():
+    class Zeros(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix, self.shift = nn.Parameter(torch.zeros(6, 3)), nn.Parameter(torch.zeros(3))
+
+        def forward(self, x):
+            return x @ self.matrix + self.shift
+
+    model = patients.made(apply(Remedy("UR205"), patients.classes(Zeros, 6)))
+    assert float(model.matrix.detach().std()) > 0.1
+    assert not model.shift.any()
+
+
+def test_a_training_whose_loss_fails_in_the_survey_still_has_facts():
+    def loss(_model, _batch):
+        raise RuntimeError
+
+    broken = Training(patients.mlp, [(torch.ones(4, 6), torch.zeros(4, dtype=torch.int64))], loss, patients.sgd)
+    known = with_facts(look(patients.classes(patients.mlp, 6)).diagnosis, broken)
+    assert known.run.header["training"]["survey"]["calls"] == []
