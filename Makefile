@@ -2,35 +2,43 @@
 # make test         the tests, without those that need a browser
 # make test-fast    those of them that take under two minutes together
 # make test-browser the tests in a real Chromium
+# make test-integrations  the tests with trainers and trackers, in an environment within .venv that has these, too
 # make attack       20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
+# make lock         constraints-hashed.txt: every package that undertow[all] needs, with the hashes of its files
+# make sbom         dist/undertow.cdx.json: the same as a bill of materials (CycloneDX), for a release
 # make lint         style, types, and the direction of imports
-# make docs         docs/rules.md, docs/remedies.md, docs/glossary.md and docs/public-api.md from the source
+# make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md and docs/schemas from the source
+# make site         the site, in site/: opens without a network; its notebooks are run
 # make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INTEGRATIONS := $(VENV)/integrations
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 
-.PHONY: chapter5 test test-fast test-browser zoo clinic attack lint docs pictures clean
+.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs site pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser" -n auto $(LONGEST_FIRST)
+	$(BIN)/pytest -m "not browser and not integrations" -n auto $(LONGEST_FIRST)
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser and not slow" -n auto $(LONGEST_FIRST)
+	$(BIN)/pytest -m "not browser and not integrations and not slow" -n auto $(LONGEST_FIRST)
 
 test-browser: $(VENV)/.installed-dev
 	$(BIN)/pytest -m browser
+
+test-integrations: $(VENV)/.installed-integrations $(VENV)/.installed-docs
+	$(INTEGRATIONS)/bin/python -m pytest -m integrations -n auto $(LONGEST_FIRST) tests/integrations src/undertow/integrations
 
 attack: $(VENV)/.installed-dev
 	$(BIN)/python tests/attack/run.py
@@ -41,6 +49,23 @@ zoo: $(VENV)/.installed-dev
 clinic: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/clinic.py treat
 	$(BIN)/python benchmarks/clinic.py page
+
+LOCKED := constraints-hashed.txt
+
+lock: $(VENV)/.installed-release
+	mkdir -p build
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --unsafe-package torch --extra all \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --no-annotate \
+	  -c constraints.txt -o build/locked.txt pyproject.toml
+	printf '%s\n' '# Made by `make lock`, for Python $(shell $(BIN)/python -c "import sys; print(*sys.version_info[:2], sep='.')"):' \
+	  '# pip install torch, then pip install --require-hashes --no-deps -r $(LOCKED), then pip install --no-deps undertow.' \
+	  '# torch is left out: which build it is depends on the machine.' > $(LOCKED)
+	cat build/locked.txt >> $(LOCKED)
+
+sbom: $(VENV)/.installed-release
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements $(LOCKED) --pyproject pyproject.toml --output-reproducible --of JSON \
+	  -o dist/undertow.cdx.json
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -53,6 +78,12 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python -c "import undertow.rules; from undertow.rules.explained import page; print(page(), end='')" > docs/rules.md
 	$(BIN)/python -c "from undertow.glossary import page; print(page(), end='')" > docs/glossary.md
 	$(BIN)/python docs/public_api.py
+	mkdir -p docs/schemas
+	for name in $$($(BIN)/undertow schema | cut -d' ' -f1); do \
+	  $(BIN)/undertow schema $$name > docs/schemas/$$name.json; done
+
+site: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(INTEGRATIONS)/bin/python -m mkdocs build --strict
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/run.py
@@ -70,5 +101,23 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e ".[dev]"
 	touch $@
 
+# An environment of its own that sees the first one: what tests of the core take to be missing stays missing there.
+$(VENV)/.installed-integrations: $(VENV)/.installed-dev
+	test -x $(INTEGRATIONS)/bin/python || $(BIN)/python -m venv $(INTEGRATIONS)
+	$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(' + repr(s.get_path('purelib')) + ')')" \
+	  > "$$($(INTEGRATIONS)/bin/python -c "import sysconfig as s; print(s.get_path('purelib'))")/outer.pth"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[integrations]"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "fastai>=2.8" "timm>=1.0"
+	touch $@
+
+# Beside the trainers, where the core's tests don't see it either.
+$(VENV)/.installed-docs: $(VENV)/.installed-integrations
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $@
+
+$(VENV)/.installed-release: $(VENV)/.installed
+	$(PIP) -e ".[release]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) chapter5 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) chapter5 site undertow-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,7 +20,8 @@ THEORY = (
 )  # fmt: skip
 MODULES = (
     "undertow", "undertow.lab", *(f"undertow.theory.{name}" for name in THEORY), "undertow.record", "undertow.store",
-    "undertow.rules", "undertow.sweeping", "undertow.watching",
+    "undertow.diagnosis", "undertow.rules", "undertow.remedies", "undertow.plugins", "undertow.testing",
+    "undertow.printable", "undertow.schemas", "undertow.sweeping", "undertow.watching",
 )  # fmt: skip
 BEGINNING = """# The public surface
 

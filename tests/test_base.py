@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-LEFT_OUT = ("pooch", "requests", "platformdirs", "safetensors", "jsonschema", "pyarrow", "pandas", "sklearn", "ray")
+LEFT_OUT = (
+    "pooch",
+    "requests",
+    "platformdirs",
+    "safetensors",
+    "jsonschema",
+    "pyarrow",
+    "pandas",
+    "sklearn",
+    "ray",
+    "mcp",
+)
 NET = """
 import torch
 def make():
@@ -41,6 +52,7 @@ def test_a_loss_is_examined_printed_and_written_as_a_page(tmp_path):
             ["study", "remedies", "--data", "digits"],
             'scikit-learn, which is not installed: pip install "undertow[digits]"',
         ),
+        (["mcp", "."], 'mcp, which is not installed: pip install "undertow[mcp]"'),
         (["sweep", "a.toml", "--ray", "auto"], 'ray, which is not installed: pip install "undertow[ray]"'),
     ],
 )

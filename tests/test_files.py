@@ -36,8 +36,8 @@ def test_what_a_killed_process_left_is_removed_and_what_others_write_is_not(tmp_
     path = tmp_path / "run.undertow"
     subprocess.run([sys.executable, "-c", code, path], check=False)
     (left,) = tmp_path.iterdir()
-    ours, other = fresh_part(path), tmp_path / ".other.1.part"
-    assert not left.exists()
+    ours, other = fresh_part(tmp_path / "another.undertow"), tmp_path / ".other.1.part"
+    assert not left.exists()  # though another file is written
     ours.write_bytes(b"half")
     other.write_bytes(b"of another program")
     write_whole(path, b"whole")

@@ -1,11 +1,12 @@
 """The ``undertow`` command: find the commands, parse, call, print.
 
 Exit codes: 0 after a verdict or a result, 1 where `check` found what fails or something didn't hold, 2 where the
-command line or the user's own code is at fault, 3 where undertow is.
+command line or the user's own code is at fault, 3 where undertow is, 128 and more where a signal ended it.
 """
 
 import dis
 import os
+import signal
 import sys
 import sysconfig
 import traceback
@@ -19,10 +20,16 @@ from rich.console import Console
 
 from undertow.commands._named import Commands
 from undertow.printable import printable
+from undertow.supervising import Outcome, can_supervise, supervised
 from undertow.user_function import UserCodeError
 
 USERS, OURS = 2, 3
+KILLED = 128
+"""What a shell adds to the number of the signal that ended a process."""
+
+_RUN_USERS_CODE = frozenset({"check", "doctor", "examine", "sweep"})
 SHOW_TRACEBACK = "UNDERTOW_TRACEBACK"
+SHELLS = ("bash", "zsh", "fish")
 
 app = typer.Typer(
     help="Why is this deep network hard to train?",
@@ -50,8 +57,31 @@ def undertow(
 
 
 def main() -> None:
-    """Run the command; what a user can mend is told in one line, without a traceback."""
+    """Run the command; what a user can mend is told in one line, without a traceback.
+
+    A command that runs the user's code runs in a process of its own: its exit code is one only if it came to its end.
+    """
+    if any(word in _RUN_USERS_CODE for word in sys.argv[1:2]) and can_supervise():
+        _pass_on(supervised(_command))
+    else:
+        _command()
+
+
+def _pass_on(ended: Outcome) -> None:
+    """End as the command did, or say what ended it."""
+    if ended.told is not None:
+        sys.exit(ended.told)
+    if ended.signal:
+        name = signal.Signals(ended.signal).name
+        hint = ": was there enough memory?" if name == "SIGKILL" else ""
+        _refuse(f"{name} ended the command before it was done{hint}", KILLED + ended.signal)
+    _refuse(f"the user's code ended the program (exit code {ended.code}) before there was a verdict", USERS)
+
+
+def _command() -> None:
     try:
+        if sys.argv[1:2] == ["--show-completion"] and sys.argv[2:] and sys.argv[2] in SHELLS:
+            return _show_completion(sys.argv[2])
         app(prog_name="undertow")
     except SystemExit as error:
         if _raised_in(error, "typer"):
@@ -63,6 +93,13 @@ def main() -> None:
         if os.environ.get(SHOW_TRACEBACK):
             traceback.print_exc()
         _refuse(*_told(error))
+
+
+def _show_completion(shell: str) -> None:
+    """Print the script of the shell that is named: typer alone knows but the one that the command runs in."""
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # made elsewhere, passed on here
+
+    typer.echo(get_completion_script(prog_name="undertow", complete_var="_UNDERTOW_COMPLETE", shell=shell))
 
 
 def _refuse(message: str, code: int) -> None:

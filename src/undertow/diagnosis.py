@@ -71,15 +71,7 @@ class Diagnosis:
     @cached_property
     def layers(self) -> tuple[LayerSites, ...]:
         """Layers that learn, the loss's side first."""
-        by_module: dict[str, list[Site]] = {}
-        for site in self.run.sites:
-            if site.role is Role.WEIGHT and site.parameters:
-                by_module.setdefault(site.module or ", ".join(site.parameters), []).append(site)
-        layers = [
-            LayerSites(module, tuple(s.index for s in sites), int(min(self.depth[s.index] for s in sites)))
-            for module, sites in by_module.items()
-        ]
-        return tuple(sorted(layers, key=lambda layer: layer.depth))
+        return self.run.of_graph(_layers)
 
     @cached_property
     def depth(self) -> NDArray[np.intp]:
@@ -89,9 +81,7 @@ class Diagnosis:
     @cached_property
     def recurrent(self) -> frozenset[int]:
         """WEIGHT Sites whose parameters are used at step after step of a sequence."""
-        layers = [site for site in self.run.sites if site.role is Role.WEIGHT and site.parameters]
-        uses = Counter(site.parameters for site in layers)
-        return frozenset(site.index for site in layers if uses[site.parameters] >= FEWEST_STEPS)
+        return self.run.of_graph(_recurrent)
 
     @cached_property
     def starts_at_zero(self) -> bool:
@@ -127,3 +117,22 @@ class Diagnosis:
     def between(self, start: int, end: int) -> str:
         """Return the name of a segment of the gradient path."""
         return f"{self.name(start)} -> {self.name(end)}"
+
+
+def _layers(run: Run) -> tuple[LayerSites, ...]:
+    depth = weight_depth(run)
+    by_module: dict[str, list[Site]] = {}
+    for site in run.sites:
+        if site.role is Role.WEIGHT and site.parameters:
+            by_module.setdefault(site.module or ", ".join(site.parameters), []).append(site)
+    layers = [
+        LayerSites(module, tuple(s.index for s in sites), int(min(depth[s.index] for s in sites)))
+        for module, sites in by_module.items()
+    ]
+    return tuple(sorted(layers, key=lambda layer: layer.depth))
+
+
+def _recurrent(run: Run) -> frozenset[int]:
+    layers = [site for site in run.sites if site.role is Role.WEIGHT and site.parameters]
+    uses = Counter(site.parameters for site in layers)
+    return frozenset(site.index for site in layers if uses[site.parameters] >= FEWEST_STEPS)

@@ -36,13 +36,13 @@ def fresh_part(path: Path) -> Path:
     """Return a name beside a file to write it under until it is whole: one that nobody can guess.
 
     A name that can be guessed could be a link that somebody planted, to a file that would then be overwritten. Parts of
-    the same file that processes left behind which are gone are removed.
+    any file of the folder that processes left behind which are gone are removed.
 
     Example:
         >>> fresh_part(Path("runs/first.undertow")).name != fresh_part(Path("runs/first.undertow")).name
         True
     """
-    _sweep_up(path)
+    _sweep_up(path.parent)
     return path.with_name(f".{path.name[:150]}.{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part")
 
 
@@ -60,13 +60,13 @@ _PART = re.compile(
 )
 
 
-def _sweep_up(path: Path) -> None:
-    """Remove parts of the same file that a process of this machine began and that ended without a word."""
+def _sweep_up(folder: Path) -> None:
+    """Remove parts of files that a process of this machine began and that ended without a word."""
     here = _host()
     with contextlib.suppress(OSError):
-        for each in path.parent.iterdir():
+        for each in folder.iterdir():
             match = _PART.fullmatch(each.name)
-            if match and match["of"] == path.name[:150] and match["host"] == here and not _lives(int(match["pid"])):
+            if match and match["host"] == here and not _lives(int(match["pid"])):
                 with contextlib.suppress(OSError):
                     each.unlink()
 

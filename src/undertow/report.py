@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from undertow import plugins
 from undertow.analysis.theory_check import TheoryCheck
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
@@ -125,17 +126,13 @@ class Report(_DiagnosisFacade):
         """Write the report as the suffix says; the file appears whole or not at all.
 
         ``.html``: one page that needs no network. ``.png``, ``.svg``: the gradient's way back as a picture. ``.json``:
-        everything, for `read`. ``.txt``: what ``print`` shows.
+        everything, for `read`. ``.txt``: what ``print`` shows. A plugin may add others (group ``undertow.renderers``).
 
         Raises:
             ValueError: another suffix.
         """
         path = Path(path)
-        writer = WRITERS.get(path.suffix.lower())
-        if writer is None:
-            given = repr(path.suffix) if path.suffix else f"{path.name!r}, which has no suffix"
-            raise ValueError(f"can't write a report as {given}; the suffixes known are {', '.join(WRITERS)}")
-        write_whole(path, writer(self.diagnosis))
+        write_whole(path, _writer(path)(self.diagnosis))
         return path
 
 
@@ -174,6 +171,30 @@ WRITERS: dict[str, Callable[[Diagnosis], bytes]] = {
     ".txt": _text,
 }
 """What a report is written by, by suffix."""
+
+RENDERERS = "undertow.renderers"
+"""The group of plugins that write reports as something else."""
+
+
+def _writer(path: Path) -> Callable[[Diagnosis], bytes]:
+    """Return what writes a report as a path's suffix says: our own, or a plugin's that is named like the suffix."""
+    suffix = path.suffix.lower()
+    if suffix in WRITERS:
+        return WRITERS[suffix]
+    known = [*WRITERS, *(f".{name}" for name in plugins.names(RENDERERS))]
+    if suffix not in known:
+        given = repr(path.suffix) if path.suffix else f"{path.name!r}, which has no suffix"
+        raise ValueError(f"can't write a report as {given}; the suffixes known are {', '.join(known)}")
+    render = plugins.named(RENDERERS, suffix[1:])
+    return lambda diagnosis: _as_bytes(render(diagnosis), suffix)
+
+
+def _as_bytes(written: object, suffix: str) -> bytes:
+    if isinstance(written, str):
+        return written.encode("utf-8", "backslashreplace")
+    if isinstance(written, bytes):
+        return written
+    raise ValueError(f"the plugin that writes {suffix} returned a {type(written).__name__}: it must be str or bytes")
 
 
 def _reason(error: Exception) -> str:

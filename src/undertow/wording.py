@@ -8,6 +8,7 @@ from undertow.pytorch_code import spelled
 from undertow.record import Role, Run, Site
 
 _HOLDERS = frozenset({"ParameterList", "ParameterDict"})
+_PUBLIC_TYPES = {"NonDynamicallyQuantizableLinear": "Linear"}
 _LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
 
@@ -95,7 +96,7 @@ def called(run: Run, site: Site) -> str:
         >>> called(run, layer), called(run, relu)
         ('layer net.3 (Linear)', 'ReLU #2')
     """
-    kind = f" ({site.module_type})" if site.module_type else ""
+    kind = f" ({layer_type(site)})" if site.module_type else ""
     word = spelled(site.activation) if site.activation else spoken(site.op)
     if site.role is Role.WEIGHT and site.module and site.module_type not in _HOLDERS:
         return f"layer {site.module}{kind}"
@@ -105,6 +106,16 @@ def called(run: Run, site: Site) -> str:
         return f"{_part(site)} {site.module}{kind}"
     numbered = f"{word}{_number(run, site)}"
     return f"{numbered} in {site.module}{kind}" if site.module else numbered
+
+
+def layer_type(site: Site) -> str:
+    """Return the class of a Site's module; of one that torch keeps for itself, the class it stands for.
+
+    Example:
+        >>> layer_type(Site(0, "out_proj", "addmm", Role.WEIGHT, module_type="NonDynamicallyQuantizableLinear"))
+        'Linear'
+    """
+    return _PUBLIC_TYPES.get(site.module_type, site.module_type)
 
 
 def sentence(text: str) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 
 from attack.mutations import bits_flipped, bytes_spoiled, value_spoiled
 from undertow.cli import OURS, _told
+from undertow.doctoring.budget import Budget
 from undertow.record import EDGE_COLUMNS, SITE_COLUMNS, Edge, Event, Role, Run, Site
 from undertow.report import Report, explain
 from undertow.rules.failures import failures
@@ -28,7 +29,9 @@ from undertow.store import Batch, RunFile, open_run, save_run
 from undertow.store.appender import about_graph
 from undertow.store.ledger import sealed_text
 
-SECONDS = 20
+SECONDS, WAITING = 20, 10
+"""What a case may take of a core, and how many times that on the clock: it may be one of many processes."""
+
 FAILURES = ("traceback", "silent", "hang")
 
 SITES = (
@@ -369,6 +372,95 @@ def ensemble_file(room, rng):
     return "done"
 
 
+def trials_store(room, rng):
+    """The doctor's store of trials, its results and its plan exchanged for others, with right sums."""
+    from undertow.doctoring.trials import Cut, Trials
+    from undertow.sweeping import open_sweep
+    from undertow.sweeping.cells import CellOutcome
+    from undertow.sweeping.store import Finished
+
+    cuts = [Cut((), seed, 30) for seed in range(2)]
+    path = room.folder / f"{rng.integers(1 << 60)}.trials"
+    with Trials(room.once("training", _training), path, processes=0, fingerprint="a training") as trials:
+        kept = {"losses": [2.0, 1.5, None], "scores": [[10, 0.5], [30, 0.9]], "start": 0.1, "diverged": None}
+        plan = {"work": "trials of a training", "budget": {**PLAN}}
+        cells = [trials._cell(cut) for cut in cuts]
+        trials._kept.plan(trials._work.name, ((cell.key, cell.settings) for cell in cells))
+        for cell in cells:
+            made = value_spoiled({**kept, "seconds": 1.0, "steps": 3}, rng)
+            trials._kept.write([Finished(cell.key, CellOutcome(made if isinstance(made, dict) else {}), 1, 1, 0.5)])
+        with contextlib.suppress(ValueError):  # nan is no JSON
+            trials._kept.note("plan", value_spoiled(plan, rng))
+        known = trials.planned()
+        assert known is None or Budget(**known).seconds >= 0
+        made = trials.make(cuts)
+        assert all(each.trial is not None or each.error for each in made.values())
+    results = open_sweep(path)
+    results.rows(None), results.counts()
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        each.unlink(missing_ok=True)
+    return "done"
+
+
+PLAN = {"seconds": 20.0, "step_seconds": 0.01, "workers": 1, "seeds": 5, "steps": 100, "score_seconds": 0.0}
+
+
+def _training():
+    import torch
+
+    from undertow.training import Training
+
+    batches = [(torch.ones(4, 2), torch.ones(4, 1))]
+    return Training(
+        model=lambda: torch.nn.Linear(2, 1),
+        batches=batches,
+        loss=torch.nn.functional.mse_loss,
+        optimizer=lambda model: torch.optim.SGD(model.parameters(), 0.1),
+        steps=100,
+    )
+
+
+def study_results(room, rng):
+    """A study's results.json with values exchanged or bytes spoiled."""
+    from undertow.studies.chapter5 import storage
+
+    schema = room.once("schema", storage.schema)
+    text = _text(value_spoiled(room.once("results", lambda: _instance(schema, schema)), rng))
+    content = text.encode("utf-8", "replace")
+    (room.folder / "results.json").write_bytes(bytes_spoiled(content, rng) if rng.integers(4) == 0 else content)
+    storage.read(room.folder)
+    return "done"
+
+
+def _instance(schema, root):
+    """Make a small value that a JSON Schema allows."""
+    if "$ref" in schema:
+        schema = {
+            **root["$defs"][schema["$ref"].rpartition("/")[2]],
+            **{k: v for k, v in schema.items() if k != "$ref"},
+        }
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "oneOf" in schema:
+        return _instance(schema["oneOf"][0], root)
+    kinds = schema.get("type", "object")
+    kind = kinds if isinstance(kinds, str) else kinds[0]
+    if kind == "object":
+        parts = schema.get("properties", {})
+        others = {
+            name: schema.get("additionalProperties", {}) for name in schema.get("required", ()) if name not in parts
+        }
+        return {name: _instance(part, root) for name, part in {**parts, **others}.items()}
+    if kind == "array":
+        return [
+            _instance(schema.get("items", {"type": "number"}), root) for _ in range(max(2, schema.get("minItems", 2)))
+        ]
+    plain = {"string": "a", "integer": 1, "number": 0.5, "boolean": True, "null": None}
+    return "0" * 64 if "pattern" in schema else plain[kind]
+
+
 def request(room, rng):
     """A request to `undertow serve` with an odd path, query or headers; one Run of its folder is damaged."""
     app = room.once("app", lambda: _app(room))
@@ -434,6 +526,8 @@ TARGETS = {
     "a sweep's specification, values": spec_values,
     "a sweep's specification, text": spec_text,
     "[tool.undertow] of pyproject.toml": project_section,
+    "the doctor's store, forged with right sums": trials_store,
+    "results.json of a study": study_results,
     "an IDX file": idx_file,
     "an ensemble's safetensors file": ensemble_file,
     "a request to undertow serve": request,
@@ -457,8 +551,9 @@ def outcome(name, room, seed):
     def late(*_):
         raise HangError
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    before = {each: signal.signal(each, late) for each in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAITING * SECONDS)
     try:
         return TARGETS[name](room, np.random.default_rng(seed)), None
     except HangError:
@@ -468,8 +563,10 @@ def outcome(name, room, seed):
             return "traceback", error
         return "refused", None
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def counts(cases):

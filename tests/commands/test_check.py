@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from commands.starting import started
 from sample_models import NET
 from undertow.record import Finding
 
@@ -128,6 +129,14 @@ def test_nothing_that_ends_the_users_program_lets_check_pass(project, fails, whe
     there = {each: ending if each == where else "pass" for each in ("file", "build", "compute_loss", "optimizer")}
     project("net.py", ENDING.format(**there))
     assert "undertow: " in fails("check", "net.py:build")
+
+
+@pytest.mark.parametrize("ending", ["os._exit(0)", "ctypes.CDLL(None).exit(0)"])
+def test_not_even_the_end_of_the_process_lets_check_pass(project, ending):
+    path = project("net.py", f"import ctypes, os\ndef build():\n    {ending}\n")
+    ran = started("check", f"{path}:build")
+    assert ran.returncode == 2
+    assert "the user's code ended the program (exit code 0) before there was a verdict" in ran.stderr
 
 
 ENDING = """

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -62,19 +63,46 @@ def test_commands_options_and_names_are_completed(shell, words, offered):
     assert offered in completed(shell, words)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_for_completion_is_shown(shell, monkeypatch):
-    # typer else looks for the shell that started this process, which may be make's sh.
-    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    script = CliRunner().invoke(app, ["--show-completion", shell], prog_name="undertow").output
+OWN = {"bash": "complete -o default", "zsh": "#compdef undertow", "fish": "complete --command undertow"}
+"""Part of the script that each shell reads."""
+
+
+@pytest.mark.parametrize("shell", OWN)
+def test_the_script_of_the_shell_that_is_named_is_shown(shell, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["undertow", "--show-completion", shell])
+    cli.main()
+    script = capsys.readouterr().out
     assert "_UNDERTOW_COMPLETE" in script
+    assert OWN[shell] in script
+
+
+def in_shell(words, script, folder):
+    """Run a script in a shell that finds the command ``undertow``, and return what it prints."""
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"there is no {words[0]} here")
+    command = folder / "undertow"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m undertow "$@"\n')
+    command.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run([*words, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.stdout, done.stderr
+    return done.stdout.split()
+
+
+def test_fish_completes(tmp_path):
+    script = "undertow --show-completion fish | source; complete -C 'undertow exa'"
+    assert in_shell(["fish", "--no-config"], script, tmp_path)[0] == "examine"
+
+
+def test_zsh_takes_the_script(tmp_path):
+    script = (
+        'autoload -Uz compinit && compinit -D -u; eval "$(undertow --show-completion zsh)"; print $_comps[undertow]'
+    )
+    assert in_shell(["zsh", "-f"], script, tmp_path) == ["_undertow_completion"]
 
 
 def test_bash_completes(tmp_path):
     """In a real bash: the script is read, and its function asked for what begins with exa."""
-    command = tmp_path / "undertow"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m undertow "$@"\n')
-    command.chmod(0o755)
     script = """
         eval "$(undertow --show-completion bash)"
         function=$(complete -p undertow | sed 's/.*-F \\([^ ]*\\).*/\\1/')
@@ -82,9 +110,7 @@ def test_bash_completes(tmp_path):
         $function undertow
         echo "${COMPREPLY[@]}"
     """
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == "examine", done.stderr
+    assert in_shell(["bash", "--norc"], script, tmp_path) == ["examine"]
 
 
 def test_without_a_name_the_studies_are_listed(run):
@@ -145,6 +171,7 @@ def test_a_value_is_refused_in_plain_words(fails, words, said):
         (["examine", "net.py:loss"], "is a Tensor, no function: write `lambda: loss_function(model(x), y)`"),
         (["check", "gone.json"], "gone.json: no such file or directory"),
         (["diff", "net.py", "net.py"], "it is no JSON"),
+        (["diff", "net.py", "net.py", "--out", "page.png"], "name it .html"),
         (["examine", "."], "is a folder: write FILE.py:FUNCTION"),
     ],
 )

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +27,15 @@ def test_a_report_doesnt_differ_from_itself(project, run):
     output = run("diff", "one.json", "one.json").output
     assert "7 of 7 layers and joins pass on what they did" in output
     assert "  UT101 error" in output
+
+
+def test_a_page_of_a_difference_says_the_same(project, run):
+    project("net.py", NET)
+    run("examine", "net.py:build", "--out", "before.json")
+    run("examine", "net.py:better", "--out", "after.json")
+    result = run("diff", "before.json", "after.json", "--out", "page.html")
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == "wrote page.html"
+    page = Path("page.html").read_text()
+    assert "UT101" in page.split("</h1>")[0]
+    assert page.count("activation</td>") >= 7

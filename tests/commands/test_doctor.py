@@ -1,8 +1,10 @@
 import json
 
+import jsonschema
 import pytest
 
 from undertow.remedies import KINDS
+from undertow.schemas import schema
 
 FILE = """
 import torch
@@ -40,6 +42,7 @@ def test_a_training_is_treated_and_told_on_stdout_and_in_a_file(run, file, tmp_p
     )  # fmt: skip
     answer = json.loads(told.stdout)
     assert answer["verdict"] == "repaired"
+    jsonschema.validate(answer, schema("treatment"))
     assert {each["code"][:3] for each in answer["remedies"]} == {"UR1"}
     assert "This training was repaired." in out.read_text()
 

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional
 
 from rules.loops import classifier, findings, fresh, record
-from rules.networks import codes
 from undertow.examination import examine
 from undertow.record import Run, Severity
 from undertow.rules import over_time
+from undertow.testing import check_rule
 
 STEPS = 200
 
@@ -62,13 +62,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("code", CASES)
-def test_fires(code):
-    assert code in codes(CASES[code][0]())
-
-
-@pytest.mark.parametrize("code", CASES)
-def test_stays_silent(code):
-    assert code not in codes(CASES[code][1]())
+def test_keeps_the_contract_of_rules(code):
+    check_rule(code, *CASES[code])
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -143,8 +138,7 @@ SCHEDULED = {
     "cosine": (adam, lambda step: 0.5 * (1 + np.cos(np.pi * step / STEPS))),
     "steps of a tenth": (adam, lambda step: 0.1 ** (step // 70)),
     "warm-up": (adam, lambda step: min(1.0, (step + 1) / 50)),
-    "warm-up that isn't over": (adam, lambda step: 1e-5 + step / 1e6),
-    "a group that is frozen": (lambda net: groups(net, 0.0), None),
+    "warm-up that isn't over": (adam, lambda step: step / 2e4),
 }
 
 
@@ -159,6 +153,30 @@ def test_a_rate_that_is_gone_long_before_the_end_is_told(tmp_path, kind):
 @pytest.mark.parametrize("kind", SCHEDULED)
 def test_usual_schedules_are_not(tmp_path, kind):
     assert "UT408" not in findings(run(tmp_path, *SCHEDULED[kind]))
+
+
+def test_a_warm_up_of_a_million_steps_is_told_and_explains_that_nothing_is_learned(tmp_path):
+    found = findings(run(tmp_path, adam, lambda step: 1e-5 + step / 1e6))
+    assert next(iter(found)) == "UT408"
+    assert "warm-up" in found["UT408"].message
+    assert found["UT704"].follows_from == "UT408"
+
+
+def test_a_group_at_a_rate_of_0_is_told_unless_it_gets_one_later(tmp_path):
+    found = findings(run(tmp_path, lambda net: groups(net, 0.0), None))["UT408"]
+    assert found.severity is Severity.WARNING
+    assert "is 0" in found.message
+    assert found.snippet.count("group") > 1
+
+
+def test_a_frozen_first_group_at_a_rate_of_0_says_nothing_of_the_others(tmp_path):
+    def frozen(net):
+        optimizer = groups(net, 0.0)
+        for parameter in optimizer.param_groups[0]["params"]:
+            parameter.requires_grad_(False)
+        return optimizer
+
+    assert "UT408" not in findings(run(tmp_path, frozen, None))
 
 
 def test_a_rate_that_goes_when_all_is_learned_is_a_note():

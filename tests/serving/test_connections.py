@@ -98,16 +98,39 @@ def test_silent_connections_make_room_for_those_who_ask(root, monkeypatch):
             assert "mine.undertow" in asked(port, request("/runs"))
 
 
-def test_a_hundred_streams_are_served_at_once(root):
+def test_two_hundred_streams_are_served_beside_the_slow_and_the_malformed(root):
+    """Of 300 connections 200 follow a run, 50 send a header byte by byte, 50 send nonsense: who asks is answered."""
     with served(root) as port, contextlib.ExitStack() as held:
-        streams = [held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(100)]
+
+        def connected():
+            return held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+
+        streams, slow, malformed = ([connected() for _ in range(count)] for count in (200, 50, 50))
         for one in streams:
             one.sendall(request("/events?name=mine.undertow", last=False).encode())
+        for number, one in enumerate(slow):
+            one.sendall(request("/runs")[: number % 30].encode())
+        for number, one in enumerate(malformed):
+            one.sendall(NONSENSE[number % len(NONSENSE)])
         for one in streams:
-            got = b""
-            while b"event: state" not in got:
-                got += one.recv(65536)
+            assert b"event: state" in _until(one, b"event: state")
+        for one in malformed:
+            answer = _until(one, b"\r\n")
+            assert not answer or answer.startswith(b"HTTP/1.1 4"), answer
         assert "mine.undertow" in asked(port, request("/runs"))
+        slow[3].sendall(request("/runs")[3:].encode())  # slow, and in time
+        assert b"mine.undertow" in _until(slow[3], b"mine.undertow")
+
+
+NONSENSE = (b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 20, b"GET " + b"/" * 70_000, bytes(300))
+
+
+def _until(one, end):
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while end not in got and (part := one.recv(65536)):
+            got += part
+    return got
 
 
 def test_answers_leave_at_once(root):

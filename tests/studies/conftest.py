@@ -1,14 +1,17 @@
 """The studies, each run once for all tests, on scikit-learn's digits, small enough for seconds."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from saying import Said, said
 from undertow.studies.registry import named
 
 Command = Callable[..., Said]
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
@@ -17,25 +20,40 @@ def undertow() -> Command:
 
 
 @pytest.fixture(scope="session")
-def folder(undertow: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a quick run of the chapter wrote, by its command and in processes of its own."""
-    out = tmp_path_factory.mktemp("study") / "chapter5"
-    done = undertow("chapter5", "--quick", "--data", "digits", "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert str(out / "index.html") in done.stdout
-    return out
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A function that lets only one of all test processes make a folder; the others wait for it and share it."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+        out = root / "studies" / name
+        out.parent.mkdir(exist_ok=True)
+        with FileLock(out.with_suffix(".lock")):
+            if not out.with_suffix(".made").exists():
+                make(out)
+                out.with_suffix(".made").touch()
+        return out
+
+    return made_once
 
 
 @pytest.fixture(scope="session")
-def studied(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder that a quick run of a study wrote; it runs when it is first asked for, in this process."""
-    folders: dict[str, Path] = {}
+def folder(undertow: Command, once: Once) -> Path:
+    """The folder that a quick run of the chapter wrote, by its command and in processes of its own."""
+
+    def make(out: Path) -> None:
+        done = undertow("chapter5", "--quick", "--data", "digits", "--out", out)
+        assert done.returncode == 0, done.stderr
+        assert str(out / "index.html") in done.stdout
+
+    return once("chapter5", make)
+
+
+@pytest.fixture(scope="session")
+def studied(once: Once) -> Callable[[str], Path]:
+    """The folder that a quick run of a study wrote; it runs when it is first asked for, in that process."""
 
     def folder_of(name: str) -> Path:
-        if name not in folders:
-            folders[name] = (
-                named(name).run(tmp_path_factory.mktemp("study") / name, quick=True, data="digits", processes=0).parent
-            )
-        return folders[name]
+        return once(f"study-{name}", lambda out: named(name).run(out, quick=True, data="digits", processes=0))
 
     return folder_of

@@ -10,7 +10,7 @@ import pytest
 from undertow.lab import mnist
 from undertow.studies.chapter5.config import BATCH_SIZE, ETA, LMBDA, network
 
-MEMBERS = 4
+MEMBERS = 2
 EPOCHS = 30
 PUBLISHED = {1: (96.46, 0.15), 2: (96.86, 0.17), 3: (96.53, 0.21), 4: (96.24, 0.30)}
 

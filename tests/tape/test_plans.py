@@ -1,5 +1,7 @@
 """What one pass finds out about a graph serves the passes that follow, and never lies about another graph."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -184,3 +186,42 @@ def test_a_scaled_bias_is_not_taken_for_the_sum():
     received = 2 * torch.addmm(b, x, w, beta=3.0)
     site = next(site.index for site in run.sites if site.op == "addmm")
     assert np.isclose(run.column("learning_speed")[site], received.sum(0).norm().item(), rtol=1e-5)
+
+
+class Named(nn.Module):
+    """Names its parameters itself, as a model of another framework does: no module of it holds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layers = {"first": Held(3, 4), "out": Held(4, 1)}
+
+    def named_modules(self, *_: object, **__: object) -> Iterator[tuple[str, nn.Module]]:
+        yield "", self
+        yield from self._layers.items()
+
+    def named_parameters(self, *_: object, **__: object) -> Iterator[tuple[str, nn.Parameter]]:
+        for path, layer in self._layers.items():
+            yield f"{path}.kernel", layer.held[0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._layers["out"](torch.tanh(self._layers["first"](x)))
+
+
+class Held(nn.Module):
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.held = [nn.Parameter(torch.randn(width, out))]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.held[0]
+
+
+def test_a_model_may_name_parameters_that_its_modules_dont_hold() -> None:
+    model = Named()
+    with Tape(model) as tape:
+        loss = model(torch.ones(5, 3)).square().mean()
+        tape.attach(loss)
+        assert tape.other_leaves == []
+        loss.backward()
+    learning = [(site.module, site.parameters) for site in tape.sites if site.parameters]
+    assert learning == [("out", ("out.kernel",)), ("first", ("first.kernel",))]

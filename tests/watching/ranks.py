@@ -59,7 +59,24 @@ def main(rank: int, world: int, folder: Path) -> None:
     for how in ("ddp", "fsdp"):
         for name, every in {"unwatched": 0, "watched": 1, "inner": 1, "differently": 2 + rank}.items():
             torch.save(one(how, name, every, rank, world, folder), folder / f"{how}-{name}-{rank}.pt")
+    torch.save(stopped(rank, world, folder), folder / f"stopped-{rank}.pt")
     dist.destroy_process_group()
+
+
+def stopped(rank: int, world: int, folder: Path) -> tuple[int, str]:
+    """Train until a finding stops it that the last process alone waits for; the step, and the finding's code."""
+    net = DistributedDataParallel(model())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    stop_on = ["error"] if rank == world - 1 else []
+    with undertow.watch(net, optimizer, folder / "stopped.undertow", every=1, stop_on=stop_on) as watcher:
+        for step in range(2000):
+            x, y = part(step % STEPS, rank, world)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x * (torch.nan if step == 3 else 1.0)), y).backward()
+            optimizer.step()
+            if found := watcher.agree_to_stop():
+                return step, found.code
+    return -1, ""
 
 
 def one(how: str, name: str, every: int, rank: int, world: int, folder: Path) -> dict[str, Any]:

@@ -89,3 +89,44 @@ def test_torchs_optimizers_tell_by_themselves(tmp_path: Path) -> None:
         p.requires_grad_(False)
     with pytest.raises(ValueError, match="nothing to train"):
         undertow.watch(model, None, tmp_path / "second.undertow")
+
+
+def test_copies_of_gradients_clipped_and_averaged_are_what_is_recorded(tmp_path: Path) -> None:
+    """Two micro-batches, averaged and clipped beside ``.grad``: as torch's own, that clip and average in place."""
+    torch.manual_seed(0)
+    model, asked = net(depth=1), []
+    with undertow.watch(model, None, tmp_path / "ours.undertow", every=2, overhead=1.0) as watcher:
+        for _ in range(6):
+            halves = []
+            for _ in range(2):
+                model.zero_grad()
+                loss_of(model).backward()
+                halves.append([p.grad.clone() for p in model.parameters()])
+            whole = [(a + b) / 2 for a, b in zip(*halves, strict=True)]
+            norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in whole]))
+            clipped = [g * (0.01 / norm) for g in whole]
+            watcher.before_step(model.parameters(), lambda: asked.append(1) or 0.1, gradients=clipped, unclipped=whole)
+            with torch.no_grad():
+                for p, g in zip(model.parameters(), clipped, strict=True):
+                    p.sub_(g, alpha=0.1)
+            watcher.after_step()
+    torch.manual_seed(0)
+    other = net(depth=1)
+    optimizer = sgd(other)
+    with undertow.watch(other, optimizer, tmp_path / "theirs.undertow", every=2, overhead=1.0):
+        for _ in range(6):
+            optimizer.zero_grad()
+            for _ in range(2):
+                (loss_of(other) / 2).backward()
+            torch.nn.utils.clip_grad_norm_(other.parameters(), 0.01)
+            optimizer.step()
+    mine, theirs = (undertow.open_run(tmp_path / f"{name}.undertow") for name in ("ours", "theirs"))
+    at = [np.isin(run.scalars["step"], mine.steps["step"]) for run in (mine, theirs)]
+    for name in ("loss", "lr", "grad_norm", "grad_norm_unclipped"):
+        ours = mine.scalars[name][at[0]]
+        np.testing.assert_allclose(ours, theirs.scalars[name][at[1]][: len(ours)], rtol=1e-4)
+    np.testing.assert_allclose(mine.scalars["grad_norm"], 0.01, rtol=1e-4)
+    np.testing.assert_allclose(
+        mine.parameter_columns["update_norm"], theirs.parameter_columns["update_norm"], rtol=1e-3
+    )
+    assert len(asked) == len(mine.scalars["lr"])  # computed where it is recorded, and only there

@@ -104,3 +104,20 @@ def test_a_callback_that_fails_stops_nothing(tmp_path: Path) -> None:
     run = undertow.open_run(watcher.path)
     assert len(run) == 3
     assert any("on_finding" in event.message for event in run.events if event.kind == "trouble")
+
+
+def test_a_fault_of_a_short_runs_last_steps_is_told_when_it_ends(tmp_path: Path) -> None:
+    """The first check takes the time that is to spare for seconds; the last full step is checked all the same."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    optimizer, x, told = sgd(model), torch.randn(32, 8), list[Finding]()
+    with undertow.watch(model, optimizer, tmp_path / "short.undertow", every=1, on_finding=told.append) as watcher:
+        for step in range(12):
+            if step == 8:
+                nn.init.constant_(model[2].bias, -1000.0)
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+            watcher.flush()
+    events = undertow.open_run(watcher.path).events
+    assert "UT202" in {finding.code for finding in told}
+    assert "UT202" in {event.data["code"] for event in events if event.kind == "finding"}

@@ -166,6 +166,29 @@ def test_under_accumulation_the_loss_is_the_steps_mean(divide: str, watched: Wat
         np.testing.assert_allclose(run.scalars["loss"], np.reshape(kept, (8, 4)).mean(1)[at], rtol=1e-5)
 
 
+@pytest.mark.parametrize("parts", [True, False])
+def test_who_knows_says_whether_the_losses_of_a_step_add_up(parts: bool, watched: Watched) -> None:
+    """Divided by a tensor, multiplied once more and scaled: nothing tells by what a trainer has divided its losses."""
+    kept: list[float] = []
+
+    def loop(attach: Attach) -> Left:
+        model = net()
+        optimizer = sgd(model)
+        attach(model, optimizer, loss_parts=parts)
+        for _ in range(4):
+            optimizer.zero_grad()
+            for _ in range(4):
+                loss = loss_of(model) / torch.tensor(4.0) * 1 / 1
+                kept.append(loss.item())
+                loss.backward()
+            optimizer.step()
+        return model, []
+
+    _, run = watched(loop, every=1)
+    expected = np.reshape(kept, (4, 4)).sum(1) if parts else np.reshape(kept, (4, 4)).mean(1)
+    np.testing.assert_allclose(run.scalars["loss"], expected, rtol=1e-5)
+
+
 def test_a_joint_loss_is_both_optimizers(watched: Watched) -> None:
     kept: list[float] = []
 

@@ -85,3 +85,11 @@ def test_ranks_that_decide_differently_neither_wait_nor_change_anything(how: str
         grad = run.parameter_columns["grad_norm"]
         assert np.isfinite(grad[at[0.0]]).all()
         assert np.isnan(grad[at[2.0]]).all()
+
+
+def test_all_processes_stop_after_the_same_step_for_the_same_finding(folder: Path) -> None:
+    """One of them alone was asked to stop, and told of it some steps late."""
+    ends = [torch.load(folder / f"stopped-{rank}.pt") for rank in range(WORLD)]
+    assert len(set(ends)) == 1
+    assert ends[0][0] >= 3
+    assert ends[0][1].startswith("UT")

@@ -117,6 +117,7 @@ def test_logging_and_closing_from_another_thread(tmp_path: Path) -> None:
     losses: list[float] = []
 
     def train() -> None:
+        torch.set_num_threads(1)  # it is a thread's own, and else two of them spin for a core
         for step in range(200):
             losses.extend(steps(model, optimizer, 1))
             if step == 20:

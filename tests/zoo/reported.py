@@ -5,6 +5,7 @@ a part of the network doesn't move; every twin was seen to train.
 """
 
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam
 
+from rules.reported import REPORTED
 from zoo.case import Case, Subject, seeded
 from zoo.tasks import CLASSES
 
@@ -410,6 +412,39 @@ PAIRS = [
     Pair("deep sigmoids (TensorFlow-Examples 146)", ("UT101",), deep_sigmoids, 200),
     Pair("rounded on the way (ARM3D 1)", ("UT109", "UT501"), rounded_between),
 ]  # fmt: skip
+
+
+AS_TOLD = (
+    "detection with boxes in pixels",
+    "sequence to sequence over a detached state",
+    "words and positions exchanged by reshape",
+    "variational autoencoder with a summed divergence",
+    "table of raw numbers beside categories",
+    "ctc of probabilities",
+    "distillation of probabilities",
+    "softmax over the batch",
+    "loss of the wrong sign",
+    "low rank factors behind reentrant checkpoints",
+    "dropout of everything",
+    "output minus its own mean",
+    "overflow of half precision divided away",
+    "graph averaged sixteen times",
+)
+"""Of the trainings that the tests of rules have, those of kinds that are not above."""
+
+
+def told(name: str) -> Pair:
+    code, make = REPORTED[name]
+
+    def build(broken: bool) -> Subject:
+        model, loss, optimizer = make(broken)
+        steps = count()
+        return Subject(model, lambda: loss(next(steps)), optimizer)
+
+    return Pair(name, (code,), build)
+
+
+PAIRS += map(told, AS_TOLD)
 
 
 def _case(pair: Pair, broken: bool) -> Case:

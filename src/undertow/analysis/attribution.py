@@ -5,10 +5,13 @@ A block's gain is followed along its main path. Each operation on it contributes
 is computed from z, W and the gradient received; ``unattributed`` is what the measured gain has beyond that.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.analysis.gradient_path import GradientPath, find_gradient_path
 from undertow.record import BackwardGain, Role, Run, Site
@@ -77,7 +80,8 @@ def attribute(run: Run, step: int = -1, gradient_path: GradientPath | None = Non
     gradient_path = gradient_path or find_gradient_path(run, step)
     if gradient_path is None:
         return ()
-    return tuple(_attribute_block(gradient_path, start, end) for start, end in gradient_path.blocks())
+    numbers = _Step(run, step)
+    return tuple(_attribute_block(gradient_path, numbers, start, end) for start, end in gradient_path.blocks())
 
 
 def product(gains: Iterable[BackwardGain]) -> dict[str, float]:
@@ -104,32 +108,59 @@ def cause_of(run: Run, site: Site) -> str:
     return _CAUSE_OF_OP.get(site.op, "join" if site.role is Role.JOIN else "other")
 
 
-def _attribute_block(gradient_path: GradientPath, start: int, end: int) -> BackwardGain:
-    run, step = gradient_path.run, gradient_path.step
-    received = run.column("grad_output", step)
+class _Step:
+    """Hold the numbers of one step as lists, of which Python reads one at a time faster than of columns."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        self.received = run.column("grad_output", step).tolist()
+        self.contribution = run.edge_column("contribution", step).tolist()
+        self.share = run.edge_column("share", step).tolist()
+        self.known = _from_the_inside(run, step).tolist()
+        self.edges = run.of_graph(_causes)
+
+
+def _attribute_block(gradient_path: GradientPath, numbers: _Step, start: int, end: int) -> BackwardGain:
+    run, received = gradient_path.run, numbers.received
     path = gradient_path.main_path(start, end)
-    factors: dict[str, float] = defaultdict(lambda: 1.0)
+    factors: dict[str, float] = {}
     for edge in path:
-        for cause, factor in _factors(run, step, edge):
-            factors[cause] *= factor
+        for cause, factor in _factors(numbers, edge):
+            factors[cause] = factors.get(cause, 1.0) * factor
     factors["unattributed"] = factors.pop("unattributed", 1.0)
-    share = run.edge_column("share", step)
-    shares = {edge: float(share[edge]) for edge in run.incoming[end]}
+    shares = {edge: numbers.share[edge] for edge in run.incoming[end]}
     main = (start, *(run.edges[edge].target for edge in path))
-    return BackwardGain(start, end, _ratio(received[end], received[start]), dict(factors), shares, main)
+    return BackwardGain(start, end, _ratio(received[end], received[start]), factors, shares, main)
 
 
-def _factors(run: Run, step: int, edge: int) -> Iterable[tuple[str, float]]:
-    source, target = run.sites[run.edges[edge].source], run.sites[run.edges[edge].target]
-    received, arriving = run.column("grad_output", step), run.edge_column("contribution", step)[edge]
-    gain, cause = _ratio(arriving, received[source.index]), cause_of(run, source)
-    if _is_added_on(run, source, edge):
-        cause, known = "join", float("nan")
-    else:
-        known = _from_the_inside(run.reading(source.index, step), source)
-    yield cause, gain if np.isnan(known) else known
-    yield "unattributed", 1.0 if np.isnan(known) else _ratio(gain, known)
-    yield _cause_of_sum(run, target), _ratio(received[target.index], arriving)
+class _Causes(NamedTuple):
+    """Name the causes of what happens at an edge: of the source's operation, and of the sum at the target."""
+
+    source: int
+    target: int
+    of_source: str
+    is_added_on: bool
+    of_sum: str
+
+
+def _causes(run: Run) -> list[_Causes]:
+    """Return the causes at every edge."""
+    of_sum = [_cause_of_sum(run, site) for site in run.sites]
+    found = []
+    for number, edge in enumerate(run.edges):
+        source = run.sites[edge.source]
+        added = _is_added_on(run, source, number)
+        cause = "join" if added else cause_of(run, source)
+        found.append(_Causes(edge.source, edge.target, cause, added, of_sum[edge.target]))
+    return found
+
+
+def _factors(numbers: _Step, edge: int) -> tuple[tuple[str, float], ...]:
+    source, target, cause, is_added_on, sum_cause = numbers.edges[edge]
+    arriving, known = numbers.contribution[edge], math.nan if is_added_on else numbers.known[source]
+    gain, of_sum = _ratio(arriving, numbers.received[source]), _ratio(numbers.received[target], arriving)
+    if math.isnan(known):
+        return (cause, gain), ("unattributed", 1.0), (sum_cause, of_sum)
+    return (cause, known), ("unattributed", _ratio(gain, known)), (sum_cause, of_sum)
 
 
 def _is_added_on(run: Run, source: Site, edge: int) -> bool:
@@ -138,13 +169,22 @@ def _is_added_on(run: Run, source: Site, edge: int) -> bool:
     return source.op in _ADDENDS and len(onward) > 1 and edge == onward[0]
 
 
-def _from_the_inside(reading: Mapping[str, float], site: Site) -> float:
-    """The factor from phi' or W and the gradient received; NaN where one of them is not known."""
-    if site.role is Role.ACTIVATION:
-        return reading["derivative_rms"] * reading["alignment_phi"]
-    if site.role is Role.WEIGHT and site.n_out:
-        return reading["weight_norm"] / site.n_out**0.5 * reading["alignment_w"]
-    return float("nan")
+def _from_the_inside(run: Run, step: int) -> NDArray[np.float64]:
+    """Return every Site's factor from phi' or W and the gradient received; NaN where one of them is not known."""
+    activations, root = run.of_graph(_roles)
+    wide = {name: np.asarray(run.column(name, step), np.float64) for name in _INSIDE}
+    with np.errstate(all="ignore"):  # what overflows is inf, and what was inf may be nan
+        by_weights = wide["weight_norm"] / root * wide["alignment_w"]
+        return np.where(activations, wide["derivative_rms"] * wide["alignment_phi"], by_weights)
+
+
+_INSIDE = ("derivative_rms", "alignment_phi", "weight_norm", "alignment_w")
+
+
+def _roles(run: Run) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Tell which Sites are activations; the square root of the units of those with weights, of others NaN."""
+    roots = [site.n_out**0.5 if site.role is Role.WEIGHT and site.n_out else math.nan for site in run.sites]
+    return np.array([site.role is Role.ACTIVATION for site in run.sites], bool), np.array(roots, np.float64)
 
 
 def _cause_of_sum(run: Run, target: Site) -> str:
@@ -156,7 +196,6 @@ def _cause_of_sum(run: Run, target: Site) -> str:
 
 
 def _ratio(above: float, below: float) -> float:
-    above, below = float(above), float(below)
     if below == 0:
         return 1.0 if above == 0 else float("inf")
     return above / below  # inf / inf is nan, and stays visible

@@ -155,34 +155,58 @@ def find_gradient_path(run: Run, step: int = -1) -> GradientPath | None:
         >>> gradient_path.sites, gradient_path.decay().rate
         ((0, 1, 2), -1.0)
     """
+    live = _live(run, step)
+    all_carry = live is run.of_graph(_all_live)  # as a rule: and then the path is the same at every step
+    sites = (() if all_carry else _chain(run, live)) or run.of_graph(_chain_of_all)
+    return GradientPath(run, step, sites, weight_depth(run)) if sites else None
+
+
+def _chain_of_all(run: Run) -> tuple[int, ...]:
+    return _chain(run, run.incoming, lonely=True)
+
+
+def _chain(run: Run, incoming: Sequence[Sequence[int]], lonely: bool = False) -> tuple[int, ...]:
+    """Return the dominators of the front; none if nothing leads to it, unless it may be ``lonely``."""
     depth = weight_depth(run)
-    candidates = [site.index for site in run.sites if site.role is Role.WEIGHT and depth[site.index] == depth.max()]
-    if not candidates:
-        return None
-    parent, level = _dominators(run, _live(run, step))
-    if all(parent[site] < 0 for site in candidates):
-        parent, level = _dominators(run, run.incoming)
+    deepest = depth.max(initial=0)
+    candidates = [site.index for site in run.sites if site.role is Role.WEIGHT and depth[site.index] == deepest]
+    parent, level = _dominators(run, incoming)
+    if not candidates or (not lonely and all(parent[site] < 0 for site in candidates)):
+        return ()
     # Of many equally deep (an RNN's first step, and the inputs of all its steps) the one with the most to cross.
     front = max(candidates, key=lambda site: (level[site], site))
     chain = [front]
     while parent[chain[-1]] >= 0:
         chain.append(parent[chain[-1]])
-    return GradientPath(run, step, tuple(reversed(chain)), depth)
+    return tuple(reversed(chain))
 
 
 def weight_depth(run: Run) -> NDArray[np.intp]:
     """WEIGHT Sites on the longest way from the loss to every Site, itself included."""
+    return run.of_graph(_weight_depth)
+
+
+def _weight_depth(run: Run) -> NDArray[np.intp]:
     own = np.array([site.role is Role.WEIGHT for site in run.sites], dtype=np.intp)
     depth = own.copy()
     for site, incoming in enumerate(run.incoming):
         if incoming:
             depth[site] += max(depth[run.edges[edge].source] for edge in incoming)
+    depth.flags.writeable = False  # all steps share it
     return depth
 
 
-def _live(run: Run, step: int) -> list[list[int]]:
+def _live(run: Run, step: int) -> Sequence[Sequence[int]]:
     """Incoming edges that carry any gradient: where an RNN's last output is taken, its other outputs' carry none."""
     silent = run.edge_column("contribution", step) == 0
+    return _reached(run, silent) if silent.any() else run.of_graph(_all_live)
+
+
+def _all_live(run: Run) -> Sequence[Sequence[int]]:
+    return _reached(run, np.zeros(len(run.edges), bool))
+
+
+def _reached(run: Run, silent: NDArray[np.bool_]) -> list[list[int]]:
     reached = {0}
     live: list[list[int]] = []
     for site, incoming in enumerate(run.incoming):

@@ -1,4 +1,4 @@
-"""Compare what a run's steps could do to the loss with what became of it: learning rates, descent, standing still."""
+"""Compare what a run's steps could do to the loss with what became of it: learning rates, reach, standing still."""
 
 from typing import NamedTuple
 
@@ -15,12 +15,13 @@ LONG = 1 / 15
 FEWEST_STEPS = 20
 STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 20, 8
 PARTS = 10
+STILL_RISING = 0.5
 FALLEN, DEVIATIONS = 0.02, 4.0
 UNDER_CHANCE = 0.9
 """Part of chance down to which a loss comes by how frequent the classes are alone, where they aren't alike."""
 
 
-class Descent(NamedTuple):
+class Reach(NamedTuple):
     """Say how much of the loss a run's steps can take off, at most.
 
     Attributes:
@@ -67,7 +68,13 @@ def learning_rates(history: RunHistory) -> Series:
     first = history.scalar("lr")
     if not len(full.values) or len(np.unique(by_parameter[known][0][~np.isnan(by_parameter[known][0])])) > 1:
         return full
-    return first if len(first.values) > len(full.values) else full
+    return first if len(first.values) > len(full.values) and _agree(first, full) else full
+
+
+def _agree(first: Series, full: Series) -> bool:
+    """Tell whether the first group's rate is that of what is trained: the group may hold frozen parameters alone."""
+    both, here, there = np.intersect1d(first.steps, full.steps, return_indices=True)
+    return not len(both) or bool(np.allclose(first.values[here], full.values[there], rtol=1e-3, atol=0.0))
 
 
 def low_rate(history: RunHistory) -> tuple[int, float] | None:
@@ -96,12 +103,24 @@ def low_rate(history: RunHistory) -> tuple[int, float] | None:
     return (int(began), float(part)) if part > LONG and last + 1 - began >= FEWEST_STEPS else None
 
 
+def warming_up(history: RunHistory) -> bool:
+    """Tell whether the learning rate rises yet at the end of the run.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> warming_up(RunHistory(Run({}, (), scalars={"step": np.arange(9.0), "lr": np.arange(9.0)})))
+        True
+    """
+    rates = history.scalar("lr").values
+    return len(rates) > 1 and bool(rates[-1] >= rates.max() and rates[0] < STILL_RISING * rates[-1])
+
+
 def _last_step(history: RunHistory) -> float:
     lasts = [each[-1] for each in (history.steps, history.scalar("step").values) if len(each)]
     return float(max(lasts, default=0.0))
 
 
-def descent_of(history: RunHistory) -> Descent | None:
+def reach_of(history: RunHistory) -> Reach | None:
     """Bound what all steps of a run together can take off the loss, to first order; None where it wasn't measured.
 
     |<g, dw>| <= ||g|| ||dw||, parameter by parameter (Cauchy and Schwarz).
@@ -120,7 +139,7 @@ def descent_of(history: RunHistory) -> Descent | None:
     losses = np.abs(loss.values[np.searchsorted(loss.steps, at).clip(0, len(loss.steps) - 1)])
     each = np.nansum(np.where(np.isfinite(both), both, np.nan)[known], axis=1) / np.maximum(losses, 1e-300)
     lasting = np.diff(np.append(at, _last_step(history) + 1))
-    return Descent(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
+    return Reach(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
 
 
 def standstill(history: RunHistory, chance: float | None = None) -> Standstill | None:

@@ -49,8 +49,8 @@ def check(
 
     Exit codes: 0 nothing fails, 1 findings, 2 your mistake, 3 undertow's.
     """
-    from undertow.commands._selection import prefixes, selected
     from undertow.render.check_formats import FORMATS, Checked
+    from undertow.rules.selection import prefixes, selected
 
     chosen, left_out = prefixes(select), prefixes(ignore)
     written = Format.JSON if as_json else format_

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from undertow.doctoring.blind import blinded
-from undertow.doctoring.budget import MEASURED
+from undertow.doctoring.budget import MEASURED, Budget
 from undertow.doctoring.sending import sendable
 from undertow.jsonable import jsonable
 from undertow.processes import processors
@@ -179,7 +179,10 @@ class Trials:
     def planned(self) -> dict[str, Any] | None:
         """Return what `plan` has kept for this training; None if nothing."""
         known = self._kept.noted("plan")
-        return known["budget"] if known and known["work"] == self._work.name else None
+        if not isinstance(known, dict) or known.get("work") != self._work.name:
+            return None
+        budget = known.get("budget")
+        return budget if isinstance(budget, dict) and _is_budget(budget) else None
 
     def plan(self, budget: Mapping[str, Any]) -> None:
         """Keep the numbers by which trials are cut, so that the same call makes the same ones later."""
@@ -292,11 +295,25 @@ def _settings(cut: Cut) -> Settings:
 def _outcome(cut: Cut, result: Mapping[str, Any] | None, error: str | None) -> TrialOutcome:
     if result is None:
         return TrialOutcome(None, error or "not made")
-    scores = {int(step): _number(score) for step, score in result["scores"]}
-    losses = np.array([_number(loss) for loss in result["losses"]])
-    trial = Trial(cut.seed, losses, scores, _number(result["start"]), result["diverged"], result["seconds"])
+    try:
+        scores = {int(step): _number(score) for step, score in result["scores"]}
+        losses = np.array([_number(loss) for loss in result["losses"]], float)
+        diverged = None if result["diverged"] is None else int(result["diverged"])
+        trial = Trial(cut.seed, losses, scores, _number(result["start"]), diverged, _number(result["seconds"]))
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):  # somebody else wrote it
+        return TrialOutcome(None, "what is kept of it is no trial: delete it from the store, or take another --store")
     return TrialOutcome(trial)
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def _is_budget(known: Mapping[str, Any]) -> bool:
+    """Tell whether these are the numbers of a `Budget`, and no others."""
+    optional = {each.name for each in fields(Budget) if each.default is not MISSING or "None" in str(each.type)}
+    names = {each.name for each in fields(Budget)}
+    return names - optional <= known.keys() <= names and all(
+        (value is None and name in optional) or (isinstance(value, int | float) and math.isfinite(value) and value >= 0)
+        for name, value in known.items()
+    )

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from undertow import rules
 from undertow.diagnosis import Diagnosis
 from undertow.examination.passes import ComputeLoss, Passes
-from undertow.examination.untouched import eager, untouched, untouched_random_numbers
+from undertow.examination.surroundings import eager
+from undertow.examination.untouched import Untouched
 from undertow.record import Run
 from undertow.report import Report
 from undertow.rules import ut1_progress, ut2_likeness, ut4_optimizer
@@ -31,8 +32,8 @@ def examine(
 ) -> Report:
     """Say how the gradient gets from the loss to the first layer, what becomes of it and why.
 
-    The model is left as it was: parameters, gradients, buffers, random numbers, training mode and hooks. Compiled
-    models are run eagerly; RNN modules step by step.
+    The model is left as it was: parameters, gradients, buffers, random numbers, training mode and hooks, after Ctrl-C,
+    too. Compiled models are run eagerly; RNN modules step by step. Examinations in several threads take turns.
 
     Args:
         model: in the mode to examine it in, as a rule ``model.train()``.
@@ -58,11 +59,14 @@ def examine(
     """
     _check(model, compute_loss, repeats)
     optimizers = _optimizers(optimizer)
-    with untouched_random_numbers():  # libraries that a report loads draw from them, too
-        with torch.inference_mode(False), torch.enable_grad(), untouched(model), eager():
-            passes = Passes(model, compute_loss, optimizers)
+    untouched = Untouched(model)
+    with untouched, untouched:
+        with torch.inference_mode(False), torch.enable_grad(), eager():
+            untouched.begin()
+            passes = Passes(model, untouched.interruptible(compute_loss), optimizers)
             runs = [passes.examine() for _ in range(repeats)]
             _look_ahead(passes, runs)
+            untouched.check()
         run = _stack(runs, _header(model))
         if len(runs) == 1:  # what rules work out is what the report shows
             return Report(rules.diagnose([run]))

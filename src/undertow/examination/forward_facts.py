@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undertow.examination.independence import Suspicion
+from undertow.examination.independence import RESHAPES, Suspicion, axes_exchanged
 from undertow.examination.sources import SourceFinder, users_line
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
@@ -14,6 +14,9 @@ from undertow.tape.output_range import OF_STATES, last_operation, reach
 
 Node = Any
 Fact = dict[str, Any]
+
+NOISE = frozenset({"randn", "randn_like", "normal", "normal_"})
+"""What draws the noise of a sampled latent code."""
 
 LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 """They hold an output against a target element by element and broadcast the two."""
@@ -24,11 +27,14 @@ _WEIGHING = frozenset({"linear", "conv1d", "conv2d", "conv3d", "matmul", "__matm
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"})
 _NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
 
+ABOVE_ZERO = 1e-4
+"""What no logarithm of a probability is above, rounded as it may be."""
+
 MOST = 64
 """Calls of each kind that are kept: a hand-written loss over many steps repeats itself."""
 
-ROWS = 1024
-"""Rows of the data that are looked at: enough for a mean and a spread."""
+ROWS, NUMBERS = 1024, 2**17
+"""Rows of the data that are looked at, and numbers, of wide ones: enough for a mean and a spread."""
 
 
 class ForwardFacts(SourceFinder):
@@ -51,14 +57,19 @@ class ForwardFacts(SourceFinder):
         self._norms: dict[tuple[Any, ...], Fact] = {}
         self.suspicion = Suspicion()
         self._exchanged: Fact = {}
+        self._reshaped: list[tuple[Node, Fact]] = []
+        self._along: Fact = {}
         self._states: dict[Node, str] = {}
+        self._joined: dict[Node, list[Tensor]] = {}
         self.scalars: dict[Node, Tensor] = {}
+        self.noisy = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and note what went in and came out if it is one that tells something."""
         before = torch._C._autograd._get_sequence_nr()
         out = super().__torch_function__(func, types, args, kwargs)
         name = getattr(func, "__name__", "")
+        self.noisy = self.noisy or name in NOISE
         note = _NOTES.get(name)
         if note is not None:
             note(self, name, args, kwargs or {}, out, before)
@@ -78,6 +89,28 @@ class ForwardFacts(SourceFinder):
         if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
             self._pairs.append((name, first, second, out.grad_fn, number))
 
+    def _cut_anew(self, name: str, args: Sequence[Any], _: Mapping[str, Any], out: Any, number: int) -> None:
+        """Note reshapes of what was computed that look like an exchange of two axes."""
+        if not isinstance(out, Tensor) or out.grad_fn is None or not isinstance(args[0], Tensor):
+            return
+        shapes = [list(args[0].shape), list(out.shape)]
+        if axes_exchanged(*shapes) and len(self._reshaped) < MOST:
+            fact = {"op": name, "shapes": shapes, "source": self.line_of(number), "output": True}
+            self._reshaped.append((out.grad_fn, fact))
+
+    def _likelihood(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], _: Any, number: int) -> None:
+        """Note a softmax along another axis than the second, which the loss takes classes along."""
+        given = args[0] if args else kwargs.get("input")
+        if not isinstance(given, Tensor) or given.grad_fn is None or given.dim() < 2:
+            return
+        node: Node = given.grad_fn
+        if op_name(node.name()) not in ("log_softmax", "softmax"):
+            return
+        axis = _axis(node._saved_dim, given.dim())
+        if axis != 1 and not self._along:
+            shape, op = list(given.shape), op_name(node.name())
+            self._along = {"op": op, "loss": name, "shape": shape, "axis": axis, "source": self.line_of(number)}
+
     def _recurred(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         self._met_data(name, args, kwargs, out, number)
         if name in OF_STATES and isinstance(out, tuple) and isinstance(out[0], Tensor) and out[0].grad_fn is not None:
@@ -86,14 +119,26 @@ class ForwardFacts(SourceFinder):
                 self._states[out[0].grad_fn] = name
 
     def _met_data(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], _: Any, number: int) -> None:
-        data = args[0] if args else kwargs.get("input")
+        given = args[0] if args else kwargs.get("input")
         weight = args[1] if len(args) > 1 else kwargs.get("weight")
-        if not isinstance(data, Tensor) or data.requires_grad or not data.is_floating_point() or data.dim() < 2:
+        if not isinstance(given, Tensor) or not any(map(_is_weight, (*args[1:], *kwargs.values()))):
             return
-        if any(map(_is_weight, (*args[1:], *kwargs.values()))):
-            key = data.data_ptr(), tuple(data.shape)
-            if key in self._data or len(self._data) < 8:
-                self._data.setdefault(key, (name, data.detach(), _fan_in(weight, data), number))
+        for data in self._joined.get(given.grad_fn, ()) if given.requires_grad else (given,):
+            if data.is_floating_point() and data.dim() > 1 and data.layout is torch.strided:
+                key = data.data_ptr(), tuple(data.shape)
+                if key in self._data or len(self._data) < 8:
+                    fan_in = data.shape[-1] if given.requires_grad else _fan_in(weight, data)
+                    self._data.setdefault(key, (name, data.detach(), fan_in, number))
+
+    def _put_together(self, _: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        """Note data that is put beside what was computed, as numbers beside a table's rows."""
+        del number
+        parts = args[0] if args else kwargs.get("tensors", ())
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        if isinstance(out, Tensor) and out.grad_fn is not None and dim in (-1, out.dim() - 1):
+            data = [part for part in parts if isinstance(part, Tensor) and not part.requires_grad]
+            if data and len(self._joined) < MOST:
+                self._joined[out.grad_fn] = data
 
     def _normalised(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         if isinstance(out, Tensor) and out.grad_fn is not None and len(self._norms) < MOST:
@@ -111,11 +156,13 @@ class ForwardFacts(SourceFinder):
             near = _between_loss_and_weights(loss)
             pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
             data = [self._data_fact(*each) for each in self._data.values()]
+            reshaped = next((fact for node, fact in self._reshaped if node in near), {})
         return {
             "pairs": [p for p in pairs if p],
             "data": [d for d in data if d],
             "norms": list(self._norms.values()),
-            "exchanged": self._exchanged,
+            "exchanged": self._exchanged or reshaped,
+            "softmax along": self._along,
         }
 
     def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
@@ -126,6 +173,8 @@ class ForwardFacts(SourceFinder):
         met = list(torch.broadcast_shapes(output.shape, target.shape))
         fact: Fact = {"op": name, "shapes": [list(output.shape), list(target.shape), met], "both learn": both}
         fact["source"] = self.line_of(number)
+        if name == "kl_div" and first.requires_grad:  # logarithms of probabilities are never above 0
+            fact["above 0"] = (first > ABOVE_ZERO).double().mean().item()
         if both or (name not in LOSSES and name not in _DIFFERENCES):
             return fact
         return fact | _numbers(output, target, self._states)
@@ -133,10 +182,11 @@ class ForwardFacts(SourceFinder):
     def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int) -> Fact:
         features = 1 if name.startswith("conv") else -1
         rows = data.movedim(features, -1).reshape(-1, data.shape[features])
-        rows = rows[:: max(len(rows) // ROWS, 1)].double()
+        rows = rows[:: max(len(rows) // ROWS, rows.numel() // NUMBERS, 1)].double()
         if len(rows) < 2 or not bool(torch.isfinite(rows).all()):
             return {}
-        spread, mean = rows.std(0), rows.mean(0)
+        mean = rows.mean(0)
+        spread = ((rows - mean).square_().sum(0) / (len(rows) - 1)).sqrt()  # many times as fast as std along rows
         varied = spread[spread > 0].sort().values
         return {
             "op": name,
@@ -205,6 +255,11 @@ def _norm_fact(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Fac
     return fact | {"values": values * x.shape[0], "examples": x.shape[0], "tracked": tracked} if training else None
 
 
+def _axis(dim: int, axes: int) -> int:
+    """Return an axis counted from the first: autograd keeps negative ones as unsigned numbers."""
+    return (dim - 2**64 if dim >= 2**63 else dim) % axes
+
+
 def _fan_in(weight: Any, data: Tensor) -> int:
     """Count the numbers that a unit of the layer sees."""
     if isinstance(weight, Tensor) and weight.dim() > 1:
@@ -240,4 +295,7 @@ _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(_WEIGHING, ForwardFacts._met_data),
     **dict.fromkeys(_RECURRENT, ForwardFacts._recurred),
     **dict.fromkeys(_NORMS, ForwardFacts._normalised),
+    **dict.fromkeys(RESHAPES, ForwardFacts._cut_anew),
+    **dict.fromkeys(("cat", "concat", "concatenate"), ForwardFacts._put_together),
+    "nll_loss": ForwardFacts._likelihood,
 }

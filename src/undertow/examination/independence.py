@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import torch
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from undertow.examination.sources import users_line
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.tape.tensors import tensors_in
 
 Fact = dict[str, Any]
@@ -24,15 +24,31 @@ ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_atten
 FEW = 3
 """Examples that are looked at first: a model in which they stay apart is spared two passes over the whole batch."""
 
+ALIKE = 3e-5
+"""Part of an output's size that an example's may be off by in another batch: kernels add up in another order there."""
+
 _PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"})
 _ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod"})
 
 
+_BATCHED = frozenset({"bmm", "matmul", "__matmul__"})
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
 class Suspicion:
-    """Collects, over a forward pass, operations that may let examples meet. Nothing is computed."""
+    """Collects, over a forward pass, operations that may let examples meet. Nothing is computed.
+
+    Example:
+        >>> suspicion, x = Suspicion(), torch.ones(4, 3, 2)
+        >>> suspicion.look("bmm", (x, x.mT), {}, x @ x.mT)
+        >>> suspicion.is_raised(examples=4), suspicion.is_raised(examples=3)
+        (False, True)
+    """
 
     def __init__(self) -> None:
         self.raised = False
+        self._met: set[tuple[str, Shapes]] = set()
         self.exchanged: list[list[int]] = []
 
     def look(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -45,13 +61,35 @@ class Suspicion:
             return
         if name in RESHAPES:
             self.raised = isinstance(out, Tensor) and out.shape[:1] != args[0].shape[:1] and args[0].dim() > 1
-        elif name in RECURRENT or name in ATTENTION:
+        elif name in RECURRENT:
             self.raised = True
+        elif name in ATTENTION:
+            self._met.add((name, tuple(tuple(a.shape) for a in args[:3] if isinstance(a, Tensor))))
         elif name in _PRODUCTS:
-            self.raised = sum(isinstance(a, Tensor) and not isinstance(a, nn.Parameter) for a in args) > 1
+            factors = [a for a in args if isinstance(a, Tensor) and not isinstance(a, nn.Parameter)]
+            if len(factors) > 1:
+                self._met.add((name, tuple(tuple(a.shape) for a in factors)))
         elif name in _ALONG:
             along = args[1] if len(args) > 1 else kwargs.get("dim")
             self.raised = args[0].dim() > 1 and along in (0, None, -args[0].dim())
+
+    def is_raised(self, examples: int) -> bool:
+        """Tell whether examples may have met, so many of which the model was called with."""
+        return self.raised or not all(_stay_apart(name, shapes, examples) for name, shapes in self._met)
+
+
+def _stay_apart(name: str, shapes: Shapes, examples: int) -> bool:
+    """Tell whether shapes alone say that a product, or an attention, treats each example by itself.
+
+    Examples lie along the first axis of all that is multiplied (the second of what `nn.MultiheadAttention` is given),
+    and no other axis has as many places, which might be them.
+    """
+    axis = 1 if name == "multi_head_attention_forward" else 0
+    if name not in ATTENTION and name not in _BATCHED:
+        return False
+    return len(shapes) > 1 and all(
+        len(shape) > 2 and shape[axis] == examples and shape[:-1].count(examples) == 1 for shape in shapes
+    )
 
 
 def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
@@ -61,14 +99,32 @@ def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
     return [] if same else [list(before), list(after)]
 
 
+def axes_exchanged(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Tell whether two shapes differ by an exchange of two axes of different sizes.
+
+    Example:
+        >>> axes_exchanged([32, 5, 12], [32, 12, 5]), axes_exchanged([32, 5, 12], [32, 60])
+        (True, False)
+    """
+    if len(before) != len(after) or len(before) < 3:
+        return False
+    off = [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    return len(off) == 2 and before[off[0]] == after[off[1]] and min(before[n] for n in off) > 1
+
+
 @dataclass
 class Call:
-    """The first call of a model: what went in, what came out, and the random numbers before."""
+    """The first call of a model: what went in, what came out, and the random numbers before.
+
+    Attributes:
+        random: whether random numbers were drawn in it, as far as is known.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     states: dict[str, Any]
     out: Any = None
+    random: bool = True
 
 
 @dataclass
@@ -104,6 +160,12 @@ class CallCatcher:
     def _leave(self, _module: nn.Module, _args: object, out: Any) -> None:
         if self.call is not None and self.call.out is None:
             self.call.out = out
+            self.call.random = self._on_device(out) or not self.call.states["cpu"].equal(torch.get_rng_state())
+
+    @staticmethod
+    def _on_device(out: Any) -> bool:
+        """Tell whether something was computed elsewhere, where others draw random numbers."""
+        return any(not tensor.is_cpu for tensor in tensors_in(out))
 
 
 def examples_mixed(model: nn.Module, call: Call) -> Fact | None:
@@ -159,6 +221,8 @@ class _Probe:
     def _few_are_apart(self) -> bool:
         """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
         size = self._size(0)
+        if self._one_stays_as_it_was(size):
+            return True
         if size <= 2 * FEW:
             return False
         args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, _first_few)
@@ -168,14 +232,27 @@ class _Probe:
             return False
         return confined or not share
 
+    def _one_stays_as_it_was(self, size: int) -> bool:
+        """Tell whether an example alone has the output that it has in the batch: a pass over a single example.
+
+        Nobody knows where random numbers are drawn, or the batch was changed.
+        """
+        if self._call.random or self._anew:
+            return False
+        args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, partial(_narrowed, start=1, length=1))
+        try:
+            after = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._run(None)
+            return _is_alike(next(_outputs(self._call.out)), next(_outputs(after)), size)
+        except Exception:  # the model wants as many examples as there are
+            return False
+
     def _changed(self, axis: int) -> tuple[float, bool]:
         """The share of the output that changes with one example, and whether it is one example's."""
         n = self._size(axis)
         after = self._run(axis)
-        for old, new in zip(tensors_in(self._before), tensors_in(after), strict=True):
-            if old.is_floating_point() and old.numel() > 1:
-                parts = _changed_parts(old, new)
-                return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
+        for old, new in zip(_outputs(self._before), _outputs(after), strict=True):
+            parts = _changed_parts(old, new)
+            return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
         return 0.0, True
 
     def _size(self, axis: int) -> int:
@@ -239,8 +316,30 @@ def _replaced_tensor(x: Tensor, axis: int) -> Tensor:
     return changed.requires_grad_(x.requires_grad)
 
 
+def _outputs(out: Any) -> Iterator[Tensor]:
+    """Yield what may tell examples apart."""
+    return (tensor for tensor in tensors_in(out) if tensor.is_floating_point() and tensor.numel() > 1)
+
+
 def _first_few(x: Tensor) -> Tensor:
-    return x.narrow(0, 0, FEW).detach().clone().requires_grad_(x.requires_grad)
+    return _narrowed(x, 0, FEW)
+
+
+def _narrowed(x: Tensor, start: int, length: int) -> Tensor:
+    return x.narrow(0, start, length).detach().clone().requires_grad_(x.requires_grad)
+
+
+def _is_alike(batch: Tensor, alone: Tensor, examples: int) -> bool:
+    """Tell whether the second example has the output alone that it has in the batch."""
+    if batch.dim() != alone.dim() or batch.dtype is not alone.dtype:
+        return False
+    axes = [axis for axis in range(batch.dim()) if batch.shape[axis] != alone.shape[axis]]
+    if len(axes) != 1 or batch.shape[axes[0]] != examples or alone.shape[axes[0]] != 1:
+        return False
+    old, new = batch.detach().select(axes[0], 1).double(), alone.detach().select(axes[0], 0).double()
+    size = old.square().mean().sqrt().item()
+    within = max(ALIKE, 64 * torch.finfo(batch.dtype).eps) * size
+    return 0 < size < torch.inf and (old - new).abs().max().item() <= within
 
 
 Footprint = tuple[tuple[int, ...], tuple[Tensor, ...]]

@@ -1,6 +1,6 @@
 """The terms that a loss is the sum of, and the gradient that each of them sends to the parameters they share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ Node = Any
 Fact = dict[str, Any]
 
 MOST_TERMS = 8
+OF_A_SPREAD = frozenset({"exp", "log", "softplus"})
+"""What a divergence from a prior makes of the spread that a network returns."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,19 @@ def _constant(node: Node, op: str) -> float:
 
 def _depends_on_data(node: Node) -> bool:
     """Tell whether layers lie behind it: a penalty on the weights has none."""
+    return any(_is_layer(op) for op in _operations(node))
+
+
+def _has_a_spread(node: Node) -> bool:
+    return any(op in OF_A_SPREAD for op in _operations(node))
+
+
+def _is_layer(op: str) -> bool:
+    return op in PRODUCTS or op in RECURRENT or op.startswith("embedding")
+
+
+def _operations(node: Node) -> Iterator[str]:
+    """Yield the operations behind a Node, up to the nearest layers and those."""
     seen: set[Node] = set()
     waiting = [node]
     while waiting:
@@ -86,26 +101,33 @@ def _depends_on_data(node: Node) -> bool:
             continue
         seen.add(each)
         op = op_name(each.name())
-        if op in PRODUCTS or op in RECURRENT or op.startswith("embedding"):
-            return True
-        waiting += [source for source, _ in each.next_functions]
-    return False
+        yield op
+        if not _is_layer(op):
+            waiting += [source for source, _ in each.next_functions]
 
 
-def gradients_of(terms: Sequence[Term], parameters: Mapping[str, nn.Parameter]) -> list[Fact]:
+def gradients_of(terms: Sequence[Term], parameters: Mapping[str, nn.Parameter], noisy: bool = False) -> list[Fact]:
     """Backpropagate every term by itself, and take the gradient's norm at the parameters that two terms or more reach.
+
+    Args:
+        terms: of one loss.
+        parameters: by name.
+        noisy: whether noise was drawn on the way, as for a sampled latent code.
 
     Returns:
         For each term its ``value``, ``factor``, ``gradient`` (the norm, at what it shares with another term),
-        ``alone`` (whether it shares nothing) and ``source``. The graph is kept.
+        ``alone`` (whether it shares nothing), ``prior`` (whether it looks like a latent code's divergence from its
+        prior: it reaches a part of what another term does, through a spread) and ``source``. The graph is kept.
     """
     trained = {name: p for name, p in parameters.items() if p.requires_grad}
     each = [
         torch.autograd.grad(term.value, list(trained.values()), retain_graph=True, allow_unused=True) for term in terms
     ]
     shared = [sum(g is not None for g in column) > 1 for column in zip(*each, strict=True)]
+    reached = [frozenset(n for n, g in enumerate(gradients) if g is not None) for gradients in each]
     facts = []
-    for term, gradients in zip(terms, each, strict=True):
+    for number, (term, gradients) in enumerate(zip(terms, each, strict=True)):
+        inner = noisy and any(reached[number] < other for other in reached)
         mine = [g for g, common in zip(gradients, shared, strict=True) if g is not None and common]
         norm = torch.stack([g.detach().double().norm() for g in mine]).norm().item() if mine else 0.0
         value = term.value.item() * term.factor
@@ -115,6 +137,7 @@ def gradients_of(terms: Sequence[Term], parameters: Mapping[str, nn.Parameter]) 
                 "factor": term.factor,
                 "gradient": norm * term.factor,
                 "alone": not mine,
+                "prior": inner and _has_a_spread(term.value.grad_fn),
                 "source": term.source,
             }
         )

@@ -11,12 +11,16 @@ from torch.optim import Optimizer
 from undertow.examination.forward_facts import ForwardFacts
 from undertow.examination.independence import Call, CallCatcher, examples_mixed
 from undertow.examination.loss_terms import gradients_of, terms_of
-from undertow.examination.untouched import random_states, set_random_states
-from undertow.measure import by_kind
+from undertow.examination.surroundings import random_states, set_random_states
+from undertow.measure import by_kind, host_norm
 from undertow.measure.signals import plain
 from undertow.tape.other_leaves import describe_leaves, leaves_of
+from undertow.tape.tensors import tensors_in
 
 Facts = dict[str, Any]
+
+FIRST = 16
+"""Numbers spread over a tensor on the host that are looked at first: most often one of them isn't zero."""
 
 
 class Observer:
@@ -50,7 +54,11 @@ class Observer:
     @property
     def suspect(self) -> Call | None:
         """The call of the model, if examples may have met in it."""
-        return self._caught.call if self._seen.suspicion.raised else None
+        call = self._caught.call
+        if call is None:
+            return None
+        batch = next((t for t in tensors_in((call.args, call.kwargs)) if t.dim() > 0), None)
+        return call if batch is None or self._seen.suspicion.is_raised(len(batch)) else None
 
     def line_of(self, number: int) -> str:
         """``file:line`` of the call in which a Node of this number was born; empty if nobody saw it."""
@@ -94,34 +102,16 @@ def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
 
 def _all_zero(tensors: Sequence[tuple[str, Tensor]]) -> set[str]:
     """The squares of what is small may vanish, so that only what has no norm is looked at closely."""
-    found: set[str] = set()
-    for names, group in by_kind(tensors):
+    found = {name for name, x in tensors if x.is_cpu and not _some(x).any() and host_norm(x) == 0}
+    for names, group in by_kind((name, x) for name, x in tensors if not x.is_cpu):
         real = [torch.view_as_real(each) if each.is_complex() else each for each in group]
         norms = torch.stack(torch._foreach_norm(real)).tolist()
         found |= {n for n, norm, x in zip(names, norms, real, strict=True) if norm == 0 and not x.count_nonzero()}
     return found
 
 
-def first_order_descent(parameters: Mapping[str, Tensor], steps: Mapping[str, Tensor] | None) -> Facts:
-    """Return by how much a trial step would lower the loss if the loss were linear: ``descent``, -<g, dw>.
-
-    Example:
-        >>> w = nn.Parameter(torch.ones(2))
-        >>> w.grad = torch.tensor([3.0, 0.0])
-        >>> first_order_descent({"w": w}, {"w": torch.tensor([-0.5, 0.0])})
-        {'descent': 1.5}
-    """
-    moved = [(p.grad, steps[name]) for name, p in parameters.items() if steps and name in steps and p.grad is not None]
-    if not moved:
-        return {}
-    descent = -sum(_inner(plain(grad.to_dense()), plain(step)) for grad, step in moved)
-    return {"descent": descent} if descent - descent == 0 else {}
-
-
-def _inner(x: Tensor, y: Tensor) -> float:
-    if x.is_complex() or y.is_complex():
-        x, y = torch.view_as_real(x), torch.view_as_real(y)
-    return torch.dot(x.reshape(-1), y.reshape(-1).to(x.dtype)).item()
+def _some(x: Tensor) -> Tensor:
+    return x.reshape(-1)[:: max(1, x.numel() // FIRST)]
 
 
 def look_closer(
@@ -161,5 +151,5 @@ def _second_pass(
     if observer.terms:
         # A graph that can't be gone through twice: reentrant checkpoints, the user's own functions.
         with suppress(RuntimeError):
-            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters)
+            facts["terms"] = gradients_of(terms_of(loss, seen.scalars, seen), parameters, seen.noisy)
     return facts

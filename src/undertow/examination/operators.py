@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from undertow.examination.passes import ComputeLoss
-from undertow.examination.untouched import eager, untouched
+from undertow.examination.surroundings import eager
+from undertow.examination.untouched import Untouched
 from undertow.theory.singular import linear_operator
 
 Array = NDArray[np.float64]
@@ -70,13 +71,16 @@ def between(model: nn.Module, compute_loss: ComputeLoss, front: str, back: str) 
     for path in (front, back):
         if path not in modules:
             raise ValueError(f"the model has no module {path!r}; there are: {', '.join(filter(None, modules))[:300]}")
-    with torch.enable_grad(), untouched(model), eager(), sdpa_kernel(SDPBackend.MATH):
+    untouched = Untouched(model)
+    with untouched, untouched, torch.enable_grad(), eager(), sdpa_kernel(SDPBackend.MATH):
+        untouched.begin()
         with _own_buffers(model), _outputs(modules[front], modules[back]) as found:
-            loss = compute_loss()
+            loss = untouched.interruptible(compute_loss)()
         start, end = (_output(found, modules[path], path) for path in (front, back))
         received = _gradient(loss, end, f"the loss doesn't depend on the output of {back!r}")
         passed_on = _gradient(loss, start, f"the loss doesn't depend on the output of {front!r}")
         operator = _operator(start, end, f"no gradient gets from the output of {back!r} back to that of {front!r}")
+        untouched.check()
     return Carried(operator, received, passed_on)
 
 

@@ -102,7 +102,7 @@ class OriginFinder(TorchDispatchMode):
         what = self._names.get(bad[0].untyped_storage().data_ptr(), "an input") if bad else ""
         out = func(*args, **(kwargs or {}))
         results = tensors_in(out)
-        if any(each in op for each in _WHATEVER_WAS_THERE) or _finite(results):
+        if any(each in op for each in _WHATEVER_WAS_THERE) or not self._lost(results):
             return out
         # Out of finite numbers, or nan out of a mask's -inf: a softmax that everything is hidden from.
         news = _has_nan(results) and not nan
@@ -112,6 +112,24 @@ class OriginFinder(TorchDispatchMode):
             kind = "data" if nan or infinite or news else "mask"
             self._imported.setdefault(kind, Import(self._modules.innermost, op, users_line(), what))
         return out
+
+    def _lost(self, results: Iterable[Tensor]) -> bool:
+        return not _finite(results)
+
+
+class OverflowFinder(OriginFinder):
+    """Finds the first operation that makes +inf out of finite numbers, where nothing else is wrong with the loss.
+
+    Example:
+        >>> net = nn.Linear(2, 2)
+        >>> with OverflowFinder(net) as finder:
+        ...     _ = 1 / (torch.full((1,), 3e4).half() * 3) + torch.zeros(1).log().exp()
+        >>> finder.origin.op
+        'mul'
+    """
+
+    def _lost(self, results: Iterable[Tensor]) -> bool:
+        return _has_inf(results)
 
 
 def _names(model: nn.Module) -> dict[int, str]:

@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 
 from undertow.examination.ahead import Ahead
 from undertow.examination.dependence import DependenceFinder
-from undertow.examination.observer import Observer, first_order_descent, look_closer, zero_gradients
+from undertow.examination.observer import Observer, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
-from undertow.examination.origin import OriginFinder
-from undertow.examination.untouched import random_states, set_random_states
+from undertow.examination.origin import OriginFinder, OverflowFinder
+from undertow.examination.surroundings import random_states, set_random_states
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
@@ -45,16 +45,17 @@ class Passes:
         """
         before = random_states()
         run = self._measured(before)
-        run.header.update(self._dependence(before, run.header))
+        run.header.update(self._dependence(before, run.header) | self._overflow(before, run.header))
         return run
 
     def _measured(self, before: dict[str, Any]) -> Run:
-        run = self._pass(Meter(inflow=True))
+        meter = Meter(inflow=True)
+        run = self._pass(meter)
         if run is None:
-            run = self._again(before, Meter(inflow=True))
+            run = self._again(before, meter := Meter(inflow=True))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
-        if finite and squares_fit(received):
+        if finite and (meter.exact or squares_fit(received)):
             return run
         if finite:
             return self._again(before, Meter(precise=True, inflow=True))
@@ -67,6 +68,18 @@ class Passes:
         if names and names != self._traced[0]:
             self._traced = names, self._trace(before, names)
         return self._traced[1] if names else {}
+
+    def _overflow(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+        """Look for inf that is divided by, where a gradient is zero: it makes zeros, and the loss is as finite."""
+        if header["origin"] or not np.isfinite(header["loss"]) or not header["zero gradients"]:
+            return {}
+        set_random_states(before)
+        try:
+            with OverflowFinder(self._model) as finder:
+                self._compute_loss()
+        except Exception:  # an operation that can't be watched: then nobody knows
+            return {}
+        return {} if finder.origin is None else {"overflow": vars(finder.origin)}
 
     def _trace(self, before: dict[str, Any], names: list[str]) -> dict[str, Any]:
         set_random_states(before)
@@ -124,7 +137,6 @@ class Passes:
             header["chosen"] = tape.chosen
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
-            told |= first_order_descent(parameters, steps)
             run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
         if self._closer is None and finder is None:  # once for all repeats
             self._closer = look_closer(observer, self._model, self._compute_loss, parameters)

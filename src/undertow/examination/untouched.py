@@ -1,148 +1,236 @@
 """The promise that an examination leaves no trace."""
 
-import random
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+import zlib
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from undertow.examination.interrupts import Interrupts
+from undertow.examination.surroundings import Restore, surroundings
 
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Put back, however the block ends: gradients, buffers, training modes, random numbers, hooks on parameters.
+_ONE_AT_A_TIME = threading.RLock()
+"""Examinations of one process wait for each other: models may share parameters, and all share the random numbers."""
+
+_HOOKS = tuple(
+    f"_forward_{name}"
+    for name in ("hooks", "pre_hooks", "hooks_with_kwargs", "pre_hooks_with_kwargs", "hooks_always_called")
+)
+
+
+class Untouched:
+    """Know a model and its surroundings as they are, and put them back, whatever interrupts what.
+
+    Enter it twice, ``with untouched, untouched:``, and call `begin` inside: an exception that comes in the midst of
+    the first return, or just before it, meets the second one. Ctrl-C is held back, but for what `interruptible` calls.
 
     Inside, gradients start from None, nothing that is hooked on the accumulation of a gradient runs (some train
-    there), and stepping an optimizer is an error. Parameters are not copied, as that could double a model's memory.
+    there), and stepping an optimizer is an error. Put back are parameters that were exchanged, gradients, buffers,
+    training modes, hooks, random numbers, and what of torch's and NumPy's state we change. Parameters are not copied,
+    as that could double a model's memory: `check` tells whether their numbers were changed.
 
-    Raises:
-        RuntimeError: a parameter was changed in place.
+    Args:
+        model: looked through now.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> untouched = Untouched(net)
+        >>> with untouched, untouched:
+        ...     untouched.begin()
+        ...     net.eval().weight.grad = torch.zeros(1, 2)
+        >>> net.training, net.weight.grad
+        (True, None)
     """
-    versions = {name: parameter._version for name, parameter in model.named_parameters()}
-    with ExitStack() as stack:
-        for keep in (_gradients, _buffers, _modes):
-            stack.enter_context(keep(model))
-        stack.enter_context(untouched_random_numbers())
-        stack.enter_context(_no_optimizer_steps())
-        yield
-    changed = [name for name, p in model.named_parameters() if p._version != versions.get(name)]
-    if changed:
-        raise RuntimeError(
-            f"compute_loss changed {changed[0]} in place, and undertow keeps no copy of parameters: "
-            "leave updates, clipping and re-initialisation of weights out of it"
-        )
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._interrupts = Interrupts()
+        self._restores: list[Restore] = []
+        self._kept: dict[str, tuple[nn.Parameter, int, Tensor, int | None]] = {}
+        self._grad = torch.is_grad_enabled()
+        self._is_held = self._is_done = False
+
+    def __enter__(self) -> None:
+        return
+
+    def begin(self) -> None:
+        """Look at everything, hold Ctrl-C back, and clear the model's gradients."""
+        self._interrupts.hold()
+        self._is_held = _ONE_AT_A_TIME.acquire()
+        model = self._model
+        self._kept = {name: (p, p._version, p.data, _content(p.data)) for name, p in model.named_parameters()}
+        of_the_model = [
+            _owned(model),
+            _numbers(model),
+            _gradients(model),
+            _hooks(model),
+            _buffers(model),
+            _modes(model),
+        ]
+        self._restores = surroundings() + of_the_model
+        for parameter in model.parameters():
+            parameter.grad = None
+            (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).clear()
+        register_optimizer_step_pre_hook(_refusal())
+
+    def interruptible(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """Return the function, made to be ended by Ctrl-C."""
+        return self._interrupts.through(function)
+
+    def check(self) -> None:
+        """Hold the parameters' numbers against those at the beginning. Raises: RuntimeError if they were changed."""
+        for name, (parameter, version, data, content) in self._kept.items():
+            if parameter._version != version or _content(data) != content:
+                raise RuntimeError(
+                    f"compute_loss changed {name} in place, and undertow keeps no copy of parameters: "
+                    "leave updates, clipping and re-initialisation of weights out of it"
+                )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failed = None if self._is_done else self._restore()
+        self._is_done = True
+        # In one line, so that nothing comes between the two.
+        self._is_held = self._is_held and bool(_ONE_AT_A_TIME.release())  # type: ignore[func-returns-value]
+        self._interrupts.release()
+        if failed is not None:
+            raise failed
+
+    def _restore(self) -> Exception | None:
+        failed: Exception | None = None
+        with torch.inference_mode(False):
+            for restore in self._restores:
+                try:
+                    restore()
+                except Exception as error:  # the others must be put back all the same
+                    failed = failed or error
+        torch._C._set_grad_enabled(self._grad)
+        return failed
 
 
-@contextmanager
-def _gradients(model: nn.Module) -> Iterator[None]:
-    kept = [(parameter, parameter.grad, _take_hooks(parameter)) for parameter in model.parameters()]
-    for parameter, _, _ in kept:
-        parameter.grad = None
+def _content(data: Tensor) -> int | None:
+    """Return a sum of a parameter's bits: writing to ``.data`` leaves no new version. None where none can be had."""
     try:
-        yield
-    finally:
+        bits = data.reshape(-1).view(torch.uint8)
+        return zlib.crc32(bits.numpy().data) if bits.device.type == "cpu" else int(bits.sum(dtype=torch.int64))
+    except Exception:  # kinds of tensors that have no bits of their own
+        return None
+
+
+def _owned(model: nn.Module) -> Restore:
+    """Give modules back the parameters that were exchanged for others."""
+    kept = [(module._parameters, dict(module._parameters)) for module in model.modules() if module._parameters]
+    return lambda: _refill(kept)
+
+
+def _hooks(model: nn.Module) -> Restore:
+    """Leave every module the hooks that it had, and no others."""
+    tables = [getattr(module, name, None) for module in model.modules() for name in _HOOKS]
+    kept = [(table, dict(table)) for table in tables if table is not None]
+    return lambda: _refill(kept)
+
+
+def _refill(kept: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> None:
+    for table, content in kept:
+        if list(table) != list(content) or any(table[key] is not value for key, value in content.items()):
+            table.clear()
+            table.update(content)
+
+
+def _numbers(model: nn.Module) -> Restore:
+    """Put back numbers that were exchanged, as ``parameter.data = other`` does."""
+    kept = [(parameter, parameter.data) for parameter in model.parameters()]
+
+    def restore() -> None:
+        for parameter, data in kept:
+            if not _is_same(parameter, data):
+                parameter.data = data
+
+    return restore
+
+
+def _is_same(parameter: Tensor, data: Tensor) -> bool:
+    try:
+        return parameter.data_ptr() == data.data_ptr() and parameter.shape == data.shape
+    except RuntimeError:  # kinds of tensors that lie nowhere
+        return True
+
+
+def _gradients(model: nn.Module) -> Restore:
+    kept = [(p, p.grad, dict(getattr(p, "_post_accumulate_grad_hooks", None) or {})) for p in model.parameters()]
+
+    def restore() -> None:
         for parameter, grad, hooks in kept:
             parameter.grad = grad
             if hooks:
                 parameter._post_accumulate_grad_hooks.update(hooks)
 
-
-def _take_hooks(parameter: Tensor) -> dict[int, Any]:
-    hooks: dict[int, Any] = getattr(parameter, "_post_accumulate_grad_hooks", None) or {}
-    taken = dict(hooks)
-    hooks.clear()
-    return taken
+    return restore
 
 
-@contextmanager
-def _buffers(model: nn.Module) -> Iterator[None]:
+def _buffers(model: nn.Module) -> Restore:
     kept = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
     ]
-    try:
-        yield
-    finally:
+
+    def restore() -> None:
         for module, name, buffer, content in kept:
             module._buffers[name] = buffer
             # Compared by content: batch normalisation writes its statistics without a new version. And written only
             # if changed: a new version would spoil a graph of the user's that waits for its backward pass.
-            if buffer is not None and content is not None and not torch.equal(buffer, content):
-                with torch.no_grad():
-                    buffer.copy_(content)
+            if buffer is not None and content is not None and not _equal(buffer, content):
+                _write(buffer, content)
+
+    return restore
 
 
-@contextmanager
-def _modes(model: nn.Module) -> Iterator[None]:
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Tell whether two tensors hold the same, nan included."""
+    if torch.equal(a, b):
+        return True
+    return (
+        a.shape == b.shape and a.is_floating_point() and torch.equal(a.isnan(), b.isnan()) and _equal_beside_nan(a, b)
+    )
+
+
+def _equal_beside_nan(a: Tensor, b: Tensor) -> bool:
+    return bool(torch.equal(a.nan_to_num(0.0, None, None), b.nan_to_num(0.0, None, None)))
+
+
+def _write(buffer: Tensor, content: Tensor) -> None:
+    with torch.no_grad():
+        if buffer.shape == content.shape:
+            buffer.copy_(content)
+        else:
+            buffer.data = content
+
+
+def _modes(model: nn.Module) -> Restore:
     kept = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
+
+    def restore() -> None:
         for module, training in kept:
             module.training = training
 
-
-@contextmanager
-def untouched_random_numbers() -> Iterator[None]:
-    """Put back the state of every random number generator, however the block ends."""
-    states = random_states()
-    try:
-        yield
-    finally:
-        set_random_states(states)
+    return restore
 
 
-def random_states() -> dict[str, Any]:
-    """The state of every random number generator: Python's, NumPy's, and torch's of every device in use."""
-    states: dict[str, Any] = {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),  # noqa: NPY002  # the global generator is the one a user's loss may draw from
-        "cpu": torch.get_rng_state(),
-    }
-    if torch.cuda.is_initialized():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    if torch.backends.mps.is_available():
-        states["mps"] = torch.mps.get_rng_state()
-    return states
+def _refusal() -> Callable[..., None]:
+    own = threading.get_ident()
 
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Go back to what `random_states` returned."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002  # as above
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states:
-        torch.cuda.set_rng_state_all(states["cuda"])
-    if "mps" in states:
-        torch.mps.set_rng_state(states["mps"])
-
-
-@contextmanager
-def _no_optimizer_steps() -> Iterator[None]:
     def refuse(optimizer: Optimizer, *_: object) -> None:
-        raise RuntimeError(
-            f"compute_loss called {type(optimizer).__name__}.step(): it must only compute the loss. "
-            "Hand the optimizer to examine(model, compute_loss, optimizer) instead"
-        )
+        if threading.get_ident() == own:  # other threads may train
+            raise RuntimeError(
+                f"compute_loss called {type(optimizer).__name__}.step(): it must only compute the loss. "
+                "Hand the optimizer to examine(model, compute_loss, optimizer) instead"
+            )
 
-    handle = register_optimizer_step_pre_hook(refuse)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def eager() -> Iterator[None]:
-    """Run compiled models eagerly, without compiling anything anew: a compiled model is one opaque Node."""
-    if "torch._dynamo" not in sys.modules:  # nothing has been compiled, and loading it takes seconds
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
+    return refuse

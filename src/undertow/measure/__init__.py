@@ -6,10 +6,12 @@ step waits for its device once, however many Sites there are.
 
 from undertow.measure.attention import measure_attention
 from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent, squares_fit
+from undertow.measure.norms import host_norm
 from undertow.measure.parameters import measure_parameters, take_units
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
-from undertow.measure.signals import Convolution, Signal, measure, measure_directions
+from undertow.measure.signal import Convolution, Signal, Slopes
+from undertow.measure.signals import measure, measure_directions
 from undertow.measure.training_modes import TrainingModes
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
     "Reading",
     "Readout",
     "Signal",
+    "Slopes",
     "TrainingModes",
     "by_kind",
+    "host_norm",
     "index",
     "measure",
     "measure_attention",

@@ -1,5 +1,6 @@
 """Numbers collected on their devices: reduced at once, or together with others where they are small, read once."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -8,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from undertow.measure.norms import fit_together, host_count_above, host_inner, host_norm, host_parts
 from undertow.measure.reading import Label, Reading, index
 
 FLOAT32_UP_TO = 2**20
-"""Elements up to which sums of squares are right to five digits in float32; at 50 million they are off by 0.4 %."""
+"""Elements up to which a device's sums of squares are taken for right in float32."""
 
 SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
 """Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
@@ -37,15 +39,19 @@ def squares_fit(norms: NDArray[Any] | float) -> bool:
 
 
 class Meter:
-    """Collects numbers that are still on their devices.
+    """Collects numbers: those of tensors on the host at once, others where they are, so that nobody waits for a device.
 
     Args:
         precise: accumulate in float64, where the device has it, whatever the size: float32 can't hold the squares of
-            numbers under 1e-19. (Large tensors always are: see `FLOAT32_UP_TO`.)
+            numbers under 1e-19. (Large tensors always are: see `FLOAT32_UP_TO`.) On the host it makes no difference,
+            as there each norm is taken again if its squares were lost.
         count_nonfinite: count inf and nan at every Site. A norm already tells whether there are any.
         inflow: look at what comes into layers and activations, too, as theory wants to know it.
         verify: hold what autograd passes on against what weights and derivatives say; else it is taken for right.
         lasting: parameters are neither changed nor freed before `settle`, so that norms of small ones may wait.
+
+    Attributes:
+        exact: whether all norms so far are right whatever the range of their squares: nothing lay on another device.
 
     Example:
         >>> meter = Meter()
@@ -69,28 +75,17 @@ class Meter:
         self.inflow = inflow
         self.verify = verify
         self.lasting = lasting
+        self.exact = True
         self._taken: dict[Kind, tuple[list[Label], list[Tensor]]] = {}
-        self._noted: list[tuple[Label, float]] = []
+        self._labels: list[Label] = []
+        self._noted: list[float] = []
         self._waiting: list[tuple[Label, Tensor]] = []
         self._counted: list[tuple[Label, Tensor, float]] = []
         self._pairs: list[tuple[int, Tensor, Tensor]] = []
         self._weighed: list[tuple[Label, int, Tensor]] = []
         self._size = 0
-        self._weights: dict[int, Tensor] = {}
-        self._rooms: dict[Kind, Tensor] = {}
-
-    def room(self, like: Tensor) -> Tensor:
-        """A tensor to write to, of another's shape and kind. It is the same memory each time, unless it is small.
-
-        Small ones wait, and need their own. For large ones the system would have to find new memory each time.
-        """
-        size = like.numel()
-        if size <= SMALL_UP_TO or not like.is_contiguous():
-            return torch.empty_like(like)
-        room = self._rooms.get((like.device, like.dtype))
-        if room is None or room.numel() < size:
-            room = self._rooms[like.device, like.dtype] = torch.empty(size, dtype=like.dtype, device=like.device)
-        return room[:size].view(like.shape)
+        self._weights: dict[int, Tensor | float] = {}
+        self._last: tuple[Tensor | None, int, float] = (None, 0, 0.0)
 
     def take(self, name: str, place: int, value: Tensor) -> None:
         """Keep a 0-d tensor for later."""
@@ -98,10 +93,13 @@ class Meter:
         labels.append((name, place))
         values.append(value)
 
-    def take_each(self, labels: Sequence[Label], values: Sequence[Tensor]) -> None:
+    def take_each(self, labels: Sequence[Label], values: Sequence[Tensor | float]) -> None:
         """Keep many, of whatever device and precision."""
         for (name, place), value in zip(labels, values, strict=True):
-            self.take(name, place, value)
+            if isinstance(value, Tensor):
+                self.take(name, place, value)
+            else:
+                self.note(name, place, value)
 
     def take_all(self, labels: Sequence[Label], values: Sequence[Tensor]) -> None:
         """Keep many of one device and precision."""
@@ -119,10 +117,17 @@ class Meter:
 
     def note(self, name: str, place: int, value: float) -> None:
         """Keep a number that the host knows already."""
-        self._noted.append(((name, place), value))
+        self._labels.append((name, place))
+        self._noted.append(value)
 
     def norm(self, name: str, place: int, x: Tensor) -> None:
-        """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
+        """Take the Euclidean norm of a tensor. A small one on a device is held until many are taken at once."""
+        if x.is_cpu:
+            last, version, known = self._last
+            self._labels.append((name, place))
+            self._noted.append(known if x is last and x._version == version else host_norm(x))
+            return
+        self.exact = False
         size = x.numel()
         if size <= SMALL_UP_TO:
             self._waiting.append(((name, place), x))
@@ -131,11 +136,45 @@ class Meter:
         x = torch.view_as_real(x) if x.is_complex() else x
         self.take(name, place, torch.linalg.vector_norm(x, dtype=self._accumulator(x, size)))
 
+    def norm_to_be_received(self, name: str, place: int, x: Tensor) -> None:
+        """Take the norm of a tensor on the host that the next Site, most likely, receives: it is taken once."""
+        self.norm(name, place, x)
+        self._last = x, x._version, self._noted[-1]
+
+    def arrivals(self, arrived: Sequence[tuple[int, Tensor, Tensor]]) -> None:
+        """Take the norm of what came along each edge, and its product with the sum that it became part of.
+
+        Args:
+            arrived: edge, what came along it, and the sum.
+        """
+        total = arrived[0][2]
+        edges, parts = [edge for edge, _, _ in arrived], [part for _, part, _ in arrived]
+        if total.is_cpu and all(each is total for _, _, each in arrived) and fit_together(parts, total):
+            norms, inners, length = host_parts(parts, total)
+            self._last = total, total._version, length
+            for edge, norm, inner in zip(edges, norms, inners, strict=True):
+                self.note("contribution", edge, norm)
+                self.note("inner", edge, inner)
+            return
+        for edge, part, its in arrived:
+            self.norm("contribution", edge, part)
+            self.inner("inner", edge, part, its)
+
+    def norm_of_all(self, name: str, place: int, many: Sequence[Tensor]) -> None:
+        """Take the Euclidean norm of several tensors together."""
+        if all(x.is_cpu for x in many):
+            self.note(name, place, math.hypot(*map(host_norm, many)))
+        else:
+            self.take(name, place, torch.stack(torch._foreach_norm(list(many))).norm())
+
     def count_above(self, name: str, place: int, x: Tensor, threshold: float) -> None:
         """Count the elements above a threshold, twice, and those that equal it, once. A small tensor is held meanwhile.
 
         Sign and sum: on CPU many times as fast as to compare and count, which goes by way of bool.
         """
+        if x.is_cpu:
+            self.note(name, place, host_count_above(x, threshold))
+            return
         size = x.numel()
         if size <= SMALL_UP_TO:
             self._counted.append(((name, place), x, threshold))
@@ -146,7 +185,7 @@ class Meter:
 
     def agreement(self, place: int, expected: Tensor, arrived: Tensor) -> None:
         """Take what <expected, arrived> follows from: the norms of both and of their difference."""
-        if arrived.numel() > SMALL_UP_TO:
+        if arrived.is_cpu or arrived.numel() > SMALL_UP_TO:
             self._take_agreements([(place, expected, arrived)])
             return
         self._pairs.append((place, expected, arrived))
@@ -154,6 +193,9 @@ class Meter:
 
     def inner(self, name: str, place: int, x: Tensor, y: Tensor) -> None:
         """Take <x, y>, of complex tensors the real part."""
+        if x.is_cpu and y.is_cpu:
+            self.note(name, place, host_inner(x, y))
+            return
         if x.is_complex() or y.is_complex():
             x, y = (torch.view_as_real(each.to(torch.promote_types(x.dtype, y.dtype))) for each in (x, y))
         wide = self._accumulator(x, x.numel()) or x.dtype
@@ -166,6 +208,10 @@ class Meter:
         one be freed.
         """
         known = None if identity is None else self._weights.get(identity)
+        if known is None and weight.is_cpu:
+            known = host_norm(weight)
+            if identity is not None:
+                self._weights[identity] = known
         if known is None and identity is not None and self.lasting and weight.numel() <= SMALL_UP_TO:
             self._weighed.append(((name, place), identity, weight))
             return
@@ -174,17 +220,26 @@ class Meter:
             known = torch.linalg.vector_norm(weight, dtype=self._accumulator(weight, weight.numel()))
             if identity is not None:
                 self._weights[identity] = known
-        self.take(name, place, known)
+        self.take_each([(name, place)], [known])
 
-    def known_norm(self, identity: int) -> Tensor | None:
+    def known_norm(self, identity: int) -> Tensor | float | None:
         """||W||_F of a parameter, by ``id``, if it was taken."""
         return self._weights.get(identity)
 
     def forget(self) -> None:
         """Let go of everything that was taken: the pass that it was of came to no end."""
-        for each in (self._taken, self._noted, self._waiting, self._counted, self._pairs, self._weighed, self._weights):
+        for each in (
+            self._taken,
+            self._labels,
+            self._noted,
+            self._waiting,
+            self._counted,
+            self._pairs,
+            self._weighed,
+            self._weights,
+        ):
             each.clear()
-        self._size = 0
+        self._size, self._last = 0, (None, 0, 0.0)
 
     def read(self) -> Reading:
         """Everything taken and noted. One transfer for each device and precision."""
@@ -193,13 +248,14 @@ class Meter:
     def send(self) -> Callable[[], Reading]:
         """Start the transfers; what is returned waits for them and gives what `read` gives, on any thread."""
         self.settle()
-        noted = index(tuple(label for label, _ in self._noted)), [value for _, value in self._noted]
+        noted = index(tuple(self._labels)), list(self._noted)
         coming = [(index(tuple(labels)), sent(values)) for labels, values in self._taken.values()]
         return lambda: Reading.of([noted, *((labels, values()) for labels, values in coming)])
 
     @torch.no_grad()
     def settle(self) -> None:
         """Take what waits: before weights are changed in place, or anything else that was handed in."""
+        self._last = None, 0, 0.0
         pairs, self._pairs = self._pairs, []
         self._take_agreements(pairs)
         self._take_weights()
@@ -219,8 +275,8 @@ class Meter:
         for identities, weights in _real(new.items()):
             norms = torch._foreach_norm(weights, 2, self._accumulator(weights[0], 0))
             self._weights.update(zip(identities, norms, strict=True))
-        for (name, place), identity, _ in weighed:
-            self.take(name, place, self._weights[identity])
+        for label, identity, _ in weighed:
+            self.take_each([label], [self._weights[identity]])
 
     def _take_counts(self) -> None:
         counted, self._counted = self._counted, []

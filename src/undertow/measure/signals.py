@@ -1,86 +1,34 @@
 """From a Signal, the live tensors at a Site, to numbers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.measure.meter import SMALL_UP_TO, Meter
+from undertow.measure.meter import Meter
+from undertow.measure.signal import Convolution, Signal
+from undertow.measure.steepness import measure_activation
 
-SATURATED_BELOW = 0.1
-"""A unit is saturated where |phi'| is under this share of its peak, as in `undertow.activations`."""
+PROJECTED = 2**16
+"""Elements of a gradient, of a large one, in which it is held against what autograd passes on."""
 
-DEAD_BELOW = 1e-3
-"""A unit is dead where |phi'| is under this share of its peak for every row of the batch."""
+WINDOW = 2**13
+"""The same of a convolution, whose products take longer."""
 
-
-@dataclass(slots=True)
-class Convolution:
-    """The settings of a convolution, as torch's backward pass takes them."""
-
-    stride: Sequence[int]
-    padding: Sequence[int]
-    dilation: Sequence[int]
-    transposed: bool
-    output_padding: Sequence[int]
-    groups: int
-
-
-@dataclass(slots=True)
-class Signal:
-    """The live tensors at one Site while the gradient passes. Lives as long as the hook that made it.
-
-    Attributes:
-        site: its place among the run's Sites.
-        received: the gradient of each of its outputs.
-        arrivals: where several gradients are summed: edge, what came along it, and the sum it became part of.
-        features: which dimension of ``received[0]`` counts units; the others count rows.
-        learns: whether a learning speed is asked for.
-        summed: the gradient received, summed over rows, where autograd has done it for a bias.
-        derivative: phi'(z), if it is an activation whose z could be read; `measure` writes over it.
-        onward: whether what is passed on arrives at another Site, and is measured there.
-        peak: the largest |phi'| that activation has anywhere.
-        bounded: whether it saturates on both sides (and can't be dead).
-        rising: whether phi' is nowhere negative.
-        weight: [n_out, n_in], or a convolution's as torch keeps it.
-        weight_id: the parameter's ``id`` if ``weight`` is a parameter and not computed from some.
-        passed: the gradient passed on to the data that was multiplied by ``weight``.
-        convolution: its settings, if it is one.
-        inflow: a part of what was multiplied by ``weight``, or of what an activation takes, [examples, features].
-    """
-
-    site: int
-    received: list[Tensor]
-    arrivals: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
-    features: int = -1
-    learns: bool = False
-    summed: Tensor | None = None
-    derivative: Tensor | None = None
-    onward: bool = False
-    peak: float = 1.0
-    bounded: bool = False
-    rising: bool = False
-    weight: Tensor | None = None
-    weight_id: int | None = None
-    passed: Tensor | None = None
-    convolution: Convolution | None = None
-    inflow: Tensor | None = None
+FEWEST = 16
+"""Rows of it, however long they are."""
 
 
 def measure(signal: Signal, meter: Meter) -> None:
     """Reduce everything there is to know at one Site."""
     received = signal.received
-    for edge, contribution, total in signal.arrivals:
-        contribution = plain(contribution)
-        meter.norm("contribution", edge, contribution)
-        meter.inner("inner", edge, contribution, plain(total))
+    if signal.arrivals:
+        meter.arrivals([(edge, plain(contribution), plain(total)) for edge, contribution, total in signal.arrivals])
     if len(received) == 1:
         _of_one_gradient(signal, plain(received[0]), meter)
     elif received:
-        meter.take("received", signal.site, torch.stack(torch._foreach_norm([*map(plain, received)])).norm())
+        meter.norm_of_all("received", signal.site, [*map(plain, received)])
     if meter.count_nonfinite:
         for each in map(plain, received):
             meter.take("nonfinite", signal.site, each.numel() - torch.isfinite(each).sum())
@@ -97,8 +45,8 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
     meter.norm("received", signal.site, g)
     if signal.learns and g.dim() > 1:
         _learning(signal, g, meter)
-    if signal.derivative is not None:
-        _activation(signal, signal.derivative, g, meter)
+    if signal.slopes is not None:
+        measure_activation(signal, signal.slopes, g, meter)
     if signal.inflow is not None:
         _inflow(signal, signal.inflow, meter)
     if signal.weight is not None:
@@ -141,42 +89,70 @@ def _learning(signal: Signal, g: Tensor, meter: Meter) -> None:
     meter.norm("summed", signal.site, summed)
 
 
-def _activation(signal: Signal, slope: Tensor, g: Tensor, meter: Meter) -> None:
-    size, steepness = slope.numel(), slope if signal.rising else slope.abs()
-    meter.note("values", signal.site, size)
-    if signal.bounded:
-        meter.count_above("steep", signal.site, steepness, SATURATED_BELOW * signal.peak)
-    elif slope.dim() > 1 and size:
-        largest = steepness.amax([d for d in range(slope.dim()) if d != signal.features % slope.dim()])
-        meter.count_above("alive", signal.site, largest, DEAD_BELOW * signal.peak)
-        meter.note("units", signal.site, largest.numel())
-    meter.norm("slope", signal.site, slope)
-    if meter.verify or not signal.onward:
-        # In place where it is worth it: activations are the largest tensors there are. (A small norm still waits.)
-        meter.norm("slope_times_g", signal.site, slope * g if size <= SMALL_UP_TO else slope.mul_(g))
-
-
 def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
     """Return W^T g of one random combination of rows, and the same combination of the rows that autograd passed on.
 
     To compute W^T g again would cost a third of the whole pass. A wrong product is very unlikely to agree with the
     right one on a random combination in every entry (Freivalds 1977); so ||W^T g|| is known as ||passed on|| times the
     projection of one combination on the other, which is 1 unless something is wrong. Rows that are alike, or add up to
-    zero, may cancel: how far rounding alone takes the projection from 1 then, `Readout` knows.
+    zero, may cancel: how far rounding alone takes the projection from 1 then, `Readout` knows. Of large gradients it is
+    a combination of some of their rows.
     """
+    if signal.convolution is not None:
+        return _project_convolution(signal.convolution, w, g, passed)
+    g, passed = _some_rows(g), _some_rows(passed, like=g)
     mix, kind = _mixture(g.shape[0], g.device, g.dtype), w.dtype
     other = mix if passed.dtype is g.dtype else mix.to(passed.dtype)
-    if signal.convolution is None:
-        folded, arrived = mix @ g, other @ passed
-        same = folded.dtype is kind and arrived.dtype is kind
-        return (folded @ w, arrived) if same else (folded.to(kind) @ w, arrived.to(kind))
-    c = signal.convolution
+    folded, arrived = mix @ g, other @ passed
+    same = folded.dtype is kind and arrived.dtype is kind
+    return (folded @ w, arrived) if same else (folded.to(kind) @ w, arrived.to(kind))
+
+
+def _project_convolution(c: Convolution, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of a convolution, [channels, ...]: of a large one, in a window of one example."""
+    if passed.numel() > 2 * WINDOW and not c.transposed and passed.dim() > 2:
+        return _project_window(c, w, g, passed)
+    mix, kind = _mixture(g.shape[0], g.device, g.dtype), w.dtype
     folded = torch.tensordot(mix, g, 1).to(kind)
-    arrived = torch.tensordot(other, passed, 1).to(kind)
+    arrived = torch.tensordot(mix.to(passed.dtype), passed, 1).to(kind)
     shape = torch.empty((1, *passed.shape[1:]), dtype=kind, device=w.device)
     settings = (c.stride, c.padding, c.dilation, c.transposed, c.output_padding, c.groups)
     expected, _, _ = torch.ops.aten.convolution_backward(folded[None], shape, w, None, *settings, (True, False, False))
     return expected[0], arrived
+
+
+def _project_window(c: Convolution, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return W^T g in some middle rows of an example's input, [channels, rows, ...], and what autograd passed on there.
+
+    Row i of the input is seen by the outputs o with i = o stride - padding + k dilation, 0 <= k < kernel: those few are
+    all that is propagated back, as if there were no padding.
+    """
+    example, rows, stride, reach = len(g) // 2, passed.shape[2], c.stride[0], (w.shape[2] - 1) * c.dilation[0]
+    height = min(rows, max(1, WINDOW * rows * len(g) // passed.numel()))
+    top = (rows - height) // 2
+    first = max(0, -((reach - top - c.padding[0]) // stride))
+    last = min(g.shape[2] - 1, (top + height - 1 + c.padding[0]) // stride)
+    arrived = passed[example, :, top : top + height].to(w.dtype)
+    expected = torch.zeros_like(arrived)
+    if last < first:
+        return expected, arrived
+    seen = g[example : example + 1, :, first : last + 1].to(w.dtype)
+    length, start = (last - first) * stride + reach + 1, first * stride - c.padding[0]
+    shape = torch.empty((1, passed.shape[1], length, *passed.shape[3:]), dtype=w.dtype, device=w.device)
+    settings = (c.stride, (0, *c.padding[1:]), c.dilation, False, c.output_padding, c.groups)
+    found, _, _ = torch.ops.aten.convolution_backward(seen, shape, w, None, *settings, (True, False, False))
+    low, high = max(top, start), min(top + height, start + length)
+    expected[:, low - top : high - top] = found[0, :, low - start : high - start]
+    return expected, arrived
+
+
+def _some_rows(x: Tensor, like: Tensor | None = None) -> Tensor:
+    """Return rows evenly spread over a large tensor, in step with no power of two: as many as of another one."""
+    size, rows = (x if like is None else like).numel(), len(x)
+    if size <= 2 * PROJECTED or rows <= FEWEST:
+        return x
+    step = max(1, rows // max(FEWEST, PROJECTED * rows // size)) | 1
+    return x[step // 2 :: step]
 
 
 @lru_cache(maxsize=64)

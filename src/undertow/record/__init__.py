@@ -9,7 +9,7 @@ from undertow.record.findings import BackwardGain, Finding, Severity, folded
 from undertow.record.finite_steps import with_finite_steps
 from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SCALARS, SITE_COLUMNS, STEP_COLUMNS
 from undertow.record.run import Run, SiteReading, header_from
-from undertow.record.sites import Edge, Event, Role, Site
+from undertow.record.sites import Edge, Event, Role, Site, main_activation
 from undertow.renamed import old_names
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "SiteReading",
     "folded",
     "header_from",
+    "main_activation",
     "with_finite_steps",
 ]
 

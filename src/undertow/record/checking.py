@@ -6,12 +6,24 @@ is named in one sentence.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-Kind = tuple[str, Callable[[Any], bool]]
-"""What a value should be, in words, and whether it is."""
+
+class Kind(NamedTuple):
+    """Say what a value should be.
+
+    Attributes:
+        words: that name it in a message.
+        holds: tells whether a value is one.
+        schema: the same as a JSON schema says it.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+    schema: Mapping[str, Any]
+
 
 LARGEST = 2**63
 MOST_DIMENSIONS = 2
@@ -23,19 +35,42 @@ def _is_stored(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in ("inf", "-inf"))
 
 
-TEXT: Kind = ("a text", lambda value: isinstance(value, str))
-TEXT_OR_NONE: Kind = ("a text or null", lambda value: value is None or isinstance(value, str))
-FLAG: Kind = ("true or false", lambda value: isinstance(value, bool))
-COUNT: Kind = ("a whole number from 0", lambda value: type(value) is int and 0 <= value < LARGEST)
-STEP: Kind = ("a whole number", lambda value: type(value) is int and -LARGEST <= value < LARGEST)
-STEP_OR_NONE: Kind = ("a whole number or null", lambda value: value is None or STEP[1](value))
-NUMBER: Kind = ('a number, null, "inf" or "-inf"', _is_stored)
-MAPPING: Kind = ("a table", lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
-LIST: Kind = ("a list", lambda value: isinstance(value, list | tuple))
-TEXTS: Kind = ("a list of texts", lambda value: LIST[1](value) and all(isinstance(each, str) for each in value))
-COUNTS: Kind = ("a list of whole numbers", lambda value: LIST[1](value) and all(map(COUNT[1], value)))
-TABLES: Kind = ("a list of tables", lambda value: LIST[1](value) and all(map(MAPPING[1], value)))
-NUMBERS: Kind = ("a table of numbers", lambda value: MAPPING[1](value) and all(map(NUMBER[1], value.values())))
+def _a_list_of(kind: Kind, words: str) -> Kind:
+    schema = {"type": "array", "items": kind.schema}
+    return Kind(words, lambda value: isinstance(value, list | tuple) and all(map(kind.holds, value)), schema)
+
+
+TEXT = Kind("a text", lambda value: isinstance(value, str), {"type": "string"})
+TEXT_OR_NONE = Kind(
+    "a text or null", lambda value: value is None or isinstance(value, str), {"type": ["string", "null"]}
+)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+COUNT = Kind(
+    "a whole number from 0",
+    lambda value: type(value) is int and 0 <= value < LARGEST,
+    {"type": "integer", "minimum": 0},
+)
+STEP = Kind("a whole number", lambda value: type(value) is int and -LARGEST <= value < LARGEST, {"type": "integer"})
+STEP_OR_NONE = Kind(
+    "a whole number or null", lambda value: value is None or STEP.holds(value), {"type": ["integer", "null"]}
+)
+NUMBER = Kind(
+    'a number, null, "inf" or "-inf"', _is_stored, {"anyOf": [{"type": ["number", "null"]}, {"enum": ["inf", "-inf"]}]}
+)
+MAPPING = Kind(
+    "a table",
+    lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+    {"type": "object"},
+)
+LIST = Kind("a list", lambda value: isinstance(value, list | tuple), {"type": "array"})
+TEXTS = _a_list_of(TEXT, "a list of texts")
+COUNTS = _a_list_of(COUNT, "a list of whole numbers")
+TABLES = _a_list_of(MAPPING, "a list of tables")
+NUMBERS = Kind(
+    "a table of numbers",
+    lambda value: MAPPING.holds(value) and all(map(NUMBER.holds, value.values())),
+    {"type": "object", "additionalProperties": NUMBER.schema},
+)
 
 SITE: Mapping[str, Kind] = {
     "index": COUNT,
@@ -65,7 +100,7 @@ FINDING: Mapping[str, Kind] = {
 HEADER: Mapping[str, Kind] = {
     **dict.fromkeys(("model", "optimizer", "name", "run"), TEXT),
     **dict.fromkeys(("parameters", "repeats", "repeats_kept"), COUNT),
-    **dict.fromkeys(("loss", "scale", "lr", "descent", "reach", "accumulated", "ended"), NUMBER),
+    **dict.fromkeys(("loss", "scale", "lr", "reach", "accumulated", "ended"), NUMBER),
     **dict.fromkeys(("unreached", "not run", "unused", "dtypes", "zero gradients", "zero values"), TEXTS),
     **dict.fromkeys(("pairs", "terms", "norms", "other leaves"), TABLES),
     **dict.fromkeys(("partial", "held", "rates", "decay", "chosen", "cut off"), MAPPING),
@@ -101,14 +136,14 @@ def checked(data: Any, kinds: Mapping[str, Kind], what: str, closed: bool = True
         Traceback (most recent call last):
         ValueError: an event says step = 1.5, which is not a whole number from 0
     """
-    if not MAPPING[1](data):
+    if not MAPPING.holds(data):
         raise ValueError(f"{what} is no table")
     for name, value in data.items():
         if name not in kinds:
             if closed:
                 raise ValueError(f"{what} has something named {name[:80]!r}, which no undertow writes")
-        elif not kinds[name][1](value):
-            raise ValueError(f"{what} says {name} = {_short(value)}, which is not {kinds[name][0]}")
+        elif not kinds[name].holds(value):
+            raise ValueError(f"{what} says {name} = {_short(value)}, which is not {kinds[name].words}")
     table: Mapping[str, Any] = data
     return table
 
@@ -123,7 +158,7 @@ def checked_pairs(data: Any, sites: int) -> list[tuple[int, int]]:
         >>> checked_pairs([[0, 1], [0, 2]], 3)
         [(0, 1), (0, 2)]
     """
-    if not LIST[1](data) or not all(COUNTS[1](pair) and len(pair) == 2 for pair in data):
+    if not LIST.holds(data) or not all(COUNTS.holds(pair) and len(pair) == 2 for pair in data):
         raise ValueError("edges are no pairs of whole numbers")
     if any(not pair[0] < pair[1] < sites for pair in data):
         raise ValueError("edges between Sites that are not there, or that lead back to the loss")
@@ -144,8 +179,8 @@ def checked_column(data: Any, name: str) -> np.ndarray[Any, np.dtype[np.floating
     shape, values = column["shape"], column["values"]
     if column["dtype"] not in ("float32", "float64") or len(shape) > MOST_DIMENSIONS or math.prod(shape) != len(values):
         raise ValueError(f"column {name!r} has another type, shape or number of values than it says")
-    if not all(map(NUMBER[1], values)):
-        raise ValueError(f"column {name!r} holds something that is not {NUMBER[0]}")
+    if not all(map(NUMBER.holds, values)):
+        raise ValueError(f"column {name!r} holds something that is not {NUMBER.words}")
     numbers = [np.nan if value is None else float(value) for value in values]
     with np.errstate(over="ignore"):
         return np.array(numbers, column["dtype"]).reshape(shape)

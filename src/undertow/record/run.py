@@ -1,9 +1,9 @@
 """One run of one model: a header, the Sites, and the numbers as columns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from warnings import warn
 
 import numpy as np
@@ -13,6 +13,8 @@ from undertow.jsonable import jsonable
 from undertow.record.checking import HEADER, RUN, checked, checked_column
 from undertow.record.quantities import EDGE_COLUMNS, PARAMETER_COLUMNS, SITE_COLUMNS
 from undertow.record.sites import Edge, Event, Site, graph_from
+
+Result = TypeVar("Result")
 
 
 class SiteReading(Mapping[str, float]):
@@ -139,6 +141,23 @@ class Run:
     def incoming(self) -> tuple[tuple[int, ...], ...]:
         """For every Site, the edges along which it receives gradient."""
         return self._edges_by("target")
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What was worked out of the Sites and edges alone, by the function that did: see `of_graph`."""
+        return {}
+
+    def of_graph(self, work_out: "Callable[[Run], Result]") -> "Result":
+        """Return what a function makes of the Sites and edges, worked out once for all steps.
+
+        Example:
+            >>> run = Run({}, ())
+            >>> run.of_graph(lambda run: len(run.sites))
+            0
+        """
+        if work_out not in self.memo:
+            self.memo[work_out] = work_out(self)
+        return self.memo[work_out]
 
     def _edges_by(self, end: str) -> tuple[tuple[int, ...], ...]:
         found: list[list[int]] = [[] for _ in self.sites]

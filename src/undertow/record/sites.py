@@ -1,6 +1,7 @@
 """Sites, edges and events: operations on the gradient's way back, how it goes from one to the next, what happened."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -107,6 +108,19 @@ class Site:
         return cls(
             **{**data, **lists, "role": Role(data["role"]), "inside": np.nan if inside is None else float(inside)}
         )
+
+
+def main_activation(sites: Iterable[Site]) -> str | None:
+    """Return the activation that most of some Sites have, of several the one nearest to the loss; None without any.
+
+    Example:
+        >>> names = enumerate(["tanh", "relu", "relu"])
+        >>> sites = [Site(n, "", name, Role.ACTIVATION, activation=name) for n, name in names]
+        >>> main_activation(sites), main_activation([])
+        ('relu', None)
+    """
+    found = Counter(site.activation for site in sites if site.role is Role.ACTIVATION and site.activation)
+    return found.most_common(1)[0][0] if found else None
 
 
 @dataclass(frozen=True)

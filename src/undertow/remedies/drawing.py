@@ -8,7 +8,7 @@ from torch import nn
 
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import GAINS
-from undertow.record import Role
+from undertow.record import main_activation
 from undertow.remedies.anatomy import LAYERS, weight_of
 
 OF_SCALE = ("UT101", "UT102", "UT301", "UT106", "UT104")
@@ -44,8 +44,7 @@ def without_bias(layer: nn.Module) -> None:
 
 def activation_of(diagnosis: Diagnosis) -> str:
     """Return the activation that the model has most of; "relu" where it has none that is known."""
-    found = [site.activation for site in diagnosis.run.sites if site.role is Role.ACTIVATION and site.activation]
-    return max(set(found), key=lambda each: (found.count(each), each)) if found else "relu"
+    return main_activation(diagnosis.run.sites) or "relu"
 
 
 SLOPES = {"relu": -0.15, "leaky_relu": -0.15, "tanh": -0.12, "sigmoid": -0.62, "gelu": -0.17, "silu": -0.2, "elu": -0.1}

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from undertow.diagnosis import Diagnosis
+from undertow.plugins import Registry
 from undertow.training import Training
 
 SECTIONS = ("What it changes", "When", "Predicts", "References")
@@ -109,8 +110,8 @@ class Kind:
         return self.apply.__doc__ or ""
 
 
-KINDS: dict[str, Kind] = {}
-"""By code."""
+KINDS: Registry[Kind] = Registry("undertow.remedies")
+"""By code; those of plugins among them."""
 
 
 def remedy(
@@ -123,10 +124,10 @@ def remedy(
     """
 
     def register(apply: Apply) -> Kind:
-        if code in KINDS:
-            raise ValueError(f"two remedies have the code {code}: {KINDS[code].name} and {name}")
-        KINDS[code] = Kind(code, name, Level(level), tuple(answers), apply, by_hand=by_hand)
-        return KINDS[code]
+        if known := KINDS.registered.get(code):
+            raise ValueError(f"two remedies have the code {code}: {known.name} and {name}")
+        KINDS[code] = kind = Kind(code, name, Level(level), tuple(answers), apply, by_hand=by_hand)
+        return kind
 
     return register
 

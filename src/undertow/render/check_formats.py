@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from undertow.jsonable import jsonable
@@ -97,6 +98,8 @@ def as_sarif(checked: Checked) -> str:
 
 
 def _rule(code: str) -> dict[str, Any]:
+    if code not in RULES:  # of a plugin that was there when the report was written
+        return {"id": code}
     rule = RULES[code]
     parts = sections(rule)
     help_text = "\n\n".join(f"{name}: {text}" for name, text in parts.items() if name)
@@ -106,20 +109,31 @@ def _rule(code: str) -> dict[str, Any]:
 
 def _result(finding: Finding, codes: Sequence[str], target: str) -> dict[str, Any]:
     file, line = _place(finding, target)
-    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": Path(file).as_posix()}}}
+    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": _uri(file)}}}
     if line:
         location["physicalLocation"]["region"] = {"startLine": line}
     if finding.where:
-        location["logicalLocations"] = [{"fullyQualifiedName": finding.where, "kind": "module"}]
+        location["logicalLocations"] = [{"fullyQualifiedName": printable(finding.where), "kind": "module"}]
     numbers = jsonable(dict(finding.evidence), infinite=True)
     return {
         "ruleId": finding.code,
         "ruleIndex": codes.index(finding.code),
         "level": str(finding.severity),
-        "message": {"text": described(finding)},
+        "message": {"text": printable(described(finding), lines=True)},
         "locations": [location],
         "properties": {"evidence": numbers, "threshold": finding.threshold, "confidence": finding.confidence},
     }
+
+
+def _uri(file: str) -> str:
+    """Return a path as a URI: relative ones as references, in which every sign that means something is escaped.
+
+    Example:
+        >>> _uri("my nets/50%.py"), _uri("net.py")
+        ('my%20nets/50%25.py', 'net.py')
+    """
+    path = Path(file)
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="backslashreplace")
 
 
 def as_junit(checked: Checked) -> str:

@@ -1,12 +1,19 @@
 """Compare two diagnoses: what became of each layer's backward gain, and which findings came and went."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding
+from undertow.formatting import terse
+from undertow.record import Finding, Run
 from undertow.render.segments import Segment, segments
+
+WORTH_SHOWING = 0.005
+"""Decades: what changed less is counted and not listed."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +91,50 @@ def _places(findings: Iterable[Finding]) -> set[tuple[str, str]]:
 
 def _place(finding: Finding) -> tuple[str, str]:
     return finding.code, finding.where if finding.began is None else finding.name
+
+
+def compared_figures(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Return how far each of several runs through time got, a name and a number of each a row; empty for reports.
+
+    Example:
+        >>> run = Run({}, (), scalars={"step": np.arange(9.0), "loss": 9 - np.arange(9.0)})
+        >>> compared_figures([run, run])[:2]
+        [('last step', '8', '8'), ('loss, last tenth', '1.00', '1.00')]
+    """
+    if not all(run.scalars for run in runs):
+        return []
+    rows = []
+    for name, read in FIGURES.items():
+        values = [read(RunHistory(run)) for run in runs]
+        if not any(map(math.isnan, values)):
+            rows.append((name, *(f"{value:,.0f}" if name in WHOLE else terse(value) for value in values)))
+    return rows
+
+
+def _last(name: str) -> Callable[[RunHistory], float]:
+    def read(history: RunHistory) -> float:
+        """Return the median of the last tenth: a single batch says little."""
+        values = history.scalar(name).values
+        return float(np.median(values[-max(len(values) // 10, 1) :])) if len(values) else math.nan
+
+    return read
+
+
+def _lowest(history: RunHistory) -> float:
+    return float(history.loss.values.min()) if len(history.loss.values) else math.nan
+
+
+def _reached(history: RunHistory) -> float:
+    steps = history.scalar("step").values
+    return float(steps[-1]) if len(steps) else math.nan
+
+
+FIGURES: dict[str, Callable[[RunHistory], float]] = {
+    "last step": _reached,
+    "loss, last tenth": _last("loss"),
+    "lowest loss": _lowest,
+    "gradient norm, last tenth": _last("grad_norm"),
+    "learning rate, last tenth": _last("lr"),
+    "seconds a step": _last("step_seconds"),
+}
+WHOLE = ("last step",)

@@ -9,10 +9,10 @@ from pathlib import Path
 from undertow.analysis.gradient_path import GradientPath
 from undertow.operations import spoken
 from undertow.record import Role, Site
+from undertow.wording import layer_type
 
 ELIDED_TO = 22
 
-_PUBLIC_TYPES = {"NonDynamicallyQuantizableLinear": "Linear"}
 _CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py:\d+$")
 _NUMBER = re.compile(r"(\d+)")
 
@@ -60,11 +60,6 @@ def _numbered(names: Sequence[str]) -> list[str]:
         seen[name] += 1
         numbered.append(f"{name} #{seen[name]}" if many[name] > 1 else name)
     return numbered[::-1]
-
-
-def layer_type(site: Site) -> str:
-    """Return the class of a Site's module; of one that torch keeps for itself, the class it stands for."""
-    return _PUBLIC_TYPES.get(site.module_type, site.module_type)
 
 
 def _own_name(site: Site) -> str:
@@ -123,11 +118,21 @@ def _together(names: Sequence[str]) -> Iterator[str]:
 def _as_range(parts: Sequence[Sequence[str]], place: int) -> str:
     values = sorted({int(part[place]) for part in parts})
     steps = {after - before for before, after in pairwise(values)}
-    shown = ", ".join(map(str, values))
+    shown = ", ".join(_runs(values))
     if len(steps) == 1 and len(values) > 3:
         shown = f"{'' if steps == {1} else f'{values[0]}, '}{values[0] + (steps != {1}) * min(steps)} .. {values[-1]}"
     before, after = "".join(parts[0][:place]), "".join(parts[0][place + 1 :])
     return f"{before}{{{shown}}}{after}" if before or after else shown
+
+
+def _runs(values: Sequence[int]) -> Iterator[str]:
+    """Write numbers that follow each other, four or more, by the first and the last."""
+    start = 0
+    for place in range(1, len(values) + 1):
+        if place == len(values) or values[place] != values[place - 1] + 1:
+            run = values[start:place]
+            yield f"{run[0]} .. {run[-1]}" if len(run) > 3 else ", ".join(map(str, run))
+            start = place
 
 
 def waypoint_names(gradient_path: GradientPath) -> list[str]:

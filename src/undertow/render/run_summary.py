@@ -30,6 +30,17 @@ def facts(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
     return [*known, measured_in_full(len(series.taped), steps), *_cost(header)]
 
 
+def unseen(header: Mapping[str, Any]) -> list[str]:
+    """Return what of a training could not be seen, and the way to see it, a sentence each; empty if all was.
+
+    Example:
+        >>> unseen({"unseen": {"compiled": "The model is compiled."}})
+        ['The model is compiled.']
+    """
+    told = header.get("unseen", {})
+    return [str(sentence) for sentence in told.values()] if isinstance(told, Mapping) else []
+
+
 def steps_made(header: Mapping[str, Any]) -> int:
     """Return the steps of a run that has ended; 0 where nobody counted, or where it goes on.
 

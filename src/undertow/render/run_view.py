@@ -8,7 +8,7 @@ from undertow.record import SCALARS, Event, Finding
 from undertow.render.buckets import packed
 from undertow.render.causes import COLOURS
 from undertow.render.run_series import RunSeries
-from undertow.render.run_summary import NOTHING_YET, facts, findings_view
+from undertow.render.run_summary import NOTHING_YET, facts, findings_view, unseen
 
 MOST_EVENTS = 200
 TITLES = {
@@ -37,9 +37,12 @@ def run_view(
         judged: whether the rules have judged the run yet.
     """
     shown = {name: _shown(value) for name, value in {"undertow": version("undertow"), **header}.items()}
+    losses = header.get("losses", {})
     return {
+        "unseen": unseen(header),
+        "losses": dict(losses) if isinstance(losses, Mapping) else {},
         "facts": facts(series, header),
-        "meta": [[name, text] for name, text in shown.items() if text],
+        "meta": [[name, text] for name, text in shown.items() if text and name not in ("unseen", "losses")],
         "findings": findings_view(findings),
         "judged": judged,
         "nothing": NOTHING_YET,

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from undertow import links
 from undertow.printable import printable
 from undertow.render.terms import texts_of, used
 
@@ -31,6 +32,7 @@ def environment(
     )
     made.filters |= dict(filters or {})
     made.tests |= dict(tests or {})
+    made.globals["documentation"] = links.documentation
     return made
 
 

@@ -1,25 +1,20 @@
 """Render two diagnoses side by side for the terminal."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import terse
 from undertow.record import Finding, Run
-from undertow.render.difference import Difference, Pair, difference
+from undertow.render.difference import WORTH_SHOWING, Difference, Pair, compared_figures, difference
 from undertow.render.segments import Segment
 from undertow.render.terminal import Column, Screen, fitted, printed
 from undertow.render.terminal_findings import blocks
 from undertow.render.verdict import by_cause, verdict
-
-WORTH_SHOWING = 0.005
-"""Decades: what changed less is counted and not listed."""
 
 
 def text(before: tuple[str, Diagnosis], after: tuple[str, Diagnosis], on: Screen | None = None) -> str:
@@ -54,13 +49,7 @@ def _line(sign: str, finding: Finding) -> Text:
 
 def _scalars(runs: Sequence[Run], on: Screen) -> list[RenderableType]:
     """Return how far each got, where both are runs through time."""
-    if not all(run.scalars for run in runs):
-        return []
-    rows = []
-    for name, read in FIGURES.items():
-        values = [read(RunHistory(run)) for run in runs]
-        if not any(map(math.isnan, values)):
-            rows.append([name, *(f"{value:,.0f}" if name in WHOLE else terse(value) for value in values)])
+    rows = compared_figures(runs)
     return [_table(("", "before", "after"), rows, on)] if rows else []
 
 
@@ -71,33 +60,6 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]], on: Screen) -> R
     return fitted(first, others, on.width)
 
 
-def _last(name: str) -> Callable[[RunHistory], float]:
-    def read(history: RunHistory) -> float:
-        """Return the median of the last tenth: a single batch says little."""
-        values = history.scalar(name).values
-        return float(np.median(values[-max(len(values) // 10, 1) :])) if len(values) else math.nan
-
-    return read
-
-
-def _lowest(history: RunHistory) -> float:
-    return float(history.loss.values.min()) if len(history.loss.values) else math.nan
-
-
-def _reached(history: RunHistory) -> float:
-    steps = history.scalar("step").values
-    return float(steps[-1]) if len(steps) else math.nan
-
-
-FIGURES: dict[str, Callable[[RunHistory], float]] = {
-    "last step": _reached,
-    "loss, last tenth": _last("loss"),
-    "lowest loss": _lowest,
-    "gradient norm, last tenth": _last("grad_norm"),
-    "learning rate, last tenth": _last("lr"),
-    "seconds a step": _last("step_seconds"),
-}
-WHOLE = ("last step",)
 WORDS = ("", "layer", "because of")
 SIGNS = {"-": "red", "+": "green"}
 

@@ -13,11 +13,11 @@ from undertow.render.buckets import Numbers
 from undertow.render.diagnosed_run import DiagnosedRun
 from undertow.render.labels import in_ranges
 from undertow.render.run_series import QUANTITIES, RunSeries
-from undertow.render.run_summary import NOTHING_YET, facts
+from undertow.render.run_summary import NOTHING_YET, facts, unseen
 from undertow.render.terminal import Column, Screen, fitted, printed
 from undertow.render.terminal_findings import blocks
 from undertow.render.terminal_path import way_back
-from undertow.render.verdict import by_cause, is_fault, unseen
+from undertow.render.verdict import by_cause, is_fault
 
 CURVE = 24
 """Signs that a curve is drawn with."""
@@ -65,7 +65,7 @@ def _findings(diagnosed: DiagnosedRun, on: Screen) -> list[RenderableType]:
     findings, run = diagnosed.chosen.findings, diagnosed.run
     if not findings and not diagnosed.series.noted and not len(run):
         return [Text(NOTHING_YET)]
-    hidden = [Text(f"not seen: {sentence}") for sentence in unseen(run)]
+    hidden = [Text(f"not seen: {sentence}") for sentence in unseen(run.header)]
     verdict = Text("NOTHING WRONG WAS FOUND IN WHAT WAS SEEN", "bold") if hidden else Text(ALL_WELL, "bold green")
     good = [] if any(map(is_fault, findings)) else [verdict]
     return [*good, *hidden, *blocks(findings, on, partial(by_cause, diagnosed.chosen))]

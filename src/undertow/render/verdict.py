@@ -8,7 +8,7 @@ from undertow.analysis.theory_check import SegmentPrediction
 from undertow.analysis.theory_check.gain_model import BY_CHANCE
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import signed
-from undertow.record import Finding, Run, Severity
+from undertow.record import Finding, Severity
 from undertow.rules import RULES
 from undertow.wording import called, sentence, times_of_decades
 
@@ -68,17 +68,6 @@ def _size(path: GradientPath) -> str:
         said = f"{last} gets as much gradient as {first}." if first != last else f"{last} gets its gradient."
         return sentence(said)
     return sentence(f"{last} gets {times_of_decades(found.total)} gradient than {first}.")
-
-
-def unseen(run: Run) -> list[str]:
-    """Return what of a training could not be seen, and the way to see it, a sentence each; empty if all was.
-
-    Example:
-        >>> unseen(Run({"unseen": {"compiled": "The model is compiled."}}, ()))
-        ['The model is compiled.']
-    """
-    told = run.header.get("unseen", {})
-    return [str(sentence) for sentence in told.values()] if isinstance(told, dict) else []
 
 
 def model_name(diagnosis: Diagnosis) -> str:

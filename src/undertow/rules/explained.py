@@ -3,6 +3,9 @@
 from undertow.docstrings import in_sections
 from undertow.rules.registry import RULES, SECTIONS, Rule
 
+OURS = "UT"
+"""How codes begin of rules that no plugin adds."""
+
 
 def sections(rule: Rule) -> dict[str, str]:
     """Return the docstring's first line under ``""``, then each section under its name, as Markdown.
@@ -19,14 +22,15 @@ def sections(rule: Rule) -> dict[str, str]:
 
 
 def page() -> str:
-    """Write all rules as one Markdown page; a test holds ``docs/rules.md`` to it.
+    """Write all of undertow's own rules as one Markdown page; a test holds ``docs/rules.md`` to it.
 
     Example:
         >>> page().splitlines()[0]
         '# The rules'
     """
     parts = ["# The rules", "Made from the rules' docstrings; `undertow rule CODE` prints the same."]
-    for rule in sorted(RULES.values(), key=lambda known: known.code):
+    ours = (rule for rule in RULES.values() if rule.code.startswith(OURS))
+    for rule in sorted(ours, key=lambda known: known.code):
         first, *rest = sections(rule).items()
         parts += [f"## {rule.code} {rule.name}", first[1], *(f"**{name}.** {words}" for name, words in rest)]
     return "\n\n".join(parts) + "\n"

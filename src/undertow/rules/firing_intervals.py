@@ -20,7 +20,7 @@ from undertow.rules.registry import RULES, Rule
 SPREAD = 48
 """Steps judged, evenly over the run; beside them some that lie closer and closer towards both ends."""
 
-MOST_SITES, FEWEST_JUDGED = 48_000, 12
+MOST_SITES, FEWEST_JUDGED = 36_000, 12
 """Sites in all steps judged: of graphs of more than a thousand fewer steps are judged, so that it takes no longer."""
 
 SHORTEST = 3
@@ -110,7 +110,7 @@ def sampled(history: RunHistory) -> list[int]:
     spread = min(SPREAD, max(FEWEST_JUDGED, MOST_SITES // max(len(history.run.sites), 1)))
     if count <= spread:
         return rows.tolist()
-    near = np.unique(np.round(np.geomspace(1, count, spread // 2)).astype(int)) - 1
+    near = np.unique(np.round(np.geomspace(1, count, spread // (2 if spread == SPREAD else 3))).astype(int)) - 1
     places = {*np.linspace(0, count - 1, spread).round().astype(int), *near, *(count - 1 - near)}
     chosen = set(rows[sorted(places)].tolist())
     for column in {name for rule in RULES.values() if rule.judges_steps for name in rule.sparse_columns}:

@@ -232,7 +232,11 @@ def _earlier(finding: Finding) -> tuple[float, bool, int, int]:
     At the start it is what the network is like: representations that are alike (UT205) make units that are off for
     every example (UT202), and a gradient that decay outweighs (UT409). What developed comes from how it is trained.
     """
-    at_start, family, number = finding.from_start or finding.began is None, int(finding.code[2]), int(finding.code[3:])
+    at_start, family, number = (
+        finding.from_start or finding.began is None,
+        int(finding.code[-3]),
+        int(finding.code[-2:]),
+    )
     order = (family, -number) if at_start else (-family, number)
     return finding.began or 0, not at_start, *order
 

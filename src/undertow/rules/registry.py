@@ -10,6 +10,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
+from undertow.plugins import Registry
 from undertow.record import Finding, Run
 
 JudgeStep = Callable[[Diagnosis], Iterator[Finding]]
@@ -20,7 +21,7 @@ SECTIONS = ("What", "Why it is bad", "Evidence", "Threshold", "What to do", "Ref
 """Every rule's docstring has them, in this order."""
 
 _MODULE = re.compile(r"ut\d\w*")
-_CODE = re.compile(r"UT\d\d\d")
+_CODE = re.compile(r"[A-Z]{2,8}\d\d\d")
 
 
 class Over(StrEnum):
@@ -69,7 +70,8 @@ class Rule:
     """A code, a name of a few words, the function that judges, and everything that others need to know of the rule.
 
     Attributes:
-        code: ``UT`` and three digits, the first of which is the family's; it never changes its meaning.
+        code: letters, ``UT`` in undertow's own, and three digits, the first of which is the family's; it never changes
+            its meaning.
         judge: judges one recorded step; None for a rule that needs the whole run.
         judge_run: judges a whole run. Where a rule has both, this one takes the place of ``judge`` in `over_time`;
             of one that weighs others, both judge.
@@ -139,8 +141,8 @@ class Rule:
         )
 
 
-RULES: dict[str, Rule] = {}
-"""By code."""
+RULES: Registry[Rule] = Registry("undertow.rules")
+"""By code; those of plugins among them."""
 
 
 def rule(code: str, name: str, *, over: Over = STEP, **facts: Unpack[Facts]) -> Callable[[Judge], Judge]:
@@ -150,7 +152,7 @@ def rule(code: str, name: str, *, over: Over = STEP, **facts: Unpack[Facts]) -> 
     name, and without facts.
 
     Args:
-        code: ``UT`` and three digits.
+        code: letters and three digits. ``UT`` is for undertow's own; a plugin's rules have letters of its own.
         name: in two or three words.
         over: whether the function takes a step (`Diagnosis`) or a run (`RunHistory`).
         facts: what else is to be known of the rule, by the attributes of `Rule`.
@@ -161,15 +163,16 @@ def rule(code: str, name: str, *, over: Over = STEP, **facts: Unpack[Facts]) -> 
     Example:
         >>> rule("UT1", "too short")
         Traceback (most recent call last):
-        ValueError: 'UT1' is no code of a rule: write UT and three digits, as in UT101
+        ValueError: 'UT1' is no code of a rule: write letters and three digits, as in UT101
     """
     if not _CODE.fullmatch(code):
-        raise ValueError(f"{code!r} is no code of a rule: write UT and three digits, as in UT101")
+        raise ValueError(f"{code!r} is no code of a rule: write letters and three digits, as in UT101")
 
     def register(judge: Judge) -> Judge:
         field: Any = {"judge" if over is STEP else "judge_run": judge}
         new = Rule(code, name, **field, **facts)
-        RULES[code] = _joined(RULES[code], new) if code in RULES else new
+        known = RULES.registered.get(code)
+        RULES[code] = _joined(known, new) if known else new
         return judge
 
     return register

@@ -7,15 +7,18 @@ from numpy.typing import NDArray
 
 from undertow.analysis.gradient_path import decades, find_gradient_path
 from undertow.analysis.timeline import Numbers, RunHistory
-from undertow.record import Finding, Severity
+from undertow.record import Finding, Run, Severity
 from undertow.rules.advice.steps import from_before
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.ut6_healthy import before_norm
 from undertow.wording import called, sentence, times_of_decades
 
 COLLAPSED_BY = 2.0
 FEWEST_ROWS = 8
 LASTING = 3
 STILL_AS_HIGH = 0.9
+SMALLEST = -100.0
+"""Decades under which there are no weights to speak of."""
 
 
 @rule("UT108", "collapsed", over=RUN, explains=("UT101", "UT104", "UT704"), blocks_converged=Blocks.EVER)
@@ -34,7 +37,8 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
         ``loss after``.
     Threshold:
         Two decades less than at the first step, and in the first tenth of the taped ones, up to the end of the run,
-        over three taped steps or more; and the loss since then is not under 0.9 of what it was just before. Healthy
+        over three taped steps or more (where a normalisation follows the front, its gradient times the size of its
+        weights); and the loss since then is not under 0.9 of what it was just before. Healthy
         runs of ours moved by less than one decade, also while their loss fell by four; healthy transformers by up to
         1.5 in their first hundred steps, and came back.
     What to do:
@@ -88,10 +92,26 @@ def _reach(history: RunHistory) -> tuple[NDArray[np.intp], Numbers] | None:
     if not ends or len(rows) < FEWEST_ROWS or "grad_output" not in history.run.columns:
         return None
     received = np.asarray(history.run.columns["grad_output"][rows], float)
-    levels = decades(received[:, ends[1]]) - decades(received[:, ends[0]])
+    levels = decades(received[:, ends[1]]) - decades(received[:, ends[0]]) + _grown(history.run, rows, ends[1])
     silent = ~received[:, 1:].any(1)
     # With no gradient anywhere nothing reaches the front, whatever the ratio of two zeros.
     return rows, np.where(silent, -300.0, levels)
+
+
+def _grown(run: Run, rows: NDArray[np.intp], front: int) -> Numbers:
+    """Return the decades by which weights right in front of a normalisation have grown: its gradient falls as they do.
+
+    Nothing is lost by that: their direction learns as before. Embeddings that start near 0 do it in their first steps.
+    """
+    site, column = run.sites[front], run.parameter_columns.get("weight_norm")
+    own = [run.parameters.index(name) for name in site.parameters if name in run.parameters]
+    if column is None or not own or not run.incoming[front] or not before_norm(run, site):
+        return np.zeros(len(rows))
+    steps, at = np.asarray(run.parameter_steps, float), run.steps["step"][rows]
+    places = np.searchsorted(steps, at).clip(0, len(steps) - 1)
+    sizes = decades(np.sqrt(np.square(np.asarray(column[places][:, own], float)).sum(1)))
+    known = np.isfinite(sizes) & (sizes > SMALLEST) & (steps[places] == at)
+    return np.where(known, sizes - sizes[known][0], 0.0) if known.any() else np.zeros(len(rows))
 
 
 def _lasting_from(low: NDArray[np.bool_]) -> int | None:

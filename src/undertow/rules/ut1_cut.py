@@ -1,7 +1,8 @@
 """UT109: one operation turns a gradient that was there into exactly zero."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,11 @@ LIMITS = frozenset({"clamp", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid"
 CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "embedding")
 """Operations that pass gradient to what was chosen: the rest may be chosen the next time."""
 
+CANCELS = "a value is subtracted from itself"
+
+MANY_VALUES = 64
+"""Values of which dropout drops all at p = 1 only."""
+
 UNDERFLOW = {"float16": 1e-3, "bfloat16": 1e-25}
 UNDERFLOW_ELSE = 1e-25
 
@@ -39,7 +45,7 @@ class GradientCut:
     "UT109",
     "gradient cut",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT202", "UT205", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT202", "UT205", "UT408", "UT704"),
     blocks_converged=Blocks.BEFORE,
 )
 def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -48,17 +54,18 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     What:
         A gradient arrives at an operation, and exactly nothing leaves it: softmax over one unit, a clamp or ReLU
         outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
-        both zero.
+        both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean).
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
         ``received``: norm of the gradient that arrives; ``parameters``: how many get exactly zero for it.
     Threshold:
         Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
-        no gradient themselves: a zero-initialised branch or head learns, and opens the way. Zero inputs to weights
-        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped
-        path) or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all
-        examples satisfy.
+        no gradient themselves: a zero-initialised branch or head learns, and opens the way. Ways that cancel do so in
+        every number, for all parameters of a layer; a note where that is a normalisation alone. Zero inputs to weights
+        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path)
+        or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all examples
+        satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
@@ -112,15 +119,18 @@ def _least(diagnosis: Diagnosis) -> float:
 def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator[GradientCut]:
     run, received = diagnosis.run, diagnosis.column("grad_output")
     starved: dict[int, set[str]] = defaultdict(set)
+    cancelled = _cancelled(diagnosis, zero)
+    yield from _where_ways_meet(diagnosis, cancelled)
+    ends = _where_it_ends(diagnosis)
     for site in run.sites:
         mine = zero & set(site.parameters)
-        if not mine or 0 in site.shape:  # an expert that no example was sent to
+        if not mine or 0 in site.shape or site.index in cancelled:  # 0: an expert that no example was sent to
             continue
         if received[site.index] > 0:
             if mine & valueless:
                 starved[site.index] |= mine
             continue
-        for source in _where_it_ends(diagnosis, site.index):
+        for source in ends[site.index]:
             starved[source] |= mine
     for place, names in starved.items():
         if received[place] > _least(diagnosis):
@@ -129,23 +139,88 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
                 yield found
 
 
-def _where_it_ends(diagnosis: Diagnosis, start: int) -> set[int]:
-    """Return the Sites nearest above one without gradient that have some."""
-    run, received = diagnosis.run, diagnosis.column("grad_output")
-    contribution = run.edge_column("contribution", diagnosis.step)
-    ends, seen, waiting = set(), {start}, [start]
+def _cancelled(diagnosis: Diagnosis, zero: set[str]) -> dict[int, frozenset[int]]:
+    """Return layers that get gradient by several ways whose sum is exactly zero, and where these ways end.
+
+    They end in one Site of what the layer makes, or in one of the layer's own for each time that it is called.
+    """
+    run, received, inflow = diagnosis.run, diagnosis.column("grad_output"), diagnosis.column("input_rms")
+    found: dict[int, frozenset[int]] = {}
+    by_parameters: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for site in run.sites:
+        if site.parameters and zero.issuperset(site.parameters) and 0 not in site.shape:
+            by_parameters[site.parameters].append(site.index)
+    arriving = _arriving(diagnosis) if by_parameters else []
+    for names, places in by_parameters.items():
+        at = frozenset[int]().union(*(arriving[place] for place in places))
+        twice = len(places) > 1 and all(received[p] > _least(diagnosis) and inflow[p] != 0 for p in places)
+        if at or (twice and any("bias" not in name for name in names)):
+            found |= dict.fromkeys(places, at or frozenset(places))
+    return found
+
+
+def _arriving(diagnosis: Diagnosis) -> list[frozenset[int]]:
+    """Return, for every Site, the Sites behind which it lies whose gradient cancels as it arrives; empty if none."""
+    run, received = diagnosis.run, diagnosis.column("grad_output").tolist()
+    arrives = (run.edge_column("contribution", diagnosis.step) > _least(diagnosis)).tolist()
+    found: list[frozenset[int] | None] = []  # None: some way from here leads to where there is gradient
+    for site, edges in enumerate(run.incoming):  # givers stand before receivers
+        above = [found[run.edges[edge].source] for edge in edges]
+        if received[site] > 0:
+            found.append(None)
+        elif sum(arrives[edge] for edge in edges) > 1:
+            found.append(frozenset({site}))
+        elif None in above:
+            found.append(None)
+        else:
+            found.append(frozenset().union(*(each for each in above if each)))
+    return [each or frozenset() for each in found]
+
+
+def _where_ways_meet(diagnosis: Diagnosis, cancelled: Mapping[int, frozenset[int]]) -> Iterator[GradientCut]:
+    """Report gradients that cancel, at the operation from which their ways part."""
+    run = diagnosis.run
+    together: dict[int, set[str]] = defaultdict(set)
+    for place, ends in cancelled.items():
+        above = [_above(run, end) for end in ends]
+        parting = set.intersection(*above) - ends if len(above) > 1 else above[0]
+        forks = [n for n in parting if len(run.outgoing[n]) > 1]
+        together[max(forks, default=place)] |= set(run.sites[place].parameters)
+    all_of_them = {name for site in run.sites for name in site.parameters}
+    for place, names in together.items():
+        yield GradientCut(run.sites[place], tuple(sorted(names)), CANCELS, _weight_of(run, names, all_of_them))
+
+
+def _weight_of(run: Run, names: set[str], all_of_them: set[str]) -> Severity:
+    """Return how much it matters that some parameters' gradients cancel: a branch's norm does nothing on 1 x 1 maps."""
+    if 2 * len(names) >= len(all_of_them):
+        return Severity.ERROR
+    layers = any(site.role is Role.WEIGHT and names & set(site.parameters) for site in run.sites)
+    return Severity.WARNING if layers else Severity.NOTE
+
+
+def _above(run: Run, start: int) -> set[int]:
+    """Return the Sites that a gradient has passed on its way to one."""
+    seen, waiting = set[int](), [start]
     while waiting:
-        edges = run.incoming[waiting.pop()]
-        if any(contribution[edge] > 0 for edge in edges):  # they cancel: x - x
-            continue
-        for edge in edges:
-            source = run.edges[edge].source
-            if received[source] > 0:
-                ends.add(source)
-            elif source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return ends
+        new = {run.edges[edge].source for edge in run.incoming[waiting.pop()]} - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+def _where_it_ends(diagnosis: Diagnosis) -> list[set[int]]:
+    """Return, for every Site without gradient, the Sites nearest above it that have some."""
+    run, received = diagnosis.run, diagnosis.column("grad_output").tolist()
+    contribution = run.edge_column("contribution", diagnosis.step).tolist()
+    found: list[set[int]] = []
+    for site, edges in enumerate(run.incoming):  # givers stand before receivers
+        ends: set[int] = set()
+        if not received[site] > 0 and not any(contribution[edge] > 0 for edge in edges):  # else they cancel: x - x
+            for source in (run.edges[edge].source for edge in edges):
+                ends |= {source} if received[source] > 0 else found[source]
+        found.append(ends)
+    return found
 
 
 def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]) -> GradientCut | None:
@@ -169,6 +244,9 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         return GradientCut(site, parameters, "every value lies beyond its limits", Severity.ERROR)
     if site.op in STEPS:
         return GradientCut(site, parameters, "its derivative is zero everywhere", Severity.ERROR)
+    if site.op in ("div", "true_divide"):
+        why = "it divides by what is inf, or so large that nothing is left: it has overflowed"
+        return GradientCut(site, parameters, why, Severity.ERROR)
     severity = Severity.NOTE if site.op.startswith(CHOOSES) else Severity.WARNING
     return GradientCut(site, parameters, "it passes nothing on here", severity)
 
@@ -184,6 +262,8 @@ def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set
     own = {name for name in site.parameters if not name.endswith("bias")}
     if own - zero or _learns(diagnosis, site.index, zero):
         return None
+    if "Dropout" in site.module_type and math.prod(site.shape) >= MANY_VALUES:
+        return GradientCut(site, names, "dropout that drops every value, as with p = 1", Severity.ERROR)
     frozen = not own and len(diagnosis.run.outgoing[site.index]) < 2
     if frozen and site.role is Role.WEIGHT:
         return GradientCut(site, names, "a product with frozen weights that are all zero", Severity.ERROR)
@@ -226,9 +306,12 @@ def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
     names = where.parameters
     also = f", and at {times - 1} other place{'s' if times > 2 else ''} alike" if times > 1 else ""
     for_now = " for now" if where.severity is Severity.NOTE else ""
+    does = "gets one and passes exactly zero on"
+    if where.why == CANCELS:
+        does = "sends the same along two ways, with opposite signs, and they cancel"
     text = (
         f"{few(names)} {'gets' if len(names) == 1 else 'get'} no gradient{for_now}: "
-        f"{called(diagnosis.run, where.site)} gets one and passes exactly zero on{also} ({where.why})."
+        f"{called(diagnosis.run, where.site)} {does}{also} ({where.why})."
     )
     received = float(diagnosis.column("grad_output")[where.site.index])
     numbers = {"received": received, "parameters": float(len(names))}

@@ -14,7 +14,7 @@ from undertow.rules.advice import Advice
 from undertow.rules.advice.cuts import against_nonfinite, against_nonfinite_inputs, find_nonfinite
 from undertow.rules.nonfinite_advice import makes_nonfinite
 from undertow.rules.registry import RUN, Blocks, rule
-from undertow.wording import called
+from undertow.wording import called, few
 
 BY_ITSELF = 4
 """See `makes_nonfinite`: from here on an operation is likely to be where the forward pass lost its numbers, too."""
@@ -31,15 +31,15 @@ NEVER_AGAIN = 20
     once_per_run=True,
     urgent=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT108", "UT405", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT402", "UT404", "UT405", "UT704"),
 )
 def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Numbers stop being finite.
 
     What:
-        The loss or a gradient is inf or nan.
+        The loss or a gradient is inf or nan. Or the forward pass makes inf, and dividing by it makes zeros of that.
     Why it is bad:
-        The next step makes every weight nan.
+        The next step makes every weight nan. Behind zeros that inf made nothing is learned.
     Evidence:
         In the forward pass, the first operation that made inf or nan of finite numbers, with its line of source; if
         none did, the first that was handed some: an input, a parameter or a buffer that holds them already. In the
@@ -54,6 +54,7 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
         PyTorch documentation, autograd mechanics: gradients at points where a function isn't differentiable.
     """
     if diagnosis.finite:
+        yield from _swallowed(diagnosis)
         return
     origin = diagnosis.run.header.get("origin")
     if origin:
@@ -64,6 +65,21 @@ def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:
         yield against_nonfinite(origin["op"], origin["source"], where, diagnosis.run.header).on(found)
         return
     yield _imported(diagnosis) or _backward_origin(diagnosis)
+
+
+def _swallowed(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Report inf in the forward pass that a later operation made zeros of, and with it a gradient."""
+    origin, zero = diagnosis.run.header.get("overflow"), diagnosis.run.header.get("zero gradients", ())
+    if not origin or not zero:
+        return
+    where = origin["module"] or "the loss"
+    text = (
+        f"The forward pass makes inf in {spoken(origin['op'])}, out of finite numbers, and dividing by it makes "
+        f"zeros: the loss stays finite, and {few(list(zero))} get no gradient."
+    )
+    made = Finding("UT103", "inf or nan", Severity.ERROR, (), where, text, threshold="none is allowed")
+    made = replace(made, sites=_sites_of(diagnosis, origin), source=origin["source"])
+    yield against_nonfinite(origin["op"], origin["source"], where, diagnosis.run.header).on(made)
 
 
 def _sites_of(diagnosis: Diagnosis, place: Mapping[str, str]) -> tuple[int, ...]:

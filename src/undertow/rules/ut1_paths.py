@@ -7,9 +7,9 @@ from posixpath import commonpath
 from undertow.analysis.attribution import cause_of
 from undertow.analysis.gradient_path import Decay
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Role, Severity
+from undertow.record import Finding, Role, Severity, main_activation
 from undertow.rules.advice import Advice
-from undertow.rules.advice.signal import SQUASHING, activation_of, against_fading
+from undertow.rules.advice.signal import SQUASHING, against_fading
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
@@ -54,8 +54,13 @@ def branches(diagnosis: Diagnosis) -> Iterator[tuple[Sequence[int], Decay]]:
     gradient_path = diagnosis.gradient_path
     if gradient_path is None or not diagnosis.finite or diagnosis.starts_at_zero:
         return
+    sites, edges = diagnosis.run.sites, diagnosis.run.edges
     for start, end in gradient_path.blocks():
+        if end - start < FEWEST_IN_A_BRANCH:  # as between most neighbours: givers stand before receivers
+            continue
         path = gradient_path.deepest_path(start, end)
+        if sum(sites[edges[edge].source].role is Role.WEIGHT for edge in path) < FEWEST_IN_A_BRANCH:
+            continue
         if path == gradient_path.main_path(start, end) or _through_time(diagnosis, path) or _asks(diagnosis, path):
             continue
         found = gradient_path.starvation(path)
@@ -83,7 +88,7 @@ def _starved(diagnosis: Diagnosis, path: Sequence[int], found: Decay) -> Finding
 def _advice(diagnosis: Diagnosis, path: Sequence[int]) -> Advice:
     run = diagnosis.run
     sites = [run.sites[place] for place in dict.fromkeys(run.edges[edge].target for edge in path)]
-    squashes = activation_of(sites) in SQUASHING
+    squashes = main_activation(sites) in SQUASHING
     modules = [site.module for site in sites if site.role is Role.WEIGHT]
     inside = commonpath([f"/{each.replace('.', '/')}" for each in modules])[1:].replace("/", ".") if modules else ""
     return against_fading(diagnosis, sites, "activation" if squashes else "weights", inside)

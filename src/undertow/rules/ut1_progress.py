@@ -106,7 +106,8 @@ def halves(diagnosis: Diagnosis) -> dict[str, Half]:
     """
     progress, ratio = diagnosis.column("progress"), diagnosis.column("update_ratio")
     stepped = bool(np.isfinite(ratio).any())
-    held = [each for each in diagnosis.layers if not stepped or not np.isnan(ratio[list(each.sites)]).all()]
+    unknown = np.isnan(ratio).tolist()
+    held = [each for each in diagnosis.layers if not stepped or not all(unknown[site] for site in each.sites)]
     if len(held) < FEWEST_LAYERS or np.isnan(progress).all():
         return {}
     from_start = ~(ratio <= 1) if stepped else diagnosis.column("weight_norm") == 0

@@ -10,8 +10,8 @@ from undertow.analysis.attribution import cause_of, product
 from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import BackwardGain, Finding, Site
-from undertow.rules.advice.signal import SQUASHING, activation_of, against_fading, against_growth
+from undertow.record import BackwardGain, Finding, Site, main_activation
+from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth
 from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
 from undertow.wording import called, part_of, sentence, times_of_decades
@@ -173,7 +173,7 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
 def _share(diagnosis: Diagnosis, share: float, cause: str, fades: bool) -> str:
     """Say how much of a change of the gradient is due to its main cause."""
     start = "start" if len(diagnosis.run) == 1 or diagnosis.step == 0 else "are"
-    activation = activation_of(_on_the_way(diagnosis))
+    activation = main_activation(_on_the_way(diagnosis))
     slope = "pass on a quarter of a gradient at best" if activation in SQUASHING else "are flat where most values lie"
     why = {
         "weights": f"weights that {start} too {'small' if fades else 'large'}",

@@ -12,8 +12,8 @@ from undertow.analysis.theory_check.activations import known
 from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import Finding, Role, Severity, Site
-from undertow.rules.advice.signal import activation_of, different_weights, redrawn
+from undertow.record import Finding, Role, Severity, Site, main_activation
+from undertow.rules.advice.signal import different_weights, redrawn
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
@@ -131,7 +131,8 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
             known = found.setdefault(_matrices(site), site)
             if site.module and not known.module:  # a backward pass that is differentiated uses it outside of its layer
                 found[_matrices(site)] = site
-    yield from said_once(_symmetric(diagnosis, site) for site in found.values())
+    activation = main_activation(diagnosis.run.sites) if found else None
+    yield from said_once(_symmetric(diagnosis, site, activation) for site in found.values())
 
 
 def _ends(found: TheoryCheck) -> tuple[int, int]:
@@ -143,7 +144,7 @@ def _matrices(site: Site) -> tuple[str, ...]:
     return tuple(name for name in site.parameters if "bias" not in name.rpartition(".")[2])
 
 
-def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
+def _symmetric(diagnosis: Diagnosis, site: Site, activation: str | None) -> Finding:
     columns = {"spread": "weight_spread", "gradient's spread": "grad_spread"}
     numbers = {name: float(diagnosis.column(column)[site.index]) for name, column in columns.items()}
     if numbers["gradient's spread"] >= SPREAD_BELOW:
@@ -153,7 +154,7 @@ def _symmetric(diagnosis: Diagnosis, site: Site) -> Finding:
     text = f"All {site.n_out} units of {called(diagnosis.run, site)} have the same weights, {consequence}."
     limit = f"spread under {SPREAD_BELOW}; an error if the gradient's is, too"
     made = Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
-    return different_weights(site, activation_of(diagnosis.run.sites)).on(made)
+    return different_weights(site, activation).on(made)
 
 
 def expected_decades(diagnosis: Diagnosis) -> float | None:

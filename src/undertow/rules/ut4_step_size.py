@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.loss_trend import Descent, descent_of, low_rate
+from undertow.analysis.loss_trend import Reach, low_rate, reach_of, warming_up
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
@@ -22,14 +22,17 @@ TOO_LITTLE = 1e-5
 ALL_TOGETHER = 0.05
 """Part of the loss that all steps of a run together can take off, under which none of them matters."""
 
+IN_A_WARM_UP = 1e-3
+"""The same while the learning rate rises yet: a warm-up may begin with next to nothing, not go on so for long."""
+
 ENOUGH = 1e-3
 """Part of the loss that most healthy networks' steps take off at their start."""
 
 AGREEING = 0.1
 FEWEST_STEPS = 100
 FEWEST_ROWS = 8
+FEWEST_FULL_STEPS = 5
 END_OF_SCHEDULE = 0.01
-STILL_RISING = 0.5
 HELD_BACK = 0.01
 NAME = "steps too small"
 
@@ -39,7 +42,7 @@ NAME = "steps too small"
     NAME,
     once_per_run=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT704",),
+    explains=("UT401", "UT704"),
 )
 def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Steps are so small that the loss can't fall, though there is something to learn.
@@ -59,7 +62,8 @@ def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
         A learning rate of 0 is an error, for a part of the parameters a warning; a note where a warm-up is about to
         begin. reach < 1e-5, while coherence x sqrt(rows) >= 0.1 (see UT601), is a warning: healthy networks at
         their start were seen at 4e-5 and above, most at 1e-3. Over a run of 100 steps or more: a rate of next to
-        nothing over its last fifteenth and longer, before it has converged; or all steps together under 5 %.
+        nothing over its last fifteenth and longer, before it has converged; or all steps together under 5 %, 0.1 % in a
+        warm-up.
     What to do:
         Look at what the learning rate is, step by step. Call scheduler.step() as often as its length counts, divide
         the loss by the batch once, give Adagrad an initial_accumulator_value of 0, or raise the learning rate.
@@ -129,11 +133,13 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     if ended is not None:
         yield from _rate_gone(history, *ended)
         return
-    descent = descent_of(history)
-    if descent is None or descent.steps < FEWEST_STEPS or descent.rows < FEWEST_ROWS or _rises(history):
+    yield from _groups_at_zero(history)
+    reach = reach_of(history)
+    if reach is None or reach.steps < FEWEST_STEPS or reach.rows < FEWEST_ROWS:
         return
-    if 0 < descent.total < ALL_TOGETHER and not _moved(history):
-        yield _all_too_small(history, descent)
+    enough = IN_A_WARM_UP if warming_up(history) else ALL_TOGETHER
+    if 0 < reach.total < enough and not _moved(history):
+        yield _all_too_small(history, reach)
 
 
 def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]:
@@ -153,6 +159,24 @@ def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]
     yield rate_kept(history.run.header, height, last).on(found)
 
 
+def _groups_at_zero(history: RunHistory) -> Iterator[Finding]:
+    """Report parameters that get gradient under a learning rate of 0 while others are moved, from the first step on."""
+    run = history.run
+    if not {"lr", "grad_norm"} <= set(run.parameter_columns) or len(run.parameter_steps) < FEWEST_FULL_STEPS:
+        return
+    rates, gradient = (np.asarray(run.parameter_columns[name], float) for name in ("lr", "grad_norm"))
+    pulled = np.nan_to_num(gradient).max(0) > 0
+    still = pulled & (np.nan_to_num(rates, nan=1.0).max(0) == 0)
+    moved = pulled & (np.nan_to_num(rates).max(0) > 0)
+    if not still.any() or not moved.any() or run.parameter_steps[-1] - history.first_step < FEWEST_STEPS // 2:
+        return
+    names = [run.parameters[place] for place in np.flatnonzero(still)]
+    reached = {"held": {"reached": int(pulled.sum())}}
+    rates_of = {"zero": names, "begun": True, "initial": float(np.nanmax(rates[:, moved]))}
+    for found in _rate_of_zero({**run.header, **reached}, rates_of):
+        yield replace(found, began=int(history.first_step), from_start=True)
+
+
 def _at_rest_before(history: RunHistory, began: int) -> bool:
     """Tell whether the loss had come to rest, or its gradients cancelled, before the rate went."""
     steps, values = history.loss
@@ -161,23 +185,22 @@ def _at_rest_before(history: RunHistory, began: int) -> bool:
     return summary is not None and summary.fell and summary.settled is not None
 
 
-def _rises(history: RunHistory) -> bool:
-    """Tell whether the run is in its warm-up yet."""
-    rates = history.scalar("lr").values
-    return len(rates) > 1 and bool(rates[-1] >= rates.max() and rates[0] < STILL_RISING * rates[-1])
-
-
 def _moved(history: RunHistory) -> bool:
     summary = history.loss_summary
     return summary is not None and summary.fell
 
 
-def _all_too_small(history: RunHistory, descent: Descent) -> Finding:
+def _all_too_small(history: RunHistory, reach: Reach) -> Finding:
     text = (
-        f"{optimizer_of(history.run.header)}'s steps are too short: all {descent.steps:,} together can take at most "
-        f"{descent.total:.1%} of the loss off, though gradient reaches the weights."
+        f"{optimizer_of(history.run.header)}'s steps are too short: all {reach.steps:,} together can take at most "
+        f"{reach.total:.1%} of the loss off, though gradient reaches the weights."
     )
-    numbers = {"all steps": descent.total, "a step": descent.total / descent.steps}
+    if warming_up(history):
+        rates = history.scalar("lr").values
+        text += (
+            f" The learning rate rises yet, from {rates[0]:.1g} to {rates[-1]:.1g}: is the warm-up meant to be so long?"
+        )
+    numbers = {"all steps": reach.total, "a step": reach.total / reach.steps}
     limit = f"sum of ||g|| ||dw|| / |loss| over the run < {ALL_TOGETHER:.0%}"
     began = int(history.first_step)
     equation = "|<g, dw>| <= ||g|| ||dw||"
@@ -185,7 +208,7 @@ def _all_too_small(history: RunHistory, descent: Descent) -> Finding:
         "UT408", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, equation, began=began,
         from_start=True,
     )  # fmt: skip
-    return further_steps(history.run.header, descent.total / descent.steps, ENOUGH).on(found)
+    return further_steps(history.run.header, reach.total / reach.steps, ENOUGH).on(found)
 
 
 @rule(

@@ -107,9 +107,10 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         `examine` only: it takes passes of its own with an example exchanged, which nobody's training can be given.
     Threshold:
         More than one example's part, along every axis of the output, whether examples lie along the first axis of
-        the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, which keeps the
-        numbers' order and so mixes rows. Where a product or an attention does it on purpose (contrastive losses,
-        attention over the batch), or nobody knows what did, a note.
+        the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, or one of the
+        output that exchanges any two, which keeps the numbers' order and so mixes rows; or a softmax in front of
+        nll_loss along another axis than the classes'. Where a product or an attention does it on purpose (contrastive
+        losses, attention over the batch), or nobody knows what did, a note.
     What to do:
         Exchange axes with ``transpose`` or ``permute``; ``view`` and ``reshape`` only cut the numbers, in their order,
         into other pieces. Recurrent and attention layers take the batch second unless ``batch_first=True``. Take
@@ -121,6 +122,9 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     if exchanged := header.get("exchanged"):
         advice = examples_apart(diagnosis.run, exchanged["op"], exchanged["shapes"], exchanged["source"])
         yield advice.on(_of_data(exchanged))
+        return
+    if along := header.get("softmax along"):
+        yield examples_apart(diagnosis.run, along["op"], [along["shape"]], along["source"]).on(_wrong_axis(along))
         return
     fact = header.get("examples mixed")
     if not fact:
@@ -143,11 +147,22 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
 def _of_data(fact: Mapping[str, Any]) -> Finding:
     before, after = fact["shapes"]
     what = _account(fact["op"], [before, after])
-    text = f"It looks like axes of the data should change places, but {what}."
-    limit, numbers = "shapes of data that differ by the order of the first two axes", {"examples": float(before[0])}
+    text = f"It looks like axes of the {'output' if fact.get('output') else 'data'} should change places, but {what}."
+    limit, numbers = "shapes that differ by the order of two axes", {"examples": float(before[0])}
     return Finding(
         "UT506", "examples mixed", Severity.WARNING, (), fact["op"], text, numbers, limit, source=fact["source"]
     )
+
+
+def _wrong_axis(fact: Mapping[str, Any]) -> Finding:
+    axis, op = int(fact["axis"]), str(fact["op"])
+    which = "the batch" if axis == 0 else "and not the classes"
+    text = (
+        f"{sentence(op)} of shape {fact['shape']} is taken along axis {axis}, {which}: {fact['loss']} takes classes "
+        "along axis 1, and probabilities don't sum to 1 there."
+    )
+    numbers, limit = {"axis": float(axis)}, "a softmax in front of nll_loss along axis 1"
+    return Finding("UT506", "softmax axis", Severity.WARNING, (), op, text, numbers, limit, source=fact["source"])
 
 
 def _by_mistake(op: str, shapes: list[list[int]]) -> bool:

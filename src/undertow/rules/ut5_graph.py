@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Severity
+from undertow.record import Finding, Run, Severity
 from undertow.rules.advice.graph import frozen_or_used, gradient_let_through
 from undertow.rules.registry import rule
 from undertow.wording import few
@@ -29,7 +29,8 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
         its gradient is cut off on the way (detach, no_grad, integers): it takes part and never learns. A note if the
         loss is not computed from it: a pooler or a mask token that this loss has no use for. A note if its module
         wasn't run at all: a mixture's experts that were not chosen, or layers dropped at random. A warning if numbers
-        that follow from it left torch (.item(), .tolist()), or where nobody looked, as in a watched run.
+        that follow from it left torch (.item(), .tolist()), or where nobody looked, as in a watched run; there a note
+        for a single tensor of a module that holds layers beside it, as a mask token.
     What to do:
         Where it is cut off, look at the operation that is named; in place of argmax and rounding, something that has a
         derivative (softmax, a straight-through estimate). Freeze what is meant to be frozen with
@@ -41,7 +42,9 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     groups = {"idle": header.get("not run", []), **{kind: header.get(kind, []) for kind in ("read out", "unused")}}
     cuts = header.get("cut off", {})
     known = {name for names in (*groups.values(), cuts) for name in names}
-    groups["unknown"] = [name for name in header.get("unreached", []) if name not in known]
+    rest = [name for name in header.get("unreached", []) if name not in known]
+    layers = [name for name in rest if not _bare(name, diagnosis.run)]
+    groups["unknown"], groups["bare"] = layers, [name for name in rest if name not in layers]
     yield from _cut_off(cuts)
     for kind, (severity, why) in _KINDS.items():
         if groups[kind]:
@@ -50,6 +53,7 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 _KINDS = {
     "unknown": (Severity.WARNING, ""),
+    "bare": (Severity.NOTE, " It may be of no use to this loss, as a mask token."),
     "read out": (
         Severity.WARNING,
         " Numbers that follow from it leave torch (.item(), .tolist()): gradient ends there.",
@@ -57,6 +61,15 @@ _KINDS = {
     "unused": (Severity.NOTE, " The loss is not computed from it: nothing uses what it makes."),
     "idle": (Severity.NOTE, " Their modules weren't run."),
 }
+
+
+def _bare(name: str, run: Run) -> bool:
+    """Tell whether a parameter is a tensor by itself, of a module that holds other modules, whose layers train."""
+    module = name.rpartition(".")[0]
+    inside = f"{module}." if module else ""
+    held = {each for site in run.sites for each in site.parameters}
+    return any(each.startswith(inside) and "." in each[len(inside) :] for each in held)
+
 
 _WAYS = {"detach": ".detach() or .data", "no_grad": "no_grad", "alias": ".data"}
 

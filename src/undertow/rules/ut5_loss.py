@@ -6,29 +6,47 @@ from dataclasses import replace
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import spoken
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.losses import (
     logits_handed_over,
     logits_uncut,
+    logs_for_divergence,
     more_than_one_unit,
     one_of_two_left_out,
     shapes_matched,
+    sign_turned,
     terms_balanced,
     with_a_log,
 )
 from undertow.rules.registry import Blocks, rule
-from undertow.wording import called, sentence, times
+from undertow.wording import amount, called, sentence, times
 
 TAKES_LOGITS = frozenset(
     {"log_softmax", "softmax", "logsumexp", "binary_cross_entropy_with_logits", "sigmoid", "log_sigmoid"}
 )
-TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward"})
+TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward", "ctc_loss", "cudnn_ctc_loss"})
+NEVER_NEGATIVE = TAKES_LOGS | {
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy",
+    "mse_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+}
+"""Losses whose negative has no minimum."""
+
+REDUCED = frozenset({"mean", "sum", "div", "mul", "add", "squeeze", "view", "sub"})
+MOSTLY_ABOVE_ZERO = 0.5
 SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
 REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
 DROWNED_BELOW = 1 / 300
 LOST_BELOW = 1e-4
 AT_ITS_MINIMUM_BELOW = 1e-9
+PRIOR_ABOVE = 1.5
+"""Of six weightings of a small VAE's divergence those over it (1.9 to 240) collapsed, those under 0.8 did not."""
+
+FAIR_SHARE = 10.0
 
 
 @rule(
@@ -44,11 +62,13 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
     What:
         Between the last weights and the loss values go through softmax or sigmoid twice, the second of them inside
         the loss: cross-entropy and BCE-with-logits do it themselves. Or what stands there doesn't fit the loss
-        otherwise: softmax over a single unit, nll_loss without a log_softmax, ReLU on logits.
+        otherwise: softmax over a single unit, nll_loss, kl_div or ctc_loss without a log_softmax, ReLU on logits. Or
+        the loss has the wrong sign: its negative is minimised.
     Why it is bad:
         The second one sees values between 0 and 1 only. It can't come near a certain answer, so that the loss keeps
         a floor, and the gradient is multiplied by the derivative of the first, small where it is sure of itself and
-        wrong. Over one unit softmax is 1 whatever the input: there is nothing to learn at all.
+        wrong. Over one unit softmax is 1 whatever the input: there is nothing to learn at all. A loss that is negated
+        gets worse without end.
     Evidence:
         ``floor``: the lowest loss that is left (for softmax or sigmoid into cross-entropy over C classes
         log(1 + (C - 1)/e)); ``units``: C.
@@ -58,7 +78,9 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         BCE-with-logits, and with nll_loss on the bare output, it stayed at chance (error); ReLU on the logits lost
         classes in 3 of 4 starts (warning). tanh before cross-entropy did no harm, and isn't told. Between them stand
         reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
-        the softmax are none. log_softmax of log_softmax changes nothing, and is a note.
+        the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
+        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is seen
+        by `examine` only, by an input that is mostly above 0.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.
@@ -66,6 +88,9 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         Bishop 2006, section 4.3 (matching activation and error function); PyTorch documentation of CrossEntropyLoss.
     """
     run = diagnosis.run
+    if (found := _negated(diagnosis) or _divergence_of_probabilities(run)) is not None:
+        yield found
+        return
     for outer in run.sites:
         if diagnosis.depth[outer.index] or outer.op not in TAKES_LOGITS | TAKES_LOGS:
             continue
@@ -79,11 +104,58 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
             return
 
 
+def _negated(diagnosis: Diagnosis) -> Finding | None:
+    """Return what to say of a loss whose negative is minimised, of a network that is nobody's adversary."""
+    run = diagnosis.run
+    site, signs = (run.sites[0], 1) if run.sites else (None, 1)
+    while site is not None and site.op not in NEVER_NEGATIVE:
+        targets = [run.edges[edge].target for edge in run.outgoing[site.index]]
+        if site.op not in REDUCED | {"neg"} or len(targets) != 1:
+            return None
+        signs, site = signs * (-1 if site.op == "neg" else 1), run.sites[targets[0]]
+    if site is None or signs > 0 or "," in str(run.header.get("optimizer", "")):
+        return None
+    if _held_elsewhere(run):
+        return None
+    name = spoken(site.op)
+    text = f"The loss is the negative of a {name}, which is at least 0: every step makes it worse, without end."
+    limit = "the loss is no negative of one that has its minimum at 0"
+    made = Finding(
+        "UT503", "wrong sign", Severity.ERROR, (site.index,), site.name, text, {}, limit, "w <- w - lr dL/dw"
+    )
+    return sign_turned(site).on(made)
+
+
+def _held_elsewhere(run: Run) -> bool:
+    """Tell whether parts of the network are another optimizer's, or frozen: an adversary is trained against them."""
+    held = run.header.get("held", {})
+    return bool(held.get("missing") or held.get("frozen"))
+
+
+def _divergence_of_probabilities(run: Run) -> Finding | None:
+    for pair in run.header.get("pairs", ()):
+        if pair["op"] == "kl_div" and pair.get("above 0", 0.0) > MOSTLY_ABOVE_ZERO:
+            text = (
+                f"kl_div takes the logarithms of probabilities, and {pair['above 0']:.0%} of what it is given lies "
+                "above 0: those are probabilities, or logits. The loss can come under 0, and its minimum is another's."
+            )
+            limit, numbers = "logarithms of probabilities are 0 or less", {"above 0": float(pair["above 0"])}
+            equation = "KL(t || p) = sum t (log t - log p)"
+            made = Finding(
+                "UT503", "log missing", Severity.WARNING, (), "kl_div", text, numbers, limit, equation,
+                source=pair["source"],
+            )  # fmt: skip
+            return logs_for_divergence(pair["source"]).on(made)
+    return None
+
+
 def _mismatch(run: Run, outer: Site, inner: Site) -> Finding | None:
     name = sentence(called(run, inner))
     if outer.op in TAKES_LOGS:
         raw = inner.role is Role.WEIGHT
-        return with_a_log(run, inner, raw).on(_without_log(name, outer, inner)) if inner.op in SQUASHES or raw else None
+        if inner.op not in SQUASHES and not raw:
+            return None
+        return with_a_log(run, outer.op, inner, raw).on(_without_log(name, outer, inner))
     if inner.op in SQUASHES:
         return logits_handed_over(run, outer, inner).on(_twice(name, outer, inner))
     if inner.op == "relu":
@@ -97,9 +169,12 @@ def _without_log(name: str, outer: Site, inner: Site) -> Finding:
     raw = inner.role is Role.WEIGHT
     if raw:
         why = "without a log_softmax it has no minimum: the loss goes to minus infinity, whatever is learned"
+    elif outer.op in ("ctc_loss", "cudnn_ctc_loss"):
+        why = "of probabilities it knows no certain answer, and comes under 0"
     else:
         why = "it is linear in them, so that the gradient is small where the answer is wrong"
-    text = f"{name} goes right into nll_loss, which takes log-probabilities: {why}."
+    loss = spoken(outer.op) if "ctc" in outer.op else "nll_loss"
+    text = f"{name} goes right into {loss}, which takes log-probabilities: {why}."
     severity = Severity.ERROR if raw else Severity.WARNING
     return _unfit("log missing", outer, inner, severity, text, {}, "L = -z_y; with p for log p, dL/dz_y = -p (1 - p)")
 
@@ -290,15 +365,20 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
         1/30 on. Under 1/10,000 nothing learned it: error. A term that was multiplied by a constant under 1 is judged
         by its gradient before that, as somebody wanted it small; a penalty on weights alone is no term, and neither is
         one that sends less than 1e-9 of the other's gradient: it is at its minimum (a divergence between equals), or
-        cut off.
+        cut off. A term that looks like a latent code's divergence from its prior (noise was drawn, and it reaches the
+        encoder alone, through a spread) drowns the others from 1.5 times their gradient at the encoder on.
     What to do:
         Compare the terms' reductions first (a sum over elements beside a mean: KL in a VAE), then their units.
         Weight the terms so that their gradients at the shared layers are of one size, or learn the weights.
     References:
-        Kendall, Gal, Cipolla 2018 (uncertainty to weigh losses); Chen et al. 2018 (GradNorm).
+        Kendall, Gal, Cipolla 2018 (uncertainty to weigh losses); Chen et al. 2018 (GradNorm); Lucas et al. 2019 (Don't
+        blame the ELBO: collapse by the decoder's variance).
     """
     terms = [term for term in diagnosis.run.header["terms"] if not term["alone"]]
     if len(terms) < 2:
+        return
+    if (found := _collapsing(terms)) is not None:
+        yield found
         return
     large = max(terms, key=lambda term: term["gradient"])
     small = min(terms, key=_unweighted)
@@ -321,6 +401,28 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
     severity, equation = Severity.ERROR if ratio < LOST_BELOW else Severity.WARNING, "grad L = sum of w_i grad L_i"
     made = Finding("UT507", "drowned term", severity, (), "the loss", text, numbers, limit, equation)
     yield terms_balanced(small, large, weighted).on(replace(made, source=small["source"]))
+
+
+def _collapsing(terms: Sequence[Mapping[str, Any]]) -> Finding | None:
+    """Return what to say of a divergence from the prior that outweighs the reconstruction at the encoder."""
+    prior = max((t for t in terms if t.get("prior")), key=lambda term: float(term["gradient"]), default=None)
+    others = [term for term in terms if not term.get("prior")]
+    if prior is None or not others:
+        return None
+    rest = max(others, key=lambda term: float(term["gradient"]))
+    if not rest["gradient"] or prior["gradient"] < PRIOR_ABOVE * rest["gradient"]:
+        return None
+    ratio = float(rest["gradient"] / prior["gradient"])
+    text = (
+        f"The divergence from the prior drowns the reconstruction: at the encoder {_called(prior)} pulls "
+        f"{amount(1 / ratio)} times as hard as {_called(rest)}, and takes out of the latent code what the "
+        "decoder needs (posterior collapse)."
+    )
+    numbers = {"ratio": ratio, "small": float(rest["gradient"]), "large": float(prior["gradient"])}
+    limit = f"a divergence's gradient under {PRIOR_ABOVE:g} times the reconstruction's at the encoder"
+    equation = "log p(x) >= E log p(x | z) - KL(q(z | x) || p(z))"
+    made = Finding("UT507", "drowned term", Severity.WARNING, (), "the loss", text, numbers, limit, equation)
+    return terms_balanced(rest, prior, ratio / FAIR_SHARE).on(replace(made, source=prior["source"]))
 
 
 def _unweighted(term: Mapping[str, Any]) -> float:

@@ -78,7 +78,7 @@ def cancelling_ratio(diagnosis: Diagnosis) -> float | None:
         and "embedding" not in site.op
         and np.isfinite(coherence[site.index])
         and np.prod(site.shape) > site.n_out
-        and not _before_norm(diagnosis.run, site)
+        and not before_norm(diagnosis.run, site)
     ]
     return float(np.median(ratios)) if ratios else None
 
@@ -141,7 +141,7 @@ def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
         for site in run.sites
         if coherence[site.index] < ABSORBED_BELOW
         and any(name.endswith("bias") for name in site.parameters)
-        and _before_norm(run, site)
+        and before_norm(run, site)
     ]
     if not found:
         return
@@ -154,6 +154,6 @@ def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
     yield Advice(f"Leave it out, if you like (bias=False in {shown}): it learns nothing.", code(*lines)).on(made)
 
 
-def _before_norm(run: Run, site: Site) -> bool:
+def before_norm(run: Run, site: Site) -> bool:
     """Return whether all its gradient comes out of a normalisation, which leaves a mean of zero."""
     return all(run.sites[run.edges[edge].source].role is Role.NORM for edge in run.incoming[site.index])

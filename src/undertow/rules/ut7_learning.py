@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from undertow.analysis.loss_trend import Standstill, standstill
+from undertow.analysis.loss_trend import Standstill, standstill, warming_up
 from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Role, Run, Severity
 from undertow.rules.advice.loop import one_batch_by_heart
@@ -37,8 +37,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         classes aren't equally frequent, to know how frequent they are takes a little off). An error where the loss
         stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it from learning;
         else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it was negative (a
-        likelihood's or a reward's); if it began at its floor (under 0.001); or in a run that goes on from an earlier
-        one.
+        likelihood's or a reward's); while the learning rate rises yet, and nothing else was found; if it began at its
+        floor (under 0.001); or in a run that goes on from an earlier one.
     What to do:
         Train on a single batch: if its loss falls to nothing, the network and the loop are in order, and inputs and
         targets don't belong together (a wrong reshape, shuffled apart, labels that are constant). If it doesn't, look
@@ -71,6 +71,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
 def _severity(history: RunHistory, still: Standstill) -> Severity:
     goes_on = history.first_step > 0
     if not history.one_loss or goes_on or still.start <= FLOOR or history.loss.values.min() < 0:
+        return Severity.NOTE
+    if warming_up(history) and not history.findings:
         return Severity.NOTE
     if _chance(history.run, still) is not None or history.findings:
         return Severity.ERROR

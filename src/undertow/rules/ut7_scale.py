@@ -78,9 +78,10 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     Evidence:
         Of the inputs ``mean`` and ``spread`` (root mean squares over features), ``widest`` and ``typical`` feature's
         spread; of the targets ``size`` (root mean square) and ``output``, that of what the network returns at first;
-        ``first loss`` and ``surprise``, the same over chance; ``overshoot``, what the first step would lower the loss
-        by if it were linear / the loss. `examine` sees them all; a watched run, at its first step, the size of inputs
-        and how far off centre they lie, targets of losses that save them (MSE, smooth L1, Huber), and the surprise.
+        ``first loss`` and ``surprise``, the same over chance; ``overshoot``, UT408's ``reach``: the most that the first
+        step can take off the loss / the loss. `examine` sees them all; a watched run, at its first step, the size of
+        inputs and how far off centre they lie, targets of losses that save them (MSE, smooth L1, Huber), and the
+        surprise.
     Threshold:
         Networks of three layers (ReLU, tanh; Adam and SGD; regression and classification), by the steps they needed
         beside the standardised twin. Mean over spread 10 (5 to 27 times the steps; error from 30: never); one feature
@@ -237,11 +238,10 @@ def _misfit(diagnosis: Diagnosis) -> float:
 
 
 def _overshoot(diagnosis: Diagnosis) -> float:
+    """Return what the first step aims at, as a multiple of the loss: what it can take off, were the loss linear."""
     header = diagnosis.run.header
-    if "descent" not in header:
-        return first_overshoot(diagnosis)
-    loss = header.get("loss", 0.0)
-    return float(header["descent"]) / loss if loss > 0 and math.isfinite(loss) else 0.0
+    reach = float(header["reach"]) if "reach" in header else first_overshoot(diagnosis)
+    return reach if math.isfinite(reach) and header.get("loss", 0.0) >= 0 else 0.0
 
 
 def _normalised_first(diagnosis: Diagnosis) -> bool:

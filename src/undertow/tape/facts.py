@@ -6,8 +6,9 @@ no storage behind their saved tensors at any other time.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from undertow.activations import ACTIVATIONS, LEAKY_SLOPE, SELU_SCALE, Libraries, in_torch
+from undertow.measure import Slopes
 from undertow.tape.graph import Node, Vertex
 from undertow.tape.ops import ADDENDS, FACTORS
 
@@ -84,31 +86,43 @@ def saved(node: Node, name: str) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
-def derivative(op: str, node: Node, room: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """phi'(z), elementwise, in the shape of z; None where it is not known or not safe to read.
+def slopes(op: str, node: Node) -> Slopes | None:
+    """phi'(z), in the shape of z; None where it is not known or not safe to read.
 
     Args:
         op: torch's name for the activation.
         node: of its backward pass.
-        room: gives a tensor to write to, of the shape and kind of another.
     """
     if op in _WRITTEN:
         kept = saved(node, "result")
-        return None if kept is None else _WRITTEN[op](kept, room(kept))
+        return None if kept is None else Slopes(kept, _WRITTEN[op], costly=False)
+    if op in _OF_TWO:
+        return _of_two(op, node)
     if op not in _DERIVATIVES:
         return _from_formula(op, node)
     names, formula = _DERIVATIVES[op]
-    kept = next((found for name in names if (found := saved(node, name)) is not None), None)
-    return None if kept is None else formula(node, kept)
+    kept = _first_saved(node, names)
+    return None if kept is None else Slopes(kept, partial(formula, node))
 
 
-def _from_formula(op: str, node: Node) -> Tensor | None:
+def _of_two(op: str, node: Node) -> Slopes | None:
+    names, formula = _OF_TWO[op]
+    kept = _first_saved(node, names)
+    slope = None if kept is None else formula(node, kept)
+    return None if slope is None else Slopes(slope, lambda known: known, elementwise=False)
+
+
+def _first_saved(node: Node, names: Sequence[str]) -> Tensor | None:
+    return next((found for name in names if (found := saved(node, name)) is not None), None)
+
+
+def _from_formula(op: str, node: Node) -> Slopes | None:
     """phi'(z) of an activation that is known by its entry alone, where autograd kept z."""
     phi = in_torch().get(op)
     if phi is None or phi.torch is None or phi.torch.saved != "self" or phi.formulas is None:
         return None
-    z = saved(node, "self")
-    return None if z is None else phi.formulas[1](z, _TORCH)
+    z, formula = saved(node, "self"), phi.formulas[1]
+    return None if z is None else Slopes(z, lambda kept: formula(kept, _TORCH), elementwise=False)
 
 
 def _from_kernel(kernel: Callable[..., Tensor], *settings: str) -> Callable[[Node, Tensor], Tensor]:
@@ -178,12 +192,12 @@ def _log_sigmoid(_: Node, z: Tensor) -> Tensor:
     return torch.sigmoid(-z)
 
 
-_WRITTEN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "sigmoid": lambda s, out: torch.addcmul(s, s, s, value=-1, out=out),
-    "tanh": lambda t, out: torch.addcmul(_one(t), t, t, value=-1, out=out),
-    "relu": lambda a, out: torch.sign(a, out=out),  # on CPU ten times as fast as to compare and convert
+_WRITTEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda s: torch.addcmul(s, s, s, value=-1),
+    "tanh": lambda t: torch.addcmul(_one(t), t, t, value=-1),
+    "relu": torch.sign,  # on CPU ten times as fast as to compare and convert
 }
-"""The usual ones, from their result, without a tensor of their own: to get one from the system takes longer."""
+"""The usual ones, from their result."""
 
 
 def _one(like: Tensor) -> Tensor:
@@ -193,13 +207,17 @@ def _one(like: Tensor) -> Tensor:
 _EITHER = ("self", "result", "self_or_result")
 """What an activation that may work in place keeps, by the names that torch has had for it."""
 
-_DERIVATIVES: dict[str, tuple[tuple[str, ...], Callable[[Any, Tensor], Tensor | None]]] = {
-    "leaky_relu": (_EITHER, _leaky_relu),
-    "elu": (_EITHER, _elu),
-    "celu": (_EITHER, _celu),
+_OF_TWO: dict[str, tuple[tuple[str, ...], Callable[[Any, Tensor], Tensor | None]]] = {
     "rrelu_with_noise": (_EITHER, _rrelu),
     "prelu_kernel": (("self",), _prelu),
     "glu": (("self",), _glu),
+}
+"""What doesn't follow from one number alone: other tensors or places go into it, and may be out of reach."""
+
+_DERIVATIVES: dict[str, tuple[tuple[str, ...], Callable[[Any, Tensor], Tensor]]] = {
+    "leaky_relu": (_EITHER, _leaky_relu),
+    "elu": (_EITHER, _elu),
+    "celu": (_EITHER, _celu),
     "softshrink": (("self",), _outside),
     "hardshrink": (("self",), _outside),
     "gelu": (("self",), lambda node, z: aten.gelu_backward(torch.ones_like(z), z, approximate=node._saved_approximate)),

@@ -31,7 +31,7 @@ def inflow(op: str, node: Node, weight: Weight) -> Tensor | None:
     names = FACTORS[op]
     (kept_as,) = (name for name in names.values() if name != weight.kept_as)
     x = saved(node, kept_as)
-    if x is None or x.is_complex() or not x.numel():
+    if x is None or x.is_complex() or x.layout is not torch.strided or not x.numel():
         return None
     return _some(x if weight.on_the_right or op == "convolution" else x.t(), ENOUGH)
 
@@ -84,6 +84,8 @@ def _some(rows: Tensor, enough: int) -> Tensor:
     rows = rows if rows.dim() > 1 else rows[:, None]
     count = min(len(rows), max(FEWEST, enough * len(rows) // rows.numel()))
     step = max(1, count * rows.numel() // len(rows) // enough) | 1  # odd: in step with no power of two
+    if not rows.is_contiguous():  # channels last, most often: contiguous in another order
+        rows = rows.permute(0, *sorted(range(1, rows.dim()), key=rows.stride, reverse=True))
     if rows.is_contiguous():
         rows = rows.flatten(1)[:, ::step]
     return rows.index_select(0, spread_out(len(rows), count, rows.device)).flatten(1)

@@ -63,6 +63,7 @@ class Plans:
     def __init__(self, model: nn.Module, unroll: bool = False) -> None:
         self._model = model
         self._more: dict[int, str] = {}
+        self._named: dict[int, str] = {}
         self.modules: dict[str, nn.Module] = {}
         self.names: dict[int, str] = {}
         self._look_up()
@@ -101,7 +102,8 @@ class Plans:
         self._news = PATIENCE if known_plan is None else self._news
         if known_plan is None and windows is not None and not self._look_up():
             classify(vertices, self.names)
-            known_plan = plan(vertices, windows, self.names, Owners.of(self.modules, self._more), line_of)
+            owners = Owners.of(self.modules, self._named | self._more)
+            known_plan = plan(vertices, windows, self.names, owners, line_of)
             cut(vertices)
             if len(self._known) >= MOST:
                 self._known.pop(next(iter(self._known)))
@@ -133,13 +135,16 @@ class Plans:
     def also(self, names: Mapping[int, str]) -> None:
         """More tensors to call parameters, by ``id``: sharded models compute with others than they name."""
         self._more = dict(names)
-        self.names = _parameter_names(self.modules) | self._more
+        self.names = _parameter_names(self.modules) | self._named | self._more
 
     def _look_up(self) -> bool:
         """Look at the model's modules and parameters; whether they are others than before."""
         before = self.modules, self.names
         self.modules = dict(self._model.named_modules())
-        self.names = _parameter_names(self.modules) | self._more
+        held = _parameter_names(self.modules)
+        # A model may name parameters that none of its modules holds: another framework's does (Keras).
+        self._named = {id(p): name for name, p in self._model.named_parameters() if id(p) not in held}
+        self.names = held | self._named | self._more
         return (self.modules, self.names) != before
 
     def readout(self, plan: Plan, names: tuple[str, ...]) -> Readout:

@@ -208,7 +208,8 @@ class Tape:
                 if self.meter.inflow:
                     signal.inflow = inflow(tap.op, node, tap.weight)
         elif tap.role is Role.ACTIVATION:
-            signal.derivative = facts.derivative(tap.op, node, self.meter.room)
+            signal.slopes = facts.slopes(tap.op, node)
+            signal.passed = next((g for g in grad_input if g is not None), None)
             if self.meter.inflow:
                 signal.inflow = preactivation(tap.op, node)
             signal.onward = tap.onward

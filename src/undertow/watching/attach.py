@@ -53,6 +53,7 @@ def watch(
     scaler: Any = None,
     every: int | None = None,
     full_tape: bool | None = None,
+    loss_parts: bool | None = None,
     resume: bool = False,
     step: int | None = None,
     on_finding: OnFinding | None = None,
@@ -79,6 +80,9 @@ def watch(
         full_tape: whether to tape the backward pass; else only the optimizer's side is read. By default it is taped
             unless the model is compiled. A compiled model is run eagerly at a full step, and the bits of an eager
             step are not those of a compiled one.
+        loss_parts: whether the losses of a step's several backward passes are parts that add up to the step's loss, as
+            trainers make them; False if each is a loss of its own, of which the mean is taken. By default that is told
+            by what each was divided by, last of all.
         resume: go on with the Run in ``path``, at the step of the checkpoint that training goes on from: load the
             optimizer's state before. What was recorded after that step is put aside, in a file beside it.
         step: number of the first step; 0 if not given. When resuming, it is found by what the optimizer has counted
@@ -117,7 +121,7 @@ def watch(
     optimizers = _checked(model, optimizer, overhead, every)
     check_stop(stop_on)
     refuse_lazy(model)
-    target = _target(model, optimizers, scaler, full_tape)
+    target = _target(model, optimizers, scaler, full_tape, loss_parts)
     about = {**describe(target), **dict(header or {})}
     compiled = is_compiled(model)
     if compiled and not target.tapes:
@@ -141,12 +145,15 @@ def watch(
     return _attached(target, writer, checker, Governor(overhead, every, clock), start)
 
 
-def _target(model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tape: bool | None) -> WatchTarget:
+def _target(
+    model: nn.Module, optimizers: list[Optimizer], scaler: Any, full_tape: bool | None, loss_parts: bool | None
+) -> WatchTarget:
     inner, compiled = unwrapped(model), is_compiled(model)
     parameters = WatchedParameters(inner, optimizers)
     tapes = not compiled if full_tape is None else full_tape
     ranks = Ranks.of(model)
-    return WatchTarget(inner, optimizers, parameters, LossScale(scaler), ranks, tapes, eager=compiled and tapes)
+    eager, scale = compiled and tapes, LossScale(scaler)
+    return WatchTarget(inner, optimizers, parameters, scale, ranks, tapes, eager=eager, loss_parts=loss_parts)
 
 
 def _attached(

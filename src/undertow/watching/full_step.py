@@ -111,7 +111,10 @@ class FullStep:
 
     def optimizer_enters(self, index: int) -> None:
         """Sample the weights before an optimizer's closure is called, which some of them call with other weights."""
-        self._updates.enters(self._target.known(index))
+        known = self._target.known(index)
+        if known is None and self._target.parameters.any_gradient(index):  # SAM's, of the pass before its step
+            known, _ = self._target.updated(index)
+        self._updates.enters(known)
 
     def take_gradients(self, updated: UpdatedParameters, gradients: Sequence[Tensor | None]) -> None:
         """Read what an optimizer is about to take, and the weights before."""

@@ -7,7 +7,7 @@ numbers of the host; none touches what is in a tensor, let alone waits for a dev
 import inspect
 import logging
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,8 +64,11 @@ class LoopHooks:
         self._first, self._before = step, self.passes.total
         first, *rest = self.target.optimizers
         self._handles.append(first.register_step_post_hook(Hook(self._first_stepped)))
-        if calls_its_base(first):
-            self._handles.append(first.register_step_pre_hook(Hook(self._first_enters)))
+        around = self.target.bases[0]
+        for each in around:
+            self._handles.append(each.register_step_post_hook(Hook(self._first_stepped)))
+        for each in (first, *around) if around or calls_its_base(first) else ():
+            self._handles.append(each.register_step_pre_hook(Hook(self._first_enters)))
         for index, optimizer in enumerate(rest, start=1):
             self._handles.append(optimizer.register_step_post_hook(Hook(self._other_stepped, index)))
         self.target.loss_scale.adopted = weakref.WeakMethod(self._follow_scaler)
@@ -120,7 +123,10 @@ class LoopHooks:
 
     @untraced
     def _first_enters(self, *_: object) -> None:
-        """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class."""
+        """Enter the first optimizer's step, maybe from within it: torch runs the hooks once for each class.
+
+        So it does for an optimizer that the first one holds, whose steps are the first one's if it takes none itself.
+        """
         self._inside += 1
 
     @untraced
@@ -186,13 +192,30 @@ class LoopHooks:
             )
         return first
 
-    def manual_step(self, parameters: Iterable[Tensor] | None, lr: float | Tensor | None) -> None:
+    def manual_step(
+        self,
+        parameters: Iterable[Tensor] | None,
+        lr: float | Tensor | Callable[[], float | Tensor] | None,
+        gradients: Iterable[Tensor | None] | None,
+        unclipped: Sequence[Tensor],
+    ) -> None:
         """Hear that a step of an optimizer that isn't torch's is about to be taken."""
-        manual = self.manual_optimizer()
+        manual, watched = self.manual_optimizer(), self.target.parameters
         if parameters is not None and manual.holds_others(given := list(parameters)):
             manual.hold(given)
-            self.target.parameters.refresh()
-        manual.before(lr)
+            watched.refresh()
+        if (observer := self.observations.current) is None:
+            manual.before()
+            return
+        lr = lr() if callable(lr) else lr
+        if gradients is not None:
+            pairs = zip(manual.held, gradients, strict=True)
+            watched.given = {id(p): g for p, g in pairs if g is not None}
+        observer.facts.clipping.take(unclipped, observer.facts.precise)
+        try:
+            manual.before(lr)
+        finally:
+            watched.given = {}
 
     def look_for_another_optimizer(self) -> None:
         """Say once if the weights change though the optimizer that is watched takes no step: it was replaced."""

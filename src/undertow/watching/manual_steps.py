@@ -29,9 +29,15 @@ class ManualSteps(Optimizer):
             raise ValueError("no parameter of the model requires grad: there is nothing to train")
         super().__init__(parameters, {"lr": float("nan")})
 
+    @property
+    def held(self) -> Sequence[Tensor]:
+        """Return the parameters that are stepped."""
+        held: Sequence[Tensor] = self.param_groups[0]["params"]
+        return held
+
     def holds_others(self, parameters: Sequence[Tensor]) -> bool:
         """Tell whether it holds others than these."""
-        return [id(p) for p in parameters] != [id(p) for p in self.param_groups[0]["params"]]
+        return [id(p) for p in parameters] != [id(p) for p in self.held]
 
     def hold(self, parameters: Sequence[Tensor]) -> None:
         """Hold these from now on."""

@@ -104,6 +104,9 @@ class Observations:
         self.placement.mark()
         for index, optimizer in enumerate(self.target.optimizers):
             self._handles.append(optimizer.register_step_pre_hook(Hook(self._before, index)))
+            # After its own: of one that steps others, these are heard only where they are stepped alone.
+            for each in self.target.bases[index]:
+                self._handles.append(each.register_step_pre_hook(Hook(self._before, index)))
         self.current.open()
 
     @untraced

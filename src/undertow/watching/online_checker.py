@@ -5,7 +5,7 @@
 
 import importlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,6 +76,7 @@ class OnlineChecker:
     clock: Callable[[], float] = time.monotonic
     _known: set[tuple[str, str]] = field(default_factory=set)
     _not_before: float = 0.0
+    _waiting: tuple[int, StepColumns, Mapping[str, float]] | None = None
 
     def __post_init__(self) -> None:
         if not self.listener.waits:
@@ -89,9 +90,19 @@ class OnlineChecker:
 
     def check(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
         """Check one full step, if it is time; return new findings, each with what to say."""
-        begun = self.clock()
-        if begun < self._not_before or values.get("skipped"):  # by a scaler, whose ordinary work that is
+        if values.get("skipped"):  # by a scaler, whose ordinary work that is
             return []
+        if self.clock() < self._not_before:
+            self._waiting = (step, columns, values) if self.listener.waits else None
+            return []
+        return self._checked(step, columns, values)
+
+    def finish(self) -> list[tuple[Finding, str]]:
+        """Check the last full step, if somebody waits for findings and there was no time for it yet."""
+        return [] if self._waiting is None else self._checked(*self._waiting)
+
+    def _checked(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
+        begun, self._waiting = self.clock(), None
         found = rules.judge([self._run(columns, values)])
         # What is urgent was told when it happened, and isn't again at every full step that follows.
         found = [each for each in found if not rules.RULES[each.code].urgent and self._is_new(each)]
@@ -155,7 +166,14 @@ class FindingReporter:
 
     def check(self, when: StepTime, columns: StepColumns, values: Mapping[str, float]) -> None:
         """Check a full step, if it is time."""
-        for finding, message in self._checker.check(when.step, columns, values):
+        self._write(when, self._checker.check(when.step, columns, values))
+
+    def finish(self, when: StepTime) -> None:
+        """Check the last full step, for whoever waits for findings: a short run has no time for it before."""
+        self._write(when, self._checker.finish())
+
+    def _write(self, when: StepTime, found: Sequence[tuple[Finding, str]]) -> None:
+        for finding, message in found:
             self._writer.event(when.step, when.time, "finding", message, finding.to_dict())
         self._tell_failure(when)
 

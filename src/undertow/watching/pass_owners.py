@@ -224,20 +224,26 @@ def factor(loss: Tensor) -> tuple[Tensor, bool] | None:
     return None
 
 
-def whole_loss(losses: Sequence[float], divided_by: Sequence[float]) -> float:
+def whole_loss(losses: Sequence[float], divided_by: Sequence[float], parts: bool | None = None) -> float:
     """Return the mean loss of a step from those of its backward passes.
 
     Args:
         losses: as the passes began at them.
         divided_by: what each was divided by; empty if any wasn't.
+        parts: whether they add up to the step's loss, and fewer than they were divided by (at the end of the data) to
+            that part of it; None to tell by what they were divided by.
 
     Returns:
         The mean; or the sum, where all were divided already, by their number or more (by all tokens of the step, say).
 
     Example:
-        >>> whole_loss([0.5, 0.7], [2.0, 2.0]), whole_loss([1.0, 1.4], [])
-        (1.2, 1.2)
+        >>> whole_loss([0.5, 0.7], [2.0, 2.0]), whole_loss([1.0, 1.4], []), whole_loss([0.5, 0.7], [], parts=True)
+        (1.2, 1.2, 1.2)
+        >>> whole_loss([0.25, 0.35], [4.0, 4.0], parts=True)
+        1.2
     """
     several = len(losses)
-    divided = len(divided_by) == several and min(divided_by) == max(divided_by) > several - 0.5
-    return sum(losses) if divided else sum(losses) / several
+    alike = divided_by[0] if len(divided_by) == several and min(divided_by) == max(divided_by) else 0.0
+    if parts:
+        return sum(losses) * max(alike / several, 1.0)
+    return sum(losses) if parts is None and alike > several - 0.5 else sum(losses) / several

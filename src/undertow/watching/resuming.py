@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from undertow.store.rank_paths import rank_path
 from undertow.store.rewinding import ENDED, OFFSET, progress
+from undertow.watching.unwrapping import bases
 from undertow.watching.watch_target import WatchTarget
 
 
@@ -41,8 +42,10 @@ def counted_steps(optimizer: Optimizer) -> int | None:
         >>> counted_steps(adam), counted_steps(sgd)
         (3, None)
     """
-    counts = [_number(state.get("step")) for state in optimizer.state.values() if isinstance(state, dict)]
-    counts += [_number(group.get("step")) for group in optimizer.param_groups]
+    whole = (optimizer, *bases(optimizer))
+    states = [state for each in whole for state in each.state.values() if isinstance(state, dict)]
+    groups = [group for each in whole for group in each.param_groups]
+    counts = [_number(each.get("step")) for each in (*states, *groups)]
     known = [count for count in counts if count is not None and count > 0]
     return max(known) if known else None
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from undertow.watching.unwrapping import bases
 from undertow.watching.watch_target import WatchTarget
 
 
@@ -42,5 +43,7 @@ def _decay(optimizers: Sequence[Optimizer]) -> dict[str, Any]:
 
 
 def _decouples(optimizer: Optimizer) -> bool:
-    name = type(optimizer).__name__
-    return any(kind in name for kind in ("AdamW", "SGDW", "Lion", "Muon", "Adafactor", "LAMB", "Lamb"))
+    names = [type(each).__name__ for each in (optimizer, *bases(optimizer))]
+    return any(
+        kind in name for name in names for kind in ("AdamW", "SGDW", "Lion", "Muon", "Adafactor", "LAMB", "Lamb")
+    )

@@ -77,6 +77,13 @@ class ClippedGradients:
         """Take a norm; whose the gradients are turns out when an optimizer takes them."""
         self.heard.append((norm, norm_type, gradients, scaled))
 
+    def take(self, unclipped: Sequence[Tensor], precise: bool) -> None:
+        """Take the norms of all gradients as they were before somebody clipped copies of them."""
+        if unclipped:
+            with torch.no_grad():
+                self.norms += norms(unclipped, precise)
+            self.gradients += len(unclipped)
+
     def settle(self, watched: Iterable[Tensor | None]) -> None:
         """Count the norms of gradients that are watched, as they are now, and forget those of others."""
         left = {id(each) for each in watched}
@@ -105,6 +112,7 @@ class StepFacts:
         gradients: how many there are, and ``names`` of their parameters.
         precise: norms were added up in float64.
         taped: the curve that the loss belongs to whose backward pass was taped.
+        parts: whether the losses of several passes add up to the step's; None to tell by what they were divided by.
     """
 
     tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
@@ -115,6 +123,7 @@ class StepFacts:
     names: list[str] = field(default_factory=list)
     precise: bool = False
     taped: str = ""
+    parts: bool | None = None
     _curves: dict[str, list[Sequence[HeardPass]]] = field(default_factory=dict)
 
     @property
@@ -203,7 +212,7 @@ class StepFacts:
         for passes in self._curves[curve]:
             losses = [sum(next(sizes) for _ in each.losses) for each in passes]
             factors = [(next(numbers), each.factor[1]) for each in passes if each.factor is not None]
-            steps.append(whole_loss(losses, [n if divides else 1 / n for n, divides in factors if n]))
+            steps.append(whole_loss(losses, [n if divides else 1 / n for n, divides in factors if n], self.parts))
         return sum(steps) / len(steps)
 
     def _divided(self, read: Mapping[str, list[float]], divisor: float) -> float:

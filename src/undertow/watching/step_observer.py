@@ -92,6 +92,7 @@ class StepObserver:
         """Begin to listen."""
         self.timer.opened = begun = clock()
         patches.listen(self, scalers=isinstance(self.step, FullStep) and not self.target.loss_scale.active)
+        self.facts.parts = self.target.loss_parts
         self.step.open()
         self.timer.cost += clock() - begun
 
@@ -130,12 +131,13 @@ class StepObserver:
         self._begun = begun
         self.target.witness.begins()
         if len(begun) != 1:
-            several = [each.detach() for each in begun] if all(each.numel() == 1 for each in begun) else []
+            several = [each.detach().clone() for each in begun] if all(each.numel() == 1 for each in begun) else []
             self._pass = HeardPass(self.passes, several)
             return
         loss = begun[0]
         divided = factor(loss) if self.step.several and loss.numel() == 1 else None
-        self._pass = HeardPass(self.passes, [loss.detach()] if loss.numel() == 1 else [], divided)
+        # A copy: fastai multiplies a loss that was divided in place again, once its backward pass is over.
+        self._pass = HeardPass(self.passes, [loss.detach().clone()] if loss.numel() == 1 else [], divided)
         self.step.backward_begins(self.passes, loss)
 
     def backward_ends(self, failed: bool) -> None:

@@ -79,6 +79,8 @@ class StepProcessor:
             self._skips.look_back(when, scale(), history)
         elif self._nonfinite.finish(when, history):
             self._lost(when, None, {})
+        self._full_steps.write()  # what waits for more of its kind
+        self._reporter.finish(when)
 
     def _detect(
         self, when: StepTime, facts: ArrivedFacts, history: PassHistory, payload: StepPayload | None = None

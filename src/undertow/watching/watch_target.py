@@ -16,6 +16,7 @@ from undertow.watching.pass_owners import PassWitness, leaves, roots
 from undertow.watching.ranks import Ranks
 from undertow.watching.step_payload import Shards
 from undertow.watching.training_thread import TrainingThread
+from undertow.watching.unwrapping import bases
 from undertow.watching.updated_parameters import UpdatedParameters
 from undertow.watching.watched_parameters import WatchedParameters
 
@@ -33,6 +34,7 @@ class WatchTarget:
         tapes: whether backward passes are taped at all.
         eager: whether the model is compiled, and has to be run without that where it is taped.
         thread: the thread that trains.
+        loss_parts: whether losses of several backward passes add up to the step's; None to tell by their graphs.
     """
 
     model: nn.Module
@@ -43,6 +45,7 @@ class WatchTarget:
     tapes: bool = True
     eager: bool = False
     thread: TrainingThread = field(default_factory=TrainingThread)
+    loss_parts: bool | None = None
 
     _updated: dict[int, UpdatedParameters] = field(default_factory=dict)
 
@@ -92,6 +95,11 @@ class WatchTarget:
             name = f"loss/{common or index}"
             names.append(name if name not in names else f"loss/{index}")
         return tuple(names)
+
+    @cached_property
+    def bases(self) -> tuple[Sequence[Optimizer], ...]:
+        """Find, for each optimizer, those that it holds and that may step its parameters."""
+        return tuple(bases(optimizer) for optimizer in self.optimizers)
 
     @property
     def shards(self) -> Shards:

@@ -37,6 +37,7 @@ class WatchedParameters:
         identities: of the parameters that they hold.
         others: names and parameters of the model that none of them holds.
         sharded: whether parameters are spread over processes.
+        given: gradients that an optimizer takes and that are not in ``.grad``, by ``id`` of the parameter.
 
     Example:
         >>> import torch
@@ -52,6 +53,7 @@ class WatchedParameters:
         self._by_optimizer: list[list[WatchedParameter]] = []
         self._parameters: list[list[nn.Parameter]] = []
         self.sharded = False
+        self.given: dict[int, Tensor] = {}
         self.optimizers = len(optimizers)
         self.refresh()
 
@@ -69,6 +71,8 @@ class WatchedParameters:
     def gradients(self, optimizer: int) -> tuple[list[WatchedParameter], list[Tensor | None]]:
         """Return one optimizer's, with the gradient of each."""
         parameters = self.of(optimizer)
+        if self.given:
+            return parameters, [self.given.get(id(p), p.grad) for p in self._parameters[optimizer]]
         return parameters, [p.grad for p in self._parameters[optimizer]]
 
     def any_gradient(self, optimizer: int) -> bool:

@@ -1,7 +1,7 @@
 """`Watcher`, which `watch` returns, and `UserLog`, its ``log``: numbers of the user's own beside a step's."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from undertow.record import Finding
 from undertow.store.closing import Closing
+from undertow.watching.agreement import agreed
 from undertow.watching.loop_hooks import LoopHooks
 from undertow.watching.observations import Observations
 from undertow.watching.online_checker import FindingListener
@@ -101,9 +102,23 @@ class Watcher(Closing):
     def stopping(self) -> Finding | None:
         """Return the first finding to stop for, by what ``stop_on`` names; None before, and without it.
 
-        The loop has to ask: ``if watcher.stopping: break``.
+        The loop has to ask: ``if watcher.stopping: break``. With several processes each has its own answer, some steps
+        apart: ask `agree_to_stop` there.
         """
         return self._listener.stopping
+
+    def agree_to_stop(self) -> Finding | None:
+        """Ask all processes that train together, and return the finding to stop for: the same one in each of them.
+
+        This is a collective, and waits: every process has to call it, after the same step. A tenth of the steps is
+        often enough: ``if step % 10 == 0 and watcher.agree_to_stop(): break``. In one process it is ``stopping``.
+        """
+        return agreed(self.stopping)
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether watching has ended: closed, or given up with a warning."""
+        return self._hooks.off
 
     @property
     def troubled(self) -> str | None:
@@ -147,12 +162,22 @@ class Watcher(Closing):
             if isinstance(value, Tensor) and value.numel() != 1:
                 raise ValueError(f"{name} was logged as a tensor of shape {tuple(value.shape)}: log one number")
 
-    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+    def before_step(
+        self,
+        parameters: Iterable[Tensor] | None = None,
+        lr: float | Tensor | Callable[[], float | Tensor] | None = None,
+        *,
+        gradients: Iterable[Tensor | None] | None = None,
+        unclipped: Sequence[Tensor] = (),
+    ) -> None:
         """Tell that a step is about to be taken by an optimizer that isn't torch's; for ``watch(model, None)``.
 
         Args:
             parameters: that it steps, their gradients in ``.grad``; by default all that require grad.
-            lr: its learning rate.
+            lr: its learning rate, or a function that computes it, called where it is recorded.
+            gradients: that it takes, one for each of ``parameters`` (None: that in ``.grad``), where it takes copies,
+                clipped or averaged.
+            unclipped: the same before they were clipped, as far as they were.
 
         Raises:
             ValueError: the optimizer that is watched is torch's, and tells of its steps by itself.
@@ -174,7 +199,7 @@ class Watcher(Closing):
             >>> run.scalars["lr"].tolist(), bool((run.parameter_columns["update_norm"] > 0).all())
             ([0.1, 0.1, 0.1], True)
         """
-        self._hooks.manual_step(parameters, lr)
+        self._hooks.manual_step(parameters, lr, gradients, unclipped)
 
     def after_step(self) -> None:
         """Tell that the step was taken that `before_step` told of.
@@ -229,6 +254,11 @@ class ClosedWatcher(Watcher):
         return None
 
     @property
+    def closed(self) -> bool:
+        """Tell that it is."""
+        return True
+
+    @property
     def troubled(self) -> str | None:
         """Say that nothing is recorded."""
         return "it is a copy of a watcher: watch the model anew"
@@ -236,7 +266,14 @@ class ClosedWatcher(Watcher):
     def log(self, **values: float | Tensor) -> None:
         """Record nothing."""
 
-    def before_step(self, parameters: Iterable[Tensor] | None = None, lr: float | Tensor | None = None) -> None:
+    def before_step(
+        self,
+        parameters: Iterable[Tensor] | None = None,
+        lr: float | Tensor | Callable[[], float | Tensor] | None = None,
+        *,
+        gradients: Iterable[Tensor | None] | None = None,
+        unclipped: Sequence[Tensor] = (),
+    ) -> None:
         """Record nothing."""
 
     def after_step(self) -> None:

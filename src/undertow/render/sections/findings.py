@@ -5,6 +5,7 @@ from itertools import groupby
 
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import counted, signed_terse
+from undertow.links import of_rule
 from undertow.record import Finding, folded
 from undertow.render.blocks import Block, Folded, Prose, Section, Snippet, Table
 from undertow.render.equations import set_equation
@@ -27,11 +28,16 @@ def answer(diagnosis: Diagnosis) -> list[Block]:
     if not heads:
         return []
     first, following = heads[0]
-    more = [f"more: `undertow rule {first.code}`", f"[evidence](#{first.code.lower()})"]
+    more = [f"more: {_explained(first.code)}", f"[evidence](#{first.code.lower()})"]
     if following:
         names = dict.fromkeys(f"{each.code} {each.name}" for each in following)
         more.insert(0, f"{'; '.join(map(escaped, names))} follow{'s' * (len(names) == 1)} from it")
     return [*_remedy(first), Prose(f"{_upper(' · '.join(more))}")]
+
+
+def _explained(code: str) -> str:
+    command, address = f"`undertow rule {code}`", of_rule(code)
+    return f"[{command}]({address})" if address else command
 
 
 def findings(diagnosis: Diagnosis) -> Section | None:

@@ -95,6 +95,13 @@ def against_cut(diagnosis: Diagnosis, site: Site, why: str, parameters: Sequence
     name = called(diagnosis.run, site)
     if "both zero" in why or "frozen weights" in why:
         return _not_both_zero(site, parameters, zero)
+    if "dropout" in why:
+        return Advice(
+            f"Give {name} a p under 1, such as 0.1: p is the part that is dropped.",
+            code(f"{expression(site.module)}.p = 0.1"),
+        )
+    if "subtracted from itself" in why:
+        return _not_itself(name, site)
     if "one unit" in why:
         return two_outputs(site, name)
     if "normalisation" in why:
@@ -110,6 +117,15 @@ def against_cut(diagnosis: Diagnosis, site: Site, why: str, parameters: Sequence
         return _activation(diagnosis, site, name)
     text = f"Lead the gradient around {name}, or take something in its place that has a derivative: {why}."
     return without(site, text)
+
+
+def _not_itself(name: str, site: Site) -> Advice:
+    text = (
+        f"Subtract something else than the value itself ({name}): its mean over the batch, where it was taken over an "
+        "axis of one number; the output for another input, where two outputs are compared."
+    )
+    before, after = ["x = x - x.mean(1, keepdim=True)"], ["x = x - x.mean(0, keepdim=True)"]
+    return Advice(text, code(*in_place_of(before, after, _at(site))))
 
 
 def without(site: Site, text: str) -> Advice:

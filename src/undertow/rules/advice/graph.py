@@ -136,7 +136,8 @@ def examples_apart(run: Run, op: str, shapes: Sequence[Sequence[int]], source: s
             return Advice(text, code(*(f"{expression(module)}.batch_first = True" for module in modules)))
         return Advice(text, code(*in_place_of([f"h, _ = {op}(x)"], [f"h, _ = {op}(x.transpose(0, 1))"], place)))
     if op in ("softmax", "log_softmax", "logsumexp", "cumsum", "cumprod"):
-        text = f"Take {op} along the last axis (dim=-1), not along the first, which is the batch."
+        text = f"Take {op} along the axis of the classes (dim=-1, or 1 of {len(shapes[0]) if shapes else 'several'}), "
+        text += "not along the batch."
         return Advice(text, code(*in_place_of([f"x = x.{op}(0)"], [f"x = x.{op}(-1)"], place)))
     text = (
         f"If examples shall not meet, keep them apart at {spoken(op) or 'the operation'}"
@@ -148,12 +149,14 @@ def examples_apart(run: Run, op: str, shapes: Sequence[Sequence[int]], source: s
 
 def _axes_exchanged(op: str, shapes: Sequence[Sequence[int]], place: str) -> Advice:
     before, after = list(shapes[0]), list(shapes[1])
-    swapped = len(before) == len(after) and before[:2] == after[1::-1]
-    if swapped:
-        text = f"Exchange the axes by x.transpose(0, 1): {op} from {before} to {after} keeps the numbers' order and so "
-        text += "puts those of several examples into one."
+    off = [n for n, (old, new) in enumerate(zip(before, after, strict=False)) if old != new]
+    if len(before) == len(after) and len(off) == 2 and before[off[0]] == after[off[1]]:
+        text = (
+            f"Exchange the axes by x.transpose({off[0]}, {off[1]}): {op} from {before} to {after} keeps the numbers' "
+        )
+        text += "order and so puts those of several examples or positions into one."
         line = f"x = x.{op}({', '.join(map(str, after))})"
-        return Advice(text, code(*in_place_of([line], ["x = x.transpose(0, 1)"], place)))
+        return Advice(text, code(*in_place_of([line], [f"x = x.transpose({off[0]}, {off[1]})"], place)))
     text = (
         f"Keep the batch as the first axis in {op} from {before} to {after}, and exchange axes by permute afterwards: "
         f"{op} only cuts the numbers, in their order, into other pieces."

@@ -30,8 +30,11 @@ def logits_handed_over(run: Run, outer: Site, inner: Site) -> Advice:
     return Advice(text, code(*in_place_of([before], [after], line_of(inner.source))))
 
 
-def with_a_log(run: Run, inner: Site, raw: bool) -> Advice:
+def with_a_log(run: Run, outer_op: str, inner: Site, raw: bool) -> Advice:
     """Say what to do where nll_loss is handed something else than log-probabilities."""
+    if "ctc" in outer_op:
+        lines = in_place_of(["p = output.softmax(-1)"], ["p = output.log_softmax(-1)"], line_of(inner.source))
+        return Advice("Hand ctc_loss log_softmax of the output.", code(*lines))
     what = "the output" if raw else f"what goes into {called(run, inner)}"
     text = (
         f"Use cross_entropy in the place of nll_loss, on {what}: it takes the log_softmax of {inner.shape[1:]} itself."
@@ -42,6 +45,20 @@ def with_a_log(run: Run, inner: Site, raw: bool) -> Advice:
         after = [f"{expression(inner.module)} = nn.Identity()", after[0].replace("logits", "output")]
         return Advice(text, code(after[0], *in_place_of([before], after[1:])))
     return Advice(text, code(*in_place_of([before], after, line_of(inner.source))))
+
+
+def logs_for_divergence(source: str) -> Advice:
+    """Say what kl_div takes."""
+    text = "Hand kl_div log_softmax of the output, and softmax of what it is held against."
+    before = f"loss = {_FUNCTIONAL}.kl_div(output.softmax(1), target)"
+    after = f'loss = {_FUNCTIONAL}.kl_div(output.log_softmax(1), target, reduction="batchmean")'
+    return Advice(text, code(*in_place_of([before], [after], line_of(source))))
+
+
+def sign_turned(site: Site) -> Advice:
+    """Say that the minus in front of a loss goes."""
+    text = f"Leave out the minus in front of the {spoken(site.op)}: an optimizer makes the loss smaller."
+    return Advice(text, code(*in_place_of(["loss = -loss"], ["loss = loss"], line_of(site.source))))
 
 
 def logits_uncut(run: Run, outer: Site, inner: Site) -> Advice:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import code, expression, in_place_of
-from undertow.record import Role, Run, Site
+from undertow.record import Role, Run, Site, main_activation
 from undertow.rules.advice import Advice
-from undertow.rules.advice.signal import activation_of, against_fading, kinds_of
+from undertow.rules.advice.signal import against_fading, kinds_of
 from undertow.wording import called, few, line_of
 
 MOST_STEPS = 40
@@ -107,7 +107,7 @@ def examples_told_apart(diagnosis: Diagnosis, site: Site) -> Advice:
     path = diagnosis.gradient_path
     sites = [run.sites[place] for place in path.sites] if path is not None else list(run.sites)
     found = against_fading(diagnosis, sites if kinds_of(sites) else list(run.sites), "weights")
-    made_for = f" ({activation_of(sites)})" if activation_of(sites) and not found.snippet else ""
+    made_for = f" ({main_activation(sites)})" if main_activation(sites) and not found.snippet else ""
     return Advice(f"{found.text[:-1]}; or lead residual connections around the layers{made_for}.", found.snippet)
 
 

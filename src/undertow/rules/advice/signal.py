@@ -1,6 +1,5 @@
 """Advice on signals and gradients that lose or gain their scale: initial weights, activations, normalisation."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ from undertow.pytorch_code import (
     start_for,
     weights_anew,
 )
-from undertow.record import Role, Run, Site
+from undertow.record import Role, Run, Site, main_activation
 from undertow.rules.advice import Advice
 from undertow.wording import called, few, line_of, sentence, size
 
@@ -44,12 +43,6 @@ of branches make a signal grow."""
 _CALLS = {"sigmoid": "torch.sigmoid", "hardsigmoid": "torch.nn.functional.hardsigmoid"}
 
 
-def activation_of(sites: Iterable[Site]) -> str | None:
-    """Return the activation that most of some Sites have; None where there is none."""
-    found = Counter(site.activation for site in sites if site.role is Role.ACTIVATION and site.activation)
-    return found.most_common(1)[0][0] if found else None
-
-
 def kinds_of(sites: Iterable[Site]) -> list[str]:
     """Return the classes of the layers among some Sites."""
     return sorted({site.module_type for site in sites if site.role is Role.WEIGHT and site.module_type in LAYERS})
@@ -66,10 +59,11 @@ def drawn_anew(sites: Iterable[Site], activation: str | None, of: str = "") -> l
 
 def weight_variance(diagnosis: Diagnosis, sites: Iterable[Site]) -> float:
     """Return n_in Var W of the layers among some Sites, the median; nan where it isn't known."""
-    norms = diagnosis.column("weight_norm")
-    known = [norms[s.index] ** 2 / s.n_out for s in sites if s.role is Role.WEIGHT and s.n_out and s.parameters]
-    known = [each for each in known if np.isfinite(each)]
-    return float(np.median(known)) if known else float("nan")
+    known = [(s.index, s.n_out) for s in sites if s.role is Role.WEIGHT and s.n_out and s.parameters]
+    norms = np.asarray(diagnosis.column("weight_norm")[[index for index, _ in known]], float)
+    variances = norms**2 / [n_out for _, n_out in known] if known else norms
+    finite = variances[np.isfinite(variances)]
+    return float(np.median(finite)) if len(finite) else float("nan")
 
 
 def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: str = "") -> Advice:
@@ -81,7 +75,7 @@ def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: 
         cause: what most of the loss is due to, as `cause_of` names it.
         of: path of the module that holds them all, empty for the model.
     """
-    activation = activation_of(sites)
+    activation = main_activation(sites)
     if activation in SQUASHING and cause in ("activation", "weights", "unattributed"):
         return _exchange(sites, activation or "", of)
     if cause == "normalisation":
@@ -93,7 +87,7 @@ def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: 
 
 def against_growth(diagnosis: Diagnosis, sites: Sequence[Site]) -> Advice:
     """Say what keeps a gradient from growing on its way through some Sites."""
-    return _drawn(diagnosis, sites, activation_of(sites), "smaller", "")
+    return _drawn(diagnosis, sites, main_activation(sites), "smaller", "")
 
 
 def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, needed: float | None) -> Advice:
@@ -227,7 +221,7 @@ def _way_around(diagnosis: Diagnosis, sites: Sequence[Site], cause: str) -> Advi
         f"Lead a residual connection around each of the {len(layers) or len(sites)} layers or two (x = x + layer(x)), "
         f"or normalise behind them: {why}."
     )
-    lines = _normalised_behind(hidden[::-1], [site for site in layers if site not in hidden])
+    lines = _normalised_behind(hidden[::-1], [site for site in layers if diagnosis.depth[site.index] <= 1])
     return Advice(text, code(*lines) if hidden and cause == "depth" else "")
 
 

@@ -17,6 +17,9 @@ USUAL_RATIO = 0.01
 SMALLEST_FACTOR = 1e-3
 """By no more than a thousand is a learning rate changed at once: steps that already went wild are no measure."""
 
+WILD = 1e3
+"""A gradient's norm from which on twice of it is no limit worth clipping at."""
+
 FAR_APART = 0.1
 USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "RMSprop": 1e-3}
 USUAL_RATE = 1e-3
@@ -102,8 +105,8 @@ def wider_clipping(norm: float, limit: float, scaled: bool) -> Advice:
 
 def clipped(norm: float | None, header: Mapping[str, Any], by_gradient: bool) -> Advice:
     """Advise against single steps that throw the weights far: clip where a gradient jumped, else shorter steps."""
-    limit = float(f"{2 * norm:.1g}") if norm else 1.0
-    usual = f", twice the gradient's usual norm of {norm:.2g}," if norm else ""
+    limit = _twice(norm)
+    usual = f", twice the gradient's usual norm of {norm:.2g}," if norm and norm < WILD else ""
     clip = [
         "# between loss.backward() and optimizer.step():",
         f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:g})",
@@ -120,7 +123,7 @@ def clipped(norm: float | None, header: Mapping[str, Any], by_gradient: bool) ->
 
 def from_before(step: int, header: Mapping[str, Any], norm: float | None) -> Advice:
     """Advise to go back to weights from before a collapse."""
-    limit = float(f"{2 * norm:.1g}") if norm else 1.0
+    limit = _twice(norm)
     text = (
         f"Go back to a checkpoint from before step {step:,}, or start again, with a tenth of "
         f"{optimizer_of(header)}'s learning rate and the gradient's norm clipped at {limit:g}. The layers that are "
@@ -252,12 +255,9 @@ def unequal_rates(diagnosis: Diagnosis, parameters: Collection[str]) -> Advice |
     if rates is None or "step" not in run.steps or not len(run.parameter_steps):
         return None
     row = int(np.searchsorted(run.parameter_steps, run.steps["step"][diagnosis.step]).clip(0, len(rates) - 1))
-    own: list[float] = []
-    other: list[float] = []
-    for name, rate in zip(run.parameters, np.asarray(rates[row], float), strict=True):
-        if np.isfinite(rate):
-            (own if name in parameters else other).append(float(rate))
-    if not own or not other or np.median(own) >= FAR_APART * np.median(other):
+    at, is_own = np.asarray(rates[row], float), np.array([name in parameters for name in run.parameters], bool)
+    own, other = at[np.isfinite(at) & is_own], at[np.isfinite(at) & ~is_own]
+    if not len(own) or not len(other) or np.median(own) >= FAR_APART * np.median(other):
         return None
     usual, low = float(np.median(other)), float(np.median(own))
     text = (
@@ -271,6 +271,11 @@ def unequal_rates(diagnosis: Diagnosis, parameters: Collection[str]) -> Advice |
 def _from_to(header: Mapping[str, Any], factor: float) -> str:
     lr = header.get("lr")
     return f" ({lr:g} to {lr * factor:.3g})" if isinstance(lr, float) and lr > 0 else ""
+
+
+def _twice(norm: float | None) -> float:
+    """Return a limit for clipping: twice the usual norm, or 1 where that isn't known or went wild already."""
+    return float(f"{2 * norm:.1g}") if norm and norm < WILD else 1.0
 
 
 def _power(value: float, up: bool = False) -> float:

@@ -50,6 +50,7 @@ const showFindings = () => {
 
 const showHead = () => {
   part("facts").textContent = view.facts.join(" · ");
+  part("hidden").replaceChildren(...view.unseen.map((sentence) => element("p", { textContent: `Not seen: ${sentence}` })));
   part("meta").replaceChildren(...view.meta.map(([name, value]) =>
     element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
 };
@@ -73,6 +74,9 @@ const marks = () => [
     ({ step: finding.began, severity: finding.severity, message: `${finding.code} ${finding.name}: ${spanOf(finding)}` })),
 ];
 
+const lossNames = () => Object.keys(view.scalars).filter((name) => name === "loss" || name.startsWith("loss/"));
+const lossLines = () => scalarLines(...lossNames()).map((line, k) =>
+  ({ ...line, name: view.losses[line.name] ? `${line.name} (${view.losses[line.name]})` : line.name, colour: runColour(k) }));
 const scalarLines = (...names) => names.filter((name) => view.scalars[name]).map((name) =>
   ({ series: view.scalars[name], row: 0, name, colour: name.endsWith("_unclipped") ? "#8d96a3" : runColour(0) }));
 const drawn = (name, lines, options) => {
@@ -92,7 +96,7 @@ const drawQuantity = (key) => {
 };
 
 const SHOWN_ELSEWHERE = ["loss", "grad_norm", "grad_norm_unclipped"];
-const otherScalars = () => Object.keys(view.scalars).filter((name) => !SHOWN_ELSEWHERE.includes(name));
+const otherScalars = () => Object.keys(view.scalars).filter((name) => !SHOWN_ELSEWHERE.includes(name) && !name.startsWith("loss/"));
 
 const drawMap = () => {
   const about = view.quantities[state.quantity];
@@ -114,7 +118,7 @@ const drawScalar = () => {
 };
 const PICTURES = {
   loss: () => {
-    const loss = scalarLines("loss");
+    const loss = lossLines();
     drawn("loss", loss, { log: logFits(loss), marks: marks(), smooth: state.smooth });
   },
   norm: () => drawn("norm", scalarLines("grad_norm_unclipped", "grad_norm"), { log: true, smooth: state.smooth }),
@@ -124,7 +128,7 @@ const PICTURES = {
   causes: () => drawCauses(),
 };
 const isEmpty = (name) => ({
-  loss: () => !view.scalars.loss, norm: () => !scalarLines("grad_norm_unclipped", "grad_norm").length,
+  loss: () => !lossNames().length, norm: () => !scalarLines("grad_norm_unclipped", "grad_norm").length,
   scalar: () => !state.scalar, heat: () => !state.quantity, causes: () => !stepView?.segments.length,
 }[name] ?? (() => !view.quantities[name]))();
 

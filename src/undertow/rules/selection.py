@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from undertow.record import Finding
-from undertow.rules import RULES
+from undertow.rules.registry import RULES
 
 
 def prefixes(given: Iterable[str] | None) -> tuple[str, ...]:

@@ -1,0 +1,115 @@
+"""What an examination changes beside the model: random numbers, modes of the thread, flags of torch and NumPy."""
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import optimizer as stepping
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+Restore = Callable[[], None]
+
+
+def surroundings() -> list[Restore]:
+    """Return what puts the surroundings of a model back to what they are now, as often as it is called."""
+    return [_modes(), _flags(), _stance(), _optimizer_hooks(), _error_state(), _random_numbers()]
+
+
+def _modes() -> Restore:
+    """Leave the function and dispatch modes that were entered since: theirs are on a stack of the thread."""
+    stacks: list[Callable[[], list[Any]]] = [_get_current_function_mode_stack, _get_current_dispatch_mode_stack]
+    depths = [len(stack()) for stack in stacks]
+
+    def restore() -> None:
+        for stack, depth in zip(stacks, depths, strict=True):
+            while len(modes := stack()) > depth:
+                modes[-1].__exit__(None, None, None)
+
+    return restore
+
+
+def _flags() -> Restore:
+    mkldnn, cudnn = torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled()
+
+    def restore() -> None:
+        torch._C._set_mkldnn_enabled(mkldnn)
+        torch._C._set_cudnn_enabled(cudnn)
+
+    return restore
+
+
+def _stance() -> Restore:
+    """Let torch.compile do what it did; its stance is private to torch."""
+    compiler: Any = sys.modules.get("torch._dynamo.eval_frame")
+    before = getattr(compiler, "_stance", None)
+
+    def restore() -> None:
+        if before is not None and compiler._stance is not before:
+            compiler._set_stance(before)
+
+    return restore
+
+
+def _optimizer_hooks() -> Restore:
+    hooks = stepping._global_optimizer_pre_hooks
+    before = set(hooks)
+
+    def restore() -> None:
+        for key in set(hooks) - before:
+            hooks.pop(key, None)
+
+    return restore
+
+
+def _error_state() -> Restore:
+    before = np.geterr()
+    return lambda: _back_to(before)
+
+
+def _back_to(before: Any) -> None:
+    np.seterr(**before)
+
+
+def _random_numbers() -> Restore:
+    states = random_states()
+    return lambda: set_random_states(states)
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every random number generator: Python's, NumPy's, and torch's of every device in use."""
+    states: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),  # noqa: NPY002  # the global generator is the one a user's loss may draw from
+        "cpu": torch.get_rng_state(),
+    }
+    if torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Go back to what `random_states` returned."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002  # as above
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state_all(states["cuda"])
+    if "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run compiled models eagerly, without compiling anything anew: a compiled model is one opaque Node."""
+    if "torch._dynamo" not in sys.modules:  # nothing has been compiled, and loading it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -1,0 +1,174 @@
+"""Norms and inner products on the host, in a tensor's own precision: right to five digits, whatever the numbers.
+
+Summed up in float64, two million float32 numbers take ten times as long as in float32, which in turn loses digits over
+long sums and can't hold the squares of what is very small or large. So sums are made in float32 over short stretches,
+and only where the result says that squares may have been lost they are made again in float64, scaled.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BLOCK = 2**10
+"""Neighbours whose squares are added up in float32: ten million equal numbers are right to six digits."""
+
+PIECE = 2**15
+"""Neighbours whose products are: torch.dot adds up more of them side by side."""
+
+LARGE_PIECE = 2**17
+"""Neighbours that are worked on together where one operation follows on another, so that they stay in the caches."""
+
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Norms between them have squares that float32 holds."""
+
+LOST = 2.5e-17
+"""Squares under 1e-38 don't change the fifth digit of a norm that is larger than this times the root of the count."""
+
+_ALL = slice(None)
+
+
+def host_norm(x: Tensor) -> float:
+    """Return the Euclidean norm of a tensor on the host; inf or nan if there are any.
+
+    Args:
+        x: strided, real or complex, of any precision and layout in memory; what is expanded is read once.
+
+    Example:
+        >>> host_norm(torch.tensor([3e-30, 4e-30])), host_norm(torch.ones(()).expand(16))
+        (5.000000015855384e-30, 4.0)
+    """
+    if x.is_contiguous() and x.dtype is torch.float32:
+        return _norm(x.view(-1))
+    flat, times = _flat(_real(x))
+    if flat.dtype.itemsize > 2:
+        found = _norm(flat)
+    else:
+        found = math.hypot(*(_norm(piece.float()) for piece in flat.split(PIECE)))
+    return found if times == 1 else found * math.sqrt(times)
+
+
+def host_inner(x: Tensor, y: Tensor) -> float:
+    """Return <x, y> of two tensors of one shape on the host, of complex ones the real part.
+
+    It is right to five digits of ||x|| ||y||.
+
+    Example:
+        >>> host_inner(torch.tensor([1e-30, 1.0]), torch.tensor([1e-30, 0.0]))
+        1.0000000063421537e-60
+    """
+    if x.dtype is not y.dtype:
+        wide = torch.promote_types(x.dtype, y.dtype)
+        x, y = x.to(wide), y.to(wide)
+    x, y = _side_by_side(_real(x), _real(y))
+    size = x.numel()
+    pieces = [(x, y)] if size <= PIECE else list(zip(x.split(PIECE), y.split(PIECE), strict=True))
+    if x.dtype.itemsize <= 2:
+        pieces = [(a.float(), b.float()) for a, b in pieces]
+    found = math.fsum(torch.dot(a, b).item() for a, b in pieces) if size else 0.0
+    if x.dtype is torch.float64 or max(SMALLEST**2, LOST**2 * size) <= abs(found) <= LARGEST**2:
+        return found
+    return float(sum(torch.dot(a.double(), b.double()).item() for a, b in pieces))
+
+
+def fit_together(parts: Sequence[Tensor], total: Tensor) -> bool:
+    """Tell whether `host_parts` takes these: all float32, contiguous and of one shape."""
+    shape = total.shape
+    return all(x.dtype is torch.float32 and x.is_contiguous() and x.shape == shape for x in (total, *parts))
+
+
+def host_parts(parts: Sequence[Tensor], total: Tensor) -> tuple[list[float], list[float], float]:
+    """Return the norms of parts, their inner products with their sum, and its norm: everything is read once.
+
+    Args:
+        parts: on the host.
+        total: their sum; see `fit_together`.
+
+    Example:
+        >>> host_parts([torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])], torch.tensor([3.0, 4.0]))
+        ([3.0, 4.0], [9.0, 16.0], 5.0)
+    """
+    size = total.numel()
+    squares, inners, whole = [0.0] * len(parts), [0.0] * len(parts), 0.0
+    for t, *pieces in zip(*(x.view(-1).split(PIECE) for x in (total, *parts)), strict=True):
+        whole += torch.dot(t, t).item()
+        for k, piece in enumerate(pieces):
+            squares[k] += torch.dot(piece, piece).item()
+            inners[k] += torch.dot(piece, t).item()
+    least, most = max(SMALLEST**2, LOST**2 * size), LARGEST**2
+    norms = [math.sqrt(s) if least <= s <= most else host_norm(x) for s, x in zip(squares, parts, strict=True)]
+    inners = [p if least <= abs(p) <= most else host_inner(x, total) for p, x in zip(inners, parts, strict=True)]
+    return norms, inners, math.sqrt(whole) if least <= whole <= most else host_norm(total)
+
+
+def host_count_above(x: Tensor, threshold: float) -> float:
+    """Count the elements above a threshold twice, and those that equal it once.
+
+    Example:
+        >>> host_count_above(torch.tensor([0.0, 1.0, 2.0]), 1.0)
+        3.0
+    """
+    flat = x.view(-1) if x.is_contiguous() else x.reshape(-1)
+    pieces = (flat,) if len(flat) <= LARGE_PIECE else flat.split(LARGE_PIECE)
+    above_less_below = sum(piece.sub(threshold).sign_().sum(dtype=torch.float32).item() for piece in pieces)
+    return above_less_below + len(flat)
+
+
+def _norm(x: Tensor) -> float:
+    """Of one dimension, contiguous, float32 or float64."""
+    size = x.numel()
+    if x.dtype is torch.float64:
+        found = math.sqrt(torch.dot(x, x).item())
+        return found if SMALLEST**9 <= found <= LARGEST**9 else _scaled(x)
+    if size <= 4 * BLOCK:
+        found = torch.linalg.vector_norm(x).item()
+    else:
+        whole = size - size % BLOCK
+        blocks = torch.linalg.vector_norm(x[:whole].view(-1, BLOCK), dim=1).double()
+        found = math.sqrt(torch.dot(blocks, blocks).item())
+        if whole < size:
+            found = math.hypot(found, torch.linalg.vector_norm(x[whole:]).item())
+    return found if max(SMALLEST, LOST * math.sqrt(size)) <= found <= LARGEST else _scaled(x)
+
+
+def _scaled(x: Tensor) -> float:
+    """Return the norm of what has squares that are too small or large; most often all is zero."""
+    if not x.numel():
+        return 0.0
+    least, most = torch.aminmax(x)
+    largest = max(-least.item(), most.item())
+    if largest == 0 or not math.isfinite(largest):
+        return abs(largest)
+    wide = (piece.double() / largest for piece in x.split(PIECE))
+    return largest * math.sqrt(math.fsum(torch.dot(piece, piece).item() for piece in wide))
+
+
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def _flat(x: Tensor) -> tuple[Tensor, int]:
+    """Return the same numbers in one dimension, in any order, and how many times each of them is there."""
+    if x.is_contiguous():
+        return x.view(-1), 1
+    times = 1
+    if 0 in x.stride() and x.numel():
+        repeated = [step == 0 and size > 1 for size, step in zip(x.shape, x.stride(), strict=True)]
+        times = math.prod(size for size, again in zip(x.shape, repeated, strict=True) if again)
+        x = x[tuple(0 if again else _ALL for again in repeated)]
+    return x.permute(_order(x)).reshape(-1), times
+
+
+def _side_by_side(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two tensors of one shape in one dimension, both in the same order; copied only where there is none."""
+    if x.is_contiguous() and y.is_contiguous():
+        return x.view(-1), y.view(-1)
+    order = _order(x)
+    return x.permute(order).reshape(-1), y.permute(order).reshape(-1)
+
+
+def _order(x: Tensor) -> list[int]:
+    """Return the dimensions as they lie in memory, the outermost first."""
+    stride = x.stride()
+    return sorted(range(x.dim()), key=stride.__getitem__, reverse=True)
