@@ -169,7 +169,7 @@ def networks_reported() -> Iterator[Case]:
     kept = {"initial_accumulator_value": 0.1}
     yield "embeddings", "A", "towers, Adagrad", partial(bought, optimizer=Adagrad, lr=0.05, **kept, steps=250), partial(
         bought, optimizer=Adam, lr=1e-2, steps=250)  # fmt: skip
-    book = partial(trained, data=digits(), loss=coded, score=partial(_decoded, data=digits()), optimizer=Adam, lr=1e-3)
+    book = partial(trained, data=digits(), loss=coded, score=partial(_decoded, data=digits()), optimizer=Adam, lr=3e-3)
     yield "autoencoder", "B", "digits, codes that nobody uses", partial(book, partial(Coded, 3.0), steps=400), partial(
         book, partial(Coded, 0.0), steps=400)  # fmt: skip
     ring = partial(trained, data=adversaries(), loss=fooled, score=partial(networks.likeness, target=adversaries().x),

@@ -17,8 +17,9 @@ PARTNERS = {
 right is thrown far by its first steps under plain SGD (facts: 30 layers of ReLU with He's start, 0 of 3 seeds; with
 Adam 3 of 3)."""
 
-URGENT, CERTAIN = 0.5, 0.95
-"""Of that urgency or more, a remedy gets a partner; or one more, with longer steps, as for a short training."""
+URGENT, LIKELY, CERTAIN = 0.5, 0.8, 0.95
+"""Of that urgency or more, a remedy gets a partner; one of level A does; any gets one more, with longer steps, as for a
+short training."""
 
 OF_STEPS = ("UR101", "UR102")
 """Remedies of level A that are a length of steps by themselves."""
@@ -39,10 +40,10 @@ def first_arms(prescribed: Sequence[Remedy]) -> list[Arm]:
 
 
 def _partners(remedy: Remedy) -> tuple[Remedy, ...]:
-    certain = remedy.urgency >= CERTAIN
-    if remedy.urgency < URGENT or remedy.code in OF_STEPS or (remedy.level is Level.A and not certain):
+    enough = LIKELY if remedy.level is Level.A else URGENT
+    if remedy.urgency < enough or remedy.code in OF_STEPS:
         return ()
-    return (*PARTNERS[remedy.level], *([LONGER] if certain else []))
+    return (*PARTNERS[remedy.level], *([LONGER] if remedy.urgency >= CERTAIN else []))
 
 
 def _all_exact(prescribed: Sequence[Remedy]) -> list[Arm]:

@@ -107,8 +107,10 @@ def surveyed(model: nn.Module, training: Training) -> Survey:
 
 
 def _examples(batch: Any) -> int:
+    """Return how many examples a batch has: as many as targets that are one number each, else by its first tensor."""
     tensors = [each for each in tensors_in(batch) if each.ndim]
-    return len(tensors[0]) if tensors else 0
+    one_each = [each for each in tensors[1:] if each.ndim == 1]
+    return len((one_each or tensors)[0]) if tensors else 0
 
 
 def _length(batch: Any) -> int:

@@ -66,7 +66,7 @@ def _proposed_scaling(diagnosis: Diagnosis) -> Iterator[Proposal]:
     if any(finding.code == "UT404" for finding in diagnosis.findings):
         yield Proposal({}, "gradients are too small for float16", 0.8)
     elif known_facts(diagnosis).get("half") and unlearned(diagnosis):
-        yield Proposal({}, "gradients under 6e-8 are zero in float16", 0.7)
+        yield Proposal({}, "gradients under 6e-8 are zero in float16", 0.8)
 
 
 @loss_scaling.written
