@@ -6,6 +6,8 @@
 # make attack       20,000 spoiled inputs, from file to page: docs/reliability.md (some ten minutes)
 # make zoo          every network of the zoo examined: docs/zoo.md (a few minutes)
 # make clinic       the doctor among broken, healthy and hopeless trainings: docs/clinic.md (about an hour)
+# make lock         constraints-hashed.txt: every package that undertow[all] needs, with the hashes of its files
+# make sbom         dist/undertow.cdx.json: the same as a bill of materials (CycloneDX), for a release
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md and docs/schemas from the source
 # make site         the site, in site/: opens without a network; its notebooks are run
@@ -47,6 +49,23 @@ zoo: $(VENV)/.installed-dev
 clinic: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/clinic.py treat
 	$(BIN)/python benchmarks/clinic.py page
+
+LOCKED := constraints-hashed.txt
+
+lock: $(VENV)/.installed-release
+	mkdir -p build
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --unsafe-package torch --extra all \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --no-annotate \
+	  -c constraints.txt -o build/locked.txt pyproject.toml
+	printf '%s\n' '# Made by `make lock`, for Python $(shell $(BIN)/python -c "import sys; print(*sys.version_info[:2], sep='.')"):' \
+	  '# pip install torch, then pip install --require-hashes --no-deps -r $(LOCKED), then pip install --no-deps undertow.' \
+	  '# torch is left out: which build it is depends on the machine.' > $(LOCKED)
+	cat build/locked.txt >> $(LOCKED)
+
+sbom: $(VENV)/.installed-release
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements $(LOCKED) --pyproject pyproject.toml --output-reproducible --of JSON \
+	  -o dist/undertow.cdx.json
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -94,6 +113,10 @@ $(VENV)/.installed-integrations: $(VENV)/.installed-dev
 # Beside the trainers, where the core's tests don't see it either.
 $(VENV)/.installed-docs: $(VENV)/.installed-integrations
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $@
+
+$(VENV)/.installed-release: $(VENV)/.installed
+	$(PIP) -e ".[release]"
 	touch $@
 
 clean:

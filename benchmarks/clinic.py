@@ -2,6 +2,7 @@
 
 python benchmarks/clinic.py admit             which set-ups are broken in 4 of 5 seeds, and mended by their fix
 python benchmarks/clinic.py treat [NAME...]   the doctor on those that were admitted
+python benchmarks/clinic.py gains             how far off predicted changes of the gradient are; no training
 python benchmarks/clinic.py page              docs/clinic.md from what was measured
 """
 
@@ -24,10 +25,12 @@ from patients.ward import Patient
 from undertow.training import Training
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "clinic.json"
+RESULTS, GAINS = HERE / "clinic.json", HERE / "gains.json"
 ALL_FRESH = (5001, 5002, 5003, 5004, 5005)
 BUDGET = 120.0
 WAY = 0.9
+DOCTOR = 2
+"""Which doctor it is: the second looks at what a loss calls, and twice where seeds differ."""
 
 
 def all_patients() -> list[Patient]:
@@ -67,6 +70,7 @@ def treated(patient: Patient, known: dict[str, Any], asked: Any) -> dict[str, An
     ill, well = median(known["broken"]), median(known.get("mended", known["broken"]))
     way = (median(after) - ill) / (well - ill) if well > ill else 0.0
     return {
+        "by": DOCTOR,
         "verdict": treatment.verdict,
         "remedies": [f"{each.code} {dict(each.settings)}" for each in treatment.remedies],
         "after": after,
@@ -94,7 +98,7 @@ def _good(level: str, verdict: str, way: float, after: list[float], before: list
 def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["admit", "treat", "page"])
+    parser.add_argument("what", choices=["admit", "treat", "gains", "page"])
     parser.add_argument("names", nargs="*", help="parts of names and families, or levels; all without")
     parser.add_argument("--budget", type=float, default=BUDGET)
     parser.add_argument("--again", action="store_true", help="also those that have a result")
@@ -107,7 +111,13 @@ def main() -> None:
     if asked.what == "page":
         from patients.page import page
 
-        (HERE.parent / "docs" / "clinic.md").write_text(page(known))
+        measured = json.loads(GAINS.read_text()) if GAINS.exists() else []
+        (HERE.parent / "docs" / "clinic.md").write_text(page(known, measured))
+        return
+    if asked.what == "gains":
+        from patients.gains import gains
+
+        GAINS.write_text(json.dumps(list(gains(all_patients())), indent=1))
         return
     if asked.cpu:
         time.monotonic = time.perf_counter = time.process_time  # type: ignore[assignment]

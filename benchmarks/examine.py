@@ -1,13 +1,18 @@
 """What a step costs under examine: against the plain step, against the number of operations, and in memory.
 
 The step is forward, backward and update. Under examine it is taped: every operation hooked, everything measured, and
-the numbers brought off the device, as `undertow.examine` does for each of its ``repeats``. The judging afterwards is
-given as a time of its own.
+the numbers brought off the device, as `undertow.examine` does for each of its ``repeats``. A whole call looks closer,
+judges, and puts everything back as well.
+
+    OMP_NUM_THREADS=1 python benchmarks/examine.py
+    OMP_NUM_THREADS=1 python benchmarks/examine.py --only cost --models wide "wide transformer"
 """
 
 import argparse
 import json
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +27,12 @@ from rounds import measure, table
 from undertow.measure import Meter, measure_parameters
 from undertow.tape import Plans, Tape
 
-ASKED = {"book": 3.0, "mlp": 1.5, "transformer": 1.5}
+ASKED = {"book": "taped 3.5", "wide": "1.25", "wide transformer": "1.35"}
+"""At most so many times the plain step, of a whole call where nothing else is said."""
+
 LENGTHS = (10, 30, 100, 300, 1000)
+LONG = 10_000
+"""Operations of the graph that is printed and drawn, too."""
 
 
 @dataclass
@@ -90,11 +99,20 @@ def mlp(width: int = 256, batch: int = 128) -> Subject:
     return Subject(net, lambda: functional.cross_entropy(net(x), y), 5)
 
 
-def transformer() -> Subject:
-    layer = nn.TransformerEncoderLayer(128, 4, 512, 0.0, batch_first=True, norm_first=True)
+def transformer(width: int = 128, tokens: int = 64) -> Subject:
+    layer = nn.TransformerEncoderLayer(width, width // 32, 4 * width, 0.0, batch_first=True, norm_first=True)
     net = nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
-    x = torch.randn(16, 64, 128)
+    x = torch.randn(16, tokens, width)
     return Subject(net, lambda: net(x).square().mean(), 1)
+
+
+MODELS: dict[str, Callable[[], Subject]] = {
+    "book": book,
+    "mlp": mlp,
+    "transformer": transformer,
+    "wide": lambda: mlp(512, 512),
+    "wide transformer": lambda: transformer(256, 128),
+}
 
 
 def chain(operations: int) -> Subject:
@@ -103,16 +121,16 @@ def chain(operations: int) -> Subject:
     return Subject(net, lambda: net(x).square().mean(), max(1, 100 // operations))
 
 
-def costs(rounds: int) -> dict[str, Any]:
+def costs(rounds: int, names: Sequence[str]) -> dict[str, Any]:
     found = {}
-    for name, make in (("book", book), ("mlp", mlp), ("transformer", transformer)):
-        subject = make()
+    for name in names:
+        subject = MODELS[name]()
         contenders = {each: getattr(subject, each) for each in ("plain", "taped", "first", "examined")}
         times = measure(contenders, rounds)
         found[name] = {
             "plain_ms": times.best("plain") / subject.steps * 1e3,
             **{each: times.ratio(each, "plain") for each in ("taped", "first", "examined")},
-            "asked": ASKED[name],
+            "asked": ASKED.get(name, ""),
         }
     return found
 
@@ -125,6 +143,24 @@ def growth(rounds: int) -> dict[str, Any]:
         extra = (times.best("taped") - times.best("plain")) / subject.steps
         found[operations] = {"ratio": times.ratio("taped", "plain"), "us_per_operation": extra / operations * 1e6}
     return found
+
+
+def long() -> dict[str, float]:
+    """Seconds for a graph of many operations: a plain step, a whole call of examine, its text and its page."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        for operations in (10, LONG):  # the short one loads what is loaded once
+            subject = chain(operations)
+            times = {"plain": _seconds(subject.plain), "examined": _seconds(subject.examined)}
+        report = undertow.examine(subject.model, subject.compute_loss)
+        str(report), report.save(page)  # loads what drawing takes
+        return times | {"text": _seconds(lambda: str(report)), "page": _seconds(lambda: report.save(page))}
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    start = time.process_time()
+    act()
+    return time.process_time() - start
 
 
 def peak(step: Callable[[], None]) -> int:
@@ -151,26 +187,50 @@ def memory() -> dict[str, Any]:
     return found
 
 
+def show_costs(found: dict[str, Any]) -> None:
+    kinds = ("taped", "first", "examined", "asked")
+    print("\nx the plain step; 'examined' is a whole call of examine, with its judging\n")
+    rows = [[n, f"{c['plain_ms']:.2f}", *(f"{c[k]:.2f}" for k in kinds[:3]), c["asked"]] for n, c in found.items()]
+    print(table(["", "plain, ms", "taped", "taped, graph unknown", "examined", "asked"], rows))
+
+
+def show_growth(found: dict[str, Any]) -> None:
+    print("\nagainst the number of operations\n")
+    rows = [[n, f"{g['ratio']:.1f}", f"{g['us_per_operation']:.0f}"] for n, g in found.items()]
+    print(table(["operations", "x plain", "µs more for each"], rows))
+
+
+def show_long(found: dict[str, float]) -> None:
+    print(f"\na graph of {LONG:,} operations, seconds\n")
+    print(table(list(found), [[f"{seconds:.2f}" for seconds in found.values()]]))
+
+
+def show_memory(found: dict[str, Any]) -> None:
+    print("\npeak memory\n")
+    rows = [[n, f"{m['plain_mb']:.1f}", f"{m['taped_mb']:.1f}", f"{m['extra']:.1%}"] for n, m in found.items()]
+    print(table(["", "plain, MB", "taped, MB", "more"], rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="What examine costs, on one thread.")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", nargs="*", choices=["cost", "growth", "long", "memory"], help="parts; all by default")
+    parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--json", type=Path, help="also write everything there")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    results = {"cost": costs(options.rounds), "growth": growth(max(5, options.rounds // 3)), "memory": memory()}
-    kinds = ("taped", "first", "examined", "asked")
-    print("\nx the plain step; 'examined' is a whole call of examine, with its judging\n")
-    rows = [[n, f"{c['plain_ms']:.2f}", *(f"{c[k]:.2f}" for k in kinds)] for n, c in results["cost"].items()]
-    print(table(["", "plain, ms", "taped", "taped, graph unknown", "examined", "asked of taped"], rows))
-    print("\nagainst the number of operations\n")
-    rows = [[n, f"{g['ratio']:.1f}", f"{g['us_per_operation']:.0f}"] for n, g in results["growth"].items()]
-    print(table(["operations", "x plain", "µs more for each"], rows))
-    print("\npeak memory\n")
-    rows = [
-        [n, f"{m['plain_mb']:.1f}", f"{m['taped_mb']:.1f}", f"{m['extra']:.1%}"] for n, m in results["memory"].items()
-    ]
-    print(table(["", "plain, MB", "taped, MB", "more"], rows))
+    parts: dict[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {
+        "cost": (lambda: costs(options.rounds, options.models), show_costs),
+        "growth": (lambda: growth(max(5, options.rounds // 3)), show_growth),
+        "long": (long, show_long),
+        "memory": (memory, show_memory),
+    }
+    results = {}
+    for name, (find, show) in parts.items():
+        if options.only is None or name in options.only:
+            results[name] = find()
+            show(results[name])
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 

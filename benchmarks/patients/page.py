@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from patients.gains import told as told_gains
+
 Entry = Mapping[str, Any]
 
 BEGINNING = """# The clinic
@@ -15,16 +17,31 @@ as many. *Repaired* means: by its verdict, and the median score over fresh seeds
 the reference fix. Data are scikit-learn's digits, iris, wine and breast cancer, and synthetic. The budget is 120 s on
 two cores, or twice that in processor time of one (`--cpu`); seconds are of one.
 """
+EARLIER = (
+    "{earlier} of the {seen} were treated before there were the remedies that look at what a loss calls, and the\n"
+    "second look where seeds differ; the others by the doctor as it is.\n"
+)
+DOCTOR = 2
 SEEDS = 5
+GAINS = """What a remedy is predicted to do to the gradient between the loss and the front, in decades, and what an
+examination of a fresh model with it says; nothing is trained for that.
+"""
 NAMES = {"A": "the step", "B": "the start", "C": "the architecture", "D": "the objective"}
 
 
-def page(known: Mapping[str, Entry]) -> str:
-    """Return the page."""
+def page(known: Mapping[str, Entry], gains: Sequence[tuple[str, str, float, float]] = ()) -> str:
+    """Return the page.
+
+    Args:
+        known: what was measured, by patient.
+        gains: as `patients.gains` yields them.
+    """
     seen = [entry for entry in known.values() if entry["admitted"] and "verdict" in entry]
     left = [name for name, entry in known.items() if not entry["admitted"]]
     few = sum(len(entry["broken"]) < SEEDS for entry in seen)
     told = f"{few} of the {len(seen)} were measured, and confirmed, with fewer than {SEEDS} seeds.\n" if few else ""
+    earlier = sum(entry.get("by", 1) < DOCTOR for entry in seen)
+    told += EARLIER.format(earlier=earlier, seen=len(seen)) if earlier else ""
     parts = [
         BEGINNING,
         told,
@@ -35,6 +52,8 @@ def page(known: Mapping[str, Entry]) -> str:
         ["set-up", "level", "broken", "reference fix", "after", "of the way", "verdict", "remedies", "seconds"],
         (_row(name, e) for name, e in known.items() if e["admitted"] and "verdict" in e))]  # fmt: skip
     parts += ["", "## Each remedy", *_table(["remedy", "tried", "confirmed", "harmful"], _remedies(seen))]
+    if gains:
+        parts += ["", "## Predicted and measured", GAINS, *told_gains(gains)]
     if left:
         parts += ["", "Measured and not admitted: " + "; ".join(left) + "."]
     return "\n".join(part for part in parts if part is not told or told) + "\n"

@@ -5,6 +5,7 @@ import sys
 import tomllib
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import notebooks
+from documents import blocks
 
 NOTEBOOKS = ROOT / "docs" / "notebooks"
 HOW_TOS = ROOT / "docs" / "howto"
@@ -66,8 +68,18 @@ def _anchored(found: re.Match[str]) -> str:
 
 
 def _shown_in(code: str) -> str:
-    links = [f"[{title(path)}](howto/{path.name})" for path in examples().get(code, ())]
-    return f"\n\n*Seen in*: {', '.join(links)}." if links else ""
+    paths = examples().get(code, ())
+    if not paths:
+        return ""
+    links = ", ".join(f"[{title(path)}](howto/{path.name})" for path in paths)
+    return f"\n\n*Seen in*: {links}.\n\n{_firing(paths[0])}"
+
+
+def _firing(path: Path) -> str:
+    """Return a network in which a rule fires, and what is printed of it, folded."""
+    block = next(each for each in blocks(path.read_text("utf-8")) if each.shown)
+    body = f"```python\n{block.code.rstrip()}\n```\n\n```text\n{(block.shown or '').rstrip()}\n```"
+    return f'??? example "A network in which it fires"\n\n{indent(body, "    ")}\n'
 
 
 def title(path: Path) -> str:

@@ -97,7 +97,7 @@ def _command() -> None:
 
 def _show_completion(shell: str) -> None:
     """Print the script of the shell that is named: typer alone knows but the one that the command runs in."""
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # made elsewhere, passed on here
 
     typer.echo(get_completion_script(prog_name="undertow", complete_var="_UNDERTOW_COMPLETE", shell=shell))
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"ignite": "pytorch-ignite", "sklearn": "scikit-learn"}
 """What is installed under another name than it is imported by."""
 
 

@@ -72,7 +72,7 @@ TREATMENT: Mapping[str, Kind] = {
     **dict.fromkeys(("format", "verdict", "headline", "summary", "measure", "snippet"), TEXT),
     **dict.fromkeys(("remedies", "comparisons", "findings", "attempts", "by_hand"), LIST),
     **dict.fromkeys(("curves", "gradient"), MAPPING),
-    "notes": TEXTS, "steps": COUNT, "seeds": COUNT, "seconds": NUMBER, "interrupted": FLAG,
+    "notes": TEXTS, "steps": COUNT, "seeds": COUNT, "seconds": NUMBER, "interrupted": FLAG, "running": TEXT,
 }  # fmt: skip
 FORECAST: Mapping[str, Kind] = {
     "activation": TEXT, "depth": COUNT, "layers": MAPPING,
@@ -191,7 +191,7 @@ def _attempt() -> Schema:
 def _treatment() -> Schema:
     point = {"type": "array", "prefixItems": [TEXT.schema, NUMBER.schema], "minItems": 2, "maxItems": 2}
     return of(
-        TREATMENT, format={"const": "undertow treatment 1"},
+        TREATMENT, optional=("running",), format={"const": "undertow treatment 1"},
         verdict={"enum": ["healthy", "repaired", "nothing helps"]}, measure={"enum": ["score", "loss"]},
         remedies=_all_of("remedy"), by_hand=_all_of("remedy"), findings=_all_of("finding"),
         comparisons=_all_of("comparison"), attempts=_all_of("attempt"),

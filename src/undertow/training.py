@@ -53,7 +53,7 @@ class Training:
         steps: of a full training, where you know.
 
     Raises:
-        TypeError: an attribute is something else than is asked for; the message says what to write instead.
+        TypeError, ValueError: an attribute is something else than is asked for; the message says what to write instead.
 
     Example:
         >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
@@ -93,6 +93,8 @@ class Training:
             )
         if not callable(self.batches) and not isinstance(self.batches, Iterable):
             raise TypeError(f"batches is a {type(self.batches).__name__}: give a list of batches or a DataLoader")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: a training has one at least; leave it out where you don't know")
 
     def passes(self, seed: int) -> Iterator[Batch]:
         """Yield batches without end, pass after pass, in an order that depends on the seed and the pass alone.
@@ -109,7 +111,10 @@ class Training:
             if empty and number and callable(self.batches):
                 raise ValueError("batches() gave no batch the second time: return a new iterator each time, not one")
             if empty:
-                raise ValueError("batches holds no batch: is the loader empty, or drop_last larger than the data?")
+                raise ValueError(
+                    "batches holds no batch: is the loader empty, is drop_last larger than the data, or can it be read "
+                    "only once?"
+                )
 
     def sample(self, count: int = EVALUATION_BATCHES) -> list[Batch]:
         """Return some batches, always the same ones, and leave random numbers as they were."""
@@ -232,6 +237,11 @@ class _Loop:
     def backward(self, batch: Batch) -> float:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(batch)
+        if not loss.requires_grad:
+            raise ValueError(
+                "loss(model, batch) returned a tensor without a graph, so that nothing has a gradient: is it cut off "
+                "by .detach(), .item() or torch.no_grad(), or made of other numbers than the model's outputs?"
+            )
         self.scaler.scale(loss).backward()
         if self.training.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)

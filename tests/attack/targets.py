@@ -29,7 +29,9 @@ from undertow.store import Batch, RunFile, open_run, save_run
 from undertow.store.appender import about_graph
 from undertow.store.ledger import sealed_text
 
-SECONDS = 20
+SECONDS, WAITING = 20, 10
+"""What a case may take of a core, and how many times that on the clock: it may be one of many processes."""
+
 FAILURES = ("traceback", "silent", "hang")
 
 SITES = (
@@ -549,8 +551,9 @@ def outcome(name, room, seed):
     def late(*_):
         raise HangError
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    before = {each: signal.signal(each, late) for each in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAITING * SECONDS)
     try:
         return TARGETS[name](room, np.random.default_rng(seed)), None
     except HangError:
@@ -560,8 +563,10 @@ def outcome(name, room, seed):
             return "traceback", error
         return "refused", None
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def counts(cases):

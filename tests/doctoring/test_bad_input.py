@@ -23,6 +23,20 @@ def raising(*_):
     raise KeyError("my own mistake")
 
 
+def too_wide(model, batch):
+    return model(batch[0][:, :2]).mean()  # torch's error, at a line of its own: the one that is told is this
+
+
+class Once:
+    """Batches that are gone once they were read, whatever asks for them."""
+
+    def __init__(self):
+        self.left = iter([(torch.randn(8, 4), torch.randn(8, 1))] * 3)
+
+    def __iter__(self):
+        yield from self.left
+
+
 class Bare(nn.Module):
     def forward(self, x):
         return x[:, :1]
@@ -44,7 +58,10 @@ USED_UP = iter([(torch.randn(8, 4), torch.randn(8, 1))])
         ({"batches": lambda: USED_UP}, "batches\\(\\) gave no batch the second time: return a new iterator each time"),
         ({"score": lambda _: math.nan}, "the score of the untrained model is nan"),
         ({"score": lambda _: None}, "score\\(model\\) returned None: return one number"),
-        ({"loss": lambda model, batch: squared(model, batch).detach()}, "the training as it is fails: RuntimeError"),
+        ({"loss": lambda model, batch: squared(model, batch).detach()}, "returned a tensor without a graph"),
+        ({"loss": too_wide}, "the training as it is fails: RuntimeError: .* \\(test_bad_input.py, line \\d+\\)"),
+        ({"batches": Once()}, "or can it be read only once"),
+        ({"steps": 0}, "steps is 0: a training has one at least"),
     ],
 )
 def test_one_clear_sentence(changed, sentence):

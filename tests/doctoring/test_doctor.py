@@ -13,11 +13,15 @@ from torch.nn import functional
 from undertow.doctoring import Verdict, doctor, verify
 from undertow.doctoring.arms import first_arms, second_arms, simplicity
 from undertow.doctoring.budget import Budget, seconds_of
-from undertow.doctoring.comparison import compare, holm
+from undertow.doctoring.comparison import compare, corrected, holm
+from undertow.doctoring.course import FIRST_LOOK, unlike
 from undertow.doctoring.reset import reset_test
 from undertow.doctoring.screening import look
 from undertow.doctoring.trials import Cut, Trials
 from undertow.remedies import Remedy, prescribe
+from undertow.serving.folder import Folder
+from undertow.serving.treatments import page_of, treatments
+from undertow.store import StoreError
 from undertow.training import Training
 
 QUICK = {"budget": 600, "seeds": 3, "processes": 0}
@@ -62,7 +66,28 @@ class TestDoctor:
         assert (treatment.verdict, treatment.remedies) == ("nothing helps", ())
 
     def test_the_answer_is_json_and_text(self, tmp_path):
-        treatment = doctor(lines(1e-6), **QUICK)
+        live, seen = tmp_path / "net.treatment.json", []
+
+        def look_at(_line):
+            if live.exists():
+                seen.append(json.loads(live.read_text()))
+
+        treatment = doctor(lines(1e-6), live=live, tell=look_at, **QUICK)
+        # While it goes, the file says what is known, and a server shows it as a page that asks for itself anew.
+        assert all(each["running"] and each["verdict"] != "repaired" for each in seen)
+        assert any(each["attempts"] for each in seen)
+        assert json.loads(live.read_text()) == json.loads(json.dumps(treatment.to_dict()))
+        live.write_text(json.dumps(seen[-1]))
+        (tmp_path / "other.treatment.json").write_text("{")
+        folder = Folder(tmp_path)
+        assert set(treatments(folder)) == {"net.treatment.json", "other.treatment.json"}
+        page, headers = page_of(folder, "net.treatment.json")
+        assert "under way" in page
+        assert int(headers["Refresh"]) > 0
+        with pytest.raises(StoreError, match="can't be shown as a treatment"):
+            page_of(folder, "other.treatment.json")
+        with pytest.raises(KeyError):
+            page_of(folder, "../net.treatment.json")
         told = json.loads(treatment.save(tmp_path / "answer.json").read_text())
         assert told["verdict"] == "repaired"
         assert told["comparisons"][0]["verdict"] == "HELPS"
@@ -107,10 +132,39 @@ class TestComparison:
     def test_one_seed_proves_nothing(self):
         assert compare((), [0], [0.1], [0.9], start=0.0).verdict is Verdict.UNTESTED
 
+    def test_a_second_look_decides_where_seeds_differ_and_costs_its_part_of_the_error(self):
+        """One seed in five trains as it is: that a remedy helps the others is seen with ten seeds."""
+        five, ten = [0.9, 0.1, 0.2, 0.5, 0.1], [0.9, 0.1, 0.2, 0.5, 0.1, 0.1, 0.3, 0.9, 0.1, 0.2]
+        first = corrected([compare((), range(5), five, [0.9] * 5, 0.1)] * 2, FIRST_LOOK)[0]
+        second = corrected([compare((), range(10), ten, [0.9] * 10, 0.1)], 1 - FIRST_LOOK)[0]
+        assert (first.verdict, second.verdict) == (Verdict.NO_EFFECT, Verdict.HELPS)
+
+    def test_two_looks_err_no_more_often_than_one(self):
+        draws, wrong = np.random.default_rng(1), 0
+        for _ in range(400):
+            control, treated = draws.normal(size=(2, 10))
+            looks = [(5, FIRST_LOOK), (10, 1 - FIRST_LOOK)]
+            wrong += any(
+                corrected([compare((), range(n), control[:n], treated[:n], -1.0)], part)[0].verdict
+                is not Verdict.NO_EFFECT
+                for n, part in looks
+            )
+        assert wrong / 400 < 0.08
+
+    def test_what_is_untested_does_not_count(self):
+        found = corrected([compare((), [], [], [], 0.0), compare((), range(3), [0.1] * 3, [0.3, 0.32, 0.29], 0.1)])
+        assert [str(each.verdict) for each in found] == ["UNTESTED", "HELPS"]
+        assert found[1].p == pytest.approx(compare((), range(3), [0.1] * 3, [0.3, 0.32, 0.29], 0.1).p)
+
     def test_holm_is_monotone_and_at_most_bonferroni(self):
         p = [0.001, 0.02, 0.04, 0.3]
         assert all(a <= b for a, b in zip(holm(p), sorted(holm(p)), strict=True))
         assert all(each <= min(1, 4 * raw) for each, raw in zip(holm(p), p, strict=True))
+
+
+def test_arms_that_do_the_same_are_run_once():
+    shut, open_, other = (Remedy("UR414"),), (Remedy("UR401"), Remedy("UR414")), (Remedy("UR102"), Remedy("UR103"))
+    assert unlike([open_, shut, other], {open_: b"a", shut: b"a", other: b"b"}) == [shut, other]
 
 
 class TestBudget:

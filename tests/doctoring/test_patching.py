@@ -55,6 +55,7 @@ def training(file):
         [Remedy("UR112"), Remedy("UR102", {"lr": 0.01})],
         [Remedy("UR103", {"norm": 0.5})],
         [Remedy("UR301", {"to": "relu"}), Remedy("UR302"), Remedy("UR101", {"factor": 0.001})],
+        [Remedy("UR304"), Remedy("UR403"), Remedy("UR104", {"steps": 5})],
         [Remedy("UR303"), Remedy("UR201", {"activation": "tanh"}), Remedy("UR111", {"value": 0.5})],
     ],
     ids=lambda remedies: "+".join(each.code for each in remedies),
@@ -79,8 +80,8 @@ def test_only_the_lines_that_must_change(file):
 
 
 def test_what_needs_data_or_the_loop_is_left_to_the_reader(file):
-    patch = patched(file, "broken", [Remedy("UR304"), Remedy("UR113")])
-    assert [each.code for each in patch.left] == ["UR304", "UR113"]
+    patch = patched(file, "broken", [Remedy("UR304"), Remedy("UR113"), Remedy("UR401")])
+    assert [each.code for each in patch.left] == ["UR304", "UR113", "UR401"]
     assert patch.diff == ""
 
 

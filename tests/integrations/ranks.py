@@ -10,12 +10,18 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 STEPS, ROWS, WORLD = 12, 8, 2
+CLIP = 0.3
 
 
 def data() -> TensorDataset:
     generator = torch.Generator().manual_seed(1)
     rows = STEPS * ROWS * WORLD
     return TensorDataset(torch.randn(rows, 8, generator=generator), torch.randint(3, (rows,), generator=generator))
+
+
+def joined(batches: list[Any]) -> list[torch.Tensor]:
+    """Return some batches as one."""
+    return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 
 def net(deep: bool) -> nn.Sequential:
@@ -26,7 +32,7 @@ def net(deep: bool) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(8, 3))
 
 
-def by_lightning(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
+def by_lightning(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
     import lightning
 
     from undertow.integrations.lightning import UndertowCallback
@@ -52,6 +58,8 @@ def by_lightning(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
         devices=WORLD,
         strategy="ddp",
         max_epochs=200 if stop else 1,
+        accumulate_grad_batches=passes,
+        gradient_clip_val=CLIP,
         default_root_dir=folder,
         callbacks=[UndertowCallback(every=1, stop_on=["error"] if stop else [])] if watch else [],
         enable_model_summary=False,
@@ -62,11 +70,11 @@ def by_lightning(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
         "state": module.net.state_dict(),
         "losses": module.losses,
         "steps": trainer.global_step,
-        "first": module.batches[0],
+        "first": joined(module.batches[:passes]),
     }
 
 
-def by_hf(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
+def by_hf(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
     from transformers import Trainer, TrainingArguments
 
     from undertow.integrations.hf import UndertowCallback
@@ -86,6 +94,8 @@ def by_hf(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
         str(folder),
         per_device_train_batch_size=ROWS,
         num_train_epochs=200 if stop else 1,
+        gradient_accumulation_steps=passes,
+        max_grad_norm=CLIP,
         optim="sgd",
         learning_rate=0.1,
         report_to=[],
@@ -103,16 +113,16 @@ def by_hf(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
         "state": trainer.model.net.state_dict(),
         "losses": trainer.model.losses,
         "steps": trainer.state.global_step,
-        "first": trainer.model.batches[0],
+        "first": joined(trainer.model.batches[:passes]),
     }
 
 
-def by_accelerate(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
+def by_accelerate(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
     from accelerate import Accelerator
 
     from undertow.integrations import accelerate
 
-    accelerator = Accelerator(cpu=True, project_dir=folder)
+    accelerator = Accelerator(cpu=True, project_dir=folder, gradient_accumulation_steps=passes)
     inner = net(stop)
     optimizer = torch.optim.SGD(inner.parameters(), lr=0.1)
     model, optimizer, loader = accelerator.prepare(inner, optimizer, DataLoader(data(), ROWS))
@@ -122,10 +132,13 @@ def by_accelerate(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
     for _ in range(200 if stop else 1):
         for x, y in loader:
             batches.append((x, y))
-            loss = nn.functional.cross_entropy(model(x), y)
-            accelerator.backward(loss)
-            optimizer.step()
-            optimizer.zero_grad()
+            with accelerator.accumulate(model):
+                loss = nn.functional.cross_entropy(model(x), y)
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(model.parameters(), CLIP)
+                optimizer.step()
+                optimizer.zero_grad()
             losses.append(loss.item())
             if stop and watcher.agree_to_stop():
                 break
@@ -134,15 +147,30 @@ def by_accelerate(folder: Path, watch: bool, stop: bool) -> dict[str, Any]:
         break
     if watcher is not None:
         watcher.close()
-    return {"state": inner.state_dict(), "losses": losses, "steps": len(losses), "first": batches[0]}
+    return {
+        "state": inner.state_dict(),
+        "losses": losses,
+        "steps": len(losses) // passes,
+        "first": joined(batches[:passes]),
+    }
+
+
+CASES = (
+    ("plain", False, False, 1),
+    ("watched", True, False, 1),
+    ("plain in parts", False, False, 4),
+    ("watched in parts", True, False, 4),
+    ("stopped", True, True, 1),
+)
+"""Names; whether the training is watched, whether it stops at a finding, and passes in a step."""
 
 
 def main(kind: str, folder: Path) -> None:
     torch.set_num_threads(1)
     train = {"lightning": by_lightning, "hf": by_hf, "accelerate": by_accelerate}[kind]
     rank = os.environ["RANK"]
-    for name, watch, stop in (("plain", False, False), ("watched", True, False), ("stopped", True, True)):
-        torch.save(train(folder / name, watch, stop), folder / f"{name}-{rank}.pt")
+    for name, watch, stop, passes in CASES:
+        torch.save(train(folder / name, watch, stop, passes), folder / f"{name}-{rank}.pt")
 
 
 if __name__ == "__main__":

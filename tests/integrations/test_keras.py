@@ -15,7 +15,7 @@ import pytest
 import undertow
 
 keras = pytest.importorskip("keras")
-from undertow.integrations.keras import KerasModel, UndertowCallback  # noqa: E402  # after Keras' backend is chosen
+from undertow.integrations.keras import KerasModel, UndertowCallback, training  # noqa: E402  # after Keras' backend is chosen
 
 X = np.random.default_rng(0).standard_normal((96, 8)).astype("float32")
 Y = X.sum(1, keepdims=True)
@@ -274,3 +274,51 @@ def test_other_backends_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(ValueError, match=r"Keras runs on jax.*KERAS_BACKEND=torch"):
         UndertowCallback(tmp_path / "first.undertow")
+
+
+def test_a_model_as_a_training_begins_anew_and_learns() -> None:
+    model = sequential()
+    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1, beta_1=0.8, global_clipnorm=0.5), loss="mse")
+    before = [v.numpy().copy() for v in model.variables]
+    found = training(model, X, Y, batch_size=16, epochs=30, validation_data=(X, Y))
+    trials = [found.run(seed=seed) for seed in (0, 0, 1)]
+    assert found.steps == 180
+    assert found.clip_grad_norm == 0.5
+    assert trials[0].losses.tolist() == trials[1].losses.tolist() != trials[2].losses.tolist()
+    assert trials[0].score > trials[0].start / 4  # both are losses with their sign turned
+    for kept, v in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(kept, v.numpy())
+    group = found.optimizer(found.model()).param_groups[0]
+    assert [group["lr"], group["weight_decay"], *group["betas"]] == pytest.approx([0.01, 0.1, 0.8, 0.999])
+
+
+def test_the_first_step_is_keras_own() -> None:
+    """One batch of all rows, without dropout: torch's SGD and Keras' take the same step."""
+    keras.utils.set_random_seed(0)
+    model = functional()
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss="mse")
+    found = training(model, X, Y, batch_size=len(X))
+    ours = found.model()
+    for mine, theirs in zip(ours.keras.variables, model.variables, strict=True):
+        mine.assign(theirs.value)
+    model.fit(X, Y, batch_size=len(X), epochs=2, verbose=0, shuffle=False)
+    optimizer = found.optimizer(ours.train())
+    for _ in range(2):
+        optimizer.zero_grad()
+        found.loss(ours, next(iter(found.batches()))).backward()
+        optimizer.step()
+    for mine, theirs in zip(ours.keras.variables, model.variables, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_doctors_diagnosis_of_a_model() -> None:
+    layers = [keras.layers.Dense(8, "sigmoid", name=f"d{n}") for n in range(14)]
+    model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    found = training(model, X, Y)
+    made = found.model()
+    report = undertow.examine(made, lambda: found.loss(made, next(iter(found.batches()))))
+    assert "UT101" in {finding.code for finding in report.findings}
+    model.compile("ftrl", loss="mse")
+    with pytest.raises(ValueError, match="Ftrl has no counterpart here"):
+        training(model, X, Y)

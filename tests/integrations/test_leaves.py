@@ -6,6 +6,8 @@ import warnings
 
 import pytest
 
+from undertow.extras import DISTRIBUTIONS
+
 
 def test_the_package_itself_loads_nothing():
     wanted = "{'torch', 'lightning', 'transformers', 'accelerate', 'keras', 'wandb'}"
@@ -16,8 +18,16 @@ def test_the_package_itself_loads_nothing():
 
 PACKAGES = {
     "accelerate": ("accelerate",),
+    "fastai": ("fastai",),
     "hf": ("accelerate", "transformers"),
+    "ignite": ("ignite",),
+    "keras": ("keras",),
     "lightning": ("lightning", "pytorch_lightning"),
+    "mlflow": ("mlflow",),
+    "skorch": ("skorch",),
+    "tensorboard": ("tensorboard",),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
 }
 """By leaf, what it can't do without; any of them may be missing."""
 
@@ -27,8 +37,8 @@ def test_a_missing_package_is_told_with_what_to_install(leaf):
     blocked = f"import sys; sys.modules.update(dict.fromkeys({PACKAGES[leaf]!r}))"
     code = f"{blocked}; import undertow.integrations.{leaf}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"ModuleNotFoundError: undertow.integrations.{leaf} needs {PACKAGES[leaf][0]}, which is not")
+    last, name = done.stderr.strip().splitlines()[-1], DISTRIBUTIONS.get(leaf, PACKAGES[leaf][0])
+    assert last.startswith(f"ModuleNotFoundError: undertow.integrations.{leaf} needs {name}, which is not")
     assert last.endswith(f'pip install "undertow[{leaf}]"')
 
 

@@ -40,6 +40,10 @@ def ask(folder, *questions, flags=(), mode="auto"):
     return asyncio.run(asyncio.wait_for(asked(), 240))
 
 
+def seen(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
 def text(answer):
     return "".join(part.text for part in answer.content)
 
@@ -97,10 +101,12 @@ def test_what_cannot_be_answered_is_a_sentence_and_the_server_goes_on(folder):
     assert str(folder) not in "".join(map(text, (outside, missing, code)))
 
 
-def test_code_is_run_where_a_flag_says_so_and_its_prints_stay_out_of_the_protocol(folder):
+def test_code_is_run_where_a_flag_says_so_its_prints_stay_out_of_the_protocol_and_nothing_is_left(folder):
+    before = seen(folder)
     (examined,) = ask(folder, ("examine", {"target": "net.py:build"}), flags=["--allow-code"])
     assert not examined.is_error, text(examined)
     assert "UT101" in {each["code"] for each in examined.structured_content["findings"]}
+    assert seen(folder) == before
 
 
 def test_a_folder_that_is_not_there_is_one_line(fails):

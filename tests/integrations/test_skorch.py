@@ -18,7 +18,7 @@ from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 
-from undertow.integrations.skorch import UndertowCallback
+from undertow.integrations.skorch import UndertowCallback, training
 
 X = np.random.default_rng(0).standard_normal((80, 8)).astype("float32")
 Y = X.sum(1, keepdims=True)
@@ -168,3 +168,56 @@ def test_a_net_of_several_modules_and_optimizers(tmp_path: Path) -> None:
     run = undertow.open_run(tmp_path / "first.undertow")
     assert {name.partition(".")[0] for name in run.parameters} == {"maker", "judge"}
     assert callback.session_.watcher.step == 15
+
+
+def test_a_net_as_a_training_takes_the_steps_that_the_net_takes() -> None:
+    settings = SETTINGS | {"max_epochs": 2, "iterator_train__shuffle": False, "train_split": None}
+    groups = {"optimizer": torch.optim.AdamW, "optimizer__param_groups": [("body.0*", {"lr": 0.001})]}
+    torch.manual_seed(0)
+    callbacks = [GradientNormClipping(0.5)]
+    net = NeuralNetRegressor(Module, module__kind=nn.Tanh, callbacks=callbacks, **groups, **settings)
+    net.fit(X, Y)
+    found = training(net, X, Y)
+    weights = {name: p.clone() for name, p in net.module_.state_dict().items()}
+    assert (found.steps, found.clip_grad_norm) == (10, 0.5)
+    model = found.model()
+    assert model is not net.module_
+    optimizer = found.optimizer(model)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.001, 0.01]
+    # The same steps by hand, of the same start: dropout draws alike.
+    twin = Module()
+    twin.load_state_dict(model.state_dict())
+    for batch in list(found.batches())[:1]:
+        torch.manual_seed(1)
+        loss = found.loss(model, batch)
+        torch.manual_seed(1)
+        assert loss == nn.functional.mse_loss(twin(batch[0]), batch[1])
+    for name, p in net.module_.state_dict().items():
+        assert torch.equal(p, weights[name])
+
+
+def test_the_doctor_treats_a_net() -> None:
+    torch.manual_seed(0)
+    net = NeuralNetRegressor(Module, module__depth=12, module__kind=nn.Sigmoid, **SETTINGS)
+    found = training(net, X, Y)
+    trial = found.run(seed=0, steps=8)
+    assert len(trial.losses) == 8
+    assert trial.score < 0  # the loss on the fifth that skorch keeps aside
+    report = undertow.examine(made := found.model(), lambda: found.loss(made, next(iter(found.batches()))))
+    assert "UT101" in {finding.code for finding in report.findings}
+    assert undertow.prescribe(report)
+
+
+def test_a_net_of_several_is_no_training() -> None:
+    class Two(NeuralNet):
+        def initialize_module(self):
+            self.one_, self.other_ = Module(), Module()
+            return self
+
+        def initialize_optimizer(self):
+            self.opt_ = torch.optim.SGD(self.one_.parameters(), lr=0.1)
+            return self
+
+    with pytest.raises(ValueError, match="the net has 2 modules and 1 optimizers"):
+        training(Two(None, criterion=nn.MSELoss, **SETTINGS), X, Y)

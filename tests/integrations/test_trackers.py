@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+import undertow
 from undertow.integrations.trackers import OURS, names, tracker
+from undertow.integrations.tracking import follow
 from undertow.testing import check_tracker
 from undertow.testing.trackers import TOLD
 
@@ -36,6 +39,25 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return {name: [(each.step, each.value) for each in rows] for name, rows in history.items()}
 
         check_tracker(lambda: tracker("mlflow"), read)
+
+
+def test_a_tracker_is_followed_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LookupError, match="there is no tracker 'acme'; there are: mlflow, tensorboard"):
+        follow("first.undertow", "acme")
+    net = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with undertow.watch(net, optimizer, "first.undertow", every=1) as watcher:
+        follower = follow(watcher, "tensorboard")
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(torch.ones(4, 2)).square().mean().backward()
+            optimizer.step()
+    follower.close()
+    found = events.EventAccumulator("runs/tensorboard")
+    found.Reload()
+    assert [each.step for each in found.Scalars("undertow/loss")] == [0, 1, 2]
 
 
 def test_names_are_those_of_leaves() -> None:

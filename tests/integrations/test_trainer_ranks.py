@@ -11,7 +11,7 @@ import torch
 
 import undertow
 from integrations import ranks
-from integrations.curves import curve
+from integrations.curves import curve, stepwise
 
 
 def free_port():
@@ -40,11 +40,12 @@ def left(folder, name):
     return [torch.load(folder / f"{name}-{rank}.pt") for rank in range(ranks.WORLD)]
 
 
-def test_each_process_trains_as_it_does_alone_with_the_trainer(folder):
-    for ours, theirs in zip(left(folder, "watched"), left(folder, "plain"), strict=True):
+@pytest.mark.parametrize(("how", "passes"), [("", 1), (" in parts", 4)])
+def test_each_process_trains_as_it_does_alone_with_the_trainer(how, passes, folder):
+    for ours, theirs in zip(left(folder, f"watched{how}"), left(folder, f"plain{how}"), strict=True):
         assert ours["losses"] == theirs["losses"]
         assert all(torch.equal(value, theirs["state"][name]) for name, value in ours["state"].items())
-        assert ours["steps"] == theirs["steps"] == ranks.STEPS
+        assert ours["steps"] == theirs["steps"] == ranks.STEPS // passes
 
 
 def test_the_run_is_that_of_the_whole_model(folder):
@@ -55,11 +56,27 @@ def test_the_run_is_that_of_the_whole_model(folder):
     expected = np.mean([each["losses"] for each in left(folder, "watched")], axis=0)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     # The gradient at the output is the whole batch's, of both halves: not sqrt(2) times as large.
-    x, y = (torch.cat(parts) for parts in zip(*(each["first"] for each in left(folder, "watched")), strict=True))
+    x, y = ranks.joined([each["first"] for each in left(folder, "watched")])
     out = ranks.net(deep=False)(x)
     (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(out, y), out)
     last = next(place for place, site in enumerate(run.sites) if site.name.endswith("2"))
     assert run.columns["grad_output"][0, last] == pytest.approx(float(gradient.norm()), rel=1e-4)
+
+
+def test_a_step_of_several_passes_is_one_of_the_whole_models(folder):
+    run = undertow.open_run(folder / "watched in parts" / "run.undertow")
+    steps, losses = curve(run)
+    assert steps == list(range(ranks.STEPS // 4))
+    expected = np.mean([stepwise(each["losses"], 4) for each in left(folder, "watched in parts")], axis=0)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    unclipped = curve(run, "grad_norm_unclipped")[1]
+    np.testing.assert_allclose(curve(run, "grad_norm")[1], np.minimum(unclipped, ranks.CLIP), rtol=1e-3)
+    # The first step's gradient, of eight batches in two processes, is that of them all in one.
+    model = ranks.net(deep=False)
+    x, y = ranks.joined([each["first"] for each in left(folder, "watched in parts")])
+    torch.nn.functional.cross_entropy(model(x), y).backward()
+    norm = float(torch.cat([p.grad.flatten() for p in model.parameters()]).norm())
+    assert unclipped[0] == pytest.approx(norm, rel=1e-4)
 
 
 def test_all_processes_stop_after_the_same_step(folder):

@@ -42,7 +42,7 @@ def test_a_large_activation_is_summed_up_as_if_it_were_read_at_once(phi, before)
     _, read = taped(nn.Sequential(before, phi), x, seen(signals))
     slope, g, signal = signals[0]
     assert slope.numel() > LARGE_PIECE
-    assert read["values"].values[0] == slope.numel()
+    assert read["values"].values[0] == slope.numel()  # a unit is off: nobody can tell from some rows alone
     assert read["slope"].values[0] == pytest.approx(slope.norm().item(), rel=1e-5)
     assert read["slope_times_g"].values[0] == pytest.approx((slope * g).norm().item(), rel=1e-5)
     if signal.bounded:
@@ -67,3 +67,16 @@ def test_a_gradient_that_somebody_changes_on_its_way_through_an_activation_is_to
     true = (slope * g).norm().item()
     assert read["slope_times_g"].values[0] == pytest.approx(true, rel=1e-5)
     assert math.isfinite(true)
+
+
+@pytest.mark.parametrize(("make", "shape"), [(nn.Linear, (3, 400, 40)), (nn.Conv2d, (150, 1, 18, 18))])
+def test_some_rows_of_gelu_tell_its_steepness_where_every_unit_is_alive(make, shape):
+    before = nn.Conv2d(1, 8, 3) if make is nn.Conv2d else nn.Linear(40, 256)
+    signals, x = [], torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    _, read = taped(nn.Sequential(before, nn.GELU()), x, seen(signals))
+    slope, g, _ = signals[0]
+    seen_values = read["values"].values[0]
+    assert slope.numel() / 4 < seen_values < slope.numel()
+    assert read["slope"].values[0] / seen_values**0.5 == pytest.approx(slope.square().mean().sqrt().item(), rel=0.01)
+    assert read["slope_times_g"].values[0] == pytest.approx((slope * g).norm().item(), rel=1e-5)
+    assert read["alive"].values[0] == 2 * read["units"].values[0]

@@ -176,6 +176,28 @@ class TestNumbers:
         assert treated.run(steps=3).diverged is None
 
 
+class TestSteps:
+    @pytest.mark.parametrize("step", [torch.round, torch.sign, lambda t: t.floor()])
+    def test_a_rounding_passes_the_gradient_and_stays_one(self, step):
+        class Rounded(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+            def forward(self, x):
+                return self.head(step(self.first(x)))
+
+        ill = patients.classes(Rounded, 6)
+        assert "UR416" in codes(ill)
+        model, batch = patients.made(ill), ill.sample(1)[0]
+        ill.loss(model, batch).backward()
+        assert not model.first.weight.grad.any()
+        treated = apply(Remedy("UR416"), ill)
+        treated.loss(model, batch).backward()
+        assert model.first.weight.grad.any()
+        assert loss_of(treated) == pytest.approx(loss_of(ill))
+
+
 class Book(nn.Module):
     """The nearest of some codes, all of them far away."""
 

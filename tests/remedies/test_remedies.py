@@ -61,7 +61,7 @@ CASES = {
 MODELS = {code: case for code, case in CASES.items() if KINDS[code].level is not Level.A}
 IN_THE_LOOP = {
     "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR115", "UR208", "UR313", "UR315", "UR405", "UR406",
-    "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415",
+    "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415", "UR416",
 }  # fmt: skip
 """Those whose lines stand in the loop or the loss, and not behind those that make the model and its optimizer."""
 
@@ -305,6 +305,7 @@ class TestObjective:
             lambda m, b: nn.functional.nll_loss(m(b[0]), b[1]),
             lambda m, b: nn.functional.nll_loss(torch.log(m(b[0])), b[1]),
             lambda m, b: nn.functional.nll_loss(m(b[0]).log_softmax(1), b[1]),
+            lambda m, b: nn.functional.nll_loss(m(b[0]).softmax(1), b[1]),
         ):
             treated = apply(Remedy("UR408"), replace(training, loss=bare))
             assert float(treated.loss(net, (x, y)).detach()) == pytest.approx(wanted, rel=1e-5)

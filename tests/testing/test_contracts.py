@@ -142,10 +142,6 @@ def test_our_own_renderers_keep_their_contract(suffix):
     check_renderer(lambda diagnosis: WRITERS[suffix](diagnosis).decode())
 
 
-def test_our_own_page_keeps_its_contract():
-    check_renderer(lambda diagnosis: WRITERS[".html"](diagnosis).decode())
-
-
 @pytest.mark.parametrize(
     ("render", "said"),
     [

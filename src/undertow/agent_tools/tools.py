@@ -12,7 +12,8 @@ from undertow.agent_tools.code import examined
 from undertow.agent_tools.confined import Confined, clean
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding
-from undertow.render.verdict import headline, is_fault, model_name, unseen
+from undertow.render.run_summary import unseen
+from undertow.render.verdict import headline, is_fault, model_name
 from undertow.report import Report, explain
 from undertow.rules import RULES
 from undertow.rules.explained import sections
@@ -87,7 +88,7 @@ class Tools:
             full_steps=len(told.run),
             loss_first=clean(losses[0]) if losses else None,
             loss_last=clean(losses[-1]) if losses else None,
-            not_seen=clean(unseen(told.run)),
+            not_seen=clean(unseen(told.run.header)),
             findings=found,
             gains=gains,
             left_out=len(told.findings) - len(found) + len(told.gains) - len(gains),

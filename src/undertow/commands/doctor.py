@@ -33,6 +33,9 @@ def doctor(
     store: Annotated[Path | None, typer.Option(help="Keep trials here, to go on after an interruption.")] = None,
     processes: Annotated[int | None, typer.Option(min=0, help="Trials at a time; one a processor.")] = None,
     ray: Annotated[str | None, typer.Option(metavar="auto|ADDRESS", help="Make trials on a Ray cluster.")] = None,
+    live: Annotated[
+        Path | None, typer.Option(help="Write what is known as it goes: NAME.treatment.json, for undertow serve.")
+    ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write what helps into FILE.py.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="With --write: levels C and D, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --write: also over changes that git lacks.")] = False,
@@ -44,11 +47,11 @@ def doctor(
     from undertow.doctoring import doctor as treat
     from undertow.doctoring.treatment import check_format
 
-    if out:
-        check_format(out)
+    for path in filter(None, (out, live)):
+        check_format(path)
     treatment = treat(
         user_model.training(of, steps), budget, seeds=seeds, levels=levels.upper(), processes=processes, store=store,
-        ray=ray, tell=_said_on_stderr,
+        ray=ray, live=live, tell=_said_on_stderr,
     )  # fmt: skip
     if out:
         treatment.save(out)

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from undertow.doctoring.control import Control, observed
 from undertow.doctoring.course import Course, confirmed
 from undertow.doctoring.judging import judged
 from undertow.doctoring.screening import look
-from undertow.doctoring.treatment import AFTER, BEFORE, NOTHING_HELPS, Attempt, Treatment
+from undertow.doctoring.treatment import AFTER, BEFORE, NOTHING_HELPS, Attempt, Treatment, check_format
 from undertow.doctoring.trials import Arm, Cut, Trials
 from undertow.remedies import Level, Remedy, apply, prescribe
 from undertow.remedies.facts import with_facts
@@ -40,6 +40,7 @@ def doctor(
     processes: int | None = None,
     store: str | Path | None = None,
     ray: str | None = None,
+    live: str | Path | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Treatment:
     """Find out what is wrong with a training, try remedies fairly, and hand over what was seen to help.
@@ -55,6 +56,8 @@ def doctor(
         processes: how many trials run at a time; one for each processor unless told otherwise, 0 for none but this one.
         store: a file to keep trials in; the same call goes on from there after an interruption.
         ray: address of a Ray cluster to make trials on in place of processes, "auto" for the one running here.
+        live: a file, ``NAME.treatment.json``, that holds what is known so far, written anew as it goes;
+            ``undertow serve`` shows those of its folder as pages that follow.
         tell: called with a line about what is going on, now and then.
 
     Ctrl-C ends it with what is known until then: nothing is confirmed, and the leader of the race is named.
@@ -96,6 +99,9 @@ def doctor(
         many = seeds if isinstance(seeds, int) else len(chosen)
         plan = _planned(trials, control, seconds, many, training.steps)
         course = Course(training, trials, plan, began + RACED * seconds, tell, chosen)
+        if live is not None:
+            check_format(Path(live))
+            course.tell = trials.tell = _Live(course, diagnosis, Path(live), began, tell)
         treatment = _treated(course, prescribed)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
     treatment.by_hand = [each for each in prescribed if each.kind.by_hand or str(each.level) not in levels]
@@ -103,7 +109,28 @@ def doctor(
     treatment.notes = [*control.notes, *treatment.notes, *filter(None, told)]
     treatment.after = look(training, treatment.remedies).diagnosis if treatment.remedies else None
     treatment.seconds = time.monotonic() - began
+    if live is not None:
+        treatment.save(live)
     return treatment
+
+
+@dataclass(frozen=True)
+class _Live:
+    """Writes what is known so far whenever something is told."""
+
+    course: Course
+    diagnosis: Diagnosis
+    path: Path
+    began: float
+    tell: Callable[[str], object]
+
+    def __call__(self, line: str) -> None:
+        self.tell(line)
+        known = _answer(self.course, NOTHING_HELPS, (), [])
+        known.diagnosis, known.findings, known.running = self.diagnosis, self.diagnosis.findings, line
+        known.notes = [f"Now: {line}.", *known.notes]
+        known.seconds = time.monotonic() - self.began
+        known.save(self.path)
 
 
 def _planned(trials: Trials, control: Control, seconds: float, seeds: int, steps: int | None) -> Budget:

@@ -8,6 +8,7 @@ from undertow.doctoring.trials import Arm
 from undertow.remedies import Level, Remedy
 
 PARTNERS = {
+    Level.A: (Remedy("UR102", {"lr": 1e-3}),),
     Level.B: (Remedy("UR102", {"lr": 1e-3}), Remedy("UR103", {"norm": 1.0})),
     Level.C: (Remedy("UR102", {"lr": 1e-3}),),
     Level.D: (Remedy("UR102", {"lr": 1e-3}),),
@@ -16,8 +17,13 @@ PARTNERS = {
 right is thrown far by its first steps under plain SGD (facts: 30 layers of ReLU with He's start, 0 of 3 seeds; with
 Adam 3 of 3)."""
 
-URGENT = 0.5
-"""Of that urgency or more, a remedy gets a partner."""
+URGENT, CERTAIN = 0.5, 0.95
+"""Of that urgency or more, a remedy gets a partner; or one more, with longer steps, as for a short training."""
+
+OF_STEPS = ("UR101", "UR102")
+"""Remedies of level A that are a length of steps by themselves."""
+
+LONGER = Remedy("UR102", {"lr": 1e-2})
 
 NEAR, FAR = (1 / 3, 3.0), (0.1, 10.0)
 """Factors of a good arm's steps that are tried beside it."""
@@ -27,9 +33,16 @@ def first_arms(prescribed: Sequence[Remedy]) -> list[Arm]:
     """Return the arms of the first round: every remedy alone, then the urgent ones with a partner, by urgency."""
     prescribed = [each for each in prescribed if not each.kind.by_hand]
     single: list[Arm] = [(each,) for each in prescribed]
-    paired = [(each, other) for each in prescribed for other in PARTNERS.get(each.level, ()) if each.urgency >= URGENT]
+    paired = [(each, other) for each in prescribed for other in _partners(each)]
     ranked = sorted([*single, *paired], key=lambda arm: (-arm[0].urgency + 0.2 * (len(arm) - 1), len(arm)))
     return _once([*_all_exact(prescribed), *ranked])
+
+
+def _partners(remedy: Remedy) -> tuple[Remedy, ...]:
+    certain = remedy.urgency >= CERTAIN
+    if remedy.urgency < URGENT or remedy.code in OF_STEPS or (remedy.level is Level.A and not certain):
+        return ()
+    return (*PARTNERS[remedy.level], *([LONGER] if certain else []))
 
 
 def _all_exact(prescribed: Sequence[Remedy]) -> list[Arm]:

@@ -133,7 +133,7 @@ def corrected(comparisons: Sequence[Comparison], spent: float = 1.0) -> list[Com
         spent: part of the error that may be made here, where something is looked at more than once.
 
     Example:
-        >>> found = [compare((), [0, 1, 2], [0.1, 0.12, 0.09], [0.3, 0.4, 0.26], start=0.1)] * 2
+        >>> found = [compare((), [0, 1, 2], [0.1, 0.12, 0.09], [0.3, 0.44, 0.24], start=0.1)] * 2
         >>> [str(each.verdict) for each in corrected(found)], str(found[0].verdict)
         (['NO EFFECT', 'NO EFFECT'], 'HELPS')
     """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from undertow import rules
 from undertow import training as training_module
@@ -116,10 +117,17 @@ def _explained(what: str) -> Iterator[None]:
     except Exception as error:
         if _raised_by_us(error):
             raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        place = _users_own(traceback.extract_tb(error.__traceback__))
         raise RuntimeError(
             f"{what} fails: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
         ) from error
+
+
+def _users_own(frames: Sequence[traceback.FrameSummary]) -> traceback.FrameSummary:
+    """Return the innermost frame that is neither torch's nor ours; the innermost of all if there is none."""
+    libraries = [Path(module.__file__ or "").parent for module in (torch, training_module)]
+    own = [each for each in frames if not any(Path(each.filename).is_relative_to(place) for place in libraries)]
+    return (own or frames)[-1]
 
 
 def _raised_by_us(error: BaseException) -> bool:

@@ -99,7 +99,7 @@ class Course:
             for arm in left:
                 self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:many]])
             whole = [arm for arm in left if self.attempts[arm].scores]
-            ranked = self._ranked(_unlike(whole, {arm: _course_of(arm, seeds[:many], steps, made) for arm in whole}))
+            ranked = self._ranked(unlike(whole, {arm: _course_of(arm, seeds[:many], steps, made) for arm in whole}))
             left = ranked[: max(KEPT, (len(ranked) + 1) // 2)]
         return ranked
 
@@ -185,8 +185,13 @@ def _course_of(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, Tr
     return b"".join(trial.losses.tobytes() for trial in trials if trial is not None)
 
 
-def _unlike(arms: Sequence[Arm], courses: Mapping[Arm, bytes]) -> list[Arm]:
-    """Leave out arms that did the same as a simpler one, step by step: a remedy in them does nothing."""
+def unlike(arms: Sequence[Arm], courses: Mapping[Arm, bytes]) -> list[Arm]:
+    """Leave out arms that did the same as a simpler one, step by step: a remedy in them does nothing.
+
+    Args:
+        arms: in any order, which they keep.
+        courses: losses of their trials, as bytes.
+    """
     kept: dict[bytes, Arm] = {}
     for arm in sorted(arms, key=simplicity):
         kept.setdefault(courses[arm], arm)

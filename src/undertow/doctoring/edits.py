@@ -1,5 +1,6 @@
 """Edits of a call of Training in a user's source; libcst keeps everything else as it is."""
 
+import re
 from collections.abc import Sequence
 from textwrap import indent
 
@@ -14,10 +15,16 @@ NUMBERS = {
 """Remedies that change a number of the optimizer: its keyword, and the remedy's setting."""
 
 OF_OPTIMIZER = ("UR101", "UR102", "UR105", "UR106", "UR107", "UR108", "UR111")
-OF_MODEL = ("UR201", "UR202", "UR204", "UR205", "UR206", "UR207", "UR301", "UR302", "UR303", "UR305", "UR306", "UR307",
-            "UR308", "UR309", "UR310", "UR311", "UR402", "UR404")  # fmt: skip
+OF_MODEL = (
+    "UR114", "UR201", "UR202", "UR204", "UR205", "UR206", "UR207", "UR301", "UR302", "UR303", "UR304", "UR305", "UR306",
+    "UR307", "UR308", "UR309", "UR310", "UR311", "UR312", "UR314", "UR401", "UR402", "UR403", "UR404",
+)  # fmt: skip
 LEFT_OUT = {"UR110": "scheduler", "UR112": "clip_grad_norm"}
-MODEL, OPTIMIZER = "remedied_model", "remedied_optimizer"
+SET = {"UR109": ("loss_scaling", "True")}
+"""Remedies that are a keyword of Training, and its value."""
+
+NEEDING_DATA = ("x_train", "y_train")
+MODEL, OPTIMIZER, SCHEDULER = "remedied_model", "remedied_optimizer", "remedied_scheduler"
 
 
 def edited(source: str, function: str, remedies: Sequence[Remedy]) -> tuple[str | None, list[Remedy]]:
@@ -39,7 +46,7 @@ class _Edit(cst.CSTTransformer):
         self.function, self.remedies = function, remedies
         self.found, self.inside = False, False
         self.written: list[Remedy] = []
-        self.wraps: dict[str, list[Remedy]] = {MODEL: [], OPTIMIZER: []}
+        self.wraps: dict[str, list[Remedy]] = {MODEL: [], OPTIMIZER: [], SCHEDULER: []}
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:  # noqa: N802  # libcst's name
         self.inside = self.inside or node.name.value == self.function
@@ -67,13 +74,43 @@ class _Edit(cst.CSTTransformer):
     def _with(self, call: cst.Call, remedy: Remedy) -> cst.Call | None:
         if remedy.code in NUMBERS and (changed := _with_number(call, remedy)) is not None:
             return changed
-        if remedy.code in OF_OPTIMIZER or remedy.code in OF_MODEL:
+        if remedy.code == "UR104":
+            return self._warmed_up(call, remedy)
+        if remedy.code == "UR403":
+            call = _divided(call, remedy.snippet)
+        if (remedy.code in OF_OPTIMIZER or remedy.code in OF_MODEL) and _is_whole(remedy.snippet):
             name, keyword = (OPTIMIZER, "optimizer") if remedy.code in OF_OPTIMIZER else (MODEL, "model")
             self.wraps[name].append(remedy)
             return call if len(self.wraps[name]) > 1 else _wrapped(call, keyword, name)
         if remedy.code == "UR103":
             return _set(call, "clip_grad_norm", cst.parse_expression(f"{remedy.settings.get('norm', 1.0):g}"))
+        if remedy.code in SET:
+            keyword, value = SET[remedy.code]
+            return _set(call, keyword, cst.parse_expression(value))
         return _without(call, LEFT_OUT[remedy.code]) if remedy.code in LEFT_OUT else None
+
+    def _warmed_up(self, call: cst.Call, remedy: Remedy) -> cst.Call | None:
+        if _place(call, "scheduler") is not None:
+            return None  # two schedulers in a row: where one ends and the other begins is the reader's to say
+        self.wraps[SCHEDULER].append(remedy)
+        return _set(call, "scheduler", cst.Name(SCHEDULER))
+
+
+def _is_whole(snippet: str) -> bool:
+    """Tell whether a snippet runs behind the line that makes the model, with nothing left to fill in."""
+    code = [line for line in snippet.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return bool(code) and not any(name in line for line in code for name in NEEDING_DATA)
+
+
+def _divided(call: cst.Call, snippet: str) -> cst.Call:
+    """Return the call with its loss divided by the square of the deviation that a snippet names."""
+    place, found = _place(call, "loss"), re.search(r"deviation = [^,]+, ([0-9.e+-]+)", snippet)
+    if place is None or found is None:
+        return call
+    arg = call.args[place]
+    inner = cst.Module([]).code_for_node(arg.value)
+    value = cst.parse_expression(f"lambda model, batch: ({inner})(model, batch) / {found[1]} ** 2")
+    return _replaced(call, place, arg.with_changes(value=value))
 
 
 def _last_name(func: cst.BaseExpression) -> str:
@@ -156,6 +193,8 @@ class _Number(cst.CSTTransformer):
 
 
 def _helper(name: str, remedies: Sequence[Remedy]) -> cst.BaseStatement:
+    if name == SCHEDULER:
+        return _scheduler(int(remedies[-1].settings.get("steps", 100)))
     made, given = ("model", "") if name == MODEL else ("optimizer", "model")
     body = "\n".join(f"# {each.kind.name}\n{each.snippet}" for each in remedies)
     text = (
@@ -166,6 +205,16 @@ def _helper(name: str, remedies: Sequence[Remedy]) -> cst.BaseStatement:
         f"{indent(body, '        ')}\n"
         f"        return {made}\n\n"
         f"    return made\n"
+    )
+    lines = [cst.EmptyLine(indent=False), cst.EmptyLine(indent=False)]
+    return cst.parse_statement(text).with_changes(leading_lines=lines)
+
+
+def _scheduler(steps: int) -> cst.BaseStatement:
+    text = (
+        f"def {SCHEDULER}(optimizer):\n"
+        "    from torch.optim.lr_scheduler import LinearLR\n\n"
+        f"    return LinearLR(optimizer, start_factor=0.01, total_iters={steps})\n"
     )
     lines = [cst.EmptyLine(indent=False), cst.EmptyLine(indent=False)]
     return cst.parse_statement(text).with_changes(leading_lines=lines)

@@ -63,6 +63,7 @@ class Treatment:
         steps, seeds: of the confirmation's trials.
         seconds: that it all took.
         interrupted: whether it was stopped before it was finished; then nothing is confirmed.
+        running: what is going on, while it isn't finished; empty when it is.
     """
 
     verdict: str
@@ -80,6 +81,7 @@ class Treatment:
     seeds: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    running: str = ""
 
     @property
     def snippet(self) -> str:
@@ -90,6 +92,8 @@ class Treatment:
     @property
     def headline(self) -> str:
         """The answer in a sentence."""
+        if self.running:
+            return "This is under way: nothing is confirmed yet."
         return "This was interrupted: nothing is confirmed." if self.interrupted else _HEADLINES[self.verdict]
 
     @property
@@ -152,6 +156,7 @@ class Treatment:
             "seeds": self.seeds,
             "seconds": self.seconds,
             "interrupted": self.interrupted,
+            "running": self.running,
         }
         return dict(jsonable(told))
 

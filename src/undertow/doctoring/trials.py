@@ -241,7 +241,7 @@ class Trials:
             if finished:
                 self._kept.write(finished)
                 done += len(finished)
-            if done and time.monotonic() > told + TELL_EVERY:
+            if finished and time.monotonic() > told + TELL_EVERY:
                 told = time.monotonic()
                 left = (told - began) * (len(packs) - done) / done
                 self.tell(f"{done} of {len(packs)} trials, about {left:.0f} s left of this round")

@@ -31,11 +31,24 @@ _PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"}
 _ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod"})
 
 
+_BATCHED = frozenset({"bmm", "matmul", "__matmul__"})
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
 class Suspicion:
-    """Collects, over a forward pass, operations that may let examples meet. Nothing is computed."""
+    """Collects, over a forward pass, operations that may let examples meet. Nothing is computed.
+
+    Example:
+        >>> suspicion, x = Suspicion(), torch.ones(4, 3, 2)
+        >>> suspicion.look("bmm", (x, x.mT), {}, x @ x.mT)
+        >>> suspicion.is_raised(examples=4), suspicion.is_raised(examples=3)
+        (False, True)
+    """
 
     def __init__(self) -> None:
         self.raised = False
+        self._met: set[tuple[str, Shapes]] = set()
         self.exchanged: list[list[int]] = []
 
     def look(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -48,13 +61,35 @@ class Suspicion:
             return
         if name in RESHAPES:
             self.raised = isinstance(out, Tensor) and out.shape[:1] != args[0].shape[:1] and args[0].dim() > 1
-        elif name in RECURRENT or name in ATTENTION:
+        elif name in RECURRENT:
             self.raised = True
+        elif name in ATTENTION:
+            self._met.add((name, tuple(tuple(a.shape) for a in args[:3] if isinstance(a, Tensor))))
         elif name in _PRODUCTS:
-            self.raised = sum(isinstance(a, Tensor) and not isinstance(a, nn.Parameter) for a in args) > 1
+            factors = [a for a in args if isinstance(a, Tensor) and not isinstance(a, nn.Parameter)]
+            if len(factors) > 1:
+                self._met.add((name, tuple(tuple(a.shape) for a in factors)))
         elif name in _ALONG:
             along = args[1] if len(args) > 1 else kwargs.get("dim")
             self.raised = args[0].dim() > 1 and along in (0, None, -args[0].dim())
+
+    def is_raised(self, examples: int) -> bool:
+        """Tell whether examples may have met, so many of which the model was called with."""
+        return self.raised or not all(_stay_apart(name, shapes, examples) for name, shapes in self._met)
+
+
+def _stay_apart(name: str, shapes: Shapes, examples: int) -> bool:
+    """Tell whether shapes alone say that a product, or an attention, treats each example by itself.
+
+    Examples lie along the first axis of all that is multiplied (the second of what `nn.MultiheadAttention` is given),
+    and no other axis has as many places, which might be them.
+    """
+    axis = 1 if name == "multi_head_attention_forward" else 0
+    if name not in ATTENTION and name not in _BATCHED:
+        return False
+    return len(shapes) > 1 and all(
+        len(shape) > 2 and shape[axis] == examples and shape[:-1].count(examples) == 1 for shape in shapes
+    )
 
 
 def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
@@ -186,10 +221,10 @@ class _Probe:
     def _few_are_apart(self) -> bool:
         """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
         size = self._size(0)
-        if size <= 2 * FEW:
-            return False
         if self._one_stays_as_it_was(size):
             return True
+        if size <= 2 * FEW:
+            return False
         args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, _first_few)
         try:
             share, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)

@@ -12,9 +12,10 @@ from undertow.examination.forward_facts import ForwardFacts
 from undertow.examination.independence import Call, CallCatcher, examples_mixed
 from undertow.examination.loss_terms import gradients_of, terms_of
 from undertow.examination.surroundings import random_states, set_random_states
-from undertow.measure import by_kind
+from undertow.measure import by_kind, host_norm
 from undertow.measure.signals import plain
 from undertow.tape.other_leaves import describe_leaves, leaves_of
+from undertow.tape.tensors import tensors_in
 
 Facts = dict[str, Any]
 
@@ -53,7 +54,11 @@ class Observer:
     @property
     def suspect(self) -> Call | None:
         """The call of the model, if examples may have met in it."""
-        return self._caught.call if self._seen.suspicion.raised else None
+        call = self._caught.call
+        if call is None:
+            return None
+        batch = next((t for t in tensors_in((call.args, call.kwargs)) if t.dim() > 0), None)
+        return call if batch is None or self._seen.suspicion.is_raised(len(batch)) else None
 
     def line_of(self, number: int) -> str:
         """``file:line`` of the call in which a Node of this number was born; empty if nobody saw it."""
@@ -97,7 +102,7 @@ def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
 
 def _all_zero(tensors: Sequence[tuple[str, Tensor]]) -> set[str]:
     """The squares of what is small may vanish, so that only what has no norm is looked at closely."""
-    found = {name for name, x in tensors if x.is_cpu and not _some(x).any() and not x.count_nonzero()}
+    found = {name for name, x in tensors if x.is_cpu and not _some(x).any() and host_norm(x) == 0}
     for names, group in by_kind((name, x) for name, x in tensors if not x.is_cpu):
         real = [torch.view_as_real(each) if each.is_complex() else each for each in group]
         norms = torch.stack(torch._foreach_norm(real)).tolist()

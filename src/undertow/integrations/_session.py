@@ -34,7 +34,7 @@ class Session:
         path: of the Run; None for one beside the trainer's logs.
         stop_on: codes of findings or severities to stop for, see `undertow.watch`.
         on_finding: the user's own, called on a thread that isn't the training's.
-        trackers: told of the Run, see `undertow.integrations.tracking`; classes are called when a fit begins.
+        trackers: told of the Run, see `undertow.integrations.tracking`; classes and names are called when a fit begins.
         options: of `undertow.watch`.
 
     Attributes:
@@ -62,7 +62,7 @@ class Session:
         *,
         stop_on: Collection[str] = (),
         on_finding: Callable[[Finding], object] | None = None,
-        trackers: Sequence[Tracker | type[Tracker]] = (),
+        trackers: Sequence[Tracker | type[Tracker] | str] = (),
         **options: Any,
     ) -> None:
         self._trackers, self._followers = trackers, list[Follower]()

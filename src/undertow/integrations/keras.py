@@ -25,6 +25,9 @@ Ten lines, with accumulation, clipping and an end at the first error::
         validation_data=(x_validation, y_validation),
         callbacks=[UndertowCallback("runs/first.undertow", stop_on=["error"])],
     )
+
+`training` is how a model is trained as an `undertow.Training`, for the doctor:
+``undertow.doctor(training(model, x, y, epochs=10))``.
 """
 
 import logging
@@ -36,13 +39,15 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from undertow.extras import needed
+from undertow.integrations import _keras_training
 from undertow.integrations._session import Session, sentence
+from undertow.training import Training
 from undertow.watching import Watcher
 
 
 def _loaded() -> Any:
     try:
-        return needed("keras", "keras", "watching a Keras model")
+        return needed("keras", "keras", "undertow.integrations.keras")
     except ModuleNotFoundError as error:
         if error.name == "keras":
             raise
@@ -58,7 +63,7 @@ if TYPE_CHECKING:
 else:
     keras = _loaded()
 
-__all__ = ["KerasModel", "UndertowCallback"]
+__all__ = ["KerasModel", "UndertowCallback", "training"]
 
 _log = logging.getLogger("undertow")
 
@@ -80,6 +85,11 @@ class KerasModel(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self._keras = (model,)  # in a tuple: torch must not take it for a part, with names of its own
+
+    @property
+    def keras(self) -> Any:
+        """Return the Keras model."""
+        return self._keras[0]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the Keras model."""
@@ -193,6 +203,35 @@ class UndertowCallback(keras.callbacks.Callback):
     def _tell(self) -> None:
         for finding in self.session.news():
             _log.warning(sentence(finding))
+
+
+def training(model: Any, x: Any, y: Any, **settings: Any) -> Training:
+    """Return how a compiled model is trained, as data: ``undertow.doctor(training(model, x, y, epochs=10))``.
+
+    Its layers (with fresh weights in every trial), loss and ``global_clipnorm`` are the model's. The optimizer is
+    torch's of the same rule and settings: SGD, Adam, AdamW or RMSprop, at the learning rate that Keras' has now; a
+    schedule, accumulation and other ways to clip aren't taken. The doctor's remedies for the optimizer and its steps
+    are tried; those that exchange or draw layers anew are for torch's layers, and change nothing here.
+
+    Args:
+        model: compiled, of one input and one output.
+        x, y: arrays, as ``model.fit`` takes them.
+        settings: ``batch_size``, ``epochs`` and ``validation_data`` as of ``model.fit``, the last for the score; and
+            what of `undertow.Training` goes before what was read here, as ``steps=500`` or ``optimizer=make``.
+
+    Raises:
+        ValueError: the model has no optimizer, or one without a counterpart.
+
+    Example:
+        >>> import numpy as np
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.SGD(0.1), loss="mse")
+        >>> found = training(model, np.ones((64, 4), "float32"), np.ones((64, 1), "float32"), epochs=5)
+        >>> trial = found.run(seed=0)
+        >>> found.steps, bool(trial.losses[-1] < trial.losses[0])
+        (10, True)
+    """
+    return _keras_training.training(KerasModel, model, x, y, **settings)
 
 
 class KerasLossScale:

@@ -23,6 +23,8 @@ Ten lines, with clipping and an end at the first error::
         callbacks=[GradientNormClipping(1.0), UndertowCallback("runs/first.undertow", stop_on=["error"])],
     )
     net.fit(x, y)
+
+`training` is how a net trains as an `undertow.Training`, for the doctor: ``undertow.doctor(training(net, x, y))``.
 """
 
 import logging
@@ -35,6 +37,7 @@ from torch.optim import Optimizer
 
 from undertow.extras import needed
 from undertow.integrations._session import Session, sentence
+from undertow.integrations._skorch_training import training
 from undertow.record import Finding
 
 _skorch = needed("skorch.callbacks", "skorch", "undertow.integrations.skorch")
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 else:
     Callback = _skorch.Callback
 
-__all__ = ["UndertowCallback"]
+__all__ = ["UndertowCallback", "training"]
 
 _log = logging.getLogger("undertow")
 

@@ -52,7 +52,7 @@ class TensorBoardTracker:
         writer: writes them: a ``SummaryWriter`` of torch's or tensorboardX's, or a folder to make one in.
     """
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, writer: Any = "runs/tensorboard") -> None:
         self._writer = SummaryWriter(os.fspath(writer)) if isinstance(writer, str | os.PathLike) else writer
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

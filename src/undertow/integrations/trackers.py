@@ -6,7 +6,7 @@
     from undertow.integrations.trackers import tracker
 
     follow(watcher, tracker("tensorboard", "runs/tensorboard"))
-    follow(watcher, tracker("acme"))  # of a package that is installed beside undertow
+    follow(watcher, "acme")  # of a package that is installed beside undertow
 """
 
 from importlib import import_module

@@ -39,6 +39,7 @@ import numpy as np
 
 import undertow
 from undertow.diagnosis import Diagnosis
+from undertow.integrations.trackers import tracker as named_tracker
 from undertow.record import Finding, Role, Run, Severity
 from undertow.store import Position, RunReader, StoreError
 
@@ -164,12 +165,12 @@ class Follower:
             self._tracker.page(explained.save(Path(folder, "undertow.html"), title=self._path.stem))
 
 
-def follow(run: Any, tracker: Tracker, every: float = EVERY) -> Follower:
+def follow(run: Any, tracker: Tracker | str, every: float = EVERY) -> Follower:
     """Tell a tracker of a Run while it grows, from now to its end.
 
     Args:
         run: the watcher that records it, or the Run's path.
-        tracker: what is told.
+        tracker: what is told; or its name, a leaf's or a plugin's (see `undertow.integrations.trackers`).
         every: seconds between two looks into the file.
 
     Returns:
@@ -197,7 +198,8 @@ def follow(run: Any, tracker: Tracker, every: float = EVERY) -> Follower:
         ((0, True), 'undertow.html')
     """
     watcher = run if hasattr(run, "flush") else None
-    return Follower(Path(run.path if watcher is not None else run), tracker, watcher, every)
+    told = named_tracker(tracker) if isinstance(tracker, str) else tracker
+    return Follower(Path(run.path if watcher is not None else run), told, watcher, every)
 
 
 def key_numbers(run: Run, row: int) -> dict[str, float]:

@@ -14,11 +14,13 @@ class Slopes:
         kept: what autograd kept: z, or the activation's result.
         formula: from (rows of) ``kept`` to phi', in a new tensor.
         elementwise: whether each number follows from its own place in ``kept`` alone, so that parts do, too.
+        costly: whether the formula takes long, as GELU's does.
     """
 
     kept: Tensor
     formula: Callable[[Tensor], Tensor]
     elementwise: bool = True
+    costly: bool = True
 
 
 @dataclass(slots=True)

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from undertow.measure.meter import Meter
-from undertow.measure.signal import Signal
+from undertow.measure.signal import Convolution, Signal
 from undertow.measure.steepness import measure_activation
 
 PROJECTED = 2**16
 """Elements of a gradient, of a large one, in which it is held against what autograd passes on."""
+
+WINDOW = 2**13
+"""The same of a convolution, whose products take longer."""
 
 FEWEST = 16
 """Rows of it, however long they are."""
@@ -95,20 +98,52 @@ def _project(signal: Signal, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tens
     zero, may cancel: how far rounding alone takes the projection from 1 then, `Readout` knows. Of large gradients it is
     a combination of some of their rows.
     """
+    if signal.convolution is not None:
+        return _project_convolution(signal.convolution, w, g, passed)
     g, passed = _some_rows(g), _some_rows(passed, like=g)
     mix, kind = _mixture(g.shape[0], g.device, g.dtype), w.dtype
     other = mix if passed.dtype is g.dtype else mix.to(passed.dtype)
-    if signal.convolution is None:
-        folded, arrived = mix @ g, other @ passed
-        same = folded.dtype is kind and arrived.dtype is kind
-        return (folded @ w, arrived) if same else (folded.to(kind) @ w, arrived.to(kind))
-    c = signal.convolution
+    folded, arrived = mix @ g, other @ passed
+    same = folded.dtype is kind and arrived.dtype is kind
+    return (folded @ w, arrived) if same else (folded.to(kind) @ w, arrived.to(kind))
+
+
+def _project_convolution(c: Convolution, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of a convolution, [channels, ...]: of a large one, in a window of one example."""
+    if passed.numel() > 2 * WINDOW and not c.transposed and passed.dim() > 2:
+        return _project_window(c, w, g, passed)
+    mix, kind = _mixture(g.shape[0], g.device, g.dtype), w.dtype
     folded = torch.tensordot(mix, g, 1).to(kind)
-    arrived = torch.tensordot(other, passed, 1).to(kind)
+    arrived = torch.tensordot(mix.to(passed.dtype), passed, 1).to(kind)
     shape = torch.empty((1, *passed.shape[1:]), dtype=kind, device=w.device)
     settings = (c.stride, c.padding, c.dilation, c.transposed, c.output_padding, c.groups)
     expected, _, _ = torch.ops.aten.convolution_backward(folded[None], shape, w, None, *settings, (True, False, False))
     return expected[0], arrived
+
+
+def _project_window(c: Convolution, w: Tensor, g: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return W^T g in some middle rows of an example's input, [channels, rows, ...], and what autograd passed on there.
+
+    Row i of the input is seen by the outputs o with i = o stride - padding + k dilation, 0 <= k < kernel: those few are
+    all that is propagated back, as if there were no padding.
+    """
+    example, rows, stride, reach = len(g) // 2, passed.shape[2], c.stride[0], (w.shape[2] - 1) * c.dilation[0]
+    height = min(rows, max(1, WINDOW * rows * len(g) // passed.numel()))
+    top = (rows - height) // 2
+    first = max(0, -((reach - top - c.padding[0]) // stride))
+    last = min(g.shape[2] - 1, (top + height - 1 + c.padding[0]) // stride)
+    arrived = passed[example, :, top : top + height].to(w.dtype)
+    expected = torch.zeros_like(arrived)
+    if last < first:
+        return expected, arrived
+    seen = g[example : example + 1, :, first : last + 1].to(w.dtype)
+    length, start = (last - first) * stride + reach + 1, first * stride - c.padding[0]
+    shape = torch.empty((1, passed.shape[1], length, *passed.shape[3:]), dtype=w.dtype, device=w.device)
+    settings = (c.stride, (0, *c.padding[1:]), c.dilation, False, c.output_padding, c.groups)
+    found, _, _ = torch.ops.aten.convolution_backward(seen, shape, w, None, *settings, (True, False, False))
+    low, high = max(top, start), min(top + height, start + length)
+    expected[:, low - top : high - top] = found[0, :, low - start : high - start]
+    return expected, arrived
 
 
 def _some_rows(x: Tensor, like: Tensor | None = None) -> Tensor:

@@ -16,11 +16,16 @@ SATURATED_BELOW = 0.1
 DEAD_BELOW = 1e-3
 """A unit is dead where |phi'| is under this share of its peak for every row of the batch."""
 
+ENOUGH = 2**17
+"""Elements of an activation that takes long to differentiate: they tell its mean square to a fifth of a percent."""
+
 LOOKED_AT = 2**14
 """Elements of a large tensor in which phi' g is held against what autograd passes on."""
 
 APART = 1e-3
 """Part of the gradient passed on that it may differ by from phi' g before that is taken in full."""
+
+_ALL = slice(None)
 
 
 def measure_activation(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) -> None:
@@ -51,10 +56,21 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) 
 
 
 def _in_parts(signal: Signal, slopes: Slopes, meter: Meter) -> None:
-    """Go through a large tensor on the host once, in parts that stay in the caches."""
+    """Go through a large tensor on the host once, in parts that stay in the caches.
+
+    Of an activation that takes long to differentiate some rows are enough, if no unit is dead in all of them.
+    """
+    if slopes.costly and slopes.kept.numel() >= 2 * ENOUGH:
+        some = _spread_out(slopes.kept, ENOUGH, signal.features)(slopes.kept)
+        if _take_parts(signal, slopes, some, meter, unless_dead=True):
+            return
+    _take_parts(signal, slopes, slopes.kept, meter)
+
+
+def _take_parts(signal: Signal, slopes: Slopes, kept: Tensor, meter: Meter, unless_dead: bool = False) -> bool:
     lengths: list[float] = []
     above, largest = 0.0, None
-    for part in _parts(slopes.kept, signal.features):
+    for part in _parts(kept, signal.features):
         slope = slopes.formula(part)
         lengths.append(host_norm(slope))
         steepness = slope if signal.rising else slope.abs()
@@ -63,12 +79,15 @@ def _in_parts(signal: Signal, slopes: Slopes, meter: Meter) -> None:
         elif slope.dim() > 1:
             most = steepness.amax(_rows(slope, signal.features))
             largest = most if largest is None else torch.maximum(largest, most)
-    meter.note("values", signal.site, slopes.kept.numel())
+    if unless_dead and largest is not None and bool((largest <= DEAD_BELOW * signal.peak).any()):
+        return False
+    meter.note("values", signal.site, kept.numel())
     meter.note("slope", signal.site, math.hypot(*lengths))
     if signal.bounded:
         meter.note("steep", signal.site, above)
     elif largest is not None:
         _take_alive(signal, largest, meter)
+    return True
 
 
 def _parts(x: Tensor, features: int) -> Iterator[Tensor]:
@@ -100,16 +119,24 @@ def _take_product(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) -> No
 
 
 def _is_product(slopes: Slopes, g: Tensor, passed: Tensor) -> bool:
-    chosen = _some_rows(g)
+    chosen = _spread_out(g, LOOKED_AT, -1)
     arrived = chosen(passed)
     apart = host_norm(slopes.formula(chosen(slopes.kept)) * chosen(g) - arrived)
     rounding = 8 * max(torch.finfo(x.dtype).eps for x in (g, passed))
     return apart <= max(APART, rounding) * host_norm(arrived)
 
 
-def _some_rows(like: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what takes rows evenly spread over tensors of a shape, in step with no power of two."""
-    dimensions = max(like.dim() - 1, 1)
-    rows = math.prod(like.shape[:dimensions])
-    step = max(1, rows // max(4, LOOKED_AT * rows // like.numel())) | 1
-    return lambda x: x.flatten(0, dimensions - 1)[step // 2 :: step]
+def _spread_out(like: Tensor, enough: int, features: int) -> Callable[[Tensor], Tensor]:
+    """Return what takes evenly spread rows of tensors of a shape, without a copy; in step with no power of two.
+
+    Args:
+        like: has the shape.
+        enough: elements to take, about.
+        features: the dimension that doesn't count rows, and is taken whole.
+    """
+    share, chosen = like.numel() / enough, [_ALL] * like.dim()
+    for d in _rows(like, features) or [0]:
+        step = min(max(1, int(share)), max(1, like.shape[d] // 2)) | 1
+        chosen[d] = slice(step // 2 if step < like.shape[d] else 0, None, step)
+        share /= step
+    return lambda x: x[tuple(chosen)]

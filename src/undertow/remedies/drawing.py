@@ -47,6 +47,36 @@ def activation_of(diagnosis: Diagnosis) -> str:
     return main_activation(diagnosis.run.sites) or "relu"
 
 
+SLOPES = {"relu": -0.15, "leaky_relu": -0.15, "tanh": -0.12, "sigmoid": -0.62, "gelu": -0.17, "silu": -0.2, "elu": -0.1}
+"""Decades by which an activation changes the gradient where its inputs have variance 1: the root of E phi'^2."""
+
+
+def lost_by(diagnosis: Diagnosis, *causes: str) -> tuple[float, int]:
+    """Return by how many decades some causes change the gradient on its way, and how many layers are on it.
+
+    Args:
+        diagnosis: whose gains are known.
+        causes: of them, as `undertow.analysis.attribution.CAUSES` has them.
+
+    Returns:
+        Decades, nan where a factor is zero or no number, so that nobody can tell; layers.
+    """
+    found = [gain.factors for gain in diagnosis.gains]
+    factors = [each[cause] for each in found for cause in causes if cause in each]
+    known = all(factor > 0 and math.isfinite(factor) for factor in factors)
+    decades = sum(math.log10(factor) for factor in factors) if known else math.nan
+    return decades, sum("weights" in each for each in found)
+
+
+def predicted_by_drawing(diagnosis: Diagnosis, activation: str) -> float:
+    """Return the decades by which new weights, made for an activation, change the gradient; nan if nobody can tell.
+
+    A matrix with n_in Var W = g multiplies the length of a gradient by the root of g, an activation by its slope.
+    """
+    lost, layers = lost_by(diagnosis, "weights", "activation")
+    return layers * (math.log10(GAINS.get(activation, 2.0)) / 2 + SLOPES.get(activation, -0.15)) - lost
+
+
 def variance_lines(activation: str = "relu") -> str:
     """Return the lines that draw weights with the variance that an activation needs."""
     needed = GAINS.get(activation, 2.0)

@@ -9,7 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.changing import on_optimizer
-from undertow.remedies.facts import known_facts
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
@@ -57,6 +57,9 @@ def _proposed_adam(diagnosis: Diagnosis) -> Iterator[Proposal]:
     if odd := _odd_numbers(optimizer, lr, facts):
         yield Proposal({"lr": ADAM_LR}, odd, 0.75)
         yield Proposal({"lr": 10 * ADAM_LR}, odd, 0.45)
+    elif "Adam" not in optimizer and unlearned(diagnosis):
+        yield Proposal({"lr": ADAM_LR}, "the training doesn't learn; Adam is the usual one", 0.65)
+        yield Proposal({"lr": 10 * ADAM_LR}, "the same with longer steps, for a short training", 0.5)
     elif not any(name in optimizer for name in ADAPTIVE):
         slow = any(finding.code in ("UT104", "UT101") for finding in diagnosis.findings)
         yield Proposal({"lr": ADAM_LR}, "its steps don't depend on the gradient's scale", 0.7 if slow else 0.5)

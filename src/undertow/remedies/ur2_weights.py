@@ -9,10 +9,21 @@ from torch import nn
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import GAINS
 from undertow.remedies.changing import on_model
-from undertow.remedies.drawing import OF_SCALE, activation_of, draw, trained_layers, variance_lines, without_bias
+from undertow.remedies.drawing import (
+    OF_SCALE,
+    activation_of,
+    draw,
+    lost_by,
+    predicted_by_drawing,
+    trained_layers,
+    variance_lines,
+    without_bias,
+)
 from undertow.remedies.facts import unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
+
+FEW_DECADES = 0.5
 
 
 @remedy(
@@ -42,11 +53,11 @@ def _proposed_variance(diagnosis: Diagnosis) -> Iterator[Proposal]:
     found = {finding.code for finding in diagnosis.findings} & {*OF_SCALE, "UT201", "UT202", "UT302", "UT109"}
     activation = activation_of(diagnosis)
     if found and activation in GAINS:
-        by_weights = sum(
-            math.log10(g.factors.get("weights", 1.0)) for g in diagnosis.gains if g.factors.get("weights", 1.0) > 0
-        )
-        reason = f"the weights change the gradient by {by_weights:+.1f} decades"
-        yield Proposal({"activation": activation}, reason, 0.75 if abs(by_weights) > 0.5 else 0.5, -by_weights)
+        by_weights, _ = lost_by(diagnosis, "weights")
+        known = math.isfinite(by_weights)
+        reason = f"the weights change the gradient by {by_weights:+.1f} decades" if known else "no gradient passes"
+        urgency = 0.5 if abs(by_weights) <= FEW_DECADES else 0.75  # also where nobody can tell
+        yield Proposal({"activation": activation}, reason, urgency, predicted_by_drawing(diagnosis, activation))
     elif activation in GAINS and unlearned(diagnosis):
         yield Proposal({"activation": activation}, "the training doesn't learn; its start may be to blame", 0.35)
 
@@ -80,7 +91,9 @@ def _make_orthogonal(model: nn.Module, gain: float) -> None:
 @orthogonal.proposes
 def _proposed_orthogonal(diagnosis: Diagnosis) -> Iterator[Proposal]:
     if any(finding.code in OF_SCALE for finding in diagnosis.findings) and len(diagnosis.layers) >= 6:
-        yield Proposal({"activation": activation_of(diagnosis)}, f"the network has {len(diagnosis.layers)} layers", 0.6)
+        activation = activation_of(diagnosis)
+        reason = f"the network has {len(diagnosis.layers)} layers"
+        yield Proposal({"activation": activation}, reason, 0.6, predicted_by_drawing(diagnosis, activation))
 
 
 @orthogonal.written

@@ -14,7 +14,7 @@ from undertow.pytorch_code import GAINS, put_in_place
 from undertow.record import Role
 from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, replace_module
 from undertow.remedies.changing import on_model
-from undertow.remedies.drawing import activation_of, draw, variance_lines
+from undertow.remedies.drawing import activation_of, draw, predicted_by_drawing, variance_lines
 from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import Rewiring, functions_called, rewire, through
@@ -118,9 +118,11 @@ def _proposed_activation(diagnosis: Diagnosis) -> Iterator[Proposal]:
         return
     slow = bool(codes & {"UT101", "UT201", "UT104", "UT301", "UT704"}) or unlearned(diagnosis)
     if now in SATURATING and slow:
-        yield Proposal({"to": "relu"}, f"{now}'s slope takes the gradient away", 0.7)
+        taken = f"{now}'s slope takes the gradient away"
+        yield Proposal({"to": "relu"}, taken, 0.7, predicted_by_drawing(diagnosis, "relu"))
         if now == "sigmoid":
-            yield Proposal({"to": "tanh"}, "tanh is four times as steep as the sigmoid at 0", 0.6)
+            steeper = "tanh is four times as steep as the sigmoid at 0"
+            yield Proposal({"to": "tanh"}, steeper, 0.6, predicted_by_drawing(diagnosis, "tanh"))
     elif now == "relu" and ("UT202" in codes or unlearned(diagnosis)):
         yield Proposal({"to": "leaky_relu"}, "units are dead: a leaky ReLU passes gradient on at both sides", 0.65)
 

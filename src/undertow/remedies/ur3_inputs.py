@@ -117,15 +117,47 @@ def _standardise_lines() -> str:
 
 @standardise.written_for
 def _standardise_lines_for(training: Training) -> str:
-    dimensions = _all_but_features(inputs_of(fresh(training), training).ndim)
-    return _standardise_call(str(dimensions[0]) if len(dimensions) == 1 else str(dimensions))
+    x = inputs_of(fresh(training), training)
+    over = _all_but_features(x.ndim)
+    mean, deviation = moments(x, over)
+    if mean.numel() > FEW_NUMBERS:
+        return _standardise_call(_axes(over))
+    usual = deviation.where(deviation > 0, torch.ones_like(deviation))
+    return _standardise_hook(as_text(mean), as_text(usual))
+
+
+FEW_NUMBERS = 64
+"""Means and deviations that are written out as numbers; more are taken from ``x_train``."""
+
+
+def as_text(numbers: Tensor) -> str:
+    """Write a tensor of few numbers as Python.
+
+    Example:
+        >>> as_text(torch.tensor([[0.5], [0.25]]))
+        'torch.tensor([[0.5], [0.25]])'
+    """
+    return f"torch.tensor({_rounded(numbers.tolist())})"
+
+
+def _rounded(values: Any) -> Any:
+    return [_rounded(each) for each in values] if isinstance(values, list) else float(f"{values:.7g}")
+
+
+def _axes(over: tuple[int, ...]) -> str:
+    return str(over[0]) if len(over) == 1 else str(over)
 
 
 def _standardise_call(over: str) -> str:
+    usual = "deviation.where(deviation > 0, torch.ones_like(deviation))"
+    mean = f"x_train.mean({over}, keepdim=True)"
+    return f"deviation = x_train.std({over}, keepdim=True)\n{_standardise_hook(mean, usual)}"
+
+
+def _standardise_hook(mean: str, deviation: str) -> str:
     return (
-        f"deviation = x_train.std({over}, keepdim=True)\n"
-        f'model.register_buffer("input_mean", x_train.mean({over}, keepdim=True))\n'
-        'model.register_buffer("input_deviation", deviation.where(deviation > 0, torch.ones_like(deviation)))\n'
+        f'model.register_buffer("input_mean", {mean})\n'
+        f'model.register_buffer("input_deviation", {deviation})\n'
         "model.register_forward_pre_hook(\n"
         "    lambda model, given: ((given[0] - model.input_mean) / model.input_deviation, *given[1:])\n"
         ")"
@@ -179,14 +211,21 @@ def _filling_lines() -> str:
 
 @filled.written_for
 def _filling_lines_for(training: Training) -> str:
-    dimensions = _all_but_features(inputs_of(fresh(training), training).ndim)
-    return _filling_call(str(dimensions[0]) if len(dimensions) == 1 else str(dimensions))
+    x = inputs_of(fresh(training), training)
+    usual = moments(x, _all_but_features(x.ndim))[0]
+    if usual.numel() > FEW_NUMBERS:
+        return _filling_call(_axes(_all_but_features(x.ndim)))
+    return _filling_hook(as_text(usual))
 
 
 def _filling_call(over: str) -> str:
+    known = "known = x_train.where(x_train.isfinite(), torch.nan)\n"
+    return known + _filling_hook(f"known.nanmean({over}, keepdim=True)")
+
+
+def _filling_hook(usual: str) -> str:
     return (
-        "known = x_train.where(x_train.isfinite(), torch.nan)\n"
-        f'model.register_buffer("input_usual", known.nanmean({over}, keepdim=True))\n'
+        f'model.register_buffer("input_usual", {usual})\n'
         "model.register_forward_pre_hook(\n"
         "    lambda model, given: (given[0].where(given[0].isfinite(), model.input_usual), *given[1:])\n"
         ")"

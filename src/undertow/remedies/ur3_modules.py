@@ -103,6 +103,8 @@ def _proposed_dropout(diagnosis: Diagnosis) -> Iterator[Proposal]:
     lost = any(finding.code == "UT704" for finding in diagnosis.findings)
     if rate > 0.6 or (lost and rate > 0.2):
         yield Proposal({"p": 0.1}, f"dropout throws {rate:.0%} away", 0.8 if rate > 0.6 else 0.5)
+    elif rate > 0.3:
+        yield Proposal({"p": 0.1}, f"dropout throws {rate:.0%} away", 0.35)
 
 
 @less_dropout.written

@@ -11,6 +11,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Role
 from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, weight_of
 from undertow.remedies.changing import on_model
+from undertow.remedies.drawing import lost_by
 from undertow.remedies.facts import unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.ur3_activation import SWAPPED
@@ -109,7 +110,10 @@ def _proposed_rezero(diagnosis: Diagnosis) -> Iterator[Proposal]:
     joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
     named = bool(codes & {"UT101", "UT102", "UT301", "UT205", "UT104"}) or unlearned(diagnosis)
     if not joined and len(diagnosis.layers) >= DEEP and named:
-        yield Proposal({}, f"{len(diagnosis.layers)} layers in a row without a way around them", 0.7)
+        lost, layers = lost_by(diagnosis, "weights", "activation")
+        inner = (layers - 1) / layers if layers else 0.0  # the first layer is seldom one that keeps its shape
+        reason = f"{len(diagnosis.layers)} layers in a row without a way around them"
+        yield Proposal({}, reason, 0.7, -lost * inner)
 
 
 @rezero.written

@@ -21,8 +21,9 @@ def normalised(training: Training) -> Training:
     """Put a log-softmax in front of a loss that takes its input for log-probabilities, and a sigmoid where one is due.
 
     What it changes:
-        While the loss is computed, ``nll_loss`` gets its input through a log-softmax, and ``binary_cross_entropy``
-        through a sigmoid if it isn't between 0 and 1; so does ``log`` of what isn't positive.
+        While the loss is computed, ``nll_loss`` gets its input through a log-softmax, or through a logarithm if it is
+        probabilities, as ``kl_div`` does; and ``binary_cross_entropy`` through a sigmoid if it isn't between 0 and 1;
+        so does ``log`` of what isn't positive.
     When:
         ``nll_loss`` of plain outputs has no lower bound: the loss falls for ever and says nothing.
     Predicts:
@@ -48,7 +49,13 @@ class NormalisedLoss:
 
 
 def _likely(func: Any, x: Tensor, *rest: Any, **named: Any) -> Any:
-    return func(x.log_softmax(1 if x.ndim > 1 else 0), *rest, **named)
+    axis = 1 if x.ndim > 1 else 0
+    shares = bool((x >= 0).all()) and bool((x.sum(axis) - 1).abs().max() < NEARLY)
+    return func(x.clamp(min=TINY).log() if shares else x.log_softmax(axis), *rest, **named)
+
+
+def _logged(func: Any, x: Tensor, *rest: Any, **named: Any) -> Any:
+    return func(x.clamp(min=TINY).log() if bool((x >= 0).all()) else x, *rest, **named)
 
 
 def _probable(func: Any, x: Tensor, *rest: Any, **named: Any) -> Any:
@@ -59,7 +66,7 @@ def _positive(func: Any, x: Tensor, *rest: Any, **named: Any) -> Any:
     return func(x, *rest, **named) if bool((x > 0).all()) or not x.ndim else x.log_softmax(-1)
 
 
-_LIKELIHOODS = {"nll_loss": _likely, "binary_cross_entropy": _probable, "log": _positive}
+_LIKELIHOODS = {"nll_loss": _likely, "binary_cross_entropy": _probable, "log": _positive, "kl_div": _logged}
 
 
 @normalised.proposes
@@ -67,7 +74,11 @@ def _proposed_likelihood(diagnosis: Diagnosis) -> Iterator[Proposal]:
     likely = [site for site in diagnosis.run.sites if "nll" in site.op.lower()]
     soft = any("softmax" in site.op.lower() for site in diagnosis.run.sites)
     logs = any(site.op.lower().startswith("log") and "softmax" not in site.op.lower() for site in diagnosis.run.sites)
-    if likely and not soft and not logs:
+    calls = known_facts(diagnosis).get("survey", {}).get("calls", ())
+    plain = "nll_loss" in calls and not {"log_softmax", "log", "logsumexp", "logsigmoid"} & set(calls)
+    if plain or ("kl_div" in calls and not {"log_softmax", "log"} & set(calls)):
+        yield Proposal({}, "the loss takes its input for log-probabilities, and no logarithm is in front of it", 1.0)
+    elif likely and not soft and not logs:
         yield Proposal({}, "the loss takes its input for log-probabilities, and no softmax is in front of it", 1.0)
     elif not diagnosis.finite or any(finding.code == "UT103" for finding in diagnosis.findings):
         yield Proposal({}, "the loss is no number: a logarithm may be given what isn't positive", 0.6)

@@ -134,3 +134,40 @@ def _proposed_ctc(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @finite_ctc.written
 def _ctc_lines() -> str:
     return "# in the loss: F.ctc_loss(..., zero_infinity=True); and less pooling along time, so that targets fit"
+
+
+@remedy("UR416", "steps that pass the gradient straight through", "D", ["UT109", "UT501", "UT704"])
+def straight_through(training: Training) -> Training:
+    """Let the gradient pass a rounding as if nothing were rounded.
+
+    What it changes:
+        ``round``, ``floor``, ``ceil``, ``trunc`` and ``sign`` give what they gave, with the slope of what goes in.
+    When:
+        Something is rounded between the parameters and the loss: a step has no slope but 0, and nothing in front of it
+        learns.
+    Predicts:
+        Parameters in front of it are reached.
+    References:
+        Bengio, Léonard, Courville 2013 (straight-through estimators).
+    """
+    return ReplacingLoss.around(training, _STRAIGHT)
+
+
+def _straight(func: Any, x: Any, *rest: Any, **named: Any) -> Any:
+    made = func(x, *rest, **named)
+    return x + (made - x).detach() if _floating(x) and x.requires_grad else made
+
+
+_STRAIGHT = dict.fromkeys(("round", "floor", "ceil", "trunc", "sign", "sgn"), _straight)
+
+
+@straight_through.proposes
+def _proposed_straight(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    if called := sorted(set(_STRAIGHT) & set(known_facts(diagnosis).get("survey", {}).get("calls", ()))):
+        found = any(finding.code in ("UT109", "UT501", "UT704") for finding in diagnosis.findings)
+        yield Proposal({}, f"{called[0]} has no slope but 0", 0.95 if found else 0.5)
+
+
+@straight_through.written
+def _straight_lines() -> str:
+    return "# in forward(), in place of y = x.round(): y = x + (x.round() - x).detach()"

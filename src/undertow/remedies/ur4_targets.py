@@ -99,11 +99,19 @@ def _proposed_targets(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @standard_targets.written
 def _targets_lines() -> str:
-    return (
-        "mean, deviation = y_train.mean(), y_train.std()\n"
-        "model.register_forward_hook(lambda model, given, made: made * deviation + mean)\n"
-        "# and divide the loss by deviation ** 2"
-    )
+    return "mean, deviation = y_train.mean(), y_train.std()\n" + _TARGETS_HOOK
+
+
+@standard_targets.written_for
+def _targets_lines_for(training: Training) -> str:
+    shift, scale = _moments(targets_of(training, MEASURED_ON))
+    return f"mean, deviation = {shift:.7g}, {scale:.7g}\n{_TARGETS_HOOK}"
+
+
+_TARGETS_HOOK = (
+    "model.register_forward_hook(lambda model, given, made: made * deviation + mean)\n"
+    "# and divide the loss by deviation ** 2"
+)
 
 
 @remedy("UR404", "outputs in the targets' shape", "D", ["UT504"])

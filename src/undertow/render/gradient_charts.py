@@ -22,6 +22,7 @@ from undertow.render.theme import CATEGORY_COLOURS, INK, MUTED
 
 MOST_NAMES = 12
 MOST_POINTED_AT = 400
+MOST_DRAWN = 2_000
 LEAST_SPAN = 1.5
 """Decades that the axis of a gradient spans at least: a healthy network shall look as flat as it is."""
 
@@ -55,7 +56,7 @@ def way_back(diagnosis: Diagnosis, title: str = "", height: int = 280) -> alt.La
         height: of the plotting area, pixels.
     """
     rows = plain(_levels(diagnosis), ["gradient"])
-    beside = plain(_expected(diagnosis), ["expected", "low", "high"])
+    beside = plain(thinned(_expected(diagnosis), ["run"], MOST_DRAWN), ["expected", "low", "high"])
     beside = [row for row in beside if row["expected"] is not None]
     values = [row["gradient"] for row in rows if row["gradient"] is not None] + [row["expected"] for row in beside]
     step = max(1, math.ceil(len(rows) / MOST_NAMES))
@@ -76,11 +77,12 @@ def way_back(diagnosis: Diagnosis, title: str = "", height: int = 280) -> alt.La
         ),
         "color": alt.ColorValue(CATEGORY_COLOURS[0]),
     }
-    drawn = charted([{key: row[key] for key in ("place", "gradient")} for row in rows])
+    drawn = charted([{key: row[key] for key in ("place", "gradient")} for row in thinned(rows, [], MOST_DRAWN)])
     parts = [*_band(beside, shared), drawn.mark_line().encode(**shared)]
     if len(rows) <= 100:
         parts.append(drawn.mark_point(filled=True, size=45, opacity=1).encode(**shared))
-    parts.append(nearest_point(thinned([r for r in rows if r["gradient"] is not None], [], MOST_POINTED_AT), shared))
+    pointed = thinned([r for r in rows if r["gradient"] is not None], [], MOST_POINTED_AT)
+    parts.append(nearest_point(_told(diagnosis, pointed), shared))
     return layered(parts, title, height)
 
 
@@ -142,16 +144,26 @@ def _levels(diagnosis: Diagnosis) -> Iterable[Mapping[str, Any]]:
     gradient_path = diagnosis.gradient_path
     if gradient_path is None:
         return
-    after = {segment.waypoints[0]: segment for segment in segments(diagnosis, most=None)}
     received = diagnosis.column("grad_output")
     for place, (waypoint, name) in enumerate(zip(gradient_path.waypoints, waypoint_names(gradient_path), strict=True)):
-        norm = float(received[waypoint])
-        lines = {"at": name, "gradient": number(norm)}
+        yield {"place": place, "name": name, "gradient": float(received[waypoint])}
+
+
+def _told(diagnosis: Diagnosis, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of levels with what to say where a reader points at one."""
+    assert diagnosis.gradient_path is not None  # noqa: S101  # there are levels
+    waypoints, received = diagnosis.gradient_path.waypoints, diagnosis.column("grad_output")
+    after = {segment.waypoints[0]: segment for segment in segments(diagnosis, most=None)}
+    told = []
+    for row in rows:
+        waypoint = waypoints[row["place"]]
+        lines = {"at": row["name"], "gradient": number(float(received[waypoint]))}
         if waypoint in after:
             lines |= {key: line for key, line in tooltip(after[waypoint]).items() if key != "from"}
         else:
             lines[""] = "the front"
-        yield {"place": place, "name": name, "gradient": norm, "lines": lines}
+        told.append({**row, "lines": lines})
+    return told
 
 
 def _expected(diagnosis: Diagnosis) -> Iterable[Mapping[str, Any]]:

@@ -20,9 +20,16 @@ def run_page(name: str) -> str:
     return filled("run/run.html", name, given, (*BOARD, "run/live"), live=True)
 
 
-def runs_page(folder: str) -> str:
-    """Return the list of all runs in a folder."""
-    return filled("run/runs.html", f"Runs in {folder}", {}, ("address", "run/runs"), live=True)
+def runs_page(folder: str, treatments: Sequence[str] = ()) -> str:
+    """Return the list of all runs in a folder, with links to what the doctor has written there.
+
+    Example:
+        >>> "treatment?name=net.treatment.json" in runs_page("runs", ["net.treatment.json"])
+        True
+    """
+    links = [{"name": name, "page": f"treatment?{urlencode({'name': name})}"} for name in treatments]
+    given = {"treatments": links} if links else {}
+    return filled("run/runs.html", f"Runs in {folder}", given, ("address", "run/runs"), live=True)
 
 
 def compare_page(names: Sequence[str]) -> str:

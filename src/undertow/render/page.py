@@ -42,6 +42,7 @@ from undertow.render.seen import seen
 from undertow.render.stills import Still
 from undertow.render.templating import environment, inert, policy, scripted, source
 from undertow.render.theme import layer_colours
+from undertow.render.tree_html import tree_lines
 
 __all__ = [
     "Article",
@@ -261,6 +262,7 @@ def _environment() -> Environment:
         "columns": _columns,
         "mathml": markup.mathml,
         "typeset": typeset,
+        "lines": tree_lines,
         "kind": lambda block: type(block).__name__.lower(),
     }
     return environment(filters, {"numeric": _numeric, "verdict": lambda cell: isinstance(cell, ClaimVerdict)})

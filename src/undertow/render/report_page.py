@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from undertow.diagnosis import Diagnosis
+from undertow.render.figures import checked_whole
 from undertow.render.markup import escaped
 from undertow.render.page import Article
 from undertow.render.sections import SECTIONS, answer
@@ -22,7 +23,8 @@ def article(diagnosis: Diagnosis) -> Article:
         >>> article(Diagnosis(Run({"model": "Net"}, ()))).title
         'Net: no weights'
     """
-    sections = (section(diagnosis) for section in SECTIONS)
+    with checked_whole():
+        sections = [section(diagnosis) for section in SECTIONS]
     return Article(
         title=headline(diagnosis),
         subtitle=_subtitle(diagnosis),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, pairwise
 
 from undertow.analysis.attribution import product
@@ -28,7 +29,7 @@ class Segment:
     waypoints: tuple[int, ...]
     gains: tuple[BackwardGain, ...]
 
-    @property
+    @cached_property
     def gain(self) -> float:
         """The factor by which it changes the gradient's norm."""
         return math.prod(gain.gain for gain in self.gains)
@@ -39,12 +40,12 @@ class Segment:
         gain = self.gain
         return math.log10(gain) if 0 < gain < math.inf else None
 
-    @property
+    @cached_property
     def factors(self) -> dict[str, float]:
         """The gain by cause."""
         return product(self.gains)
 
-    @property
+    @cached_property
     def decades(self) -> dict[str, float]:
         """log10 of the factors; those of zero, inf and nan are left out."""
         return {cause: math.log10(factor) for cause, factor in self.factors.items() if 0 < factor < math.inf}

@@ -91,7 +91,7 @@ class TableRow:
         power = 1 / len(self.sites) if self.alike else 1.0
         return {cause: factor**power for cause, factor in factors.items()}
 
-    @property
+    @cached_property
     def gain(self) -> float:
         """The factor by which they, or each of them, change the gradient's norm; nan at the front."""
         if not any(self.gains):
@@ -149,15 +149,15 @@ def _kind(diagnosis: Diagnosis, row: TableRow) -> tuple[object, ...]:
 
 def _repeats(rows: Sequence[TableRow], kinds: Sequence[object], first: int, period: int) -> int:
     """Count how often the ``period`` rows from ``first`` on come again and again, the first time included."""
-    gains: list[list[float]] = [[] for _ in range(period)]
+    low, high = [math.inf] * period, [0.0] * period
     for place in range(first, len(rows)):
-        phase = gains[(place - first) % period]
+        phase = (place - first) % period
         gain = rows[place].gain
-        if kinds[place] != kinds[first + (place - first) % period]:
+        if kinds[place] != kinds[first + phase]:
             return (place - first) // period
         if 0 < gain < math.inf:
-            phase.append(math.log10(gain))
-            if max(phase) - min(phase) > 2 * ALIKE:
+            low[phase], high[phase] = min(low[phase], gain), max(high[phase], gain)
+            if math.log10(high[phase] / low[phase]) > 2 * ALIKE:
                 return (place - first) // period
     return (len(rows) - first) // period
 

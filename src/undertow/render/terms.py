@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from undertow.render.blocks import TreeLine
 from undertow.render.markup import phrase
 
 Entry = tuple[str, str]
@@ -48,6 +49,10 @@ def texts_of(value: Any) -> Iterator[str]:
     """
     if isinstance(value, str):
         yield value
+    elif isinstance(value, TreeLine):  # there may be thousands: their cells are numbers
+        yield f"{value.label} {value.note}"
+        for part in value.parts:
+            yield from texts_of(part)
     elif is_dataclass(value) and not isinstance(value, type):
         for each in fields(value):
             yield from texts_of(getattr(value, each.name))

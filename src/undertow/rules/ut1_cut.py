@@ -150,30 +150,31 @@ def _cancelled(diagnosis: Diagnosis, zero: set[str]) -> dict[int, frozenset[int]
     for site in run.sites:
         if site.parameters and zero.issuperset(site.parameters) and 0 not in site.shape:
             by_parameters[site.parameters].append(site.index)
+    arriving = _arriving(diagnosis) if by_parameters else []
     for names, places in by_parameters.items():
-        at = frozenset().union(*(_arriving(diagnosis, place) for place in places))
+        at = frozenset[int]().union(*(arriving[place] for place in places))
         twice = len(places) > 1 and all(received[p] > _least(diagnosis) and inflow[p] != 0 for p in places)
         if at or (twice and any("bias" not in name for name in names)):
             found |= dict.fromkeys(places, at or frozenset(places))
     return found
 
 
-def _arriving(diagnosis: Diagnosis, start: int) -> frozenset[int]:
-    """Return the Sites behind which a layer lies whose gradient cancels as it arrives; empty where it doesn't."""
-    run, received = diagnosis.run, diagnosis.column("grad_output")
-    contribution = run.edge_column("contribution", diagnosis.step)
-    seen, waiting, ends = {start}, [start], set[int]()
-    while waiting:
-        place = waiting.pop()
-        if received[place] > 0:
-            return frozenset()
-        if sum(contribution[edge] > _least(diagnosis) for edge in run.incoming[place]) > 1:
-            ends.add(place)
-            continue
-        new = {run.edges[edge].source for edge in run.incoming[place]} - seen
-        seen |= new
-        waiting += new
-    return frozenset(ends)
+def _arriving(diagnosis: Diagnosis) -> list[frozenset[int]]:
+    """Return, for every Site, the Sites behind which it lies whose gradient cancels as it arrives; empty if none."""
+    run, received = diagnosis.run, diagnosis.column("grad_output").tolist()
+    arrives = (run.edge_column("contribution", diagnosis.step) > _least(diagnosis)).tolist()
+    found: list[frozenset[int] | None] = []  # None: some way from here leads to where there is gradient
+    for site, edges in enumerate(run.incoming):  # givers stand before receivers
+        above = [found[run.edges[edge].source] for edge in edges]
+        if received[site] > 0:
+            found.append(None)
+        elif sum(arrives[edge] for edge in edges) > 1:
+            found.append(frozenset({site}))
+        elif None in above:
+            found.append(None)
+        else:
+            found.append(frozenset().union(*(each for each in above if each)))
+    return [each or frozenset() for each in found]
 
 
 def _where_ways_meet(diagnosis: Diagnosis, cancelled: Mapping[int, frozenset[int]]) -> Iterator[GradientCut]:

@@ -18,6 +18,7 @@ from undertow.render import live_pages
 from undertow.serving.folder import Folder
 from undertow.serving.followed import Followed
 from undertow.serving.listing import Listing
+from undertow.serving.treatments import page_of, treatments
 from undertow.store import StoreError
 
 LOOK_EVERY = 0.4
@@ -65,12 +66,22 @@ class Pages:
             Route("/view", self._view),
             Route("/step", self._step),
             Route("/events", self._events),
+            Route("/treatment", self._treatment),
         ]
         handlers: Any = {NoSuchRunError: _not_there, StoreError: _unreadable}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     async def _index(self, _: Request) -> Response:
-        return HTMLResponse(live_pages.runs_page(self._folder.root.name))
+        there = await run_in_threadpool(treatments, self._folder)
+        return HTMLResponse(live_pages.runs_page(self._folder.root.name, there))
+
+    async def _treatment(self, request: Request) -> Response:
+        name = request.query_params.get("name", "")
+        try:
+            made, headers = await run_in_threadpool(page_of, self._folder, name)
+        except KeyError:
+            return PlainTextResponse(f"there is no treatment named {name!r} in this folder", 404)
+        return HTMLResponse(made, headers=headers)
 
     async def _runs(self, _: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self._listing.to_list))

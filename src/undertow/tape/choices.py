@@ -116,7 +116,10 @@ class ChoiceFinder(TorchFunctionMode):
             self._noted.add(id(tensor))
 
     def _choose(self, bits: int) -> None:
-        self.chosen.update(name for place, name in enumerate(self._names) if bits >> place & 1)
+        while bits:
+            place = bits.bit_length() - 1
+            self.chosen.add(self._names[place])
+            bits ^= 1 << place
 
 
 def _union(many: Iterator[int]) -> int:

@@ -84,6 +84,8 @@ def _some(rows: Tensor, enough: int) -> Tensor:
     rows = rows if rows.dim() > 1 else rows[:, None]
     count = min(len(rows), max(FEWEST, enough * len(rows) // rows.numel()))
     step = max(1, count * rows.numel() // len(rows) // enough) | 1  # odd: in step with no power of two
+    if not rows.is_contiguous():  # channels last, most often: contiguous in another order
+        rows = rows.permute(0, *sorted(range(1, rows.dim()), key=rows.stride, reverse=True))
     if rows.is_contiguous():
         rows = rows.flatten(1)[:, ::step]
     return rows.index_select(0, spread_out(len(rows), count, rows.device)).flatten(1)

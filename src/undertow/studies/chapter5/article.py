@@ -7,13 +7,13 @@ from undertow.studies.article import page
 from undertow.studies.chapter5 import explorer, storage
 from undertow.studies.study import Results
 
-FIGURES = ("figures", "theory_figures")
+FIGURES = ("figures", "theory_figures", "helped")
 
 
 def article(results: Results) -> Article:
     """Build the page."""
     members = str(results["members"])
-    return page(__package__, results, "chains", figures=FIGURES, networks_of_each_kind=members)
+    return page(__package__, results, "chains", "helped", figures=FIGURES, networks_of_each_kind=members)
 
 
 def write_beside(results: Results, out: Path) -> None:
