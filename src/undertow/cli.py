@@ -27,6 +27,9 @@ USERS, OURS = 2, 3
 KILLED = 128
 """What a shell adds to the number of the signal that ended a process."""
 
+BROKEN_PIPE = 13
+"""The number of SIGPIPE, which Windows has no name for."""
+
 _RUN_USERS_CODE = frozenset({"check", "doctor", "examine", "sweep"})
 SHOW_TRACEBACK = "UNDERTOW_TRACEBACK"
 SHELLS = ("bash", "zsh", "fish")
@@ -84,6 +87,8 @@ def _command() -> None:
             return _show_completion(sys.argv[2])
         app(prog_name="undertow")
     except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # the reader, `head` perhaps, has seen enough
+            sys.exit(KILLED + BROKEN_PIPE)
         if _raised_in(error, "typer"):
             raise
         _refuse(f"the user's code ended the program (sys.exit({error.code!r})) before there was a verdict", USERS)

@@ -119,6 +119,11 @@ def test_without_a_name_the_studies_are_listed(run):
     assert all(len(line.split()) > 3 for line in lines)
 
 
+def test_a_reader_who_has_seen_enough_is_no_fault(tmp_path):
+    script = "undertow rule UT101 | head -1; echo ${PIPESTATUS[0]}"
+    assert in_shell(["bash", "--norc"], script, tmp_path)[-1] == "141"
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "said"),
     [
