@@ -1,5 +1,6 @@
 """UT301 and UT302: initial weights of the wrong size, or all alike."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -30,6 +31,7 @@ from undertow.wording import called, times_of_decades
 
 FEWEST_LAYERS = 3
 AGREEING = 0.5
+OFF_BY = 0.03
 LARGEST_VARIANCE = 100.0
 SPREAD_BELOW = 1e-2
 
@@ -72,6 +74,8 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     if len(found.covered) < FEWEST_LAYERS or not _off(found):
         return
     weight_var, needed = typical_weight_var(found), _needed(activation)
+    if needed and (weight_var / needed - 1) * math.copysign(1, found.expected) < OFF_BY:
+        return  # what the gradient loses or gains by, a constant factor perhaps, is not the weights' variance
     size, verb = ("small", "lose") if found.expected < 0 else ("large", "blow up")
     layers, now = f"{len(found.covered)} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
     if needed:
