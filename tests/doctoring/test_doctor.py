@@ -162,6 +162,13 @@ class TestComparison:
         assert all(each <= min(1, 4 * raw) for each, raw in zip(holm(p), p, strict=True))
 
 
+def test_a_likely_remedy_of_the_step_gets_a_partner_and_one_that_is_a_length_of_steps_none():
+    missing, slow = Remedy("UR107", urgency=1.0), Remedy("UR101", {"factor": 10.0}, urgency=0.9)
+    pairs = [arm for arm in first_arms([missing, slow, Remedy("UR110", urgency=0.5)]) if len(arm) == 2]
+    assert {arm[0].code for arm in pairs if arm[1].code == "UR102"} == {"UR107"}
+    assert {arm[1].settings["lr"] for arm in pairs if arm[1].code == "UR102"} == {1e-3, 1e-2}
+
+
 def test_arms_that_do_the_same_are_run_once():
     shut, open_, other = (Remedy("UR414"),), (Remedy("UR401"), Remedy("UR414")), (Remedy("UR102"), Remedy("UR103"))
     assert unlike([open_, shut, other], {open_: b"a", shut: b"a", other: b"b"}) == [shut, other]
