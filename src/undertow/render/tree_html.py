@@ -6,6 +6,7 @@ from functools import lru_cache
 from markupsafe import Markup, escape
 
 from undertow.formatting import typeset
+from undertow.printable import printable
 from undertow.render.blocks import Tree, TreeLine
 
 
@@ -33,14 +34,18 @@ def _lines(branches: Iterable[TreeLine], depth: int, needed: int) -> Iterator[st
 
 def _line(branch: TreeLine, needed: int) -> str:
     note = f" <i>{_written(branch.note)}</i>" if branch.note else ""
-    flag = f" <em>{escape(branch.flag)}</em>" if branch.flag else ""
+    flag = f" <em>{_text(branch.flag)}</em>" if branch.flag else ""
     cells = (
         f'<span class="cell{" optional" if place >= needed else ""}">{_written(cell)}</span>'
         for place, cell in enumerate(branch.cells)
     )
-    return f'<span class="name"><b>{escape(branch.label)}</b>{note}{flag}</span>{"".join(cells)}'
+    return f'<span class="name"><b>{_text(branch.label)}</b>{note}{flag}</span>{"".join(cells)}'
 
 
 @lru_cache(maxsize=4096)
 def _written(text: str) -> str:
-    return str(escape(typeset(text)))
+    return _text(typeset(text))
+
+
+def _text(text: str) -> str:
+    return str(escape(printable(text, lines=True)))
