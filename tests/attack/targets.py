@@ -432,6 +432,24 @@ def study_results(room, rng):
     return "done"
 
 
+def treatment_file(room, rng):
+    """A treatment that the doctor wrote, with values exchanged or bytes spoiled, shown by `undertow serve`."""
+    from undertow.serving.folder import Folder
+    from undertow.serving.treatments import page_of
+
+    schema = room.once("treatment's schema", lambda: json.loads(TREATMENT.read_text("utf-8")))
+    folder = room.folder / "treatments"
+    folder.mkdir(exist_ok=True)
+    content = _text(value_spoiled(room.once("treatment", lambda: _instance(schema, schema)), rng)).encode()
+    path = folder / "net.treatment.json"
+    path.write_bytes(bytes_spoiled(content, rng) if rng.integers(4) == 0 else content)
+    page_of(Folder(folder), path.name)
+    return "done"
+
+
+TREATMENT = Path(__file__).parents[2] / "docs" / "schemas" / "treatment.json"
+
+
 def _instance(schema, root):
     """Make a small value that a JSON Schema allows."""
     if "$ref" in schema:
@@ -439,12 +457,15 @@ def _instance(schema, root):
             **root["$defs"][schema["$ref"].rpartition("/")[2]],
             **{k: v for k, v in schema.items() if k != "$ref"},
         }
+    if not schema.keys() - {"description"}:
+        return 0.5
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
-    if "oneOf" in schema:
-        return _instance(schema["oneOf"][0], root)
+    for choice in ("oneOf", "anyOf"):
+        if choice in schema:
+            return _instance(schema[choice][0], root)
     kinds = schema.get("type", "object")
     kind = kinds if isinstance(kinds, str) else kinds[0]
     if kind == "object":
@@ -528,6 +549,7 @@ TARGETS = {
     "[tool.undertow] of pyproject.toml": project_section,
     "the doctor's store, forged with right sums": trials_store,
     "results.json of a study": study_results,
+    "a treatment's file, shown by undertow serve": treatment_file,
     "an IDX file": idx_file,
     "an ensemble's safetensors file": ensemble_file,
     "a request to undertow serve": request,
