@@ -1,12 +1,14 @@
 """Compiled models: the optimizer's side by default, which compiles nothing and changes no bit; the tape on request."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import undertow
 from watching.loops import Left, sgd, train
 from watching.training import Attach, Watched, assert_same, loss_of, net, no_watcher, trained
 
@@ -146,3 +148,17 @@ def test_a_compiled_optimizer_step_has_nothing_of_ours_in_it(watched: Watched) -
         assert counted() == expected
         assert run.scalars["step"].max() >= 6
         assert_same(left, plain)
+
+
+def test_what_is_compiled_after_an_examination_is_compiled() -> None:
+    """An examination runs compiled models eagerly, and then lets torch compile again."""
+    compiled: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        compiled.append(len(compiled))
+        return graph.forward
+
+    model = nn.Linear(4, 1)
+    undertow.examine(model, lambda: model(torch.ones(3, 4)).square().mean())
+    torch.compile(nn.Linear(4, 1), backend=backend)(torch.ones(3, 4))
+    assert compiled == [0]

@@ -61,8 +61,8 @@ def examine(
     optimizers = _optimizers(optimizer)
     untouched = Untouched(model)
     with untouched, untouched:
+        untouched.begin()  # before anything else is set, as it is what is put back
         with torch.inference_mode(False), torch.enable_grad(), eager():
-            untouched.begin()
             passes = Passes(model, untouched.interruptible(compute_loss), optimizers)
             runs = [passes.examine() for _ in range(repeats)]
             _look_ahead(passes, runs)

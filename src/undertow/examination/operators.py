@@ -72,15 +72,16 @@ def between(model: nn.Module, compute_loss: ComputeLoss, front: str, back: str) 
         if path not in modules:
             raise ValueError(f"the model has no module {path!r}; there are: {', '.join(filter(None, modules))[:300]}")
     untouched = Untouched(model)
-    with untouched, untouched, torch.enable_grad(), eager(), sdpa_kernel(SDPBackend.MATH):
-        untouched.begin()
-        with _own_buffers(model), _outputs(modules[front], modules[back]) as found:
-            loss = untouched.interruptible(compute_loss)()
-        start, end = (_output(found, modules[path], path) for path in (front, back))
-        received = _gradient(loss, end, f"the loss doesn't depend on the output of {back!r}")
-        passed_on = _gradient(loss, start, f"the loss doesn't depend on the output of {front!r}")
-        operator = _operator(start, end, f"no gradient gets from the output of {back!r} back to that of {front!r}")
-        untouched.check()
+    with untouched, untouched:
+        untouched.begin()  # before anything else is set, as it is what is put back
+        with torch.enable_grad(), eager(), sdpa_kernel(SDPBackend.MATH):
+            with _own_buffers(model), _outputs(modules[front], modules[back]) as found:
+                loss = untouched.interruptible(compute_loss)()
+            start, end = (_output(found, modules[path], path) for path in (front, back))
+            received = _gradient(loss, end, f"the loss doesn't depend on the output of {back!r}")
+            passed_on = _gradient(loss, start, f"the loss doesn't depend on the output of {front!r}")
+            operator = _operator(start, end, f"no gradient gets from the output of {back!r} back to that of {front!r}")
+            untouched.check()
     return Carried(operator, received, passed_on)
 
 

@@ -63,20 +63,21 @@ class Untouched:
         self._interrupts.hold()
         self._is_held = _ONE_AT_A_TIME.acquire()
         model = self._model
-        self._kept = {name: (p, p._version, p.data, _content(p.data)) for name, p in model.named_parameters()}
-        of_the_model = [
-            _owned(model),
-            _numbers(model),
-            _gradients(model),
-            _hooks(model),
-            _buffers(model),
-            _modes(model),
-        ]
-        self._restores = surroundings() + of_the_model
-        for parameter in model.parameters():
-            parameter.grad = None
-            (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).clear()
-        register_optimizer_step_pre_hook(_refusal())
+        with torch.inference_mode(False):  # copies are written back outside of it
+            self._kept = {name: (p, p._version, p.data, _content(p.data)) for name, p in model.named_parameters()}
+            of_the_model = [
+                _owned(model),
+                _numbers(model),
+                _gradients(model),
+                _hooks(model),
+                _buffers(model),
+                _modes(model),
+            ]
+            self._restores = surroundings() + of_the_model
+            for parameter in model.parameters():
+                parameter.grad = None
+                (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).clear()
+            register_optimizer_step_pre_hook(_refusal())
 
     def interruptible(self, function: Callable[[], Any]) -> Callable[[], Any]:
         """Return the function, made to be ended by Ctrl-C."""
