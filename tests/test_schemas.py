@@ -18,7 +18,7 @@ from undertow.training import Trial
 
 DOCS = Path(__file__).parents[1] / "docs" / "schemas"
 
-KINDS = {name: kind for name, kind in vars(checking).items() if isinstance(kind, checking.Kind)}
+KINDS = {name: kind for name, kind in vars(checking).items() if isinstance(kind, checking.FieldKind)}
 VALUES = [
     None, True, 0, -1, 3, 1.5, "", "a", "inf", "-inf", "nan", [], ["a"], [1], [-1], [True], [1.5], [None], [{}],
     [{"a": 1}], {}, {"a": 1}, {"a": "inf"}, {"a": "b"}, {"a": None}, [["a"]],

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from undertow.commands._named import Commands
 from undertow.printable import printable
-from undertow.supervising import Outcome, can_supervise, supervised
+from undertow.supervising import CommandEnd, can_supervise, supervised
 from undertow.user_function import UserCodeError
 
 USERS, OURS = 2, 3
@@ -70,7 +70,7 @@ def main() -> None:
         _command()
 
 
-def _pass_on(ended: Outcome) -> None:
+def _pass_on(ended: CommandEnd) -> None:
     """End as the command did, or say what ended it."""
     if ended.told is not None:
         sys.exit(ended.told)

@@ -25,7 +25,7 @@ from undertow.record.checking import (
     SITE,
     TEXT,
     TEXTS,
-    Kind,
+    FieldKind,
 )
 from undertow.record.sites import Role
 
@@ -35,10 +35,10 @@ Schema = dict[str, Any]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-GAIN: Mapping[str, Kind] = {
+GAIN: Mapping[str, FieldKind] = {
     "start": COUNT, "end": COUNT, "gain": NUMBER, "factors": NUMBERS, "shares": NUMBERS, "main": COUNTS,
 }  # fmt: skip
-SEGMENT: Mapping[str, Kind] = {
+SEGMENT: Mapping[str, FieldKind] = {
     **dict.fromkeys(("start", "end"), COUNT),
     **dict.fromkeys(("measured", "expected", "spread", "weight_var", "q"), NUMBER),
     **dict.fromkeys(("name", "reason", "saying"), TEXT),
@@ -46,41 +46,41 @@ SEGMENT: Mapping[str, Kind] = {
     "departure": NUMBERS,
     "layers": COUNTS,
 }
-THEORY: Mapping[str, Kind] = {
+THEORY: Mapping[str, FieldKind] = {
     **dict.fromkeys(("expected", "measured", "spread"), NUMBER),
     "departs": FLAG, "reasons": TEXTS, "saying": TEXT, "stretches": LIST,
 }  # fmt: skip
-REPORT: Mapping[str, Kind] = {"format": TEXT, "run": MAPPING, "gains": LIST, "theory": MAPPING, "findings": LIST}
-CHECK: Mapping[str, Kind] = {
+REPORT: Mapping[str, FieldKind] = {"format": TEXT, "run": MAPPING, "gains": LIST, "theory": MAPPING, "findings": LIST}
+CHECK: Mapping[str, FieldKind] = {
     **dict.fromkeys(("format", "undertow", "target", "fail_on"), TEXT),
     "failed": FLAG, "silenced": COUNT, "findings": LIST,
 }  # fmt: skip
-REMEDY: Mapping[str, Kind] = {
+REMEDY: Mapping[str, FieldKind] = {
     **dict.fromkeys(("code", "name", "reason", "lines"), TEXT),
     "settings": MAPPING, "answers": TEXTS, "urgency": NUMBER, "predicted": NUMBER,
 }  # fmt: skip
-COMPARISON: Mapping[str, Kind] = {
+COMPARISON: Mapping[str, FieldKind] = {
     **dict.fromkeys(("start", "effect", "p"), NUMBER),
     **dict.fromkeys(("remedies", "control", "treated", "interval", "seconds"), LIST),
     "seeds": COUNTS,
     "verdict": TEXT,
 }
-ATTEMPT: Mapping[str, Kind] = {
+ATTEMPT: Mapping[str, FieldKind] = {
     "remedies": LIST, "stage": TEXT, "scores": LIST, "error": TEXT, "decades": NUMBER, "predicted": NUMBER,
 }  # fmt: skip
-TREATMENT: Mapping[str, Kind] = {
+TREATMENT: Mapping[str, FieldKind] = {
     **dict.fromkeys(("format", "verdict", "headline", "summary", "measure", "snippet"), TEXT),
     **dict.fromkeys(("remedies", "comparisons", "findings", "attempts", "by_hand"), LIST),
     **dict.fromkeys(("curves", "gradient"), MAPPING),
     "notes": TEXTS, "steps": COUNT, "seeds": COUNT, "seconds": NUMBER, "interrupted": FLAG, "running": TEXT,
 }  # fmt: skip
-FORECAST: Mapping[str, Kind] = {
+FORECAST: Mapping[str, FieldKind] = {
     "activation": TEXT, "depth": COUNT, "layers": MAPPING,
     **dict.fromkeys(("weight_var", "bias_var", "width", "q_star", "chi", "xi_q", "xi_c", "xi_grad"), NUMBER),
     **dict.fromkeys(("trainable_depth", "norm_factor"), NUMBER),
     "phase": TEXT,
 }  # fmt: skip
-SWEEP: Mapping[str, Kind] = {"name": TEXT, "settings": MAPPING, "cells": LIST}
+SWEEP: Mapping[str, FieldKind] = {"name": TEXT, "settings": MAPPING, "cells": LIST}
 
 NUMBERS_LIST: Schema = {"type": "array", "items": NUMBER.schema}
 A_COLUMN: Schema = {
@@ -114,7 +114,9 @@ def schema(name: str) -> Schema:
     return {**head, **make(), **({"$defs": defs} if defs else {})}
 
 
-def of(kinds: Mapping[str, Kind], about: type | None = None, optional: Iterable[str] = (), **inside: Schema) -> Schema:
+def of(
+    kinds: Mapping[str, FieldKind], about: type | None = None, optional: Iterable[str] = (), **inside: Schema
+) -> Schema:
     """Return the schema of a table.
 
     Args:
@@ -148,7 +150,7 @@ def _all_of(part: str) -> Schema:
     return {"type": "array", "items": {"$ref": f"#/$defs/{part}"}}
 
 
-def _finding(**more: Kind) -> Schema:
+def _finding(**more: FieldKind) -> Schema:
     return of({**FINDING, **more}, Finding, severity={"enum": [str(each) for each in Severity]})
 
 

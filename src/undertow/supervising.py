@@ -16,7 +16,7 @@ _ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD")
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 
-class Outcome(NamedTuple):
+class CommandEnd(NamedTuple):
     """Tell how a command ended: the exit code that it gave itself, if any, and how its process ended.
 
     Attributes:
@@ -35,7 +35,7 @@ def can_supervise() -> bool:
     return hasattr(os, "fork") and "torch" not in sys.modules and threading.active_count() == 1
 
 
-def supervised(command: Callable[[], object]) -> Outcome:
+def supervised(command: Callable[[], object]) -> CommandEnd:
     """Run a command in a forked process, and wait for it. In that process itself this never returns.
 
     Signals that are sent to this process are handed on; those that a terminal sends reach both by themselves.
@@ -44,10 +44,10 @@ def supervised(command: Callable[[], object]) -> Outcome:
         command: ends by returning, for 0, or with `SystemExit`.
 
     Example:
-        >>> supervised(lambda: sys.exit(1)) if can_supervise() else Outcome(1, 1, 0)
-        Outcome(told=1, code=1, signal=0)
-        >>> supervised(lambda: os._exit(0)) if can_supervise() else Outcome(None, 0, 0)
-        Outcome(told=None, code=0, signal=0)
+        >>> supervised(lambda: sys.exit(1)) if can_supervise() else CommandEnd(1, 1, 0)
+        CommandEnd(told=1, code=1, signal=0)
+        >>> supervised(lambda: os._exit(0)) if can_supervise() else CommandEnd(None, 0, 0)
+        CommandEnd(told=None, code=0, signal=0)
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -68,7 +68,7 @@ def supervised(command: Callable[[], object]) -> Outcome:
     os.set_blocking(reading, False)  # a process that the command has left behind may hold the pipe open
     told = _told(reading)
     ended = os.waitstatus_to_exitcode(status)
-    return Outcome(told, max(ended, 0), max(-ended, 0))
+    return CommandEnd(told, max(ended, 0), max(-ended, 0))
 
 
 def _run(command: Callable[[], object], writing: int) -> None:

@@ -274,5 +274,5 @@ def test_what_would_have_helped_is_what_the_doctor_recorded(folder):
     page = (folder / "index.html").read_text("utf-8")
     assert "What would have helped" in page
     assert f"{helped.helped_scores()[1]:.0f} %" in page.replace("\xa0", " ")
-    sizes = [tuple(layer.weight.shape) for layer in doctored.Network() if hasattr(layer, "weight")]
+    sizes = [tuple(layer.weight.shape) for layer in doctored.DeepestNetwork() if hasattr(layer, "weight")]
     assert sizes == [(30, 784), (30, 30), (30, 30), (30, 30), (10, 30)]

@@ -43,7 +43,7 @@ class FoundFault:
 
 @dataclass(frozen=True)
 class Gain:
-    """What becomes of the gradient's norm between two layers, the loss's side first.
+    """Tell what becomes of the gradient's norm between two layers, the loss's side first.
 
     Attributes:
         start, end: layers; the gradient goes from one to the other.
@@ -61,7 +61,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Examined:
-    """What a diagnosis comes to.
+    """Tell what a diagnosis comes to.
 
     Attributes:
         target: what was asked for.
@@ -178,8 +178,8 @@ class Prescribed:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the doctor would try, the most urgent first. Trying it takes ``undertow doctor``, outside of this server.
+class TreatmentPlan:
+    """Tell what the doctor would try, the most urgent first. Trying it takes ``undertow doctor``, elsewhere.
 
     Attributes:
         target: what was asked for.
@@ -199,7 +199,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class CodeExplained:
     """A rule or a remedy.
 
     Attributes:
@@ -223,4 +223,4 @@ class Explanations:
         listed: all of them in a line each, or the one that was asked for in full.
     """
 
-    listed: list[Explanation]
+    listed: list[CodeExplained]

@@ -94,7 +94,7 @@ class Tools:
             left_out=len(told.findings) - len(found) + len(told.gains) - len(gains),
         )
 
-    def plan(self, target: str) -> results.Plan:
+    def plan(self, target: str) -> results.TreatmentPlan:
         """Say what the doctor would try against what is wrong, the most urgent first, as lines of PyTorch.
 
         Nothing is trained, and nothing is known to help before it was tried: ``undertow doctor`` does that.
@@ -112,7 +112,7 @@ class Tools:
         shown = [_prescribed(each) for each in prescribed[:MOST_REMEDIES]]
         wrong = list(dict.fromkeys(each.code for each in diagnosis.findings if is_fault(each)))
         what = target if _is_code(target) else "FILE.py:FUNCTION"
-        return results.Plan(
+        return results.TreatmentPlan(
             clean(target), clean(headline(diagnosis)), wrong, shown, len(prescribed) - len(shown),
             clean(f"undertow doctor {what} --budget 5m, where FUNCTION() returns an undertow.Training"),
         )  # fmt: skip
@@ -226,9 +226,9 @@ def _prescribed(remedy: Any) -> results.Prescribed:
     return results.Prescribed(**clean({**told, **more}))
 
 
-def _explained(code: str, what: Any, parts: dict[str, str], whole: bool) -> results.Explanation:
+def _explained(code: str, what: Any, parts: dict[str, str], whole: bool) -> results.CodeExplained:
     summary = parts.pop("")
-    return results.Explanation(code, clean(what.name), clean(summary), clean(parts) if whole else {})
+    return results.CodeExplained(code, clean(what.name), clean(summary), clean(parts) if whole else {})
 
 
 def _known(code: str, of: Iterable[str], what: str, listing: str) -> str:

@@ -128,7 +128,7 @@ class Treatment:
 
     @property
     def measure(self) -> str:
-        """What scores are: "score", as the training has it, or "loss", on batches kept aside, with its sign turned."""
+        """Return what scores are: "score", as the training has it, or "loss", on batches kept aside, negated."""
         return "loss" if self.training.score is None else "score"
 
     def _said(self, scores: Sequence[float] | float) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from undertow.integrations._training_parts import Accumulated, Schedule, unscheduled
+from undertow.integrations._training_parts import Accumulated, TrainerSchedule, unscheduled
 from undertow.training import Training
 from undertow.watching.unwrapping import innermost
 
@@ -145,7 +145,7 @@ class _Optimizers:
             made: Optimizer = self.trainer.create_optimizer()
         return made
 
-    def schedule(self) -> Schedule | None:
+    def schedule(self) -> TrainerSchedule | None:
         """Return the trainer's schedule; None where its metrics decide."""
         scheduler = self.trainer.lr_scheduler if self.given is not None else None
         if scheduler is None:
@@ -153,7 +153,7 @@ class _Optimizers:
             with _lent(self.trainer, lr_scheduler=None, _created_lr_scheduler=False):
                 scheduler = self.trainer.create_scheduler(self.steps, optimizer)
         plateau = isinstance(scheduler, ReduceLROnPlateau) or not isinstance(scheduler, LRScheduler)
-        return None if plateau else Schedule(scheduler)
+        return None if plateau else TrainerSchedule(scheduler)
 
 
 def _alike(given: Optimizer, old: nn.Module, new: nn.Module) -> Optimizer:

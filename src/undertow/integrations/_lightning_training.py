@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from undertow.integrations._training_parts import Accumulated, MeanLoss, Schedule, unscheduled
+from undertow.integrations._training_parts import Accumulated, MeanLoss, TrainerSchedule, unscheduled
 from undertow.training import Batches, Training
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _hear_all(heard: dict[str, list[float]], values: Mapping[str, Any], *_: Any,
 
 @dataclass(frozen=True)
 class _Configured:
-    """What ``configure_optimizers`` returned, in one of its many shapes.
+    """Hold what ``configure_optimizers`` returned, in one of its many shapes.
 
     Attributes:
         optimizer: the only one.
@@ -154,15 +154,15 @@ class _Configured:
     interval: str
     frequency: int
 
-    def schedule(self, epoch: int | None) -> Schedule | None:
+    def schedule(self, epoch: int | None) -> TrainerSchedule | None:
         """Return the schedule; None without one, or where the trainer's metrics decide."""
         if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau):
             return None
         if self.interval == "step":
-            return Schedule(self.scheduler, self.frequency)
+            return TrainerSchedule(self.scheduler, self.frequency)
         if epoch is None:
             raise ValueError("the scheduler is stepped once an epoch, and batches don't say how many steps one has")
-        return Schedule(self.scheduler, epoch * self.frequency)
+        return TrainerSchedule(self.scheduler, epoch * self.frequency)
 
 
 def _configured(module: Any) -> _Configured:

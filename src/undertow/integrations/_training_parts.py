@@ -68,7 +68,7 @@ class MeanLoss:
 
 
 @dataclass
-class Schedule:
+class TrainerSchedule:
     """A trainer's schedule for any optimizer: what its own scheduler makes of its own optimizer, as factors.
 
     A remedy may change the learning rate or put another optimizer in its place; the schedule's shape stays.
@@ -81,7 +81,7 @@ class Schedule:
         >>> import torch
         >>> weight = torch.ones(1, requires_grad=True)
         >>> first = torch.optim.lr_scheduler.ExponentialLR(torch.optim.SGD([weight], lr=1.0), 0.5)
-        >>> factors = Schedule(first, every=2).factor
+        >>> factors = TrainerSchedule(first, every=2).factor
         >>> [factors(step) for step in range(5)]
         [1.0, 1.0, 0.5, 0.5, 0.25]
     """
@@ -123,7 +123,7 @@ class Schedule:
 class _Following(LambdaLR):
     """Sets what a schedule says at every step, in all groups of an optimizer."""
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
+    def __init__(self, optimizer: Optimizer, schedule: TrainerSchedule) -> None:
         self._schedule = schedule
         self._cycles = False
         super().__init__(optimizer, schedule.factor)

@@ -116,7 +116,7 @@ def host_count_above(x: Tensor, threshold: float) -> float:
 
 
 def _norm(x: Tensor) -> float:
-    """Of one dimension, contiguous, float32 or float64."""
+    """Return the norm of a tensor of one dimension, contiguous, float32 or float64."""
     size = x.numel()
     if x.dtype is torch.float64:
         found = math.sqrt(torch.dot(x, x).item())

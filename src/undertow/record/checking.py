@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Kind(NamedTuple):
+class FieldKind(NamedTuple):
     """Say what a value should be.
 
     Attributes:
@@ -35,44 +35,46 @@ def _is_stored(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in ("inf", "-inf"))
 
 
-def _a_list_of(kind: Kind, words: str) -> Kind:
+def _a_list_of(kind: FieldKind, words: str) -> FieldKind:
     schema = {"type": "array", "items": kind.schema}
-    return Kind(words, lambda value: isinstance(value, list | tuple) and all(map(kind.holds, value)), schema)
+    return FieldKind(words, lambda value: isinstance(value, list | tuple) and all(map(kind.holds, value)), schema)
 
 
-TEXT = Kind("a text", lambda value: isinstance(value, str), {"type": "string"})
-TEXT_OR_NONE = Kind(
+TEXT = FieldKind("a text", lambda value: isinstance(value, str), {"type": "string"})
+TEXT_OR_NONE = FieldKind(
     "a text or null", lambda value: value is None or isinstance(value, str), {"type": ["string", "null"]}
 )
-FLAG = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
-COUNT = Kind(
+FLAG = FieldKind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+COUNT = FieldKind(
     "a whole number from 0",
     lambda value: type(value) is int and 0 <= value < LARGEST,
     {"type": "integer", "minimum": 0},
 )
-STEP = Kind("a whole number", lambda value: type(value) is int and -LARGEST <= value < LARGEST, {"type": "integer"})
-STEP_OR_NONE = Kind(
+STEP = FieldKind(
+    "a whole number", lambda value: type(value) is int and -LARGEST <= value < LARGEST, {"type": "integer"}
+)
+STEP_OR_NONE = FieldKind(
     "a whole number or null", lambda value: value is None or STEP.holds(value), {"type": ["integer", "null"]}
 )
-NUMBER = Kind(
+NUMBER = FieldKind(
     'a number, null, "inf" or "-inf"', _is_stored, {"anyOf": [{"type": ["number", "null"]}, {"enum": ["inf", "-inf"]}]}
 )
-MAPPING = Kind(
+MAPPING = FieldKind(
     "a table",
     lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
     {"type": "object"},
 )
-LIST = Kind("a list", lambda value: isinstance(value, list | tuple), {"type": "array"})
+LIST = FieldKind("a list", lambda value: isinstance(value, list | tuple), {"type": "array"})
 TEXTS = _a_list_of(TEXT, "a list of texts")
 COUNTS = _a_list_of(COUNT, "a list of whole numbers")
 TABLES = _a_list_of(MAPPING, "a list of tables")
-NUMBERS = Kind(
+NUMBERS = FieldKind(
     "a table of numbers",
     lambda value: MAPPING.holds(value) and all(map(NUMBER.holds, value.values())),
     {"type": "object", "additionalProperties": NUMBER.schema},
 )
 
-SITE: Mapping[str, Kind] = {
+SITE: Mapping[str, FieldKind] = {
     "index": COUNT,
     "module": TEXT,
     "op": TEXT,
@@ -86,8 +88,8 @@ SITE: Mapping[str, Kind] = {
     "inside": NUMBER,
     "source": TEXT,
 }
-EVENT: Mapping[str, Kind] = {"step": STEP, "time": NUMBER, "kind": TEXT, "message": TEXT, "data": MAPPING}
-FINDING: Mapping[str, Kind] = {
+EVENT: Mapping[str, FieldKind] = {"step": STEP, "time": NUMBER, "kind": TEXT, "message": TEXT, "data": MAPPING}
+FINDING: Mapping[str, FieldKind] = {
     **dict.fromkeys(("code", "name", "severity", "where", "message", "threshold", "equation", "source"), TEXT),
     **dict.fromkeys(("advice", "snippet", "follows_from"), TEXT),
     "sites": COUNTS,
@@ -97,7 +99,7 @@ FINDING: Mapping[str, Kind] = {
     "ended": STEP_OR_NONE,
     "born": FLAG,
 }
-HEADER: Mapping[str, Kind] = {
+HEADER: Mapping[str, FieldKind] = {
     **dict.fromkeys(("model", "optimizer", "name", "run"), TEXT),
     **dict.fromkeys(("parameters", "repeats", "repeats_kept"), COUNT),
     **dict.fromkeys(("loss", "scale", "lr", "reach", "accumulated", "ended"), NUMBER),
@@ -108,7 +110,7 @@ HEADER: Mapping[str, Kind] = {
 }
 """Of the facts that pages and rules read; others are as they are."""
 
-RUN: Mapping[str, Kind] = {
+RUN: Mapping[str, FieldKind] = {
     "header": MAPPING,
     "sites": TABLES,
     "edges": LIST,
@@ -119,7 +121,7 @@ RUN: Mapping[str, Kind] = {
 }
 
 
-def checked(data: Any, kinds: Mapping[str, Kind], what: str, closed: bool = True) -> Mapping[str, Any]:
+def checked(data: Any, kinds: Mapping[str, FieldKind], what: str, closed: bool = True) -> Mapping[str, Any]:
     """Return a table whose values are of their kinds.
 
     Args:

@@ -144,7 +144,7 @@ class Run:
 
     @cached_property
     def _memo(self) -> dict[Any, Any]:
-        """What was worked out of the Sites and edges alone, by the function that did: see `of_graph`."""
+        """Keep what was worked out of the Sites and edges alone, by the function that did: see `of_graph`."""
         return {}
 
     def of_graph(self, work_out: "Callable[[Run], Result]") -> "Result":

@@ -118,7 +118,7 @@ class Rewiring:
 
 
 class Changing(Protocol):
-    """What says how calls are changed: it makes a mode for a model."""
+    """Say how calls are changed: make a mode for a model."""
 
     def of(self, model: nn.Module) -> Any:
         """Make a mode for one call."""

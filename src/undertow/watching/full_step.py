@@ -13,7 +13,7 @@ from undertow.watching.light_step import Process
 from undertow.watching.loop_reader import LoopFacts, LoopReader
 from undertow.watching.pass_counter import PassHistory
 from undertow.watching.step_facts import ArrivedFacts, StepFacts, norms
-from undertow.watching.step_payload import Reach, StepPayload, TapedGraph
+from undertow.watching.step_payload import ParameterReach, StepPayload, TapedGraph
 from undertow.watching.step_processor import StepProcessor
 from undertow.watching.step_time import StepTime
 from undertow.watching.update_reader import UpdateReader
@@ -169,12 +169,12 @@ class FullStep:
         found = None if self._tape is None else self._tape.graph(self._target.plans, names)
         return TapedGraph(Readout((), (), names)) if found is None else found
 
-    def _reach(self) -> Reach | None:
+    def _reach(self) -> ParameterReach | None:
         """Return the parameters that gradient didn't reach, None if no backward pass was taped."""
         if self._tape is None or not self._tape.finished or self._loop.cleared:
             return None
         unreached, called = self._updates.unreached, self._tape.called
-        return Reach(tuple(unreached), tuple(name for name in unreached if not _was_called(name, called)))
+        return ParameterReach(tuple(unreached), tuple(name for name in unreached if not _was_called(name, called)))
 
 
 def _process(

@@ -49,7 +49,7 @@ class Shards:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ParameterReach:
     """Parameters that no gradient reached.
 
     Attributes:
@@ -85,7 +85,7 @@ class StepPayload:
     coming: Callable[[], Reading]
     rates: Rates
     backward: int = 0
-    reach: Reach | None = None
+    reach: ParameterReach | None = None
     chosen: Mapping[str, int] | None = None
     leaves: Sequence[Mapping[str, Any]] | None = None
     apart: bool = True

@@ -32,7 +32,7 @@ def training(data: Dataset | None = None) -> Training:
     held = _tensors(data.validation)
     decay = LMBDA / len(x)
     return Training(
-        model=Network,
+        model=DeepestNetwork,
         batches=_Passes(x, y),
         loss=_cross_entropy,
         optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=ETA, weight_decay=decay),
@@ -47,7 +47,7 @@ def _tensors(part: Any) -> tuple[Tensor, Tensor]:
     return x.float(), y if y.ndim == 1 else y.argmax(1)
 
 
-class Network(nn.Sequential):
+class DeepestNetwork(nn.Sequential):
     """[784, 30, 30, 30, 30, 10], weights of N(0, 1/n), biases of N(0, 1), as the book starts."""
 
     def __init__(self, inputs: int = 784) -> None:
