@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD")
@@ -79,7 +80,8 @@ def _run(command: Callable[[], object], writing: int) -> None:
         code = error.code
     code = code if isinstance(code, int) else int(code is not None)
     sys.stdout.flush()
-    os.write(writing, bytes([code & 0xFF]))
+    with suppress(BrokenPipeError):  # the process that asked was killed
+        os.write(writing, bytes([code & 0xFF]))
     sys.exit(code)
 
 
