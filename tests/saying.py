@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import sys
 from dataclasses import dataclass
+from typing import Any
 from unittest import mock
 
 from undertow.cli import main
@@ -28,3 +30,8 @@ def said(*arguments: object) -> Said:
         except SystemExit as stopped:
             code = int(stopped.code or 0)
     return Said(code, out.getvalue(), errors.getvalue())
+
+
+def last_object(printed: str) -> Any:
+    """Return the last object of JSON that a script printed; Ray may tell of a dead node behind it."""
+    return json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])

@@ -1,6 +1,5 @@
 """On a real Ray cluster of two nodes, one of which is killed while remedies race."""
 
-import json
 import sqlite3
 import subprocess
 import sys
@@ -9,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from saying import last_object
+
 pytest.importorskip("ray")
-
-
-def _last_object(printed):
-    """Return the last object of JSON; Ray may tell of the dead node behind it."""
-    return json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
 
 
 @pytest.mark.slow
@@ -22,7 +18,7 @@ def test_a_node_that_dies_takes_no_verdict_with_it():
     script = Path(__file__).with_name("cluster.py")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert _last_object(done.stdout) == {"verdict": "repaired", "alive": 1}
+    assert last_object(done.stdout) == {"verdict": "repaired", "alive": 1}
 
 
 @pytest.mark.slow

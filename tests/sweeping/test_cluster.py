@@ -1,20 +1,15 @@
 """On a real Ray cluster of two nodes, one of which is killed while the sweep runs."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from saying import last_object
 from undertow.sweeping import open_sweep, sweep
 
 pytest.importorskip("ray")
-
-
-def _last_object(printed):
-    """Return the last object of JSON; Ray may tell of the dead node behind it."""
-    return json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
 
 
 SPEC = """
@@ -40,7 +35,7 @@ def test_a_node_that_dies_loses_nothing_and_changes_no_bit(tmp_path):
     script = Path(__file__).with_name("cluster.py")
     done = subprocess.run([sys.executable, script, spec, far, "12"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    told = _last_object(done.stdout)
+    told = last_object(done.stdout)
     assert told["alive"] == 1
     assert 12 <= told["done_when_killed"] < 48, "the node died while there was work left"
     assert (told["done"], told["failed"], told["waiting"]) == (48, 0, 0)

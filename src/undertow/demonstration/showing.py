@@ -9,6 +9,7 @@ import torch
 
 from undertow.diagnosis import Diagnosis
 from undertow.doctoring import Treatment, doctor
+from undertow.doctoring.budget import TooLittleTimeError
 from undertow.examination import examine
 from undertow.files import write_whole
 from undertow.render import terminal_difference
@@ -68,7 +69,7 @@ class Demonstration:
         more = f"   That is too little time on this machine: undertow demo --budget {TRY_INSTEAD}"
         try:
             treatment = self.treated(budget)
-        except ValueError:  # no room for the steps that fair trials need
+        except TooLittleTimeError:
             self.say(more)
             return self.pages(BROKEN)
         if not treatment.remedies:

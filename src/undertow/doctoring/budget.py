@@ -27,6 +27,10 @@ OVERHEAD = 0.01
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+class TooLittleTimeError(ValueError):
+    """A budget that has no room for the steps that fair trials need."""
+
+
 def seconds_of(budget: str | float) -> float:
     """Return a budget in seconds.
 

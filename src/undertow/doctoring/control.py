@@ -16,6 +16,7 @@ import torch
 
 from undertow import rules
 from undertow import training as training_module
+from undertow.doctoring.budget import TooLittleTimeError
 from undertow.record import Finding, Run
 from undertow.store import open_run
 from undertow.training import Training, Trial, random_numbers_kept
@@ -78,7 +79,7 @@ def observed(training: Training, seconds: float, seed: int = 0) -> Control:
         raise ValueError(f"the score of the untrained model is {first.start}: return a finite number, larger is better")
     each = max(min(t.seconds / max(len(t.losses), 1) for t in (first, second)), 1e-6)
     if each * FEWEST_STEPS > seconds:
-        raise ValueError(
+        raise TooLittleTimeError(
             f"a step takes {each:.2g} s, so that {seconds:g} s of budget have room for {seconds / each:.0f} steps in "
             f"all, and fair trials need more: give at least budget={math.ceil(each * 4 * FEWEST_STEPS)}"
         )
