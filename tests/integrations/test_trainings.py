@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 import undertow
+from integrations.texts import Tokens, llama
 from undertow.doctoring.sending import sendable
 from undertow.integrations import hf
 from undertow.integrations import lightning as leaf
@@ -150,26 +151,6 @@ def test_other_processes_can_train_it(kind, tmp_path):
     training = leaf.training(Module, loader()) if kind == "lightning" else hf.training(hf_trainer(tmp_path))
     sent = pickle.loads(sendable(training))  # noqa: S301  # it was pickled a moment ago
     assert sent.run(steps=3).losses.tolist() == training.run(steps=3).losses.tolist()
-
-
-class Tokens(torch.utils.data.Dataset):
-    def __init__(self, rows=48):
-        generator = torch.Generator().manual_seed(0)
-        self.rows = torch.randint(1, 32, (rows, 12), generator=generator)
-        self.lengths = torch.randint(4, 13, (rows,), generator=generator)
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        beyond = torch.arange(12) >= self.lengths[index]
-        return {"input_ids": self.rows[index], "labels": self.rows[index].masked_fill(beyond, -100)}
-
-
-def llama():
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=32, max_position_embeddings=16, **sizes))
 
 
 class InOrder(Trainer):
