@@ -13,6 +13,7 @@ from undertow.examination.observer import Observer, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import OriginFinder, OverflowFinder
 from undertow.examination.surroundings import random_states, set_random_states
+from undertow.examination.zeroed import zeroed_by_parameters
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
@@ -32,6 +33,8 @@ class Passes:
     def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self._parameters = dict(model.named_parameters())
+        # Sharded models compute with others than they name, and free these.
+        self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self._parameters.values())
         self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
@@ -45,22 +48,22 @@ class Passes:
         """
         before = random_states()
         run = self._measured(before)
-        run.header.update(self._dependence(before, run.header) | self._overflow(before, run.header))
+        run.header.update(self._dependence(before, run.header) | self._overflow(before, run))
         return run
 
     def _measured(self, before: dict[str, Any]) -> Run:
-        meter = Meter(inflow=True)
+        meter = Meter(inflow=True, lasting=self._is_whole)
         run = self._pass(meter)
         if run is None:
-            run = self._again(before, meter := Meter(inflow=True))
+            run = self._again(before, meter := Meter(inflow=True, lasting=self._is_whole))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
         if finite and (meter.exact or squares_fit(received)):
             return run
         if finite:
-            return self._again(before, Meter(precise=True, inflow=True))
+            return self._again(before, Meter(precise=True, inflow=True, lasting=self._is_whole))
         with OriginFinder(self._model) as finder:
-            return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
+            return self._again(before, Meter(precise=True, count_nonfinite=True, lasting=self._is_whole), finder)
 
     def _dependence(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
         """Tell whether the loss's value depends on parameters that no gradient reaches: a third pass, forward alone."""
@@ -69,9 +72,12 @@ class Passes:
             self._traced = names, self._trace(before, names)
         return self._traced[1] if names else {}
 
-    def _overflow(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+    def _overflow(self, before: dict[str, Any], run: Run) -> dict[str, Any]:
         """Look for inf that is divided by, where a gradient is zero: it makes zeros, and the loss is as finite."""
+        header = run.header
         if header["origin"] or not np.isfinite(header["loss"]) or not header["zero gradients"]:
+            return {}
+        if zeroed_by_parameters(run, self._parameters):
             return {}
         set_random_states(before)
         try:
@@ -135,6 +141,7 @@ class Passes:
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
             header["chosen"] = tape.chosen
+            meter.settle()  # before optimizers are tried
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
             run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))

@@ -98,7 +98,10 @@ def host_parts(parts: Sequence[Tensor], total: Tensor) -> tuple[list[float], lis
             inners[k] += torch.dot(piece, t).item()
     least, most = max(SMALLEST**2, LOST**2 * size), LARGEST**2
     norms = [math.sqrt(s) if least <= s <= most else host_norm(x) for s, x in zip(squares, parts, strict=True)]
-    inners = [p if least <= abs(p) <= most else host_inner(x, total) for p, x in zip(inners, parts, strict=True)]
+    inners = [
+        p if least <= abs(p) <= most or n == 0 else host_inner(x, total)
+        for p, n, x in zip(inners, norms, parts, strict=True)
+    ]
     return norms, inners, math.sqrt(whole) if least <= whole <= most else host_norm(total)
 
 

@@ -59,7 +59,7 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
 def _agree(signal: Signal, w: Tensor, g: Tensor, passed: Tensor, meter: Meter) -> None:
     meter.note("rounding", signal.site, max(torch.finfo(x.dtype).eps for x in (g, passed)))
     product = signal.convolution is None and w.dim() == g.dim() == passed.dim() == 2
-    if product and meter.lasting and all(map(can_wait, (w, g, passed))):
+    if product and meter.lasting and signal.weight_id is not None and all(map(can_wait, (w, g, passed))):
         meter.together(_reduce_agreements, None, signal.site, w, g, passed)
     else:
         meter.agreement(signal.site, *_project(signal, w, g, passed))
