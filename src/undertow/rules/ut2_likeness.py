@@ -220,9 +220,10 @@ def _counts(site: Site) -> bool:
 
 def _sentence(run: Run, seen: Mapping[str, float]) -> str:
     at, before = (called(run, run.sites[int(seen[name])]) for name in ("site", "site of most"))
+    cosine, least = 1 - seen["1 - cosine"], 1 - seen["1 - cosine at most"]
     return (
-        f"All examples look the same to {at}: what it is given of any two of them points the same way (1 - cosine is "
-        f"{seen['1 - cosine']:.1g}, {seen['1 - cosine at most']:.2g} before {before})."
+        f"All examples look the same to {at}: its inputs for any two of them point the same way (mean cosine "
+        f"{cosine:.3g}, where it is {least:.1g} before {before})."
     )
 
 
