@@ -66,7 +66,7 @@ class Outcome:
         faster = (
             f"; mended, the median one learned {least}{self.speedup:.1f} times as fast" if self.speedup >= 1.25 else ""
         )
-        return f"Of {self.networks} networks like this {share} learned{faster}."
+        return f"Of {self.networks} networks like this {share} learned{speed if self.speedup >= 1.25 else ''}."
 
 
 def severity_of(code: str, amount: float, run: Run, kind: str = ANY) -> tuple[Severity, str]:
