@@ -63,9 +63,7 @@ class Outcome:
         share = f"{round(100 * self.learned / self.networks)} %" if self.learned else "none"
         # Of a median one that didn't learn only the budget is known, which is fewer steps than it needs.
         least = "at least " if 2 * self.learned < self.networks else ""
-        faster = (
-            f"; mended, the median one learned {least}{self.speedup:.1f} times as fast" if self.speedup >= 1.25 else ""
-        )
+        speed = f"; mended, the median one learned {least}{self.speedup:.1f} times as fast"
         return f"Of {self.networks} networks like this {share} learned{speed if self.speedup >= 1.25 else ''}."
 
 
