@@ -1,4 +1,4 @@
-"""What the page to play with is given to read, and the deep networks trained for it."""
+"""What the page to play with is given to read."""
 
 import base64
 import hashlib
@@ -8,10 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from undertow.lab import digits
 from undertow.studies.chapter5 import explorer, storage, trainability
-from undertow.studies.chapter5.config import Grid, config
-from undertow.studies.chapter5.explorer import expected
 from undertow.theory import bounds, meanfield
 
 
@@ -83,34 +80,3 @@ def test_what_was_trained_is_what_the_results_hold(given, folder):
     for name, accuracy in results["accuracy"].items():
         assert np.shape(accuracy) == (len(results["bias_var"]), len(results["weight_var"]), results["members"])
         np.testing.assert_allclose(given["measured"]["accuracy"][name], np.mean(accuracy, -1), atol=1e-4)
-
-
-def test_members_keep_their_places_in_the_grid():
-    """A setting's networks differ from each other, and from the next setting's by their scale alone."""
-    grid = Grid((0.5, 2.0), (0.1, 0.4), members=2)
-    nets = trainability.ensemble(digits(), "tanh", grid, seed=3)
-    single = trainability.ensemble(digits(), "tanh", Grid((1.0,), (1.0,), members=8), seed=3)
-    w, plain = (n.layers[2].w.numpy() for n in (nets, single))
-    b, plain_b = (n.layers[2].b.numpy() for n in (nets, single))
-    np.testing.assert_allclose(w, plain * np.sqrt([0.5, 0.5, 2.0, 2.0] * 2)[:, None, None], rtol=1e-6)
-    np.testing.assert_allclose(b, plain_b * np.sqrt([0.1] * 4 + [0.4] * 4)[:, None, None], rtol=1e-6)
-
-
-def test_on_the_edge_deep_networks_learn_and_far_from_it_they_do_not():
-    grid = Grid((0.1, 1.0, 100.0), (0.0,), etas=(0.1,), members=2, images=600, epochs=8)
-    data = digits()
-    nets = trainability.ensemble(data, "tanh", grid, seed=0)
-    nets.train((data.train.x[:600], data.train.y[:600]), 8, 10, 0.1)
-    ordered, edge, chaotic = nets.accuracy(data.validation.x, data.validation.y).numpy().reshape(3, 2).mean(-1)
-    assert edge > 0.6
-    assert max(ordered, chaotic) < 0.4
-    assert expected({"weight_var": [0.1, 1.0, 100.0], "bias_var": [0.0], "depth": 10}, "tanh").tolist() == [
-        [False, True, False]
-    ]
-
-
-def test_a_quick_grid_is_a_part_of_the_whole_one():
-    quick, whole = (config(quick).grid for quick in (True, False))
-    assert set(quick.weight_var) <= set(whole.weight_var)
-    assert set(quick.bias_var) <= set(whole.bias_var)
-    assert np.prod(quick.shape) < np.prod(whole.shape) / 10

@@ -1,22 +1,12 @@
-"""The study of remedies: its engine against the lab and torch, its design, its claims."""
+"""The study's engine against the lab and torch."""
 
-import copy
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from pyarrow import parquet
 from torch import nn
 
 from undertow.lab import SGD, Ensemble, Initializer, Momentum
-from undertow.studies.remedies.claims import CLAIMS
-from undertow.studies.remedies.config import ACTIVATIONS, ARCHITECTURES, STARTS, initializer, variances
+from undertow.studies.remedies.config import ACTIVATIONS, ARCHITECTURES
 from undertow.studies.remedies.stack import PHI, MemberDescent, Stack, StackWeights, drawn
-from undertow.studies.remedies.table import best_accuracy, deepest, gradient_decades
-from undertow.studies.study import judged
-from undertow.theory import meanfield
 
 N_IN, WIDTH, DEPTH, N_OUT, M = 6, 5, 4, 3, 8
 
@@ -126,106 +116,3 @@ def test_a_single_hidden_layer_can_be_trained():
     for _ in range(20):
         descent.step(X, Y)
     assert (Stack(w, "gelu", "residual + norm").losses(X, Y) < before).all()
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("start", STARTS)
-def test_a_start_has_the_variances_it_says(start, activation):
-    w, b = initializer(start, activation).draw(np.random.default_rng(0), 300, 300)
-    weight_var, bias_var = variances(start, activation)
-    assert 300 * w.var() == pytest.approx(weight_var, rel=0.03)
-    assert b.var() == pytest.approx(bias_var, rel=0.25)
-
-
-@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
-def test_the_critical_start_keeps_the_gradients_length(activation):
-    gain = meanfield.layer_gain(activation, *variances("critical", activation))
-    assert gain == pytest.approx(1, abs=5e-3)  # GELU's point is stable from one side only, and found less exactly
-
-
-@pytest.fixture(scope="module")
-def folder(studied) -> Path:
-    return studied("remedies")
-
-
-@pytest.fixture(scope="module")
-def results(folder):
-    return json.loads((folder / "results.json").read_text("utf-8"))
-
-
-def holds(results, claim: int) -> str:
-    return judged(CLAIMS, results)[claim - 1]["holds"]
-
-
-def test_the_design_is_crossed_in_full(folder, results):
-    depths = results["factors"]["depth"]
-    assert best_accuracy(results).shape == (4, 5, len(results["rates"]), len(depths), 5)
-    table = parquet.read_table(folder / "results.parquet").to_pylist()
-    assert (
-        len(table)
-        == results["amount"]["networks"]
-        == 4 * 5 * 5 * len(depths) * sum(map(len, results["rates"].values()))
-    )
-    row = next(r for r in table if (r["activation"], r["architecture"], r["start"]) == ("gelu", "residual", "He"))
-    found = results["accuracy"]["gelu"]["residual"][row["optimizer"]][depths.index(row["depth"])][STARTS.index("He")]
-    assert row["accuracy"] == pytest.approx(found[results["rates"][row["optimizer"]].index(row["rate"])])
-
-
-def test_norms_and_residuals_hold_what_they_promise(results):
-    assert holds(results, 1) == "yes"
-    assert {holds(results, claim) for claim in (4, 5)} <= {"yes", "partly"}
-
-
-def test_the_deepest_that_trains_asks_for_all_shallower_ones(results):
-    results = copy.deepcopy(results)
-    results["factors"]["depth"] = [1, 5, 20]
-    accuracy = np.zeros((3, 5, 3))
-    accuracy[[0, 2]] = 1.0
-    for by_architecture in results["accuracy"].values():
-        for by_optimizer in by_architecture.values():
-            by_optimizer["Adam"] = by_optimizer["momentum"] = accuracy.tolist()
-    assert (deepest(results) == 1).all()
-
-
-def test_decades_of_the_gradient_are_theorys_for_plain_networks(results):
-    """Sixteen units a layer scatter; the median over starts and depths still tells which factor it is."""
-    depths = np.array(results["factors"]["depth"][1:])
-    assert np.isnan(gradient_decades(results)[:, :, 0]).all(), "one layer has no other to be compared with"
-    measured = gradient_decades(results)[:, 0, 1:]
-    gains = np.array([[results["expected_gain"][a][s] for s in STARTS] for a in ACTIVATIONS])
-    foreseen = np.log10(gains)[:, None, :] * (depths - 1)[None, :, None]
-    assert np.corrcoef(measured.ravel(), foreseen.ravel())[0, 1] > 0.95
-
-
-@pytest.mark.parametrize(
-    ("claim", "spoil"),
-    [
-        (1, lambda r: _accuracy(r, "plain", 1.0)),
-        (2, lambda r: _accuracy(r, "plain", 1.0)),
-        (3, lambda r: _accuracy(r, "plain", 0.0)),
-        (4, lambda r: _accuracy(r, "plain", 1.0)),
-        (5, lambda r: (_accuracy(r, "plain", 1.0), _accuracy(r, "residual + norm", 0.0))),
-        (6, lambda r: [_accuracy(r, h, 0.3) for h in ARCHITECTURES]),
-        (7, lambda r: _accuracy(r, "plain", 1.0)),
-        (
-            8,
-            lambda r: [r["start_speed"][a].update(BatchNorm=r["start_speed"]["sigmoid"]["plain"]) for a in ACTIVATIONS],
-        ),
-    ],
-)
-def test_a_claim_fails_on_results_that_contradict_it(results, claim, spoil):
-    spoilt = copy.deepcopy(results)
-    spoil(spoilt)
-    assert holds(spoilt, claim) == "no"
-
-
-def _accuracy(results, architecture, value):
-    for by_architecture in results["accuracy"].values():
-        for optimizer, found in by_architecture[architecture].items():
-            by_architecture[architecture][optimizer] = np.full_like(np.array(found), value).tolist()
-
-
-def test_every_figure_is_there_as_png_and_svg(folder):
-    svg, png = ({p.stem for p in (folder / "figures").glob(f"*.{kind}")} for kind in ("svg", "png"))
-    assert svg == png
-    assert {"reach-map", "accuracy-by-depth", "profiles-tanh", "telling", "main-effects"} <= svg
