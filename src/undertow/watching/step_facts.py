@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from undertow.measure import FLOAT32_UP_TO, by_kind, sent
+from undertow.watching.loss_division import AccumulationWindow, whole_loss
 from undertow.watching.loss_scale import left_to_the_optimizer
-from undertow.watching.pass_owners import HeardPass, whole_loss
+from undertow.watching.pass_owners import HeardPass
 from undertow.watching.sharding import local_parts, own_part
 
 
@@ -54,7 +55,7 @@ def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
 
 
 LOGGED = "logged:"
-LOSS, FACTOR = "loss:", "factor:"
+LOSS, DIVISOR = "loss:", "divisor:"
 
 
 @dataclass
@@ -113,6 +114,7 @@ class StepFacts:
         precise: norms were added up in float64.
         taped: the curve that the loss belongs to whose backward pass was taped.
         parts: whether the losses of several passes add up to the step's; None to tell by what they were divided by.
+        window: the number of passes that losses are divided by.
     """
 
     tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
@@ -124,6 +126,7 @@ class StepFacts:
     precise: bool = False
     taped: str = ""
     parts: bool | None = None
+    window: AccumulationWindow = field(default_factory=AccumulationWindow)
     _curves: dict[str, list[Sequence[HeardPass]]] = field(default_factory=dict)
 
     @property
@@ -142,8 +145,8 @@ class StepFacts:
         passes = [each for each in passes if each.losses]
         for each in passes:
             self.tensors[LOSS + curve] += each.losses
-            if each.factor is not None:
-                self.tensors[FACTOR + curve].append(each.factor[0])
+            for number, _ in each.division.numbers:  # kinds come in turn
+                self.tensors[_divisor(curve, number)].append(number)
             if each.number == taped:
                 self.taped = curve
         if passes:
@@ -207,12 +210,13 @@ class StepFacts:
 
     def _loss(self, curve: str, read: Mapping[str, list[float]]) -> float:
         """Return the mean loss of the optimizer steps that belong to a curve, whatever passes were divided by."""
-        sizes, numbers = iter(read[LOSS + curve]), iter(read.get(FACTOR + curve, ()))
+        sizes, numbers = iter(read[LOSS + curve]), {name: iter(many) for name, many in read.items()}
         steps = []
         for passes in self._curves[curve]:
             losses = [sum(next(sizes) for _ in each.losses) for each in passes]
-            factors = [(next(numbers), each.factor[1]) for each in passes if each.factor is not None]
-            steps.append(whole_loss(losses, [n if divides else 1 / n for n, divides in factors if n], self.parts))
+            known = ((each, [next(numbers[_divisor(curve, n)]) for n, _ in each.division.numbers]) for each in passes)
+            divisors = [each.division.divisors(arrived) for each, arrived in known]
+            steps.append(whole_loss(losses, divisors, self.parts, self.window))
         return sum(steps) / len(steps)
 
     def _divided(self, read: Mapping[str, list[float]], divisor: float) -> float:
@@ -254,6 +258,11 @@ class ArrivedFacts:
     nonfinite: Sequence[str] = ()
     divided: float = 1.0
     taped_loss: float = math.nan
+
+
+def _divisor(curve: str, number: Tensor) -> str:
+    """Name a kind of the numbers that losses were divided by."""
+    return f"{DIVISOR}{curve}:{number.dtype}"
 
 
 def may_have_overflowed(values: Mapping[str, float], precise: bool) -> bool:

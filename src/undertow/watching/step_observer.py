@@ -12,7 +12,8 @@ from torch import Tensor
 from undertow.watching import patches
 from undertow.watching.full_step import FullStep
 from undertow.watching.light_step import LightStep
-from undertow.watching.pass_owners import HeardPass, OwnLosses, factor, roots
+from undertow.watching.loss_division import LossDivision, loss_division
+from undertow.watching.pass_owners import HeardPass, OwnLosses, roots
 from undertow.watching.step_facts import StepFacts
 from undertow.watching.step_time import clock
 from undertow.watching.watch_target import WatchTarget
@@ -92,7 +93,7 @@ class StepObserver:
         """Begin to listen."""
         self.timer.opened = begun = clock()
         patches.listen(self, scalers=isinstance(self.step, FullStep) and not self.target.loss_scale.active)
-        self.facts.parts = self.target.loss_parts
+        self.facts.parts, self.facts.window = self.target.loss_parts, self.target.window
         self.step.open()
         self.timer.cost += clock() - begun
 
@@ -132,13 +133,17 @@ class StepObserver:
         self.target.witness.begins()
         if len(begun) != 1:
             several = [each.detach().clone() for each in begun] if all(each.numel() == 1 for each in begun) else []
-            self._pass = HeardPass(self.passes, several)
+            self._pass = HeardPass(self.passes, several, self._division(begun if several else ()))
             return
         loss = begun[0]
-        divided = factor(loss) if self.step.several and loss.numel() == 1 else None
+        divided = self._division(begun if loss.numel() == 1 else ())
         # A copy: fastai multiplies a loss that was divided in place again, once its backward pass is over.
         self._pass = HeardPass(self.passes, [loss.detach().clone()] if loss.numel() == 1 else [], divided)
         self.step.backward_begins(self.passes, loss)
+
+    def _division(self, begun: Sequence[Tensor]) -> LossDivision:
+        """Return what the first of some losses was divided by, as the others were that a pass begins at."""
+        return loss_division(begun[0]) if begun and self.step.several else LossDivision()
 
     def backward_ends(self, failed: bool) -> None:
         """Hear that it is over; ``failed``: by an error, and what it has computed so far means nothing."""
