@@ -147,10 +147,9 @@ def whole_loss(
     """
     several, window = len(losses), window or AccumulationWindow()
     alike = _alike(divisors) if len(divisors) == several and parts is not False else []
-    if several > 1 and _holds(alike, several):
-        window.passes = several
-    full = max(several, window.passes)
-    if full > 1 and _holds(alike, full):
+    full = next((each for each in (window.passes, several) if each >= max(several, 2) and _holds(alike, each)), 0)
+    if full:
+        window.passes = full
         return sum(losses) * full / several
     if parts:
         return sum(losses) * max(alike[0][0] / several if alike else 1.0, 1.0)
