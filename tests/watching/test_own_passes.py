@@ -215,27 +215,35 @@ def test_who_knows_says_whether_the_losses_of_a_step_add_up(parts: bool, watched
     np.testing.assert_allclose(run.scalars["loss"], expected, rtol=1e-5)
 
 
-def test_a_joint_loss_is_both_optimizers(watched: Watched) -> None:
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_joint_loss_is_both_optimizers(order: int, every: int, watched: Watched) -> None:
+    """Muon and AdamW, or an encoder's and a decoder's: one curve, and a step is over when both have stepped."""
     kept: list[float] = []
 
     def loop(attach: Attach) -> Left:
         model = nn.ModuleDict({"encoder": net(out=8), "decoder": net()})
         optimizers = [sgd(model["encoder"]), sgd(model["decoder"])]
         attach(model, optimizers)
-        for _ in range(5):
+        for _ in range(6):
             model.zero_grad()
             loss = nn.functional.cross_entropy(
                 model["decoder"](model["encoder"](torch.randn(4, 8))), torch.arange(4) % 3
             )
             loss.backward()
-            for each in reversed(optimizers):
+            for each in optimizers[::order]:
                 each.step()
             kept.append(loss.item())
         return model, []
 
-    _, run = watched(loop, every=1)
-    for curve in ("loss", "loss/decoder"):
-        np.testing.assert_allclose(run.scalars[curve], kept, rtol=1e-5)
+    _, run = watched(loop, every=every, overhead=1.0)
+    at = run.scalars["step"].astype(int)
+    assert at[-1] == 5
+    np.testing.assert_allclose(run.scalars["loss"], np.array(kept)[at], rtol=1e-5)
+    assert "loss/decoder" not in run.scalars
+    assert run.header["losses"] == {"loss": "SGD, SGD"}
+    assert len(run) == len(range(0, 6, every))
+    assert (run.parameter_columns["update_norm"] > 0).all()
     np.testing.assert_allclose(np.nansum(run.parameter_columns["progress"], axis=1), 1.0, rtol=1e-3)
 
 

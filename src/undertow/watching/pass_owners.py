@@ -189,6 +189,15 @@ class OwnLosses:
             each.taken.add(optimizer)
         return passes
 
+    def awaited(self, optimizer: int) -> set[int]:
+        """Return the optimizers that haven't stepped for losses which reached theirs, too, and that one has taken.
+
+        Those aren't among them that have losses of their own, as a discriminator has.
+        """
+        mine = [each for each in self._passes if optimizer in each.taken]
+        alone = {each.reached[0] for each in self._passes if len(each.reached) == 1}
+        return {other for each in mine for other in each.reached if other not in each.passed} - alone
+
     @property
     def apart(self) -> bool:
         """Tell whether every optimizer stepped for losses of its own."""

@@ -55,6 +55,9 @@ def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
 
 
 LOGGED = "logged:"
+MAIN = "loss"
+"""The curve of the first optimizer's loss."""
+
 LOSS, DIVISOR = "loss:", "divisor:"
 
 
@@ -179,14 +182,15 @@ class StepFacts:
         """Start the transfers; what is returned waits for them."""
         if self.clipping.norms:
             self.tensors["unclipped"] = self.clipping.norms
-        coming, host, precise = send_named(self.tensors), dict(self.values), self.precise
+        coming, host, precise, shared = send_named(self.tensors), dict(self.values), self.precise, self._shared()
 
         def arrived() -> ArrivedFacts:
             read = coming()
             scale, divisor = read.get("scale", [1.0])[0], read.get("divisor", [1.0])[0]
             found = host | {name: read[name][0] for name in ("scale", "lr") if name in read}
             found |= {name.removeprefix(LOGGED): value[0] for name, value in read.items() if name.startswith(LOGGED)}
-            losses = {curve: self._loss(curve, read) / scale for curve in self._curves if read.get(LOSS + curve)}
+            named = [curve for curve in self._curves if read.get(LOSS + curve) and curve not in shared]
+            losses = {curve: self._loss(curve, read) / scale for curve in named}
             found = losses | found
             if not math.isfinite(found.get("loss", 0.0)):
                 found["loss_nonfinite"] = 1.0
@@ -203,10 +207,17 @@ class StepFacts:
             wrong = [
                 name for name, norm in zip(self.names, read.get("norms", ()), strict=False) if not math.isfinite(norm)
             ]
-            taped = found.get(self.taped, math.nan)
-            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped)
+            taped = found.get(shared.get(self.taped, self.taped), math.nan)
+            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped, shared)
 
         return arrived
+
+    def _shared(self) -> dict[str, str]:
+        """Find curves that are another one's: optimizers that step for the same losses have one. Return whose."""
+        numbers = {curve: [[each.number for each in one] for one in steps] for curve, steps in self._curves.items()}
+        order = sorted(numbers, key=lambda curve: curve != MAIN)
+        first = {curve: next(each for each in order if numbers[each] == numbers[curve]) for curve in order}
+        return {curve: whose for curve, whose in first.items() if whose != curve}
 
     def _loss(self, curve: str, read: Mapping[str, list[float]]) -> float:
         """Return the mean loss of the optimizer steps that belong to a curve, whatever passes were divided by."""
@@ -250,6 +261,7 @@ class ArrivedFacts:
         nonfinite: parameters whose gradient isn't finite.
         divided: by what all gradients were divided between the backward pass and the step.
         taped_loss: the loss whose backward pass was taped; nan if none was.
+        shared: curves of losses that aren't there, as they are another one's, and whose.
     """
 
     values: dict[str, float]
@@ -258,6 +270,7 @@ class ArrivedFacts:
     nonfinite: Sequence[str] = ()
     divided: float = 1.0
     taped_loss: float = math.nan
+    shared: Mapping[str, str] = field(default_factory=dict)
 
 
 def _divisor(curve: str, number: Tensor) -> str:
