@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from undertow.measure import FLOAT32_UP_TO, by_kind, sent
+from undertow.watching.loss_division import AccumulationWindow, whole_loss
 from undertow.watching.loss_scale import left_to_the_optimizer
-from undertow.watching.pass_owners import HeardPass, whole_loss
+from undertow.watching.pass_owners import HeardPass
 from undertow.watching.sharding import local_parts, own_part
 
 
@@ -54,7 +55,10 @@ def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
 
 
 LOGGED = "logged:"
-LOSS, FACTOR = "loss:", "factor:"
+MAIN = "loss"
+"""The curve of the first optimizer's loss."""
+
+LOSS, DIVISOR = "loss:", "divisor:"
 
 
 @dataclass
@@ -113,6 +117,7 @@ class StepFacts:
         precise: norms were added up in float64.
         taped: the curve that the loss belongs to whose backward pass was taped.
         parts: whether the losses of several passes add up to the step's; None to tell by what they were divided by.
+        window: the number of passes that losses are divided by.
     """
 
     tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
@@ -124,6 +129,7 @@ class StepFacts:
     precise: bool = False
     taped: str = ""
     parts: bool | None = None
+    window: AccumulationWindow = field(default_factory=AccumulationWindow)
     _curves: dict[str, list[Sequence[HeardPass]]] = field(default_factory=dict)
 
     @property
@@ -142,8 +148,8 @@ class StepFacts:
         passes = [each for each in passes if each.losses]
         for each in passes:
             self.tensors[LOSS + curve] += each.losses
-            if each.factor is not None:
-                self.tensors[FACTOR + curve].append(each.factor[0])
+            for number, _ in each.division.numbers:  # kinds come in turn
+                self.tensors[_divisor(curve, number)].append(number)
             if each.number == taped:
                 self.taped = curve
         if passes:
@@ -176,14 +182,15 @@ class StepFacts:
         """Start the transfers; what is returned waits for them."""
         if self.clipping.norms:
             self.tensors["unclipped"] = self.clipping.norms
-        coming, host, precise = send_named(self.tensors), dict(self.values), self.precise
+        coming, host, precise, shared = send_named(self.tensors), dict(self.values), self.precise, self._shared()
 
         def arrived() -> ArrivedFacts:
             read = coming()
             scale, divisor = read.get("scale", [1.0])[0], read.get("divisor", [1.0])[0]
             found = host | {name: read[name][0] for name in ("scale", "lr") if name in read}
             found |= {name.removeprefix(LOGGED): value[0] for name, value in read.items() if name.startswith(LOGGED)}
-            losses = {curve: self._loss(curve, read) / scale for curve in self._curves if read.get(LOSS + curve)}
+            named = [curve for curve in self._curves if read.get(LOSS + curve) and curve not in shared]
+            losses = {curve: self._loss(curve, read) / scale for curve in named}
             found = losses | found
             if not math.isfinite(found.get("loss", 0.0)):
                 found["loss_nonfinite"] = 1.0
@@ -200,19 +207,27 @@ class StepFacts:
             wrong = [
                 name for name, norm in zip(self.names, read.get("norms", ()), strict=False) if not math.isfinite(norm)
             ]
-            taped = found.get(self.taped, math.nan)
-            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped)
+            taped = found.get(shared.get(self.taped, self.taped), math.nan)
+            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped, shared)
 
         return arrived
 
+    def _shared(self) -> dict[str, str]:
+        """Find curves that are another one's: optimizers that step for the same losses have one. Return whose."""
+        numbers = {curve: [[each.number for each in one] for one in steps] for curve, steps in self._curves.items()}
+        order = sorted(numbers, key=lambda curve: curve != MAIN)
+        first = {curve: next(each for each in order if numbers[each] == numbers[curve]) for curve in order}
+        return {curve: whose for curve, whose in first.items() if whose != curve}
+
     def _loss(self, curve: str, read: Mapping[str, list[float]]) -> float:
         """Return the mean loss of the optimizer steps that belong to a curve, whatever passes were divided by."""
-        sizes, numbers = iter(read[LOSS + curve]), iter(read.get(FACTOR + curve, ()))
+        sizes, numbers = iter(read[LOSS + curve]), {name: iter(many) for name, many in read.items()}
         steps = []
         for passes in self._curves[curve]:
             losses = [sum(next(sizes) for _ in each.losses) for each in passes]
-            factors = [(next(numbers), each.factor[1]) for each in passes if each.factor is not None]
-            steps.append(whole_loss(losses, [n if divides else 1 / n for n, divides in factors if n], self.parts))
+            known = ((each, [next(numbers[_divisor(curve, n)]) for n, _ in each.division.numbers]) for each in passes)
+            divisors = [each.division.divisors(arrived) for each, arrived in known]
+            steps.append(whole_loss(losses, divisors, self.parts, self.window))
         return sum(steps) / len(steps)
 
     def _divided(self, read: Mapping[str, list[float]], divisor: float) -> float:
@@ -246,6 +261,7 @@ class ArrivedFacts:
         nonfinite: parameters whose gradient isn't finite.
         divided: by what all gradients were divided between the backward pass and the step.
         taped_loss: the loss whose backward pass was taped; nan if none was.
+        shared: curves of losses that aren't there, as they are another one's, and whose.
     """
 
     values: dict[str, float]
@@ -254,6 +270,12 @@ class ArrivedFacts:
     nonfinite: Sequence[str] = ()
     divided: float = 1.0
     taped_loss: float = math.nan
+    shared: Mapping[str, str] = field(default_factory=dict)
+
+
+def _divisor(curve: str, number: Tensor) -> str:
+    """Name a kind of the numbers that losses were divided by."""
+    return f"{DIVISOR}{curve}:{number.dtype}"
 
 
 def may_have_overflowed(values: Mapping[str, float], precise: bool) -> bool:

@@ -61,6 +61,7 @@ class StepProcessor:
         payload.arrive(facts.scale, facts.divisor)
         self._writer.scalars(when.step, when.time, _known(facts.values) | _around(around.values, facts.values))
         self._facts.learn_loop(around, facts)
+        self._facts.learn_curves(facts.shared)
         self._detect(when, facts, history, payload)
         self._facts.learn_scale(when, facts)
         self._unseen.learn_passes(when, passes, facts.values.get("grad_norm", 0.0) > 0)
