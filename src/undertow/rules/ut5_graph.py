@@ -18,7 +18,7 @@ FEWEST_STEPS = 10
 @rule(
     "UT501",
     "unreached parameters",
-    explains=("UT104", "UT105", "UT407", "UT704"),
+    explains=("UT104", "UT105", "UT407", "UT704", "UT706"),
     weighs_others=True,
     blocks_converged=Blocks.BEFORE,
 )
