@@ -96,6 +96,8 @@ class Readout:
             "output_size": raw["output size"],
             "surprise": raw["surprise"],
             "classes": raw["classes"],
+            "constant_loss": raw["constant loss"],
+            "commonest": raw["commonest"],
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:

@@ -28,6 +28,8 @@ SITE_COLUMNS = {
     "output_size": "root mean square of what is held against them",
     "surprise": "of a classifier's loss: mean -log p of the right class / log of the number of classes, 1 at chance",
     "classes": "how many there are",
+    "constant_loss": "what the best answer that is the same for every example would make of the loss, in this batch",
+    "commonest": "of a classifier's loss: share of the targets that are of the class that most are of",
     "weight_spread": "norm of the weights' deviation from those of the mean unit / ||W||_F: 0 if all units are alike",
     "grad_spread": "the same of the gradient by the weights: 0 if all units are pulled alike, and stay as they are",
     "weight_grad_norm": "norm of the loss's gradient by this Site's parameters",

@@ -40,7 +40,10 @@ SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
     "UT503",
     "squashed twice",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT201", "UT202", "UT205", "UT402", "UT408", "UT704"),
+    explains=(
+        "UT101", "UT103", "UT104", "UT105", "UT108", "UT109", "UT201", "UT202", "UT205", "UT401", "UT402", "UT405",
+        "UT406", "UT408", "UT704",
+    ),
     blocks_converged=Blocks.BEFORE,
 )
 def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -98,6 +98,16 @@ def one_batch_by_heart(steps: int, start: float, causes: Sequence[str]) -> Advic
     return Advice(text, code(*lines))
 
 
+def batches_mixed() -> Advice:
+    """Say how every batch gets examples of all classes."""
+    text = (
+        "Shuffle the training set, so that every batch has examples of all classes: data that lie on disk class by "
+        "class come out of a loader without shuffle=True class by class, and shuffling within a batch is no help."
+    )
+    line = "loader = torch.utils.data.DataLoader(dataset, batch_size=loader.batch_size, shuffle=True)"
+    return Advice(text, code(line))
+
+
 def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     """Say how inputs or targets get to the size that networks are made for.
 

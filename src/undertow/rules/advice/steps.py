@@ -39,13 +39,24 @@ def optimizer_of(header: Mapping[str, Any]) -> str:
     return "the optimizer" if not name or name.startswith(("none", "not judged")) else name
 
 
-def shorter_steps(header: Mapping[str, Any], ratio: float) -> Advice:
-    """Advise a smaller learning rate, for steps that change weights by ``ratio`` of themselves."""
+def shorter_steps(header: Mapping[str, Any], ratio: float, smaller_sums: bool = False) -> Advice:
+    """Advise a smaller learning rate, for steps that change weights by ``ratio`` of themselves.
+
+    Args:
+        header: of the run.
+        ratio: ||dw|| / ||w||.
+        smaller_sums: whether to name what else makes a step long: a sum in the place of a mean, momentum near 1.
+    """
     factor = min(max(_power(USUAL_RATIO / max(ratio, USUAL_RATIO)), SMALLEST_FACTOR), 0.1)
     text = (
         f"Divide {optimizer_of(header)}'s learning rate by {1 / factor:,.0f}{_from_to(header, factor)}, or raise it "
         "from 0 over the first few hundred steps. A step of a hundredth of the weights is usual at a start."
     )
+    if smaller_sums:
+        text += (
+            " A loss that is summed over the batch and not averaged (reduction=\"sum\", or gradients of many batches "
+            "added up) makes it as many times longer, momentum of 0.999 a thousand times."
+        )
     return Advice(text, code(*rate_times(factor)))
 
 
