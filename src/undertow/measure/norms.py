@@ -11,11 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK = 2**10
-"""Neighbours whose squares are added up in float32: ten million equal numbers are right to six digits."""
-
 PIECE = 2**15
-"""Neighbours whose products are: torch.dot adds up more of them side by side."""
+"""Neighbours whose products are added up in float32: ten million equal numbers are right to five digits."""
 
 LARGE_PIECE = 2**17
 """Neighbours that are worked on together where one operation follows on another, so that they stay in the caches."""
@@ -121,14 +118,11 @@ def _norm(x: Tensor) -> float:
     if x.dtype is torch.float64:
         found = math.sqrt(torch.dot(x, x).item())
         return found if SMALLEST**9 <= found <= LARGEST**9 else _scaled(x)
-    if size <= 4 * BLOCK:
-        found = torch.linalg.vector_norm(x).item()
+    # The product with itself takes two thirds of vector_norm's time, and adds up more neighbours side by side.
+    if size <= PIECE:
+        found = math.sqrt(torch.dot(x, x).item())
     else:
-        whole = size - size % BLOCK
-        blocks = torch.linalg.vector_norm(x[:whole].view(-1, BLOCK), dim=1).double()
-        found = math.sqrt(torch.dot(blocks, blocks).item())
-        if whole < size:
-            found = math.hypot(found, torch.linalg.vector_norm(x[whole:]).item())
+        found = math.sqrt(math.fsum(torch.dot(piece, piece).item() for piece in x.split(PIECE)))
     return found if max(SMALLEST, LOST * math.sqrt(size)) <= found <= LARGEST else _scaled(x)
 
 
