@@ -64,10 +64,12 @@ class Feedback:
             >>> seen
             [True, True, False, False, True, True]
         """
+        self._doubted.discard(what)
+        if squares_fit(norms):
+            return
         some = np.asarray(norms)
         zero = some == 0
         self._lost |= not squares_fit(some[~zero])
-        self._doubted.discard(what)
         if zero.any():
             count = self._zeros[what] = self._zeros.get(what, 0) + 1
             if count & (count - 1) == 0:
