@@ -1,4 +1,4 @@
-"""What an examination changes beside the model: random numbers, modes of the thread, flags of torch, NumPy and Python."""
+"""What an examination changes beside the model: random numbers, modes of the thread, flags of torch, NumPy, Python."""
 
 import gc
 import random

@@ -82,7 +82,7 @@ class Untouched:
                 _modes(model),
             ]
             self._restores = surroundings() + of_the_model
-            gc.disable()  # a large graph's many objects all stay: to look for garbage among them takes as long as the pass
+            gc.disable()  # looking for garbage among the many objects of a large graph takes a quarter of the time
             for parameter in model.parameters():
                 parameter.grad = None
                 (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).clear()
