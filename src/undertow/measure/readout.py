@@ -98,6 +98,7 @@ class Readout:
             "classes": raw["classes"],
             "constant_loss": raw["constant loss"],
             "commonest": raw["commonest"],
+            "softmax_axis": raw["softmax axis"],
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:

@@ -20,11 +20,11 @@ from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
 from undertow.tape.constant_answers import MET, measure_constant_answer
-from undertow.tape.targets import CLASSIFIES, REGRESSIONS, measure_surprise, measure_targets
+from undertow.tape.targets import CLASSIFIES, REGRESSIONS, SOFTMAXES, axis_of, measure_surprise, measure_targets
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
-_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS | CLASSIFIES | MET
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS | CLASSIFIES | MET | SOFTMAXES
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -235,6 +235,8 @@ class Tape:
         elif tap.op in CLASSIFIES:
             if self.meter.inflow:
                 measure_surprise(tap.site, node, self.meter)
+        elif tap.op in SOFTMAXES:
+            self.meter.note("softmax axis", tap.site, axis_of(node))
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 

@@ -14,6 +14,20 @@ REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
 
 CLASSIFIES = frozenset({"nll_loss", "nll_loss2d"})
 
+SOFTMAXES = frozenset({"softmax", "log_softmax"})
+
+
+def axis_of(node: Node) -> int:
+    """Return the axis that a softmax is taken along, counted from the front.
+
+    Example:
+        >>> import torch
+        >>> axis_of(torch.ones(2, 3, requires_grad=True).softmax(-1).grad_fn)
+        1
+    """
+    axis, axes = int(node._saved_dim), int(node._saved_result.dim()) if saved(node, "result") is not None else 0
+    return axis if 0 <= axis < 1 << 32 else (axis - (1 << 64 if axis > 0 else 0)) % max(axes, 1)
+
 
 def measure_targets(site: int, node: Node, meter: Meter) -> None:
     """Take mean and spread of a loss's targets, the output's size, and how much of the targets it can't reach.

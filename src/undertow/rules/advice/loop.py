@@ -6,7 +6,7 @@ from typing import Any
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
 from undertow.rules.advice.steps import optimizer_of
-from undertow.wording import few, line_of, size
+from undertow.wording import amount, few, line_of, size
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
 _SCALED_STEP = [
@@ -112,13 +112,15 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     """Say how inputs or targets get to the size that networks are made for.
 
     Args:
-        what: ``"inputs"``, ``"targets"`` or ``"first loss"``.
-        fact: of a first loss ``times`` and ``layer``; else ``mean`` and ``spread``, of inputs also ``shape``, ``op``,
+        what: ``"inputs"``, ``"targets"``, ``"first loss"`` or ``"the loss"``.
+        fact: of a first loss ``times`` and ``layer``, of the loss ``times``; else ``mean`` and ``spread``, of inputs also ``shape``, ``op``,
             ``largest``, ``whole``, ``source``.
     """
     place = line_of(str(fact.get("source", "")))
     if what == "first loss":
         return _smaller_outputs(float(fact["times"]), str(fact["layer"]))
+    if what == "the loss":
+        return _smaller_loss(float(fact["times"]))
     if what == "targets":
         text = (
             f"Subtract the targets' mean and divide by their standard deviation ({size(fact['spread'])}), over the "
@@ -145,6 +147,15 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
         text = "Divide the images by 255 and centre them, so that pixels lie between -1 and 1."
         lines = ["inputs = inputs / 127.5 - 1"]
     return Advice(text, code(*(in_place_of(["output = model(inputs)"], lines, place) if place and pixels else lines)))
+
+
+def _smaller_loss(times: float) -> Advice:
+    text = (
+        f"Bring the loss back to the size of a mean, {amount(times)} times smaller: divide rewards by their standard "
+        "deviation, let targets that are probabilities sum to 1, average over the batch and don't sum (or divide SGD's "
+        "learning rate by as much)."
+    )
+    return Advice(text, code(f"loss = loss / {times:.2g}  # before loss.backward()"))
 
 
 def _smaller_outputs(times: float, layer: str) -> Advice:
