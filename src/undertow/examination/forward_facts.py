@@ -11,7 +11,7 @@ from undertow.examination.sources import SourceFinder, users_line
 from undertow.examination.suspicion import RESHAPES, Suspicion, axes_exchanged
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
-from undertow.tape.output_range import OF_STATES, last_operation, reach
+from undertow.tape.output_range import OF_STATES, is_standardised, last_operation, reach, standardised
 
 Node = Any
 Fact = dict[str, Any]
@@ -224,6 +224,9 @@ def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact
     }
     last = last_operation(output.grad_fn, states)
     state = states.get(last, "")
+    if last is not None and not state and is_standardised(last):
+        missed = wanted - standardised(wanted)
+        return fact | {"last": {"op": op_name(last.name()), "missed": missed.square().mean().item()}}
     limits = OF_STATES[state] if state else None if last is None else reach(last)
     if last is None or limits is None:
         return fact
