@@ -16,6 +16,7 @@ from undertow.examination.surroundings import random_states, set_random_states
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
+from undertow.wording import few
 
 ComputeLoss = Callable[[], Tensor]
 
@@ -113,7 +114,8 @@ class Passes:
         set_random_states(before)
         self._plans.expect_news()
         run = self._pass(meter, finder)
-        assert run is not None  # noqa: S101  # the modules were watched
+        if run is None:  # the modules were watched, and were others again
+            raise ValueError(_parameters_replaced(self._model, self._parameters))
         return run
 
     def ahead(self, steps: int) -> Run | None:
@@ -188,6 +190,14 @@ def _origin(finder: OriginFinder | None) -> dict[str, Any]:
     if origin is not None or imported is None:
         return {"origin": None if origin is None else vars(origin)}
     return {"origin": None, "imported": vars(imported)}
+
+
+def _parameters_replaced(model: nn.Module, before: dict[str, nn.Parameter]) -> str:
+    new = [name for name, p in model.named_parameters() if before.get(name) is not p]
+    return (
+        f"compute_loss puts new parameters in the place of {few(new) or 'the ones before'} each time it is called, "
+        "which no optimizer holds: write into those that are there, as in `parameter.data.copy_(values)`"
+    )
 
 
 def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:

@@ -82,8 +82,8 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         classes in 3 of 4 starts (warning). tanh before cross-entropy did no harm, and isn't told. Between them stand
         reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
         the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
-        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is known
-        by an input that is mostly above 0, and in a watched run by what stands in front of it.
+        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
+        known by an input that is mostly above 0, and in a watched run by what stands in front of it.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.

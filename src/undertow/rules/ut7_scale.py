@@ -21,6 +21,7 @@ UNEVEN, VERY_UNEVEN, WIDE = 30.0, 1000.0, 3.0
 SMALL, SMALL_IN_ALL, TINY_IN_ALL = 0.1, 0.3, 0.03
 LARGE, OVERSHOOT, MISFIT = 10.0, 10.0, 7.0
 LARGE_TARGETS, HUGE_TARGETS = 50.0, 3000.0
+LARGE_OUTPUTS, HUGE_OUTPUTS, HUGE_OUTPUTS_FOR_SGD = 10.0, 50.0, 30.0
 LARGE_FOR_SGD, HUGE_FOR_SGD = 30.0, 100.0
 MANY_TIMES_THE_OUTPUT = 30.0
 SMALL_TARGETS = 0.05
@@ -103,7 +104,8 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. A first
         loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
         of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
-        networks under Adam minded nothing up to 22).
+        networks under Adam minded nothing up to 22). First outputs 10 times the size of targets over 0.05 (2 to 7
+        times the steps; from 30 they never learned, or diverged, with SGD, from 50 with Adam: error).
     What to do:
         Subtract every feature's mean and divide by its standard deviation, over the training set; images by 255 or
         their channels' statistics. The same for targets, undone in the prediction; or the log of what spans decades.
@@ -115,6 +117,7 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     found = list(
         filter(None, (_of_data(diagnosis), _of_targets(diagnosis), _of_logits(diagnosis), _of_the_loss(diagnosis)))
     )
+    found = found or list(filter(None, (_of_outputs(diagnosis),)))
     if not found:
         return
     worst = max(found, key=lambda trouble: trouble.fatal)
@@ -152,13 +155,34 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
     sgd = diagnosis.run.header.get("optimizer") == "SGD"
     if not (times >= SURE_FOR_SGD if sgd else times >= SURE and classes >= MANY_CLASSES):
         return None
-    heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
-    name = heads[0].parameters[0] if heads else ""
     text = (
         f"The first loss is {times * math.log(classes):.3g}, {times:.2g} times that of answering all {classes} classes "
         "alike: the outputs are so large that the network is sure of wrong answers before it has learned anything."
     )
-    return Trouble("first loss", {"times": times, "layer": name}, text, {"surprise": times}, False, "")
+    fact = {"times": times, "layer": _last_layer(diagnosis), "what": "all classes are about as likely at first"}
+    return Trouble("first loss", fact, text, {"surprise": times}, False, "")
+
+
+def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
+    """Report first outputs that are many times as large as their targets."""
+    times, pair = _misfit(diagnosis), _regression(diagnosis)
+    if pair is None or times < LARGE_OUTPUTS or _size(pair["target"]) <= SMALL_TARGETS or not math.isfinite(times):
+        return None
+    sgd = diagnosis.run.header.get("optimizer") == "SGD"
+    output, size = float(pair["output"]["rms"]), _size(pair["target"])
+    text = (
+        f"The network's first outputs are of size {shown(output)}, {shown(times)} times that of the targets: it must "
+        "get rid of those before it learns anything."
+    )
+    fact = {"times": times, "layer": _last_layer(diagnosis), "what": "the first outputs are no larger than the targets"}
+    fatal = times >= (HUGE_OUTPUTS_FOR_SGD if sgd else HUGE_OUTPUTS)
+    return Trouble("first outputs", fact, text, {"size": size, "output": output}, fatal, str(pair["source"]))
+
+
+def _last_layer(diagnosis: Diagnosis) -> str:
+    """Return the name of the weights nearest to the loss."""
+    heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
+    return heads[0].parameters[0] if heads else ""
 
 
 def _of_the_loss(diagnosis: Diagnosis) -> Trouble | None:
@@ -166,7 +190,9 @@ def _of_the_loss(diagnosis: Diagnosis) -> Trouble | None:
     if diagnosis.run.header.get("optimizer") != "SGD":
         return None
     ratio = diagnosis.column("update_ratio")
-    steps = [float(ratio[s.index]) for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    steps = [
+        float(ratio[s.index]) for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])
+    ]
     times = max((_times_an_average(diagnosis, site) for site in diagnosis.run.sites), default=0.0)
     if times < MANY_TIMES_AN_AVERAGE or not steps or np.median(steps) < LONG:
         return None
