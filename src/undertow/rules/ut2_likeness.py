@@ -12,7 +12,8 @@ from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.advice.representations import examples_told_apart, outputs_held_apart
+from undertow.rules.advice.representations import examples_told_apart, inputs_looked_at, outputs_held_apart
+from undertow.rules.met_data import targets_differ
 from undertow.rules.positions import NOTHING_LEFT, alike_positions, positions_sentence
 from undertow.rules.registry import RUN, rule
 from undertow.wording import called
@@ -21,6 +22,7 @@ ALIKE_BELOW = 1e-5
 APART_ABOVE, LEARNS = 1e-3, 0.01
 OF_THE_INPUTS = 1e-3
 DIFFERENT_ABOVE = 1e-3
+THE_SAME = 1e-6
 FEWEST_ROWS = 8
 FEWEST_INPUTS = 3
 LAST_LAYERS = 2
@@ -69,6 +71,7 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         Where attention's queries and keys get less than 1e-5 of the gradient in the two layers nearest to the loss or
         more, and look sharply at nothing, the positions of each example are alike: without residual connections six
         blocks were at 1e-8 and came to a loss of 1.2 where their twin with them came to 0.2; with them it is 0.02.
+        Or all layers are given the same for every example (to six digits), and the targets differ.
         A note, too, if after ten steps of the optimizer, tried on copies, they are apart by 1e-3 and the loss is 1 %
         lower: a class token that sees the patches through LayerScale is the same for all before its first step.
     What to do:
@@ -80,6 +83,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         Dong, Cordonnier, Loukas 2021 (rank collapse); Chen, He 2021 (SimSiam).
     """
     seen = _look(diagnosis.run, diagnosis.step)
+    if seen is None and (same := _same_inputs(diagnosis)) is not None:
+        yield same
     if seen is not None:
         found = _finding(diagnosis.run, seen, _sentence(diagnosis.run, seen))
         found = examples_told_apart(diagnosis, diagnosis.run.sites[int(seen["site"])]).on(found)
@@ -90,6 +95,22 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         yield replace(found, severity=Severity.NOTE) if passing or _has_gates(diagnosis.run) else found
     elif (seen := alike_positions(diagnosis.run, diagnosis.step)) is not None:
         yield _of_positions(diagnosis, seen)
+
+
+def _same_inputs(diagnosis: Diagnosis) -> Finding | None:
+    """Return what to say of a batch whose examples are the same where they come in, though their targets differ."""
+    run, distance = diagnosis.run, 1 - diagnosis.column("input_cosine")
+    sites = [site for site in run.sites if _counts(site) and np.isfinite(distance[site.index])]
+    if len(sites) < LAST_LAYERS or not targets_differ(diagnosis):
+        return None
+    if max(float(distance[site.index]) for site in sites) > THE_SAME:
+        return None
+    text = (
+        f"All examples are the same already before {called(run, sites[-1])}: no layer can tell them apart, and their "
+        "targets differ."
+    )
+    seen = {"1 - cosine at most": max(float(distance[site.index]) for site in sites), "site": float(sites[-1].index)}
+    return inputs_looked_at().on(_finding(run, seen, text))
 
 
 def all_alike(diagnosis: Diagnosis) -> bool:
@@ -107,10 +128,18 @@ def alike_in_time(history: RunHistory) -> Iterator[Finding]:
     """Judge the last steps at which it was measured, and the first one where the loss has not fallen since."""
     rows = np.flatnonzero(history.measured("input_cosine") & history.finite).tolist()
     seen = [_look(history.run, row) for row in rows]
+    same = [_same_inputs(Diagnosis(history.run, row)) for row in rows] if rows and not any(seen) else []
     if any(seen) and _lasts(history, seen):
         yield _of_layers(history, rows, seen)
         return
+    if len(same) >= LASTING and (known := [each for each in same if each is not None]) and len(known) > len(same) / 2:
+        yield replace(known[-1], began=int(history.first_step), from_start=True)
+        return
     yield from _of_outputs(history, rows)
+    yield from _of_positions_in_time(history, rows)
+
+
+def _of_positions_in_time(history: RunHistory, rows: Sequence[int]) -> Iterator[Finding]:
     positions = [alike_positions(history.run, row) for row in rows]
     if len(positions) > 1 and None not in positions[-2:]:
         first = max((n + 1 for n, each in enumerate(positions) if each is None), default=0)

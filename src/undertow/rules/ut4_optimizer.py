@@ -48,8 +48,11 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
     acts_by_steps=True,
-    explains=("UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT405", "UT406", "UT704"),
-)
+    explains=(
+        "UT101", "UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT405", "UT406",
+        "UT704",
+    ),
+)  # fmt: skip
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
 

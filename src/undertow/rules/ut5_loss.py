@@ -176,7 +176,7 @@ def _without_log(name: str, outer: Site, inner: Site) -> Finding:
         why = "of probabilities it knows no certain answer, and comes under 0"
     else:
         why = "it is linear in them, so that the gradient is small where the answer is wrong"
-    loss = spoken(outer.op) if "ctc" in outer.op else "nll_loss"
+    loss = spoken(outer.op) if "ctc" in outer.op or outer.op == "kl_div" else "nll_loss"
     text = f"{name} goes right into {loss}, which takes log-probabilities: {why}."
     severity = Severity.ERROR if raw else Severity.WARNING
     return _unfit("log missing", outer, inner, severity, text, {}, "L = -z_y; with p for log p, dL/dz_y = -p (1 - p)")

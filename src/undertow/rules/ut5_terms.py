@@ -10,7 +10,7 @@ import numpy as np
 from undertow.diagnosis import Diagnosis
 from undertow.operations import spoken
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.advice.losses import terms_balanced, weaker_penalty
+from undertow.rules.advice.losses import called_term, terms_balanced, weaker_penalty
 from undertow.rules.registry import rule
 from undertow.wording import amount, times
 
@@ -128,9 +128,7 @@ def _unweighted(term: Mapping[str, Any]) -> float:
 
 def _called(term: Mapping[str, Any]) -> str:
     line = str(term["source"]).rpartition("/")[2]
-    if "name" in term:
-        return f"the term of {term['name']}"
-    return f"the term of value {term['value']:.3g}" + (f" ({line})" if line else "")
+    return called_term(term) + (f" ({line})" if line else "")
 
 
 def _penalty(diagnosis: Diagnosis) -> Finding | None:
@@ -157,7 +155,8 @@ def _beyond(diagnosis: Diagnosis, site: Site) -> float | None:
     run = diagnosis.run
     if site.op not in MATRICES or not site.parameters or not site.n_out or not run.incoming[site.index]:
         return None
-    if sum(bool(set(site.parameters) & set(other.parameters)) for other in run.sites) > 1 or _added_up(run):
+    users = [each for each in run.sites if each.role is Role.WEIGHT and set(each.parameters) & set(site.parameters)]
+    if len(users) > 1 or _added_up(run):
         return None
     received, size, gradient = (
         float(diagnosis.column(name)[site.index]) for name in ("grad_output", "input_rms", "weight_grad_norm")
