@@ -1,6 +1,7 @@
 """Remedies that look at what a loss calls: each does what it says, and is prescribed where its fault is."""
 
 import copy
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -469,3 +470,48 @@ def test_a_norm_over_next_to_nothing_asks_for_larger_batches():
     assert "UR116" not in codes(
         replace(training, batches=[tuple(torch.cat([t] * 4) for t in b) for b in training.batches])
     )
+
+
+class Late(nn.Module):
+    """Makes a layer when it first sees an input."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        if not hasattr(self, "first"):
+            self.first = nn.Linear(x.shape[1], 5)
+        return self.head(torch.relu(self.first(x)))
+
+
+def test_layers_that_are_made_at_the_first_pass_are_trained():
+    training = patients.classes(Late, 6)
+    assert "UR107" in codes(training)
+    for each, moved in ((training, False), (apply(Remedy("UR107"), training), True)):
+        one, other = each.run(0, 1).model, each.run(0, 4).model
+        assert bool((one.first.weight != other.first.weight).any()) is moved
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda losses: torch.tensor(losses.mean(), requires_grad=True),
+        lambda losses: torch.tensor(list(losses), requires_grad=True).mean(),
+        lambda losses: torch.tensor(tuple(losses)).requires_grad_().mean(),
+        lambda losses: torch.tensor(losses.mean().item(), requires_grad=True),
+    ],
+)
+def test_a_tensor_made_of_tensors_keeps_their_graph(copied):
+    well = patients.classes(patients.mlp, 6)
+
+    def loss(model, batch):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.tensor of a tensor
+            return copied(functional.cross_entropy(model(batch[0]), batch[1], reduction="none"))
+
+    ill = replace(well, loss=loss)
+    unexamined = replace(look(well).diagnosis, findings=())  # a loss without a graph can't be examined
+    assert Remedy("UR405") in prescribe(with_facts(unexamined, ill))
+    treated = apply(Remedy("UR405"), ill)
+    assert list(treated.run(0, 5).losses) == pytest.approx(list(well.run(0, 5).losses), rel=1e-5)

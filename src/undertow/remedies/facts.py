@@ -65,9 +65,9 @@ def facts_of(training: Training) -> dict[str, Any]:
         (1.0, 50.0, None, 0.1)
     """
     model = fresh(training)
-    survey = _survey(model, training)
     with random_numbers_kept():
         optimizer = training.optimizer(model)
+    survey = _survey(model, training)  # a model may make layers at its first pass: no optimizer holds those
     batches = training.sample(SAMPLED)
     return {
         **_of_optimizer(optimizer, model),
@@ -80,6 +80,7 @@ def facts_of(training: Training) -> dict[str, Any]:
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
         "examples": _examples(batches),
+        "reached": _reached(model, training),
     }
 
 
@@ -115,6 +116,16 @@ def _keeps_gradients(optimizer: Optimizer) -> bool:
     kept = first.grad is not None and bool(first.grad.any())
     first.grad = None
     return kept
+
+
+def _reached(model: nn.Module, training: Training) -> int:
+    """Return how many of a fresh model's parameters get a gradient; -1 where the loss can't be computed."""
+    try:
+        with random_numbers_kept():
+            training.loss(model, training.sample(1)[0]).backward()
+    except Exception:  # whatever a user's loss may raise: that is found out elsewhere
+        return -1
+    return sum(p.grad is not None for p in model.parameters())
 
 
 def _examples(batches: list[Any]) -> int:
