@@ -13,7 +13,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,11 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clinic import ALL_FRESH, RESULTS, WAY, all_patients, scores
+from clinic import ALL_FRESH, BASELINES, RESULTS, all_patients, scores
 from undertow.remedies import Remedy, apply
 from undertow.training import Training, Trial
 
-BASELINES = Path(__file__).parent / "baselines.json"
 RACE_SEED, DRAWS = 0, 12
 Arm = tuple[Remedy, ...]
 
@@ -146,24 +145,6 @@ def _way(after: Sequence[float], known: dict[str, Any]) -> float:
 def told(found: dict[str, Any]) -> str:
     """Return a line about one training."""
     return ", ".join(f"{name} {each['way']:.2f}" for name, each in found.items())
-
-
-def table(found: dict[str, Any], known: dict[str, Any]) -> Iterator[Sequence[str]]:
-    """Yield rows for the page: who, how many are repaired, the way that is gone in the median."""
-    names = [name for name in found if name in known]
-    ways: dict[str, Callable[[str], float]] = {
-        "nothing": lambda _: 0.0,
-        "random remedies": lambda name: found[name]["random"]["way"],
-        "a fixed order, by our criterion": lambda name: found[name]["fixed"]["way"],
-        "a rate for Adam": lambda name: found[name]["adam"]["way"],
-        "undertow doctor": lambda name: known[name]["way"] if known[name]["verdict"] == "repaired" else 0.0,
-        "the reference fix": lambda _: 1.0,
-    }
-    for who, way in ways.items():
-        gone = [way(name) for name in names]
-        yield [who, f"{sum(each >= WAY for each in gone)} of {len(names)}", f"{median(gone):.2f}"]
-    silent = sum(found[name]["fixed"]["silent"] for name in names)
-    yield ["a fixed order, by its own criterion", f"{silent} of {len(names)}", ""]
 
 
 def main() -> None:
