@@ -32,8 +32,8 @@ NAMES = {"A": "the step", "B": "the start", "C": "the architecture", "D": "the o
 
 
 OTHERS = """Beside it, on the same fresh seeds, for the set-ups that `benchmarks/baselines.json` has: twelve remedies
-drawn at random, one or two at a time, each trained once; AUTOTRAINER's order of remedies after a sign, one run each; AdamW at
-four rates, one run each. The doctor makes some sixty short runs and ten to fifteen full ones, so that it costs more.
+drawn at random, one or two at a time, each trained once; AUTOTRAINER's order of remedies after a sign, one run each;
+AdamW at four rates, one run each. The doctor makes some sixty short runs and ten to fifteen full ones: it costs more.
 """
 
 
