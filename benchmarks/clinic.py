@@ -99,7 +99,9 @@ def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["admit", "treat", "gains", "page"])
-    parser.add_argument("names", nargs="*", help="parts of names and families, whole ones with a $ behind, or levels; all without")
+    parser.add_argument(
+        "names", nargs="*", help="parts of names and families, whole ones with a $ behind, or levels; all without"
+    )
     parser.add_argument("--budget", type=float, default=BUDGET)
     parser.add_argument("--again", action="store_true", help="also those that have a result")
     parser.add_argument("--seeds", type=int, default=5, help="of the confirmation and of what is measured here")

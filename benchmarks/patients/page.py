@@ -18,9 +18,9 @@ the reference fix. Data are scikit-learn's digits, iris, wine and breast cancer,
 two cores, or twice that in processor time of one (`--cpu`); seconds are of one.
 """
 VERSIONS = {
-    1: "the first one",
-    2: "with remedies that look at what a loss calls, and a second look where seeds differ",
-    3: "with layers of the user's own, dropout of functions, penalties on weights, larger batches",
+    1: "the first",
+    2: "the second, which looks at what a loss calls, and twice where seeds differ",
+    3: "the third, which knows layers of the user's own, functions that drop, penalties, and batches of a few",
 }
 """Doctors that set-ups were treated by."""
 SEEDS = 5
@@ -65,6 +65,7 @@ def page(
          "doctor"],
         (_row(name, e) for name, e in known.items() if e["admitted"] and "verdict" in e))]  # fmt: skip
     parts += ["", "## Each remedy", *_table(["remedy", "tried", "confirmed", "harmful"], _remedies(seen))]
+    parts += ["", "## Confirmed, and seen again", _seen_again(seen)]
     if others:
         parts += ["", "## Others", OTHERS, *_table(["", "repaired", "of the way, median"], _others(others, known))]
     if gains:
@@ -77,8 +78,20 @@ def page(
 def _versions(seen: Sequence[Entry]) -> str:
     """Say which doctor treated how many."""
     many = Counter(entry.get("by", 1) for entry in seen)
-    told = "; ".join(f"{many[number]} by {words} ({number})" for number, words in VERSIONS.items() if many[number])
-    return f"The column *doctor* says which version treated a set-up: {told}.\n"
+    told = ",\n".join(f"{many[number]} by {words}" for number, words in VERSIONS.items() if many[number])
+    return f"The column *doctor* says which version treated a set-up:\n{told}.\n"
+
+
+def _seen_again(seen: Sequence[Entry]) -> str:
+    """Say how often what was confirmed helps on seeds that neither the race nor the confirmation had."""
+    helped = [entry for entry in seen if entry["verdict"] == "repaired"]
+    pairs = [(a, b) for entry in helped for a, b in zip(entry["after"], entry["broken"], strict=False)]
+    better = sum(median(entry["after"]) > median(entry["broken"]) for entry in helped)
+    return (
+        f"{len(helped)} treatments were confirmed to help. On seeds that neither the race nor the confirmation had, "
+        f"{better} of them\nhelp in the median, and {sum(a > b for a, b in pairs)} of {len(pairs)} single trainings "
+        "are better with the remedies than without."
+    )
 
 
 def _others(others: Mapping[str, Any], known: Mapping[str, Entry]) -> Iterator[Sequence[str]]:
