@@ -12,7 +12,7 @@ from torch.nn import functional
 from remedies import patients
 from undertow.doctoring.screening import look
 from undertow.remedies import Remedy, apply, prescribe
-from undertow.remedies.facts import with_facts
+from undertow.remedies.facts import target_of, with_facts
 from undertow.remedies.survey import surveyed
 from undertow.training import Training
 
@@ -515,3 +515,37 @@ def test_a_tensor_made_of_tensors_keeps_their_graph(copied):
     assert Remedy("UR405") in prescribe(with_facts(unexamined, ill))
     treated = apply(Remedy("UR405"), ill)
     assert list(treated.run(0, 5).losses) == pytest.approx(list(well.run(0, 5).losses), rel=1e-5)
+
+
+class Named(nn.Module):
+    """Takes its input by name, or within a dict."""
+
+    def __init__(self, within):
+        super().__init__()
+        self.body, self.within = nn.Linear(6, 3), within
+
+    def forward(self, given=None, x=None):
+        return self.body(given["x"][0] if self.within else x)
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("code", ["UR304", "UR314"])
+def test_inputs_by_name_are_changed_as_others_are(code, within):
+    plain = patients.with_holes(
+        patients.classes(lambda: nn.Linear(6, 3), 6, scale=50.0), 7 if code == "UR314" else 10**6
+    )
+
+    def loss(model, batch):
+        made = model({"x": [batch[0]]}) if within else model(x=batch[0])
+        return functional.cross_entropy(made, batch[1])
+
+    named = replace(plain, model=lambda: Named(within), loss=loss)
+    assert loss_of(apply(Remedy(code), named)) == pytest.approx(loss_of(apply(Remedy(code), plain)))
+
+
+def test_weights_of_examples_are_no_targets():
+    x, y = torch.ones(4, 2), torch.arange(4.0)
+    assert target_of((x, y, torch.ones(4))) is y
+    assert target_of((x, y, torch.tensor([True, True, False, True]))) is y
+    assert target_of((x, torch.zeros(4))) is not None
+    assert target_of((x, torch.ones(3))) is None

@@ -110,7 +110,9 @@ def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
 
 def _keeps_gradients(optimizer: Optimizer) -> bool:
     """Tell whether an optimizer's ``zero_grad`` leaves gradients as they are; a fresh model's have none to lose."""
-    first = optimizer.param_groups[0]["params"][0]
+    first = next((p for group in optimizer.param_groups for p in group["params"]), None)
+    if first is None:
+        return False
     first.grad = torch.ones_like(first)
     optimizer.zero_grad(set_to_none=True)
     kept = first.grad is not None and bool(first.grad.any())
@@ -187,10 +189,16 @@ def _are_numbers(target: Tensor) -> bool:
 def target_of(batch: Any) -> Tensor | None:
     """Return what a batch ends with, if that can be its targets: the last of several tensors.
 
+    What is all alike, as weights and masks are, is passed over if there is another behind the first.
+
     Example:
         >>> target_of((torch.ones(2, 3), torch.zeros(2))).shape
         torch.Size([2])
         >>> target_of(torch.ones(2, 3))
     """
-    found = tensors_in(batch)
-    return found[-1] if len(found) > 1 and found[-1].ndim and len(found[-1]) == len(found[0]) else None
+    every = tensors_in(batch)
+    found = [each for each in every[1:] if every[0].ndim and each.ndim and len(each) == len(every[0])]
+    if not found or found[-1] is not every[-1]:
+        return None
+    telling = [each for each in found if each.dtype != torch.bool and bool((each != each.flatten()[:1]).any())]
+    return (telling or found)[-1]
