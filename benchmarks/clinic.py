@@ -21,6 +21,7 @@ import torch
 
 import undertow
 from patients import broken, others
+from patients.unseen import unseen
 from patients.ward import Patient
 from undertow.training import Training
 
@@ -35,7 +36,7 @@ DOCTOR = 3
 
 def all_patients() -> list[Patient]:
     """Everyone."""
-    return [*broken.patients(), *others.healthy(), *others.hopeless()]
+    return [*broken.patients(), *unseen(), *others.healthy(), *others.hopeless()]
 
 
 def scores(training: Training, seeds: Iterable[int]) -> list[float]:
