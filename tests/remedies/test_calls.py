@@ -1,6 +1,7 @@
 """Remedies that look at what a loss calls: each does what it says, and is prescribed where its fault is."""
 
 import copy
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 from remedies import patients
 from undertow.doctoring.screening import look
 from undertow.remedies import Remedy, apply, prescribe
-from undertow.remedies.facts import with_facts
+from undertow.remedies.facts import target_of, with_facts
 from undertow.remedies.survey import surveyed
 from undertow.training import Training
 
@@ -360,10 +361,10 @@ def test_dropout_of_functions_is_lowered(drop):
     kept = []
     for each in (training, apply(Remedy("UR309", {"p": 0.1}), training)):
         model = patients.made(each)
-        model.head.register_forward_pre_hook(lambda _, given: kept.append(float((given[0] != 0).float().mean())))
+        model.head.register_forward_pre_hook(lambda _, given: kept.append(len(given[0].unique())))
         model(torch.ones(8, 6))
         model.eval()(torch.ones(8, 6))
-    assert kept[2] > kept[0]
+    assert kept[2] > 2 * kept[0]  # what is dropped is all of one value
 
 
 def test_gradients_that_an_optimizer_keeps_are_zeroed():
@@ -469,3 +470,81 @@ def test_a_norm_over_next_to_nothing_asks_for_larger_batches():
     assert "UR116" not in codes(
         replace(training, batches=[tuple(torch.cat([t] * 4) for t in b) for b in training.batches])
     )
+
+
+class Late(nn.Module):
+    """Makes a layer when it first sees an input."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        if not hasattr(self, "first"):
+            self.first = nn.Linear(x.shape[1], 5)
+        return self.head(torch.relu(self.first(x)))
+
+
+def test_layers_that_are_made_at_the_first_pass_are_trained():
+    training = patients.classes(Late, 6)
+    assert "UR107" in codes(training)
+    for each, moved in ((training, False), (apply(Remedy("UR107"), training), True)):
+        one, other = each.run(0, 1).model, each.run(0, 4).model
+        assert bool((one.first.weight != other.first.weight).any()) is moved
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda losses: torch.tensor(losses.mean(), requires_grad=True),
+        lambda losses: torch.tensor(list(losses), requires_grad=True).mean(),
+        lambda losses: torch.tensor(tuple(losses)).requires_grad_().mean(),
+        lambda losses: torch.tensor(losses.mean().item(), requires_grad=True),
+    ],
+)
+def test_a_tensor_made_of_tensors_keeps_their_graph(copied):
+    well = patients.classes(patients.mlp, 6)
+
+    def loss(model, batch):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.tensor of a tensor
+            return copied(functional.cross_entropy(model(batch[0]), batch[1], reduction="none"))
+
+    ill = replace(well, loss=loss)
+    unexamined = replace(look(well).diagnosis, findings=())  # a loss without a graph can't be examined
+    assert Remedy("UR405") in prescribe(with_facts(unexamined, ill))
+    treated = apply(Remedy("UR405"), ill)
+    assert list(treated.run(0, 5).losses) == pytest.approx(list(well.run(0, 5).losses), rel=1e-5)
+
+
+class Named(nn.Module):
+    """Takes its input by name, or within a dict."""
+
+    def __init__(self, within):
+        super().__init__()
+        self.body, self.within = nn.Linear(6, 3), within
+
+    def forward(self, given=None, x=None):
+        return self.body(given["x"][0] if self.within else x)
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("code", ["UR304", "UR314"])
+def test_inputs_by_name_are_changed_as_others_are(code, within):
+    plain = patients.classes(lambda: nn.Linear(6, 3), 6, scale=50.0)
+    plain = patients.with_holes(plain) if code == "UR314" else plain
+
+    def loss(model, batch):
+        made = model({"x": [batch[0]]}) if within else model(x=batch[0])
+        return functional.cross_entropy(made, batch[1])
+
+    named = replace(plain, model=lambda: Named(within), loss=loss)
+    assert loss_of(apply(Remedy(code), named)) == pytest.approx(loss_of(apply(Remedy(code), plain)))
+
+
+def test_weights_of_examples_are_no_targets():
+    x, y = torch.ones(4, 2), torch.arange(4.0)
+    assert target_of((x, y, torch.ones(4))) is y
+    assert target_of((x, y, torch.tensor([True, True, False, True]))) is y
+    assert target_of((x, torch.zeros(4))) is not None
+    assert target_of((x, torch.ones(3))) is None

@@ -65,9 +65,9 @@ def facts_of(training: Training) -> dict[str, Any]:
         (1.0, 50.0, None, 0.1)
     """
     model = fresh(training)
-    survey = _survey(model, training)
     with random_numbers_kept():
         optimizer = training.optimizer(model)
+    survey = _survey(model, training)  # a model may make layers at its first pass: no optimizer holds those
     batches = training.sample(SAMPLED)
     return {
         **_of_optimizer(optimizer, model),
@@ -80,6 +80,7 @@ def facts_of(training: Training) -> dict[str, Any]:
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
         "examples": _examples(batches),
+        "reached": _reached(model, training),
     }
 
 
@@ -109,12 +110,24 @@ def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
 
 def _keeps_gradients(optimizer: Optimizer) -> bool:
     """Tell whether an optimizer's ``zero_grad`` leaves gradients as they are; a fresh model's have none to lose."""
-    first = optimizer.param_groups[0]["params"][0]
+    first = next((p for group in optimizer.param_groups for p in group["params"]), None)
+    if first is None:
+        return False
     first.grad = torch.ones_like(first)
     optimizer.zero_grad(set_to_none=True)
     kept = first.grad is not None and bool(first.grad.any())
     first.grad = None
     return kept
+
+
+def _reached(model: nn.Module, training: Training) -> int:
+    """Return how many of a fresh model's parameters get a gradient; -1 where the loss can't be computed."""
+    try:
+        with random_numbers_kept():
+            training.loss(model, training.sample(1)[0]).backward()
+    except Exception:  # whatever a user's loss may raise: that is found out elsewhere
+        return -1
+    return sum(p.grad is not None for p in model.parameters())
 
 
 def _examples(batches: list[Any]) -> int:
@@ -176,10 +189,16 @@ def _are_numbers(target: Tensor) -> bool:
 def target_of(batch: Any) -> Tensor | None:
     """Return what a batch ends with, if that can be its targets: the last of several tensors.
 
+    What is all alike, as weights and masks are, is passed over if there is another behind the first.
+
     Example:
         >>> target_of((torch.ones(2, 3), torch.zeros(2))).shape
         torch.Size([2])
         >>> target_of(torch.ones(2, 3))
     """
-    found = tensors_in(batch)
-    return found[-1] if len(found) > 1 and found[-1].ndim and len(found[-1]) == len(found[0]) else None
+    every = tensors_in(batch)
+    found = [each for each in every[1:] if every[0].ndim and each.ndim and len(each) == len(every[0])]
+    if not found or found[-1] is not every[-1]:
+        return None
+    telling = [each for each in found if each.dtype != torch.bool and bool((each != each.flatten()[:1]).any())]
+    return (telling or found)[-1]

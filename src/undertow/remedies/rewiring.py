@@ -21,6 +21,22 @@ LAYER_FUNCTIONS = frozenset(
 )
 
 
+COPYING = "tensor"
+"""What makes a tensor of numbers, and one without a graph of tensors."""
+
+
+def copies(args: Any) -> bool:
+    """Tell whether what ``torch.tensor`` is given are tensors, from which it takes the graph.
+
+    Example:
+        >>> copies((torch.ones(2),)), copies(([torch.ones(()), torch.ones(())],)), copies(([1.0, 2.0],))
+        (True, True, False)
+    """
+    first = args[0] if args else None
+    several = isinstance(first, list | tuple) and bool(first) and all(isinstance(each, Tensor) for each in first)
+    return several or isinstance(first, Tensor)
+
+
 PRODUCTS = frozenset({"matmul", "__matmul__", "__rmatmul__", "mm", "addmm", "bmm", "einsum"})
 """By which layers of the user's own multiply."""
 
@@ -97,6 +113,8 @@ class Rewired(TorchFunctionMode):
             return func(*args, **keywords)
 
     def _is_named(self, name: str, args: Any) -> bool:
+        if (name == COPYING and not copies(args)) or (name == "item" and not args[0].requires_grad):
+            return False
         matrix = name in self._flat and bool(args) and getattr(args[0], "ndim", 0) == 2
         return name in self._names or matrix
 
@@ -203,10 +221,10 @@ class RewiredLoss:
 
 
 def through(x: Tensor) -> Tensor:
-    """Hand on what is given.
+    """Hand on what is given; several tensors as one.
 
     Example:
-        >>> through(1)
-        1
+        >>> through(1), through([torch.ones(()), torch.ones(())])
+        (1, tensor([1., 1.]))
     """
-    return x
+    return torch.stack(list(x)) if isinstance(x, list | tuple) else x

@@ -13,14 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from undertow.remedies.anatomy import LAYERS, run_loss
 from undertow.remedies.dropping import rate_of
 from undertow.remedies.penalties import Depth, is_penalty
-from undertow.remedies.rewiring import weight_in
+from undertow.remedies.rewiring import COPYING, copies, weight_in
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training
 
 NARROW = (torch.float16, torch.bfloat16)
 SOFTMAXES = frozenset({"softmax", "log_softmax"})
 RESHAPES = frozenset({"reshape", "view"})
-CUTS = frozenset({"detach", "detach_", "data"})
+CUTS = frozenset({"detach", "detach_", "data", "item", COPYING})
 SEQUENCES = 3
 """Axes of a batch of sequences: examples, steps, features."""
 
@@ -162,7 +162,7 @@ class _Calls(TorchFunctionMode):
         self.found.dropped = max(self.found.dropped, rate_of(name, args, keywords))
         self.found.penalised += not self.depth.inside and is_penalty(name, args)
         x = args[0] if args else keywords.get("input")
-        self.found.cuts += name in CUTS and not isinstance(x, nn.Parameter)
+        self.found.cuts += is_cut(name, args)
         if isinstance(x, Tensor):
             self.look(name, x, args, keywords)
         return func(*args, **keywords)
@@ -191,6 +191,19 @@ class _Calls(TorchFunctionMode):
             if book is not None and near:
                 self.found.near.setdefault(name, near[0].detach().reshape(-1, book.shape[1]).clone())
                 self.found.codes = sorted(self.found.near)
+
+
+def is_cut(name: str, args: Any) -> bool:
+    """Tell whether a call cuts the gradient of something that is no parameter.
+
+    Example:
+        >>> x = torch.ones(2)
+        >>> is_cut("detach", (x,)), is_cut("tensor", ([1.0],)), is_cut("item", (x.long(),)), is_cut("relu", (x,))
+        (True, False, False, False)
+    """
+    if name not in CUTS or not args or isinstance(args[0], nn.Parameter):
+        return False
+    return copies(args) if name == COPYING else name != "item" or bool(args[0].is_floating_point())
 
 
 def takes_batch(x: Tensor, dim: int | None) -> bool:

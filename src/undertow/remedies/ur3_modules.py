@@ -127,3 +127,9 @@ def _dropout_lines(p: float = 0.1) -> str:
         '    elif isinstance(getattr(module, "dropout", None), float):  # attention, recurrent layers\n'
         f"        module.dropout = min(module.dropout, {p:g})"
     )
+
+
+@less_dropout.written_for
+def _dropout_lines_for(training: Training, p: float = 0.1) -> str:
+    inside = f"\n# and in forward(): F.dropout(x, {p:g}, self.training)" if _calls_drop(training, p) else ""
+    return _dropout_lines(p) + inside

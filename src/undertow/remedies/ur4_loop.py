@@ -26,12 +26,11 @@ def attached(training: Training, only: int | None = None) -> Training:
     """Let the gradient through where it is cut.
 
     What it changes:
-        While the loss is computed, ``.detach()`` and ``.data`` hand on the tensor itself, and ``torch.no_grad()`` is
-        without effect; or only one of the cuts is undone, counted from 0 in the order in which they come: a loss of two
-        players needs the others. In your code it is one line, which is shown.
+        While the loss is computed, ``.detach()``, ``.data``, ``.item()`` and ``torch.tensor(...)`` hand tensors on,
+        and ``torch.no_grad()`` is without effect; or only one of the cuts is undone, counted from 0 in the order in
+        which they come: a loss of two players needs the others. In your code it is one line, which is shown.
     When:
-        Parameters are used and get no gradient. ``.item()``, ``argmax`` and ``round`` cut it, too: those can't be
-        undone from outside.
+        Parameters are used and get no gradient. ``argmax`` and ``round`` cut it, too: see UR416.
     Predicts:
         They are reached.
     References:
@@ -43,9 +42,10 @@ def attached(training: Training, only: int | None = None) -> Training:
 @attached.proposes
 def _proposed_attachment(diagnosis: Diagnosis) -> Iterator[Proposal]:
     unreached = next((f for f in diagnosis.findings if f.code == "UT501" and str(f.severity) != "note"), None)
-    if unreached is None:
+    none = known_facts(diagnosis).get("reached") == 0
+    if unreached is None and not none:
         return
-    yield Proposal({}, unreached.message, 1.0)
+    yield Proposal({}, unreached.message if unreached else "no parameter gets a gradient", 1.0)
     cuts = int(known_facts(diagnosis).get("survey", {}).get("cuts", 0))
     for place in range(cuts if 1 < cuts <= MOST_CUTS else 0):
         yield Proposal({"only": place}, f"the gradient is cut at {cuts} places; this is number {place + 1}", 0.92)
@@ -54,7 +54,8 @@ def _proposed_attachment(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @attached.written
 def _attached_lines(only: int | None = None) -> str:
     which = "" if only is None else f", number {only + 1} of those that run,"
-    return f"# take out the .detach(), .data or torch.no_grad(){which} between the parameters and the loss"
+    cuts = ".detach(), .data, .item(), torch.tensor(...) or torch.no_grad()"
+    return f"# take out the {cuts}{which} between the parameters and the loss"
 
 
 @remedy("UR406", "gradients zeroed before every backward pass", "A", ["UT701"])
