@@ -76,11 +76,10 @@ def assert_equals_autograd(nets: Ensemble, x: Tensor, y: Tensor) -> None:
             torch.testing.assert_close(speeds[i, l], b.norm(), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("initializer", WEIGHTS)
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@settings(max_examples=4, deadline=None)
-@given(shape=shapes(fewest_hidden=1))
+@settings(max_examples=12, deadline=None)
+@given(initializer=st.sampled_from(sorted(WEIGHTS)), shape=shapes(fewest_hidden=1))
 def test_every_activation_cost_and_initializer(activation: str, cost: str, initializer: str, shape: Shape) -> None:
     output = activation if cost == "quadratic" else None
     nets = shape.ensemble(activation=activation, cost=cost, initializer=initializer, output=output)
