@@ -11,7 +11,7 @@
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md, docs/schemas and what pages' snippets print
 # make site         the site, in site/: opens without a network; its notebooks are run
-# make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
+# make pictures     docs/pictures/run.png, a run's page, and a picture of every rule; the README's others are figures of studies
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
@@ -88,6 +88,7 @@ site: $(VENV)/.installed-docs
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/run.py
+	$(BIN)/python docs/site/rule_pictures.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -18,7 +18,7 @@ from undertow.doctoring.course import FIRST_LOOK, unlike
 from undertow.doctoring.reset import reset_test
 from undertow.doctoring.screening import look
 from undertow.doctoring.trials import Cut, Trials
-from undertow.remedies import Remedy, prescribe
+from undertow.remedies import KINDS, Remedy, prescribe
 from undertow.serving.folder import Folder
 from undertow.serving.treatments import page_of, treatments
 from undertow.store import StoreError
@@ -51,6 +51,11 @@ class TestDoctor:
         assert treatment.comparisons[0].verdict is Verdict.HELPS
         assert treatment.training.run(7).score > lines(lr).run(7).score
         assert treatment.training.run(7).score == pytest.approx(lines(0.1).run(7).score, abs=0.1)
+
+    def test_nothing_of_another_level_is_tried(self):
+        treatment = doctor(lines(1e-6), levels="BC", **QUICK)
+        assert {str(each.level) for attempt in treatment.attempts for each in attempt.arm} <= {"B", "C"}
+        assert any(attempt.stage != "prescribed" for attempt in treatment.attempts)
 
     def test_a_training_that_learns_is_left_alone(self):
         training = lines(0.1)
@@ -189,7 +194,8 @@ class TestBudget:
 class TestArms:
     prescribed = (Remedy("UR201", urgency=0.9), Remedy("UR102", {"lr": 1e-3}, urgency=0.5), Remedy("UR406", urgency=1))
 
-    def test_urgent_starts_are_paired_and_what_only_a_person_can_do_is_left_out(self):
+    def test_urgent_starts_are_paired_and_what_only_a_person_can_do_is_left_out(self, monkeypatch):
+        monkeypatch.setattr(KINDS["UR406"], "by_hand", True)
         arms = first_arms(self.prescribed)
         assert (self.prescribed[0],) in arms
         assert any(len(arm) == 2 and arm[0].code == "UR201" for arm in arms)

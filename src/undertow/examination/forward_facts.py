@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undertow.examination.independence import RESHAPES, Suspicion, axes_exchanged
+from undertow.examination.detached import DetachedValues
 from undertow.examination.sources import SourceFinder, users_line
+from undertow.examination.suspicion import RESHAPES, Suspicion, axes_exchanged
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
-from undertow.tape.output_range import OF_STATES, last_operation, reach
+from undertow.tape.output_range import OF_STATES, is_standardised, last_operation, reach, standardised
 
 Node = Any
 Fact = dict[str, Any]
@@ -56,6 +57,7 @@ class ForwardFacts(SourceFinder):
         self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
         self.suspicion = Suspicion()
+        self._detached = DetachedValues()
         self._exchanged: Fact = {}
         self._reshaped: list[tuple[Node, Fact]] = []
         self._along: Fact = {}
@@ -74,6 +76,7 @@ class ForwardFacts(SourceFinder):
         if note is not None:
             note(self, name, args, kwargs or {}, out, before)
         self.suspicion.look(name, args, kwargs or {}, out)
+        self._detached.look(name, args, kwargs or {}, out)
         if self.suspicion.exchanged and not self._exchanged:
             shapes = self.suspicion.exchanged
             self._exchanged = {"op": name, "shapes": shapes, "source": users_line()}
@@ -124,7 +127,8 @@ class ForwardFacts(SourceFinder):
         if not isinstance(given, Tensor) or not any(map(_is_weight, (*args[1:], *kwargs.values()))):
             return
         for data in self._joined.get(given.grad_fn, ()) if given.requires_grad else (given,):
-            if data.is_floating_point() and data.dim() > 1 and data.layout is torch.strided:
+            strided = data.is_floating_point() and data.dim() > 1 and data.layout is torch.strided
+            if strided and not self._detached.learned(data):
                 key = data.data_ptr(), tuple(data.shape)
                 if key in self._data or len(self._data) < 8:
                     fan_in = data.shape[-1] if given.requires_grad else _fan_in(weight, data)
@@ -163,6 +167,7 @@ class ForwardFacts(SourceFinder):
             "norms": list(self._norms.values()),
             "exchanged": self._exchanged or reshaped,
             "softmax along": self._along,
+            "state detached": self._detached.fact(loss),
         }
 
     def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
@@ -219,6 +224,9 @@ def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact
     }
     last = last_operation(output.grad_fn, states)
     state = states.get(last, "")
+    if last is not None and not state and is_standardised(last):
+        missed = wanted - standardised(wanted)
+        return fact | {"last": {"op": op_name(last.name()), "missed": missed.square().mean().item()}}
     limits = OF_STATES[state] if state else None if last is None else reach(last)
     if last is None or limits is None:
         return fact

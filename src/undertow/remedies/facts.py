@@ -1,7 +1,7 @@
 """What a training is, as numbers that a diagnosis of its model alone doesn't hold: remedies are prescribed by them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import fresh
+from undertow.remedies.dropping import rates_of
 from undertow.remedies.survey import Survey, surveyed
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
@@ -73,11 +74,12 @@ def facts_of(training: Training) -> dict[str, Any]:
         "scheduled": training.scheduler is not None,
         "clip": training.clip_grad_norm,
         "half": training.autocast is torch.float16,
-        "dropout": max(_dropouts(model), default=0.0),
+        "dropout": max([survey.dropped, *rates_of(model)]),
         "end": survey.end,
         "survey": survey.facts(),
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
+        "examples": _examples(batches),
     }
 
 
@@ -101,15 +103,26 @@ def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
         "decay": float(group.get("weight_decay", 0.0)),
         "lacking": sum(p.requires_grad and id(p) not in held for p in model.parameters()),
         "frozen": sum(not p.requires_grad for p in model.parameters()),
+        "kept_gradients": _keeps_gradients(optimizer),
     }
 
 
-def _dropouts(model: nn.Module) -> Iterator[float]:
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            yield float(module.p)
-        elif isinstance(rate := getattr(module, "dropout", None), float):
-            yield rate
+def _keeps_gradients(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer's ``zero_grad`` leaves gradients as they are; a fresh model's have none to lose."""
+    first = optimizer.param_groups[0]["params"][0]
+    first.grad = torch.ones_like(first)
+    optimizer.zero_grad(set_to_none=True)
+    kept = first.grad is not None and bool(first.grad.any())
+    first.grad = None
+    return kept
+
+
+def _examples(batches: list[Any]) -> int:
+    """Return how many examples a batch has, the median; 0 where nobody can tell."""
+    sizes = sorted(
+        len(first) for batch in batches if (first := next(iter(tensors_in(batch)), None)) is not None and first.ndim
+    )
+    return sizes[len(sizes) // 2] if sizes else 0
 
 
 def _of_inputs(batches: list[Any]) -> dict[str, float]:

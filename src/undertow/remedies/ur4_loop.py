@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
+from undertow.remedies.changing import on_optimizer
 from undertow.remedies.facts import known_facts
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss, Rewiring, through
@@ -54,12 +57,13 @@ def _attached_lines(only: int | None = None) -> str:
     return f"# take out the .detach(), .data or torch.no_grad(){which} between the parameters and the loss"
 
 
-@remedy("UR406", "gradients zeroed before every backward pass", "A", ["UT701"], by_hand=True)
+@remedy("UR406", "gradients zeroed before every backward pass", "A", ["UT701"])
 def zero_grad(training: Training) -> Training:
-    """Call ``optimizer.zero_grad()`` before every backward pass; a `Training` always does.
+    """Set gradients to None before every backward pass, whatever the optimizer's own ``zero_grad`` does.
 
     What it changes:
-        One line of your loop.
+        One line of your loop; or ``zero_grad`` of an optimizer that has its own, which leaves gradients as they are. A
+        `Training` calls it before every backward pass.
     When:
         ``.grad`` still holds the last step's: every step goes along the sum of all gradients so far.
     Predicts:
@@ -67,13 +71,19 @@ def zero_grad(training: Training) -> Training:
     References:
         PyTorch documentation, torch.optim.
     """
-    return training
+    return on_optimizer(training, _zeroing)
+
+
+def _zeroing(optimizer: Optimizer) -> None:
+    optimizer.zero_grad = partial(Optimizer.zero_grad, optimizer)  # type: ignore[method-assign]  # torch's own
 
 
 @zero_grad.proposes
 def _proposed_zeroing(diagnosis: Diagnosis) -> Iterator[Proposal]:
-    if any(finding.code == "UT701" for finding in diagnosis.findings):
-        yield Proposal({}, "gradients of past steps add up", 1.0)
+    if known_facts(diagnosis).get("kept_gradients"):
+        yield Proposal({}, "zero_grad() leaves gradients as they are: those of past steps add up", 1.0)
+    elif any(finding.code == "UT701" for finding in diagnosis.findings):
+        yield Proposal({}, "gradients of past steps add up", 0.6)
 
 
 @zero_grad.written

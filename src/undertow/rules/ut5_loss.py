@@ -21,8 +21,8 @@ from undertow.wording import called, sentence
 TAKES_LOGITS = frozenset(
     {"log_softmax", "softmax", "logsumexp", "binary_cross_entropy_with_logits", "sigmoid", "log_sigmoid"}
 )
-TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward", "ctc_loss", "cudnn_ctc_loss"})
-NEVER_NEGATIVE = TAKES_LOGS | {
+TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward", "ctc_loss", "cudnn_ctc_loss", "kl_div"})
+NEVER_NEGATIVE = (TAKES_LOGS - {"kl_div"}) | {
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy",
     "mse_loss",
@@ -40,7 +40,23 @@ SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
     "UT503",
     "squashed twice",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT201", "UT202", "UT205", "UT402", "UT408", "UT704"),
+    explains=(
+        "UT101",
+        "UT103",
+        "UT104",
+        "UT105",
+        "UT108",
+        "UT109",
+        "UT201",
+        "UT202",
+        "UT205",
+        "UT401",
+        "UT402",
+        "UT405",
+        "UT406",
+        "UT408",
+        "UT704",
+    ),
     blocks_converged=Blocks.BEFORE,
 )
 def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -66,8 +82,8 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         classes in 3 of 4 starts (warning). tanh before cross-entropy did no harm, and isn't told. Between them stand
         reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
         the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
-        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is seen
-        by `examine` only, by an input that is mostly above 0.
+        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
+        known by an input that is mostly above 0, and in a watched run by what stands in front of it.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.

@@ -37,7 +37,8 @@ def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         A floor over 2 % of the variance: warning; over half of it, as when predicting their mean would be nearly as
         good: error. Targets at the limits (0 and 1 behind a sigmoid) count as reached, and a limit in the middle of
-        an output that is scaled or shifted afterwards is none.
+        an output that is scaled or shifted afterwards is none. A batch norm without weights of its own at the end
+        holds outputs at mean 0 and spread 1.
     What to do:
         End in a linear layer, scale the targets into the limits, or the limits to the targets.
     References:
@@ -59,6 +60,8 @@ def _floor(pair: Mapping[str, Any]) -> float:
 
 def _limits(last: Mapping[str, Any]) -> str:
     """Say what an operation can return, where that is known."""
+    if "batch_norm" in last["op"]:
+        return ", which holds it at mean 0 and spread 1"
     if last.get("low") is not None and last.get("high") is not None:
         return f" and is between {last['low']:g} and {last['high']:g}"
     sides = [f"{last['low']:g} or more"] if last.get("low") is not None else []

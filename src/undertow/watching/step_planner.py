@@ -85,7 +85,7 @@ class StepPlanner:
         if isinstance(
             observer.step, FullStep
         ):  # light steps come when there is time: what is taped must not hang on it
-            self.segments = observer.segments + 1
+            self.segments = observer.parts
         self.altered |= facts.altered and not facts.clipped
         if isinstance(observer.step, FullStep) and observer.step.unheard:
             self.on_call = False

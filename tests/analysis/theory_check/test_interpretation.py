@@ -13,11 +13,11 @@ from undertow.rules import ut1_scale
 
 def test_a_loss_that_is_theorys():
     net = chain(nn.Tanh, 10, 0.5)
-    assert "The loss is theory's: change the init" in interpretation.summary(theory_of(net))
+    assert "Such a start brings this loss of gradient: change the init" in interpretation.summary(theory_of(net))
 
 
 def test_a_growth_that_is_theorys():
-    assert "The growth is theory's" in interpretation.summary(theory_of(chain(nn.ReLU, 10, 3.0)))
+    assert "Such a start brings this growth" in interpretation.summary(theory_of(chain(nn.ReLU, 10, 3.0)))
 
 
 def test_a_loss_that_a_normalisation_makes_up_for_is_none():
@@ -30,7 +30,7 @@ def test_a_loss_that_a_normalisation_makes_up_for_is_none():
         nn.init.zeros_(layer.bias)
     found = theory_of(net)
     assert found.expected < interpretation.LOSS < found.end_to_end
-    assert "is theory's" not in interpretation.summary(found)
+    assert "Such a start brings" not in interpretation.summary(found)
 
 
 def test_one_layer_that_is_not_like_the_others():

@@ -89,6 +89,16 @@ def shapes_matched(output: Sequence[int], target: Sequence[int], both: bool) -> 
     return Advice(text, code(*lines))
 
 
+def weaker_penalty(beyond: float) -> Advice:
+    """Advise a smaller penalty on weights: its gradient is ``beyond`` times what the loss can send."""
+    factor = f"{0.1 / beyond:.0e}"
+    text = (
+        f"Multiply the penalty by {factor}, so that what it asks of the weights is a small part of what the loss does; "
+        "or leave it to the optimizer's weight_decay, at 1e-4 or less."
+    )
+    return Advice(text, code(f"loss = loss_function(model(x), y) + {factor} * penalty"))
+
+
 def terms_balanced(small: Mapping[str, Any], large: Mapping[str, Any], ratio: float) -> Advice:
     """Say by what to weight two terms so that their gradients are of one size."""
     weight = float(f"{ratio:.1g}")
