@@ -23,6 +23,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 
+# Tests start many processes, each of which would compile all of undertow anew where nothing may be kept.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Only these are collected, which takes half a minute for all.
+BROWSER_TESTS = $(shell grep -rlE --include="test_*.py" "mark\.browser" tests)
+
 .PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs site pictures clean
 
 chapter5: $(VENV)/.installed-studies
@@ -35,7 +41,7 @@ test-fast: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not browser and not integrations and not slow" -n auto $(LONGEST_FIRST)
 
 test-browser: $(VENV)/.installed-dev
-	$(BIN)/pytest -m browser
+	$(BIN)/pytest -m browser $(BROWSER_TESTS)
 
 test-integrations: $(VENV)/.installed-integrations $(VENV)/.installed-docs
 	$(INTEGRATIONS)/bin/python -m pytest -m integrations -n auto $(LONGEST_FIRST) tests/integrations src/undertow/integrations

@@ -42,10 +42,23 @@ def squared(model, batch):
     return functional.mse_loss(model(batch[0]), batch[1])
 
 
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A training of far too small a learning rate, treated: the answer, its folder, and what the live file said."""
+    folder = tmp_path_factory.mktemp("treated")
+    live, seen = folder / "net.treatment.json", []
+
+    def look_at(_line):
+        if live.exists():
+            seen.append(json.loads(live.read_text()))
+
+    return doctor(lines(1e-6), live=live, tell=look_at, store=folder / "kept.sweep", **QUICK), folder, seen
+
+
 class TestDoctor:
     @pytest.mark.parametrize("lr", [1e-6, 3.0])
-    def test_a_wrong_learning_rate_is_repaired(self, lr):
-        treatment = doctor(lines(lr), **QUICK)
+    def test_a_wrong_learning_rate_is_repaired(self, lr, slow):
+        treatment = slow[0] if lr == 1e-6 else doctor(lines(lr), **QUICK)
         assert treatment.verdict == "repaired"
         assert treatment.remedies
         assert treatment.comparisons[0].verdict is Verdict.HELPS
@@ -70,14 +83,9 @@ class TestDoctor:
         treatment = doctor(replace(blank, score=lambda model: -abs(float(model(torch.zeros(1, 4))) * 0)), **QUICK)
         assert (treatment.verdict, treatment.remedies) == ("nothing helps", ())
 
-    def test_the_answer_is_json_and_text(self, tmp_path):
-        live, seen = tmp_path / "net.treatment.json", []
-
-        def look_at(_line):
-            if live.exists():
-                seen.append(json.loads(live.read_text()))
-
-        treatment = doctor(lines(1e-6), live=live, tell=look_at, **QUICK)
+    def test_the_answer_is_json_and_text(self, slow):
+        treatment, tmp_path, seen = slow
+        live = tmp_path / "net.treatment.json"
         # While it goes, the file says what is known, and a server shows it as a page that asks for itself anew.
         assert all(each["running"] and each["verdict"] != "repaired" for each in seen)
         assert any(each["attempts"] for each in seen)
@@ -105,9 +113,9 @@ class TestDoctor:
         assert text.count("What to paste") == 1
         assert "more: undertow rule" not in text
 
-    def test_an_answer_that_was_given_is_given_again(self, tmp_path):
-        first = doctor(lines(1e-6), store=tmp_path / "kept.sweep", **QUICK)
-        again = doctor(lines(1e-6), store=tmp_path / "kept.sweep", **QUICK)
+    def test_an_answer_that_was_given_is_given_again(self, slow):
+        first, folder, _ = slow
+        again = doctor(lines(1e-6), store=folder / "kept.sweep", **QUICK)
         assert again.verdict == first.verdict
 
 

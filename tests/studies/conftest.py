@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from undertow.studies.registry import named
 
 Command = Callable[..., Said]
 Once = Callable[[str, Callable[[Path], object]], Path]
+
+LESS: dict[str, dict[str, int]] = {
+    "glorot2010": {"images": 4_000, "shapes": 8_000, "pilot": 500, "shapes_pilot": 500, "held_out": 500},
+}
+"""Amounts below those of --quick that show as much."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +50,10 @@ def studied(once: Once) -> Callable[[str], Path]:
     """The folder that a quick run of a study wrote; it runs when it is first asked for, in that process."""
 
     def folder_of(name: str) -> Path:
-        return once(f"study-{name}", lambda out: named(name).run(out, quick=True, data="digits", processes=0))
+        study = named(name)
+        config = replace(study.config(True), **LESS.get(name, {}))
+        how: Any = {"quick": True, "data": "digits", "config": config, "processes": 0}
+        return once(f"study-{name}", lambda out: study.run(out, **how))
 
     return folder_of
 

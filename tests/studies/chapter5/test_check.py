@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from undertow.files import write_json
+from undertow.studies import experiments
 from undertow.studies.chapter5 import check
 
 
@@ -30,7 +31,8 @@ def test_what_was_tampered_with_does_not(results, tmp_path, tamper, said):
     assert str(differing).startswith(f"DIFFERS      {said}")
 
 
-def test_the_command_exits_with_1_where_something_differs(undertow, results, tmp_path):
+def test_the_command_exits_with_1_where_something_differs(undertow, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "processors", lambda: 1)
     changed = copy.deepcopy(results)
     changed["accuracy"]["3"]["initial_sha256"][0] = "0" * 64
     write_json(changed, tmp_path / "results.json")

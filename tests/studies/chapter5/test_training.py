@@ -1,4 +1,4 @@
-"""The four networks, trained in full on MNIST, against an independent implementation's means over 30 seeds.
+"""The shallowest and the deepest network, trained in full on MNIST, against independent means over 30 seeds.
 
 The means and standard deviations are of an implementation in NumPy that equals the book's own code epoch by epoch in
 float64: validation accuracy in per cent after 30 epochs of mini-batches of 10, eta 0.1, lmbda 5.
@@ -12,7 +12,7 @@ from undertow.studies.chapter5.config import BATCH_SIZE, ETA, LMBDA, network
 
 MEMBERS = 2
 EPOCHS = 30
-PUBLISHED = {1: (96.46, 0.15), 2: (96.86, 0.17), 3: (96.53, 0.21), 4: (96.24, 0.30)}
+PUBLISHED = {1: (96.46, 0.15), 4: (96.24, 0.30)}  # of 2 and 3 hidden layers: 96.86 (0.17), 96.53 (0.21)
 
 
 @pytest.mark.parametrize("hidden", PUBLISHED)

@@ -18,7 +18,7 @@ def test_every_network_is_looked_at_in_every_layer(results):
             assert np.shape(found["mean"]) == np.shape(found["delta"]) == (2, points, hidden)
             assert np.shape(found["singular"]) == (2, points, hidden - 1)
             assert len(found["examples"]) == points
-            assert found["examples"][-1] == 20_000
+            assert found["examples"][-1] == results["amount"]["shapes" if source == SHAPES else "images"]
             assert found["eta"] in CONFIGURATIONS[name].etas
             best = min(found["pilot"].values())
             largest = max(CONFIGURATIONS[name].etas)

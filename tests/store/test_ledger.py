@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 import pytest
 
-from undertow.record import Edge, Event, Role, Run, Site
-from undertow.store import Batch, RunFile, StoreError, open_run, save_run
+from undertow.record import Edge, Event, Role, Site
+from undertow.store import Batch, RunFile, StoreError, open_run
 from undertow.store.appender import about_graph
 
 SITES = tuple(Site(i, f"layers.{i}", "addmm", Role.WEIGHT, parameters=(f"layers.{i}.weight",)) for i in range(5))
@@ -92,21 +92,6 @@ def test_no_record_is_changed_moved_or_lost_in_silence(intact, tmp_path, what):
         file.commit()
     assert changed > 0
     assert reads(path, open_run(intact)) in ("told", "refused")
-
-
-def test_what_a_file_claims_to_hold_is_bounded_by_its_bytes(tmp_path, monkeypatch):
-    """10,000 layers, of which nothing is measured, through 65,536 steps: 2.6 GB a column in 1 MB."""
-    sites = tuple(Site(i, f"layers.{i}", "addmm", Role.WEIGHT) for i in range(10_000))
-    columns = {"grad_output": np.full((100, 10_000), np.nan, np.float32)}
-    path = tmp_path / "run.undertow"
-    save_run(Run({}, sites, (), columns, steps={"step": np.arange(100.0)}), path)
-    run = open_run(path)
-    monkeypatch.setattr("undertow.store.budget.FREE_BYTES", 1 << 20)
-    monkeypatch.setattr("undertow.store.budget.MOST_TIMES", 1)
-    with pytest.raises(StoreError, match=r"says it holds .* GB of numbers in .* MB, which no undertow writes"):
-        open_run(path)
-    monkeypatch.setenv("UNDERTOW_MEMORY", "10000000")
-    assert open_run(path) == run
 
 
 def test_a_block_that_would_inflate_beyond_its_rows_is_damage(intact, tmp_path):
