@@ -21,7 +21,7 @@ FEWEST_CUTS = 2
 class DetachedValues:
     """Follows, over a forward pass, values that take no gradient though they come from something that does.
 
-    No tensor is kept alive by it, and none is changed.
+    No tensor is changed, and none is kept alive but by the graph behind what was detached, until it is let go.
 
     Example:
         >>> import torch
@@ -35,14 +35,15 @@ class DetachedValues:
     def __init__(self) -> None:
         self._learned: dict[int, weakref.ref[Tensor]] = {}
         self._after: dict[int, tuple[weakref.ref[Tensor], Mapping[str, int]]] = {}
-        self._cuts: dict[str, list[Node]] = {}
+        self._nodes: list[tuple[Node, Mapping[str, int]]] = []
+        self._lines: set[str] = set()
 
     def look(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         """Take one call of a function of torch."""
         results = list(_tensors((out,)))
         if name in _WRITES and args and isinstance(args[0], Tensor):
             results.append(args[0])
-        if not results or (not self._cuts and all(each.requires_grad for each in results)):
+        if not results or (not self._lines and all(each.requires_grad for each in results)):
             return
         given = list(_tensors((*args, *kwargs.values())))
         if any(each.requires_grad or self.learned(each) for each in given):
@@ -50,7 +51,7 @@ class DetachedValues:
                 if not each.requires_grad:
                     self._learned[id(each)] = weakref.ref(each)
         cut = name in _CUTS and bool(given) and given[0].grad_fn is not None and not results[0].requires_grad
-        if cut or self._cuts:
+        if cut or self._lines:
             self._follow(given, results, users_line() if cut else "")
 
     def learned(self, tensor: Tensor) -> bool:
@@ -65,18 +66,16 @@ class DetachedValues:
             loss: that the pass ended in; its graph must not be freed yet.
         """
         depths: dict[str, int] = {}
-        for _, lines in self._after.values():
+        for _, lines in self._nodes:
             for line, depth in lines.items():
                 depths[line] = max(depth, depths.get(line, 0))
         long = {line: depth for line, depth in depths.items() if depth > FEWEST_CUTS}
         if not long:
             return {}
         reached = _reached(loss.grad_fn)
-        unheard = {line: depth for line, depth in long.items() if reached.isdisjoint(self._cuts[line])}
-        if not unheard:
-            return {}
-        line = max(unheard, key=lambda each: unheard[each])
-        return {"times": unheard[line], "source": line}
+        heard = {line for node, lines in self._nodes if node in reached for line in lines if lines[line] < depths[line]}
+        unheard = [(times, line) for line, times in long.items() if line not in heard]
+        return {"times": max(unheard)[0], "source": max(unheard)[1]} if unheard else {}
 
     def _follow(self, given: Sequence[Tensor], results: Sequence[Tensor], line: str) -> None:
         """Note after how many cuts of each line the results come."""
@@ -87,9 +86,11 @@ class DetachedValues:
                 after[name] = max(depth, after.get(name, 0))
         if line:
             after[line] = after.get(line, 0) + 1
-            self._cuts.setdefault(line, []).append(given[0].grad_fn)
+            self._lines.add(line)
         for each in results if after else ():
             self._after[id(each)] = weakref.ref(each), after
+            if each.grad_fn is not None:
+                self._nodes.append((each.grad_fn, after))
 
 
 def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:

@@ -130,11 +130,15 @@ class _Probe:
         if self._few_are_apart():
             return None
         share, confined = self._changed(0)
+        alone = not share  # an output that the first example does nothing to may be the last one's
+        if alone:
+            share, confined = self._changed(0, self._size(0) - 1)
         if confined or not share:
             return None
         if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1]:  # examples lie along the second axis
             return None
-        return {"examples": shape[0], "changed": share, **self._blame()}
+        place = self._size(0) - 1 if alone else 0
+        return {"examples": shape[0], "changed": share, "of one alone": alone, **self._blame(place)}
 
     def _few_are_apart(self) -> bool:
         """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
@@ -145,10 +149,10 @@ class _Probe:
             return False
         args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, _first_few)
         try:
-            share, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)
+            _, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)
         except Exception:  # the model wants as many examples as there are
             return False
-        return confined or not share
+        return confined
 
     def _one_stays_as_it_was(self, size: int) -> bool:
         """Tell whether an example alone has the output that it has in the batch: a pass over a single example.
@@ -164,10 +168,10 @@ class _Probe:
         except Exception:  # the model wants as many examples as there are
             return False
 
-    def _changed(self, axis: int) -> tuple[float, bool]:
+    def _changed(self, axis: int, place: int = 0) -> tuple[float, bool]:
         """The share of the output that changes with one example, and whether it is one example's."""
         n = self._size(axis)
-        after = self._run(axis)
+        after = self._run(axis, place=place)
         for old, new in zip(_outputs(self._before), _outputs(after), strict=True):
             parts = _changed_parts(old, new)
             return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
@@ -177,19 +181,19 @@ class _Probe:
         assert self._batch is not None  # noqa: S101  # only called where there is one
         return self._batch.shape[axis]
 
-    def _run(self, axis: int | None, under: "_Footprints | None" = None) -> Any:
+    def _run(self, axis: int | None, under: "_Footprints | None" = None, place: int = 0) -> Any:
         args, kwargs = self._call.args, self._call.kwargs
         if axis is not None:
-            args, kwargs = _each((args, kwargs), axis, self._size(axis), lambda x: _replaced_tensor(x, axis))
+            args, kwargs = _each((args, kwargs), axis, self._size(axis), lambda x: _replaced_tensor(x, axis, place))
         set_random_states(self._call.states)
         with under or nullcontext():
             return self._model(*args, **kwargs)
 
-    def _blame(self) -> Fact:
+    def _blame(self, place: int) -> Fact:
         """The first operation whose output changes beyond one example while what went in did not."""
         before, after = _Footprints(), _Footprints()
         self._run(None, before)
-        self._run(0, after)
+        self._run(0, after, place)
         n = self._size(0)
         for (name, ins, out, line), (_, new_ins, new_out, _) in zip(before.calls, after.calls, strict=True):
             came = [_differ(old, new) for old, new in zip(ins, new_ins, strict=True)]
@@ -224,13 +228,13 @@ def _each(values: Any, axis: int, size: int, change: Callable[[Tensor], Tensor])
     return values
 
 
-def _replaced_tensor(x: Tensor, axis: int) -> Tensor:
-    """Return the same with its first example replaced by another one."""
+def _replaced_tensor(x: Tensor, axis: int, place: int) -> Tensor:
+    """Return the same with the example at a place replaced by another one."""
     with torch.no_grad():
-        first = x.select(axis, 0)
-        other = next((x.select(axis, k) for k in range(1, x.shape[axis]) if not first.equal(x.select(axis, k))), first)
+        given = x.select(axis, place)
+        other = next((x.select(axis, k) for k in range(x.shape[axis]) if not given.equal(x.select(axis, k))), given)
         changed = x.detach().clone()
-        changed.select(axis, 0).copy_(other)
+        changed.select(axis, place).copy_(other)
     return changed.requires_grad_(x.requires_grad)
 
 

@@ -83,8 +83,6 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         Dong, Cordonnier, Loukas 2021 (rank collapse); Chen, He 2021 (SimSiam).
     """
     seen = _look(diagnosis.run, diagnosis.step)
-    if seen is None and (same := _same_inputs(diagnosis)) is not None:
-        yield same
     if seen is not None:
         found = _finding(diagnosis.run, seen, _sentence(diagnosis.run, seen))
         found = examples_told_apart(diagnosis, diagnosis.run.sites[int(seen["site"])]).on(found)
@@ -93,6 +91,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         if passing:
             found = replace(found, message=f"{found.message} After {ahead['steps']} steps they can be told apart.")
         yield replace(found, severity=Severity.NOTE) if passing or _has_gates(diagnosis.run) else found
+    elif (same := _same_inputs(diagnosis)) is not None:
+        yield same
     elif (seen := alike_positions(diagnosis.run, diagnosis.step)) is not None:
         yield _of_positions(diagnosis, seen)
 

@@ -69,8 +69,8 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         step of a run at which units die, or the gradient is lost: steps between those that were measured did it, or
         many of one direction (momentum near 1). About 0.001 is usual later. Too small is less than 6e-8, half
         of the distance between neighbours in float32, or no change at all, in half of the layers; or no change where
-        60 % of the gradient is, in half precision (with 75 % in bfloat16 Adam came from 2.33 to 2.26 where float32
-        came to 1.90).
+        60 % of the gradient is, in half precision: of 8 trainings in bfloat16 those with 74 % or more came half as far
+        as in float32, or not half, and those with 43 % or less as far.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
@@ -203,8 +203,8 @@ def _partly_rounded_away(diagnosis: Diagnosis, layers: Sequence[int], stuck: flo
     kinds = " and ".join(each.removeprefix("torch.") for each in diagnosis.run.header.get("dtypes", ()))
     text = (
         f"A step of {optimizer_of(diagnosis.run.header)} leaves most weights as they are, {stuck:.0%} by the size of "
-        f"their gradient: it is less than half of their last digit in {kinds or 'half precision'}, and rounding takes it "
-        "back."
+        f"their gradient: it is less than half of their last digit in {kinds or 'half precision'}, and rounding takes "
+        "it back."
     )
     numbers = {"stuck": stuck, "ratio": float(np.median(ratio[list(layers)])) if layers else 0.0}
     where, limit = (

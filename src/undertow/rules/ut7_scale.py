@@ -21,6 +21,7 @@ UNEVEN, VERY_UNEVEN, WIDE = 30.0, 1000.0, 3.0
 SMALL, SMALL_IN_ALL, TINY_IN_ALL = 0.1, 0.3, 0.03
 LARGE, OVERSHOOT, MISFIT = 10.0, 10.0, 7.0
 LARGE_TARGETS, HUGE_TARGETS = 50.0, 3000.0
+DROWNS = 30.0
 LARGE_OUTPUTS, HUGE_OUTPUTS, HUGE_OUTPUTS_FOR_SGD = 10.0, 50.0, 30.0
 LARGE_FOR_SGD, HUGE_FOR_SGD = 30.0, 100.0
 MANY_TIMES_THE_OUTPUT = 30.0
@@ -105,7 +106,9 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
         of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
         networks under Adam minded nothing up to 22). First outputs 10 times the size of targets over 0.05 (2 to 7
-        times the steps; from 30 they never learned, or diverged, with SGD, from 50 with Adam: error).
+        times the steps; from 30 they never learned, or diverged, with SGD, from 50 with Adam: error). Rows of
+        a table to which something 30 times as large is added, such as positions (`examine` sees it): a transformer
+        took 3 times the steps; of size 30 it never learned (error).
     What to do:
         Subtract every feature's mean and divide by its standard deviation, over the training set; images by 255 or
         their channels' statistics. The same for targets, undone in the prediction; or the log of what spans decades.
@@ -117,7 +120,7 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     found = list(
         filter(None, (_of_data(diagnosis), _of_targets(diagnosis), _of_logits(diagnosis), _of_the_loss(diagnosis)))
     )
-    found = found or list(filter(None, (_of_outputs(diagnosis),)))
+    found = found or list(filter(None, (_of_outputs(diagnosis), _of_sums(diagnosis))))
     if not found:
         return
     worst = max(found, key=lambda trouble: trouble.fatal)
@@ -177,6 +180,21 @@ def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
     fact = {"times": times, "layer": _last_layer(diagnosis), "what": "the first outputs are no larger than the targets"}
     fatal = times >= (HUGE_OUTPUTS_FOR_SGD if sgd else HUGE_OUTPUTS)
     return Trouble("first outputs", fact, text, {"size": size, "output": output}, fatal, str(pair["source"]))
+
+
+def _of_sums(diagnosis: Diagnosis) -> Trouble | None:
+    """Report rows of a table that drown in what is added to them, such as positions."""
+    sums = [each for each in diagnosis.run.header.get("sums", ()) if each["looked up"] > 0]
+    worst = max(sums, key=lambda each: float(each["added"] / each["looked up"]), default=None)
+    if worst is None or not math.isfinite(worst["added"]) or worst["added"] < DROWNS * worst["looked up"]:
+        return None
+    times = float(worst["added"] / worst["looked up"])
+    text = (
+        f"What is looked up in a table is of size {shown(worst['looked up'])}, and what is added to it {shown(times)} "
+        f"times as large ({shown(worst['added'])}): tokens drown in it, as in positions."
+    )
+    numbers = {"looked up": float(worst["looked up"]), "added": float(worst["added"])}
+    return Trouble("sum", {"times": times}, text, numbers, worst["added"] >= DROWNS, str(worst["source"]))
 
 
 def _last_layer(diagnosis: Diagnosis) -> str:

@@ -112,11 +112,16 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     """Say how inputs or targets get to the size that networks are made for.
 
     Args:
-        what: ``"inputs"``, ``"targets"``, ``"first loss"``, ``"first outputs"`` or ``"the loss"``.
-        fact: of a first loss or outputs ``times``, ``layer`` and ``what`` is wanted, of the loss ``times``; else
-            ``mean`` and ``spread``, of inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
+        what: ``"inputs"``, ``"targets"``, ``"first loss"``, ``"first outputs"``, ``"sum"`` or ``"the loss"``.
+        fact: of a first loss or outputs ``times``, ``layer`` and ``what`` is wanted, of a sum or the loss ``times``;
+            else ``mean`` and ``spread``, of inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
     """
     place = line_of(str(fact.get("source", "")))
+    if what == "sum":
+        text = f"Bring both to one size: what is looked up times {fact['times']:.2g}, or what is added divided by it."
+        return Advice(
+            text, code(*in_place_of(["x = embedded + positions"], [f"x = embedded + positions / {fact['times']:.2g}"]))
+        )
     if what.startswith("first"):
         return _smaller_outputs(float(fact["times"]), str(fact["layer"]), str(fact["what"]))
     if what == "the loss":
