@@ -12,6 +12,7 @@ from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
 from undertow.measure.signal import Convolution, Signal, Slopes
 from undertow.measure.signals import measure, measure_directions
+from undertow.measure.together import can_wait, norms_of_small
 from undertow.measure.training_modes import TrainingModes
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Slopes",
     "TrainingModes",
     "by_kind",
+    "can_wait",
     "host_norm",
     "host_products",
     "index",
@@ -35,6 +37,7 @@ __all__ = [
     "measure_attention",
     "measure_directions",
     "measure_parameters",
+    "norms_of_small",
     "sending",
     "sent",
     "squares_fit",
