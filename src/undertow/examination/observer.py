@@ -38,6 +38,7 @@ class Observer:
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._optimizers = model, optimizers
         self._seen, self._caught = ForwardFacts(model), CallCatcher(model)
+        self._seen.suspicion.within = lambda: self._caught.open
         self.terms = 0
         self.leaves: list[Tensor] = []
         self.told: list[Facts] = []

@@ -17,8 +17,13 @@ from undertow.examination.zeroed import zeroed_by_parameters
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
+from undertow.wording import few
 
 ComputeLoss = Callable[[], Tensor]
+
+
+class _NothingReachedError(Exception):
+    """The training would go on without a word, and no gradient comes to any parameter of the model."""
 
 
 class Passes:
@@ -47,9 +52,18 @@ class Passes:
         before it, so that nobody knows which modules it went through.
         """
         before = random_states()
-        run = self._measured(before)
+        try:
+            run = self._measured(before)
+        except _NothingReachedError as severed:
+            return self._severed(before, *severed.args)
         run.header.update(self._dependence(before, run.header) | self._overflow(before, run))
         return run
+
+    def _severed(self, before: dict[str, Any], header: dict[str, Any]) -> Run:
+        """Return a Run without Sites, of a loss that no gradient leads from to the model, and where it was cut."""
+        names = [name for name, p in self._parameters.items() if p.requires_grad]
+        facts = {**header, "severed": True, "unreached": names, "not run": []}
+        return Run(facts | self._dependence(before, facts), ())
 
     def _measured(self, before: dict[str, Any]) -> Run:
         meter = Meter(inflow=True, lasting=self._is_whole)
@@ -106,7 +120,8 @@ class Passes:
         set_random_states(before)
         self._plans.expect_news()
         run = self._pass(meter, finder)
-        assert run is not None  # noqa: S101  # the modules were watched
+        if run is None:  # the modules were watched, and were others again
+            raise ValueError(_parameters_replaced(self._model, self._parameters))
         return run
 
     def ahead(self, steps: int) -> Run | None:
@@ -132,6 +147,8 @@ class Passes:
             with observer:
                 loss = _checked(self._compute_loss(), parameters)
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
+            if loss.grad_fn is None:
+                raise _NothingReachedError(header)
             if finder is not None:
                 finder.close()
             if not tape.attach(loss, observer.line_of):
@@ -139,7 +156,7 @@ class Passes:
             _check_graph(tape)
             header |= observer.facts(loss, tape.other_leaves)
             _backward(loss, tape.other_leaves)
-            header |= self._reached(tape) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
+            header |= self._reached(tape, header) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
             header["chosen"] = tape.chosen
             meter.settle()  # before optimizers are tried
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
@@ -153,10 +170,12 @@ class Passes:
     def _tried(self, loss: float) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
         return try_optimizers(self._optimizers, self._parameters, loss)
 
-    def _reached(self, tape: Tape) -> dict[str, Any]:
+    def _reached(self, tape: Tape, header: dict[str, Any]) -> dict[str, Any]:
         parameters = self._parameters
         unreached = [name for name, p in parameters.items() if p.requires_grad and p.grad is None]
         if len(unreached) == sum(p.requires_grad for p in parameters.values()):
+            if tape.called:  # it was run for this loss
+                raise _NothingReachedError({"loss": header["loss"], **_origin(None)})
             raise ValueError(
                 "no gradient path leads from the loss to any parameter of the model: is it this model's loss?"
             )
@@ -180,6 +199,14 @@ def _origin(finder: OriginFinder | None) -> dict[str, Any]:
     return {"origin": None, "imported": vars(imported)}
 
 
+def _parameters_replaced(model: nn.Module, before: dict[str, nn.Parameter]) -> str:
+    new = [name for name, p in model.named_parameters() if before.get(name) is not p]
+    return (
+        f"compute_loss puts new parameters in the place of {few(new) or 'the ones before'} each time it is called, "
+        "which no optimizer holds: write into those that are there, as in `parameter.data.copy_(values)`"
+    )
+
+
 def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:
     if loss is None:
         raise ValueError("compute_loss returned None: end it with `return loss`")
@@ -191,7 +218,7 @@ def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:
         raise ValueError("compute_loss returned a complex number: return a real one, as in loss.abs()")
     if any(p.grad is not None for p in parameters.values()):
         raise ValueError("compute_loss called backward() itself: return the loss and leave that to examine")
-    if loss.grad_fn is None:
+    if not loss.requires_grad:
         raise ValueError(
             "the loss that compute_loss returned has no gradient history: something detached it "
             "(.detach(), .item(), no_grad, or a new tensor made from its value)"

@@ -1,7 +1,7 @@
 """UR3xx, level C: what the model is called with."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,8 @@ def _all_but_features(dimensions: int) -> tuple[int, ...]:
     return tuple(d for d in range(dimensions) if d != feature)
 
 
-def _standardised(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    first = next(i for i, each in enumerate(given) if isinstance(each, Tensor) and each.is_floating_point())
-    made = (given[first] - module.input_mean) / module.input_deviation
-    return (*given[:first], made, *given[first + 1 :])
+def _standardised(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return with_first((given, keywords), lambda x: (x - module.input_mean) / module.input_deviation)
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class _Standardise:
         mean, deviation = moments(x, over)
         model.register_buffer("input_mean", mean)  # no module: nn.Sequential would call it as its last
         model.register_buffer("input_deviation", deviation.where(deviation > 0, torch.ones_like(deviation)))
-        model.register_forward_pre_hook(_standardised)
+        model.register_forward_pre_hook(_standardised, with_kwargs=True)
 
 
 def moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -81,11 +79,11 @@ def inputs_of(model: nn.Module, training: Training) -> Tensor:
     """
     seen: list[Tensor] = []
 
-    def note(module: nn.Module, given: tuple[Any, ...]) -> None:
+    def note(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         del module
-        seen.extend([each.detach() for each in given if isinstance(each, Tensor) and each.is_floating_point()][:1])
+        with_first((given, keywords), lambda x: seen.append(x.detach()))
 
-    handle = model.register_forward_pre_hook(note)
+    handle = model.register_forward_pre_hook(note, with_kwargs=True)
     try:
         run_loss(model, training, STANDARDISED_ON)
     finally:
@@ -93,6 +91,33 @@ def inputs_of(model: nn.Module, training: Training) -> Tensor:
     if not seen or seen[0].ndim < 2:
         raise ValueError("the model isn't called with a tensor of numbers, so there is nothing to standardise")
     return torch.cat([x for x in seen if x.shape[1:] == seen[0].shape[1:]])
+
+
+def with_first(given: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Return arguments with the first tensor of numbers changed, wherever in tuples, lists and dicts it is.
+
+    Args:
+        given: any of these, nested.
+        change: called with it.
+
+    Example:
+        >>> with_first(((torch.tensor([1]),), {"x": [torch.ones(1), torch.ones(1)]}), lambda x: 2 * x)
+        ((tensor([1]),), {'x': [tensor([2.]), tensor([1.])]})
+    """
+    done = False
+
+    def walked(value: Any) -> Any:
+        nonlocal done
+        if done:
+            return value
+        if isinstance(value, Tensor) and value.is_floating_point():
+            done = True
+            return change(value)
+        if type(value) in (tuple, list):
+            return type(value)(walked(each) for each in value)
+        return {key: walked(each) for key, each in value.items()} if type(value) is dict else value
+
+    return walked(given)
 
 
 @standardise.proposes
@@ -189,13 +214,11 @@ class _Fill:
         if bool(x.isfinite().all()):
             raise ValueError("no input is missing")
         model.register_buffer("input_usual", moments(x, _all_but_features(x.ndim))[0])
-        model.register_forward_pre_hook(_filled_in)
+        model.register_forward_pre_hook(_filled_in, with_kwargs=True)
 
 
-def _filled_in(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    first = next(i for i, each in enumerate(given) if isinstance(each, Tensor) and each.is_floating_point())
-    x = given[first]
-    return (*given[:first], x.where(x.isfinite(), module.input_usual), *given[first + 1 :])
+def _filled_in(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return with_first((given, keywords), lambda x: x.where(x.isfinite(), module.input_usual))
 
 
 @filled.proposes

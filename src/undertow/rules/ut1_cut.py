@@ -23,6 +23,8 @@ CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "e
 """Operations that pass gradient to what was chosen: the rest may be chosen the next time."""
 
 CANCELS = "a value is subtracted from itself"
+BEHIND_WEIGHTS = "what its weights go through before they are multiplied, such as sign or round, has derivative 0"
+MULTIPLIES = PRODUCTS - {"mul", "addcmul", "dot"}
 
 MANY_VALUES = 64
 """Values of which dropout drops all at p = 1 only."""
@@ -54,7 +56,8 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     What:
         A gradient arrives at an operation, and exactly nothing leaves it: softmax over one unit, a clamp or ReLU
         outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
-        both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean).
+        both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean). Or
+        weights are rounded before they are multiplied, or only their sign is taken.
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
@@ -100,6 +103,14 @@ def _named(run: Run, chosen: NDArray[np.bool_]) -> set[str]:
     return {run.parameters[place] for place in np.flatnonzero(chosen)}
 
 
+def _is_cut_behind_weights(diagnosis: Diagnosis, site: Site, zero: set[str]) -> bool:
+    """Tell whether weights get nothing of a gradient that data and a received gradient make: it is lost on its way."""
+    weights = {name for name in site.parameters if not name.endswith("bias")}
+    received, data = (diagnosis.column(name)[site.index] for name in ("grad_output", "input_rms"))
+    multiplies = site.role is Role.WEIGHT and site.op in MULTIPLIES and received > _least(diagnosis) and data > 0
+    return bool(multiplies and weights and weights <= zero)
+
+
 def _loss(diagnosis: Diagnosis) -> float | None:
     run = diagnosis.run
     return float(run.steps["loss"][diagnosis.step]) if "loss" in run.steps else run.header.get("loss")
@@ -129,6 +140,8 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
         if received[site.index] > 0:
             if mine & valueless:
                 starved[site.index] |= mine
+            elif _is_cut_behind_weights(diagnosis, site, mine):
+                yield GradientCut(site, tuple(sorted(mine)), BEHIND_WEIGHTS, Severity.ERROR)
             continue
         for source in ends[site.index]:
             starved[source] |= mine
@@ -309,6 +322,8 @@ def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
     does = "gets one and passes exactly zero on"
     if where.why == CANCELS:
         does = "sends the same along two ways, with opposite signs, and they cancel"
+    if where.why == BEHIND_WEIGHTS:
+        does = "gets one, and it is lost on the way to its weights"
     text = (
         f"{few(names)} {'gets' if len(names) == 1 else 'get'} no gradient{for_now}: "
         f"{called(diagnosis.run, where.site)} {does}{also} ({where.why})."

@@ -19,11 +19,12 @@ from undertow.tape.inflow import inflow, normalised, preactivation
 from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
-from undertow.tape.targets import CLASSIFIES, REGRESSIONS, measure_surprise, measure_targets
+from undertow.tape.constant_answers import MET, measure_constant_answer
+from undertow.tape.targets import CLASSIFIES, REGRESSIONS, SOFTMAXES, axis_of, measure_surprise, measure_targets
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
-_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS | CLASSIFIES
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS | CLASSIFIES | MET | SOFTMAXES
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -217,7 +218,9 @@ class Tape:
         return signal
 
     def _look_inside(self, tap: Tap, node: Node) -> None:
-        """Measure what the forward pass chose: where attention looks, which rows of a table are taken."""
+        """Measure what the forward pass chose or met: where attention looks, rows of a table, targets."""
+        if tap.op in MET and self.meter.inflow:
+            measure_constant_answer(tap.site, tap.op, node, self.meter)
         if tap.role is Role.ATTENTION:
             weights = attended(tap.op, node)
             if weights is not None:
@@ -232,6 +235,8 @@ class Tape:
         elif tap.op in CLASSIFIES:
             if self.meter.inflow:
                 measure_surprise(tap.site, node, self.meter)
+        elif tap.op in SOFTMAXES:
+            self.meter.note("softmax axis", tap.site, axis_of(node))
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 
