@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.operations import spoken
@@ -46,8 +44,21 @@ DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
     "squashed twice",
     columns=("grad_output",),
     explains=(
-        "UT101", "UT103", "UT104", "UT105", "UT108", "UT109", "UT201", "UT202", "UT205", "UT401", "UT402", "UT405",
-        "UT406", "UT408", "UT704",
+        "UT101",
+        "UT103",
+        "UT104",
+        "UT105",
+        "UT108",
+        "UT109",
+        "UT201",
+        "UT202",
+        "UT205",
+        "UT401",
+        "UT402",
+        "UT405",
+        "UT406",
+        "UT408",
+        "UT704",
     ),
     blocks_converged=Blocks.BEFORE,
 )
@@ -74,8 +85,8 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         classes in 3 of 4 starts (warning). tanh before cross-entropy did no harm, and isn't told. Between them stand
         reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
         the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
-        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is known
-        by an input that is mostly above 0, and in a watched run by what stands in front of it.
+        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
+        known by an input that is mostly above 0, and in a watched run by what stands in front of it.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.

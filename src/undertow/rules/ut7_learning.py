@@ -73,9 +73,7 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     yield one_batch_by_heart(still.steps, still.start, causes).on(found)
 
 
-def _finding(
-    history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str
-) -> Finding:
+def _finding(history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str) -> Finding:
     began = int(history.first_step)
     return Finding(
         "UT704", "doesn't learn", severity, (), "the loss", text, numbers, limit, began=began, from_start=True

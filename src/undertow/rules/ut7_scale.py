@@ -166,7 +166,9 @@ def _of_the_loss(diagnosis: Diagnosis) -> Trouble | None:
     if diagnosis.run.header.get("optimizer") != "SGD":
         return None
     ratio = diagnosis.column("update_ratio")
-    steps = [float(ratio[s.index]) for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
+    steps = [
+        float(ratio[s.index]) for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])
+    ]
     times = max((_times_an_average(diagnosis, site) for site in diagnosis.run.sites), default=0.0)
     if times < MANY_TIMES_AN_AVERAGE or not steps or np.median(steps) < LONG:
         return None

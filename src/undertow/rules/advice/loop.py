@@ -113,8 +113,8 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
 
     Args:
         what: ``"inputs"``, ``"targets"``, ``"first loss"`` or ``"the loss"``.
-        fact: of a first loss ``times`` and ``layer``, of the loss ``times``; else ``mean`` and ``spread``, of inputs also ``shape``, ``op``,
-            ``largest``, ``whole``, ``source``.
+        fact: of a first loss ``times`` and ``layer``, of the loss ``times``; else ``mean`` and ``spread``, of
+            inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
     """
     place = line_of(str(fact.get("source", "")))
     if what == "first loss":
