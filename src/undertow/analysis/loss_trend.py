@@ -14,7 +14,7 @@ LONG = 1 / 15
 """Part of a run, at its end, over which such a learning rate is no schedule's last few steps."""
 
 FEWEST_STEPS = 20
-STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 15, 8
+STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 16, 8
 PARTS = 10
 STILL_RISING = 0.5
 FALLEN, DEVIATIONS = 0.02, 4.0
