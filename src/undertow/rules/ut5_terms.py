@@ -188,7 +188,7 @@ def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         return []
     reach = [_reached_from(run, root) for root in roots]
     arriving = run.edge_column("contribution", diagnosis.step)
-    facts = []
+    facts: list[dict[str, Any]] = []
     for number, root in enumerate(roots):
         others = [each for n, each in enumerate(reach) if n != number]
         own = reach[number] - set().union(*others)
@@ -205,7 +205,7 @@ def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 
 def _summands(run: Run) -> list[int]:
     """Return the Sites of the numbers that a loss is the sum of; a single one where it is no sum."""
-    found, waiting = [], [0] if run.sites else []
+    found, waiting = list[int](), [0] if run.sites else []
     while waiting and len(found) <= MOST_TERMS:
         site = waiting.pop(0)
         targets = [run.edges[edge].target for edge in run.outgoing[site]]

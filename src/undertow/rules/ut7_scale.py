@@ -11,6 +11,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
+from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
 from undertow.wording import amount
@@ -98,7 +99,7 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         and of all that a unit sees under 0.3 (3 to 8 times; error under 0.03: never); overshoot of 10 with inputs
         over 3 (never); outputs 7 times the targets' size, of inputs over 10 or targets under 0.05. Targets of 50 (3 to
         6 times; error from 3000: never), with SGD 30 and 100 (it diverges), if the output isn't within a 30th of that.
-        Inputs over 10 behind which four fifths of the first activation's values are flat. Under SGD, a gradient at
+        Under SGD, inputs over 10 behind which four fifths of the first activation's values are flat, or a gradient at
         logits that is 20 times what a mean of cross-entropies can have (sqrt(2 / n) of n examples), as by rewards of
         thousands, weights, targets that don't sum to 1 or a sum in its place, where a step changes the median layer by
         a tenth.
@@ -281,7 +282,8 @@ def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     if fact["rms"] > LARGE and misfit >= MISFIT:
         text = f"{size}, and the first outputs are {shown(misfit)} times as large as the targets."
         return _trouble(fact, text, False, {"misfit": misfit})
-    flat = _saturated_behind(diagnosis) if fact["rms"] > LARGE else 0.0
+    large = fact["rms"] > LARGE and optimizer_kind(diagnosis.run) == PLAIN
+    flat = _saturated_behind(diagnosis) if large else 0.0
     if flat >= FLAT:
         text = f"{size}: {flat:.0%} of the first layer's values lie where the activation behind it is flat."
         return _trouble(fact, text, False, {"saturated": flat})
