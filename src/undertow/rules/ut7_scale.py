@@ -32,6 +32,7 @@ FLAT = 0.8
 MANY_TIMES_AN_AVERAGE, LONG = 20.0, 0.1
 _OF_TRUTHS = frozenset({"binary_cross_entropy_with_logits", "log_sigmoid"})
 _OF_LOGITS = _OF_TRUTHS | {"log_softmax", "logsumexp"}
+SURE_FOR_ALL = 80.0
 LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
@@ -106,7 +107,8 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. A first
         loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
         of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
-        networks under Adam minded nothing up to 22). First outputs 10 times the size of targets over 0.05 (2 to 7
+        networks under Adam minded nothing up to 22, took up to 4 times the steps at 24 to 65, and never learned at 800:
+        from 80 it is told whatever the optimizer). First outputs 10 times the size of targets over 0.05 (2 to 7
         times the steps; from 30 they never learned, or diverged, with SGD, from 50 with Adam: error). Rows of
         a table to which something 30 times as large is added, such as positions (`examine` sees it): a transformer
         took 3 times the steps; of size 30 it never learned (error).
@@ -157,7 +159,8 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
     """Report a first loss far over chance: a start that is sure of wrong answers, which must be unlearned first."""
     times, classes = surprise(diagnosis)
     sgd = diagnosis.run.header.get("optimizer") == "SGD"
-    if not (times >= SURE_FOR_SGD if sgd else times >= SURE and classes >= MANY_CLASSES):
+    many = times >= SURE and classes >= MANY_CLASSES
+    if not (times >= SURE_FOR_SGD if sgd else many or times >= SURE_FOR_ALL):
         return None
     text = (
         f"The first loss is {times * math.log(classes):.3g}, {times:.2g} times that of answering all {classes} classes "
