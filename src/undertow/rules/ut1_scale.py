@@ -159,8 +159,8 @@ def _through_time(diagnosis: Diagnosis) -> Iterator[Finding]:
             continue
         name, more = sentence(called(run, run.sites[passage.loop.weights[0]])), times_of_decades(rate * steps)
         text = (
-            f"{name} multiplies the gradient by {passage.gain:.2f} at each of {steps} steps back in time: the first gets "
-            f"{more} of it than the last."
+            f"{name} multiplies the gradient by {passage.gain:.2f} at each of {steps} steps back in time: the first "
+            f"gets {more} of it than the last."
         )
         numbers = {"rate": rate, "total": rate * steps, "steps": float(steps)}
         limit = f"{EXPLODING_RATE} decades a step, and {EXPLODING_TOTAL} over all of them"
