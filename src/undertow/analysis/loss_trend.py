@@ -1,5 +1,6 @@
 """Compare what a run's steps could do to the loss with what became of it: learning rates, reach, standing still."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,16 @@ LONG = 1 / 15
 """Part of a run, at its end, over which such a learning rate is no schedule's last few steps."""
 
 FEWEST_STEPS = 20
-STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 20, 8
+STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 16, 8
 PARTS = 10
 STILL_RISING = 0.5
 FALLEN, DEVIATIONS = 0.02, 4.0
-UNDER_CHANCE = 0.9
-"""Part of chance down to which a loss comes by how frequent the classes are alone, where they aren't alike."""
+UNDER_CHANCE, UNDER_CONSTANT = 0.9, 0.95
+"""Part of chance down to which a loss comes by how frequent the classes are alone, where they aren't alike; the same of
+the best constant answer's loss, which takes that into account."""
+
+COMING_DOWN = 0.05
+"""Part by which a loss may yet lie above such a level in the third quarter of a run, and rest there in the last."""
 
 
 class Reach(NamedTuple):
@@ -142,16 +147,23 @@ def reach_of(history: RunHistory) -> Reach | None:
     return Reach(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
 
 
-def standstill(history: RunHistory, chance: float | None = None) -> Standstill | None:
+class Level(NamedTuple):
+    """A loss at which nothing has been learned of the inputs: ``value``, and the part of it that it may lie under."""
+
+    value: float
+    under: float = UNDER_CHANCE
+
+
+def standstill(history: RunHistory, levels: Sequence[Level] = ()) -> Standstill | None:
     """Tell whether the loss has not fallen beyond its own noise, over a stretch long enough to tell; None if it has.
 
     Medians of tenths of the run are held against the median of the first losses: none of them is lower by more than 2 %
-    of it, or by more than what noise makes of such medians. A loss that came down to chance, or to a tenth under it,
-    and stays there in the second half of the run has not fallen either.
+    of it, or by more than what noise makes of such medians. A loss that came down to chance (or to a tenth under it),
+    or to what the best constant answer gets, and stays there in the second half of the run has not fallen either.
 
     Args:
         history: of the run.
-        chance: the loss of answering all classes alike, if it is known.
+        levels: losses at which nothing has been learned, as far as they are known.
 
     Example:
         >>> from undertow.record import Run
@@ -171,7 +183,8 @@ def standstill(history: RunHistory, chance: float | None = None) -> Standstill |
     best = min(float(np.median(part)) for part in parts[1:])
     for start in (float(np.median(values[:5])), float(np.median(parts[0]))):
         if start - best > max(FALLEN * abs(start), DEVIATIONS * noise):
-            return Standstill(start, best, noise, steps) if _rests_near(chance, values, single) else None
+            rests = any(_rests_near(level, values, single) for level in levels)
+            return Standstill(start, best, noise, steps) if rests else None
     return Standstill(float(np.median(parts[0])), best, noise, steps)
 
 
@@ -193,14 +206,14 @@ def loss_ends(history: RunHistory) -> tuple[float, float] | None:
     return float(np.median(values[:3])), float(np.median(values[-max(len(values) // 10, 3) :]))
 
 
-def _rests_near(chance: float | None, values: Numbers, single: float) -> bool:
-    """Tell whether a loss stands at chance, or a little lower, in the second half of the run."""
-    if chance is None:
-        return False
+def _rests_near(level: Level, values: Numbers, single: float) -> bool:
+    """Tell whether a loss stands at a level, or a little lower, in the second half of the run."""
     third, last = (float(np.median(part)) for part in np.array_split(values, 4)[2:])
     noise = 1.25 * single / float(np.sqrt(len(values) / 4))
-    near = all(UNDER_CHANCE * chance <= level <= (1 + FALLEN) * chance for level in (third, last))
-    return near and third - last <= max(FALLEN * chance, 3 * noise)
+    near = all(each >= level.under * level.value for each in (third, last)) and (
+        third <= (1 + COMING_DOWN) * level.value and last <= (1 + FALLEN) * level.value + 3 * noise
+    )
+    return near and third - last <= max(FALLEN * level.value, 3 * noise)
 
 
 def _noise(values: Numbers) -> float:

@@ -46,7 +46,8 @@ def examine(
     Raises:
         TypeError: ``model`` is no module, ``compute_loss`` not callable, ``optimizer`` none, or what ``compute_loss``
             returned no tensor.
-        ValueError: there is no gradient to follow; the message says why.
+        ValueError: there is no gradient to follow, and a training would raise as well; the message says why. (Where it
+            would go on without a word, as from ``torch.tensor(loss.item(), requires_grad=True)``, UT501 is found.)
         RuntimeError: ``compute_loss`` changed parameters or stepped an optimizer.
 
     Example:
@@ -76,7 +77,7 @@ def examine(
 def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
     """See what becomes of layers that seem frozen, of examples all alike, of long steps, within some: that decides."""
     worth = (ut1_progress.frozen, ut4_optimizer.long_steps, ut2_likeness.all_alike)
-    if not any(rule(seen) for seen in map(Diagnosis, runs) for rule in worth):
+    if not all(run.sites for run in runs) or not any(rule(seen) for seen in map(Diagnosis, runs) for rule in worth):
         return
     later = passes.ahead(STEPS_AHEAD)
     if later is None:

@@ -13,11 +13,17 @@ from undertow.examination.observer import Observer, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import OriginFinder, OverflowFinder
 from undertow.examination.surroundings import random_states, set_random_states
+from undertow.examination.zeroed import zeroed_by_parameters
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
+from undertow.wording import few
 
 ComputeLoss = Callable[[], Tensor]
+
+
+class _NothingReachedError(Exception):
+    """The training would go on without a word, and no gradient comes to any parameter of the model."""
 
 
 class Passes:
@@ -32,6 +38,8 @@ class Passes:
     def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self._parameters = dict(model.named_parameters())
+        # Sharded models compute with others than they name, and free these.
+        self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self._parameters.values())
         self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
@@ -44,23 +52,32 @@ class Passes:
         before it, so that nobody knows which modules it went through.
         """
         before = random_states()
-        run = self._measured(before)
-        run.header.update(self._dependence(before, run.header) | self._overflow(before, run.header))
+        try:
+            run = self._measured(before)
+        except _NothingReachedError as severed:
+            return self._severed(before, *severed.args)
+        run.header.update(self._dependence(before, run.header) | self._overflow(before, run))
         return run
 
+    def _severed(self, before: dict[str, Any], header: dict[str, Any]) -> Run:
+        """Return a Run without Sites, of a loss that no gradient leads from to the model, and where it was cut."""
+        names = [name for name, p in self._parameters.items() if p.requires_grad]
+        facts = {**header, "severed": True, "unreached": names, "not run": []}
+        return Run(facts | self._dependence(before, facts), ())
+
     def _measured(self, before: dict[str, Any]) -> Run:
-        meter = Meter(inflow=True)
+        meter = Meter(inflow=True, lasting=self._is_whole)
         run = self._pass(meter)
         if run is None:
-            run = self._again(before, meter := Meter(inflow=True))
+            run = self._again(before, meter := Meter(inflow=True, lasting=self._is_whole))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
         if finite and (meter.exact or squares_fit(received)):
             return run
         if finite:
-            return self._again(before, Meter(precise=True, inflow=True))
+            return self._again(before, Meter(precise=True, inflow=True, lasting=self._is_whole))
         with OriginFinder(self._model) as finder:
-            return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
+            return self._again(before, Meter(precise=True, count_nonfinite=True, lasting=self._is_whole), finder)
 
     def _dependence(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
         """Tell whether the loss's value depends on parameters that no gradient reaches: a third pass, forward alone."""
@@ -69,9 +86,12 @@ class Passes:
             self._traced = names, self._trace(before, names)
         return self._traced[1] if names else {}
 
-    def _overflow(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+    def _overflow(self, before: dict[str, Any], run: Run) -> dict[str, Any]:
         """Look for inf that is divided by, where a gradient is zero: it makes zeros, and the loss is as finite."""
+        header = run.header
         if header["origin"] or not np.isfinite(header["loss"]) or not header["zero gradients"]:
+            return {}
+        if zeroed_by_parameters(run, self._parameters):
             return {}
         set_random_states(before)
         try:
@@ -100,7 +120,8 @@ class Passes:
         set_random_states(before)
         self._plans.expect_news()
         run = self._pass(meter, finder)
-        assert run is not None  # noqa: S101  # the modules were watched
+        if run is None:  # the modules were watched, and were others again
+            raise ValueError(_parameters_replaced(self._model, self._parameters))
         return run
 
     def ahead(self, steps: int) -> Run | None:
@@ -126,6 +147,8 @@ class Passes:
             with observer:
                 loss = _checked(self._compute_loss(), parameters)
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
+            if loss.grad_fn is None:
+                raise _NothingReachedError(header)
             if finder is not None:
                 finder.close()
             if not tape.attach(loss, observer.line_of):
@@ -133,8 +156,9 @@ class Passes:
             _check_graph(tape)
             header |= observer.facts(loss, tape.other_leaves)
             _backward(loss, tape.other_leaves)
-            header |= self._reached(tape) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
+            header |= self._reached(tape, header) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
             header["chosen"] = tape.chosen
+            meter.settle()  # before optimizers are tried
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
             run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
@@ -146,10 +170,12 @@ class Passes:
     def _tried(self, loss: float) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
         return try_optimizers(self._optimizers, self._parameters, loss)
 
-    def _reached(self, tape: Tape) -> dict[str, Any]:
+    def _reached(self, tape: Tape, header: dict[str, Any]) -> dict[str, Any]:
         parameters = self._parameters
         unreached = [name for name, p in parameters.items() if p.requires_grad and p.grad is None]
         if len(unreached) == sum(p.requires_grad for p in parameters.values()):
+            if tape.called:  # it was run for this loss
+                raise _NothingReachedError({"loss": header["loss"], **_origin(None)})
             raise ValueError(
                 "no gradient path leads from the loss to any parameter of the model: is it this model's loss?"
             )
@@ -173,6 +199,14 @@ def _origin(finder: OriginFinder | None) -> dict[str, Any]:
     return {"origin": None, "imported": vars(imported)}
 
 
+def _parameters_replaced(model: nn.Module, before: dict[str, nn.Parameter]) -> str:
+    new = [name for name, p in model.named_parameters() if before.get(name) is not p]
+    return (
+        f"compute_loss puts new parameters in the place of {few(new) or 'the ones before'} each time it is called, "
+        "which no optimizer holds: write into those that are there, as in `parameter.data.copy_(values)`"
+    )
+
+
 def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:
     if loss is None:
         raise ValueError("compute_loss returned None: end it with `return loss`")
@@ -184,7 +218,7 @@ def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:
         raise ValueError("compute_loss returned a complex number: return a real one, as in loss.abs()")
     if any(p.grad is not None for p in parameters.values()):
         raise ValueError("compute_loss called backward() itself: return the loss and leave that to examine")
-    if loss.grad_fn is None:
+    if not loss.requires_grad:
         raise ValueError(
             "the loss that compute_loss returned has no gradient history: something detached it "
             "(.detach(), .item(), no_grad, or a new tensor made from its value)"

@@ -96,6 +96,9 @@ class Readout:
             "output_size": raw["output size"],
             "surprise": raw["surprise"],
             "classes": raw["classes"],
+            "constant_loss": raw["constant loss"],
+            "commonest": raw["commonest"],
+            "softmax_axis": raw["softmax axis"],
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:

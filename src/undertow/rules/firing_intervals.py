@@ -35,6 +35,10 @@ OFTEN = 0.6
 HARDLY_LEARNING = 0.01
 """Of the largest learning rate: less is meant to end the training, and steps that are too small are no fault."""
 
+HALF = 0.5
+FEWEST_LOSSES = 10
+"""Losses without which nothing is said of how far they fell."""
+
 Key = tuple[str, ...]
 
 
@@ -134,7 +138,7 @@ def _finding_of_run(sampler: RuleSampler, key: Key, rows: Sequence[int]) -> Find
     assert finding is not None  # noqa: S101  # it was asked for two lines above
     if interval.last + 1 < len(rows) and finding.severity is Severity.NOTE:  # no fault, and over
         return None
-    finding = _excused(history, finding, last)
+    finding = _excused(history, finding, last, start)
     ended = None
     if interval.last + 1 < len(rows):
         ended = int(history.steps[_border(sampler, key, last, rows[interval.last + 1], known)])
@@ -157,15 +161,29 @@ def _decidable(history: RunHistory, rule: Rule, name: str) -> NDArray[np.bool_]:
     return known & (history.lr_share >= HARDLY_LEARNING) if name in rule.excused_at_low_lr else known
 
 
-def _excused(history: RunHistory, finding: Finding, row: int) -> Finding:
-    """Return a note for layers that stand still because their learning rate is 0: they do so on purpose."""
-    if not RULES[finding.code].excused_at_zero_lr:
+def _excused(history: RunHistory, finding: Finding, row: int, start: int) -> Finding:
+    """Return a note for layers that stand still on purpose, by a learning rate of 0, or while the loss fell by half."""
+    rule = RULES[finding.code]
+    if rule.excused_by_learning and (ends := _fell_by_half(history, float(history.steps[start]))) is not None:
+        text = f"{finding.message} The loss fell from {ends[0]:.3g} to {ends[1]:.3g} all the same."
+        return replace(finding, severity=Severity.NOTE, message=text)
+    if not rule.excused_at_zero_lr:
         return finding
     sites = [history.run.sites[site] for site in finding.sites]
     rates = history.learning_rates(row, {name for site in sites for name in site.parameters})
     if not len(rates) or rates.any():
         return finding
     return replace(finding, severity=Severity.NOTE, message=f"{finding.message} Their learning rate is 0.")
+
+
+def _fell_by_half(history: RunHistory, since: float) -> tuple[float, float] | None:
+    """Return the loss at a step and at the end, medians of a few, if it has fallen by half since; else None."""
+    steps, values = history.loss
+    at = int(np.searchsorted(steps, since))
+    if len(values) < FEWEST_LOSSES or at >= len(values) - FEWEST_LOSSES // 2:
+        return None
+    first, last = float(np.median(values[at : at + 3])), float(np.median(values[-max(len(values) // 10, 3) :]))
+    return (first, last) if 0 <= last <= HALF * first else None
 
 
 def firing_interval(fired: NDArray[np.bool_], steps: NDArray[np.floating]) -> FiringInterval | None:

@@ -14,6 +14,9 @@ Fact = Mapping[str, Any]
 _MATRICES = frozenset({"addmm", "mm", "bmm", "linear", "mkldnn_linear", "mv"})
 """Layers of which every input number is a feature; a convolution's are pixels, which differ by place."""
 
+DIFFERENT = 0.05
+"""Loss of the best constant answer, over which targets are more than one and the noise on it."""
+
 _PASSED_OVER = frozenset({"view", "squeeze", "unsqueeze", "unsafe_view", "reshape_alias", "to_copy", "clone", "t"})
 
 
@@ -30,6 +33,19 @@ def pairs(diagnosis: Diagnosis) -> Sequence[Fact]:
         return list(header.get("pairs", ()))
     spread = diagnosis.column("target_spread")
     return [_pair(diagnosis, site) for site in diagnosis.run.sites if np.isfinite(spread[site.index])]
+
+
+def targets_differ(diagnosis: Diagnosis) -> bool:
+    """Tell whether a batch's targets are known to differ: one answer for all of them would leave a loss.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> targets_differ(Diagnosis(Run({}, ())))
+        False
+    """
+    if "constant_loss" not in diagnosis.run.columns or not diagnosis.run.sites:
+        return False
+    return bool((diagnosis.column("constant_loss") > DIFFERENT).any())
 
 
 def _pair(diagnosis: Diagnosis, site: Site) -> Fact:

@@ -10,7 +10,7 @@ from undertow.analysis.attribution import cause_of, product
 from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import BackwardGain, Finding, Site, main_activation
+from undertow.record import BackwardGain, Finding, Severity, Site, main_activation
 from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth
 from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
@@ -161,6 +161,8 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
         text += f" From {last} on nothing is left: it is too small for its precision."
     amount, kind = (found.total, kind_of(found, by_cause)) if code == "UT101" else (found.climb, ANY)
     severity, outcome = severity_of(code, amount, diagnosis.run, kind)
+    if severity is Severity.WARNING and "," in str(run.header.get("optimizer", "")):
+        severity = Severity.NOTE  # one network in front of another, as a GAN's: the study has none
     text += outcome
     numbers = {"rate": found.rate, "total": found.total, **{f"decades by {c}": d for c, d in by_cause.items() if d}}
     where = diagnosis.between(start, end)

@@ -10,6 +10,7 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.representations import rows_in_use
+from undertow.rules.met_data import targets_differ
 from undertow.rules.registry import RUN, rule
 
 USED_BELOW = 0.25
@@ -55,7 +56,7 @@ class RowTable:
 @rule(
     "UT204",
     "rows never used",
-    explains=("UT205", "UT704"),
+    explains=("UT108", "UT109", "UT202", "UT205", "UT406", "UT704"),
 )
 def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Rows of a table, codes of a codebook or experts of a mixture that nothing ever chooses.
@@ -73,7 +74,8 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
         codebooks use half of their codes and more. Experts: under a half, of four or more behind a router. One row: of
         16 or more, over as many steps. What the data chooses (rare words, positions behind the longest sequence) is
         nobody's fault, and not told. One batch proves little, so `examine` makes a note of it, unless all of its 32
-        lookups or more chose one code: what lies behind that is a constant.
+        lookups or more chose one code: what lies behind that is a constant. One row for 32 lookups or more is told of a
+        batch, too, if its targets differ.
     What to do:
         Codes: start them at encoder outputs (k-means), replace dead ones by such, take moving averages or smaller
         codes. Experts: a loss that balances the load, noise on the router. One row: look at how indices are made.
@@ -88,6 +90,10 @@ def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
         if _is_idle(table) and (one_code or lookups >= FOR_EACH_ROW * table.rows):
             severity = Severity.WARNING if one_code else Severity.NOTE
             yield _finding(table, severity, f"{_sentence(table)} in this batch.")
+    if targets_differ(diagnosis):
+        for table in _constant_tables(run, diagnosis.step):
+            if ENOUGH_LOOKUPS <= _lookups(run, diagnosis.step, table) < np.inf:
+                yield _finding(table, Severity.WARNING, f"{_sentence(table)} in this batch, whose targets differ.")
 
 
 @rule("UT204", "rows never used", over=RUN)

@@ -1,7 +1,8 @@
 """UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
 from undertow.rules.advice.steps import (
+    USUAL_RATIO,
     in_float32,
     longer_steps,
     optimizer_of,
@@ -22,11 +24,15 @@ from undertow.wording import amount, called
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 HALF_A_UNIT = 6e-8
+STUCK = 0.6
 DEVELOP = frozenset({"UT103", "UT108", "UT109", "UT201", "UT202", "UT405"})
 """What long steps bring about."""
 
 LOOK_BACK = 12
 """Full steps before a fault among which a step that was too long may be its cause."""
+
+BLOWN_UP = 4.0
+"""Times that the weights of the median layer have grown by when units die or the loss jumps: steps did that."""
 
 EPSILONS = 10.0
 SMALLEST_HALF = 6e-8
@@ -42,8 +48,11 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
     acts_by_steps=True,
-    explains=("UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT405", "UT406", "UT704"),
-)
+    explains=(
+        "UT101", "UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT405", "UT406",
+        "UT704",
+    ),
+)  # fmt: skip
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     """A step changes weights by too large a part of themselves, or by less than they can hold.
 
@@ -56,8 +65,12 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         More than 0.1 in a layer is a note: Adam's first steps reach it in networks that train well. A fault if the
         median over layers is more than 0.25, embeddings left out (their rows may well start near 0), and the loss
-        doesn't fall in ten such steps, tried on copies. About 0.001 is usual later. Too small is less than 6e-8, half
-        of the distance between neighbours in float32, or no change at all, in half of the layers.
+        doesn't fall in ten such steps, tried on copies. Or the weights of the median layer have grown fourfold by the
+        step of a run at which units die, or the gradient is lost: steps between those that were measured did it, or
+        many of one direction (momentum near 1). About 0.001 is usual later. Too small is less than 6e-8, half
+        of the distance between neighbours in float32, or no change at all, in half of the layers; or no change where
+        60 % of the gradient is, in half precision: of 8 trainings in bfloat16 those with 74 % or more came half as far
+        as in float32, or not half, and those with 43 % or less as far.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
@@ -81,7 +94,14 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
     found = Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
-    yield shorter_steps(diagnosis.run.header, median).on(found)
+    yield shorter_steps(_header_at(diagnosis), median).on(found)
+
+
+def _header_at(diagnosis: Diagnosis) -> Mapping[str, Any]:
+    """Return a run's header with the learning rate of the step that is judged: a schedule changes it."""
+    header, rates = diagnosis.run.header, diagnosis.run.steps.get("lr")
+    known = rates is not None and len(rates) and np.isfinite(rates[diagnosis.step])
+    return {**header, "lr": float(rates[diagnosis.step])} if rates is not None and known else header
 
 
 def _of_themselves(ratio: float) -> str:
@@ -101,6 +121,33 @@ def long_steps_before(history: RunHistory) -> Iterator[Finding]:
     for found in update_ratio(Diagnosis(history.run, long[0])) if long else ():
         step = int(history.steps[long[0]])
         yield replace(found, severity=Severity.WARNING, began=step, from_start=step <= history.first_step)
+    if not long:
+        yield from _blown_up(history, int(first.began or 0))
+
+
+def _blown_up(history: RunHistory, step: int) -> Iterator[Finding]:
+    """Report steps that have made the weights many times as large as they were, by the step of a fault."""
+    run, rows = history.run, np.flatnonzero(history.run.parameter_steps >= step)
+    if "weight_norm" not in run.parameter_columns or not len(rows):
+        return
+    matrices = [n for s in run.sites if s.role is Role.WEIGHT for n in s.parameters if "bias" not in n]
+    places = sorted({run.parameters.index(name) for name in matrices if name in run.parameters})
+    sizes = np.asarray(run.parameter_columns["weight_norm"][:, places], float)
+    known = np.isfinite(sizes[[0, rows[0]]]).all(0) & (sizes[0] > 0)
+    grown = float(np.median(sizes[rows[0], known] / sizes[0, known])) if known.any() else 0.0
+    if grown < BLOWN_UP:
+        return
+    optimizer, began = optimizer_of(run.header), int(history.first_step)
+    text = (
+        f"The steps of {optimizer} have thrown the weights out: by step {step:,} those of the median layer are "
+        f"{amount(grown)} times as large as at first."
+    )
+    limit = f"||w|| of the median layer under {BLOWN_UP:g} times what it was, when a fault begins"
+    found = Finding(
+        "UT401", "update too large", Severity.WARNING, (), "the optimizer", text, {"grown": grown}, limit,
+        "w <- w + dw", began=began, from_start=True,
+    )  # fmt: skip
+    yield shorter_steps(run.header, grown * USUAL_RATIO, smaller_sums=True).on(found)
 
 
 def long_steps(diagnosis: Diagnosis) -> bool:
@@ -135,6 +182,10 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     ratio, gradient = diagnosis.column("update_ratio"), diagnosis.column("weight_grad_norm")
     layers = [s.index for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)
+    stuck = float(diagnosis.run.header.get("stuck", 0.0))
+    if diagnosis.run.header.get("lr") != 0 and diagnosis.finite and len(lost) < len(layers) / 2 and stuck >= STUCK:
+        yield _partly_rounded_away(diagnosis, layers, stuck)
+        return
     if diagnosis.run.header.get("lr") == 0 or not diagnosis.finite or not layers or len(lost) < len(layers) / 2:
         return
     text = (
@@ -145,6 +196,23 @@ def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     where, limit = diagnosis.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
     found = Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
     yield longer_steps(diagnosis.run.header, numbers["ratio"], len(lost) == len(layers)).on(found)
+
+
+def _partly_rounded_away(diagnosis: Diagnosis, layers: Sequence[int], stuck: float) -> Finding:
+    ratio = diagnosis.column("update_ratio")
+    kinds = " and ".join(each.removeprefix("torch.") for each in diagnosis.run.header.get("dtypes", ()))
+    text = (
+        f"A step of {optimizer_of(diagnosis.run.header)} leaves most weights as they are, {stuck:.0%} by the size of "
+        f"their gradient: it is less than half of their last digit in {kinds or 'half precision'}, and rounding takes "
+        "it back."
+    )
+    numbers = {"stuck": stuck, "ratio": float(np.median(ratio[list(layers)])) if layers else 0.0}
+    where, limit = (
+        diagnosis.name(layers[0]) if layers else "",
+        f"{STUCK:.0%} of the gradient on weights that don't change",
+    )
+    found = Finding("UT401", "update too small", Severity.WARNING, tuple(layers), where, text, numbers, limit)
+    return longer_steps(diagnosis.run.header, numbers["ratio"], everywhere=True).on(found)
 
 
 @rule(

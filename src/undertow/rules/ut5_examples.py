@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from undertow.diagnosis import Diagnosis
 from undertow.operations import spoken
-from undertow.record import Finding, Severity
+from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.graph import examples_apart, normalised_over_more
 from undertow.rules.registry import Blocks, rule
 from undertow.wording import sentence
@@ -104,13 +106,15 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         learn little but how often each label occurs.
     Evidence:
         ``changed``: the share of the outputs that moved with one example; ``examples``: how many there are. Seen by
-        `examine` only: it takes passes of its own with an example exchanged, which nobody's training can be given.
+        `examine` only: it takes passes of its own with an example exchanged, which nobody's training can be given. A
+        watched run tells the axis of a softmax alone.
     Threshold:
         More than one example's part, along every axis of the output, whether examples lie along the first axis of
         the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, or one of the
         output that exchanges any two, which keeps the numbers' order and so mixes rows; or a softmax in front of
-        nll_loss along another axis than the classes'. Where a product or an attention does it on purpose (contrastive
-        losses, attention over the batch), or nobody knows what did, a note.
+        nll_loss along another axis than the classes'. Or the last example changes all outputs and the first one none,
+        as where the last of a batch is taken for the last step. Where a product or an attention does it on purpose
+        (contrastive losses, attention over the batch), or nobody knows what did, a note.
     What to do:
         Exchange axes with ``transpose`` or ``permute``; ``view`` and ``reshape`` only cut the numbers, in their order,
         into other pieces. Recurrent and attention layers take the batch second unless ``batch_first=True``. Take
@@ -126,22 +130,55 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     if along := header.get("softmax along"):
         yield examples_apart(diagnosis.run, along["op"], [along["shape"]], along["source"]).on(_wrong_axis(along))
         return
+    if (along := _axis_of_a_graph(diagnosis)) is not None:
+        yield examples_apart(diagnosis.run, along["op"], [along["shape"]], along["source"]).on(_wrong_axis(along))
+        return
     fact = header.get("examples mixed")
     if not fact:
         return
     op, shapes = fact["op"], fact["shapes"]
-    what = _account(op, shapes)
+    what = "the last one alone is looked at" if fact.get("of one alone") else _account(op, shapes)
     changed = f"{fact['changed']:.0%}" if fact["changed"] >= 0.01 else f"{fact['changed']:.1%}"
     text = (
         f"The output for one example depends on other examples: exchanging one of {fact['examples']} changes {changed} "
         f"of the outputs, as {what}."
     )
-    severity = Severity.WARNING if _by_mistake(op, shapes) else Severity.NOTE
+    mistaken = fact.get("of one alone") or _by_mistake(op, shapes)
+    severity = Severity.WARNING if mistaken else Severity.NOTE
     numbers = {"changed": float(fact["changed"]), "examples": float(fact["examples"])}
     limit = "no more than one example's part"
     where = spoken(op) or "the model"
     found = Finding("UT506", "examples mixed", severity, (), where, text, numbers, limit, source=fact["source"])
     yield examples_apart(diagnosis.run, op, shapes, fact["source"]).on(found)
+
+
+def _axis_of_a_graph(diagnosis: Diagnosis) -> dict[str, Any] | None:
+    """Return a softmax in front of nll_loss that isn't taken along its classes, or one of the last layer's outputs
+    along the batch."""
+    run = diagnosis.run
+    if "softmax_axis" not in run.columns:
+        return None
+    along = diagnosis.column("softmax_axis")
+    for site in run.sites:
+        if not np.isfinite(along[site.index]) or len(site.shape) < 2 or diagnosis.depth[site.index]:
+            continue
+        axis, loss = int(along[site.index]), _loss_behind(run, site)
+        if (loss and axis != 1) or (not loss and axis == 0 and _of_a_layer(run, site)):
+            takes = loss or "the loss"
+            return {"op": site.op, "shape": list(site.shape), "axis": axis, "loss": takes, "source": site.source}
+    return None
+
+
+def _loss_behind(run: Run, site: Site) -> str:
+    givers = (run.sites[run.edges[edge].source].op for edge in run.incoming[site.index])
+    return next((op for op in givers if op in ("nll_loss", "nll_loss2d")), "")
+
+
+def _of_a_layer(run: Run, site: Site) -> bool:
+    """Tell whether it takes the outputs of a layer for several examples, whose number isn't that of the classes."""
+    behind = [run.sites[run.edges[edge].target] for edge in run.outgoing[site.index]]
+    square = site.shape[0] == site.shape[1]  # similarities of examples are compared either way
+    return len(site.shape) == 2 and site.shape[1] > 1 and not square and any(s.role is Role.WEIGHT for s in behind)
 
 
 def _of_data(fact: Mapping[str, Any]) -> Finding:

@@ -2,18 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, Severity
-from undertow.rules.advice.graph import frozen_or_used, gradient_let_through
-from undertow.rules.registry import rule
+from undertow.rules.advice.graph import frozen_or_used, gradient_let_through, loss_left_whole
+from undertow.rules.registry import RUN, Blocks, rule
 from undertow.wording import few
+
+FEWEST_STEPS = 10
+"""Steps of an optimizer that never was given a gradient, after which none is awaited."""
 
 
 @rule(
     "UT501",
     "unreached parameters",
-    explains=("UT104", "UT105", "UT407", "UT704"),
+    explains=("UT104", "UT105", "UT407", "UT704", "UT706"),
+    weighs_others=True,
+    blocks_converged=Blocks.BEFORE,
 )
 def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Parameters require grad and get none.
@@ -30,7 +37,9 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
         loss is not computed from it: a pooler or a mask token that this loss has no use for. A note if its module
         wasn't run at all: a mixture's experts that were not chosen, or layers dropped at random. A warning if numbers
         that follow from it left torch (.item(), .tolist()), or where nobody looked, as in a watched run; there a note
-        for a single tensor of a module that holds layers beside it, as a mask token.
+        for a single tensor of a module that holds layers beside it, as a mask token. An error if none at all is
+        reached: a loss that was made anew from a number takes its own gradient and passes nothing on, without a word;
+        in a run, ten steps of an optimizer that no gradient was ever given to, where none was cleared either.
     What to do:
         Where it is cut off, look at the operation that is named; in place of argmax and rounding, something that has a
         derivative (softmax, a straight-through estimate). Freeze what is meant to be frozen with
@@ -39,6 +48,9 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
         PyTorch documentation, autograd mechanics: locally disabling gradient computation.
     """
     header = diagnosis.run.header
+    if header.get("severed"):
+        yield _severed_by(header)
+        return
     groups = {"idle": header.get("not run", []), **{kind: header.get(kind, []) for kind in ("read out", "unused")}}
     cuts = header.get("cut off", {})
     known = {name for names in (*groups.values(), cuts) for name in names}
@@ -49,6 +61,42 @@ def unreached(diagnosis: Diagnosis) -> Iterator[Finding]:
     for kind, (severity, why) in _KINDS.items():
         if groups[kind]:
             yield frozen_or_used(groups[kind], kind).on(_unreached(groups[kind], severity, why))
+
+
+@rule("UT501", "unreached parameters", over=RUN)
+def never_reached(history: RunHistory) -> Iterator[Finding]:
+    """The optimizer has stepped, and never was given a gradient."""
+    run, noted = history.run, history.scalar("step").values
+    passes = history.scalar("backwards").values
+    if run.sites or run.header.get("unseen") or not len(noted) or not len(passes) or passes.any():
+        return
+    steps = int(noted[-1] - history.first_step) + 1
+    given = any((history.scalar(name).values > 0).any() for name in ("grad_norm", "grad_norm_unclipped"))
+    if steps < FEWEST_STEPS or given or (history.scalar("cleared").values > 0).any():
+        return
+    text = (
+        f"No gradient has reached any parameter in {steps:,} steps: the loss that is backpropagated was made anew from "
+        "numbers (.item(), .data, argmax, numpy), or loss.backward() is never called."
+    )
+    found = _whole(text, len(run.parameters) or 1)
+    yield loss_left_whole("").on(replace(found, began=int(history.first_step), from_start=True))
+
+
+def _severed_by(header: Mapping[str, Any]) -> Finding:
+    """Return what to say of a loss from which no gradient leads to any parameter."""
+    names = list(header["unreached"])
+    cut: Mapping[str, str] = next((each for each in header.get("cut off", {}).values() if each), {})
+    op, source = str(cut.get("op", "")), str(cut.get("source", ""))
+    by = f" It is cut off by {_WAYS.get(op, f'{op}, which passes no gradient on')}." if op else ""
+    if not op and header.get("read out"):
+        by = " Numbers that it was made from left torch (.item(), .tolist(), .numpy()): gradient ends there."
+    text = f"No gradient reaches any parameter: the loss takes a gradient of its own and passes none on.{by}"
+    return loss_left_whole(op, source).on(replace(_whole(text, len(names)), source=source))
+
+
+def _whole(text: str, parameters: int) -> Finding:
+    numbers = {"parameters": float(parameters)}
+    return Finding("UT501", "unreached parameters", Severity.ERROR, (), "the loss", text, numbers, "none is left out")
 
 
 _KINDS = {

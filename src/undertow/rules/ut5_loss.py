@@ -1,9 +1,7 @@
-"""UT503, UT504 and UT507: what goes wrong where the output meets its target and terms are added up."""
+"""UT503: a loss that is given what it doesn't take, or that has the wrong sign."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from undertow.diagnosis import Diagnosis
 from undertow.operations import spoken
@@ -14,19 +12,17 @@ from undertow.rules.advice.losses import (
     logs_for_divergence,
     more_than_one_unit,
     one_of_two_left_out,
-    shapes_matched,
     sign_turned,
-    terms_balanced,
     with_a_log,
 )
 from undertow.rules.registry import Blocks, rule
-from undertow.wording import amount, called, sentence, times
+from undertow.wording import called, sentence
 
 TAKES_LOGITS = frozenset(
     {"log_softmax", "softmax", "logsumexp", "binary_cross_entropy_with_logits", "sigmoid", "log_sigmoid"}
 )
-TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward", "ctc_loss", "cudnn_ctc_loss"})
-NEVER_NEGATIVE = TAKES_LOGS | {
+TAKES_LOGS = frozenset({"nll_loss", "nll_loss2d", "nll_loss_forward", "ctc_loss", "cudnn_ctc_loss", "kl_div"})
+NEVER_NEGATIVE = (TAKES_LOGS - {"kl_div"}) | {
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy",
     "mse_loss",
@@ -38,22 +34,29 @@ NEVER_NEGATIVE = TAKES_LOGS | {
 REDUCED = frozenset({"mean", "sum", "div", "mul", "add", "squeeze", "view", "sub"})
 MOSTLY_ABOVE_ZERO = 0.5
 SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
-REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
-DROWNED_BELOW = 1 / 300
-LOST_BELOW = 1e-4
-AT_ITS_MINIMUM_BELOW = 1e-9
-PRIOR_ABOVE = 1.5
-"""Of six weightings of a small VAE's divergence those over it (1.9 to 240) collapsed, those under 0.8 did not."""
-
-FAIR_SHARE = 10.0
 
 
 @rule(
     "UT503",
     "squashed twice",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT201", "UT202", "UT205", "UT402", "UT408", "UT704"),
+    explains=(
+        "UT101",
+        "UT103",
+        "UT104",
+        "UT105",
+        "UT108",
+        "UT109",
+        "UT201",
+        "UT202",
+        "UT205",
+        "UT401",
+        "UT402",
+        "UT405",
+        "UT406",
+        "UT408",
+        "UT704",
+    ),
     blocks_converged=Blocks.BEFORE,
 )
 def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -79,8 +82,8 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         classes in 3 of 4 starts (warning). tanh before cross-entropy did no harm, and isn't told. Between them stand
         reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
         the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
-        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is seen
-        by `examine` only, by an input that is mostly above 0.
+        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
+        known by an input that is mostly above 0, and in a watched run by what stands in front of it.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.
@@ -173,7 +176,7 @@ def _without_log(name: str, outer: Site, inner: Site) -> Finding:
         why = "of probabilities it knows no certain answer, and comes under 0"
     else:
         why = "it is linear in them, so that the gradient is small where the answer is wrong"
-    loss = spoken(outer.op) if "ctc" in outer.op else "nll_loss"
+    loss = spoken(outer.op) if "ctc" in outer.op or outer.op == "kl_div" else "nll_loss"
     text = f"{name} goes right into {loss}, which takes log-probabilities: {why}."
     severity = Severity.ERROR if raw else Severity.WARNING
     return _unfit("log missing", outer, inner, severity, text, {}, "L = -z_y; with p for log p, dL/dz_y = -p (1 - p)")
@@ -247,189 +250,3 @@ def _one_unit(run: Run, site: Site) -> Finding:
         limit,
         equation,
     )
-
-
-@rule(
-    "UT504",
-    "broadcast against the target",
-    explains=("UT104", "UT108", "UT202", "UT205", "UT401", "UT704"),
-    blocks_converged=Blocks.BEFORE,
-)
-def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Output and target have different shapes and meet as a matrix.
-
-    What:
-        An output of shape [n, 1] minus a target of shape [n] is a matrix [n, n]: every output is held against every
-        target.
-    Why it is bad:
-        The mean over the matrix is smallest where every output is the mean of all targets. The loss falls at first
-        and then stays at the targets' variance; nothing tells the examples apart.
-    Evidence:
-        ``blown up``: elements of the difference per element of the output.
-    Threshold:
-        A difference larger than both sides, in which one axis of the target met another axis of the output, of the
-        same size, in front of the loss; where shapes of both sides are known, their numbers of axes differ.
-        A difference of two things that both learn, with as many axes each, is a pairwise loss: none.
-    What to do:
-        Bring the target into the output's shape (``target.unsqueeze(1)``, or ``output.squeeze(1)``), and check
-        ``output.shape == target.shape`` in the loop.
-    References:
-        PyTorch documentation, broadcasting semantics; the warning of mse_loss ("Using a target size that is
-        different to the input size").
-    """
-    run = diagnosis.run
-    found = _by_shapes(run) if "pairs" in run.header else _by_sites(diagnosis)
-    if found is None:
-        return
-    output, target, met, source, both = found
-    blown = math.prod(met) / max(math.prod(output), 1)
-    against = f"a target of shape {target}" if target else "a target of another shape"
-    text = (
-        f"An output of shape {output} meets {against}, and broadcasting makes {met} of them: it looks like every "
-        f"output is held against the targets of all {max(met)} examples."
-    )
-    sites = tuple(s.index for s in run.sites if list(s.shape) == met and not diagnosis.depth[s.index])[:1]
-    severity = Severity.WARNING if both else Severity.ERROR
-    limit = "output and target that are smaller than their difference"
-    where = run.sites[sites[0]].name if sites else "the loss"
-    numbers = {"blown up": blown}
-    equation = "mean_ij (o_i - t_j)^2 = mean_i (o_i - mean t)^2 + var t"
-    made = Finding("UT504", "broadcast target", severity, sites, where, text, numbers, limit, equation, source=source)
-    yield shapes_matched(output, target, both).on(made)
-
-
-Met = tuple[list[int], list[int], list[int], str, bool]
-
-
-def _by_shapes(run: Run) -> Met | None:
-    for pair in run.header["pairs"]:
-        output, target, met = pair["shapes"]
-        if len(output) == len(target) or not output or not target:
-            continue
-        if pair["both learn"] and pair["op"] not in REGRESSION | DIFFERENCES:
-            continue
-        grown = math.prod(met) > max(math.prod(output), math.prod(target))
-        if grown and _crossed(output, met):
-            return output, target, met, pair["source"], pair["both learn"]
-    return None
-
-
-def _by_sites(diagnosis: Diagnosis) -> Met | None:
-    """Find it in a graph alone, where nobody saw the target: that takes no gradient, so that it has no Site."""
-    run = diagnosis.run
-    for site in run.sites:
-        receivers = [run.sites[run.edges[edge].target] for edge in run.outgoing[site.index]]
-        if diagnosis.depth[site.index] or site.role is not Role.LOSS or len(receivers) != 1 or not _meets(run, site):
-            continue
-        output, met = list(receivers[0].shape), list(site.shape)
-        if math.prod(met) > math.prod(output) and _crossed(output, met):
-            return output, [], met, site.source, False
-    return None
-
-
-def _meets(run: Run, site: Site) -> bool:
-    """Tell whether it is a difference, or what mse_loss and its like expand before they take one."""
-    givers = [run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]]
-    return site.op == "sub" or (site.op == "expand" and bool(givers) and set(givers) <= REGRESSION | {"sub", "abs"})
-
-
-def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:
-    """Tell whether an axis of the difference that the output doesn't fill is as long as one that it does."""
-    padded = [1] * (len(met) - len(output)) + list(output)
-    filled = {size for size, own in zip(met, padded, strict=True) if own == size > 1}
-    return any(own == 1 and size > 1 and size in filled for size, own in zip(met, padded, strict=True))
-
-
-@rule(
-    "UT507",
-    "one loss drowns another",
-    header=("terms",),
-    explains=("UT104", "UT105", "UT205", "UT704"),
-)
-def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """One term of the loss sends the shared layers next to no gradient beside another.
-
-    What:
-        The loss is a sum, and where the paths of its terms have come together the gradient of one is orders of
-        magnitude smaller than another's.
-    Why it is bad:
-        The shared layers learn for the large term alone. The small one is trained by what is left over, if by
-        anything, though its value in the log may look as important as the other's.
-    Evidence:
-        ``ratio`` of the two gradients' norms at the parameters that both reach; ``small`` and ``large``, the norms;
-        ``factor``, the constant that the small term is multiplied by. Seen by `examine` only: every term takes a
-        backward pass of its own.
-    Threshold:
-        Under 1/300: beside a balanced twin, a classification beside a regression of two shared layers took 5 times the
-        steps at a ratio of 1/30, 8 times at 1/100, 12 times or was never learned at 1/300 (Adam), and SGD lost it from
-        1/30 on. Under 1/10,000 nothing learned it: error. A term that was multiplied by a constant under 1 is judged
-        by its gradient before that, as somebody wanted it small; a penalty on weights alone is no term, and neither is
-        one that sends less than 1e-9 of the other's gradient: it is at its minimum (a divergence between equals), or
-        cut off. A term that looks like a latent code's divergence from its prior (noise was drawn, and it reaches the
-        encoder alone, through a spread) drowns the others from 1.5 times their gradient at the encoder on.
-    What to do:
-        Compare the terms' reductions first (a sum over elements beside a mean: KL in a VAE), then their units.
-        Weight the terms so that their gradients at the shared layers are of one size, or learn the weights.
-    References:
-        Kendall, Gal, Cipolla 2018 (uncertainty to weigh losses); Chen et al. 2018 (GradNorm); Lucas et al. 2019 (Don't
-        blame the ELBO: collapse by the decoder's variance).
-    """
-    terms = [term for term in diagnosis.run.header["terms"] if not term["alone"]]
-    if len(terms) < 2:
-        return
-    if (found := _collapsing(terms)) is not None:
-        yield found
-        return
-    large = max(terms, key=lambda term: term["gradient"])
-    small = min(terms, key=_unweighted)
-    if not large["gradient"] or small is large:
-        return
-    ratio, weighted = _unweighted(small) / large["gradient"], small["gradient"] / large["gradient"]
-    if not AT_ITS_MINIMUM_BELOW < ratio < DROWNED_BELOW:
-        return
-    text = (
-        f"One term of the loss drowns another: at the layers that they share, {_called(small)} sends "
-        f"{times(weighted)} gradient than {_called(large)}, and is hardly trained."
-    )
-    numbers = {
-        "ratio": weighted,
-        "small": small["gradient"],
-        "large": large["gradient"],
-        "factor": small["factor"],
-    }
-    limit = f"a ratio under {DROWNED_BELOW:.2g}"
-    severity, equation = Severity.ERROR if ratio < LOST_BELOW else Severity.WARNING, "grad L = sum of w_i grad L_i"
-    made = Finding("UT507", "drowned term", severity, (), "the loss", text, numbers, limit, equation)
-    yield terms_balanced(small, large, weighted).on(replace(made, source=small["source"]))
-
-
-def _collapsing(terms: Sequence[Mapping[str, Any]]) -> Finding | None:
-    """Return what to say of a divergence from the prior that outweighs the reconstruction at the encoder."""
-    prior = max((t for t in terms if t.get("prior")), key=lambda term: float(term["gradient"]), default=None)
-    others = [term for term in terms if not term.get("prior")]
-    if prior is None or not others:
-        return None
-    rest = max(others, key=lambda term: float(term["gradient"]))
-    if not rest["gradient"] or prior["gradient"] < PRIOR_ABOVE * rest["gradient"]:
-        return None
-    ratio = float(rest["gradient"] / prior["gradient"])
-    text = (
-        f"The divergence from the prior drowns the reconstruction: at the encoder {_called(prior)} pulls "
-        f"{amount(1 / ratio)} times as hard as {_called(rest)}, and takes out of the latent code what the "
-        "decoder needs (posterior collapse)."
-    )
-    numbers = {"ratio": ratio, "small": float(rest["gradient"]), "large": float(prior["gradient"])}
-    limit = f"a divergence's gradient under {PRIOR_ABOVE:g} times the reconstruction's at the encoder"
-    equation = "log p(x) >= E log p(x | z) - KL(q(z | x) || p(z))"
-    made = Finding("UT507", "drowned term", Severity.WARNING, (), "the loss", text, numbers, limit, equation)
-    return terms_balanced(rest, prior, ratio / FAIR_SHARE).on(replace(made, source=prior["source"]))
-
-
-def _unweighted(term: Mapping[str, Any]) -> float:
-    factor = float(term["factor"])
-    return float(term["gradient"]) / min(factor, 1.0) if factor else 0.0
-
-
-def _called(term: Mapping[str, Any]) -> str:
-    line = str(term["source"]).rpartition("/")[2]
-    return f"the term of value {term['value']:.3g}" + (f" ({line})" if line else "")

@@ -1,18 +1,23 @@
 """UT704: the loss does not fall, whatever the gradients look like."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from undertow.analysis.loss_trend import Standstill, standstill, warming_up
+from undertow.analysis.loss_trend import UNDER_CONSTANT, Level, Standstill, standstill, warming_up
 from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Role, Run, Severity
-from undertow.rules.advice.loop import one_batch_by_heart
+from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart
 from undertow.rules.registry import RUN, Blocks, rule
 
 CHANCE = 0.03
 """Part of it by which a loss may be off chance that stands there."""
 
+MEASURED = frozenset({"nll_loss", "nll_loss2d", "binary_cross_entropy_with_logits", "mse_loss"})
+FEWEST_BATCHES = 4
+OF_THE_MEAN = 0.1
+ONE_CLASS, ABOVE_CONSTANT, OVER_CONSTANT = 0.6, 1.3, 0.2
 FLOOR = 1e-3
 BINARY = float(np.log(2))
 CLASSIFIES = ("nll_loss", "log_softmax", "cross_entropy", "binary_cross_entropy")
@@ -32,9 +37,12 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         far such medians lie from where they belong by chance; ``chance``, the loss of a network that answers all
         classes alike, where the loss stands there; ``steps``.
     Threshold:
-        100 steps and 20 losses; start - best under 2 % of the start, or under 4 deviations of such a median. Or, of a
+        100 steps and 16 losses; start - best under 2 % of the start, or under 4 deviations of such a median. Or, of a
         classifier, the second half of the run lies between 90 % and 102 % of chance and falls no more (90 %: where
-        classes aren't equally frequent, to know how frequent they are takes a little off). An error where the loss
+        classes aren't equally frequent, to know how frequent they are takes a little off); or between 95 % and 102 % of
+        ``constant``, what the best answer that is the same for every example would get by the targets of the batches
+        (the classes' frequencies, the targets' variance). Or batches aren't mixed: six in ten of a batch's targets are
+        of one class, the median, and the loss is 1.3 times ``constant`` and more. An error where the loss
         stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it from learning;
         else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it was negative (a
         likelihood's or a reward's); while the learning rate rises yet, and nothing else was found; if it began at its
@@ -46,26 +54,106 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     References:
         Karpathy 2019 (A recipe for training neural networks: "overfit one batch").
     """
-    still = standstill(history, _chance_level(history.run))
+    levels = _levels(history)
+    still = standstill(history, list(levels.values()))
     if still is None:
+        yield from _unmixed(history)
         return
-    severity, chance, level = _severity(history, still), _chance(history.run, still), _chance_level(history.run)
+    chance = _chance(history.run, still)
     text = f"The loss has not fallen in {still.steps:,} steps: {still.start:.4g} at first, {still.best:.4g} at best"
-    if chance is not None:
-        text += f", which is chance ({chance[1]})"
-    elif level is not None and still.best < level:
-        text += f", about what answering by how frequent the classes are would give (chance is {level:.3g})"
-    text += f". {_meaning(history)}"
+    text += f"{_held_against(still, chance, levels)}. {_meaning(history)}"
     numbers = {"start": still.start, "best": still.best, "noise": still.noise, "steps": float(still.steps)}
     if chance is not None:
         numbers["chance"] = chance[0]
+    if "constant" in levels:
+        numbers["constant"] = levels["constant"].value
     limit = "no tenth of the run under the start by 2 % of it, or by 4 deviations of a median"
-    began = int(history.first_step)
-    found = Finding(
-        "UT704", "doesn't learn", severity, (), "the loss", text, numbers, limit, began=began, from_start=True
-    )  # fmt: skip
+    found = _finding(history, _severity(history, still), text, numbers, limit)
     causes = list(dict.fromkeys(each.code for each in history.findings))[:2]
     yield one_batch_by_heart(still.steps, still.start, causes).on(found)
+
+
+def _finding(history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str) -> Finding:
+    began = int(history.first_step)
+    return Finding(
+        "UT704", "doesn't learn", severity, (), "the loss", text, numbers, limit, began=began, from_start=True
+    )  # fmt: skip
+
+
+def _held_against(still: Standstill, chance: tuple[float, str] | None, levels: Mapping[str, Level]) -> str:
+    """Say at which level a loss stands at which nothing has been learned of the inputs."""
+    if chance is not None:
+        return f", which is chance ({chance[1]})"
+    constant = levels.get("constant")
+    if constant is not None and constant.under * constant.value <= still.best < constant.value * (1 + CHANCE):
+        return f", which is what one answer for all examples would get ({constant.value:.3g})"
+    level = levels.get("chance")
+    if level is not None and still.best < level.value:
+        frequent = f"about what answering by how frequent the classes are would give (chance is {level.value:.3g})"
+        return f", {frequent}"
+    return ""
+
+
+def _unmixed(history: RunHistory) -> Iterator[Finding]:
+    """Report batches of one class: the network learns each, and forgets it with the next."""
+    run = history.run
+    columns = ("commonest", "constant_loss")
+    if not all(name in run.columns for name in columns) or "loss" not in run.steps or not history.one_loss:
+        return
+    share, constant = (_of_the_loss(run, name) for name in columns)
+    loss = np.asarray(run.steps["loss"], float)
+    known = np.flatnonzero(np.isfinite(share) & np.isfinite(constant) & np.isfinite(loss))
+    if len(known) < FEWEST_BATCHES:
+        return
+    late = known[len(known) // 2 :]
+    commonest, level, now = (float(np.median(each[late])) for each in (share, constant, loss))
+    if commonest < ONE_CLASS or now < level * ABOVE_CONSTANT + OVER_CONSTANT:
+        return
+    text = (
+        f"Batches are not mixed: in the median one {commonest:.0%} of the targets are of one class, and the loss of "
+        f"{now:.3g} is above what naming that class alone would get ({level:.2g}): each batch is learned, and the next "
+        "one makes the network forget it."
+    )
+    numbers = {"commonest": commonest, "constant": level, "loss": now}
+    limit = f"{ONE_CLASS:.0%} of a batch of one class, at {ABOVE_CONSTANT:g} times the loss of naming it"
+    yield batches_mixed().on(_finding(history, Severity.WARNING, text, numbers, limit))
+
+
+def _of_the_loss(run: Run, name: str) -> NDArray[np.floating]:
+    """Return a column at the operation that the run's loss is, or is a mean of; nan without one, [rows]."""
+    place = next((site.index for site in run.sites if site.op in MEASURED), None)
+    return np.full(len(run), np.nan) if place is None else np.asarray(run.columns[name][:, place], float)
+
+
+def _levels(history: RunHistory) -> dict[str, Level]:
+    """Return the losses at which nothing has been learned of the inputs, as far as they are known."""
+    found, chance, constant = {}, _chance_level(history.run), _constant_level(history)
+    if chance is not None:
+        found["chance"] = Level(chance)
+    if constant is not None:
+        found["constant"] = Level(constant, UNDER_CONSTANT)
+    return found
+
+
+def _constant_level(history: RunHistory) -> float | None:
+    """Return what the best constant answer gets, of a run whose loss is the one that it was measured of."""
+    run = history.run
+    if "constant_loss" not in run.columns or not run.sites or run.sites[0].op not in MEASURED:
+        return None
+    found = _of_the_loss(run, "constant_loss")
+    found = found[np.isfinite(found)]
+    level = float(np.median(found)) if len(found) >= FEWEST_BATCHES else 0.0
+    return level if level > FLOOR and _is_the_mean(run) else None
+
+
+def _is_the_mean(run: Run) -> bool:
+    """Tell whether the loss is a mean over its targets, by how wrong a classifier is; True where nobody knows."""
+    if "surprise" not in run.columns or "loss" not in run.steps:
+        return True
+    mean = _of_the_loss(run, "surprise") * np.log(np.maximum(_of_the_loss(run, "classes"), 2))
+    ratio = mean / np.asarray(run.steps["loss"], float)
+    known = ratio[np.isfinite(ratio)]
+    return not len(known) or bool(abs(np.median(known) - 1) < OF_THE_MEAN)
 
 
 def _severity(history: RunHistory, still: Standstill) -> Severity:

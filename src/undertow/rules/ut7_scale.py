@@ -5,12 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from undertow.diagnosis import Diagnosis
-from undertow.record import Finding, Role, Severity
+from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
+from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
+from undertow.wording import amount
 from undertow.wording import size as shown
 
 OFF_CENTRE, FAR_OFF_CENTRE = 10.0, 30.0
@@ -18,10 +22,17 @@ UNEVEN, VERY_UNEVEN, WIDE = 30.0, 1000.0, 3.0
 SMALL, SMALL_IN_ALL, TINY_IN_ALL = 0.1, 0.3, 0.03
 LARGE, OVERSHOOT, MISFIT = 10.0, 10.0, 7.0
 LARGE_TARGETS, HUGE_TARGETS = 50.0, 3000.0
+DROWNS = 30.0
+LARGE_OUTPUTS, HUGE_OUTPUTS, HUGE_OUTPUTS_FOR_SGD = 10.0, 50.0, 30.0
 LARGE_FOR_SGD, HUGE_FOR_SGD = 30.0, 100.0
 MANY_TIMES_THE_OUTPUT = 30.0
 SMALL_TARGETS = 0.05
 SURE_FOR_SGD, SURE, MANY_CLASSES = 4.0, 8.0, 100
+FLAT = 0.8
+MANY_TIMES_AN_AVERAGE, LONG = 20.0, 0.1
+_OF_TRUTHS = frozenset({"binary_cross_entropy_with_logits", "log_sigmoid"})
+_OF_LOGITS = _OF_TRUTHS | {"log_softmax", "logsumexp"}
+SURE_FOR_ALL = 80.0
 LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
@@ -89,10 +100,18 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         and of all that a unit sees under 0.3 (3 to 8 times; error under 0.03: never); overshoot of 10 with inputs
         over 3 (never); outputs 7 times the targets' size, of inputs over 10 or targets under 0.05. Targets of 50 (3 to
         6 times; error from 3000: never), with SGD 30 and 100 (it diverges), if the output isn't within a 30th of that.
+        Under SGD, inputs over 10 behind which four fifths of the first activation's values are flat, or a gradient at
+        logits that is 20 times what a mean of cross-entropies can have (sqrt(2 / n) of n examples), as by rewards of
+        thousands, weights, targets that don't sum to 1 or a sum in its place, where a step changes the median layer by
+        a tenth.
         Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. A first
         loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
         of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
-        networks under Adam minded nothing up to 22).
+        networks under Adam minded nothing up to 22, took up to 4 times the steps at 24 to 65, and never learned at 800:
+        from 80 it is told whatever the optimizer). First outputs 10 times the size of targets over 0.05 (2 to 7
+        times the steps; from 30 they never learned, or diverged, with SGD, from 50 with Adam: error). Rows of
+        a table to which something 30 times as large is added, such as positions (`examine` sees it): a transformer
+        took 3 times the steps; of size 30 it never learned (error).
     What to do:
         Subtract every feature's mean and divide by its standard deviation, over the training set; images by 255 or
         their channels' statistics. The same for targets, undone in the prediction; or the log of what spans decades.
@@ -101,7 +120,10 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         LeCun et al. 1998 (Efficient BackProp), section 4.3; PyTorch forum and the repair of DeepFD's benchmarks
         (Cao et al. 2022).
     """
-    found = list(filter(None, (_of_data(diagnosis), _of_targets(diagnosis), _of_logits(diagnosis))))
+    found = list(
+        filter(None, (_of_data(diagnosis), _of_targets(diagnosis), _of_logits(diagnosis), _of_the_loss(diagnosis)))
+    )
+    found = found or list(filter(None, (_of_outputs(diagnosis), _of_sums(diagnosis))))
     if not found:
         return
     worst = max(found, key=lambda trouble: trouble.fatal)
@@ -137,15 +159,85 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
     """Report a first loss far over chance: a start that is sure of wrong answers, which must be unlearned first."""
     times, classes = surprise(diagnosis)
     sgd = diagnosis.run.header.get("optimizer") == "SGD"
-    if not (times >= SURE_FOR_SGD if sgd else times >= SURE and classes >= MANY_CLASSES):
+    many = times >= SURE and classes >= MANY_CLASSES
+    if not (times >= SURE_FOR_SGD if sgd else many or times >= SURE_FOR_ALL):
         return None
-    heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
-    name = heads[0].parameters[0] if heads else ""
     text = (
         f"The first loss is {times * math.log(classes):.3g}, {times:.2g} times that of answering all {classes} classes "
         "alike: the outputs are so large that the network is sure of wrong answers before it has learned anything."
     )
-    return Trouble("first loss", {"times": times, "layer": name}, text, {"surprise": times}, False, "")
+    fact = {"times": times, "layer": _last_layer(diagnosis), "what": "all classes are about as likely at first"}
+    return Trouble("first loss", fact, text, {"surprise": times}, False, "")
+
+
+def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
+    """Report first outputs that are many times as large as their targets."""
+    times, pair = _misfit(diagnosis), _regression(diagnosis)
+    if pair is None or times < LARGE_OUTPUTS or _size(pair["target"]) <= SMALL_TARGETS or not math.isfinite(times):
+        return None
+    sgd = diagnosis.run.header.get("optimizer") == "SGD"
+    output, size = float(pair["output"]["rms"]), _size(pair["target"])
+    text = (
+        f"The network's first outputs are of size {shown(output)}, {shown(times)} times that of the targets: it must "
+        "get rid of those before it learns anything."
+    )
+    fact = {"times": times, "layer": _last_layer(diagnosis), "what": "the first outputs are no larger than the targets"}
+    fatal = times >= (HUGE_OUTPUTS_FOR_SGD if sgd else HUGE_OUTPUTS)
+    return Trouble("first outputs", fact, text, {"size": size, "output": output}, fatal, str(pair["source"]))
+
+
+def _of_sums(diagnosis: Diagnosis) -> Trouble | None:
+    """Report rows of a table that drown in what is added to them, such as positions."""
+    sums = [each for each in diagnosis.run.header.get("sums", ()) if each["looked up"] > 0]
+    worst = max(sums, key=lambda each: float(each["added"] / each["looked up"]), default=None)
+    if worst is None or not math.isfinite(worst["added"]) or worst["added"] < DROWNS * worst["looked up"]:
+        return None
+    times = float(worst["added"] / worst["looked up"])
+    text = (
+        f"What is looked up in a table is of size {shown(worst['looked up'])}, and what is added to it {shown(times)} "
+        f"times as large ({shown(worst['added'])}): tokens drown in it, as in positions."
+    )
+    numbers = {"looked up": float(worst["looked up"]), "added": float(worst["added"])}
+    return Trouble("sum", {"times": times}, text, numbers, worst["added"] >= DROWNS, str(worst["source"]))
+
+
+def _last_layer(diagnosis: Diagnosis) -> str:
+    """Return the name of the weights nearest to the loss."""
+    heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
+    return heads[0].parameters[0] if heads else ""
+
+
+def _of_the_loss(diagnosis: Diagnosis) -> Trouble | None:
+    """Report a loss of logits whose gradient is many times what an average over examples can have, under plain SGD."""
+    if diagnosis.run.header.get("optimizer") != "SGD":
+        return None
+    ratio = diagnosis.column("update_ratio")
+    steps = [
+        float(ratio[s.index]) for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])
+    ]
+    times = max((_times_an_average(diagnosis, site) for site in diagnosis.run.sites), default=0.0)
+    if times < MANY_TIMES_AN_AVERAGE or not steps or np.median(steps) < LONG:
+        return None
+    text = (
+        f"The loss is large by its weights: at the outputs its gradient is {amount(times)} times what the mean of a "
+        f"cross-entropy can have, and a step of SGD changes the median layer by {np.median(steps):.0%}."
+    )
+    return Trouble("the loss", {"times": times}, text, {"times an average": times}, False, "")
+
+
+def _times_an_average(diagnosis: Diagnosis, site: Site) -> float:
+    """Return how many times as large as can be the gradient is that a mean of log-probabilities sends to logits.
+
+    Of cross-entropy that is sqrt(2 / n) for n examples, of binary cross-entropy sqrt(1 / n) for n outputs.
+    """
+    run = diagnosis.run
+    layer = site.role is Role.WEIGHT and site.n_out and diagnosis.depth[site.index] == 1
+    givers = {run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]}
+    received = float(diagnosis.column("grad_output")[site.index])
+    if not layer or not givers or not givers <= _OF_LOGITS | {"sub"} or not givers & _OF_LOGITS:
+        return 0.0
+    rows = math.prod(site.shape) / (1 if givers & _OF_TRUTHS else site.n_out)
+    return received * math.sqrt(rows / (1 if givers & _OF_TRUTHS else 2)) if math.isfinite(received) else 0.0
 
 
 def _uncentred(fact: Mapping[str, Any]) -> Trouble | None:
@@ -193,7 +285,19 @@ def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     if fact["rms"] > LARGE and misfit >= MISFIT:
         text = f"{size}, and the first outputs are {shown(misfit)} times as large as the targets."
         return _trouble(fact, text, False, {"misfit": misfit})
+    large = fact["rms"] > LARGE and optimizer_kind(diagnosis.run) == PLAIN
+    flat = _saturated_behind(diagnosis) if large else 0.0
+    if flat >= FLAT:
+        text = f"{size}: {flat:.0%} of the first layer's values lie where the activation behind it is flat."
+        return _trouble(fact, text, False, {"saturated": flat})
     return None
+
+
+def _saturated_behind(diagnosis: Diagnosis) -> float:
+    """Return the largest saturated share of the activations that stand right behind layers that see the data."""
+    run, saturated = diagnosis.run, diagnosis.column("saturated")
+    behind = {run.edges[edge].source for site in _first_layers(diagnosis) for edge in run.incoming[site.index]}
+    return max((float(saturated[site]) for site in behind if np.isfinite(saturated[site])), default=0.0)
 
 
 def _trouble(fact: Mapping[str, Any], text: str, fatal: bool, more: Mapping[str, float] | None = None) -> Trouble:
@@ -246,11 +350,15 @@ def _overshoot(diagnosis: Diagnosis) -> float:
 
 def _normalised_first(diagnosis: Diagnosis) -> bool:
     """Tell whether batch norm stands right behind all layers that see the data."""
-    run = diagnosis.run
-    first = [s for s in run.sites if s.role is Role.WEIGHT and s.parameters and not run.outgoing[s.index]]
+    run, first = diagnosis.run, _first_layers(diagnosis)
     return bool(first) and all(
         {run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]} <= _BATCH_NORMS for site in first
     )
+
+
+def _first_layers(diagnosis: Diagnosis) -> list[Site]:
+    run = diagnosis.run
+    return [s for s in run.sites if s.role is Role.WEIGHT and s.parameters and not run.outgoing[s.index]]
 
 
 _BATCH_NORMS = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})

@@ -215,7 +215,7 @@ def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tu
     return Site(
         place,
         window.module if window is not OUTSIDE else "",
-        in_place or vertex.op,
+        in_place or ("kl_div" if _is_divergence(vertex) else vertex.op),
         role,
         vertex.shape,
         activation=in_place or (facts.activation_name(vertex) if role is Role.ACTIVATION else None),
@@ -225,6 +225,15 @@ def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tu
         module_type=window.module_type,
         inside=facts.inside(vertex) if vertex.op == "convolution" else 1.0,
     )
+
+
+def _is_divergence(vertex: Vertex) -> bool:
+    """Tell whether it is the product in ``(t log t - t x).sum()``: kl_div is that to autograd, or written by hand."""
+    if vertex.op != "mul" or len(vertex.arrivals) != 1 or sum(source is not None for source, _ in vertex.inputs) != 1:
+        return False
+    taken, slot, _ = vertex.arrivals[0]
+    constant = taken.op == "sub" and slot == 1 and taken.inputs[0][0] is None and taken.shape == vertex.shape
+    return constant and len(vertex.shape) > 1 and all(each.op in ("sum", "mean") for each, _, _ in taken.arrivals)
 
 
 def _weight_shape(vertex: Vertex) -> tuple[int, ...]:

@@ -19,11 +19,11 @@ from undertow.tape.inflow import inflow, normalised, preactivation
 from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
-from undertow.tape.targets import CLASSIFIES, REGRESSIONS, measure_surprise, measure_targets
+from undertow.tape.targets import MEETS_TARGETS, measure_what_is_met
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
-_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS | CLASSIFIES
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | MEETS_TARGETS
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -217,7 +217,7 @@ class Tape:
         return signal
 
     def _look_inside(self, tap: Tap, node: Node) -> None:
-        """Measure what the forward pass chose: where attention looks, which rows of a table are taken."""
+        """Measure what the forward pass chose or met: where attention looks, rows of a table, targets."""
         if tap.role is Role.ATTENTION:
             weights = attended(tap.op, node)
             if weights is not None:
@@ -226,12 +226,8 @@ class Tape:
             examples = normalised(node)
             if examples is not None:
                 measure_directions(tap.site, examples, self.meter)
-        elif tap.op in REGRESSIONS:
-            if self.meter.inflow:
-                measure_targets(tap.site, node, self.meter)
-        elif tap.op in CLASSIFIES:
-            if self.meter.inflow:
-                measure_surprise(tap.site, node, self.meter)
+        elif tap.op in MEETS_TARGETS:
+            measure_what_is_met(tap.site, tap.op, node, self.meter)
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 

@@ -5,14 +5,53 @@ import math
 from torch import Tensor
 
 from undertow.measure import Meter
+from undertow.tape.constant_answers import CONSTANT_ANSWERS, measure_constant_answer
 from undertow.tape.facts import saved
 from undertow.tape.graph import Node
-from undertow.tape.output_range import last_operation, reach
+from undertow.tape.output_range import last_operation, nearest
 
 REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
 """Losses that save output and target; of a difference that a user takes autograd keeps neither."""
 
 CLASSIFIES = frozenset({"nll_loss", "nll_loss2d"})
+
+SOFTMAXES = frozenset({"softmax", "log_softmax"})
+
+MEETS_TARGETS = REGRESSIONS | CLASSIFIES | SOFTMAXES | CONSTANT_ANSWERS
+"""Operations of a loss that are looked into."""
+
+
+def measure_what_is_met(site: int, op: str, node: Node, meter: Meter) -> None:
+    """Take whatever a loss's operation shows of its targets, and the axis of a softmax.
+
+    Args:
+        site: the operation's.
+        op: its name, one of `MEETS_TARGETS`.
+        node: of its backward pass, while it runs.
+        meter: takes it; of targets nothing unless it asks for what comes in.
+    """
+    if op in SOFTMAXES:
+        meter.note("softmax axis", site, axis_of(node))
+    if not meter.inflow:
+        return
+    if op in REGRESSIONS:
+        measure_targets(site, node, meter)
+    if op in CLASSIFIES:
+        measure_surprise(site, node, meter)
+    if op in CONSTANT_ANSWERS:
+        measure_constant_answer(site, op, node, meter)
+
+
+def axis_of(node: Node) -> int:
+    """Return the axis that a softmax is taken along, counted from the front.
+
+    Example:
+        >>> import torch
+        >>> axis_of(torch.ones(2, 3, requires_grad=True).softmax(-1).grad_fn)
+        1
+    """
+    axis, axes = int(node._saved_dim), int(node._saved_result.dim()) if saved(node, "result") is not None else 0
+    return axis if 0 <= axis < 1 << 32 else (axis - (1 << 64 if axis > 0 else 0)) % max(axes, 1)
 
 
 def measure_targets(site: int, node: Node, meter: Meter) -> None:
@@ -86,5 +125,5 @@ def measure_surprise(site: int, node: Node, meter: Meter) -> None:
 
 def _missed(wanted: Tensor, node: Node) -> Tensor | None:
     last = last_operation(node)
-    limits = None if last is None else reach(last)
-    return None if limits is None else wanted - wanted.clamp(*limits)
+    within = None if last is None else nearest(last, wanted)
+    return None if within is None else wanted - within

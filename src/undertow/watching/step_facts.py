@@ -4,47 +4,63 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from undertow.measure import FLOAT32_UP_TO, by_kind, sent
+from undertow.measure import FLOAT32_UP_TO, by_kind, host_norm, sent
 from undertow.watching.loss_division import AccumulationWindow, whole_loss
 from undertow.watching.loss_scale import left_to_the_optimizer
 from undertow.watching.pass_owners import HeardPass
 from undertow.watching.sharding import local_parts, own_part
 
+Number = Tensor | float
+"""A number that is still on its device, or one that the host knows."""
 
-def send_named(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, list[float]]]:
+
+def send_named(named: Mapping[str, Sequence[Number]]) -> Callable[[], dict[str, list[float]]]:
     """Send numbers to the host, by name; what is returned waits for them.
 
     Example:
-        >>> send_named({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), torch.tensor(3)]})()
-        {'a': [1.0], 'b': [2, 3]}
+        >>> send_named({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), 3.0], "c": []})()
+        {'a': [1.0], 'b': [2, 3.0]}
     """
-    with torch.no_grad():
-        single = [(name, each.reshape(()) if each.dim() else each) for name, many in named.items() for each in many]
-        coming = [(names, sent(values)) for names, values in by_kind(single)]
+    found: dict[str, list[Any]] = {name: list(many) for name, many in named.items() if many}
+    away: list[tuple[tuple[list[Any], int], Tensor]] = []
+    for many in found.values():
+        for place, each in enumerate(many):
+            if not isinstance(each, Tensor):
+                continue
+            if each.is_cpu:  # there is nothing to wait for
+                many[place] = each.item()
+            else:
+                away.append(((many, place), each.detach().reshape(())))
+    coming = [(places, sent(values)) for places, values in by_kind(away)]
 
     def arrived() -> dict[str, list[float]]:
-        found: dict[str, list[float]] = defaultdict(list)
-        for names, values in coming:
-            for name, value in zip(names, values().tolist(), strict=True):
-                found[name].append(value)
-        return dict(found)
+        for places, values in coming:
+            for (many, place), value in zip(places, values().tolist(), strict=True):
+                many[place] = value
+        return found
 
     return arrived
 
 
-def norms(gradients: Sequence[Tensor], precise: bool = False) -> list[Tensor]:
-    """Compute the norm of each gradient on its device; ``precise``: in float64, whatever the size."""
+def norms(gradients: Sequence[Tensor], precise: bool = False) -> Sequence[Number]:
+    """Compute the norm of each gradient on its device; ``precise``: in float64, whatever the size.
+
+    On the host each is a number at once, and right whatever the range of its squares.
+    """
     plain = list(local_parts(gradients))
     if any(g.layout is not torch.strided for g in plain):
         plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
+    if all(g.is_cpu for g in plain):
+        return [host_norm(g) for g in plain]
     if any(dtype.is_complex for dtype in {g.dtype for g in plain}):
         plain = [torch.view_as_real(g) if g.is_complex() else g for g in plain]
-    return list(torch._foreach_norm(plain, 2, _accumulator(plain, precise))) if plain else []
+    return torch._foreach_norm(plain, 2, _accumulator(plain, precise))
 
 
 def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
@@ -72,7 +88,7 @@ class ClippedGradients:
         heard: norms of which nobody knows yet whose gradients they are of.
     """
 
-    norms: list[Tensor] = field(default_factory=list)
+    norms: list[Number] = field(default_factory=list)
     gradients: int = 0
     scaled: bool = False
     heard: list[tuple[Tensor, float, Sequence[Tensor], bool]] = field(default_factory=list)
@@ -120,7 +136,7 @@ class StepFacts:
         window: the number of passes that losses are divided by.
     """
 
-    tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    tensors: dict[str, list[Number]] = field(default_factory=lambda: defaultdict(list))
     values: dict[str, float] = field(default_factory=dict)
     clipping: ClippedGradients = field(default_factory=ClippedGradients)
     altered: bool = False
@@ -137,7 +153,7 @@ class StepFacts:
         """Return of how many gradients somebody took norms to clip them by; -1 if those can't be added up."""
         return self.clipping.gradients
 
-    def take_gradients(self, names: Sequence[str], norms: Sequence[Tensor]) -> None:
+    def take_gradients(self, names: Sequence[str], norms: Sequence[Number]) -> None:
         """Add the norms of what the optimizer is about to take, by parameter."""
         self.gradients += len(names)
         self.names += names
@@ -182,7 +198,9 @@ class StepFacts:
         """Start the transfers; what is returned waits for them."""
         if self.clipping.norms:
             self.tensors["unclipped"] = self.clipping.norms
-        coming, host, precise, shared = send_named(self.tensors), dict(self.values), self.precise, self._shared()
+        # On the host each norm is right whatever its range: see `norms`.
+        precise = self.precise or all(isinstance(norm, float) for norm in self.tensors["norms"])
+        coming, host, shared = send_named(self.tensors), dict(self.values), self._shared()
 
         def arrived() -> ArrivedFacts:
             read = coming()
@@ -204,9 +222,8 @@ class StepFacts:
                 found |= dict.fromkeys(("grad_norm", "grad_norm_unclipped", "nonfinite"), math.nan)
             if any(read.get("skip", ())):
                 found |= {"skipped": 1.0, "nonfinite": 1.0}
-            wrong = [
-                name for name, norm in zip(self.names, read.get("norms", ()), strict=False) if not math.isfinite(norm)
-            ]
+            known = zip(self.names, read.get("norms", ()), strict=False)
+            wrong = [name for name, norm in known if not math.isfinite(norm)]
             taped = found.get(shared.get(self.taped, self.taped), math.nan)
             return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped, shared)
 

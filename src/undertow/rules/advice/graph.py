@@ -38,6 +38,17 @@ def gradient_let_through(names: Sequence[str], op: str, source: str) -> Advice:
     return Advice(text, code(*lines))
 
 
+def loss_left_whole(op: str, source: str = "") -> Advice:
+    """Say how a loss keeps its way back to the parameters."""
+    instead = f" Take something that has a derivative in the place of {spoken(op)}." if op in _WEIGHTS_OF_STEPS else ""
+    text = (
+        "Backpropagate the loss that the network's outputs went into, as the loss function returned it: a tensor made "
+        f"anew from its value, or requires_grad_() on it, only silences the error that would have told.{instead}"
+    )
+    before = ["loss = torch.tensor(loss.item(), requires_grad=True)", "loss.backward()"]
+    return Advice(text, code(*in_place_of(before, ["loss.backward()"], line_of(source))))
+
+
 def frozen_or_used(names: Sequence[str], kind: str) -> Advice:
     """Say what to do with parameters that no gradient reaches."""
     if kind == "read out":

@@ -6,7 +6,7 @@ from typing import Any
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
 from undertow.rules.advice.steps import optimizer_of
-from undertow.wording import few, line_of, size
+from undertow.wording import amount, few, line_of, size
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
 _SCALED_STEP = [
@@ -98,17 +98,34 @@ def one_batch_by_heart(steps: int, start: float, causes: Sequence[str]) -> Advic
     return Advice(text, code(*lines))
 
 
+def batches_mixed() -> Advice:
+    """Say how every batch gets examples of all classes."""
+    text = (
+        "Shuffle the training set, so that every batch has examples of all classes: data that lie on disk class by "
+        "class come out of a loader without shuffle=True class by class, and shuffling within a batch is no help."
+    )
+    line = "loader = torch.utils.data.DataLoader(dataset, batch_size=loader.batch_size, shuffle=True)"
+    return Advice(text, code(line))
+
+
 def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     """Say how inputs or targets get to the size that networks are made for.
 
     Args:
-        what: ``"inputs"``, ``"targets"`` or ``"first loss"``.
-        fact: of a first loss ``times`` and ``layer``; else ``mean`` and ``spread``, of inputs also ``shape``, ``op``,
-            ``largest``, ``whole``, ``source``.
+        what: ``"inputs"``, ``"targets"``, ``"first loss"``, ``"first outputs"``, ``"sum"`` or ``"the loss"``.
+        fact: of a first loss or outputs ``times``, ``layer`` and ``what`` is wanted, of a sum or the loss ``times``;
+            else ``mean`` and ``spread``, of inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
     """
     place = line_of(str(fact.get("source", "")))
-    if what == "first loss":
-        return _smaller_outputs(float(fact["times"]), str(fact["layer"]))
+    if what == "sum":
+        text = f"Bring both to one size: what is looked up times {fact['times']:.2g}, or what is added divided by it."
+        return Advice(
+            text, code(*in_place_of(["x = embedded + positions"], [f"x = embedded + positions / {fact['times']:.2g}"]))
+        )
+    if what.startswith("first"):
+        return _smaller_outputs(float(fact["times"]), str(fact["layer"]), str(fact["what"]))
+    if what == "the loss":
+        return _smaller_loss(float(fact["times"]))
     if what == "targets":
         text = (
             f"Subtract the targets' mean and divide by their standard deviation ({size(fact['spread'])}), over the "
@@ -137,8 +154,17 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     return Advice(text, code(*(in_place_of(["output = model(inputs)"], lines, place) if place and pixels else lines)))
 
 
-def _smaller_outputs(times: float, layer: str) -> Advice:
-    text = f"Start {layer or 'the last layer'} smaller, so that all classes are about as likely at first"
+def _smaller_loss(times: float) -> Advice:
+    text = (
+        f"Bring the loss back to the size of a mean, {amount(times)} times smaller: divide rewards by their standard "
+        "deviation, let targets that are probabilities sum to 1, average over the batch and don't sum (or divide SGD's "
+        "learning rate by as much)."
+    )
+    return Advice(text, code(f"loss = loss / {times:.2g}  # before loss.backward()"))
+
+
+def _smaller_outputs(times: float, layer: str, what: str) -> Advice:
+    text = f"Start {layer or 'the last layer'} smaller, so that {what}"
     text += ": an embedding that is used as the last layer, too, with a standard deviation of 0.02."
     if not layer:
         return Advice(text)

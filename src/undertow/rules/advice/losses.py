@@ -32,6 +32,8 @@ def logits_handed_over(run: Run, outer: Site, inner: Site) -> Advice:
 
 def with_a_log(run: Run, outer_op: str, inner: Site, raw: bool) -> Advice:
     """Say what to do where nll_loss is handed something else than log-probabilities."""
+    if outer_op == "kl_div":
+        return logs_for_divergence(inner.source)
     if "ctc" in outer_op:
         lines = in_place_of(["p = output.softmax(-1)"], ["p = output.log_softmax(-1)"], line_of(inner.source))
         return Advice("Hand ctc_loss log_softmax of the output.", code(*lines))
@@ -89,15 +91,31 @@ def shapes_matched(output: Sequence[int], target: Sequence[int], both: bool) -> 
     return Advice(text, code(*lines))
 
 
+def weaker_penalty(beyond: float) -> Advice:
+    """Advise a smaller penalty on weights: its gradient is ``beyond`` times what the loss can send."""
+    factor = f"{0.1 / beyond:.0e}"
+    text = (
+        f"Multiply the penalty by {factor}, so that what it asks of the weights is a small part of what the loss does; "
+        "or leave it to the optimizer's weight_decay, at 1e-4 or less."
+    )
+    return Advice(text, code(f"loss = loss_function(model(x), y) + {factor} * penalty"))
+
+
+def called_term(term: Mapping[str, Any]) -> str:
+    """Call a term of a loss by its value, or by its last operation where nobody saw that."""
+    return f"the {term['name']} term" if "name" in term else f"the term of value {term['value']:.3g}"
+
+
 def terms_balanced(small: Mapping[str, Any], large: Mapping[str, Any], ratio: float) -> Advice:
     """Say by what to weight two terms so that their gradients are of one size."""
     weight = float(f"{ratio:.1g}")
     text = (
-        f"Multiply the term of value {large['value']:.3g} by {weight:g}: then its gradient at the shared layers is as "
-        f"large as that of the term of value {small['value']:.3g}, and not {amount(1 / ratio)} times as large. Look at "
+        f"Multiply {called_term(large)} by {weight:g}: then its gradient at the shared layers is as "
+        f"large as that of {called_term(small)}, and not {amount(1 / ratio)} times as large. Look at "
         "their reductions first: a sum over elements beside a mean makes such factors."
     )
-    before = f"loss = small + large  # values {small['value']:.3g} and {large['value']:.3g}"
+    known = "" if "name" in large else f"  # values {small['value']:.3g} and {large['value']:.3g}"
+    before = f"loss = small + large{known}"
     return Advice(text, code(*in_place_of([before], [f"loss = small + {weight:g} * large"], line_of(large["source"]))))
 
 

@@ -62,6 +62,15 @@ def queries_and_keys(run: Run, site: Site) -> list[Site]:
     return found[:2]
 
 
+def inputs_looked_at() -> Advice:
+    """Say how to find out why every example of a batch is the same."""
+    text = (
+        "Look at what the model is called with: inputs that were scaled to between 0 and 1 and then made integers, one "
+        "example repeated, a tensor that is filled once and never again."
+    )
+    return Advice(text, code("print(inputs.flatten(1).float().std(0))  # 0 throughout: all examples are the same"))
+
+
 def rows_in_use(name: str, rows: int, used: int, experts: bool, chosen: bool) -> Advice:
     """Say how rows of a table, codes or experts come into use."""
     if not chosen:
