@@ -63,6 +63,8 @@ HEALTHY = {
     "a small term": lambda z, y, _: functional.cross_entropy(z, y) + 1e-5 * z.square().mean(),
     "weight decay": lambda z, y, net: functional.cross_entropy(z, y)
     + 1e-4 * sum(p.square().sum() for p in net.parameters()),
+    "a gradient's penalty": lambda z, y, net: functional.cross_entropy(z, y)
+    + torch.autograd.grad(z.square().mean(), net[0].weight, create_graph=True)[0].square().sum(),
     "similarities both ways": lambda z, _y, _net: (lambda s, t: functional.cross_entropy(s, t)
     + functional.cross_entropy(s.T, t))(z @ z.detach().T, torch.arange(len(z))),
 }  # fmt: skip

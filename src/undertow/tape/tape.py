@@ -24,6 +24,10 @@ from undertow.tape.targets import MEETS_TARGETS, measure_what_is_met
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
 _LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | MEETS_TARGETS
+
+MANY = 32
+"""Operations from which on it is less work to reduce small tensors of many of them together than each by itself."""
+
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -124,6 +128,7 @@ class Tape:
         if graph is None:
             return False
         self.plan, self._nodes, self.other_leaves = graph.plan, graph.nodes, graph.other_leaves
+        self.meter.gathers = len(self._nodes) >= MANY
         # The hook holds no Node and no tape: a cycle through C++ is never collected.
         tape = weakref.ref(self)
         self._handles = [node.register_hook(_hook(tape, number)) for number, node in enumerate(self._nodes)]
