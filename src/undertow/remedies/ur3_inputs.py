@@ -46,7 +46,8 @@ def _all_but_features(dimensions: int) -> tuple[int, ...]:
 
 
 def _standardised(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    return with_first((given, keywords), lambda x: (x - module.input_mean) / module.input_deviation)
+    mean, deviation = module.get_buffer("input_mean"), module.get_buffer("input_deviation")
+    return with_first((given, keywords), lambda x: (x - mean) / deviation)
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,8 @@ class _Fill:
 
 
 def _filled_in(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    return with_first((given, keywords), lambda x: x.where(x.isfinite(), module.input_usual))
+    usual = module.get_buffer("input_usual")
+    return with_first((given, keywords), lambda x: x.where(x.isfinite(), usual))
 
 
 @filled.proposes
