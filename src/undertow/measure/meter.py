@@ -133,7 +133,7 @@ class Meter:
 
     def norm(self, name: str, place: int, x: Tensor) -> None:
         """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
-        if self.can_wait(x):
+        if self.gathers and can_wait(x):
             self._on_host.norm((name, place), x)
             self._take_if_many()
             return

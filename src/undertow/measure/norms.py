@@ -148,10 +148,10 @@ def host_count_above(x: Tensor, threshold: float) -> float:
 
 
 def _count_above(numbers: NDArray[np.floating], threshold: float) -> float:
-    above = np.count_nonzero(numbers > threshold)
+    above = float(np.count_nonzero(numbers > threshold))
     if above + np.count_nonzero(numbers <= threshold) < len(numbers):
         return math.nan
-    return 2.0 * above + np.count_nonzero(numbers == threshold)
+    return 2.0 * above + float(np.count_nonzero(numbers == threshold))
 
 
 def _norm(x: Tensor) -> float:
