@@ -138,3 +138,19 @@ def test_overflow_is_looked_for_where_zeros_come_from_no_zero_parameter(scale, p
     assert len(report.run.header["zero gradients"]) >= 4
     assert len(asked) == passes
     assert ("overflow" in report.run.header) == blamed
+
+
+def test_a_gradient_that_fades_away_is_no_reason_to_look_for_overflow():
+    torch.manual_seed(0)
+    model, x, asked = nn.Sequential(*(nn.Linear(4, 4) for _ in range(60))), torch.randn(16, 4), []
+    with torch.no_grad():
+        for layer in model:
+            layer.weight *= 0.05
+
+    def compute_loss():
+        asked.append(1)
+        return model(x).sum()
+
+    report = examine(model, compute_loss)
+    assert report.run.header["zero gradients"]
+    assert len(asked) == 1

@@ -13,7 +13,7 @@ from undertow.examination.observer import Observer, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import OriginFinder, OverflowFinder
 from undertow.examination.surroundings import random_states, set_random_states
-from undertow.examination.zeroed import zeroed_by_parameters
+from undertow.examination.zeroed import zeroed_on_the_way
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
@@ -91,7 +91,7 @@ class Passes:
         header = run.header
         if header["origin"] or not np.isfinite(header["loss"]) or not header["zero gradients"]:
             return {}
-        if zeroed_by_parameters(run, self._parameters):
+        if zeroed_on_the_way(run, self._parameters):
             return {}
         set_random_states(before)
         try:
