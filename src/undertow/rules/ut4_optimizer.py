@@ -69,8 +69,8 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         step of a run at which units die, or the gradient is lost: steps between those that were measured did it, or
         many of one direction (momentum near 1). About 0.001 is usual later. Too small is less than 6e-8, half
         of the distance between neighbours in float32, or no change at all, in half of the layers; or no change where
-        60 % of the gradient is, in half precision: of 8 trainings in bfloat16 those with 74 % or more came half as far
-        as in float32, or not half, and those with 43 % or less as far.
+        60 % of the gradient is, in half precision: of 8 trainings in bfloat16 those with 74 % or more came clearly
+        less far than in float32, about half as far, and those with 43 % or less about as far.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
