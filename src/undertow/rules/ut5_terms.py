@@ -179,8 +179,9 @@ def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         diagnosis: of a recorded step; nothing of the forward pass is needed.
 
     Returns:
-        Of every term that is a number (a penalty on a gradient stands alone) ``name``, ``factor``, ``gradient`` (the norm of what it sends to Sites that
-        another term reaches, too), ``alone``, ``prior`` and ``source``, as `examine` has them.
+        A mapping for every term that is a number (a penalty on a gradient stands alone), as `examine` makes them:
+        ``name``, ``factor``, ``gradient`` (the norm of what it sends to Sites that another term reaches, too),
+        ``alone``, ``prior`` and ``source``.
     """
     run, received = diagnosis.run, diagnosis.column("grad_output")
     roots = _summands(run)
