@@ -4,7 +4,7 @@
 
     from undertow.integrations.tensorboard import track
 
-    track(watcher, "runs/tensorboard")  # or your SummaryWriter
+    track(watcher)  # into runs/tensorboard, or track(watcher, writer) by your SummaryWriter
 
 The numbers (``undertow/path/slope``, ``undertow/layers/update_ratio`` and the others) are scalars at the optimizer's
 steps; a finding is a text; the page is ``undertow.html`` in the folder of the events, as TensorBoard keeps no files.
@@ -44,6 +44,9 @@ else:
 
 __all__ = ["TensorBoardTracker", "track"]
 
+FOLDER = "runs/tensorboard"
+"""Where events are written unless a writer or another folder is given."""
+
 
 class TensorBoardTracker:
     """Writes events.
@@ -52,7 +55,7 @@ class TensorBoardTracker:
         writer: writes them: a ``SummaryWriter`` of torch's or tensorboardX's, or a folder to make one in.
     """
 
-    def __init__(self, writer: Any = "runs/tensorboard") -> None:
+    def __init__(self, writer: Any = FOLDER) -> None:
         self._writer = SummaryWriter(os.fspath(writer)) if isinstance(writer, str | os.PathLike) else writer
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -81,12 +84,12 @@ def _cell(value: str | float) -> str:
     return value.replace("|", "\\|") if isinstance(value, str) else f"{value:.4g}"
 
 
-def track(watcher: Any, writer: Any, *, every: float = EVERY) -> Follower:
+def track(watcher: Any, writer: Any = FOLDER, *, every: float = EVERY) -> Follower:
     """Write events of what a watcher records, until it is closed.
 
     Args:
         watcher: it, or the Run's path.
-        writer: a ``SummaryWriter``, or a folder to make one in.
+        writer: a ``SummaryWriter``, or a folder to make one in; ``runs/tensorboard`` unless told otherwise.
         every: seconds between two looks into the Run's file.
 
     Returns:
