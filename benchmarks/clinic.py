@@ -72,6 +72,7 @@ def treated(patient: Patient, known: dict[str, Any], asked: Any) -> dict[str, An
     way = (median(after) - ill) / (well - ill) if well > ill else 0.0
     return {
         "by": DOCTOR,
+        "budget": asked.budget,
         "verdict": treatment.verdict,
         "remedies": [f"{each.code} {dict(each.settings)}" for each in treatment.remedies],
         "after": after,

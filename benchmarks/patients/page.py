@@ -23,7 +23,7 @@ VERSIONS = {
     3: "the third, which knows layers of the user's own, functions that drop, penalties, and batches of a few",
 }
 """Doctors that set-ups were treated by."""
-SEEDS = 5
+SEEDS, BUDGET = 5, 120
 WAY = 0.9
 GAINS = """What a remedy is predicted to do to the gradient between the loss and the front, in decades, and what an
 examination of a fresh model with it says; nothing is trained for that.
@@ -53,6 +53,8 @@ def page(
     left = [name for name, entry in known.items() if not entry["admitted"]]
     few = sum(len(entry["broken"]) < SEEDS for entry in seen)
     told = f"{few} of the {len(seen)} were measured, and confirmed, with fewer than {SEEDS} seeds.\n" if few else ""
+    hasty = [entry["budget"] for entry in seen if entry.get("budget", BUDGET) < BUDGET]
+    told += f"{len(hasty)} had a budget of {min(hasty):g} to {max(hasty):g} s instead of 120.\n" if hasty else ""
     told += _versions(seen)
     parts = [
         BEGINNING,

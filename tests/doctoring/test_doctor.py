@@ -66,7 +66,7 @@ class TestDoctor:
         assert treatment.training.run(7).score == pytest.approx(lines(0.1).run(7).score, abs=0.1)
 
     def test_nothing_of_another_level_is_tried(self):
-        treatment = doctor(lines(1e-6), levels="BC", **QUICK)
+        treatment = doctor(replace(lines(1e-6), steps=3), levels="BC", **QUICK)
         assert {str(each.level) for attempt in treatment.attempts for each in attempt.arm} <= {"B", "C"}
         assert any(attempt.stage != "prescribed" for attempt in treatment.attempts)
 

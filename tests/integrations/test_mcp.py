@@ -86,15 +86,26 @@ def test_answers_are_those_of_the_library(folder):
 
 
 def test_what_cannot_be_answered_is_a_sentence_and_the_server_goes_on(folder):
-    outside, missing, code, wrong, fine = ask(
+    unnamed, strange, unknown, nothing, outside, missing, code, wrong, fine = ask(
         folder,
+        ("explain", {}),
+        ("explain", {"run": "first.undertow", "stpe": 3}),
+        ("explian", {"run": "first.undertow"}),
+        ("examine", {"target": ""}),
         ("examine", {"target": "../secret.json"}),
         ("explain", {"run": "nowhere.undertow"}),
         ("examine", {"target": "net.py:build"}),
         ("explain", {"run": "first.undertow", "step": "soon"}),
-        ("rules", {"code": "UT101"}),
+        ("examine", {"target": "./report.json"}),
     )
-    assert [each.is_error for each in (outside, missing, code, wrong, fine)] == [True, True, True, True, False]
+    asked = (unnamed, strange, unknown, nothing, outside, missing, code, wrong, fine)
+    assert [each.is_error for each in asked] == [True] * 8 + [False]
+    assert text(unnamed) == "explain needs run, which is missing"
+    assert text(strange) == "explain takes run, step, and no 'stpe'"
+    assert text(unknown).startswith("there is no tool 'explian': runs, explain, ")
+    assert text(nothing).endswith("no file is named: name one in the folder, by its path from there")
+    assert text(wrong).startswith("explain can't take 'soon' for step: input should be a valid integer")
+    assert not [each for each in asked[:-1] if "\n" in text(each) or "://" in text(each)]
     assert "leads out of the folder" in text(outside)
     assert "there is no file 'nowhere.undertow' in the folder" in text(missing)
     assert "start it with --allow-code" in text(code)

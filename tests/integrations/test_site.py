@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from reading import until
+from reading import axe, screen, until
 from scripts import ROOT
 
 pytest.importorskip("mkdocs")
@@ -104,3 +104,14 @@ def test_search_works_from_files_and_asks_nobody(browser, site):
     urls = [each["params"]["request"]["url"] for each in asked if each["method"] == "Network.requestWillBeSent"]
     assert urls
     assert not [url for url in urls if url.startswith("http")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index.html", "rules.html", "rules/UT101.html", "howto/rnn-forgets.html"])
+def test_axe_finds_nothing(browser, site, name, scheme):
+    scheme = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    screen(browser, 360)
+    browser.get((site / name).as_uri())
+    until(lambda: browser.execute_script("return document.readyState === 'complete'"))
+    assert axe(browser) == []

@@ -539,6 +539,10 @@ def test_inputs_by_name_are_changed_as_others_are(code, within):
         return functional.cross_entropy(made, batch[1])
 
     named = replace(plain, model=lambda: Named(within), loss=loss)
+    if not within:
+        pasted, _ = patients.pasted(Remedy(code).written_for(named).snippet, named)
+        x, y = plain.sample(1)[0]
+        assert float(loss(pasted, (x, y)).detach()) == pytest.approx(loss_of(apply(Remedy(code), plain)), rel=1e-4)
     assert loss_of(apply(Remedy(code), named)) == pytest.approx(loss_of(apply(Remedy(code), plain)))
 
 

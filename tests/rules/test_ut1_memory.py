@@ -20,10 +20,10 @@ CASES = {
 class Fused(nn.Module):
     """torch's own recurrent module under a head on its last output, or on every one."""
 
-    def __init__(self, kind, every=False):
+    def __init__(self, kind, every=False, width=WIDTH):
         super().__init__()
-        self.rnn = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind](INPUTS, WIDTH, batch_first=True)
-        self.head, self.every = nn.Linear(WIDTH, 1), every
+        self.rnn = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind](INPUTS, width, batch_first=True)
+        self.head, self.every = nn.Linear(width, 1), every
 
     def forward(self, x):
         out = self.rnn(x)[0]
@@ -116,3 +116,20 @@ def test_a_state_detached_at_every_step_is_told_where_the_loss_gets_to_the_last_
     found = [each for each in findings if each.code == "UT107" and each.severity is Severity.WARNING]
     assert len(found) == told
     assert all(each.evidence["times"] == 5 and each.source.startswith(__file__) for each in found)
+
+
+def test_a_gradient_that_grows_through_time_explodes_until_the_recurrence_is_orthogonal():
+    torch.manual_seed(0)
+    net, x = Fused("lstm", width=48), torch.randn(16, 20, INPUTS)
+
+    def told():
+        return [each for each in examine(net, lambda: net(x).square().mean()).findings if each.code == "UT102"]
+
+    assert not told()
+    for weight in net.rnn.parameters():
+        nn.init.normal_(weight, std=2.0)
+    (found,) = told()
+    assert found.severity is Severity.WARNING
+    assert found.evidence["total"] > 2.5
+    exec(found.snippet, {"model": net, "nn": nn, "torch": torch})  # noqa: S102  # ours
+    assert not told() or told()[0].evidence["total"] < found.evidence["total"] / 2

@@ -56,6 +56,18 @@ silent("UT507")(lambda: two(lambda s: s.c + 10 * s.m))
 silent("UT507")(lambda: two(lambda s: s.c + 0 * s.m))
 
 
+def penalised(norm, weight, optimizer=adam):
+    model, (x, y) = mlp(), batch()
+    penalty = lambda: sum(p.norm(norm) ** norm for p in model.parameters())  # noqa: E731
+    return model, lambda: functional.cross_entropy(model(x), y) + weight * penalty(), optimizer(model)
+
+
+fires("UT507")(lambda: penalised(1, 30.0))
+fires("UT507")(lambda: penalised(2, 300.0))
+silent("UT507")(lambda: penalised(1, 1e-4))
+silent("UT507")(lambda: penalised(2, 1e-2))
+
+
 @silent("UT507")
 def weight_penalty():
     model, (x, y) = mlp(), batch()
@@ -104,6 +116,11 @@ def test_fires(code, build):
 @pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
 def test_stays_silent(code, build):
     assert code not in alarms(build)
+
+
+@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0)[::4])
+def test_fires_in_a_watched_run(code, build):
+    assert code in watched_alarms(build)
 
 
 @pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])

@@ -1,5 +1,7 @@
 """UT704: losses that don't fall, and those that do, or needn't."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -110,3 +112,61 @@ def test_inputs_and_targets_that_do_not_belong_together_are_told(tmp_path):
 
 def test_those_that_do_are_not(tmp_path):
     assert not shuffled(tmp_path, apart=False)
+
+
+def met(losses, constant, commonest=0.2, op="nll_loss", classes=4):
+    """A run whose batches' targets are known: a loss at its operation, and a head."""
+    count = len(losses)
+    sites = (Site(0, "", op, Role.LOSS), Site(1, "head", "addmm", Role.WEIGHT, (32, classes), n_out=classes))
+    steps = 10 * np.arange(count, dtype=float)
+    nothing, losses = np.full(count, np.nan), np.asarray(losses, float)
+    surprise = losses / np.log(max(classes, 2))
+    columns = {
+        name: np.stack([np.broadcast_to(values, count), nothing], 1)
+        for name, values in (
+            ("constant_loss", constant), ("commonest", commonest), ("surprise", surprise), ("classes", float(classes)),
+            ("grad_output", 1.0),
+        )
+    }  # fmt: skip
+    if op == "mse_loss":
+        columns = {name: columns[name] for name in ("constant_loss", "grad_output")}
+    columns["grad_output"][:, 1] = 1.0
+    scalars = {"step": steps, "loss": losses}
+    return Run({"optimizer": "Adam"}, sites, (), columns, steps={"step": steps, "loss": losses}, scalars=scalars)
+
+
+@pytest.mark.parametrize(("op", "classes"), [("nll_loss", 4), ("mse_loss", 1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_that_rests_where_a_constant_answer_stands_is_told(op, classes, seed):
+    falls = 0.6 + 0.8 * np.exp(-np.arange(40.0) / 4)  # from far above, as networks with a wild start do
+    found = told(met(falls + noise(40, 0.02, seed), 0.6, op=op, classes=classes))
+    assert "one answer for all examples" in found.message
+    assert found.evidence["constant"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("end", [0.5, 0.3, 0.05])
+@pytest.mark.parametrize("op", ["nll_loss", "mse_loss"])
+def test_a_loss_under_what_a_constant_answer_gets_is_none(op, end):
+    falls = end + (1.4 - end) * np.exp(-np.arange(40.0) / 4)
+    assert told(met(falls + noise(40, 0.02), 0.6, op=op)) is None
+
+
+def test_a_loss_that_comes_past_that_level_is_none():
+    assert told(met(np.linspace(2.0, 0.58, 40) + noise(40, 0.01), 0.6)) is None
+
+
+def test_a_level_of_another_loss_says_nothing():
+    run = met(0.6 + 0.8 * np.exp(-np.arange(40.0) / 4), 0.6)
+    half = replace(run, columns={**run.columns, "surprise": run.columns["surprise"] / 2})  # a sum of two terms, say
+    assert told(half) is None
+
+
+@pytest.mark.parametrize(("commonest", "constant", "loss", "fires"), [
+    (1.0, 0.0, 2.0, True), (0.7, 0.6, 1.5, True),  # class by class, as data lie on disk
+    (0.95, 0.2, 0.1, False), (0.95, 0.2, 0.25, False),  # one class is frequent, and the network knows it
+    (0.3, 1.3, 1.4, False),
+])  # fmt: skip
+def test_batches_of_one_class_are_told(commonest, constant, loss, fires):
+    wild = loss * (1.6 - np.linspace(0, 0.6, 40)) + noise(40, 0.02)
+    found = told(met(wild, constant, commonest))
+    assert "not mixed" in found.message if fires else found is None or "not mixed" not in found.message

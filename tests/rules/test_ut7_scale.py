@@ -50,6 +50,29 @@ fires("UT706")(lambda: fitted(lambda x: 200 * x))
 fires("UT706")(lambda: fitted(lambda x: 100 * x, **SGD))
 silent("UT706")(lambda: fitted(lambda x: 100 * x + 300, first=(nn.BatchNorm1d(32),)))
 silent("UT706")(lambda: fitted(lambda x: 100 * x, act=nn.Tanh))
+fires("UT706")(lambda: fitted(lambda x: 100 * x, act=nn.Tanh, **SGD))
+fires("UT706")(lambda: fitted(lambda x: 100 * x + 100, act=nn.Sigmoid, **SGD))
+
+
+def chosen(times=1.0, optimizer=torch.optim.SGD, lr=0.1, how="targets"):
+    """A classifier whose targets sum to more than 1, or a policy whose rewards are as large, or a sum over examples."""
+    torch.manual_seed(0)
+    model, (x, _) = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 4)), data()
+    y = x[:, :4].argmax(1)
+    losses = {
+        "targets": lambda z: -(times * functional.one_hot(y, 4) * z.log_softmax(1)).sum(1).mean(),
+        "rewards": lambda z: -(times * torch.distributions.Categorical(logits=z).log_prob(y)).mean(),
+        "sum": lambda z: functional.cross_entropy(z, y, reduction="sum" if times > 1 else "mean"),
+        "truths": lambda z: times * functional.binary_cross_entropy_with_logits(z, functional.one_hot(y, 4).float()),
+    }
+    return model, lambda: losses[how](model(x)), optimizer(model.parameters(), lr)
+
+
+for how in ("targets", "rewards", "sum", "truths"):
+    fires("UT706")(lambda how=how: chosen(1000.0, how=how))
+    silent("UT706")(lambda how=how: chosen(how=how))
+    silent("UT706")(lambda how=how: chosen(1000.0, torch.optim.Adam, 1e-3, how))
+    silent("UT706")(lambda how=how: chosen(1000.0, torch.optim.SGD, 1e-6, how))
 
 
 def started(times, **options):

@@ -1,14 +1,12 @@
 """The studies, each run once for all tests, on scikit-learn's digits, small enough for seconds."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from saying import Said, said
 from undertow.studies.registry import named
@@ -25,24 +23,6 @@ LESS: dict[str, dict[str, int]] = {
 @pytest.fixture(scope="session")
 def undertow() -> Command:
     return said
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """A function that lets only one of all test processes make a folder; the others wait for it and share it."""
-    own = tmp_path_factory.getbasetemp()
-    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-    def made_once(name: str, make: Callable[[Path], object]) -> Path:
-        out = root / "studies" / name
-        out.parent.mkdir(exist_ok=True)
-        with FileLock(out.with_suffix(".lock")):
-            if not out.with_suffix(".made").exists():
-                make(out)
-                out.with_suffix(".made").touch()
-        return out
-
-    return made_once
 
 
 @pytest.fixture(scope="session")

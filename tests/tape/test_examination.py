@@ -296,7 +296,7 @@ def test_parameters_that_are_put_in_anew_at_every_call():
         model[0].weight = nn.Parameter(model[0].weight.detach().clone())
         return squares(model)()
 
-    with pytest.raises(ValueError, match="new parameters in the place of 0.weight"):
+    with pytest.raises(ValueError, match=r"new parameters in the place of 0\.weight"):
         examine(model, compute_loss)
 
 

@@ -147,3 +147,23 @@ def test_every_parameter_that_takes_part_belongs_to_a_site(kind, requires_grad, 
     run = examine(net, lambda: net(x).square().mean()).run
     assert {name for name, _ in net.named_parameters()} == {name for site in run.sites for name in site.parameters}
     assert np.nansum(run.column("progress")) == pytest.approx(1)
+
+
+class ByHand(nn.Module):
+    """Rows of a table are looked up by indexing it, and nothing else is data."""
+
+    def __init__(self, lookup):
+        super().__init__()
+        self.table, self.body, self.lookup = nn.Parameter(torch.randn(9, 4)), nn.Linear(8, 3), lookup
+
+    def forward(self, x):
+        return self.body(self.lookup(self.table, x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "lookup", [lambda t, x: t[x], lambda t, x: t.index_select(0, x.flatten()).reshape(len(x), 2, 4)]
+)
+def test_a_table_that_is_indexed_by_hand_is_no_weight(lookup):
+    net, x = ByHand(lookup), torch.randint(9, (6, 2))
+    report = examine(net, lambda: functional.cross_entropy(net(x), torch.arange(6) % 3))
+    assert [site.name for site in report.run.sites if site.role is Role.WEIGHT] == ["body"]

@@ -61,3 +61,49 @@ def test_nothing_is_measured_unless_asked_for_or_of_two_that_both_learn():
     assert not columns(net, lambda: functional.mse_loss(net(x), torch.zeros(6, 2)), inflow=False)
     assert not columns(net, lambda: functional.mse_loss(net(x), net(-x)))
     assert not columns(net, lambda: functional.cross_entropy(net(x), torch.full((6, 2), 0.5)))
+
+
+WEIGHTS = torch.tensor([1.0, 2.0, 0.5])
+
+
+@pytest.mark.parametrize("kind", ["classes", "weighted", "truths", "rare truths", "squares"])
+def test_the_constant_answers_loss_is_the_least_that_one_answer_gets(kind):
+    """Held against descent over the answer itself; a batch's entropy has Miller and Madow's correction."""
+    torch.manual_seed(0)
+    y = torch.tensor([0] * 20 + [1] * 12 + [2] * 8)
+    truths = functional.one_hot(y, 3).float()
+    losses = {
+        "classes": lambda z: functional.cross_entropy(z, y),
+        "weighted": lambda z: functional.cross_entropy(z, y, weight=WEIGHTS),
+        "truths": lambda z: functional.binary_cross_entropy_with_logits(z, truths),
+        "rare truths": lambda z: functional.binary_cross_entropy_with_logits(z, truths, pos_weight=5 * WEIGHTS),
+        "squares": lambda z: functional.mse_loss(z, 3 * truths - 1),
+    }
+    answer = torch.zeros(1, 3, requires_grad=True)
+    descent = torch.optim.LBFGS([answer], line_search_fn="strong_wolfe", max_iter=100)
+    descent.step(lambda: (descent.zero_grad(), value := losses[kind](answer.expand(40, 3)), value.backward())[1])
+    least = losses[kind](answer.expand(40, 3)).item()
+    net, x = nn.Linear(4, 3), torch.randn(40, 4)
+    with Tape(net, Meter(inflow=True)) as tape:
+        loss = losses[kind](net(x))
+        tape.attach(loss)
+        loss.backward()
+    found = float(tape.run().columns["constant_loss"][0, 0])
+    if kind in ("classes", "weighted"):
+        found -= 2 / (2 * 40)
+    if kind == "squares":
+        found *= 39 / 40
+    assert found == pytest.approx(least, rel=1e-4)
+
+
+@pytest.mark.parametrize(("take", "axis"), [
+    (lambda z: z.log_softmax(0), 0), (lambda z: z.log_softmax(-1), 1), (lambda z: z.softmax(-2).log(), 0),
+])  # fmt: skip
+def test_the_axis_of_a_softmax_counts_from_the_front(take, axis):
+    net, x = nn.Linear(4, 3), torch.randn(5, 4)
+    with Tape(net, Meter()) as tape:
+        loss = -take(net(x)).mean()
+        tape.attach(loss)
+        loss.backward()
+    column = tape.run().columns["softmax_axis"][0]
+    assert column[np.isfinite(column)].tolist() == [axis]

@@ -66,6 +66,8 @@ def test_words_that_mean_nothing_are_refused():
         assert_gradients_flow(Cut(), lambda: None, fail_on="fatal")
     with pytest.raises(ValueError, match="no rule's code begins with UT9"):
         assert_gradients_flow(*sample_models.sigmoid(), select=["UT9"])
+    with pytest.raises(TypeError, match=r"training is a Linear: give an undertow\.Training"):
+        assert_trains(nn.Linear(2, 1))
 
 
 def test_a_training_that_learns_gives_what_was_recorded_and_leaves_random_numbers_alone():

@@ -161,6 +161,9 @@ def in_two_calls(model: nn.Module, optimizer: Any) -> float:
     return loss.item()
 
 
+MUON = "Muon and AdamW in one"
+"""torch has it since 2.9."""
+
 KINDS: dict[str, tuple[Callable[[nn.Module], Any], Step]] = {
     "Lookahead of SGD": (lambda m: Lookahead(SGD(m.parameters(), lr=0.1)), plain),
     "Lookahead of AdamW": (lambda m: Lookahead(AdamW(m.parameters(), lr=0.01)), plain),
@@ -168,7 +171,7 @@ KINDS: dict[str, tuple[Callable[[nn.Module], Any], Step]] = {
     "SAM by a closure": (lambda m: SAM(m.parameters(), SGD, lr=0.1, momentum=0.9), by_closure),
     "SAM in two calls": (lambda m: SAM(m.parameters(), SGD, lr=0.1, momentum=0.9), in_two_calls),
     "SAM of AdamW in two calls": (lambda m: SAM(m.parameters(), AdamW, lr=0.01), in_two_calls),
-    "Muon and AdamW in one": (Chained, plain),
+    **({MUON: (Chained, plain)} if hasattr(torch.optim, "Muon") else {}),
     "passed through": (lambda m: PassThrough(Adam(m.parameters(), lr=0.01)), plain),
     "passed through by a subclass": (lambda m: Subclassed(Adam(m.parameters(), lr=0.01)), plain),
     "passed through twice": (lambda m: PassThrough(Subclassed(SGD(m.parameters(), lr=0.1))), plain),

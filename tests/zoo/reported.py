@@ -447,7 +447,9 @@ def told(name: str) -> Pair:
 PAIRS += map(told, AS_TOLD)
 
 
-def _case(pair: Pair, broken: bool) -> Case:
+def case_of(pair: Pair, broken: bool) -> Case:
+    """Return a report as an animal of the zoo, broken or mended."""
+
     def build(seed: int) -> Subject:
         seeded(seed)
         return pair.build(broken)
@@ -457,4 +459,4 @@ def _case(pair: Pair, broken: bool) -> Case:
     return Case(name, "reported", build, codes, steps=pair.steps)
 
 
-CASES = [_case(pair, broken) for pair in PAIRS for broken in (True, False)]
+CASES = [case_of(pair, broken) for pair in PAIRS for broken in (True, False)]

@@ -78,9 +78,16 @@ def tell(case: Case, rows: list[dict], seconds: float) -> None:
 
 
 def all_cases() -> list[Case]:
-    from zoo import architectures, defaults, faulty, healthy, reported
+    from zoo import architectures, defaults, faulty, healthy, reported, reported_loops
 
-    return [*faulty.CASES, *healthy.CASES, *architectures.CASES, *defaults.CASES, *reported.CASES]
+    return [
+        *faulty.CASES,
+        *healthy.CASES,
+        *architectures.CASES,
+        *defaults.CASES,
+        *reported.CASES,
+        *reported_loops.CASES,
+    ]
 
 
 def main() -> None:

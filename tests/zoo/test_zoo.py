@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from undertow.examination import examine
-from zoo import defaults, faulty, healthy, reported, tables
+from zoo import defaults, faulty, healthy, reported, reported_loops, tables
 from zoo.case import FALLS_TO, alarms, fall, found, train
 
 ILL = (
@@ -36,7 +36,7 @@ def named(cases, names):
 
 
 def test_names_are_unique():
-    families = (faulty, healthy, defaults, reported)
+    families = (faulty, healthy, defaults, reported, reported_loops)
     names = [case.name for family in families for case in family.CASES]
     assert len(names) == len(set(names))
 
@@ -64,7 +64,7 @@ def test_a_default_start_of_few_layers_raises_no_alarm(case):
 
 
 @pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own, which people overlook
-@pytest.mark.parametrize("pair", reported.PAIRS[::5], ids=lambda pair: pair.name)
+@pytest.mark.parametrize("pair", [*reported.PAIRS[::5], *reported_loops.PAIRS[::3]], ids=lambda pair: pair.name)
 def test_a_reported_fault_is_found_and_its_mended_twin_is_quiet(pair):
     torch.manual_seed(1000)
     broken = pair.build(True)

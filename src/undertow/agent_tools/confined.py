@@ -107,7 +107,9 @@ def clean(value: Any) -> Any:
 
 def _parts(name: str) -> tuple[str, ...]:
     pure = PurePosixPath(name)
-    plain = name and str(pure) == name and not pure.is_absolute() and "\\" not in name and "\0" not in name
+    if not pure.parts and not pure.is_absolute():
+        raise ValueError("no file is named: name one in the folder, by its path from there")
+    plain = not pure.is_absolute() and "\\" not in name and "\0" not in name
     if not plain or ".." in pure.parts or any("\ud800" <= sign <= "\udfff" for sign in name):
         raise ValueError(f"{_shown(name)} leads out of the folder: name a file in it, by its path from there")
     if any(part.startswith(".") for part in pure.parts):

@@ -157,8 +157,8 @@ class Tools:
         return str(clean(self._inside.hidden(text)))
 
     def _run(self, name: str) -> Path:
-        self._inside.file(name, ".undertow")
-        path = self._folder.find(name)
+        inside = self._inside.file(name, ".undertow")
+        path = self._folder.find(inside.relative_to(self._inside.root).as_posix())
         if path is None:
             raise FileNotFoundError(f"there is no run {name!r} in the folder; `runs` lists them")
         return path

@@ -14,7 +14,7 @@ LONG = 1 / 15
 """Part of a run, at its end, over which such a learning rate is no schedule's last few steps."""
 
 FEWEST_STEPS = 20
-STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 15, 8
+STANDING_STEPS, FEWEST_LOSSES, FEWEST_ENDS = 100, 16, 8
 PARTS = 10
 STILL_RISING = 0.5
 FALLEN, DEVIATIONS = 0.02, 4.0
@@ -158,8 +158,8 @@ def standstill(history: RunHistory, levels: Sequence[Level] = ()) -> Standstill 
     """Tell whether the loss has not fallen beyond its own noise, over a stretch long enough to tell; None if it has.
 
     Medians of tenths of the run are held against the median of the first losses: none of them is lower by more than 2 %
-    of it, or by more than what noise makes of such medians. A loss that came down to chance (or to a tenth under it), or
-    to what the best constant answer gets, and stays there in the second half of the run has not fallen either.
+    of it, or by more than what noise makes of such medians. A loss that came down to chance (or to a tenth under it),
+    or to what the best constant answer gets, and stays there in the second half of the run has not fallen either.
 
     Args:
         history: of the run.

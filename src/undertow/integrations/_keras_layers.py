@@ -129,9 +129,9 @@ def _activation(layer: Any) -> Made:
     return [] if name == "linear" else [("_activation", ACTIVATIONS[name]())]
 
 
-def _take(part: nn.Module, name: str, value: Any) -> None:
+def _take(part: nn.Module, name: str, value: Tensor) -> None:
     with torch.no_grad():
-        getattr(part, name).copy_(value.value)
+        part.get_parameter(name).copy_(value)
 
 
 def _trained(part: nn.Module, layer: Any) -> nn.Module:
@@ -141,16 +141,16 @@ def _trained(part: nn.Module, layer: Any) -> nn.Module:
 
 
 def _dense(layer: Any) -> Made:
-    made = nn.Linear(*layer.kernel.shape, bias=layer.use_bias)
-    with torch.no_grad():
-        made.weight.copy_(layer.kernel.value.T)
+    inputs, outputs = layer.kernel.shape
+    made = nn.Linear(inputs, outputs, bias=layer.use_bias)
+    _take(made, "weight", layer.kernel.value.T)
     if layer.use_bias:
-        _take(made, "bias", layer.bias)
+        _take(made, "bias", layer.bias.value)
     return [("", _trained(made, layer)), *_activation(layer)]
 
 
 def _convolution(layer: Any) -> Made:
-    kinds = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+    kinds: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
     strides = tuple(layer.strides)
     if layer.data_format != "channels_last" or (layer.padding != "valid" and set(strides) != {1}):
         raise NoCounterpart(f"layer {layer.name} pads with strides, or has its channels in front")
@@ -159,10 +159,9 @@ def _convolution(layer: Any) -> Made:
     channels = layer.kernel.shape[-2] * layer.groups, layer.filters
     settings = {"stride": strides, "padding": layer.padding, "dilation": tuple(layer.dilation_rate)}
     made = kinds[layer.rank](*channels, tuple(layer.kernel_size), groups=layer.groups, bias=layer.use_bias, **settings)
-    with torch.no_grad():
-        made.weight.copy_(layer.kernel.value.movedim((-1, -2), (0, 1)))
+    _take(made, "weight", layer.kernel.value.movedim((-1, -2), (0, 1)))
     if layer.use_bias:
-        _take(made, "bias", layer.bias)
+        _take(made, "bias", layer.bias.value)
     return [("", _trained(made, layer)), *_activation(layer)]
 
 
@@ -175,8 +174,8 @@ def _batch_norm(layer: Any) -> Made:
         raise NoCounterpart(f"layer {layer.name} scales or centers only")
     made = _BATCH_NORMS[rank](layer.input.shape[-1], layer.epsilon, 1 - layer.momentum, affine=scaled)
     if scaled:
-        _take(made, "weight", layer.gamma)
-        _take(made, "bias", layer.beta)
+        _take(made, "weight", layer.gamma.value)
+        _take(made, "bias", layer.beta.value)
     return [("", _trained(made, layer))]
 
 
@@ -184,8 +183,8 @@ def _layer_norm(layer: Any) -> Made:
     if not (layer.scale and layer.center) or layer.axis not in (-1, [-1], len(layer.input.shape) - 1):
         raise NoCounterpart(f"layer {layer.name} normalizes otherwise than the last axis, scaled and centered")
     made = nn.LayerNorm(layer.input.shape[-1], layer.epsilon)
-    _take(made, "weight", layer.gamma)
-    _take(made, "bias", layer.beta)
+    _take(made, "weight", layer.gamma.value)
+    _take(made, "bias", layer.beta.value)
     return [("", _trained(made, layer))]
 
 

@@ -120,10 +120,10 @@ class _Loss:
 
     def __call__(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
-        own = next((each.keras for each in model.modules() if hasattr(each, "keras")), None)
+        own: Any = next((each.keras for each in model.modules() if hasattr(each, "keras")), None)
         takes_mode = own is not None and not isinstance(model, CounterpartModel)
         predicted = model(x, training=model.training) if takes_mode else model(x)
-        keras_model = self.host if own is None else own  # one of its own adds its layers' losses
+        keras_model: Any = self.host if own is None else own  # one of its own adds its layers' losses
         loss: Tensor = keras_model.compute_loss(x=x, y=y, y_pred=predicted, training=model.training)
         return loss
 

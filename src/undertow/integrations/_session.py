@@ -137,6 +137,12 @@ class Session:
             return mine
         return agreed(mine) if step % ASKED_EVERY == 0 else None
 
+    def farewell(self, found: Finding, step: int | None = None) -> str:
+        """Say that training stops for a finding, after a step of the trainer's, and how to look at the Run."""
+        after = "" if step is None else f" after step {step}"
+        where = "" if self.watcher is None else f": undertow show {self.watcher.path}"
+        return f"undertow: training stops{after} for {found.code}{where}"
+
     def end(self) -> None:
         """Finish the Run, if one is going on, and have trackers told the rest of it."""
         if self.watcher is not None:

@@ -107,7 +107,8 @@ class UndertowCallback(Callback):
             return
         found = self.session.stop(self.session.watcher.step)
         if found is not None:
-            _log.warning("undertow: training stops for %s", found.code)
+            self._tell()
+            _log.warning(self.session.farewell(found))
             raise CancelFitException
 
     def after_epoch(self) -> None:

@@ -113,12 +113,12 @@ class UndertowCallback(TrainerCallback):
     ) -> None:
         """Tell the trainer of findings, and to stop if one is to be stopped for."""
         del args, kwargs
-        self._tell(state, control, metrics=True)
         found = self.session.stop(state.global_step)
+        self._tell(state, control, metrics=True)
         if found is not None:
             control.should_training_stop = True
             if state.is_world_process_zero:
-                _log.warning("undertow: training stops after step %d for %s", state.global_step, found.code)
+                _log.warning(self.session.farewell(found, state.global_step))
 
     def on_evaluate(
         self,

@@ -106,10 +106,10 @@ class UndertowHandler:
     def _after_iteration(self, trainer: Engine) -> None:
         if not self._follows:
             return
-        self._tell(trainer)
         found = self.session.stop(trainer.state.iteration)
+        self._tell(trainer)
         if found is not None and not trainer.should_terminate:
-            trainer.logger.warning("undertow: training stops for %s", found.code)
+            trainer.logger.warning(self.session.farewell(found))
             trainer.terminate()
 
     def _log(self, engine: Engine) -> None:

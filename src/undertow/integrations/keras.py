@@ -183,11 +183,11 @@ class UndertowCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tell of findings, and have Keras stop if one is to be stopped for."""
         del batch, logs
-        self._tell()
         found = self.session.stop(0)
+        self._tell()
         if found is not None and not self.model.stop_training:
             self.model.stop_training = True
-            _log.warning("undertow: training stops for %s", found.code)
+            _log.warning(self.session.farewell(found))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Record the epoch's metrics, the validation's among them."""

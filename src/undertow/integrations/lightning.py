@@ -102,11 +102,11 @@ class UndertowCallback(Callback):
     ) -> None:
         """Tell the trainer of findings, and to stop if one is to be stopped for."""
         del pl_module, outputs, batch, batch_idx
-        self._tell(trainer)
         found = self.session.stop(trainer.global_step)
+        self._tell(trainer)
         if found is not None and not trainer.should_stop:
             trainer.should_stop = True
-            _log.warning("undertow: training stops after step %d for %s", trainer.global_step, found.code)
+            _log.warning(self.session.farewell(found, trainer.global_step))
 
     def on_validation_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Remember the metrics that there are, to see which ones are the validation's."""

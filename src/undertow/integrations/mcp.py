@@ -12,7 +12,7 @@ flag says so, in a process of its own.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,14 +50,18 @@ def server(folder: str | Path, allow_code: bool = False) -> "MCPServer[Any]":
     """
     sdk = needed("mcp.server", "mcp", "undertow mcp")
     tools, types = Tools(folder, allow_code), needed("mcp.types", "mcp", "undertow mcp")
-    made = sdk.MCPServer("undertow", instructions=INSTRUCTIONS, version=version("undertow"), log_level="WARNING")
+    failed = needed("mcp.server.mcpserver.exceptions", "mcp", "undertow mcp").ToolError
+    kind = _checking(sdk.MCPServer, {name: inspect.signature(getattr(tools, name)) for name in ASKED}, failed)
+    made: MCPServer[Any] = kind("undertow", instructions=INSTRUCTIONS, version=version("undertow"), log_level="WARNING")
     for name in ASKED:
         runs_code = allow_code and name in ("examine", "plan")
         hints = types.ToolAnnotations(
             read_only_hint=not runs_code, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         )
         question = getattr(tools, name)
-        made.add_tool(_told(question, tools), name=name, description=inspect.getdoc(question), annotations=hints)
+        made.add_tool(
+            _told(question, tools, failed), name=name, description=inspect.getdoc(question), annotations=hints
+        )
     return made
 
 
@@ -66,9 +70,44 @@ def serve(folder: str | Path, allow_code: bool = False) -> None:
     server(folder, allow_code).run("stdio")
 
 
-def _told(question: Callable[..., Any], tools: Tools) -> Callable[..., Any]:
+def _checking(base: Any, known: Mapping[str, inspect.Signature], failed: type[Exception]) -> Any:
+    """Make a kind of server that says in one sentence what is wrong with the arguments of a question."""
+
+    class CheckingServer(base):
+        async def call_tool(self, name: str, arguments: dict[str, Any], *more: Any, **named: Any) -> Any:
+            if name not in known:
+                raise failed(f"there is no tool {name!r}: {', '.join(known)} are there")
+            if wrong := _wrong(name, arguments, known[name]):
+                raise failed(wrong)
+            try:
+                return await super().call_tool(name, arguments, *more, **named)
+            except failed as error:
+                rejected = getattr(error.__cause__, "errors", None)
+                if rejected is None:
+                    raise
+                raise failed(_rejected(name, rejected()[0])) from error
+
+    return CheckingServer
+
+
+def _wrong(name: str, arguments: Mapping[str, Any], signature: inspect.Signature) -> str:
+    """Say which arguments of a question are missing, or none of its; empty where all are there."""
+    wanted = signature.parameters
+    missing = [each for each, it in wanted.items() if it.default is inspect.Parameter.empty and each not in arguments]
+    unknown = [each for each in arguments if each not in wanted]
+    if unknown:
+        return f"{name} takes {', '.join(wanted)}, and no {', '.join(map(repr, unknown))}"
+    return f"{name} needs {' and '.join(missing)}, which is missing" if missing else ""
+
+
+def _rejected(name: str, error: Mapping[str, Any]) -> str:
+    """Say which argument isn't what a question takes."""
+    given, why = repr(error.get("input"))[:120], str(error.get("msg", "is wrong"))
+    return f"{name} can't take {given} for {'.'.join(map(str, error.get('loc', ())))}: {why[:1].lower()}{why[1:]}"
+
+
+def _told(question: Callable[..., Any], tools: Tools, failed: type[Exception]) -> Callable[..., Any]:
     """Return a question whose expected errors come to the client as a sentence."""
-    failed = needed("mcp.server.mcpserver.exceptions", "mcp", "undertow mcp").ToolError
 
     @functools.wraps(question)
     def asked(*arguments: Any, **named: Any) -> Any:

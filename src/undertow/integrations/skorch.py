@@ -114,7 +114,8 @@ class UndertowCallback(Callback):
         watcher = self.session_.watcher
         found = self.session_.stop(watcher.step) if training and watcher is not None else None
         if found is not None:
-            _log.warning("undertow: training stops for %s", found.code)
+            self._tell()
+            _log.warning(self.session_.farewell(found))
             raise KeyboardInterrupt  # which skorch takes for the wish to stop
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:

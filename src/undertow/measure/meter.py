@@ -47,6 +47,7 @@ class Meter:
 
     Attributes:
         exact: whether all norms so far are right whatever the range of their squares: nothing lay on another device.
+        gathers: small tensors on the host wait for others; of few operations it is less work to reduce each at once.
 
     Example:
         >>> meter = Meter()
@@ -70,7 +71,7 @@ class Meter:
         self.inflow = inflow
         self.verify = verify
         self.lasting = lasting
-        self.exact = True
+        self.exact = self.gathers = True
         self._taken: dict[Kind, tuple[list[Label], list[Tensor]]] = {}
         self._labels: list[Label] = []
         self._noted: list[float] = []
@@ -121,6 +122,10 @@ class Meter:
         self._labels += labels
         self._noted += values
 
+    def can_wait(self, x: Tensor) -> bool:
+        """Tell whether a tensor is to wait for others, to be reduced `together` with them."""
+        return self.gathers and can_wait(x)
+
     def together(self, reduce: Reduce, how: Hashable, of: object, *tensors: Tensor) -> None:
         """Have tensors reduced together with others alike, when enough of them wait: see `Waiting.add`."""
         self._on_host.add(reduce, how, of, *tensors)
@@ -128,7 +133,7 @@ class Meter:
 
     def norm(self, name: str, place: int, x: Tensor) -> None:
         """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
-        if can_wait(x):
+        if self.gathers and can_wait(x):
             self._on_host.norm((name, place), x)
             self._take_if_many()
             return
@@ -159,7 +164,7 @@ class Meter:
         """
         total = arrived[0][2]
         edges, parts = [edge for edge, _, _ in arrived], [part for _, part, _ in arrived]
-        large = total.is_cpu and not can_wait(total)
+        large = total.is_cpu and not self.can_wait(total)
         if large and all(each is total for _, _, each in arrived) and fit_together(parts, total):
             norms, inners, length = host_parts(parts, total)
             self._last = total, total._version, length
@@ -204,7 +209,7 @@ class Meter:
 
     def inner(self, name: str, place: int, x: Tensor, y: Tensor) -> None:
         """Take <x, y>, of complex tensors the real part."""
-        if can_wait(x) and can_wait(y) and x.shape == y.shape:
+        if self.can_wait(x) and self.can_wait(y) and x.shape == y.shape:
             self._on_host.inner((name, place), x, y)
             self._take_if_many()
             return
@@ -223,7 +228,7 @@ class Meter:
         one be freed.
         """
         known = None if identity is None else self._weights.get(identity)
-        waits = identity is not None and self.lasting and weight.numel() <= SMALL_UP_TO
+        waits = self.lasting and (self.can_wait(weight) or (not weight.is_cpu and weight.numel() <= SMALL_UP_TO))
         if known is None and identity is not None and waits:
             self._weighed.append(((name, place), identity, weight))
             return

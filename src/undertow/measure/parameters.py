@@ -7,7 +7,7 @@ from torch import Tensor
 
 from undertow.measure.meter import Meter
 from undertow.measure.signals import plain
-from undertow.measure.together import Reduced, can_wait
+from undertow.measure.together import Reduced
 
 
 def measure_parameters(
@@ -57,7 +57,7 @@ def take_units(value: Tensor, grad: Tensor, dimension: int, place: int, meter: M
     if units < 2 or value.is_complex() or grad.layout is not torch.strided:
         return
     meter.note("units of parameter", place, units)
-    if can_wait(value) and can_wait(grad):
+    if meter.can_wait(value) and meter.can_wait(grad):
         meter.together(_reduce_units, dimension, place, value, grad)
         return
     for name, x in (("sum of units", value), ("sum of units' grads", grad)):

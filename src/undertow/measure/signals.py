@@ -9,7 +9,7 @@ from torch import Tensor
 from undertow.measure.meter import Meter
 from undertow.measure.signal import Convolution, Signal
 from undertow.measure.steepness import measure_activation
-from undertow.measure.together import Reduced, can_wait
+from undertow.measure.together import Reduced
 
 PROJECTED = 2**16
 """Elements of a gradient, of a large one, in which it is held against what autograd passes on."""
@@ -59,7 +59,7 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
 def _agree(signal: Signal, w: Tensor, g: Tensor, passed: Tensor, meter: Meter) -> None:
     meter.note("rounding", signal.site, max(torch.finfo(x.dtype).eps for x in (g, passed)))
     product = signal.convolution is None and w.dim() == g.dim() == passed.dim() == 2
-    if product and meter.lasting and signal.weight_id is not None and all(map(can_wait, (w, g, passed))):
+    if product and meter.lasting and signal.weight_id is not None and all(map(meter.can_wait, (w, g, passed))):
         meter.together(_reduce_agreements, None, signal.site, w, g, passed)
     else:
         meter.agreement(signal.site, *_project(signal, w, g, passed))
@@ -91,7 +91,7 @@ def _reduce_inflow(has_weight: bool, sites: list[int], stacks: list[Tensor], int
 
 
 def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
-    if can_wait(x) and x.dim() == 2:
+    if meter.can_wait(x) and x.dim() == 2:
         meter.together(_reduce_inflow, signal.weight is not None, signal.site, x.detach())
         return
     meter.note("inputs", signal.site, x.numel())

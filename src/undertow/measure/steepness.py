@@ -10,7 +10,7 @@ from undertow.measure.meter import Meter
 from undertow.measure.norms import LARGE_PIECE, host_count_above, host_norm
 from undertow.measure.reading import Label
 from undertow.measure.signal import Signal, Slopes
-from undertow.measure.together import SMALL_UP_TO, Reduced, can_wait, counts_above
+from undertow.measure.together import SMALL_UP_TO, Reduced, counts_above
 
 SATURATED_BELOW = 0.1
 """A unit is saturated where |phi'| is under this share of its peak, as in `undertow.activations`."""
@@ -45,7 +45,7 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) 
         if asked:
             _take_product(signal, slopes, g, meter)
         return
-    if can_wait(kept) and can_wait(g) and kept.shape == g.shape:
+    if meter.can_wait(kept) and meter.can_wait(g) and kept.shape == g.shape:
         _take_later(signal, slopes, g if asked else None, meter)
         return
     slope = slopes.formula(kept)

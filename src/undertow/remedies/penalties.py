@@ -43,8 +43,8 @@ class Depth:
     Example:
         >>> import torch
         >>> net, depth = nn.Linear(2, 1), Depth()
-        >>> depth.follow(net)
         >>> handle = net.register_forward_hook(lambda *_: print(depth.inside))
+        >>> depth.follow(net)
         >>> depth.inside, bool(net(torch.ones(1, 2)).isnan())
         True
         (False, False)

@@ -46,7 +46,8 @@ def _all_but_features(dimensions: int) -> tuple[int, ...]:
 
 
 def _standardised(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    return with_first((given, keywords), lambda x: (x - module.input_mean) / module.input_deviation)
+    mean, deviation = module.get_buffer("input_mean"), module.get_buffer("input_deviation")
+    return with_first((given, keywords), lambda x: (x - mean) / deviation)
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,46 @@ def _standardise_lines_for(training: Training) -> str:
     x = inputs_of(fresh(training), training)
     over = _all_but_features(x.ndim)
     mean, deviation = moments(x, over)
+    place = _place_of_inputs(training)
     if mean.numel() > FEW_NUMBERS:
-        return _standardise_call(_axes(over))
+        return _standardise_call(_axes(over), place)
     usual = deviation.where(deviation > 0, torch.ones_like(deviation))
-    return _standardise_hook(as_text(mean), as_text(usual))
+    return _standardise_hook(as_text(mean), as_text(usual), place)
+
+
+def _place_of_inputs(training: Training) -> int | str:
+    """Return place or name of the first tensor of numbers that a model is called with; "" where it is nested."""
+    model, found = fresh(training), list[int | str]()
+
+    def note(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        del module
+        named: list[tuple[int | str, Any]] = [*enumerate(given), *keywords.items()]
+        found.extend(key for key, x in named if isinstance(x, Tensor) and x.is_floating_point())
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    run_loss(model, training)
+    return found[0] if found else ""
+
+
+def _hook(change: str, place: int | str) -> str:
+    """Write a hook that changes what a model is called with: ``x`` in the change is the input."""
+    if place == 0:
+        return (
+            f"model.register_forward_pre_hook(\n    lambda model, given: ({change.format(x='given[0]')}, *given[1:])\n)"
+        )
+    if isinstance(place, int):
+        made = change.format(x=f"given[{place}]")
+        return (
+            "model.register_forward_pre_hook(\n"
+            f"    lambda model, given: (*given[:{place}], {made}, *given[{place + 1}:])\n)"
+        )
+    if place:
+        made = change.format(x=f'named["{place}"]')
+        return (
+            "model.register_forward_pre_hook(\n"
+            f'    lambda model, given, named: (given, {{**named, "{place}": {made}}}), with_kwargs=True\n)'
+        )
+    return f"# in forward(): x = {change.format(x='x').replace('model.', 'self.')}"
 
 
 FEW_NUMBERS = 64
@@ -173,20 +210,16 @@ def _axes(over: tuple[int, ...]) -> str:
     return str(over[0]) if len(over) == 1 else str(over)
 
 
-def _standardise_call(over: str) -> str:
+def _standardise_call(over: str, place: int | str = 0) -> str:
     usual = "deviation.where(deviation > 0, torch.ones_like(deviation))"
     mean = f"x_train.mean({over}, keepdim=True)"
-    return f"deviation = x_train.std({over}, keepdim=True)\n{_standardise_hook(mean, usual)}"
+    return f"deviation = x_train.std({over}, keepdim=True)\n{_standardise_hook(mean, usual, place)}"
 
 
-def _standardise_hook(mean: str, deviation: str) -> str:
+def _standardise_hook(mean: str, deviation: str, place: int | str) -> str:
     return (
-        f'model.register_buffer("input_mean", {mean})\n'
-        f'model.register_buffer("input_deviation", {deviation})\n'
-        "model.register_forward_pre_hook(\n"
-        "    lambda model, given: ((given[0] - model.input_mean) / model.input_deviation, *given[1:])\n"
-        ")"
-    )
+        f'model.register_buffer("input_mean", {mean})\nmodel.register_buffer("input_deviation", {deviation})\n'
+    ) + _hook("({x} - model.input_mean) / model.input_deviation", place)
 
 
 @remedy("UR314", "missing numbers filled in", "C", ["UT103"])
@@ -218,7 +251,8 @@ class _Fill:
 
 
 def _filled_in(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    return with_first((given, keywords), lambda x: x.where(x.isfinite(), module.input_usual))
+    usual = module.get_buffer("input_usual")
+    return with_first((given, keywords), lambda x: x.where(x.isfinite(), usual))
 
 
 @filled.proposes
@@ -236,20 +270,17 @@ def _filling_lines() -> str:
 def _filling_lines_for(training: Training) -> str:
     x = inputs_of(fresh(training), training)
     usual = moments(x, _all_but_features(x.ndim))[0]
+    place = _place_of_inputs(training)
     if usual.numel() > FEW_NUMBERS:
-        return _filling_call(_axes(_all_but_features(x.ndim)))
-    return _filling_hook(as_text(usual))
+        return _filling_call(_axes(_all_but_features(x.ndim)), place)
+    return _filling_hook(as_text(usual), place)
 
 
-def _filling_call(over: str) -> str:
+def _filling_call(over: str, place: int | str = 0) -> str:
     known = "known = x_train.where(x_train.isfinite(), torch.nan)\n"
-    return known + _filling_hook(f"known.nanmean({over}, keepdim=True)")
+    return known + _filling_hook(f"known.nanmean({over}, keepdim=True)", place)
 
 
-def _filling_hook(usual: str) -> str:
-    return (
-        f'model.register_buffer("input_usual", {usual})\n'
-        "model.register_forward_pre_hook(\n"
-        "    lambda model, given: (given[0].where(given[0].isfinite(), model.input_usual), *given[1:])\n"
-        ")"
-    )
+def _filling_hook(usual: str, place: int | str) -> str:
+    buffer = f'model.register_buffer("input_usual", {usual})\n'
+    return buffer + _hook("{x}.where({x}.isfinite(), model.input_usual)", place)

@@ -25,32 +25,32 @@ def alike_positions(run: Run, row: int) -> dict[str, float] | None:
         >>> alike_positions(Run({}, ()), 0) is None
         True
     """
-    found: list[tuple[Site, float]] = []
+    received, sharp = run.column("grad_output", row), run.column("one_hot", row)
     passed = run.edge_column("contribution", row)
+    found: list[tuple[Site, float]] = []
     for site in run.sites:  # from the loss to the front
-        left = _left_to_choice(run, site, row, passed)
+        if site.role is not Role.ATTENTION or not received[site.index] > 0 or sharp[site.index] > SHARP_ABOVE:
+            continue
+        left = _left_to_choice(run, site, passed)
         if left is None:
             continue
-        if left > NOTHING_LEFT:
+        if left > NOTHING_LEFT * received[site.index]:
             break
-        found.append((site, left))
+        found.append((site, left / float(received[site.index])))
     if len(found) < FEWEST_ATTENTIONS:
         return None
     passed_on = max(left for _, left in found)
     return {"passed on": passed_on, "layers": float(len(found)), "site": float(found[0][0].index)}
 
 
-def _left_to_choice(run: Run, site: Site, row: int, passed: NDArray[np.floating]) -> float | None:
-    """Return what attention passes on to its queries and keys, of what it receives; None where nobody can tell."""
-    received = float(run.column("grad_output", row)[site.index])
-    if site.role is not Role.ATTENTION or not received > 0 or run.column("one_hot", row)[site.index] > SHARP_ABOVE:
-        return None
+def _left_to_choice(run: Run, site: Site, passed: NDArray[np.floating]) -> float | None:
+    """Return the gradient that attention passes on to its queries and keys; None where nobody can tell."""
     ways = sorted((float(passed[edge]) for edge in run.outgoing[site.index]), reverse=True)
     if site.op.startswith("scaled_dot_product"):
         ways = ways[1:]  # the values take what is received as it is
     elif "softmax" not in site.op or not attends(run, site):
         return None
-    return ways[0] / received if ways and ways[0] > 0 else None
+    return ways[0] if ways and ways[0] > 0 else None
 
 
 def positions_sentence(run: Run, seen: Mapping[str, float]) -> str:

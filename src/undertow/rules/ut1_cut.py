@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ LIMITS = frozenset({"clamp", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid"
 CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "embedding")
 """Operations that pass gradient to what was chosen: the rest may be chosen the next time."""
 
+SWITCHED_OFF = "a product with a constant that is zero"
 CANCELS = "a value is subtracted from itself"
 BEHIND_WEIGHTS = "what its weights go through before they are multiplied, such as sign or round, has derivative 0"
 MULTIPLIES = PRODUCTS - {"mul", "addcmul", "dot"}
@@ -66,9 +67,9 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
         no gradient themselves: a zero-initialised branch or head learns, and opens the way. Ways that cancel do so in
         every number, for all parameters of a layer; a note where that is a normalisation alone. Zero inputs to weights
-        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path)
-        or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all examples
-        satisfy.
+        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path),
+        unless it leaves more than half of all parameters without, or where the attention has one key only, and nothing
+        where the loss itself is 0, as with a hinge that all examples satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
@@ -79,7 +80,7 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     satisfied = _loss(diagnosis) == 0.0 and not _of_one_unit(diagnosis)
     if not zero or not diagnosis.finite or satisfied:
         return
-    for found in _merged(_cuts(diagnosis, zero, valueless)):
+    for found in _weighed(diagnosis.run, _merged(_cuts(diagnosis, zero, valueless))):
         where = found[0]
         advice = against_cut(diagnosis, where.site, where.why, where.parameters, valueless)
         yield advice.on(_finding(diagnosis, found))
@@ -281,7 +282,7 @@ def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set
     if frozen and site.role is Role.WEIGHT:
         return GradientCut(site, names, "a product with frozen weights that are all zero", Severity.ERROR)
     if frozen:
-        return GradientCut(site, names, "a product with a constant that is zero", Severity.NOTE)
+        return GradientCut(site, names, SWITCHED_OFF, Severity.NOTE)
     return GradientCut(site, names, "a product whose two factors are both zero", Severity.ERROR)
 
 
@@ -312,6 +313,14 @@ def _merged(cuts: Iterator[GradientCut]) -> Sequence[tuple[GradientCut, int]]:
         first = max(same, key=lambda each: len(each.parameters))
         merged.append((GradientCut(first.site, names, why, severity), len(same)))
     return sorted(merged, key=lambda pair: (-pair[0].severity.rank, -len(pair[0].parameters)))
+
+
+def _weighed(run: Run, cuts: Sequence[tuple[GradientCut, int]]) -> Iterator[tuple[GradientCut, int]]:
+    """Take a constant zero that leaves most of a network without gradient for more than a term switched off."""
+    everything = {name for site in run.sites for name in site.parameters}
+    for found, times in cuts:
+        most = found.why == SWITCHED_OFF and 2 * len(found.parameters) > len(everything)
+        yield (replace(found, severity=Severity.WARNING) if most else found), times
 
 
 def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:

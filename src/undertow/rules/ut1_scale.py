@@ -11,9 +11,12 @@ from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
 from undertow.record import BackwardGain, Finding, Severity, Site, main_activation
+from undertow.rules.advice.memory import calmer_recurrence
 from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth
+from undertow.rules.alike import said_once
 from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
+from undertow.rules.ut1_memory import memories
 from undertow.wording import called, part_of, sentence, times_of_decades
 
 VANISHING_RATE, VANISHING_TOTAL = -0.08, -1.3
@@ -84,8 +87,9 @@ def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``rate``, decades per weight layer on the longest way; ``total``, decades from end to end; both without what
         normalisations add, as a network with them grows mildly in good health.
     Threshold:
-        rate >= 0.095 and total >= 2.5. Healthy networks with BatchNorm were seen to reach 2.9 with their
-        normalisation's share, and trained. How much it matters is read off the study ``severity``.
+        rate >= 0.095 and total >= 2.5; of a recurrent layer per step back in time, and over all of them. Healthy
+        networks with BatchNorm were seen to reach 2.9 with their normalisation's share, and trained. How much it
+        matters is read off the study ``severity``.
     What to do:
         Smaller initial weights (He: variance 2/n_in for ReLU), normalisation, or gradient clipping.
     References:
@@ -93,6 +97,7 @@ def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     found = growth(diagnosis)
     if found is None or found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
+        yield from said_once(_through_time(diagnosis))
         return
     yield _of_scale(diagnosis, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
 
@@ -144,6 +149,24 @@ def decades_by_cause(diagnosis: Diagnosis, found: Decay) -> dict[str, float]:
 def _has_path(diagnosis: Diagnosis) -> bool:
     path = diagnosis.gradient_path
     return path is not None and diagnosis.finite and len(path.waypoints) >= FEWEST_WAYPOINTS
+
+
+def _through_time(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Report recurrent layers that a gradient grows in from step to step."""
+    for module, passage, _ in memories(diagnosis) if diagnosis.finite else ():
+        run, steps, rate = passage.run, passage.loop.steps, float(np.log10(passage.gain))
+        if rate < EXPLODING_RATE or rate * steps < EXPLODING_TOTAL:
+            continue
+        name, more = sentence(called(run, run.sites[passage.loop.weights[0]])), times_of_decades(rate * steps)
+        text = (
+            f"{name} multiplies the gradient by {passage.gain:.2f} at each of {steps} steps back in time: the first "
+            f"gets {more} of it than the last."
+        )
+        numbers = {"rate": rate, "total": rate * steps, "steps": float(steps)}
+        limit = f"{EXPLODING_RATE} decades a step, and {EXPLODING_TOTAL} over all of them"
+        sites, equation = passage.loop.weights, "Pascanu et al., eq. 5"
+        made = Finding("UT102", "exploding", Severity.WARNING, sites, module, text, numbers, limit, equation)
+        yield calmer_recurrence(run, sites, module, passage.gain).on(made)
 
 
 def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshold: str) -> Finding:

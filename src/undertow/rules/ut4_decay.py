@@ -40,8 +40,19 @@ LASTING = 1e-3
     once_per_run=True,
     blocks_converged=Blocks.EVER,
     explains=(
-        "UT101", "UT104", "UT105", "UT108", "UT109", "UT202", "UT205", "UT401", "UT402", "UT404", "UT406", "UT704",
-    ),  # fmt: skip
+        "UT101",
+        "UT104",
+        "UT105",
+        "UT108",
+        "UT109",
+        "UT202",
+        "UT205",
+        "UT401",
+        "UT402",
+        "UT404",
+        "UT406",
+        "UT704",
+    ),
 )
 def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Most of the optimizer's step is weight decay: the weights shrink, whatever the loss wants.
@@ -63,9 +74,10 @@ def decay_dominates(diagnosis: Diagnosis) -> Iterator[Finding]:
         don't cancel (at a minimum decay and gradient balance, and both are small); a note up to a decay of 0.001, as
         then it is the gradient that is small. Or the weights shrink by 1 % a step, whatever the loss does: usual are
         1e-6 to 1e-4. Over a run: pull >= 1 in half of the full steps, and half of the matrices that no normalisation
-        follows lost half of their norm (a fifth, where decay pulls three times as hard); an error if nine tenths. AdamW at 0.01 was seen at 0.001, SGD at 5e-4 under
-        0.05; Adam with 0.05 in a depth network at 1.6, and it answered everything alike after 200 steps. A small
-        network for digits under AdamW at 10, 3 % a step, stayed at a loss of 1.5, at 0.05 it came to 0.04.
+        follows lost half of their norm (a fifth, where decay pulls three times as hard); an error if nine tenths.
+        AdamW at 0.01 was seen at 0.001, SGD at 5e-4 under 0.05; Adam with 0.05 in a depth network at 1.6, and it
+        answered everything alike after 200 steps. A small network for digits under AdamW at 10, 3 % a step, stayed at a
+        loss of 1.5, at 0.05 it came to 0.04.
     What to do:
         A smaller weight_decay: 1e-5 to 1e-4 in Adam, 1e-4 to 5e-4 in SGD. Or AdamW, whose decay doesn't compete with
         the gradient, at 0.01 to 0.1 with usual learning rates.

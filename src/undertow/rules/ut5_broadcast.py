@@ -85,9 +85,19 @@ def _by_sites(diagnosis: Diagnosis) -> Met | None:
         if diagnosis.depth[site.index] or site.role is not Role.LOSS or len(receivers) != 1 or not _meets(run, site):
             continue
         output, met = list(receivers[0].shape), list(site.shape)
-        if math.prod(met) > math.prod(output) and _crossed(output, met):
+        if math.prod(met) > math.prod(output) and (_crossed(output, met) or _crossed_behind_a_view(output, met)):
             return output, [], met, site.source, False
     return None
+
+
+def _crossed_behind_a_view(output: Sequence[int], met: Sequence[int]) -> bool:
+    """Tell the same of a layer's output [n t, 1] that a view made [n, t, 1] of: a graph has no Site of that.
+
+    All axes of the difference but one make up the output, and that one is as long as another.
+    """
+    return len(met) > len(output) and any(
+        math.prod(met) == math.prod(output) * size and list(met).count(size) > 1 for size in met if size > 1
+    )
 
 
 def _meets(run: Run, site: Site) -> bool:

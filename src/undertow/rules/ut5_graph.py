@@ -85,7 +85,7 @@ def never_reached(history: RunHistory) -> Iterator[Finding]:
 def _severed_by(header: Mapping[str, Any]) -> Finding:
     """Return what to say of a loss from which no gradient leads to any parameter."""
     names = list(header["unreached"])
-    cut = next((each for each in header.get("cut off", {}).values() if each), {})
+    cut: Mapping[str, str] = next((each for each in header.get("cut off", {}).values() if each), {})
     op, source = str(cut.get("op", "")), str(cut.get("source", ""))
     by = f" It is cut off by {_WAYS.get(op, f'{op}, which passes no gradient on')}." if op else ""
     if not op and header.get("read out"):

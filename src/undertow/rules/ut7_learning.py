@@ -37,7 +37,7 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         far such medians lie from where they belong by chance; ``chance``, the loss of a network that answers all
         classes alike, where the loss stands there; ``steps``.
     Threshold:
-        100 steps and 15 losses; start - best under 2 % of the start, or under 4 deviations of such a median. Or, of a
+        100 steps and 16 losses; start - best under 2 % of the start, or under 4 deviations of such a median. Or, of a
         classifier, the second half of the run lies between 90 % and 102 % of chance and falls no more (90 %: where
         classes aren't equally frequent, to know how frequent they are takes a little off); or between 95 % and 102 % of
         ``constant``, what the best answer that is the same for every example would get by the targets of the batches
@@ -73,9 +73,7 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     yield one_batch_by_heart(still.steps, still.start, causes).on(found)
 
 
-def _finding(
-    history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str
-) -> Finding:
+def _finding(history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str) -> Finding:
     began = int(history.first_step)
     return Finding(
         "UT704", "doesn't learn", severity, (), "the loss", text, numbers, limit, began=began, from_start=True

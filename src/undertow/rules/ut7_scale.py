@@ -11,6 +11,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
+from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
 from undertow.wording import amount
@@ -31,6 +32,7 @@ FLAT = 0.8
 MANY_TIMES_AN_AVERAGE, LONG = 20.0, 0.1
 _OF_TRUTHS = frozenset({"binary_cross_entropy_with_logits", "log_sigmoid"})
 _OF_LOGITS = _OF_TRUTHS | {"log_softmax", "logsumexp"}
+SURE_FOR_ALL = 80.0
 LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
@@ -98,14 +100,15 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         and of all that a unit sees under 0.3 (3 to 8 times; error under 0.03: never); overshoot of 10 with inputs
         over 3 (never); outputs 7 times the targets' size, of inputs over 10 or targets under 0.05. Targets of 50 (3 to
         6 times; error from 3000: never), with SGD 30 and 100 (it diverges), if the output isn't within a 30th of that.
-        Inputs over 10 behind which four fifths of the first activation's values are flat. Under SGD, a gradient at
+        Under SGD, inputs over 10 behind which four fifths of the first activation's values are flat, or a gradient at
         logits that is 20 times what a mean of cross-entropies can have (sqrt(2 / n) of n examples), as by rewards of
         thousands, weights, targets that don't sum to 1 or a sum in its place, where a step changes the median layer by
         a tenth.
         Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. A first
         loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
         of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
-        networks under Adam minded nothing up to 22). First outputs 10 times the size of targets over 0.05 (2 to 7
+        networks under Adam minded nothing up to 22, took up to 4 times the steps at 24 to 65, and never learned at 800:
+        from 80 it is told whatever the optimizer). First outputs 10 times the size of targets over 0.05 (2 to 7
         times the steps; from 30 they never learned, or diverged, with SGD, from 50 with Adam: error). Rows of
         a table to which something 30 times as large is added, such as positions (`examine` sees it): a transformer
         took 3 times the steps; of size 30 it never learned (error).
@@ -156,7 +159,8 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
     """Report a first loss far over chance: a start that is sure of wrong answers, which must be unlearned first."""
     times, classes = surprise(diagnosis)
     sgd = diagnosis.run.header.get("optimizer") == "SGD"
-    if not (times >= SURE_FOR_SGD if sgd else times >= SURE and classes >= MANY_CLASSES):
+    many = times >= SURE and classes >= MANY_CLASSES
+    if not (times >= SURE_FOR_SGD if sgd else many or times >= SURE_FOR_ALL):
         return None
     text = (
         f"The first loss is {times * math.log(classes):.3g}, {times:.2g} times that of answering all {classes} classes "
@@ -281,7 +285,8 @@ def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     if fact["rms"] > LARGE and misfit >= MISFIT:
         text = f"{size}, and the first outputs are {shown(misfit)} times as large as the targets."
         return _trouble(fact, text, False, {"misfit": misfit})
-    flat = _saturated_behind(diagnosis) if fact["rms"] > LARGE else 0.0
+    large = fact["rms"] > LARGE and optimizer_kind(diagnosis.run) == PLAIN
+    flat = _saturated_behind(diagnosis) if large else 0.0
     if flat >= FLAT:
         text = f"{size}: {flat:.0%} of the first layer's values lie where the activation behind it is flat."
         return _trouble(fact, text, False, {"saturated": flat})

@@ -10,7 +10,7 @@ from undertow.tape.graph import Node
 CLASSES = frozenset({"nll_loss", "nll_loss2d"})
 BINARY = "binary_cross_entropy_with_logits"
 SQUARES = "mse_loss"
-MET = CLASSES | {BINARY, SQUARES}
+CONSTANT_ANSWERS = CLASSES | {BINARY, SQUARES}
 """Losses that save their targets, and whose best constant answer is known in closed form."""
 
 ENOUGH_A_CLASS = 4
@@ -82,4 +82,6 @@ def _of_truths(site: int, node: Node, target: Tensor, meter: Meter) -> None:
     right = target.float().mean(0) * (1.0 if given is None else given.float())
     wrong = 1 - target.float().mean(0)
     both = right + wrong
-    meter.take("constant loss", site, (both * (torch.special.entr(right / both) + torch.special.entr(wrong / both))).mean())
+    meter.take(
+        "constant loss", site, (both * (torch.special.entr(right / both) + torch.special.entr(wrong / both))).mean()
+    )

@@ -15,6 +15,9 @@ def classify(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> None:
     """
     data: set[int] = set()
     _take_sides(vertices, parameters, data)
+    if vertices[0].on_weights:  # rows of a table that somebody looks up by hand are the only data there is
+        data |= {vertex.place for vertex in vertices if vertex.op in _LOOKUPS}
+        _take_sides(vertices, parameters, data)
     while more := _used_as_data(vertices):
         data |= more
         _take_sides(vertices, parameters, data)
@@ -33,6 +36,8 @@ def _take_sides(vertices: Sequence[Vertex], parameters: Mapping[int, str], data:
                 (vertex.weight_slots if source.on_weights else vertex.data_slots).append(slot)
         vertex.on_weights = vertex.place not in data and _is_on_weights(vertex, parameters)
 
+
+_LOOKUPS = frozenset({"index", "index_select", "gather"})
 
 _TAKES_DATA = PRODUCTS | NORMS
 """With an input that takes no gradient these work on data (the first layer's is the batch), not on parameters."""

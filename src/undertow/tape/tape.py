@@ -19,12 +19,15 @@ from undertow.tape.inflow import inflow, normalised, preactivation
 from undertow.tape.ops import EMBEDDINGS
 from undertow.tape.plans import Plans
 from undertow.tape.sites import LineOf, Plan, Tap
-from undertow.tape.constant_answers import MET, measure_constant_answer
-from undertow.tape.targets import CLASSIFIES, REGRESSIONS, SOFTMAXES, axis_of, measure_surprise, measure_targets
+from undertow.tape.targets import MEETS_TARGETS, measure_what_is_met
 
 Gradients = tuple[Tensor | None, ...]
 Listener = Callable[[Signal, Meter], None]
-_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | REGRESSIONS | CLASSIFIES | MET | SOFTMAXES
+_LOOKED_INTO = EMBEDDINGS | {"linalg_vector_norm"} | MEETS_TARGETS
+
+MANY = 32
+"""Operations from which on it is less work to reduce small tensors of many of them together than each by itself."""
+
 _NOTHING = Plan((), (), (), frozenset())
 
 
@@ -125,6 +128,7 @@ class Tape:
         if graph is None:
             return False
         self.plan, self._nodes, self.other_leaves = graph.plan, graph.nodes, graph.other_leaves
+        self.meter.gathers = len(self._nodes) >= MANY
         # The hook holds no Node and no tape: a cycle through C++ is never collected.
         tape = weakref.ref(self)
         self._handles = [node.register_hook(_hook(tape, number)) for number, node in enumerate(self._nodes)]
@@ -219,8 +223,6 @@ class Tape:
 
     def _look_inside(self, tap: Tap, node: Node) -> None:
         """Measure what the forward pass chose or met: where attention looks, rows of a table, targets."""
-        if tap.op in MET and self.meter.inflow:
-            measure_constant_answer(tap.site, tap.op, node, self.meter)
         if tap.role is Role.ATTENTION:
             weights = attended(tap.op, node)
             if weights is not None:
@@ -229,14 +231,8 @@ class Tape:
             examples = normalised(node)
             if examples is not None:
                 measure_directions(tap.site, examples, self.meter)
-        elif tap.op in REGRESSIONS:
-            if self.meter.inflow:
-                measure_targets(tap.site, node, self.meter)
-        elif tap.op in CLASSIFIES:
-            if self.meter.inflow:
-                measure_surprise(tap.site, node, self.meter)
-        elif tap.op in SOFTMAXES:
-            self.meter.note("softmax axis", tap.site, axis_of(node))
+        elif tap.op in MEETS_TARGETS:
+            measure_what_is_met(tap.site, tap.op, node, self.meter)
         elif tap.op in EMBEDDINGS:
             self._plans.lookups.see(tap.site, self.sites[tap.site].parameters, node, self.meter)
 

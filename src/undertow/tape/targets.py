@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 
 from undertow.measure import Meter
+from undertow.tape.constant_answers import CONSTANT_ANSWERS, measure_constant_answer
 from undertow.tape.facts import saved
 from undertow.tape.graph import Node
 from undertow.tape.output_range import last_operation, nearest
@@ -15,6 +16,30 @@ REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
 CLASSIFIES = frozenset({"nll_loss", "nll_loss2d"})
 
 SOFTMAXES = frozenset({"softmax", "log_softmax"})
+
+MEETS_TARGETS = REGRESSIONS | CLASSIFIES | SOFTMAXES | CONSTANT_ANSWERS
+"""Operations of a loss that are looked into."""
+
+
+def measure_what_is_met(site: int, op: str, node: Node, meter: Meter) -> None:
+    """Take whatever a loss's operation shows of its targets, and the axis of a softmax.
+
+    Args:
+        site: the operation's.
+        op: its name, one of `MEETS_TARGETS`.
+        node: of its backward pass, while it runs.
+        meter: takes it; of targets nothing unless it asks for what comes in.
+    """
+    if op in SOFTMAXES:
+        meter.note("softmax axis", site, axis_of(node))
+    if not meter.inflow:
+        return
+    if op in REGRESSIONS:
+        measure_targets(site, node, meter)
+    if op in CLASSIFIES:
+        measure_surprise(site, node, meter)
+    if op in CONSTANT_ANSWERS:
+        measure_constant_answer(site, op, node, meter)
 
 
 def axis_of(node: Node) -> int:

@@ -106,6 +106,7 @@ def assert_trains(
 
     Raises:
         AssertionError: it doesn't learn; the message says so, and what undertow found that may be the reason.
+        TypeError: it is no Training.
 
     Example:
         >>> import torch
@@ -121,6 +122,11 @@ def assert_trains(
     """
     __tracebackhide__ = True
     least = Severity(fail_on)
+    if not isinstance(training, Training):
+        raise TypeError(
+            f"training is a {type(training).__name__}: give an undertow.Training, which says how to train, as in "
+            "assert_trains(undertow.Training(model=..., batches=..., loss=..., optimizer=...))"
+        )
     if one_batch:
         training = replace(training, batches=training.sample(1))
     trial, explained = _watched(training, steps or training.steps or DEFAULT_STEPS, seed)

@@ -118,7 +118,7 @@ class LoopHooks:
         step = self.governor.step
         text = f"undertow stopped watching at step {step}: {type(error).__name__}: {error}"
         self.outbox.trouble(step, text, error)
-        warn_or_log(text, stacklevel=3)
+        warn_or_log(text)
 
     @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
@@ -262,7 +262,7 @@ class LoopHooks:
                 "watch(..., resume=True) goes on in the same file."
             )
             self.outbox.trouble(last, text, RuntimeError("the optimizer was replaced"))
-            warn_or_log(text, stacklevel=4)
+            warn_or_log(text)
 
     def _guarded(self, act: Callable[..., None], *args: Any) -> None:
         try:

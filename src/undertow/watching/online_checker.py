@@ -50,14 +50,14 @@ class FindingListener:
         return self.on_finding is not None or bool(self.stop_on)
 
     def tell(self, finding: Finding) -> None:
-        """Tell of a finding."""
-        if self.stopping is None and (finding.code in self.stop_on or str(finding.severity) in self.stop_on):
-            self.stopping = finding
+        """Tell of a finding, and then that it is one to stop for: whoever stops has heard of it."""
         if self.on_finding is not None and self.failure is None:
             try:
                 self.on_finding(finding)
             except Exception as error:  # it is the user's, and training goes on
                 self.failure = error
+        if self.stopping is None and (finding.code in self.stop_on or str(finding.severity) in self.stop_on):
+            self.stopping = finding
 
 
 @dataclass

@@ -173,7 +173,7 @@ class _Batch:
     def _taken(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         if self._complex:
             return [sample(_real(tensors[n]), chosen) for n, chosen in self._members]
-        return [sample(tensors[n], chosen) for n, chosen in self._members]
+        return [sample(tensors[n], chosen) if chosen.step else tensors[n] for n, chosen in self._members]
 
 
 def _real(x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class UserLog:
         except Exception as error:  # whatever it is that somebody logs
             if name not in self._refused:
                 self._refused.add(name)
-                warn_or_log(f"undertow: {name} isn't recorded: {error}. Log numbers, or tensors of one.", stacklevel=5)
+                warn_or_log(f"undertow: {name} isn't recorded: {error}. Log numbers, or tensors of one.")
             return None
         return value if value.numel() == 1 else None
 

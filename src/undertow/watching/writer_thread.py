@@ -5,6 +5,7 @@
 
 import logging
 import sqlite3
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -50,15 +51,26 @@ class PendingWarnings:
             return
         messages, self._waiting = self._waiting, []
         for message in messages:
-            warn_or_log(f"undertow: {message}", stacklevel=4)
+            warn_or_log(f"undertow: {message}")
 
 
-def warn_or_log(message: str, stacklevel: int = 2) -> None:
-    """Warn; where warnings are made errors, write to the log instead: a training run must not end by it."""
+def warn_or_log(message: str) -> None:
+    """Warn, of the line that called undertow; where warnings are made errors, write to the log instead.
+
+    A training run must not end by it.
+    """
     try:
-        warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
+        warnings.warn(message, RuntimeWarning, stacklevel=_outside())
     except RuntimeWarning:
         _log.warning("%s", message)
+
+
+def _outside() -> int:
+    """Count the calls from the function that asks to the first line that isn't undertow's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("undertow."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 GATHER = 0.2

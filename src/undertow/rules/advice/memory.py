@@ -47,6 +47,22 @@ def longer_memory(run: Run, weights: Sequence[int], module: str, gain: float) ->
     return Advice(text, code(*lines))
 
 
+def calmer_recurrence(run: Run, weights: Sequence[int], module: str, gain: float) -> Advice:
+    """Say how a recurrence keeps a gradient from growing: the arguments are those of `longer_memory`."""
+    site = run.sites[weights[0]]
+    text = (
+        f"Start the recurrent weights of {called(run, site)} as orthogonal matrices, which keep a gradient's size; "
+        f"these multiply it by {gain:.2f} a step. And clip the gradient's norm at 1."
+    )
+    if site.module_type not in _FUSED:
+        weight = next((name for name in site.parameters if "bias" not in name), "")
+        return Advice(text, code(f"nn.init.orthogonal_({expression(weight)})") if weight else "")
+    lines = [f"for name, weight in {expression(module)}.named_parameters():"]
+    lines += ['    if name.startswith("weight_hh"):']
+    lines += ["        for gate in weight.data.split(weight.shape[1]):", "            nn.init.orthogonal_(gate)"]
+    return Advice(text, code(*lines))
+
+
 def state_kept(source: str) -> Advice:
     """Say where a state may be detached, and where not."""
     text = "Leave the detach out of the loop over steps; between two parts of a long sequence it is in its place."

@@ -54,7 +54,7 @@ def shorter_steps(header: Mapping[str, Any], ratio: float, smaller_sums: bool = 
     )
     if smaller_sums:
         text += (
-            " A loss that is summed over the batch and not averaged (reduction=\"sum\", or gradients of many batches "
+            ' A loss that is summed over the batch and not averaged (reduction="sum", or gradients of many batches '
             "added up) makes it as many times longer, momentum of 0.999 a thousand times."
         )
     return Advice(text, code(*rate_times(factor)))
