@@ -65,3 +65,11 @@ def test_a_machine_too_slow_for_fair_trials_is_told_and_the_first_page_is_there(
     pages = Demonstration(training(0.1, steps=20), tmp_path, said.append).run("0.01", Path(__file__))
     assert "undertow demo --budget" in said[-1]
     assert [page.path.is_file() for page in pages] == [True]
+
+
+def test_a_second_try_has_more_time(tmp_path):
+    said: list[str] = []
+    shown = Demonstration(training(1e-6), tmp_path, said.append, levels="A")
+    pages = shown.run("0.01", Path(__file__), longer="10m")
+    assert "once more, with more of it" in "\n".join(said)
+    assert [page.path.name for page in pages] == [f"{name}.html" for name in SHOWN]
