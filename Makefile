@@ -11,7 +11,7 @@
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md, docs/schemas and what pages' snippets print
 # make site         the site, in site/: opens without a network; its notebooks are run
-# make pictures     docs/pictures/run.png, a run's page; the README's other pictures are figures of the chapter and of a study
+# make pictures     docs/pictures/run.png, a run's page, and a picture of every rule; the README's others are figures of studies
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
@@ -22,6 +22,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
+
+# Tests start many processes, each of which would compile all of undertow anew where nothing may be kept.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Only these are collected, which takes half a minute for all.
+BROWSER_TESTS = $(shell grep -rlE --include="test_*.py" "mark\.browser" tests)
 
 .PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs site pictures clean
 
@@ -35,7 +41,7 @@ test-fast: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not browser and not integrations and not slow" -n auto $(LONGEST_FIRST)
 
 test-browser: $(VENV)/.installed-dev
-	$(BIN)/pytest -m browser
+	$(BIN)/pytest -m browser $(BROWSER_TESTS)
 
 test-integrations: $(VENV)/.installed-integrations $(VENV)/.installed-docs
 	$(INTEGRATIONS)/bin/python -m pytest -m integrations -n auto $(LONGEST_FIRST) tests/integrations src/undertow/integrations
@@ -82,6 +88,7 @@ site: $(VENV)/.installed-docs
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/run.py
+	$(BIN)/python docs/site/rule_pictures.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -57,7 +57,7 @@ class Subject:
     def taped(self) -> None:
         for _ in range(self.steps):
             self.optimizer.zero_grad()
-            with Tape(self.plans, Meter(inflow=True)) as tape:
+            with Tape(self.plans, Meter(inflow=True, lasting=True)) as tape:
                 loss = self.compute_loss()
                 tape.attach(loss)
                 loss.backward()

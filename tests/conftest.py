@@ -1,12 +1,13 @@
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from filelock import FileLock
 from typer.testing import CliRunner
 
 import sample_models
@@ -51,6 +52,24 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     except LookupError as error:
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
         missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A function that lets only one of all test processes make a folder; the others wait for it and share it."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+        out = root / "once" / name
+        out.parent.mkdir(exist_ok=True)
+        with FileLock(f"{out}.lock"):
+            if not Path(f"{out}.made").exists():
+                make(out)
+                Path(f"{out}.made").touch()
+        return out
+
+    return made_once
 
 
 @pytest.fixture(scope="session")

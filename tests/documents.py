@@ -10,6 +10,7 @@ import io
 import linecache
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,5 +82,7 @@ def rewritten(page: Path) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        Path(name).write_text(rewritten(Path(name)), "utf-8")
+    pages = [Path(name).resolve() for name in sys.argv[1:]]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # pages may write files
+        for page in pages:
+            page.write_text(rewritten(page), "utf-8")

@@ -34,7 +34,7 @@ def known(monkeypatch):
 
 def test_addresses_are_made_of_the_one_that_the_package_knows(known):
     known("Repository, https://a.example/b", "Documentation, https://docs.example/undertow")
-    assert links.of_rule("UT101") == "https://docs.example/undertow/rules.html#ut101"
+    assert links.of_rule("UT101") == "https://docs.example/undertow/rules/UT101.html"
     assert links.of_rule("UR101") == "https://docs.example/undertow/remedies.html#ur101"
     assert links.of_word("gradient path") == "https://docs.example/undertow/glossary.html#gradient-path"
 
@@ -55,7 +55,7 @@ def test_a_page_links_to_its_rule_and_to_the_words_or_works_without(known, vanis
     known("Documentation, https://docs.example/")
     linked = vanishing.save(tmp_path / "linked.html").read_text("utf-8")
     code = vanishing.findings[0].code
-    assert f'<a href="https://docs.example/rules.html#{code.lower()}"><code>undertow rule {code}</code></a>' in linked
+    assert f'<a href="https://docs.example/rules/{code}.html"><code>undertow rule {code}</code></a>' in linked
     assert '<a href="https://docs.example/">' in linked
     known()
     plain = vanishing.save(tmp_path / "plain.html").read_text("utf-8")

@@ -17,7 +17,6 @@ from undertow.schemas import SCHEMAS, schema
 from undertow.training import Trial
 
 DOCS = Path(__file__).parents[1] / "docs" / "schemas"
-
 KINDS = {name: kind for name, kind in vars(checking).items() if isinstance(kind, checking.FieldKind)}
 VALUES = [
     None, True, 0, -1, 3, 1.5, "", "a", "inf", "-inf", "nan", [], ["a"], [1], [-1], [True], [1.5], [None], [{}],
@@ -108,9 +107,3 @@ class Holder:
     """A training that is asked for its score only."""
 
     score = None
-
-
-def test_the_command_prints_it(run, fails):
-    assert json.loads(run("schema", "report").stdout) == schema("report")
-    assert [line.split()[0] for line in run("schema").stdout.splitlines()] == list(SCHEMAS)
-    assert "there is no schema 'reprot'; there are: check, " in fails("schema", "reprot")

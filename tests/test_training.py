@@ -28,6 +28,15 @@ def test_a_seed_says_all(training):
     assert not np.array_equal(one.losses, other.losses)
 
 
+@pytest.mark.skipif(
+    not hasattr(torch, "accelerator") or torch.accelerator.is_available(), reason="there may be devices to seed"
+)
+def test_seeding_keeps_nothing_for_devices_that_are_not_there(training):
+    before = len(torch.cuda._queued_calls)
+    training.run(0)
+    assert len(torch.cuda._queued_calls) == before
+
+
 def test_scoring_and_watching_change_nothing(training):
     seen = []
 

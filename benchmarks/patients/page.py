@@ -17,31 +17,45 @@ as many. *Repaired* means: by its verdict, and the median score over fresh seeds
 the reference fix. Data are scikit-learn's digits, iris, wine and breast cancer, and synthetic. The budget is 120 s on
 two cores, or twice that in processor time of one (`--cpu`); seconds are of one.
 """
-EARLIER = (
-    "{earlier} of the {seen} were treated before there were the remedies that look at what a loss calls, and the\n"
-    "second look where seeds differ; the others by the doctor as it is.\n"
-)
-DOCTOR = 2
-SEEDS = 5
+VERSIONS = {
+    1: "the first",
+    2: "the second, which looks at what a loss calls, and twice where seeds differ",
+    3: "the third, which knows layers of the user's own, functions that drop, penalties, and batches of a few",
+}
+"""Doctors that set-ups were treated by."""
+SEEDS, BUDGET = 5, 120
+WAY = 0.9
 GAINS = """What a remedy is predicted to do to the gradient between the loss and the front, in decades, and what an
 examination of a fresh model with it says; nothing is trained for that.
 """
 NAMES = {"A": "the step", "B": "the start", "C": "the architecture", "D": "the objective"}
 
 
-def page(known: Mapping[str, Entry], gains: Sequence[tuple[str, str, float, float]] = ()) -> str:
+OTHERS = """Beside it, on the same fresh seeds, for the set-ups that `benchmarks/baselines.json` has: twelve remedies
+drawn at random, one or two at a time, each trained once; AUTOTRAINER's order of remedies after a sign, one run each;
+AdamW at four rates, one run each. The doctor makes some sixty short runs and ten to fifteen full ones: it costs more.
+"""
+
+
+def page(
+    known: Mapping[str, Entry],
+    gains: Sequence[tuple[str, str, float, float]] = (),
+    others: Mapping[str, Any] | None = None,
+) -> str:
     """Return the page.
 
     Args:
         known: what was measured, by patient.
         gains: as `patients.gains` yields them.
+        others: what others made of them, as `baselines.compared` returns it, by patient.
     """
     seen = [entry for entry in known.values() if entry["admitted"] and "verdict" in entry]
     left = [name for name, entry in known.items() if not entry["admitted"]]
     few = sum(len(entry["broken"]) < SEEDS for entry in seen)
     told = f"{few} of the {len(seen)} were measured, and confirmed, with fewer than {SEEDS} seeds.\n" if few else ""
-    earlier = sum(entry.get("by", 1) < DOCTOR for entry in seen)
-    told += EARLIER.format(earlier=earlier, seen=len(seen)) if earlier else ""
+    hasty = [entry["budget"] for entry in seen if entry.get("budget", BUDGET) < BUDGET]
+    told += f"{len(hasty)} had a budget of {min(hasty):g} to {max(hasty):g} s instead of 120.\n" if hasty else ""
+    told += _versions(seen)
     parts = [
         BEGINNING,
         told,
@@ -49,14 +63,54 @@ def page(known: Mapping[str, Entry], gains: Sequence[tuple[str, str, float, floa
         *_table(["", "set-ups", "as it should be", "seconds, median"], _levels(seen)),
     ]
     parts += ["", "## Each of them", *_table(
-        ["set-up", "level", "broken", "reference fix", "after", "of the way", "verdict", "remedies", "seconds"],
+        ["set-up", "level", "broken", "reference fix", "after", "of the way", "verdict", "remedies", "seconds", "seeds",
+         "doctor"],
         (_row(name, e) for name, e in known.items() if e["admitted"] and "verdict" in e))]  # fmt: skip
     parts += ["", "## Each remedy", *_table(["remedy", "tried", "confirmed", "harmful"], _remedies(seen))]
+    parts += ["", "## Confirmed, and seen again", _seen_again(seen)]
+    if others:
+        parts += ["", "## Others", OTHERS, *_table(["", "repaired", "of the way, median"], _others(others, known))]
     if gains:
         parts += ["", "## Predicted and measured", GAINS, *told_gains(gains)]
     if left:
         parts += ["", "Measured and not admitted: " + "; ".join(left) + "."]
     return "\n".join(part for part in parts if part is not told or told) + "\n"
+
+
+def _versions(seen: Sequence[Entry]) -> str:
+    """Say which doctor treated how many."""
+    many = Counter(entry.get("by", 1) for entry in seen)
+    told = ",\n".join(f"{many[number]} by {words}" for number, words in VERSIONS.items() if many[number])
+    return f"The column *doctor* says which version treated a set-up:\n{told}.\n"
+
+
+def _seen_again(seen: Sequence[Entry]) -> str:
+    """Say how often what was confirmed helps on seeds that neither the race nor the confirmation had."""
+    helped = [entry for entry in seen if entry["verdict"] == "repaired"]
+    pairs = [(a, b) for entry in helped for a, b in zip(entry["after"], entry["broken"], strict=False)]
+    better = sum(median(entry["after"]) > median(entry["broken"]) for entry in helped)
+    return (
+        f"{len(helped)} treatments were confirmed to help. On seeds that neither the race nor the confirmation had, "
+        f"{better} of them\nhelp in the median, and {sum(a > b for a, b in pairs)} of {len(pairs)} single trainings "
+        "are better with the remedies than without."
+    )
+
+
+def _others(others: Mapping[str, Any], known: Mapping[str, Entry]) -> Iterator[Sequence[str]]:
+    """Yield who, how many are repaired by the criterion above, and how much of the way is gone in the median."""
+    names = [name for name in others if "verdict" in known.get(name, {})]
+    ways = {
+        "nothing": [0.0 for _ in names],
+        "remedies at random": [others[name]["random"]["way"] for name in names],
+        "a fixed order": [others[name]["fixed"]["way"] for name in names],
+        "AdamW at four rates": [others[name]["adam"]["way"] for name in names],
+        "the doctor": [known[name]["way"] if known[name]["verdict"] == "repaired" else 0.0 for name in names],
+        "the reference fix": [1.0 for _ in names],
+    }
+    for who, way in ways.items():
+        yield [who, f"{sum(each >= WAY for each in way)} of {len(names)}", f"{median(way):.2f}"]
+    silent = sum(others[name]["fixed"]["silent"] for name in names)
+    yield ["a fixed order, by its own criterion: no sign is left", f"{silent} of {len(names)}", ""]
 
 
 def _table(heads: Sequence[str], rows: Iterator[Sequence[str]]) -> list[str]:
@@ -87,7 +141,8 @@ def _row(name: str, entry: Entry) -> Sequence[str]:
     scores = [_score(entry.get(key)) for key in ("broken", "mended", "after")]
     way = f"{entry['way']:.2f}" if entry["level"] in NAMES else ""
     verdict = entry["verdict"] if entry["good"] else f"**{entry['verdict']}**"
-    return [name, entry["level"], *scores, way, verdict, " + ".join(entry["remedies"]), f"{entry['seconds']:.0f}"]
+    return [name, entry["level"], *scores, way, verdict, " + ".join(entry["remedies"]), f"{entry['seconds']:.0f}",
+            str(len(entry["broken"])), str(entry.get("by", 1))]  # fmt: skip
 
 
 def _score(values: Sequence[float] | None) -> str:

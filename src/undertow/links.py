@@ -24,11 +24,11 @@ def of_rule(code: str) -> str:
     """Return where a rule or a remedy is explained; empty where nobody knows.
 
     Example:
-        >>> of_rule("UT101").rpartition("/")[2] in ("", "rules.html#ut101")
+        >>> of_rule("UT101").rpartition("/")[2] in ("", "UT101.html")
         True
     """
-    page = "remedies" if code.startswith("UR") else "rules"
-    return f"{documentation()}{page}.html#{code.lower()}" if documentation() else ""
+    page = f"remedies.html#{code.lower()}" if code.startswith("UR") else f"rules/{code}.html"
+    return f"{documentation()}{page}" if documentation() else ""
 
 
 def of_word(word: str) -> str:

@@ -109,15 +109,18 @@ class Registry(MutableMapping[str, T]):
 
     def __init__(self, group: str) -> None:
         self._group, self._lock = group, RLock()
-        self._loading = False
+        self._loading = self._is_loaded = False
         self.registered: dict[str, T] = {}
         """What was registered until now; reading it loads nothing."""
 
     def _all(self) -> dict[str, T]:
+        if self._is_loaded:  # without a lock, which an interrupt at the wrong moment would leave locked
+            return self.registered
         with self._lock:  # whoever reads while another thread loads waits for all of it
             if not self._loading:
                 self._loading = True
                 broken = [self._load(entry) for entry in installed(self._group)]
+                self._is_loaded = True
                 for text in filter(None, broken):  # after all were loaded: where warnings are errors, too
                     warnings.warn(text, PluginWarning, stacklevel=3)
         return self.registered

@@ -25,7 +25,7 @@ def printable(text: str, lines: bool = False) -> str:
         >>> printable("a\\u202eb\\nc"), printable("a\\nb", lines=True)
         ('a\\\\u202eb\\\\nc', 'a\\nb')
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable() or (lines and text.replace("\n", "").replace("\t", "").isprintable()):
         return text
     return "".join(sign if _is_seen(sign, lines) else _escaped(sign) for sign in text)
 

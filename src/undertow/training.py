@@ -310,7 +310,11 @@ def _number(score: object) -> float:
 
 
 def _seed_everything(seed: int) -> None:
-    torch.manual_seed(seed)
+    accelerator = getattr(torch, "accelerator", None)  # of torch 2.6
+    if accelerator is None or accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # for devices that aren't there `torch.manual_seed` keeps a stack trace each time, and for good
+        torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  # the user's functions may draw from it
 

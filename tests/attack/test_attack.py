@@ -6,7 +6,7 @@ import pytest
 from attack.targets import FAILURES, HEADER, TARGETS, Room, counts, outcome, run_of
 from undertow.record import Run
 
-CASES = 500
+CASES = 300
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ import json
 import jsonschema
 import pytest
 
-from undertow.remedies import KINDS
 from undertow.schemas import schema
 
 FILE = """
@@ -54,16 +53,3 @@ def test_what_returns_no_training_is_told_what_to_return(fails, file):
 def test_examine_and_check_take_a_training_too(run, file):
     assert "gradient" in run("examine", f"{file}:broken").output
     assert run("check", f"{file}:broken", "--fail-on", "error").exit_code == 0
-
-
-@pytest.mark.parametrize("code", KINDS)
-def test_every_remedy_is_explained_in_words_without_markup(run, code):
-    output = run("remedy", code.lower()).output
-    assert code in output
-    assert "What it changes" in output
-    assert "``" not in output
-
-
-def test_all_remedies_are_listed_and_a_wrong_one_named(run, fails):
-    assert [line.split()[0] for line in run("remedy").output.splitlines()] == sorted(KINDS)
-    assert "there is no remedy 'UR999'" in fails("remedy", "UR999")

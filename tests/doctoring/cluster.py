@@ -4,7 +4,6 @@ Prints one line of JSON: the verdict, and how many nodes are left.
 """
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,19 +11,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import ray
-from ray.cluster_utils import Cluster
 
+from clusters import two_nodes
 from doctoring.lines import lines
 from undertow.doctoring import doctor
 
 
 def main():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # A dead node is missed after five seconds, not after fifteen.
-    soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    doomed = cluster.add_node(num_cpus=1)
+    cluster, doomed = two_nodes()
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     rounds = []
 

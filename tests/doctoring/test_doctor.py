@@ -18,7 +18,7 @@ from undertow.doctoring.course import FIRST_LOOK, unlike
 from undertow.doctoring.reset import reset_test
 from undertow.doctoring.screening import look
 from undertow.doctoring.trials import Cut, Trials
-from undertow.remedies import Remedy, prescribe
+from undertow.remedies import KINDS, Remedy, prescribe
 from undertow.serving.folder import Folder
 from undertow.serving.treatments import page_of, treatments
 from undertow.store import StoreError
@@ -42,15 +42,33 @@ def squared(model, batch):
     return functional.mse_loss(model(batch[0]), batch[1])
 
 
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A training of far too small a learning rate, treated: the answer, its folder, and what the live file said."""
+    folder = tmp_path_factory.mktemp("treated")
+    live, seen = folder / "net.treatment.json", []
+
+    def look_at(_line):
+        if live.exists():
+            seen.append(json.loads(live.read_text()))
+
+    return doctor(lines(1e-6), live=live, tell=look_at, store=folder / "kept.sweep", **QUICK), folder, seen
+
+
 class TestDoctor:
     @pytest.mark.parametrize("lr", [1e-6, 3.0])
-    def test_a_wrong_learning_rate_is_repaired(self, lr):
-        treatment = doctor(lines(lr), **QUICK)
+    def test_a_wrong_learning_rate_is_repaired(self, lr, slow):
+        treatment = slow[0] if lr == 1e-6 else doctor(lines(lr), **QUICK)
         assert treatment.verdict == "repaired"
         assert treatment.remedies
         assert treatment.comparisons[0].verdict is Verdict.HELPS
         assert treatment.training.run(7).score > lines(lr).run(7).score
         assert treatment.training.run(7).score == pytest.approx(lines(0.1).run(7).score, abs=0.1)
+
+    def test_nothing_of_another_level_is_tried(self):
+        treatment = doctor(lines(1e-6), levels="BC", **QUICK)
+        assert {str(each.level) for attempt in treatment.attempts for each in attempt.arm} <= {"B", "C"}
+        assert any(attempt.stage != "prescribed" for attempt in treatment.attempts)
 
     def test_a_training_that_learns_is_left_alone(self):
         training = lines(0.1)
@@ -65,14 +83,9 @@ class TestDoctor:
         treatment = doctor(replace(blank, score=lambda model: -abs(float(model(torch.zeros(1, 4))) * 0)), **QUICK)
         assert (treatment.verdict, treatment.remedies) == ("nothing helps", ())
 
-    def test_the_answer_is_json_and_text(self, tmp_path):
-        live, seen = tmp_path / "net.treatment.json", []
-
-        def look_at(_line):
-            if live.exists():
-                seen.append(json.loads(live.read_text()))
-
-        treatment = doctor(lines(1e-6), live=live, tell=look_at, **QUICK)
+    def test_the_answer_is_json_and_text(self, slow):
+        treatment, tmp_path, seen = slow
+        live = tmp_path / "net.treatment.json"
         # While it goes, the file says what is known, and a server shows it as a page that asks for itself anew.
         assert all(each["running"] and each["verdict"] != "repaired" for each in seen)
         assert any(each["attempts"] for each in seen)
@@ -100,9 +113,9 @@ class TestDoctor:
         assert text.count("What to paste") == 1
         assert "more: undertow rule" not in text
 
-    def test_an_answer_that_was_given_is_given_again(self, tmp_path):
-        first = doctor(lines(1e-6), store=tmp_path / "kept.sweep", **QUICK)
-        again = doctor(lines(1e-6), store=tmp_path / "kept.sweep", **QUICK)
+    def test_an_answer_that_was_given_is_given_again(self, slow):
+        first, folder, _ = slow
+        again = doctor(lines(1e-6), store=folder / "kept.sweep", **QUICK)
         assert again.verdict == first.verdict
 
 
@@ -189,7 +202,8 @@ class TestBudget:
 class TestArms:
     prescribed = (Remedy("UR201", urgency=0.9), Remedy("UR102", {"lr": 1e-3}, urgency=0.5), Remedy("UR406", urgency=1))
 
-    def test_urgent_starts_are_paired_and_what_only_a_person_can_do_is_left_out(self):
+    def test_urgent_starts_are_paired_and_what_only_a_person_can_do_is_left_out(self, monkeypatch):
+        monkeypatch.setattr(KINDS["UR406"], "by_hand", True)
         arms = first_arms(self.prescribed)
         assert (self.prescribed[0],) in arms
         assert any(len(arm) == 2 and arm[0].code == "UR201" for arm in arms)

@@ -74,6 +74,57 @@ def by_lightning(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str
     }
 
 
+def by_lightning_sharded(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
+    """Spread the parameters by ``fully_shard`` (FSDP2), under Lightning's ModelParallelStrategy."""
+    import lightning
+    from lightning.pytorch.strategies import ModelParallelStrategy
+    from torch.distributed.fsdp import fully_shard
+
+    from undertow.integrations.lightning import UndertowCallback
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net, self.losses, self.batches = net(stop), [], []
+
+        def configure_model(self):
+            mesh = self.device_mesh["data_parallel"]
+            for layer in (self.net[0], self.net):
+                fully_shard(layer, mesh=mesh)
+
+        def training_step(self, batch, batch_idx):
+            self.batches.append(batch)
+            loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+            self.losses.append(loss.item())
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    module = Module()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        devices=WORLD,
+        strategy=ModelParallelStrategy(data_parallel_size=WORLD, tensor_parallel_size=1, process_group_backend="gloo"),
+        gradient_clip_val=CLIP,
+        max_epochs=200 if stop else 1,
+        accumulate_grad_batches=passes,
+        default_root_dir=folder,
+        callbacks=[UndertowCallback(every=1, stop_on=["error"] if stop else [])] if watch else [],
+        enable_model_summary=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(module, DataLoader(data(), ROWS))
+    return {
+        "state": {name: value.full_tensor() for name, value in module.net.state_dict().items()},
+        "losses": module.losses,
+        "steps": trainer.global_step,
+        "first": joined(module.batches[:passes]),
+    }
+
+
 def by_hf(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
     from transformers import Trainer, TrainingArguments
 
@@ -167,7 +218,8 @@ CASES = (
 
 def main(kind: str, folder: Path) -> None:
     torch.set_num_threads(1)
-    train = {"lightning": by_lightning, "hf": by_hf, "accelerate": by_accelerate}[kind]
+    kinds = {"lightning": by_lightning, "sharded": by_lightning_sharded, "hf": by_hf, "accelerate": by_accelerate}
+    train = kinds[kind]
     rank = os.environ["RANK"]
     for name, watch, stop, passes in CASES:
         torch.save(train(folder / name, watch, stop, passes), folder / f"{name}-{rank}.pt")

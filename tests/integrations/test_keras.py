@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import undertow
 from integrations.noted import noted, steps_of
 
 keras = pytest.importorskip("keras")
+from undertow.integrations._keras_layers import counterpart  # noqa: E402  # after Keras' backend is chosen
 from undertow.integrations.keras import KerasModel, UndertowCallback, training  # noqa: E402  # after Keras' backend is chosen
 
 X = np.random.default_rng(0).standard_normal((96, 8)).astype("float32")
@@ -311,6 +313,53 @@ def test_the_first_step_is_keras_own() -> None:
         np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-6)
 
 
+def images(*layers: Any) -> Any:
+    return keras.Sequential([keras.Input((9, 9, 2)), *layers])
+
+
+def counterparts() -> dict[str, Any]:
+    of = keras.layers
+    return {
+        "dense": sequential(),
+        "functional": keras.Model(x := keras.Input((8,)), of.Dense(2, "gelu")(of.LayerNormalization()(x))),
+        "convolutions": images(
+            of.Conv2D(3, 3, padding="same", activation="relu"),
+            of.BatchNormalization(),
+            of.MaxPooling2D(),
+            of.Conv2D(4, 2, strides=2, use_bias=False),
+            of.LeakyReLU(),
+            of.Flatten(),
+            of.Dense(3, "softmax"),
+        ),
+        "pooled": images(of.Conv2D(3, 3), of.Activation("silu"), of.GlobalAveragePooling2D(), of.Dense(3)),
+        "sequences": keras.Sequential([keras.Input((9, 2)), of.Conv1D(3, 3, groups=1), of.Dense(2), of.Softmax()]),
+    }
+
+
+def test_a_chain_of_layers_is_the_same_in_torchs_own() -> None:
+    for name, model in counterparts().items():
+        fresh = type(model).from_config(model.get_config())
+        for kind in (model, fresh):
+            made = counterpart(kind).eval()
+            x = torch.randn(3, *kind.input_shape[1:])
+            with torch.no_grad():
+                torch.testing.assert_close(made(x), kind(x, training=False), msg=name)
+            assert sum(p.numel() for p in made.parameters()) == sum(v.value.numel() for v in kind.trainable_variables)
+
+
+def test_what_is_no_chain_keeps_keras_layers_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    recurrent = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(3, name="memory")])
+    for model, why in ((functional(), "layer block is a Sequential"), (recurrent, "layer memory is a LSTM")):
+        model.compile("sgd", loss="mse")
+        caplog.clear()
+        x, y = (np.ones((8, *shape[1:]), "float32") for shape in (model.input_shape, model.output_shape))
+        found = training(model, x, y)
+        assert isinstance(found.model(), KerasModel)
+        assert np.isfinite(found.run(steps=2).losses).all()
+        (told,) = caplog.messages
+        assert told.startswith(f"undertow: {why}, so remedies that exchange or draw layers don't reach this")
+
+
 def test_the_doctors_diagnosis_of_a_model() -> None:
     layers = [keras.layers.Dense(8, "sigmoid", name=f"d{n}") for n in range(14)]
     model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(1)])
@@ -319,6 +368,16 @@ def test_the_doctors_diagnosis_of_a_model() -> None:
     made = found.model()
     report = undertow.examine(made, lambda: found.loss(made, next(iter(found.batches()))))
     assert "UT101" in {finding.code for finding in report.findings}
+    layers = [keras.layers.Dense(16, "tanh"), keras.layers.Dense(3, "softmax", name="out")]
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    model.compile(keras.optimizers.SGD(0.1), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    found = training(model, X, (Y[:, 0] > 0).astype("int64"), batch_size=16)
+    report = undertow.examine(made := found.model(), lambda: found.loss(made, found.sample(1)[0]))
+    assert "UT503" in {each.code for each in report.findings}
+    first = undertow.prescribe(report)[0]
+    assert first.code == "UR401"
+    treated, untreated = undertow.apply(first, found).run(steps=60), found.run(steps=60)
+    assert treated.losses[-1] < 0.7 * untreated.losses[-1]
     model.compile("ftrl", loss="mse")
     with pytest.raises(ValueError, match="Ftrl has no counterpart here"):
         training(model, X, Y)

@@ -9,6 +9,7 @@ from torch import nn
 
 import undertow
 
+bitsandbytes = pytest.importorskip("bitsandbytes")
 schedulefree = pytest.importorskip("schedulefree")
 
 STEPS = 12
@@ -71,3 +72,38 @@ def test_schedule_free(kind: str, every: int, tmp_path: Path) -> None:
     assert not [event.message for event in run.events if event.kind == "trouble"]
     assert run.scalars["step"].max() == STEPS - 1
     assert (run.parameter_columns["update_norm"][-1] > 0).all()  # RAdam's first ones move nothing
+
+
+EIGHT_BIT = {
+    "AdamW": lambda p: bitsandbytes.optim.AdamW8bit(p, lr=0.01, min_8bit_size=64),
+    "Lion": lambda p: bitsandbytes.optim.Lion8bit(p, lr=1e-3, min_8bit_size=64),
+    "SGD": lambda p: bitsandbytes.optim.SGD8bit(p, lr=0.1, momentum=0.9, min_8bit_size=64),
+}
+
+
+@pytest.mark.parametrize("kind", EIGHT_BIT)
+def test_state_of_eight_bits(kind: str, tmp_path: Path) -> None:
+    def train(attach: Any = lambda *_: None) -> tuple[nn.Module, Any, list[float]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3))
+        optimizer = EIGHT_BIT[kind](model.parameters())
+        kept, losses = attach(model, optimizer), []
+        for _ in range(STEPS):
+            x = torch.randn(16, 64)
+            loss = nn.functional.cross_entropy(model(x), x[:, :3].argmax(1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert {v.dtype for v in optimizer.state[model[0].weight].values() if torch.is_tensor(v)} >= {torch.uint8}
+        return model, kept, losses
+
+    plain, _, losses = train()
+    path = tmp_path / "first.undertow"
+    watched, watcher, ours = train(lambda m, o: undertow.watch(m, o, path, every=1))
+    watcher.close()
+    assert ours == losses
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
+    run = undertow.open_run(path)
+    assert run.scalars["step"].tolist() == list(range(STEPS))
+    assert (run.parameter_columns["update_norm"] > 0).all()

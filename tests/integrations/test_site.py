@@ -67,11 +67,24 @@ def test_pages_load_nothing_from_elsewhere(pages):
     assert not [each for page in pages.values() for each in page.loaded if each and urlsplit(each).netloc]
 
 
-def test_every_rule_and_remedy_has_a_short_anchor(pages, site):
-    from undertow.remedies import KINDS
+def test_every_rule_has_a_page_with_a_network_and_what_became_of_such(pages, site):
     from undertow.rules import RULES
+    from undertow.rules.consequences import table
 
-    assert {code.lower() for code in RULES} <= pages[site / "rules.html"].ids
+    graded = {row.code for row in table()}
+    for code in (code for code in RULES if code.startswith("UT")):
+        assert code.lower() in pages[site / "rules.html"].ids
+        text = (site / "rules" / f"{code}.html").read_text("utf-8")
+        assert "What to do." in text
+        assert "import undertow" in text or "undertow." in text
+        assert ("median speed-up" in text) is (code in graded)
+        picture = site / "pictures" / "rules" / f"{code}.svg"
+        assert (f'src="../pictures/rules/{code}.svg"' in text) is picture.exists()
+
+
+def test_every_remedy_has_a_short_anchor(pages, site):
+    from undertow.remedies import KINDS
+
     assert {code.lower() for code in KINDS} <= pages[site / "remedies.html"].ids
 
 

@@ -20,7 +20,7 @@ def free_port():
         return taken.getsockname()[1]
 
 
-@pytest.fixture(scope="module", params=["lightning", "hf", "accelerate"])
+@pytest.fixture(scope="module", params=["lightning", "sharded", "hf", "accelerate"])
 def folder(request, tmp_path_factory):
     """What two processes left behind, told of each other as by torchrun."""
     here = tmp_path_factory.mktemp(request.param)
@@ -52,7 +52,8 @@ def test_the_run_is_that_of_the_whole_model(folder):
     run = undertow.open_run(folder / "watched" / "run.undertow")
     assert run.header["ranks"] == {"world": ranks.WORLD, "read": ranks.WORLD}
     steps, losses = curve(run)
-    assert steps == list(range(ranks.STEPS))
+    assert steps == run.steps["step"].tolist() == list(range(ranks.STEPS))
+    assert not [site.name for site in run.sites if "FSDP" in site.module_type]
     expected = np.mean([each["losses"] for each in left(folder, "watched")], axis=0)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     # The gradient at the output is the whole batch's, of both halves: not sqrt(2) times as large.

@@ -18,7 +18,6 @@ from undertow.lab.layers import LayerParameters
 from undertow.lab.networks import EVALUATED_AT_ONCE
 
 torch.set_num_threads(1)  # such small products only wait for a second thread
-
 SMOOTH = [name for name, phi in ACTIVATIONS.items() if not phi.kinks]
 
 
@@ -76,11 +75,10 @@ def assert_equals_autograd(nets: Ensemble, x: Tensor, y: Tensor) -> None:
             torch.testing.assert_close(speeds[i, l], b.norm(), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("initializer", WEIGHTS)
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@settings(max_examples=4, deadline=None)
-@given(shape=shapes(fewest_hidden=1))
+@settings(max_examples=12, deadline=None)
+@given(initializer=st.sampled_from(sorted(WEIGHTS)), shape=shapes(fewest_hidden=1))
 def test_every_activation_cost_and_initializer(activation: str, cost: str, initializer: str, shape: Shape) -> None:
     output = activation if cost == "quadratic" else None
     nets = shape.ensemble(activation=activation, cost=cost, initializer=initializer, output=output)
@@ -167,14 +165,6 @@ def test_loss_and_outputs_are_the_books(activation: str, cost: str) -> None:
         assert float(nets.loss(x, labels)[i]) == pytest.approx(expected, rel=1e-12)
         assert float(nets.loss(x, y)[i]) == pytest.approx(expected, rel=1e-12)
         assert net.loss(torch.as_tensor(x), torch.as_tensor(labels)).item() == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("z", [1.0, 15.0, 25.0, 36.0, 100.0, 700.0])
-def test_the_cross_entropy_of_a_saturated_output(z: float) -> None:
-    """-ln σ(z) = ln(1 + e^-z), where σ(z) has long been rounded to 1."""
-    nets = Ensemble([1, 1], initializer="constant", dtype=torch.float64)
-    assert nets.loss([[z]], [[1.0]]).item() == pytest.approx(np.log1p(np.exp(-z)), rel=1e-12)
-    assert nets.loss([[z]], [[0.0]]).item() == pytest.approx(z + np.log1p(np.exp(-z)), rel=1e-12)
 
 
 @pytest.mark.parametrize("examples", [1, 7, EVALUATED_AT_ONCE, 2 * EVALUATED_AT_ONCE + 1])

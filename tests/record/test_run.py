@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from undertow.columns import StoredColumns
-from undertow.record import BackwardGain, Edge, Role, Run, Site
+from undertow.record import Edge, Role, Run, Site
 
 SITES = (
     Site(0, "", "mse_loss", Role.LOSS, ()),
@@ -16,7 +16,6 @@ SITES = (
     Site(2, "act", "tanh", Role.ACTIVATION, (8, 3), activation="tanh"),
 )
 EDGES = (Edge(0, 1), Edge(1, 2))
-
 any_float = st.floats(width=32)
 steps = st.integers(0, 3)
 
@@ -79,12 +78,6 @@ def test_edges_are_found_from_both_ends():
 def test_columns_that_cannot_be(columns, message):
     with pytest.raises(ValueError, match=message):
         Run({}, SITES, EDGES, columns)
-
-
-def test_the_cause_is_on_the_side_of_the_gain():
-    shrinking = BackwardGain(0, 1, 0.5, {"activation": 0.2, "weights": 10.0, "unattributed": 0.25})
-    growing = BackwardGain(0, 1, 2.0, {"activation": 0.2, "weights": 10.0, "unattributed": 1.0})
-    assert (shrinking.cause, growing.cause) == ("activation", "weights")
 
 
 def test_what_an_earlier_undertow_wrote_is_read():

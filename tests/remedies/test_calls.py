@@ -1,6 +1,7 @@
 """Remedies that look at what a loss calls: each does what it says, and is prescribed where its fault is."""
 
 import copy
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 from remedies import patients
 from undertow.doctoring.screening import look
 from undertow.remedies import Remedy, apply, prescribe
-from undertow.remedies.facts import with_facts
+from undertow.remedies.facts import target_of, with_facts
 from undertow.remedies.survey import surveyed
 from undertow.training import Training
 
@@ -334,3 +335,220 @@ def test_a_training_whose_loss_fails_in_the_survey_still_has_facts():
     broken = Training(patients.mlp, [(torch.ones(4, 6), torch.zeros(4, dtype=torch.int64))], loss, patients.sgd)
     known = with_facts(look(patients.classes(patients.mlp, 6)).diagnosis, broken)
     assert known.run.header["training"]["survey"]["calls"] == []
+
+
+class Dropping(nn.Module):
+    """Drops by functions, as a keyword or in its place."""
+
+    def __init__(self, drop):
+        super().__init__()
+        self.first, self.head, self.drop = nn.Linear(6, 400), nn.Linear(400, 3), drop
+
+    def forward(self, x):
+        return self.head(self.drop(torch.relu(self.first(x)), self.training))
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        lambda x, on: functional.dropout(x, 0.98, on), lambda x, on: functional.dropout(x, p=0.98, training=on),
+        lambda x, on: functional.alpha_dropout(x, 0.98, on), lambda x, _: nn.Dropout(0.98)(x),
+    ],
+)  # fmt: skip
+def test_dropout_of_functions_is_lowered(drop):
+    training = patients.classes(lambda: Dropping(drop), 6)
+    assert "UR309" in codes(training)
+    kept = []
+    for each in (training, apply(Remedy("UR309", {"p": 0.1}), training)):
+        model = patients.made(each)
+        model.head.register_forward_pre_hook(lambda _, given: kept.append(len(given[0].unique())))
+        model(torch.ones(8, 6))
+        model.eval()(torch.ones(8, 6))
+    assert kept[2] > 2 * kept[0]  # what is dropped is all of one value
+
+
+def test_gradients_that_an_optimizer_keeps_are_zeroed():
+    class Keeping(torch.optim.SGD):
+        def zero_grad(self, set_to_none=True):
+            pass
+
+    well = patients.classes(patients.mlp, 6)
+    ill = replace(well, optimizer=lambda model: Keeping(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01))
+    assert "UR406" in codes(ill)
+    assert "UR406" not in codes(well)
+    assert list(ill.run(0, 9).losses) != list(well.run(0, 9).losses)
+    assert list(apply(Remedy("UR406"), ill).run(0, 9).losses) == list(well.run(0, 9).losses)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        lambda p: p.abs().sum(), lambda p: (p**2).sum(), lambda p: p.pow(2).sum(), lambda p: (p * p).sum(),
+        lambda p: p.norm(), lambda p: torch.linalg.vector_norm(p), lambda p: torch.cat([p.view(-1)] * 2).norm(1),
+    ],
+)  # fmt: skip
+def test_a_penalty_has_no_gradient_and_the_data_have_theirs(size):
+    def loss(model, batch):
+        return patients.class_loss(model, batch) + 3 * sum(size(p) for p in model.parameters())
+
+    well = replace(patients.classes(Weighing, 6), score=patients.closeness)
+    ill = replace(well, loss=loss)
+    assert "UR417" in codes(ill)
+    assert "UR417" not in codes(well)
+    gradients = []
+    for training in (well, apply(Remedy("UR417"), ill)):
+        model = patients.made(training)
+        training.loss(model, training.sample(1)[0]).backward()
+        gradients.append([p.grad for p in model.parameters()])
+        assert not model._forward_hooks
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+class Weighing(nn.Module):
+    """Takes the size of its own weights, which is no penalty."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.head = nn.Parameter(torch.randn(5, 6)), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(functional.linear(x, self.weight / self.weight.norm())))
+
+
+class Own(nn.Module):
+    """A layer that nobody else has written: weights the other way round, and a graph beside its input."""
+
+    def __init__(self, given, made):
+        super().__init__()
+        self.kernel, self.shift = nn.Parameter(torch.randn(given, made) / given**0.5), nn.Parameter(torch.zeros(made))
+
+    def forward(self, x, graph):
+        return graph @ x @ self.kernel + self.shift
+
+
+class Graph(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([Own(6, 5), *[Own(5, 5) for _ in range(8)], Own(5, 3)])
+
+    def forward(self, x):
+        graph = torch.full((len(x), len(x)), 1 / len(x)) + torch.eye(len(x))
+        for layer in self.layers[:-1]:
+            x = torch.relu(layer(x, graph))
+        return self.layers[-1](x, graph)
+
+
+@pytest.mark.parametrize("code", ["UR203", "UR302", "UR303"])
+def test_layers_of_the_users_own_are_layers(code):
+    training = patients.classes(Graph, 6)
+    assert look(training, (Remedy(code),)).error == ""
+    remedy = Remedy(code).written_for(training)
+    applied, (pasted, _) = patients.made(apply(remedy, training)), patients.pasted(remedy.snippet, training)
+    x = training.sample(1)[0][0]
+    if code != "UR203":  # its snippet for any model knows torch's layers
+        assert torch.allclose(applied(x), pasted(x), atol=1e-5)
+    treated = patients.made(apply(Remedy(code), training))
+    treated(x).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in treated.parameters())
+
+
+@pytest.mark.parametrize("shape", [lambda x, y: (x, y), lambda x, y: {"x": x, "y": [y, "kept"]}, lambda x, _: x])
+def test_small_batches_are_put_together(shape):
+    draws = [(torch.full((2, 3), i), torch.full((2,), i)) for i in range(7)]
+    training = replace(patients.classes(patients.mlp, 6), batches=[shape(*each) for each in draws])
+    made = list(apply(Remedy("UR116", {"times": 3}), training).batches())
+    whole = [shape(*(torch.cat(each) for each in zip(*draws[i : i + 3], strict=True))) for i in (0, 3)]
+    assert str(made) == str(whole)  # the seventh is left over
+
+
+def test_a_norm_over_next_to_nothing_asks_for_larger_batches():
+    net = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+    training = patients.classes(lambda: copy.deepcopy(net), 6)
+    small = replace(training, batches=[(x[:2], y[:2]) for x, y in training.batches])
+    asked = {each.code: each for each in prescribe(with_facts(look(small).diagnosis, small, 0.0))}
+    assert asked["UR116"].settings == {"times": 16}
+    assert "UR116" not in codes(
+        replace(training, batches=[tuple(torch.cat([t] * 4) for t in b) for b in training.batches])
+    )
+
+
+class Late(nn.Module):
+    """Makes a layer when it first sees an input."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        if not hasattr(self, "first"):
+            self.first = nn.Linear(x.shape[1], 5)
+        return self.head(torch.relu(self.first(x)))
+
+
+def test_layers_that_are_made_at_the_first_pass_are_trained():
+    training = patients.classes(Late, 6)
+    assert "UR107" in codes(training)
+    for each, moved in ((training, False), (apply(Remedy("UR107"), training), True)):
+        one, other = each.run(0, 1).model, each.run(0, 4).model
+        assert bool((one.first.weight != other.first.weight).any()) is moved
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda losses: torch.tensor(losses.mean(), requires_grad=True),
+        lambda losses: torch.tensor(list(losses), requires_grad=True).mean(),
+        lambda losses: torch.tensor(tuple(losses)).requires_grad_().mean(),
+        lambda losses: torch.tensor(losses.mean().item(), requires_grad=True),
+    ],
+)
+def test_a_tensor_made_of_tensors_keeps_their_graph(copied):
+    well = patients.classes(patients.mlp, 6)
+
+    def loss(model, batch):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.tensor of a tensor
+            return copied(functional.cross_entropy(model(batch[0]), batch[1], reduction="none"))
+
+    ill = replace(well, loss=loss)
+    unexamined = replace(look(well).diagnosis, findings=())  # a loss without a graph can't be examined
+    assert Remedy("UR405") in prescribe(with_facts(unexamined, ill))
+    treated = apply(Remedy("UR405"), ill)
+    assert list(treated.run(0, 5).losses) == pytest.approx(list(well.run(0, 5).losses), rel=1e-5)
+
+
+class Named(nn.Module):
+    """Takes its input by name, or within a dict."""
+
+    def __init__(self, within):
+        super().__init__()
+        self.body, self.within = nn.Linear(6, 3), within
+
+    def forward(self, given=None, x=None):
+        return self.body(given["x"][0] if self.within else x)
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("code", ["UR304", "UR314"])
+def test_inputs_by_name_are_changed_as_others_are(code, within):
+    plain = patients.classes(lambda: nn.Linear(6, 3), 6, scale=50.0)
+    plain = patients.with_holes(plain) if code == "UR314" else plain
+
+    def loss(model, batch):
+        made = model({"x": [batch[0]]}) if within else model(x=batch[0])
+        return functional.cross_entropy(made, batch[1])
+
+    named = replace(plain, model=lambda: Named(within), loss=loss)
+    if not within:
+        pasted, _ = patients.pasted(Remedy(code).written_for(named).snippet, named)
+        x, y = plain.sample(1)[0]
+        assert float(loss(pasted, (x, y)).detach()) == pytest.approx(loss_of(apply(Remedy(code), plain)), rel=1e-4)
+    assert loss_of(apply(Remedy(code), named)) == pytest.approx(loss_of(apply(Remedy(code), plain)))
+
+
+def test_weights_of_examples_are_no_targets():
+    x, y = torch.ones(4, 2), torch.arange(4.0)
+    assert target_of((x, y, torch.ones(4))) is y
+    assert target_of((x, y, torch.tensor([True, True, False, True]))) is y
+    assert target_of((x, torch.zeros(4))) is not None
+    assert target_of((x, torch.ones(3))) is None

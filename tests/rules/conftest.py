@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -8,19 +8,22 @@ import torch
 from rules.trainings import FAULTY, HEALTHY
 from undertow.record import Finding, Run
 from undertow.rules import over_time
+from undertow.store import open_run
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Run, Path]]:
+def recorded(once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[[str], tuple[Run, Path]]:
     """A training of `HEALTHY` or `FAULTY` by name, made when it is first asked for: the Run and its file."""
-    known: dict[str, tuple[Run, Path]] = {}
 
+    def train(name: str, folder: Path) -> None:
+        folder.mkdir()
+        torch.manual_seed(0)
+        {**HEALTHY, **FAULTY}[name](folder)
+
+    @cache
     def of(name: str) -> tuple[Run, Path]:
-        if name not in known:
-            folder = tmp_path_factory.mktemp("run")
-            torch.manual_seed(0)
-            known[name] = ({**HEALTHY, **FAULTY}[name](folder), folder / "run.undertow")
-        return known[name]
+        file = once(f"run-{name}", partial(train, name)) / "run.undertow"
+        return open_run(file), file
 
     return of
 

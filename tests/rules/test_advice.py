@@ -18,6 +18,7 @@ from rules import (
     test_ut4_step_size,
     test_ut5_examples,
     test_ut5_loss,
+    test_ut5_terms,
 )
 from rules.fitting import mlp, regressed, sequences
 from rules.networks import chain, detached, in_half, log_of_zero
@@ -199,8 +200,8 @@ def test_the_line_for_the_target_gives_it_the_outputs_shape(shapes):
 
 
 def test_the_line_for_two_terms_balances_them():
-    found = found_in("UT507", *test_ut5_loss.two(lambda s: s.c + 1e4 * s.m))
-    mended = test_ut5_loss.two(lambda s: run(found, small=s.c, large=1e4 * s.m)["loss"])
+    found = found_in("UT507", *test_ut5_terms.two(lambda s: s.c + 1e4 * s.m))
+    mended = test_ut5_terms.two(lambda s: run(found, small=s.c, large=1e4 * s.m)["loss"])
     assert not still("UT507", *mended)
 
 

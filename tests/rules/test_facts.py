@@ -7,12 +7,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rules import test_ut1_cut, test_ut5_examples, test_ut5_loss, test_ut7_targets
+from rules import (
+    test_ut1_cut,
+    test_ut5_broadcast,
+    test_ut5_examples,
+    test_ut5_loss,
+    test_ut5_terms,
+    test_ut7_targets,
+)
 from rules.fitting import adam
 from undertow import examine
 from undertow.examination import Report
 
-MODULES = (test_ut1_cut, test_ut5_examples, test_ut5_loss, test_ut7_targets)
+MODULES = (test_ut1_cut, test_ut5_broadcast, test_ut5_examples, test_ut5_loss, test_ut5_terms, test_ut7_targets)
 SOME = [build for module in MODULES for _, build in module.EXAMPLES.all(0)[::6]]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")
@@ -77,7 +84,7 @@ def test_where_nothing_is_suspected_the_loss_is_computed_once():
 
 
 def test_lines_of_source_are_the_users():
-    report = examine(*test_ut5_loss.squared_by_hand())
+    report = examine(*test_ut5_broadcast.squared_by_hand())
     sources = [*(site.source for site in report.run.sites), report.run.header["pairs"][0]["source"]]
     assert all(not source or "undertow/tape" not in source for source in sources)
-    assert "test_ut5_loss.py" in sources[-1]
+    assert "test_ut5_broadcast.py" in sources[-1]

@@ -97,6 +97,24 @@ def cut_by(after, n_out=4):
 fires("UT109")(lambda: cut_by(lambda z: z.clamp(50, 60)))
 fires("UT109")(lambda: cut_by(torch.round))
 fires("UT109")(lambda: cut_by(torch.sign))
+
+
+class Rounded(nn.Module):
+    """Weights that are rounded before they are multiplied; ``through``: the gradient passes straight through that."""
+
+    def __init__(self, through):
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight, self.through = nn.Parameter(torch.randn(4, 6)), through
+
+    def forward(self, x):
+        rounded = self.weight.round()
+        return x @ (self.weight + (rounded - self.weight).detach() if self.through else rounded).T
+
+
+fires("UT109")(lambda: cross_entropy_of(nn.Sequential(Rounded(False), nn.ReLU(), nn.Linear(4, 4))))
+silent("UT109")(lambda: cross_entropy_of(nn.Sequential(Rounded(True), nn.ReLU(), nn.Linear(4, 4))))
+silent("UT109")(lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 4, bias=False)), x=torch.zeros(12, 6)))
 fires("UT109")(lambda: cut_by(lambda z: torch.relu(z - 50)))
 fires("UT109")(lambda: cut_by(lambda z: functional.relu6(z + 50)))
 fires("UT109")(lambda: cut_by(lambda z: torch.sigmoid(z + 300)))

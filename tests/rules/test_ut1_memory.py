@@ -64,3 +64,55 @@ def test_a_gate_that_stands_open_is_neither_saturated_nor_forgetful(kind):
         net.rnn.bias_ih_l0[WIDTH : 2 * WIDTH] = -6.0
     report = examine(net, lambda: net(x).square().mean(), torch.optim.Adam(net.parameters()))
     assert {"UT107", "UT201"} <= {finding.code for finding in report.findings}
+
+
+class Stepwise(nn.Module):
+    """A cell gone through by hand, its state detached after some of the steps."""
+
+    def __init__(self, detached, every=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.head = nn.GRUCell(INPUTS, WIDTH), nn.Linear(WIDTH, 1)
+        self.detached, self.every = detached, every
+
+    def forward(self, x):
+        state, out = x.new_zeros(len(x), WIDTH), []
+        for step in range(x.shape[1]):
+            state = self.cell(x[:, step], state)
+            out.append(self.head(state))
+            state = state.detach() if step in self.detached else state
+        return torch.stack(out).mean(0) if self.every else self.head(state)
+
+
+class Spiking(nn.Module):
+    """A membrane that is reset by what it has fired, with a straight-through gradient in the place of a step's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(INPUTS, WIDTH)
+
+    def forward(self, x):
+        membrane = fired = torch.zeros(len(x), WIDTH)
+        for step in range(x.shape[1]):
+            membrane = 0.8 * membrane + self.layer(x[:, step])
+            soft = torch.sigmoid(membrane)
+            spike = (membrane > 0).float() + soft - soft.detach()
+            membrane, fired = membrane * (1 - spike.detach()), fired + spike
+        return fired
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Stepwise(range(5)), 1),
+        (lambda: Stepwise(range(5), every=True), 0),  # each step has a loss of its own
+        (lambda: Stepwise([2]), 0),  # two parts of a long sequence
+        (Spiking, 0),
+    ],
+)
+def test_a_state_detached_at_every_step_is_told_where_the_loss_gets_to_the_last_one_alone(make, told):
+    net, x = make(), torch.randn(8, 6, INPUTS)
+    findings = examine(net, lambda: net(x).square().mean()).findings
+    found = [each for each in findings if each.code == "UT107" and each.severity is Severity.WARNING]
+    assert len(found) == told
+    assert all(each.evidence["times"] == 5 and each.source.startswith(__file__) for each in found)

@@ -129,6 +129,13 @@ def test_fires_where_examples_become_alike(name):
     assert found.evidence["1 - cosine"] < 1e-5 < found.evidence["1 - cosine at most"]
 
 
+def test_positions_that_became_alike_leave_attention_nothing_to_choose():
+    (found,) = (each for each in examine(*over_tokens(Attentive(8, residual=False))).findings if each.code == "UT205")
+    assert found.severity is Severity.WARNING
+    assert found.evidence["passed on"] < 1e-5
+    assert found.evidence["layers"] >= 2
+
+
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_stays_silent_where_examples_differ(name):
     assert "UT205" not in codes(DIFFERENT[name]())

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from rules.loops import classifier, findings, record
 from rules.networks import in_half, tiny_loss, with_optimizer
+from undertow.examination import examine
 from undertow.record import Severity
 from undertow.testing import check_rule
 
@@ -36,6 +38,17 @@ def test_fires_on_a_run(found, code):
 @pytest.mark.parametrize("code", RUNS)
 def test_stays_silent_on_a_healthy_run(found, code):
     assert code not in found(RUNS[code][1])
+
+
+@pytest.mark.parametrize(("lr", "told"), [(1e-4, True), (3e-3, False)])
+def test_steps_that_half_precision_rounds_away(lr, told):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)).to(torch.bfloat16)
+    x, y = torch.randn(64, 32, dtype=torch.bfloat16), torch.randint(0, 4, (64,))
+    report = examine(net, lambda: functional.cross_entropy(net(x), y), torch.optim.Adam(net.parameters(), lr))
+    found = [each for each in report.findings if each.code == "UT401" and each.severity is Severity.WARNING]
+    assert len(found) == told
+    assert all(each.evidence["stuck"] > 0.6 and "model.float()" in each.snippet for each in found)
 
 
 def test_clipping_is_told_by_how_much(recorded, found):

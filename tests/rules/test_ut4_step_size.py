@@ -81,6 +81,16 @@ def test_adagrads_start_is_named():
     assert "accumulator" in told(*SMALL["Adagrad's start"][0]()).message
 
 
+@pytest.mark.parametrize(("make", "lr", "least", "most"), [
+    (torch.optim.SGD, 1e-9, 1e-2, 0.2), (torch.optim.Adam, 1e-10, 1e-5, 0.02), (torch.optim.SGD, 1e-6, 1e-3, 0.2),
+])  # fmt: skip
+def test_what_it_advises_to_type_gets_somewhere_however_small_the_rate_is(make, lr, least, most):
+    net, loss, optimizer = at_start(lambda net: make(net.parameters(), lr=lr))
+    exec(told(net, loss, optimizer).snippet, {"optimizer": optimizer})  # noqa: S102 - the snippet is what is tested
+    assert least <= optimizer.param_groups[0]["lr"] <= most
+    assert told(net, loss, optimizer) is None
+
+
 def test_a_warm_up_that_is_about_to_begin_is_a_note():
     net, loss = classifier()
     optimizer = sgd(net)

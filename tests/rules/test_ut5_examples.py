@@ -8,6 +8,7 @@ from torch.nn import functional
 from rules.fitting import (
     Attends,
     Examples,
+    Func,
     Sequence,
     adam,
     alarms,
@@ -17,6 +18,7 @@ from rules.fitting import (
     normed,
     sequences,
 )
+from undertow.examination import examine
 
 EXAMPLES = Examples()
 fires, silent = EXAMPLES.fires, EXAMPLES.silent
@@ -104,6 +106,21 @@ class Patches(nn.Module):
         return self.head(z.flatten(1))
 
 
+class LastOfAll(nn.Module):
+    """As many steps as examples: the last example is taken for the last step, or the last step."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.head, self.wrong = nn.GRU(6, 8, batch_first=True), nn.Linear(8, 4), wrong
+
+    def forward(self, x):
+        out = self.rnn(x.repeat(1, 3, 1)[:, : len(x)])[0]
+        return self.head(out[-1] if self.wrong else out[:, -1])
+
+
+fires("UT506")(lambda: sequences(LastOfAll(True)))
+silent("UT506")(lambda: sequences(LastOfAll(False)))
 fires("UT506")(lambda: sequences(Patches(True)))
 silent("UT506")(lambda: sequences(Patches()))
 silent("UT506")(lambda: normed(nn.BatchNorm2d, n=6))
@@ -149,3 +166,12 @@ def test_fires(code, build):
 @pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
 def test_stays_silent(code, build):
     assert code not in alarms(build)
+
+
+def test_a_mean_over_examples_in_the_model_is_noted_and_one_in_the_loss_is_none():
+    (x, y), plain = batch(), nn.Linear(6, 4)
+    centred = Func(plain, lambda z: z - z.mean(0))
+    within = examine(centred, lambda: functional.cross_entropy(centred(x), y))
+    behind = examine(plain, lambda: (plain(x).mean(0) - 1).square().sum())
+    told = [[str(each.severity) for each in report.findings if each.code == "UT506"] for report in (within, behind)]
+    assert told == [["note"], []]

@@ -75,6 +75,65 @@ for how in ("targets", "rewards", "sum", "truths"):
     silent("UT706")(lambda how=how: chosen(1000.0, torch.optim.SGD, 1e-6, how))
 
 
+def started(times, **options):
+    """The last layer starts so many times as large as torch has it."""
+    model, loss, optimizer = fitted(**options)
+    with torch.no_grad():
+        model[-1].weight.mul_(times)
+    return model, loss, optimizer
+
+
+for options in ({}, SGD):
+    fires("UT706")(lambda options=options: started(200, **options))
+    silent("UT706")(lambda options=options: started(5, **options))
+
+
+class Placed(nn.Module):
+    """Tokens with positions of some size added."""
+
+    def __init__(self, size, words=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.places, self.words = nn.Embedding(20, 16), size * torch.randn(7, 16), words
+
+    def forward(self, x):
+        return self.table(x) * self.words + self.places
+
+
+def placed(*sizes):
+    return lambda: classified(Placed(*sizes), torch.randint(0, 20, (16, 7)))
+
+
+fires("UT706")(placed(60.0))
+fires("UT706")(placed(1.0, 0.02))
+silent("UT706")(placed(1.0))
+silent("UT706")(placed(0.02))
+
+
+class Settled(nn.Module):
+    """Steps towards a fixed point are made without gradient, and the last one with it: its input is no data."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = nn.Linear(16, 16)
+        nn.init.constant_(self.step.bias, 3.0)
+        nn.init.normal_(self.step.weight, 0.0, 0.01)
+
+    def forward(self, x):
+        state = torch.zeros_like(x)
+        with torch.no_grad():
+            for _ in range(3):
+                state = self.step(state) + 0.01 * x
+        return self.step(state) + x
+
+
+@silent("UT706")
+def settled():
+    torch.manual_seed(0)
+    model, x, y = nn.Sequential(Settled(), nn.Linear(16, 4)), torch.randn(32, 16), torch.randint(0, 4, (32,))
+    return model, lambda: functional.cross_entropy(model(x), y), torch.optim.Adam(model.parameters(), 1e-3)
+
+
 @silent("UT706")
 def output_of_the_targets_size():
     model, _, optimizer = fitted()

@@ -36,6 +36,9 @@ for after, targets in (
 ):
     fires("UT705")(lambda after=after, targets=targets: reaching(after, targets))
 
+fires("UT705")(lambda: reaching(nn.BatchNorm1d(1, affine=False), lambda y: 20 + y))
+silent("UT705")(lambda: reaching(nn.BatchNorm1d(1, affine=False), lambda y: y))
+silent("UT705")(lambda: reaching(nn.BatchNorm1d(1), lambda y: 20 + y))
 fires("UT705")(lambda: reaching(torch.relu, lambda y: y, functional.l1_loss))
 fires("UT705")(lambda: reaching(torch.tanh, lambda y: 9 * y, functional.huber_loss))
 fires("UT705")(lambda: reaching(torch.sigmoid, lambda y: 9 * y, lambda o, y: ((y - o) ** 2).mean()))

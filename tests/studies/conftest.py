@@ -1,17 +1,23 @@
 """The studies, each run once for all tests, on scikit-learn's digits, small enough for seconds."""
 
-import os
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from saying import Said, said
 from undertow.studies.registry import named
 
 Command = Callable[..., Said]
 Once = Callable[[str, Callable[[Path], object]], Path]
+
+LESS: dict[str, dict[str, int]] = {
+    "glorot2010": {"images": 4_000, "shapes": 8_000, "pilot": 500, "shapes_pilot": 500, "held_out": 500},
+}
+"""Amounts below those of --quick that show as much."""
 
 
 @pytest.fixture(scope="session")
@@ -20,40 +26,24 @@ def undertow() -> Command:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """A function that lets only one of all test processes make a folder; the others wait for it and share it."""
-    own = tmp_path_factory.getbasetemp()
-    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-    def made_once(name: str, make: Callable[[Path], object]) -> Path:
-        out = root / "studies" / name
-        out.parent.mkdir(exist_ok=True)
-        with FileLock(out.with_suffix(".lock")):
-            if not out.with_suffix(".made").exists():
-                make(out)
-                out.with_suffix(".made").touch()
-        return out
-
-    return made_once
-
-
-@pytest.fixture(scope="session")
-def folder(undertow: Command, once: Once) -> Path:
-    """The folder that a quick run of the chapter wrote, by its command and in processes of its own."""
-
-    def make(out: Path) -> None:
-        done = undertow("chapter5", "--quick", "--data", "digits", "--out", out)
-        assert done.returncode == 0, done.stderr
-        assert str(out / "index.html") in done.stdout
-
-    return once("chapter5", make)
-
-
-@pytest.fixture(scope="session")
 def studied(once: Once) -> Callable[[str], Path]:
     """The folder that a quick run of a study wrote; it runs when it is first asked for, in that process."""
 
     def folder_of(name: str) -> Path:
-        return once(f"study-{name}", lambda out: named(name).run(out, quick=True, data="digits", processes=0))
+        study = named(name)
+        config = replace(study.config(True), **LESS.get(name, {}))
+        how: Any = {"quick": True, "data": "digits", "config": config, "processes": 0}
+        return once(f"study-{name}", lambda out: study.run(out, **how))
 
     return folder_of
+
+
+@pytest.fixture(scope="module")
+def folder(request: pytest.FixtureRequest, studied: Callable[[str], Path]) -> Path:
+    """The folder of the study that a folder of tests is named after."""
+    return studied(request.path.parent.name)
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> Any:
+    return json.loads((folder / "results.json").read_text("utf-8"))

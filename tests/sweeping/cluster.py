@@ -1,12 +1,14 @@
 """A real Ray cluster of two nodes on this machine, one of which is killed while a sweep runs. Not a test by itself."""
 
 import json
-import os
 import sys
 import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from clusters import two_nodes
 from undertow.sweeping import open_sweep, sweep
 
 
@@ -29,14 +31,8 @@ def alive(ray):
 
 def main(spec, store, after):
     import ray
-    from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # A dead node is missed after five seconds, not after fifteen.
-    soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    node = cluster.add_node(num_cpus=1)
+    cluster, node = two_nodes()
     cluster.wait_for_nodes()
     told = {}
     killer = threading.Thread(target=killed_midway, args=(cluster, node, store, after, told))

@@ -16,7 +16,7 @@ SPEC = """
 seeds = 4
 [cell]
 data = "digits"
-images = 1000
+images = 500
 activation = "tanh"
 cost = "log-likelihood"
 bias_var = 0.05

@@ -6,8 +6,6 @@ import sqlite3
 import time
 from pathlib import Path
 
-import pytest
-
 from undertow.sweeping import open_sweep, sweep
 
 FUNCTIONS = Path(__file__).with_name("functions.py")
@@ -26,9 +24,6 @@ def until(there, seconds=60):
         time.sleep(0.02)
 
 
-# --- the lab's networks ---
-
-
 def test_processes_and_this_process_give_the_same_bits(store, tmp_path):
     spec = {"seeds": 3, "cell": LAB, "grid": GRID, "run": {"members": 4}}
     here = sweep(spec, store, processes=0).rows()
@@ -41,9 +36,6 @@ def test_an_interrupted_sweep_ends_with_the_bits_of_one_that_wasnt(store, tmp_pa
     whole = sweep(spec, store, processes=0).rows()
     sweep({**spec, "grid": {**GRID, "depth": [1]}}, tmp_path / "b.sweep", processes=0)
     assert sweep(spec, tmp_path / "b.sweep", processes=0).rows() == whole
-
-
-# --- users' functions ---
 
 
 def test_failures_keep_their_tracebacks_and_stop_nobody(store):
@@ -64,12 +56,6 @@ def test_what_failed_is_tried_again(store, tmp_path):
     assert sweep(spec, store, processes=0).counts() == {"done": 2, "failed": 0, "waiting": 0}
     again = {**spec, "grid": {"number": [3]}, "run": {"retries": 1}}
     assert sweep(again, store, processes=0).counts() == {"done": 1, "failed": 0, "waiting": 0}
-
-
-# --- processes ---
-
-
-# --- the store ---
 
 
 def test_ctrl_c_finishes_cleanly_and_the_same_command_goes_on(command, ended, function_spec, tmp_path):
@@ -134,9 +120,6 @@ def test_a_full_disk_says_what_to_do_and_keeps_what_there_is(command, ended, fun
     assert "60 done, 0 failed, 0 waiting" in out
 
 
-# --- the command ---
-
-
 def test_the_command_tells_failures_and_exits_with_1(ended, function_spec, tmp_path):
     (tmp_path / "s.toml").write_text(function_spec("failing", "number = [1, 2, 3]", bad=[2]))
     code, out, _ = ended("s.toml", "--processes", "0", "--out", "cells.csv")
@@ -146,24 +129,6 @@ def test_the_command_tells_failures_and_exits_with_1(ended, function_spec, tmp_p
     assert (tmp_path / "cells.csv").read_text().splitlines()[0].startswith("bad,number,value,status,error")
     code, out, _ = ended("s.sweep")
     assert code == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("[gird]", "has no key 'gird': did you mean 'grid'?"),
-        ("depth = ", "s.toml is not TOML"),
-        ("[grid]\ndepht = [1]", "there is no setting 'depht': did you mean 'depth'?"),
-        ('function = "none.py:f"', "there is no file"),
-    ],
-)
-def test_the_command_refuses_a_bad_specification_in_a_line(ended, tmp_path, text, told):
-    (tmp_path / "s.toml").write_text(text)
-    code, _, err = ended("s.toml")
-    assert code == 2
-    assert told in err
-    assert "Traceback" not in err
-    assert not (tmp_path / "s.sweep").exists()
 
 
 def test_an_ending_that_cant_be_written_is_told_before_the_work(ended, function_spec, tmp_path):

@@ -289,6 +289,17 @@ def test_a_graph_that_is_freed_already():
         examine(model, lambda: loss)
 
 
+def test_parameters_that_are_put_in_anew_at_every_call():
+    model = nn.Sequential(nn.Linear(12, 4), nn.Linear(4, 1))
+
+    def compute_loss():
+        model[0].weight = nn.Parameter(model[0].weight.detach().clone())
+        return squares(model)()
+
+    with pytest.raises(ValueError, match=r"new parameters in the place of 0\.weight"):
+        examine(model, compute_loss)
+
+
 def test_a_loss_of_another_model():
     other = mlp()
     with pytest.raises(ValueError, match="no gradient path"):

@@ -1,10 +1,12 @@
 """examine under Ctrl-C, in several threads, and with a loss that writes to the model: no trace, or an error."""
 
 import _thread
+import gc
 import random
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -101,6 +103,26 @@ def test_four_threads_examine_one_model():
     assert len(reports) == 4
 
 
+@pytest.mark.parametrize("collects", [True, False])
+@pytest.mark.parametrize("fails", [False, True])
+def test_garbage_is_collected_as_before_and_while_the_loss_is_computed(collects, fails):
+    model, seen = nn.Linear(2, 1), []
+
+    def compute_loss():
+        seen.append(gc.isenabled())
+        return model(torch.ones(3, 2)).square().mean() / (1 // (not fails))
+
+    before = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+            examine(model, compute_loss)
+        assert gc.isenabled() is collects
+        assert set(seen) == {collects}
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
 def test_another_thread_may_train_meanwhile():
     model, other, errors = nn.Linear(2, 1), nn.Linear(2, 1), []
     optimizer = torch.optim.SGD(other.parameters(), 0.1)
@@ -136,10 +158,27 @@ def written_by_numpy(weight):
     weight.detach().numpy()[0, 0] += 1e-4
 
 
-@pytest.mark.parametrize("change", [halved, turned, written_by_numpy])
-def test_numbers_that_the_loss_writes_past_autograd_are_told(change):
+def exchanged_within_a_row(weight):
+    weight.data[3, [10, 90]] = weight.data[3, [90, 10]]
+
+
+def exchanged_within_a_column(weight):
+    weight.data[[3, 70], 10] = weight.data[[70, 3], 10]
+
+
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [
+        (halved, (3, 4)),
+        (turned, (3, 4)),
+        (written_by_numpy, (3, 4)),
+        *((change, (100, 99)) for change in (turned, written_by_numpy)),
+        *((change, (100, 128)) for change in (exchanged_within_a_row, exchanged_within_a_column)),
+    ],
+)
+def test_numbers_that_the_loss_writes_past_autograd_are_told(change, size):
     torch.manual_seed(0)
-    model, x = nn.Linear(3, 4), torch.ones(5, 3)
+    model, x = nn.Linear(*size), torch.ones(5, size[0])
 
     def compute_loss():
         loss = model(x).square().mean()

@@ -108,3 +108,33 @@ def test_an_attention_mask_brings_nothing_in():
     mask, x = nn.Transformer.generate_square_subsequent_mask(5), torch.randn(4, 5, 8)
     header = examine(model, lambda: model(x, src_mask=mask).sub(100).log().mean()).run.header
     assert header["origin"]["op"] == "log"
+
+
+class Branched(nn.Module):
+    """A residual branch that ends in a normalisation of weight zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.branch = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.LayerNorm(4))
+        self.head = nn.Linear(4, 2)
+        nn.init.zeros_(self.branch[3].weight)
+
+    def forward(self, x):
+        return self.head(x + self.branch(x))
+
+
+@pytest.mark.parametrize(("scale", "passes", "blamed"), [(1.0, 1, 0), (1e30, 2, 1)])
+def test_overflow_is_looked_for_where_zeros_come_from_no_zero_parameter(scale, passes, blamed):
+    """What is divided by inf is zero, and so is what comes back; a branch that is switched off tells its own story."""
+    torch.manual_seed(0)
+    model, x, asked = Branched(), torch.randn(16, 4), []
+
+    def compute_loss():
+        asked.append(1)
+        out = model(x)
+        return (out * out / (1 + (out * scale).square())).mean()
+
+    report = examine(model, compute_loss)
+    assert len(report.run.header["zero gradients"]) >= 4
+    assert len(asked) == passes
+    assert ("overflow" in report.run.header) == blamed

@@ -11,6 +11,7 @@ from undertow.watching.governor import (
     BURST_STEPS,
     HOOKS_SECONDS,
     OPENING_GAP,
+    OPENING_LOSSES,
     OPENING_SECONDS,
     OPENING_STEPS,
     Action,
@@ -71,7 +72,8 @@ def test_the_cost_stays_under_what_was_asked_for(step: float, note: float, tape:
     world = World(step, note * step, tape * step, overhead)
     steps = 1500
     world.run(steps)
-    borrowed = opening(step, tape * step) + BURST_STEPS * overhead * step + 2 * tape * step
+    borrowed = opening(step, tape * step) + OPENING_LOSSES * note * step
+    borrowed += BURST_STEPS * overhead * step + 2 * tape * step
     assert world.spent <= overhead * steps * step * 1.02 + borrowed + HOOKS_SECONDS * steps
     assert world.taped()[0] == 0
     # And it is used, not saved: what is left is less than two tapes cost.
@@ -117,6 +119,7 @@ def test_a_short_run_says_something(step: float, note: float, tape: float, steps
     world.run(steps)
     assert len(world.taped()) >= min(OPENING_STEPS, steps / OPENING_GAP)
     assert 0 in world.taped()
+    assert Action.NOTHING not in world.actions[:OPENING_LOSSES]
 
 
 @settings(max_examples=25, deadline=None)

@@ -142,28 +142,54 @@ def test_progress_is_a_share_of_each_ones_own_loss(watched: Watched) -> None:
         np.testing.assert_allclose(whole, 1.0, rtol=1e-3)
 
 
-@pytest.mark.parametrize("divide", ["/", "*", "not"])
-def test_under_accumulation_the_loss_is_the_steps_mean(divide: str, watched: Watched) -> None:
+def divided(loss: Tensor, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Return one loss as people hand it to autograd where a step has four passes of four examples."""
+    added = nn.functional.cross_entropy(model(x), y, reduction="sum")
+    return {
+        "by /": loss / 4,
+        "by *": loss * 0.25,
+        "by nobody": loss,
+        "by a wrapper's 1, too": loss / 4 / 1,
+        "by *, scaled and by a wrapper's 1": torch.tensor(1.0) * (loss * 0.25 / 1),
+        "and copied": (loss / 4).double(),
+        "a mean by hand": added / 4,
+        "a mean by hand, divided": added / 4 / 4,
+        "by all examples of the step": added / 16,
+        "by all values of the step": (model(x) * y[:, None]).sum() / 16,
+        "a part of it": 0.1 * loss,
+        "in two roots": loss / 4,
+    }
+
+
+HANDED = [*divided(torch.ones(()), nn.Linear(1, 1), torch.ones(1, 1), torch.zeros(1, dtype=torch.int64))]
+
+
+@pytest.mark.parametrize("how", HANDED)
+def test_under_accumulation_the_loss_is_the_steps_mean(how: str, watched: Watched) -> None:
+    """Whoever divides losses, in one place or in two; also at the end of the data, where a step has fewer passes."""
     kept: list[float] = []
 
     def loop(attach: Attach) -> Left:
         model = net()
         optimizer = sgd(model)
         attach(model, optimizer)
-        for _ in range(8):
+        for passes in [4] * 4 + [2] * ("all" not in how):
             optimizer.zero_grad()
-            for _ in range(4):
-                loss = loss_of(model)
-                kept.append(loss.item())
-                (loss / 4 if divide == "/" else loss * 0.25 if divide == "*" else loss).backward()
+            losses = []
+            for _ in range(passes):
+                x, y = torch.randn(4, 8), torch.randint(3, (4,))
+                loss = nn.functional.cross_entropy(model(x), y)
+                handed = divided(loss, model, x, y)[how]
+                losses.append({"by all values of the step": 4 * handed, "a part of it": handed}.get(how, loss).item())
+                torch.autograd.backward([handed / 2, handed / 2] if how == "in two roots" else handed)
+            kept.append(float(np.mean(losses)))
             optimizer.step()
         return model, []
 
-    for every in (1, 3):
-        kept.clear()
-        _, run = watched(loop, every=every, overhead=1.0)
-        at = run.scalars["step"].astype(int)
-        np.testing.assert_allclose(run.scalars["loss"], np.reshape(kept, (8, 4)).mean(1)[at], rtol=1e-5)
+    every = 3 if how == "by /" else 1  # which has light steps, too
+    _, run = watched(loop, every=every, overhead=1.0)
+    at = run.scalars["step"].astype(int)
+    np.testing.assert_allclose(run.scalars["loss"], np.array(kept)[at], rtol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [True, False])
@@ -189,27 +215,35 @@ def test_who_knows_says_whether_the_losses_of_a_step_add_up(parts: bool, watched
     np.testing.assert_allclose(run.scalars["loss"], expected, rtol=1e-5)
 
 
-def test_a_joint_loss_is_both_optimizers(watched: Watched) -> None:
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_joint_loss_is_both_optimizers(order: int, every: int, watched: Watched) -> None:
+    """Muon and AdamW, or an encoder's and a decoder's: one curve, and a step is over when both have stepped."""
     kept: list[float] = []
 
     def loop(attach: Attach) -> Left:
         model = nn.ModuleDict({"encoder": net(out=8), "decoder": net()})
         optimizers = [sgd(model["encoder"]), sgd(model["decoder"])]
         attach(model, optimizers)
-        for _ in range(5):
+        for _ in range(6):
             model.zero_grad()
             loss = nn.functional.cross_entropy(
                 model["decoder"](model["encoder"](torch.randn(4, 8))), torch.arange(4) % 3
             )
             loss.backward()
-            for each in reversed(optimizers):
+            for each in optimizers[::order]:
                 each.step()
             kept.append(loss.item())
         return model, []
 
-    _, run = watched(loop, every=1)
-    for curve in ("loss", "loss/decoder"):
-        np.testing.assert_allclose(run.scalars[curve], kept, rtol=1e-5)
+    _, run = watched(loop, every=every, overhead=1.0)
+    at = run.scalars["step"].astype(int)
+    assert at[-1] == 5
+    np.testing.assert_allclose(run.scalars["loss"], np.array(kept)[at], rtol=1e-5)
+    assert "loss/decoder" not in run.scalars
+    assert run.header["losses"] == {"loss": "SGD, SGD"}
+    assert len(run) == len(range(0, 6, every))
+    assert (run.parameter_columns["update_norm"] > 0).all()
     np.testing.assert_allclose(np.nansum(run.parameter_columns["progress"], axis=1), 1.0, rtol=1e-3)
 
 

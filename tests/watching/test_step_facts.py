@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from undertow.watching.step_facts import norms, send_named
 from watching import loops
 from watching.loops import Left, sgd, train
 from watching.training import Attach, Watched, events, loss_of, net, total
@@ -61,3 +62,17 @@ def test_gradients_that_float32_cannot_square_have_their_norms_nevertheless(size
     assert np.isfinite(np.log(run.columns["learning_speed"][2:, first])).all()
     assert run.scalars["nonfinite"].tolist()[2:] == [0, 0, 0]
     assert not events(run, "nonfinite")
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64, torch.complex64])
+def test_norms_on_the_host_are_right_at_once_in_every_range(size: float, dtype: torch.dtype) -> None:
+    gradients = [torch.full((3, 4), size, dtype=dtype).T, torch.full((7,), size, dtype=dtype).to_sparse()]
+    found = norms(gradients)
+    assert found == pytest.approx([float(size * n**0.5) for n in (12, 7)], rel=5e-3)  # bfloat16 has three digits
+    assert norms([torch.zeros(5, dtype=dtype)]) == [0.0]
+
+
+def test_numbers_that_the_host_knows_keep_their_places_among_those_on_their_way() -> None:
+    sent = send_named({"norms": [1.0, torch.tensor(2.0), 3.0], "none": [], "loss": [torch.tensor([4.0])]})
+    assert sent() == {"norms": [1.0, 2.0, 3.0], "loss": [4.0]}

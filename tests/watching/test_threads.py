@@ -21,17 +21,16 @@ SCRIPT = """
     from torch import nn
 
     torch.set_num_threads(1)
-    folder, every, steps, watched = sys.argv[1], int(sys.argv[2]) or None, int(sys.argv[3]), int(sys.argv[4])
+    folder, every, steps, watched = sys.argv[1], 1, int(sys.argv[2]), 0
     start = threading.Barrier(3)
 
-    def train(number, closed_by_main):
+    def train(number):
         layers = [layer for n in range(3) for layer in (nn.Linear(8, 8), nn.Tanh())]
         model = nn.Sequential(*layers, nn.Linear(8, 3 + number))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         watcher = None
         if number < watched:
-            watcher = undertow.watch(model, optimizer, f"{folder}/{number}.undertow", every=every)
-            watchers.append(watcher)
+            watcher = undertow.watch(model, optimizer, f"{folder}/{every}-{watched}-{number}.undertow", every=every)
         start.wait()
         for step in range(steps):
             optimizer.zero_grad(set_to_none=True)
@@ -44,28 +43,37 @@ SCRIPT = """
         if watcher is not None:
             watcher.close()
 
-    watchers = []
-    threads = [threading.Thread(target=train, args=(number, False)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    left = torch.autograd.backward.__module__, nn.utils.clip_grad._get_total_norm.__qualname__
-    print(*left, torch.autograd.backward.__code__.co_filename.endswith("patches.py"))
+    for pair in sys.argv[3:]:
+        every, watched = (int(number) or None for number in pair.split("-"))
+        threads = [threading.Thread(target=train, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        left = torch.autograd.backward.__module__, nn.utils.clip_grad._get_total_norm.__qualname__
+        print(*left, torch.autograd.backward.__code__.co_filename.endswith("patches.py"))
 """
+PAIRS = [(1, 2), (1, 1), (1, 3), (0, 3)]
 
 
-@pytest.mark.parametrize(("every", "watched"), [(1, 2), (1, 1), (1, 3), (0, 3)])
-def test_trainings_in_threads_do_not_touch_one_another(every: int, watched: int, tmp_path: Path) -> None:
-    """In a process of its own, as what goes wrong here ends it. Losses differ by tens, so none can be another's."""
-    script = textwrap.dedent(SCRIPT)
-    arguments = [str(tmp_path), str(every), "80", str(watched)]
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=300)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all Runs. They are trained in a process of its own, as what goes wrong here ends it."""
+    folder = tmp_path_factory.mktemp("threads")
+    words = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder), "80"]
+    pairs = [f"{every}-{watched}" for every, watched in PAIRS]
+    done = subprocess.run([*words, *pairs], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "undertow stopped" not in done.stderr
-    assert done.stdout.split() == ["torch.autograd", "_get_total_norm", "False"]
+    assert done.stdout.splitlines() == ["torch.autograd _get_total_norm False"] * len(PAIRS)
+    return folder
+
+
+@pytest.mark.parametrize(("every", "watched"), PAIRS)
+def test_trainings_in_threads_do_not_touch_one_another(every: int, watched: int, trained: Path) -> None:
+    """Losses differ by tens, so none can be another's."""
     for number in range(watched):
-        run = undertow.open_run(tmp_path / f"{number}.undertow")
+        run = undertow.open_run(trained / f"{every or None}-{watched}-{number}.undertow")
         losses = run.scalars["loss"][~np.isnan(run.scalars["loss"])]
         assert (len(losses) == 80) if every else (len(losses) > 3)
         assert (losses > 0.9 * 10.0**number).all()

@@ -98,7 +98,7 @@ def doctor(
         chosen = [] if isinstance(seeds, int) else list(seeds)
         many = seeds if isinstance(seeds, int) else len(chosen)
         plan = _planned(trials, control, seconds, many, training.steps)
-        course = Course(training, trials, plan, began + RACED * seconds, tell, chosen)
+        course = Course(training, trials, plan, began + RACED * seconds, tell, chosen, levels)
         if live is not None:
             check_format(Path(live))
             course.tell = trials.tell = _Live(course, diagnosis, Path(live), began, tell)

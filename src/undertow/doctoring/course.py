@@ -45,6 +45,7 @@ class Course:
         deadline: of the race, of `time.monotonic`.
         tell: called with a line now and then.
         fresh_seeds: of the confirmation, if not those from `FIRST_FRESH_SEED` on; the race avoids them.
+        levels: of the remedies that may be tried, those of partners and of longer and shorter steps among them.
 
     Attributes:
         attempts: what was tried, and how far it came.
@@ -60,6 +61,7 @@ class Course:
     deadline: float
     tell: Callable[[str], object] = lambda _: None
     fresh_seeds: Sequence[int] = ()
+    levels: str = "".join(Level)
     attempts: dict[Arm, Attempt] = field(default_factory=dict)
     confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -74,7 +76,7 @@ class Course:
     def finalists(self, prescribed: Sequence[Remedy]) -> list[Arm]:
         """Race what was prescribed in rounds, and return the best arms."""
         full = self.budget.full
-        arms = self.look(first_arms(prescribed))
+        arms = self.look(self._permitted(first_arms(prescribed)))
         short = self.budget.short(len(arms))
         best = self.race(arms[: self.budget.arms(short, FIRST)], short, 0)
         if not best and arms and time.monotonic() > self.deadline:
@@ -83,9 +85,12 @@ class Course:
         for number, (following, part) in enumerate(((second_arms, SECOND), (third_arms, THIRD)), start=1):
             if not best or time.monotonic() > self.deadline:
                 break
-            again = self.look([arm for arm in following(best) if arm], quietly=True)
+            again = self.look(self._permitted(following(best)), quietly=True)
             best = self.race(again[: self.budget.arms(full, part)], full, number) or best
         return best[:FINALISTS]
+
+    def _permitted(self, arms: Sequence[Arm]) -> list[Arm]:
+        return [arm for arm in arms if arm and all(each.level in self.levels for each in arm)]
 
     def race(self, arms: Sequence[Arm], steps: int, number: int) -> list[Arm]:
         """Run arms on the shared seeds of a round, the worse half on the first of them only; return the best first."""

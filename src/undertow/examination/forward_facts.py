@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undertow.examination.independence import RESHAPES, Suspicion, axes_exchanged
+from undertow.examination.detached import DetachedValues
 from undertow.examination.sources import SourceFinder, users_line
+from undertow.examination.suspicion import RESHAPES, Suspicion, axes_exchanged
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
-from undertow.tape.output_range import OF_STATES, last_operation, reach
+from undertow.tape.output_range import OF_STATES, is_standardised, last_operation, reach, standardised
 
 Node = Any
 Fact = dict[str, Any]
@@ -26,6 +27,10 @@ _ELEMENTWISE = _DIFFERENCES | {"add", "__add__", "__radd__", "mul", "__mul__", "
 _WEIGHING = frozenset({"linear", "conv1d", "conv2d", "conv3d", "matmul", "__matmul__", "mm", "addmm", "bilinear"})
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"})
 _NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
+
+_KEEPS_ROWS = frozenset(
+    {"mul", "div", "native_dropout", "view", "unsafe_view", "transpose", "permute", "clone", "to_copy"}
+)
 
 ABOVE_ZERO = 1e-4
 """What no logarithm of a probability is above, rounded as it may be."""
@@ -56,6 +61,9 @@ class ForwardFacts(SourceFinder):
         self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
         self.suspicion = Suspicion()
+        self._detached = DetachedValues()
+        self._lookups: dict[Node, Tensor] = {}
+        self._sums: list[tuple[Tensor, Tensor, int]] = []
         self._exchanged: Fact = {}
         self._reshaped: list[tuple[Node, Fact]] = []
         self._along: Fact = {}
@@ -74,6 +82,7 @@ class ForwardFacts(SourceFinder):
         if note is not None:
             note(self, name, args, kwargs or {}, out, before)
         self.suspicion.look(name, args, kwargs or {}, out)
+        self._detached.look(name, args, kwargs or {}, out)
         if self.suspicion.exchanged and not self._exchanged:
             shapes = self.suspicion.exchanged
             self._exchanged = {"op": name, "shapes": shapes, "source": users_line()}
@@ -88,6 +97,19 @@ class ForwardFacts(SourceFinder):
         first, second = given
         if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
             self._pairs.append((name, first, second, out.grad_fn, number))
+
+    def _looked_up(self, _: str, args: Sequence[Any], __: Mapping[str, Any], out: Any, number: int) -> None:
+        del number
+        if args and isinstance(args[0], Tensor) and out.grad_fn is not None and len(self._lookups) < MOST:
+            self._lookups[out.grad_fn] = args[0]
+
+    def _added(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        """Note what is added to rows of a table, such as positions."""
+        self._pair(name, args, kwargs, out, number)
+        if self._lookups and len(args) > 1 and all(isinstance(each, Tensor) for each in args[:2]):
+            for rows, other in (args[:2], args[1::-1]):
+                if rows.grad_fn is not None and _varied(self._lookups.get(_table(rows.grad_fn))):
+                    self._sums.append((rows.detach(), other.detach(), number))
 
     def _cut_anew(self, name: str, args: Sequence[Any], _: Mapping[str, Any], out: Any, number: int) -> None:
         """Note reshapes of what was computed that look like an exchange of two axes."""
@@ -124,7 +146,8 @@ class ForwardFacts(SourceFinder):
         if not isinstance(given, Tensor) or not any(map(_is_weight, (*args[1:], *kwargs.values()))):
             return
         for data in self._joined.get(given.grad_fn, ()) if given.requires_grad else (given,):
-            if data.is_floating_point() and data.dim() > 1 and data.layout is torch.strided:
+            strided = data.is_floating_point() and data.dim() > 1 and data.layout is torch.strided
+            if strided and not self._detached.learned(data):
                 key = data.data_ptr(), tuple(data.shape)
                 if key in self._data or len(self._data) < 8:
                     fan_in = data.shape[-1] if given.requires_grad else _fan_in(weight, data)
@@ -163,6 +186,8 @@ class ForwardFacts(SourceFinder):
             "norms": list(self._norms.values()),
             "exchanged": self._exchanged or reshaped,
             "softmax along": self._along,
+            "state detached": self._detached.fact(loss),
+            "sums": [self._sum_fact(*each) for each in self._sums[:MOST]],
         }
 
     def _pair_fact(self, name: str, first: Tensor, second: Tensor, node: Node, number: int) -> Fact:
@@ -178,6 +203,10 @@ class ForwardFacts(SourceFinder):
         if both or (name not in LOSSES and name not in _DIFFERENCES):
             return fact
         return fact | _numbers(output, target, self._states)
+
+    def _sum_fact(self, rows: Tensor, other: Tensor, number: int) -> Fact:
+        sizes = [each.double().square().mean().sqrt().item() for each in (rows, other)]
+        return {"looked up": sizes[0], "added": sizes[1], "source": self.line_of(number)}
 
     def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int) -> Fact:
         features = 1 if name.startswith("conv") else -1
@@ -219,6 +248,9 @@ def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact
     }
     last = last_operation(output.grad_fn, states)
     state = states.get(last, "")
+    if last is not None and not state and is_standardised(last):
+        missed = wanted - standardised(wanted)
+        return fact | {"last": {"op": op_name(last.name()), "missed": missed.square().mean().item()}}
     limits = OF_STATES[state] if state else None if last is None else reach(last)
     if last is None or limits is None:
         return fact
@@ -253,6 +285,18 @@ def _norm_fact(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Fac
     running = args[1] if len(args) > 1 else kwargs.get("running_mean")
     tracked = isinstance(running, Tensor)
     return fact | {"values": values * x.shape[0], "examples": x.shape[0], "tracked": tracked} if training else None
+
+
+def _table(node: Node) -> Node:
+    """Return the Node of the lookup behind what was scaled, dropped out or reshaped."""
+    while node is not None and op_name(node.name()) in _KEEPS_ROWS:
+        node = next((source for source, _ in node.next_functions if source is not None), None)
+    return node
+
+
+def _varied(indices: Tensor | None) -> bool:
+    """Tell whether examples look up different rows: positions are the same for all."""
+    return indices is not None and indices.dim() > 1 and len(indices) > 1 and not bool((indices == indices[:1]).all())
 
 
 def _axis(dim: int, axes: int) -> int:
@@ -298,4 +342,6 @@ _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(RESHAPES, ForwardFacts._cut_anew),
     **dict.fromkeys(("cat", "concat", "concatenate"), ForwardFacts._put_together),
     "nll_loss": ForwardFacts._likelihood,
+    "embedding": ForwardFacts._looked_up,
+    **dict.fromkeys(("add", "__add__", "__radd__", "__iadd__", "add_"), ForwardFacts._added),
 }

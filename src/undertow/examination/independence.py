@@ -18,98 +18,11 @@ from undertow.tape.tensors import tensors_in
 
 Fact = dict[str, Any]
 
-RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
-RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
-ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
 FEW = 3
 """Examples that are looked at first: a model in which they stay apart is spared two passes over the whole batch."""
 
 ALIKE = 3e-5
 """Part of an output's size that an example's may be off by in another batch: kernels add up in another order there."""
-
-_PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"})
-_ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod"})
-
-
-_BATCHED = frozenset({"bmm", "matmul", "__matmul__"})
-
-Shapes = tuple[tuple[int, ...], ...]
-
-
-class Suspicion:
-    """Collects, over a forward pass, operations that may let examples meet. Nothing is computed.
-
-    Example:
-        >>> suspicion, x = Suspicion(), torch.ones(4, 3, 2)
-        >>> suspicion.look("bmm", (x, x.mT), {}, x @ x.mT)
-        >>> suspicion.is_raised(examples=4), suspicion.is_raised(examples=3)
-        (False, True)
-    """
-
-    def __init__(self) -> None:
-        self.raised = False
-        self._met: set[tuple[str, Shapes]] = set()
-        self.exchanged: list[list[int]] = []
-
-    def look(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-        """Take one call of a function of torch."""
-        if not args or not isinstance(args[0], Tensor):
-            return
-        if name in RESHAPES and not args[0].requires_grad and not self.exchanged and isinstance(out, Tensor):
-            self.exchanged = _exchanged(args[0].shape, out.shape)
-        if self.raised:
-            return
-        if name in RESHAPES:
-            self.raised = isinstance(out, Tensor) and out.shape[:1] != args[0].shape[:1] and args[0].dim() > 1
-        elif name in RECURRENT:
-            self.raised = True
-        elif name in ATTENTION:
-            self._met.add((name, tuple(tuple(a.shape) for a in args[:3] if isinstance(a, Tensor))))
-        elif name in _PRODUCTS:
-            factors = [a for a in args if isinstance(a, Tensor) and not isinstance(a, nn.Parameter)]
-            if len(factors) > 1:
-                self._met.add((name, tuple(tuple(a.shape) for a in factors)))
-        elif name in _ALONG:
-            along = args[1] if len(args) > 1 else kwargs.get("dim")
-            self.raised = args[0].dim() > 1 and along in (0, None, -args[0].dim())
-
-    def is_raised(self, examples: int) -> bool:
-        """Tell whether examples may have met, so many of which the model was called with."""
-        return self.raised or not all(_stay_apart(name, shapes, examples) for name, shapes in self._met)
-
-
-def _stay_apart(name: str, shapes: Shapes, examples: int) -> bool:
-    """Tell whether shapes alone say that a product, or an attention, treats each example by itself.
-
-    Examples lie along the first axis of all that is multiplied (the second of what `nn.MultiheadAttention` is given),
-    and no other axis has as many places, which might be them.
-    """
-    axis = 1 if name == "multi_head_attention_forward" else 0
-    if name not in ATTENTION and name not in _BATCHED:
-        return False
-    return len(shapes) > 1 and all(
-        len(shape) > 2 and shape[axis] == examples and shape[:-1].count(examples) == 1 for shape in shapes
-    )
-
-
-def _exchanged(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:
-    """Both shapes, if a reshape of data makes a batch first look like a batch second, or the other way round."""
-    swapped = [*before[1::-1], *before[2:]]
-    same = len(before) < 3 or before[0] == before[1] or min(before[:2]) < 2 or list(after) != swapped
-    return [] if same else [list(before), list(after)]
-
-
-def axes_exchanged(before: Sequence[int], after: Sequence[int]) -> bool:
-    """Tell whether two shapes differ by an exchange of two axes of different sizes.
-
-    Example:
-        >>> axes_exchanged([32, 5, 12], [32, 12, 5]), axes_exchanged([32, 5, 12], [32, 60])
-        (True, False)
-    """
-    if len(before) != len(after) or len(before) < 3:
-        return False
-    off = [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
-    return len(off) == 2 and before[off[0]] == after[off[1]] and min(before[n] for n in off) > 1
 
 
 @dataclass
@@ -152,6 +65,11 @@ class CallCatcher:
     def __exit__(self, *_: object) -> None:
         while self._handles:
             self._handles.pop().remove()
+
+    @property
+    def open(self) -> bool:
+        """Tell whether that call goes on."""
+        return self.call is not None and self.call.out is None
 
     def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.call is None:
@@ -212,11 +130,15 @@ class _Probe:
         if self._few_are_apart():
             return None
         share, confined = self._changed(0)
+        alone = not share  # an output that the first example does nothing to may be the last one's
+        if alone:
+            share, confined = self._changed(0, self._size(0) - 1)
         if confined or not share:
             return None
         if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1]:  # examples lie along the second axis
             return None
-        return {"examples": shape[0], "changed": share, **self._blame()}
+        place = self._size(0) - 1 if alone else 0
+        return {"examples": shape[0], "changed": share, "of one alone": alone, **self._blame(place)}
 
     def _few_are_apart(self) -> bool:
         """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
@@ -227,10 +149,10 @@ class _Probe:
             return False
         args, kwargs = _each((self._call.args, self._call.kwargs), 0, size, _first_few)
         try:
-            share, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)
+            _, confined = _Probe(self._model, Call(args, kwargs, self._call.states), anew=True)._changed(0)
         except Exception:  # the model wants as many examples as there are
             return False
-        return confined or not share
+        return confined
 
     def _one_stays_as_it_was(self, size: int) -> bool:
         """Tell whether an example alone has the output that it has in the batch: a pass over a single example.
@@ -246,10 +168,10 @@ class _Probe:
         except Exception:  # the model wants as many examples as there are
             return False
 
-    def _changed(self, axis: int) -> tuple[float, bool]:
+    def _changed(self, axis: int, place: int = 0) -> tuple[float, bool]:
         """The share of the output that changes with one example, and whether it is one example's."""
         n = self._size(axis)
-        after = self._run(axis)
+        after = self._run(axis, place=place)
         for old, new in zip(_outputs(self._before), _outputs(after), strict=True):
             parts = _changed_parts(old, new)
             return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
@@ -259,19 +181,19 @@ class _Probe:
         assert self._batch is not None  # noqa: S101  # only called where there is one
         return self._batch.shape[axis]
 
-    def _run(self, axis: int | None, under: "_Footprints | None" = None) -> Any:
+    def _run(self, axis: int | None, under: "_Footprints | None" = None, place: int = 0) -> Any:
         args, kwargs = self._call.args, self._call.kwargs
         if axis is not None:
-            args, kwargs = _each((args, kwargs), axis, self._size(axis), lambda x: _replaced_tensor(x, axis))
+            args, kwargs = _each((args, kwargs), axis, self._size(axis), lambda x: _replaced_tensor(x, axis, place))
         set_random_states(self._call.states)
         with under or nullcontext():
             return self._model(*args, **kwargs)
 
-    def _blame(self) -> Fact:
+    def _blame(self, place: int) -> Fact:
         """The first operation whose output changes beyond one example while what went in did not."""
         before, after = _Footprints(), _Footprints()
         self._run(None, before)
-        self._run(0, after)
+        self._run(0, after, place)
         n = self._size(0)
         for (name, ins, out, line), (_, new_ins, new_out, _) in zip(before.calls, after.calls, strict=True):
             came = [_differ(old, new) for old, new in zip(ins, new_ins, strict=True)]
@@ -306,13 +228,13 @@ def _each(values: Any, axis: int, size: int, change: Callable[[Tensor], Tensor])
     return values
 
 
-def _replaced_tensor(x: Tensor, axis: int) -> Tensor:
-    """Return the same with its first example replaced by another one."""
+def _replaced_tensor(x: Tensor, axis: int, place: int) -> Tensor:
+    """Return the same with the example at a place replaced by another one."""
     with torch.no_grad():
-        first = x.select(axis, 0)
-        other = next((x.select(axis, k) for k in range(1, x.shape[axis]) if not first.equal(x.select(axis, k))), first)
+        given = x.select(axis, place)
+        other = next((x.select(axis, k) for k in range(x.shape[axis]) if not given.equal(x.select(axis, k))), given)
         changed = x.detach().clone()
-        changed.select(axis, 0).copy_(other)
+        changed.select(axis, place).copy_(other)
     return changed.requires_grad_(x.requires_grad)
 
 

@@ -12,7 +12,7 @@ from undertow.examination.forward_facts import ForwardFacts
 from undertow.examination.independence import Call, CallCatcher, examples_mixed
 from undertow.examination.loss_terms import gradients_of, terms_of
 from undertow.examination.surroundings import random_states, set_random_states
-from undertow.measure import by_kind, host_norm
+from undertow.measure import by_kind, can_wait, host_norm, norms_of_small
 from undertow.measure.signals import plain
 from undertow.tape.other_leaves import describe_leaves, leaves_of
 from undertow.tape.tensors import tensors_in
@@ -38,6 +38,7 @@ class Observer:
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._optimizers = model, optimizers
         self._seen, self._caught = ForwardFacts(model), CallCatcher(model)
+        self._seen.suspicion.within = lambda: self._caught.open
         self.terms = 0
         self.leaves: list[Tensor] = []
         self.told: list[Facts] = []
@@ -94,15 +95,16 @@ def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
         >>> zero_gradients({"w": w})
         {'zero gradients': ['w'], 'zero values': ['w']}
     """
-    there = [(name, plain(p.grad)) for name, p in parameters.items() if p.grad is not None and p.grad.numel()]
-    zero = _all_zero(there)
+    gradients = ((name, p.grad) for name, p in parameters.items())
+    zero = _all_zero([(name, plain(grad)) for name, grad in gradients if grad is not None and grad.numel()])
     values = [(name, plain(parameters[name].detach())) for name in parameters if name in zero]
     return {"zero gradients": [name for name in parameters if name in zero], "zero values": sorted(_all_zero(values))}
 
 
 def _all_zero(tensors: Sequence[tuple[str, Tensor]]) -> set[str]:
     """The squares of what is small may vanish, so that only what has no norm is looked at closely."""
-    found = {name for name, x in tensors if x.is_cpu and not _some(x).any() and host_norm(x) == 0}
+    found = {name for name, norm in norms_of_small(tensors).items() if norm == 0}
+    found |= {name for name, x in tensors if x.is_cpu and not (can_wait(x) or _some(x).any() or host_norm(x))}
     for names, group in by_kind((name, x) for name, x in tensors if not x.is_cpu):
         real = [torch.view_as_real(each) if each.is_complex() else each for each in group]
         norms = torch.stack(torch._foreach_norm(real)).tolist()

@@ -124,8 +124,22 @@ def _step_facts(
         told["reach"] = sum((gradient * step) ** 0.5 for gradient, step in sizes) / abs(loss)
     if (accumulated := _accumulated(optimizers)) is not None:
         told["accumulated"] = accumulated
+    if (stuck := _stuck(parameters, steps)) is not None:
+        told["stuck"] = stuck
     decay = max(float(group.get("weight_decay") or 0.0) for each in optimizers for group in each.param_groups)
     return told | ({"decay": {"weight_decay": decay, **_decay_facts(optimizers, parameters, steps)}} if decay else {})
+
+
+def _stuck(parameters: Mapping[str, Tensor], steps: Steps) -> float | None:
+    """Return the part of the gradient, by size, on numbers in half precision that the step leaves as they are."""
+    pull = lost = 0.0
+    for name, step in steps.items():
+        parameter, gradient = parameters[name], parameters[name].grad
+        if parameter.dtype in (torch.bfloat16, torch.float16) and gradient is not None and not gradient.is_sparse:
+            size = gradient.detach().float().abs()
+            pull += float(size.sum())
+            lost += float((size * (step == 0)).sum())
+    return lost / pull if pull else None
 
 
 def _accumulated(optimizers: Sequence[Optimizer]) -> float | None:

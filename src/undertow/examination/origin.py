@@ -1,7 +1,9 @@
 """The first operation of a forward pass that makes inf or nan out of finite numbers, or is handed some from outside."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 import torch
@@ -19,6 +21,9 @@ _WHATEVER_WAS_THERE = ("empty", "resize_", "set_")
 
 _MATRIX_PRODUCTS = frozenset({"addmm", "mm", "bmm", "baddbmm", "mv", "addmv", "convolution"})
 """Nobody multiplies a mask of -inf: what they make nan of came in as data."""
+
+_ORDERED = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+"""Kinds of numbers of which torch finds the smallest and the largest."""
 
 _WRITES_ONLY = frozenset({"copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_", "random_"})
 """What works in place and doesn't read what was there."""
@@ -96,14 +101,17 @@ class OriginFinder(TorchDispatchMode):
         if self.origin is not None:
             return func(*args, **(kwargs or {}))
         op = func.__name__.split(".")[0]
-        given = _read(op, args, kwargs or {})
-        bad = [tensor for tensor in given if not _finite([tensor])]
+        given = _read(op, args, kwargs or {}) if _writes(func) else None
+        bad = [] if given is None else _bad(given)
         nan, infinite = _has_nan(bad), _has_inf(bad)
-        what = self._names.get(bad[0].untyped_storage().data_ptr(), "an input") if bad else ""
         out = func(*args, **(kwargs or {}))
         results = tensors_in(out)
         if any(each in op for each in _WHATEVER_WAS_THERE) or not self._lost(results):
             return out
+        if given is None:  # still there, and few operations are ever asked for it
+            bad = _bad(_read(op, args, kwargs or {}))
+            nan, infinite = _has_nan(bad), _has_inf(bad)
+        what = self._names.get(bad[0].untyped_storage().data_ptr(), "an input") if bad else ""
         # Out of finite numbers, or nan out of a mask's -inf: a softmax that everything is hidden from.
         news = _has_nan(results) and not nan
         if op not in _MASKS and (not bad or (news and not infinite and op not in _MATRIX_PRODUCTS)):
@@ -149,6 +157,16 @@ def _read(op: str, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
     return tensors_in((read, {name: value for name, value in kwargs.items() if name != "out"}))
 
 
+def _bad(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor for tensor in tensors if not _finite([tensor])]
+
+
+@cache
+def _writes(operation: Any) -> bool:
+    """Tell whether an operation changes what it is given."""
+    return bool(operation._schema.is_mutable)
+
+
 def _counts(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and (tensor.is_floating_point() or tensor.is_complex())
 
@@ -159,8 +177,25 @@ def _has_nan(tensors: Iterable[Tensor]) -> bool:
 
 def _has_inf(tensors: Iterable[Tensor]) -> bool:
     """Tell whether any holds +inf, which no mask does."""
-    return any(bool(torch.isposinf(t).any()) for t in tensors if _counts(t) and not t.is_complex())
+    return any(
+        _largest(t) == math.inf and bool(torch.isposinf(t).any())
+        for t in tensors
+        if _counts(t) and not t.is_complex() and t.numel()
+    )
 
 
 def _finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(torch.isfinite(t).all()) for t in tensors if _counts(t))
+    return all(_is_finite(t) for t in tensors if _counts(t) and t.numel())
+
+
+def _is_finite(x: Tensor) -> bool:
+    """Look at the extremes, which one operation finds; where one isn't finite, something isn't."""
+    if x.dtype not in _ORDERED:
+        return bool(torch.isfinite(x).all())
+    return all(math.isfinite(each.item()) for each in torch.aminmax(x))
+
+
+def _largest(x: Tensor) -> float:
+    """Return the largest number; inf where there is nan among them, or torch can't tell."""
+    largest = x.amax().item() if x.dtype in _ORDERED else math.inf
+    return math.inf if math.isnan(largest) else largest

@@ -13,9 +13,11 @@ from undertow.examination.observer import Observer, look_closer, zero_gradients
 from undertow.examination.optimizer_facts import try_optimizers
 from undertow.examination.origin import OriginFinder, OverflowFinder
 from undertow.examination.surroundings import random_states, set_random_states
+from undertow.examination.zeroed import zeroed_by_parameters
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
+from undertow.wording import few
 
 ComputeLoss = Callable[[], Tensor]
 
@@ -36,6 +38,8 @@ class Passes:
     def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self._parameters = dict(model.named_parameters())
+        # Sharded models compute with others than they name, and free these.
+        self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self._parameters.values())
         self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
@@ -52,7 +56,7 @@ class Passes:
             run = self._measured(before)
         except _NothingReachedError as severed:
             return self._severed(before, *severed.args)
-        run.header.update(self._dependence(before, run.header) | self._overflow(before, run.header))
+        run.header.update(self._dependence(before, run.header) | self._overflow(before, run))
         return run
 
     def _severed(self, before: dict[str, Any], header: dict[str, Any]) -> Run:
@@ -62,18 +66,18 @@ class Passes:
         return Run(facts | self._dependence(before, facts), ())
 
     def _measured(self, before: dict[str, Any]) -> Run:
-        meter = Meter(inflow=True)
+        meter = Meter(inflow=True, lasting=self._is_whole)
         run = self._pass(meter)
         if run is None:
-            run = self._again(before, meter := Meter(inflow=True))
+            run = self._again(before, meter := Meter(inflow=True, lasting=self._is_whole))
         received = run.column("grad_output")
         finite = bool(np.isfinite([run.header["loss"], *received]).all())
         if finite and (meter.exact or squares_fit(received)):
             return run
         if finite:
-            return self._again(before, Meter(precise=True, inflow=True))
+            return self._again(before, Meter(precise=True, inflow=True, lasting=self._is_whole))
         with OriginFinder(self._model) as finder:
-            return self._again(before, Meter(precise=True, count_nonfinite=True), finder)
+            return self._again(before, Meter(precise=True, count_nonfinite=True, lasting=self._is_whole), finder)
 
     def _dependence(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
         """Tell whether the loss's value depends on parameters that no gradient reaches: a third pass, forward alone."""
@@ -82,9 +86,12 @@ class Passes:
             self._traced = names, self._trace(before, names)
         return self._traced[1] if names else {}
 
-    def _overflow(self, before: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+    def _overflow(self, before: dict[str, Any], run: Run) -> dict[str, Any]:
         """Look for inf that is divided by, where a gradient is zero: it makes zeros, and the loss is as finite."""
+        header = run.header
         if header["origin"] or not np.isfinite(header["loss"]) or not header["zero gradients"]:
+            return {}
+        if zeroed_by_parameters(run, self._parameters):
             return {}
         set_random_states(before)
         try:
@@ -113,7 +120,8 @@ class Passes:
         set_random_states(before)
         self._plans.expect_news()
         run = self._pass(meter, finder)
-        assert run is not None  # noqa: S101  # the modules were watched
+        if run is None:  # the modules were watched, and were others again
+            raise ValueError(_parameters_replaced(self._model, self._parameters))
         return run
 
     def ahead(self, steps: int) -> Run | None:
@@ -150,6 +158,7 @@ class Passes:
             _backward(loss, tape.other_leaves)
             header |= self._reached(tape, header) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
             header["chosen"] = tape.chosen
+            meter.settle()  # before optimizers are tried
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
             run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
@@ -188,6 +197,14 @@ def _origin(finder: OriginFinder | None) -> dict[str, Any]:
     if origin is not None or imported is None:
         return {"origin": None if origin is None else vars(origin)}
     return {"origin": None, "imported": vars(imported)}
+
+
+def _parameters_replaced(model: nn.Module, before: dict[str, nn.Parameter]) -> str:
+    new = [name for name, p in model.named_parameters() if before.get(name) is not p]
+    return (
+        f"compute_loss puts new parameters in the place of {few(new) or 'the ones before'} each time it is called, "
+        "which no optimizer holds: write into those that are there, as in `parameter.data.copy_(values)`"
+    )
 
 
 def _checked(loss: object, parameters: dict[str, nn.Parameter]) -> Tensor:

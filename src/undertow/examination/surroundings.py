@@ -1,5 +1,6 @@
-"""What an examination changes beside the model: random numbers, modes of the thread, flags of torch and NumPy."""
+"""What an examination changes beside the model: random numbers, modes of the thread, flags of torch, NumPy, Python."""
 
+import gc
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ Restore = Callable[[], None]
 
 def surroundings() -> list[Restore]:
     """Return what puts the surroundings of a model back to what they are now, as often as it is called."""
-    return [_modes(), _flags(), _stance(), _optimizer_hooks(), _error_state(), _random_numbers()]
+    return [_modes(), _flags(), _stance(), _optimizer_hooks(), _error_state(), _random_numbers(), _garbage_collector()]
 
 
 def _modes() -> Restore:
@@ -73,6 +74,10 @@ def _error_state() -> Restore:
 
 def _back_to(before: Any) -> None:
     np.seterr(**before)
+
+
+def _garbage_collector() -> Restore:
+    return gc.enable if gc.isenabled() else gc.disable
 
 
 def _random_numbers() -> Restore:

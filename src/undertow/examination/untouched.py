@@ -1,5 +1,6 @@
 """The promise that an examination leaves no trace."""
 
+import gc
 import threading
 import zlib
 from collections.abc import Callable
@@ -16,6 +17,12 @@ from undertow.examination.surroundings import Restore, surroundings
 
 _ONE_AT_A_TIME = threading.RLock()
 """Examinations of one process wait for each other: models may share parameters, and all share the random numbers."""
+
+WORDS = 128
+"""Words of 8 bytes in a row of a large parameter, whose rows and columns are summed up to tell whether it changed."""
+
+LARGE = 2**15
+"""Bytes from which on a parameter is large."""
 
 _HOOKS = tuple(
     f"_forward_{name}"
@@ -53,7 +60,7 @@ class Untouched:
         self._restores: list[Restore] = []
         self._kept: dict[str, tuple[nn.Parameter, int, Tensor, int | None]] = {}
         self._grad = torch.is_grad_enabled()
-        self._is_held = self._is_done = False
+        self._is_held = self._is_done = self._collects = False
 
     def __enter__(self) -> None:
         return
@@ -62,6 +69,7 @@ class Untouched:
         """Look at everything, hold Ctrl-C back, and clear the model's gradients."""
         self._interrupts.hold()
         self._is_held = _ONE_AT_A_TIME.acquire()
+        self._collects = gc.isenabled()
         model = self._model
         with torch.inference_mode(False):  # copies are written back outside of it
             self._kept = {name: (p, p._version, p.data, _content(p.data)) for name, p in model.named_parameters()}
@@ -74,14 +82,24 @@ class Untouched:
                 _modes(model),
             ]
             self._restores = surroundings() + of_the_model
+            gc.disable()  # looking for garbage among the many objects of a large graph takes a quarter of the time
             for parameter in model.parameters():
                 parameter.grad = None
                 (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).clear()
             register_optimizer_step_pre_hook(_refusal())
 
     def interruptible(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        """Return the function, made to be ended by Ctrl-C."""
-        return self._interrupts.through(function)
+        """Return the function, made to be ended by Ctrl-C, and to have its garbage collected."""
+
+        def collected() -> Any:
+            if self._collects:
+                gc.enable()
+            try:
+                return function()
+            finally:
+                gc.disable()
+
+        return self._interrupts.through(collected)
 
     def check(self) -> None:
         """Hold the parameters' numbers against those at the beginning. Raises: RuntimeError if they were changed."""
@@ -119,9 +137,24 @@ def _content(data: Tensor) -> int | None:
     """Return a sum of a parameter's bits: writing to ``.data`` leaves no new version. None where none can be had."""
     try:
         bits = data.reshape(-1).view(torch.uint8)
-        return zlib.crc32(bits.numpy().data) if bits.device.type == "cpu" else int(bits.sum(dtype=torch.int64))
+        return _checksum(bits) if bits.device.type == "cpu" else int(bits.sum(dtype=torch.int64))
     except Exception:  # kinds of tensors that have no bits of their own
         return None
+
+
+def _checksum(bits: Tensor) -> int:
+    """Return a CRC, of large tensors that of their words' sums along rows and along columns: seven times as fast.
+
+    Numbers that change places without changing a sum would have to stay in their row and in their column.
+    """
+    row = 8 * WORDS
+    whole = len(bits) - len(bits) % row if len(bits) >= LARGE and not bits.storage_offset() % 8 else 0
+    found = zlib.crc32(bits[whole:].numpy().data)
+    if whole:
+        words = bits[:whole].view(torch.int64).view(-1, WORDS)
+        for sums in (words.sum(0), words.sum(1)):
+            found = zlib.crc32(sums.numpy().data, found)
+    return found
 
 
 def _owned(model: nn.Module) -> Restore:

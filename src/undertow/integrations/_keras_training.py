@@ -1,5 +1,6 @@
 """`training`: how a Keras model is trained, as an `undertow.Training`, for `undertow.doctor` to treat."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from undertow.integrations._keras_layers import CounterpartModel, NoCounterpart, counterpart
 from undertow.training import Training
+
+_log = logging.getLogger("undertow")
 
 SETTINGS: Mapping[str, tuple[Callable[..., Optimizer], Mapping[str, str]]] = {
     "SGD": (SGD, {"momentum": "momentum", "nesterov": "nesterov"}),
@@ -42,31 +46,53 @@ def training(
     if optimizer is None and "optimizer" not in changes:
         raise ValueError("the model has no optimizer: call model.compile(optimizer=...) before, or give optimizer=")
     given = None if "optimizer" in changes else _Optimizers.like(optimizer)
+    _say_what_is_out_of_reach(model)
+    loss = _Loss(_fresh(model))
     found = Training(
         model=_Model(named, model),
         batches=_Batches(torch.as_tensor(x), torch.as_tensor(y), batch_size),
-        loss=_loss,
+        loss=loss,
         optimizer=changes.pop("optimizer", given),
-        score=None if validation_data is None else _Score(*map(torch.as_tensor, validation_data)),
+        score=None if validation_data is None else _Score(loss, *map(torch.as_tensor, validation_data)),
         clip_grad_norm=getattr(optimizer, "global_clipnorm", None),
         steps=epochs * math.ceil(len(x) / batch_size),
     )
     return replace(found, **changes)
 
 
+def _say_what_is_out_of_reach(model: Any) -> None:
+    try:
+        counterpart(_fresh(model))
+    except NoCounterpart as error:
+        _log.warning(
+            "undertow: %s, so remedies that exchange or draw layers don't reach this Keras model: those for the "
+            "optimizer, its steps and the data do.",
+            error,
+        )
+
+
+def _fresh(model: Any) -> Any:
+    """Return a model of the same layers with fresh weights, compiled in the same way."""
+    fresh = type(model).from_config(model.get_config())
+    if not fresh.built:
+        fresh.build(model.input_shape)
+    fresh.compile_from_config(model.get_compile_config())
+    return fresh
+
+
 @dataclass(frozen=True)
 class _Model:
-    """Makes models of the same layers with fresh weights."""
+    """Makes models of the same layers with fresh weights: of torch's layers, where they have all that it needs."""
 
     named: Callable[[Any], nn.Module]
     model: Any
 
     def __call__(self) -> nn.Module:
-        fresh = type(self.model).from_config(self.model.get_config())
-        if not fresh.built:
-            fresh.build(self.model.input_shape)
-        fresh.compile_from_config(self.model.get_compile_config())
-        return self.named(fresh)
+        fresh = _fresh(self.model)
+        try:
+            return counterpart(fresh)
+        except NoCounterpart:
+            return self.named(fresh)
 
 
 @dataclass(frozen=True)
@@ -82,24 +108,36 @@ class _Batches:
             yield self.x[rows], self.y[rows]
 
 
-def _loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the loss that the model was compiled with, of a batch."""
-    x, y = batch
-    keras_model: Any = model
-    predicted = keras_model(x, training=model.training)
-    loss: Tensor = keras_model.keras.compute_loss(x=x, y=y, y_pred=predicted, training=model.training)
-    return loss
+@dataclass(frozen=True)
+class _Loss:
+    """Takes the loss that a model was compiled with, of a batch, whatever a remedy has made of the model.
+
+    Attributes:
+        host: a Keras model that was compiled with it.
+    """
+
+    host: Any
+
+    def __call__(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        own: Any = next((each.keras for each in model.modules() if hasattr(each, "keras")), None)
+        takes_mode = own is not None and not isinstance(model, CounterpartModel)
+        predicted = model(x, training=model.training) if takes_mode else model(x)
+        keras_model: Any = self.host if own is None else own  # one of its own adds its layers' losses
+        loss: Tensor = keras_model.compute_loss(x=x, y=y, y_pred=predicted, training=model.training)
+        return loss
 
 
 @dataclass(frozen=True)
 class _Score:
     """Takes the loss on validation data; larger is better."""
 
+    loss: _Loss
     x: Tensor
     y: Tensor
 
     def __call__(self, model: nn.Module) -> float:
-        return -float(_loss(model, (self.x, self.y)))
+        return -float(self.loss(model, (self.x, self.y)))
 
 
 @dataclass(frozen=True)

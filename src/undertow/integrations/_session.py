@@ -100,7 +100,7 @@ class Session:
         here = Path("runs") if "://" in str(folder) else Path(folder)  # SQLite writes to no bucket
         path = here / FILE if self._path is None else Path(self._path)
         going_on = {} if step == 0 else {"resume": True, "step": step}
-        options = {"loss_parts": True, **settings, **going_on, **self._options}
+        options = {**settings, **going_on, **self._options}
         options["header"] = {**settings.get("header", {}), **self._options.get("header", {})}
         try:
             self.watcher = undertow.watch(

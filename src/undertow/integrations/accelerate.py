@@ -8,7 +8,8 @@
 
 The Run is ``run.undertow`` in the accelerator's ``logging_dir`` or ``project_dir``, else in ``runs``. Steps are those
 that the optimizer takes, at the end of an accumulation; the accelerator's scaler is handed over, and each step's loss
-is that of all its micro-batches, as ``accelerator.backward`` divides them. Findings are logged by the main process.
+is the mean of its micro-batches', whether ``accelerator.backward`` divides them, the loop does, or nobody. The main
+process logs findings.
 
 Ten lines, with accumulation, clipping and an end at the first error, in all processes after the same step::
 
@@ -87,7 +88,7 @@ def watch(
             )
     folder = accelerator.logging_dir or accelerator.project_dir or "runs"
     told = _Told(on_finding, accelerator.is_main_process)
-    settings = {"scaler": accelerator.scaler, "loss_parts": True, **options}
+    settings = {"scaler": accelerator.scaler, **options}
     return undertow.watch(model, optimizers, path or Path(folder, FILE), on_finding=told, **settings)
 
 

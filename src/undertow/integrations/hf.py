@@ -105,7 +105,8 @@ class UndertowCallback(TrainerCallback):
             return
         trial = str(state.trial_name) if state.is_hyper_param_search and state.trial_name else ""
         scaler = getattr(optimizer, "scaler", None)  # Accelerate's optimizer holds the accelerator's
-        self.session.begin(wrapped, [optimizer], Path(str(args.output_dir), trial), state.global_step, scaler=scaler)
+        settings = {"scaler": scaler, "loss_parts": True}
+        self.session.begin(wrapped, [optimizer], Path(str(args.output_dir), trial), state.global_step, **settings)
 
     def on_step_end(
         self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any

@@ -210,8 +210,12 @@ def training(model: Any, x: Any, y: Any, **settings: Any) -> Training:
 
     Its layers (with fresh weights in every trial), loss and ``global_clipnorm`` are the model's. The optimizer is
     torch's of the same rule and settings: SGD, Adam, AdamW or RMSprop, at the learning rate that Keras' has now; a
-    schedule, accumulation and other ways to clip aren't taken. The doctor's remedies for the optimizer and its steps
-    are tried; those that exchange or draw layers anew are for torch's layers, and change nothing here.
+    schedule, accumulation and other ways to clip aren't taken.
+
+    A chain of dense layers, convolutions, norms, dropout, pooling and activations is trained in torch's layers of the
+    same weights and names, so that all remedies reach it; what they say to paste is PyTorch. Of other models (branches,
+    recurrent layers, a ``call`` of their own) a line in the log says that remedies which exchange or draw layers don't
+    reach them.
 
     Args:
         model: compiled, of one input and one output.

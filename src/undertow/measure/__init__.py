@@ -6,12 +6,13 @@ step waits for its device once, however many Sites there are.
 
 from undertow.measure.attention import measure_attention
 from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent, squares_fit
-from undertow.measure.norms import host_norm
+from undertow.measure.norms import host_norm, host_products
 from undertow.measure.parameters import measure_parameters, take_units
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
 from undertow.measure.signal import Convolution, Signal, Slopes
 from undertow.measure.signals import measure, measure_directions
+from undertow.measure.together import can_wait, norms_of_small
 from undertow.measure.training_modes import TrainingModes
 
 __all__ = [
@@ -28,12 +29,15 @@ __all__ = [
     "Slopes",
     "TrainingModes",
     "by_kind",
+    "can_wait",
     "host_norm",
+    "host_products",
     "index",
     "measure",
     "measure_attention",
     "measure_directions",
     "measure_parameters",
+    "norms_of_small",
     "sending",
     "sent",
     "squares_fit",

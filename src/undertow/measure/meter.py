@@ -1,7 +1,7 @@
 """Numbers collected on their devices: reduced at once, or together with others where they are small, read once."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,18 +11,13 @@ from torch import Tensor
 
 from undertow.measure.norms import fit_together, host_count_above, host_inner, host_norm, host_parts
 from undertow.measure.reading import Label, Reading, index
+from undertow.measure.together import SMALL_UP_TO, WAITING_UP_TO, Reduce, Waiting, can_wait, norms_of_small
 
 FLOAT32_UP_TO = 2**20
 """Elements up to which a device's sums of squares are taken for right in float32."""
 
 SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
 """Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
-
-SMALL_UP_TO = 2**12
-"""Elements up to which calling torch costs more than the arithmetic: such norms wait, and are taken together."""
-
-WAITING_UP_TO = 2**16
-"""Elements that may wait. They are all that is held of a pass: 256 kB in float32."""
 
 Kind = tuple[torch.device, torch.dtype]
 L = TypeVar("L")
@@ -39,7 +34,7 @@ def squares_fit(norms: NDArray[Any] | float) -> bool:
 
 
 class Meter:
-    """Collects numbers: those of tensors on the host at once, others where they are, so that nobody waits for a device.
+    """Collects numbers: those of large tensors on the host at once, others together, so that nobody waits for a device.
 
     Args:
         precise: accumulate in float64, where the device has it, whatever the size: float32 can't hold the squares of
@@ -79,6 +74,7 @@ class Meter:
         self._taken: dict[Kind, tuple[list[Label], list[Tensor]]] = {}
         self._labels: list[Label] = []
         self._noted: list[float] = []
+        self._on_host = Waiting()
         self._waiting: list[tuple[Label, Tensor]] = []
         self._counted: list[tuple[Label, Tensor, float]] = []
         self._pairs: list[tuple[int, Tensor, Tensor]] = []
@@ -120,8 +116,22 @@ class Meter:
         self._labels.append((name, place))
         self._noted.append(value)
 
+    def note_each(self, labels: Sequence[Label], values: Sequence[float]) -> None:
+        """Keep many numbers that the host knows already."""
+        self._labels += labels
+        self._noted += values
+
+    def together(self, reduce: Reduce, how: Hashable, of: object, *tensors: Tensor) -> None:
+        """Have tensors reduced together with others alike, when enough of them wait: see `Waiting.add`."""
+        self._on_host.add(reduce, how, of, *tensors)
+        self._take_if_many()
+
     def norm(self, name: str, place: int, x: Tensor) -> None:
-        """Take the Euclidean norm of a tensor. A small one on a device is held until many are taken at once."""
+        """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
+        if can_wait(x):
+            self._on_host.norm((name, place), x)
+            self._take_if_many()
+            return
         if x.is_cpu:
             last, version, known = self._last
             self._labels.append((name, place))
@@ -149,7 +159,8 @@ class Meter:
         """
         total = arrived[0][2]
         edges, parts = [edge for edge, _, _ in arrived], [part for _, part, _ in arrived]
-        if total.is_cpu and all(each is total for _, _, each in arrived) and fit_together(parts, total):
+        large = total.is_cpu and not can_wait(total)
+        if large and all(each is total for _, _, each in arrived) and fit_together(parts, total):
             norms, inners, length = host_parts(parts, total)
             self._last = total, total._version, length
             for edge, norm, inner in zip(edges, norms, inners, strict=True):
@@ -193,6 +204,10 @@ class Meter:
 
     def inner(self, name: str, place: int, x: Tensor, y: Tensor) -> None:
         """Take <x, y>, of complex tensors the real part."""
+        if can_wait(x) and can_wait(y) and x.shape == y.shape:
+            self._on_host.inner((name, place), x, y)
+            self._take_if_many()
+            return
         if x.is_cpu and y.is_cpu:
             self.note(name, place, host_inner(x, y))
             return
@@ -208,13 +223,14 @@ class Meter:
         one be freed.
         """
         known = None if identity is None else self._weights.get(identity)
+        waits = identity is not None and self.lasting and weight.numel() <= SMALL_UP_TO
+        if known is None and identity is not None and waits:
+            self._weighed.append(((name, place), identity, weight))
+            return
         if known is None and weight.is_cpu:
             known = host_norm(weight)
             if identity is not None:
                 self._weights[identity] = known
-        if known is None and identity is not None and self.lasting and weight.numel() <= SMALL_UP_TO:
-            self._weighed.append(((name, place), identity, weight))
-            return
         if known is None:
             weight = torch.view_as_real(weight) if weight.is_complex() else weight
             known = torch.linalg.vector_norm(weight, dtype=self._accumulator(weight, weight.numel()))
@@ -232,6 +248,7 @@ class Meter:
             self._taken,
             self._labels,
             self._noted,
+            self._on_host,
             self._waiting,
             self._counted,
             self._pairs,
@@ -256,6 +273,7 @@ class Meter:
     def settle(self) -> None:
         """Take what waits: before weights are changed in place, or anything else that was handed in."""
         self._last = None, 0, 0.0
+        self._on_host.take(self.note_each)
         pairs, self._pairs = self._pairs, []
         self._take_agreements(pairs)
         self._take_weights()
@@ -263,6 +281,10 @@ class Meter:
         for labels, tensors in _real(waiting):
             self.take_all(labels, torch._foreach_norm(tensors, 2, self._accumulator(tensors[0], 0)))
         self._take_counts()
+
+    def _take_if_many(self) -> None:
+        if self._on_host.size > WAITING_UP_TO:
+            self._on_host.take(self.note_each)
 
     def _wait(self, size: int) -> None:
         self._size += size
@@ -272,7 +294,8 @@ class Meter:
     def _take_weights(self) -> None:
         weighed, self._weighed = self._weighed, []
         new = {identity: weight for _, identity, weight in weighed if identity not in self._weights}
-        for identities, weights in _real(new.items()):
+        self._weights.update(norms_of_small(new.items()))
+        for identities, weights in _real((i, weight) for i, weight in new.items() if i not in self._weights):
             norms = torch._foreach_norm(weights, 2, self._accumulator(weights[0], 0))
             self._weights.update(zip(identities, norms, strict=True))
         for label, identity, _ in weighed:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from undertow.measure.meter import Meter
 from undertow.measure.signals import plain
+from undertow.measure.together import Reduced, can_wait
 
 
 def measure_parameters(
@@ -45,12 +46,20 @@ def measure_parameters(
     return tuple(parameters)
 
 
+def _reduce_units(dimension: int, places: list[int], stacks: list[Tensor], into: Reduced) -> None:
+    for name, x in zip(("sum of units", "sum of units' grads"), stacks, strict=True):
+        into.norms([(name, place) for place in places], x.sum(1 + dimension))
+
+
 def take_units(value: Tensor, grad: Tensor, dimension: int, place: int, meter: Meter) -> None:
     """Take the sums over units that tell how alike these are, of a layer that has more than one."""
     units = value.shape[dimension]
     if units < 2 or value.is_complex() or grad.layout is not torch.strided:
         return
     meter.note("units of parameter", place, units)
+    if can_wait(value) and can_wait(grad):
+        meter.together(_reduce_units, dimension, place, value, grad)
+        return
     for name, x in (("sum of units", value), ("sum of units' grads", grad)):
         # Half precision would round the sum by more than the units differ.
         meter.norm(name, place, x.sum(dimension, dtype=torch.promote_types(x.dtype, torch.float32)))

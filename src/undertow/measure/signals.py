@@ -9,6 +9,7 @@ from torch import Tensor
 from undertow.measure.meter import Meter
 from undertow.measure.signal import Convolution, Signal
 from undertow.measure.steepness import measure_activation
+from undertow.measure.together import Reduced, can_wait
 
 PROJECTED = 2**16
 """Elements of a gradient, of a large one, in which it is held against what autograd passes on."""
@@ -52,12 +53,47 @@ def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
     if signal.weight is not None:
         meter.weight_norm("weight", signal.site, signal.weight, signal.weight_id)
         if signal.passed is not None and meter.verify:
-            passed = plain(signal.passed)
-            meter.agreement(signal.site, *_project(signal, signal.weight, g, passed))
-            meter.note("rounding", signal.site, max(torch.finfo(x.dtype).eps for x in (g, passed)))
+            _agree(signal, signal.weight, g, plain(signal.passed), meter)
+
+
+def _agree(signal: Signal, w: Tensor, g: Tensor, passed: Tensor, meter: Meter) -> None:
+    meter.note("rounding", signal.site, max(torch.finfo(x.dtype).eps for x in (g, passed)))
+    product = signal.convolution is None and w.dim() == g.dim() == passed.dim() == 2
+    if product and meter.lasting and signal.weight_id is not None and all(map(can_wait, (w, g, passed))):
+        meter.together(_reduce_agreements, None, signal.site, w, g, passed)
+    else:
+        meter.agreement(signal.site, *_project(signal, w, g, passed))
+
+
+def _reduce_agreements(how: None, sites: list[int], stacks: list[Tensor], into: Reduced) -> None:
+    """Do as `_project` and `Meter.agreement` with several products of one shape."""
+    del how
+    w, g, passed = stacks
+    mix = _mixture(g.shape[1], g.device, g.dtype)[None, :, None]
+    folded, arrived = (g * mix).sum(1), (passed * mix.to(passed.dtype)).sum(1).to(w.dtype)
+    expected = torch.bmm(folded.to(w.dtype)[:, None], w)[:, 0]
+    into.norms([("expected", site) for site in sites], expected)
+    into.norms([("arrived", site) for site in sites], arrived)
+    into.norms([("differing", site) for site in sites], expected - arrived)
+
+
+def _reduce_inflow(has_weight: bool, sites: list[int], stacks: list[Tensor], into: Reduced) -> None:
+    """Do as `_inflow` with several parts of one shape, [how many, examples, features]."""
+    (x,) = stacks
+    into.note([("inputs", site) for site in sites], [x[0].numel()] * len(sites))
+    into.norms([("inflow", site) for site in sites], x)
+    if has_weight:
+        directions = torch.nn.functional.normalize(x.float(), dim=2)
+        into.note([("examples", site) for site in sites], [x.shape[1]] * len(sites))
+        into.norms([("sum of examples", site) for site in sites], x.sum(1))
+        into.norms([("directions", site) for site in sites], directions)
+        into.norms([("sum of directions", site) for site in sites], directions.sum(1))
 
 
 def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
+    if can_wait(x) and x.dim() == 2:
+        meter.together(_reduce_inflow, signal.weight is not None, signal.site, x.detach())
+        return
     meter.note("inputs", signal.site, x.numel())
     meter.norm("inflow", signal.site, x)
     if signal.weight is not None:
@@ -72,7 +108,7 @@ def measure_directions(site: int, x: Tensor, meter: Meter) -> None:
     Example:
         >>> meter = Meter()
         >>> measure_directions(0, torch.tensor([[3.0, 4.0], [0.3, 0.4]]), meter)
-        >>> meter.read()["sum of directions"].values
+        >>> meter.read()["sum of directions"].values.round(6)
         array([2.])
     """
     directions = torch.nn.functional.normalize(x.detach().float(), dim=1)

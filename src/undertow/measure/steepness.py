@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from undertow.measure.meter import SMALL_UP_TO, Meter
+from undertow.measure.meter import Meter
 from undertow.measure.norms import LARGE_PIECE, host_count_above, host_norm
+from undertow.measure.reading import Label
 from undertow.measure.signal import Signal, Slopes
+from undertow.measure.together import SMALL_UP_TO, Reduced, can_wait, counts_above
 
 SATURATED_BELOW = 0.1
 """A unit is saturated where |phi'| is under this share of its peak, as in `undertow.activations`."""
@@ -43,6 +45,9 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) 
         if asked:
             _take_product(signal, slopes, g, meter)
         return
+    if can_wait(kept) and can_wait(g) and kept.shape == g.shape:
+        _take_later(signal, slopes, g if asked else None, meter)
+        return
     slope = slopes.formula(kept)
     size, steepness = slope.numel(), slope if signal.rising else slope.abs()
     meter.note("values", signal.site, size)
@@ -53,6 +58,43 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) 
     meter.norm("slope", signal.site, slope)
     if asked:  # in place where it is worth it: activations are the largest tensors there are; a small norm may wait
         meter.norm("slope_times_g", signal.site, slope * g if size <= SMALL_UP_TO else slope.mul_(g))
+
+
+def _take_later(signal: Signal, slopes: Slopes, g: Tensor | None, meter: Meter) -> None:
+    """Let a small activation wait for others alike; its derivative too, where one formula serves for them all."""
+    formula, kept = (_as_it_is, slopes.formula(slopes.kept)) if slopes.costly else (slopes.formula, slopes.kept)
+    how = formula, signal.bounded, signal.rising, signal.features
+    meter.together(_reduce, how, (signal.site, signal.peak), kept, *([] if g is None else [g]))
+
+
+def _as_it_is(slope: Tensor) -> Tensor:
+    return slope
+
+
+def _reduce(
+    how: tuple[Callable[[Tensor], Tensor], bool, bool, int],
+    of: list[tuple[int, float]],
+    stacks: list[Tensor],
+    into: Reduced,
+) -> None:
+    """Take of several stacked activations what `measure_activation` takes of each."""
+    formula, bounded, rising, features = how
+    slope = formula(stacks[0])
+    each, steepness = slope[0], slope if rising else slope.abs()
+    into.note(_labels("values", of), [each.numel()] * len(of))
+    if bounded:
+        into.note(_labels("steep", of), counts_above(steepness, [SATURATED_BELOW * peak for _, peak in of]))
+    elif each.dim() > 1:
+        largest = steepness.amax([1 + d for d in _rows(each, features)])
+        into.note(_labels("alive", of), counts_above(largest, [DEAD_BELOW * peak for _, peak in of]))
+        into.note(_labels("units", of), [largest[0].numel()] * len(of))
+    into.norms(_labels("slope", of), slope)
+    for g in stacks[1:]:
+        into.norms(_labels("slope_times_g", of), slope * g)
+
+
+def _labels(name: str, of: list[tuple[int, float]]) -> list[Label]:
+    return [(name, site) for site, _ in of]
 
 
 def _in_parts(signal: Signal, slopes: Slopes, meter: Meter) -> None:

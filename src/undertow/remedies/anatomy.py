@@ -19,10 +19,44 @@ RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 def weight_of(layer: nn.Module) -> nn.Parameter:
-    """Return a layer's weight, for those who know that it has one."""
-    weight = layer.weight
-    assert isinstance(weight, nn.Parameter)  # noqa: S101  # `LAYERS` have
-    return weight
+    """Return a layer's weight: the parameter of that name, or the first matrix of a layer of the user's own.
+
+    Raises:
+        ValueError: it has none.
+
+    Example:
+        >>> weight_of(nn.Linear(3, 2)).shape
+        torch.Size([2, 3])
+    """
+    named = getattr(layer, "weight", None)
+    own = [named, *layer.parameters(recurse=False)]
+    found = next((p for p in own if isinstance(p, nn.Parameter) and p.ndim > 1), None)
+    if found is None:
+        raise ValueError(f"a {type(layer).__name__} has no matrix of weights of its own")
+    return found
+
+
+def multiplies(module: nn.Module, given: Tensor | None, made: Tensor | None) -> bool:
+    """Tell whether a module of the user's own multiplies features by a matrix of weights, as a linear layer does.
+
+    Args:
+        module: that was called.
+        given, made: what it took and returned.
+
+    Example:
+        >>> class Own(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.w = nn.Parameter(torch.ones(3, 2))
+        >>> multiplies(Own(), torch.ones(5, 3), torch.ones(5, 2)), multiplies(Own(), torch.ones(5, 3), torch.ones(5, 3))
+        (True, False)
+    """
+    if type(module).__module__.startswith("torch.") or given is None or made is None or not given.ndim * made.ndim:
+        return False
+    if any(isinstance(each, LAYERS) for each in module.modules()):
+        return False
+    features = sorted((given.shape[-1], made.shape[-1]))
+    return any(p.ndim == 2 and sorted(p.shape) == features for p in module.parameters(recurse=False))
 
 
 @dataclass(frozen=True)
@@ -42,6 +76,11 @@ class Part:
     made: Tensor | None
     calls: int = 1
 
+    @property
+    def is_layer(self) -> bool:
+        """Whether it is a linear layer, a convolution, or one of the user's own that multiplies by a matrix."""
+        return isinstance(self.module, LAYERS) or multiplies(self.module, self.given, self.made)
+
 
 @dataclass(frozen=True)
 class Anatomy:
@@ -59,8 +98,8 @@ class Anatomy:
 
     @property
     def layers(self) -> tuple[Part, ...]:
-        """Linear layers and convolutions, the first first."""
-        return tuple(part for part in self.parts if isinstance(part.module, LAYERS))
+        """Linear layers and convolutions, and layers of the user's own, the first first."""
+        return tuple(part for part in self.parts if part.is_layer)
 
     @property
     def head(self) -> Part | None:
@@ -105,8 +144,10 @@ def anatomy(model: nn.Module, training: Training) -> Anatomy:
                 whole.update(given=tuple(floating), made=made if isinstance(made, Tensor) else None)
             elif name in parts:
                 parts[name] = replace(parts[name], calls=parts[name].calls + 1)
-            elif isinstance(module, LAYERS) or not any(True for _ in module.children()):  # a layer may hold its norm
-                parts[name] = Part(name, module, next(iter(tensors), None), next(iter(tensors_in(made)), None))
+            else:
+                part = Part(name, module, next(iter(tensors), None), next(iter(tensors_in(made)), None))
+                if part.is_layer or not any(True for _ in module.children()):  # a layer may hold its norm
+                    parts[name] = part
 
         return hook
 

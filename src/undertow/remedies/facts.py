@@ -1,7 +1,7 @@
 """What a training is, as numbers that a diagnosis of its model alone doesn't hold: remedies are prescribed by them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import fresh
+from undertow.remedies.dropping import rates_of
 from undertow.remedies.survey import Survey, surveyed
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
@@ -64,20 +65,22 @@ def facts_of(training: Training) -> dict[str, Any]:
         (1.0, 50.0, None, 0.1)
     """
     model = fresh(training)
-    survey = _survey(model, training)
     with random_numbers_kept():
         optimizer = training.optimizer(model)
+    survey = _survey(model, training)  # a model may make layers at its first pass: no optimizer holds those
     batches = training.sample(SAMPLED)
     return {
         **_of_optimizer(optimizer, model),
         "scheduled": training.scheduler is not None,
         "clip": training.clip_grad_norm,
         "half": training.autocast is torch.float16,
-        "dropout": max(_dropouts(model), default=0.0),
+        "dropout": max([survey.dropped, *rates_of(model)]),
         "end": survey.end,
         "survey": survey.facts(),
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
+        "examples": _examples(batches),
+        "reached": _reached(model, training),
     }
 
 
@@ -101,15 +104,38 @@ def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
         "decay": float(group.get("weight_decay", 0.0)),
         "lacking": sum(p.requires_grad and id(p) not in held for p in model.parameters()),
         "frozen": sum(not p.requires_grad for p in model.parameters()),
+        "kept_gradients": _keeps_gradients(optimizer),
     }
 
 
-def _dropouts(model: nn.Module) -> Iterator[float]:
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            yield float(module.p)
-        elif isinstance(rate := getattr(module, "dropout", None), float):
-            yield rate
+def _keeps_gradients(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer's ``zero_grad`` leaves gradients as they are; a fresh model's have none to lose."""
+    first = next((p for group in optimizer.param_groups for p in group["params"]), None)
+    if first is None:
+        return False
+    first.grad = torch.ones_like(first)
+    optimizer.zero_grad(set_to_none=True)
+    kept = first.grad is not None and bool(first.grad.any())
+    first.grad = None
+    return kept
+
+
+def _reached(model: nn.Module, training: Training) -> int:
+    """Return how many of a fresh model's parameters get a gradient; -1 where the loss can't be computed."""
+    try:
+        with random_numbers_kept():
+            training.loss(model, training.sample(1)[0]).backward()
+    except Exception:  # whatever a user's loss may raise: that is found out elsewhere
+        return -1
+    return sum(p.grad is not None for p in model.parameters())
+
+
+def _examples(batches: list[Any]) -> int:
+    """Return how many examples a batch has, the median; 0 where nobody can tell."""
+    sizes = sorted(
+        len(first) for batch in batches if (first := next(iter(tensors_in(batch)), None)) is not None and first.ndim
+    )
+    return sizes[len(sizes) // 2] if sizes else 0
 
 
 def _of_inputs(batches: list[Any]) -> dict[str, float]:
@@ -163,10 +189,16 @@ def _are_numbers(target: Tensor) -> bool:
 def target_of(batch: Any) -> Tensor | None:
     """Return what a batch ends with, if that can be its targets: the last of several tensors.
 
+    What is all alike, as weights and masks are, is passed over if there is another behind the first.
+
     Example:
         >>> target_of((torch.ones(2, 3), torch.zeros(2))).shape
         torch.Size([2])
         >>> target_of(torch.ones(2, 3))
     """
-    found = tensors_in(batch)
-    return found[-1] if len(found) > 1 and found[-1].ndim and len(found[-1]) == len(found[0]) else None
+    every = tensors_in(batch)
+    found = [each for each in every[1:] if every[0].ndim and each.ndim and len(each) == len(every[0])]
+    if not found or found[-1] is not every[-1]:
+        return None
+    telling = [each for each in found if each.dtype != torch.bool and bool((each != each.flatten()[:1]).any())]
+    return (telling or found)[-1]

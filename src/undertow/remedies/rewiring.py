@@ -13,12 +13,49 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from undertow.remedies.anatomy import run_loss
+from undertow.remedies.anatomy import run_loss, weight_of
 from undertow.training import Training
 
 LAYER_FUNCTIONS = frozenset(
     {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 )
+
+
+COPYING = "tensor"
+"""What makes a tensor of numbers, and one without a graph of tensors."""
+
+
+def copies(args: Any) -> bool:
+    """Tell whether what ``torch.tensor`` is given are tensors, from which it takes the graph.
+
+    Example:
+        >>> copies((torch.ones(2),)), copies(([torch.ones(()), torch.ones(())],)), copies(([1.0, 2.0],))
+        (True, True, False)
+    """
+    first = args[0] if args else None
+    several = isinstance(first, list | tuple) and bool(first) and all(isinstance(each, Tensor) for each in first)
+    return several or isinstance(first, Tensor)
+
+
+PRODUCTS = frozenset({"matmul", "__matmul__", "__rmatmul__", "mm", "addmm", "bmm", "einsum"})
+"""By which layers of the user's own multiply."""
+
+
+def weight_in(name: str, args: Any, keywords: Any) -> Any:
+    """Return the weight that a call multiplies by, if it is a layer's; else None.
+
+    Example:
+        >>> w = nn.Parameter(torch.ones(3, 2))
+        >>> weight_in("matmul", (torch.ones(4, 3), w), {}) is w, weight_in("matmul", (torch.ones(3), torch.ones(3)), {})
+        (True, None)
+    """
+    if name in LAYER_FUNCTIONS:
+        return args[1] if len(args) > 1 else keywords.get("weight")
+    if name not in PRODUCTS:
+        return None
+    return next(
+        (each for each in (*args, *keywords.values()) if isinstance(each, nn.Parameter) and each.ndim > 1), None
+    )
 
 
 class Rewired(TorchFunctionMode):
@@ -66,8 +103,7 @@ class Rewired(TorchFunctionMode):
         """Call it, or the one in its place."""
         del types
         name, keywords = _name(func), kwargs or {}
-        if name in LAYER_FUNCTIONS:
-            weight = args[1] if len(args) > 1 else keywords.get("weight")
+        if (weight := weight_in(name, args, keywords)) is not None:
             self._behind = self._head is not None and weight is self._head
         elif self._is_named(name, args) and self._behind is self._wanted and self._is_meant(args):
             self.replaced.append(name)
@@ -77,6 +113,8 @@ class Rewired(TorchFunctionMode):
             return func(*args, **keywords)
 
     def _is_named(self, name: str, args: Any) -> bool:
+        if (name == COPYING and not copies(args)) or (name == "item" and not args[0].requires_grad):
+            return False
         matrix = name in self._flat and bool(args) and getattr(args[0], "ndim", 0) == 2
         return name in self._names or matrix
 
@@ -113,7 +151,7 @@ class Rewiring:
 
     def of(self, model: nn.Module) -> Rewired:
         """Make a mode for one call."""
-        weight = getattr(model.get_submodule(self.head), "weight", None) if self.head else None
+        weight = weight_of(model.get_submodule(self.head)) if self.head else None
         return Rewired(self.names, self.instead, weight, self.behind, self.once, self.attach, self.only, self.flat)
 
 
@@ -174,7 +212,7 @@ class RewiredLoss:
     """
 
     loss: Callable[[nn.Module, Any], Tensor]
-    rewiring: Rewiring
+    rewiring: Changing
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         """Compute the loss."""
@@ -183,10 +221,10 @@ class RewiredLoss:
 
 
 def through(x: Tensor) -> Tensor:
-    """Hand on what is given.
+    """Hand on what is given; several tensors as one.
 
     Example:
-        >>> through(1)
-        1
+        >>> through(1), through([torch.ones(()), torch.ones(())])
+        (1, tensor([1., 1.]))
     """
-    return x
+    return torch.stack(list(x)) if isinstance(x, list | tuple) else x

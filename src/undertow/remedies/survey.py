@@ -11,14 +11,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from undertow.remedies.anatomy import LAYERS, run_loss
-from undertow.remedies.rewiring import LAYER_FUNCTIONS
+from undertow.remedies.dropping import rate_of
+from undertow.remedies.penalties import Depth, is_penalty
+from undertow.remedies.rewiring import COPYING, copies, weight_in
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training
 
 NARROW = (torch.float16, torch.bfloat16)
 SOFTMAXES = frozenset({"softmax", "log_softmax"})
 RESHAPES = frozenset({"reshape", "view"})
-CUTS = frozenset({"detach", "detach_", "data"})
+CUTS = frozenset({"detach", "detach_", "data", "item", COPYING})
 SEQUENCES = 3
 """Axes of a batch of sequences: examples, steps, features."""
 
@@ -53,6 +55,8 @@ class Survey:
         end: the first function behind the last layer that bounds, or bends, what the model returns; empty if none does.
         padded: part of the steps that recurrent modules are given which is padding at the end.
         length: of the sequences that come in, 0 if none do.
+        dropped: largest rate of dropout, whether a module or a function drops.
+        penalised: how often a size of weights is taken outside of the model, as a penalty takes it.
     """
 
     calls: set[str] = field(default_factory=set)
@@ -69,6 +73,8 @@ class Survey:
     end: str = ""
     padded: float = 0.0
     length: int = 0
+    dropped: float = 0.0
+    penalised: int = 0
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
@@ -95,6 +101,8 @@ def surveyed(model: nn.Module, training: Training) -> Survey:
             hook = _States(found, name, _examples(batch))
             stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         calls = stack.enter_context(_Calls(found, _codebooks(model)))
+        calls.depth.follow(model)
+        stack.callback(calls.depth.leave_alone)
         stack.callback(model.register_forward_pre_hook(calls.enter).remove)
         stack.callback(model.register_forward_hook(calls.leave).remove)
         run_loss(model, training)
@@ -134,6 +142,7 @@ class _Calls(TorchFunctionMode):
     def __init__(self, found: Survey, books: dict[int, tuple[str, nn.Parameter]]) -> None:
         super().__init__()
         self.found, self.books, self.pending, self.within = found, books, 0, False
+        self.depth = Depth()
 
     def enter(self, module: nn.Module, given: Any) -> None:
         del module, given
@@ -150,8 +159,10 @@ class _Calls(TorchFunctionMode):
         if name == "__get__":  # of a property, such as `.data`
             name = getattr(getattr(func, "__self__", None), "__name__", name)
         self.found.calls.add(name)
+        self.found.dropped = max(self.found.dropped, rate_of(name, args, keywords))
+        self.found.penalised += not self.depth.inside and is_penalty(name, args)
         x = args[0] if args else keywords.get("input")
-        self.found.cuts += name in CUTS and not isinstance(x, nn.Parameter)
+        self.found.cuts += is_cut(name, args)
         if isinstance(x, Tensor):
             self.look(name, x, args, keywords)
         return func(*args, **keywords)
@@ -161,7 +172,7 @@ class _Calls(TorchFunctionMode):
             dim = args[1] if len(args) > 1 else keywords.get("dim")
             self.found.over_batch |= takes_batch(x, dim)
             self.pending += x.ndim == 2
-        if name in LAYER_FUNCTIONS:
+        if weight_in(name, args, keywords) is not None:
             self.found.hidden_softmax += self.pending
             self.pending, self.found.end = 0, ""
         if self.within and not self.found.end and name.rstrip("_") in ENDS:
@@ -180,6 +191,19 @@ class _Calls(TorchFunctionMode):
             if book is not None and near:
                 self.found.near.setdefault(name, near[0].detach().reshape(-1, book.shape[1]).clone())
                 self.found.codes = sorted(self.found.near)
+
+
+def is_cut(name: str, args: Any) -> bool:
+    """Tell whether a call cuts the gradient of something that is no parameter.
+
+    Example:
+        >>> x = torch.ones(2)
+        >>> is_cut("detach", (x,)), is_cut("tensor", ([1.0],)), is_cut("item", (x.long(),)), is_cut("relu", (x,))
+        (True, False, False, False)
+    """
+    if name not in CUTS or not args or isinstance(args[0], nn.Parameter):
+        return False
+    return copies(args) if name == COPYING else name != "item" or bool(args[0].is_floating_point())
 
 
 def takes_batch(x: Tensor, dim: int | None) -> bool:

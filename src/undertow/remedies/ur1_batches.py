@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.facts import known_facts
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
@@ -71,3 +71,65 @@ def _proposed_order(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @shuffled.written
 def _shuffled_lines() -> str:
     return "# DataLoader(data, batch_size=..., shuffle=True)"
+
+
+USUAL, SMALL = 32, 8
+"""Examples of a batch that is large enough for most, and of one that is so small that its gradient is mostly noise."""
+
+
+@remedy("UR116", "larger batches", "A", ["UT505", "UT405", "UT704"])
+def larger(training: Training, times: int = 8) -> Training:
+    """Put several batches together into one.
+
+    What it changes:
+        Tensors of that many batches in a row are joined along their first axis; a step costs as many times more.
+    When:
+        Batches are of a few examples: BatchNorm's means and variances are noise, and so is the gradient.
+    Predicts:
+        The noise of a gradient falls by the root of the number.
+    References:
+        McCandlish et al. 2018 (An empirical model of large-batch training); Smith et al. 2018.
+    """
+    return replace(training, batches=Joined(training.batches, times))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Batches of several put together; what is left over at the end of a pass goes, unless there is nothing else."""
+
+    batches: Any
+    times: int
+
+    def __call__(self) -> Iterator[Any]:
+        """Yield one pass."""
+        made = iter(self.batches() if callable(self.batches) else self.batches)
+        whole = False
+        while pool := list(islice(made, self.times)):
+            if len(pool) == self.times or not whole:
+                whole = True
+                yield _joined(pool)
+
+
+def _joined(parts: list[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(parts) if first.ndim else torch.stack(parts)
+    if isinstance(first, dict):
+        return {key: _joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, list | tuple):
+        return type(first)(_joined(list(each)) for each in zip(*parts, strict=True))
+    return first
+
+
+@larger.proposes
+def _proposed_larger(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    examples = int(known_facts(diagnosis).get("examples", 0))
+    noisy = any(finding.code == "UT505" for finding in diagnosis.findings)
+    if 0 < examples <= SMALL and (noisy or unlearned(diagnosis)):
+        reason = f"a batch has {examples} example{'s' if examples > 1 else ''}"
+        yield Proposal({"times": -(-USUAL // examples)}, reason, 0.95 if noisy else 0.5)
+
+
+@larger.written
+def _larger_lines(times: int = 8) -> str:
+    return f"# DataLoader(data, batch_size=...): {times} times as many examples as now"

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
+from undertow.remedies.anatomy import run_loss
 from undertow.remedies.changing import on_model
 from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.registry import Proposal, remedy
@@ -27,15 +27,17 @@ def add_parameters(training: Training) -> Training:
     References:
         PyTorch documentation, torch.optim: "construct the optimizer after moving or changing the model".
     """
-    return replace(training, optimizer=_Complete(training.optimizer))
+    return replace(training, optimizer=_Complete(training))
 
 
 @dataclass(frozen=True)
 class _Complete:
-    make: Any
+    training: Training
 
     def __call__(self, model: nn.Module) -> Optimizer:
-        optimizer: Optimizer = self.make(model)
+        optimizer = self.training.optimizer(model)
+        if self.training.batches:
+            run_loss(model, self.training)  # a model may make layers at its first pass
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         lacking = [p for p in model.parameters() if p.requires_grad and id(p) not in held]
         if len(lacking) == sum(p.requires_grad for p in model.parameters()):
@@ -56,6 +58,7 @@ def _proposed_parameters(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @add_parameters.written
 def _add_parameters_lines() -> str:
     return (
+        "# behind the first forward pass, where layers are made in it\n"
         'held = {id(p) for group in optimizer.param_groups for p in group["params"]}\n'
         "lacking = [p for p in model.parameters() if p.requires_grad and id(p) not in held]\n"
         'optimizer.add_param_group({"params": lacking})'

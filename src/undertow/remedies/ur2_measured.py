@@ -115,7 +115,7 @@ class _SmallHead:
 
 def _head(model: nn.Module, training: Training) -> Part:
     head = anatomy(model, training).head
-    if head is None:
+    if head is None or not hasattr(head.module, "weight"):
         raise ValueError("the model has no linear layer or convolution that could be its head")
     return head
 

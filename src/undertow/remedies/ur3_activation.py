@@ -12,7 +12,7 @@ from undertow import pytorch_code
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import GAINS, put_in_place
 from undertow.record import Role
-from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, replace_module
+from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, fresh, replace_module
 from undertow.remedies.changing import on_model
 from undertow.remedies.drawing import activation_of, draw, predicted_by_drawing, variance_lines
 from undertow.remedies.facts import known_facts, unlearned
@@ -184,7 +184,7 @@ def _bare_layers(model: nn.Module, training: Training) -> list[str]:
     found = []
     for part in seen.hidden:
         behind = next((each for each in seen.after(part) if not isinstance(each.module, _PASSING)), None)
-        if behind is not None and isinstance(behind.module, LAYERS):
+        if behind is not None and behind.is_layer:
             found.append(part.name)
     if not found:
         raise ValueError("every hidden layer has an activation behind it")

@@ -1,7 +1,7 @@
 """UR3xx, level C: what the model is called with."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,8 @@ def _all_but_features(dimensions: int) -> tuple[int, ...]:
     return tuple(d for d in range(dimensions) if d != feature)
 
 
-def _standardised(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    first = next(i for i, each in enumerate(given) if isinstance(each, Tensor) and each.is_floating_point())
-    made = (given[first] - module.input_mean) / module.input_deviation
-    return (*given[:first], made, *given[first + 1 :])
+def _standardised(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return with_first((given, keywords), lambda x: (x - module.input_mean) / module.input_deviation)
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class _Standardise:
         mean, deviation = moments(x, over)
         model.register_buffer("input_mean", mean)  # no module: nn.Sequential would call it as its last
         model.register_buffer("input_deviation", deviation.where(deviation > 0, torch.ones_like(deviation)))
-        model.register_forward_pre_hook(_standardised)
+        model.register_forward_pre_hook(_standardised, with_kwargs=True)
 
 
 def moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -81,11 +79,11 @@ def inputs_of(model: nn.Module, training: Training) -> Tensor:
     """
     seen: list[Tensor] = []
 
-    def note(module: nn.Module, given: tuple[Any, ...]) -> None:
+    def note(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         del module
-        seen.extend([each.detach() for each in given if isinstance(each, Tensor) and each.is_floating_point()][:1])
+        with_first((given, keywords), lambda x: seen.append(x.detach()))
 
-    handle = model.register_forward_pre_hook(note)
+    handle = model.register_forward_pre_hook(note, with_kwargs=True)
     try:
         run_loss(model, training, STANDARDISED_ON)
     finally:
@@ -93,6 +91,33 @@ def inputs_of(model: nn.Module, training: Training) -> Tensor:
     if not seen or seen[0].ndim < 2:
         raise ValueError("the model isn't called with a tensor of numbers, so there is nothing to standardise")
     return torch.cat([x for x in seen if x.shape[1:] == seen[0].shape[1:]])
+
+
+def with_first(given: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Return arguments with the first tensor of numbers changed, wherever in tuples, lists and dicts it is.
+
+    Args:
+        given: any of these, nested.
+        change: called with it.
+
+    Example:
+        >>> with_first(((torch.tensor([1]),), {"x": [torch.ones(1), torch.ones(1)]}), lambda x: 2 * x)
+        ((tensor([1]),), {'x': [tensor([2.]), tensor([1.])]})
+    """
+    done = False
+
+    def walked(value: Any) -> Any:
+        nonlocal done
+        if done:
+            return value
+        if isinstance(value, Tensor) and value.is_floating_point():
+            done = True
+            return change(value)
+        if type(value) in (tuple, list):
+            return type(value)(walked(each) for each in value)
+        return {key: walked(each) for key, each in value.items()} if type(value) is dict else value
+
+    return walked(given)
 
 
 @standardise.proposes
@@ -120,10 +145,46 @@ def _standardise_lines_for(training: Training) -> str:
     x = inputs_of(fresh(training), training)
     over = _all_but_features(x.ndim)
     mean, deviation = moments(x, over)
+    place = _place_of_inputs(training)
     if mean.numel() > FEW_NUMBERS:
-        return _standardise_call(_axes(over))
+        return _standardise_call(_axes(over), place)
     usual = deviation.where(deviation > 0, torch.ones_like(deviation))
-    return _standardise_hook(as_text(mean), as_text(usual))
+    return _standardise_hook(as_text(mean), as_text(usual), place)
+
+
+def _place_of_inputs(training: Training) -> int | str:
+    """Return place or name of the first tensor of numbers that a model is called with; "" where it is nested."""
+    model, found = fresh(training), list[int | str]()
+
+    def note(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        del module
+        named: list[tuple[int | str, Any]] = [*enumerate(given), *keywords.items()]
+        found.extend(key for key, x in named if isinstance(x, Tensor) and x.is_floating_point())
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    run_loss(model, training)
+    return found[0] if found else ""
+
+
+def _hook(change: str, place: int | str) -> str:
+    """Write a hook that changes what a model is called with: ``x`` in the change is the input."""
+    if place == 0:
+        return (
+            f"model.register_forward_pre_hook(\n    lambda model, given: ({change.format(x='given[0]')}, *given[1:])\n)"
+        )
+    if isinstance(place, int):
+        made = change.format(x=f"given[{place}]")
+        return (
+            "model.register_forward_pre_hook(\n"
+            f"    lambda model, given: (*given[:{place}], {made}, *given[{place + 1}:])\n)"
+        )
+    if place:
+        made = change.format(x=f'named["{place}"]')
+        return (
+            "model.register_forward_pre_hook(\n"
+            f'    lambda model, given, named: (given, {{**named, "{place}": {made}}}), with_kwargs=True\n)'
+        )
+    return f"# in forward(): x = {change.format(x='x').replace('model.', 'self.')}"
 
 
 FEW_NUMBERS = 64
@@ -148,20 +209,16 @@ def _axes(over: tuple[int, ...]) -> str:
     return str(over[0]) if len(over) == 1 else str(over)
 
 
-def _standardise_call(over: str) -> str:
+def _standardise_call(over: str, place: int | str = 0) -> str:
     usual = "deviation.where(deviation > 0, torch.ones_like(deviation))"
     mean = f"x_train.mean({over}, keepdim=True)"
-    return f"deviation = x_train.std({over}, keepdim=True)\n{_standardise_hook(mean, usual)}"
+    return f"deviation = x_train.std({over}, keepdim=True)\n{_standardise_hook(mean, usual, place)}"
 
 
-def _standardise_hook(mean: str, deviation: str) -> str:
+def _standardise_hook(mean: str, deviation: str, place: int | str) -> str:
     return (
-        f'model.register_buffer("input_mean", {mean})\n'
-        f'model.register_buffer("input_deviation", {deviation})\n'
-        "model.register_forward_pre_hook(\n"
-        "    lambda model, given: ((given[0] - model.input_mean) / model.input_deviation, *given[1:])\n"
-        ")"
-    )
+        f'model.register_buffer("input_mean", {mean})\nmodel.register_buffer("input_deviation", {deviation})\n'
+    ) + _hook("({x} - model.input_mean) / model.input_deviation", place)
 
 
 @remedy("UR314", "missing numbers filled in", "C", ["UT103"])
@@ -189,13 +246,11 @@ class _Fill:
         if bool(x.isfinite().all()):
             raise ValueError("no input is missing")
         model.register_buffer("input_usual", moments(x, _all_but_features(x.ndim))[0])
-        model.register_forward_pre_hook(_filled_in)
+        model.register_forward_pre_hook(_filled_in, with_kwargs=True)
 
 
-def _filled_in(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    first = next(i for i, each in enumerate(given) if isinstance(each, Tensor) and each.is_floating_point())
-    x = given[first]
-    return (*given[:first], x.where(x.isfinite(), module.input_usual), *given[first + 1 :])
+def _filled_in(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return with_first((given, keywords), lambda x: x.where(x.isfinite(), module.input_usual))
 
 
 @filled.proposes
@@ -213,20 +268,17 @@ def _filling_lines() -> str:
 def _filling_lines_for(training: Training) -> str:
     x = inputs_of(fresh(training), training)
     usual = moments(x, _all_but_features(x.ndim))[0]
+    place = _place_of_inputs(training)
     if usual.numel() > FEW_NUMBERS:
-        return _filling_call(_axes(_all_but_features(x.ndim)))
-    return _filling_hook(as_text(usual))
+        return _filling_call(_axes(_all_but_features(x.ndim)), place)
+    return _filling_hook(as_text(usual), place)
 
 
-def _filling_call(over: str) -> str:
+def _filling_call(over: str, place: int | str = 0) -> str:
     known = "known = x_train.where(x_train.isfinite(), torch.nan)\n"
-    return known + _filling_hook(f"known.nanmean({over}, keepdim=True)")
+    return known + _filling_hook(f"known.nanmean({over}, keepdim=True)", place)
 
 
-def _filling_hook(usual: str) -> str:
-    return (
-        f'model.register_buffer("input_usual", {usual})\n'
-        "model.register_forward_pre_hook(\n"
-        "    lambda model, given: (given[0].where(given[0].isfinite(), model.input_usual), *given[1:])\n"
-        ")"
-    )
+def _filling_hook(usual: str, place: int | str) -> str:
+    buffer = f'model.register_buffer("input_usual", {usual})\n'
+    return buffer + _hook("{x}.where({x}.isfinite(), model.input_usual)", place)

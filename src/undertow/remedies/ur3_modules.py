@@ -9,8 +9,10 @@ from torch import nn
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import fresh
 from undertow.remedies.changing import on_model
+from undertow.remedies.dropping import Capped
 from undertow.remedies.facts import known_facts
 from undertow.remedies.registry import Proposal, remedy
+from undertow.remedies.rewiring import functions_called, rewire
 from undertow.training import Training
 
 
@@ -78,7 +80,7 @@ def less_dropout(training: Training, p: float = 0.1) -> Training:
     """Lower the rate of every dropout.
 
     What it changes:
-        ``p`` of dropout modules, of recurrent layers' own, and of attention's.
+        ``p`` of dropout modules, of recurrent layers' own, of attention's, and of calls of ``F.dropout``.
     When:
         Most of what a layer makes is thrown away, and the network can't even learn what it is trained on.
     Predicts:
@@ -86,10 +88,19 @@ def less_dropout(training: Training, p: float = 0.1) -> Training:
     References:
         Srivastava et al. 2014.
     """
-    return on_model(training, partial(_less_dropout, p=p))
+    return on_model(training, partial(_less_dropout, p=p, calls=_calls_drop(training, p)))
 
 
-def _less_dropout(model: nn.Module, p: float) -> None:
+def _calls_drop(training: Training, p: float) -> bool:
+    """Tell whether functions drop more than a rate that no module has."""
+    model = fresh(training)
+    _less_dropout(model, p, False)
+    return bool(training.batches) and bool(functions_called(model, training, Capped(p)))
+
+
+def _less_dropout(model: nn.Module, p: float, calls: bool) -> None:
+    if calls:
+        rewire(model, Capped(p))
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = min(module.p, p)
@@ -116,3 +127,9 @@ def _dropout_lines(p: float = 0.1) -> str:
         '    elif isinstance(getattr(module, "dropout", None), float):  # attention, recurrent layers\n'
         f"        module.dropout = min(module.dropout, {p:g})"
     )
+
+
+@less_dropout.written_for
+def _dropout_lines_for(training: Training, p: float = 0.1) -> str:
+    inside = f"\n# and in forward(): F.dropout(x, {p:g}, self.training)" if _calls_drop(training, p) else ""
+    return _dropout_lines(p) + inside

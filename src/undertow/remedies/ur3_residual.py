@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Role
-from undertow.remedies.anatomy import LAYERS, NORMS, Anatomy, Part, anatomy, fresh, weight_of
+from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, fresh, weight_of
 from undertow.remedies.changing import on_model
 from undertow.remedies.drawing import lost_by
 from undertow.remedies.facts import unlearned
@@ -72,7 +72,7 @@ class _ReZero:
         for layer, end in reversed(_blocks(anatomy(model, self.training))):  # a block ends before the next begins
             gate = Gate(weight_of(layer.module))
             layer.module.add_module("residual", gate)
-            if isinstance(end.module, LAYERS):
+            if end.is_layer:
                 end.module.register_forward_pre_hook(gate.add_before, prepend=True)
             else:
                 end.module.register_forward_hook(gate.add)
@@ -118,12 +118,13 @@ def _proposed_rezero(diagnosis: Diagnosis) -> Iterator[Proposal]:
 
 @rezero.written
 def _rezero_lines() -> str:
-    return _gate_lines("[]  # layers that keep their shape, each with the activation or the layer behind it")
+    return _gate_lines("[]  # layers that keep their shape, each with what is behind it, and whether that is a layer")
 
 
 @rezero.written_for
 def _rezero_lines_for(training: Training) -> str:
-    return _gate_lines(str([(layer.name, end.name) for layer, end in _blocks(anatomy(fresh(training), training))]))
+    blocks = _blocks(anatomy(fresh(training), training))
+    return _gate_lines(str([(layer.name, end.name, end.is_layer) for layer, end in blocks]))
 
 
 def _gate_lines(places: str) -> str:
@@ -137,11 +138,11 @@ def _gate_lines(places: str) -> str:
         "    def add(self, activation, given, made):\n"
         "        return self.kept.pop() + self.gate * made\n"
         "    def add_before(self, layer, given):\n"
-        "        return (self.kept.pop() + self.gate * given[0],)\n"
-        f"for layer, end in reversed({places}):\n"
+        "        return (self.kept.pop() + self.gate * given[0], *given[1:])\n"
+        f"for layer, end, before in reversed({places}):\n"
         "    layer, end = model.get_submodule(layer), model.get_submodule(end)\n"
         "    layer.residual = Gate()\n"
-        '    if hasattr(end, "weight"):  # the next layer\n'
+        "    if before:\n"
         "        end.register_forward_pre_hook(layer.residual.add_before, prepend=True)\n"
         "    else:\n"
         "        end.register_forward_hook(layer.residual.add)\n"

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from undertow.diagnosis import Diagnosis
+from undertow.remedies.changing import on_optimizer
 from undertow.remedies.facts import known_facts
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss, Rewiring, through
@@ -23,12 +26,11 @@ def attached(training: Training, only: int | None = None) -> Training:
     """Let the gradient through where it is cut.
 
     What it changes:
-        While the loss is computed, ``.detach()`` and ``.data`` hand on the tensor itself, and ``torch.no_grad()`` is
-        without effect; or only one of the cuts is undone, counted from 0 in the order in which they come: a loss of two
-        players needs the others. In your code it is one line, which is shown.
+        While the loss is computed, ``.detach()``, ``.data``, ``.item()`` and ``torch.tensor(...)`` hand tensors on,
+        and ``torch.no_grad()`` is without effect; or only one of the cuts is undone, counted from 0 in the order in
+        which they come: a loss of two players needs the others. In your code it is one line, which is shown.
     When:
-        Parameters are used and get no gradient. ``.item()``, ``argmax`` and ``round`` cut it, too: those can't be
-        undone from outside.
+        Parameters are used and get no gradient. ``argmax`` and ``round`` cut it, too: see UR416.
     Predicts:
         They are reached.
     References:
@@ -40,9 +42,10 @@ def attached(training: Training, only: int | None = None) -> Training:
 @attached.proposes
 def _proposed_attachment(diagnosis: Diagnosis) -> Iterator[Proposal]:
     unreached = next((f for f in diagnosis.findings if f.code == "UT501" and str(f.severity) != "note"), None)
-    if unreached is None:
+    none = known_facts(diagnosis).get("reached") == 0
+    if unreached is None and not none:
         return
-    yield Proposal({}, unreached.message, 1.0)
+    yield Proposal({}, unreached.message if unreached else "no parameter gets a gradient", 1.0)
     cuts = int(known_facts(diagnosis).get("survey", {}).get("cuts", 0))
     for place in range(cuts if 1 < cuts <= MOST_CUTS else 0):
         yield Proposal({"only": place}, f"the gradient is cut at {cuts} places; this is number {place + 1}", 0.92)
@@ -51,15 +54,17 @@ def _proposed_attachment(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @attached.written
 def _attached_lines(only: int | None = None) -> str:
     which = "" if only is None else f", number {only + 1} of those that run,"
-    return f"# take out the .detach(), .data or torch.no_grad(){which} between the parameters and the loss"
+    cuts = ".detach(), .data, .item(), torch.tensor(...) or torch.no_grad()"
+    return f"# take out the {cuts}{which} between the parameters and the loss"
 
 
-@remedy("UR406", "gradients zeroed before every backward pass", "A", ["UT701"], by_hand=True)
+@remedy("UR406", "gradients zeroed before every backward pass", "A", ["UT701"])
 def zero_grad(training: Training) -> Training:
-    """Call ``optimizer.zero_grad()`` before every backward pass; a `Training` always does.
+    """Set gradients to None before every backward pass, whatever the optimizer's own ``zero_grad`` does.
 
     What it changes:
-        One line of your loop.
+        One line of your loop; or ``zero_grad`` of an optimizer that has its own, which leaves gradients as they are. A
+        `Training` calls it before every backward pass.
     When:
         ``.grad`` still holds the last step's: every step goes along the sum of all gradients so far.
     Predicts:
@@ -67,13 +72,19 @@ def zero_grad(training: Training) -> Training:
     References:
         PyTorch documentation, torch.optim.
     """
-    return training
+    return on_optimizer(training, _zeroing)
+
+
+def _zeroing(optimizer: Optimizer) -> None:
+    optimizer.zero_grad = partial(Optimizer.zero_grad, optimizer)  # type: ignore[method-assign]  # torch's own
 
 
 @zero_grad.proposes
 def _proposed_zeroing(diagnosis: Diagnosis) -> Iterator[Proposal]:
-    if any(finding.code == "UT701" for finding in diagnosis.findings):
-        yield Proposal({}, "gradients of past steps add up", 1.0)
+    if known_facts(diagnosis).get("kept_gradients"):
+        yield Proposal({}, "zero_grad() leaves gradients as they are: those of past steps add up", 1.0)
+    elif any(finding.code == "UT701" for finding in diagnosis.findings):
+        yield Proposal({}, "gradients of past steps add up", 0.6)
 
 
 @zero_grad.written

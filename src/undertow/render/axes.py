@@ -67,9 +67,16 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [float(f"{low:.4g}"), float(f"{high:.4g}")]
 
 
+class _Table(alt.InlineData):
+    """Rows that every copy of a chart shares: altair copies charts at each step of their making, and all rows too."""
+
+    def __deepcopy__(self, memo: object = None) -> "_Table":
+        return self
+
+
 def charted(table: Sequence[Row]) -> alt.Chart:
-    """A chart of these rows, with nothing drawn yet."""
-    return alt.Chart(alt.InlineData(values=list(table)))
+    """A chart of these rows, with nothing drawn yet; nobody changes them from here on."""
+    return alt.Chart(_Table(values=list(table)))
 
 
 def layered(parts: Sequence[alt.Chart], title: str, height: int) -> alt.LayerChart:

@@ -110,6 +110,8 @@ def _seen(value: Any, data: bool = False) -> Any:
     Their backslashes, and all in data, become a sign that looks like one: a text with a backslash is an error to
     vl-convert's measure of texts.
     """
+    if value is None or isinstance(value, int | float):  # as most of the data is
+        return value
     if isinstance(value, dict):
         return {_seen(key): _seen(each, data or key == "datasets") for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -226,9 +226,10 @@ def _reach(rows: Sequence[Mapping[str, Any]]) -> list[float]:
 
 def _named(shown: Sequence[str], step: int, **given: Any) -> alt.Axis:
     """An axis of places, labelled by name. JSON's strings are Vega's, so that no name can be more than one."""
-    short = json.dumps([elided(figures.in_a_chart(name)) for name in shown])
+    short = json.dumps([elided(figures.in_a_chart(name)) for name in shown[::step]])
+    place = f"datum.value / {step}" if step > 1 else "datum.value"
     return alt.Axis(
-        values=list(range(0, len(shown), step)), labelExpr=f"{short}[datum.value]", labelOverlap=True, grid=False,
+        values=list(range(0, len(shown), step)), labelExpr=f"{short}[{place}]", labelOverlap=True, grid=False,
         **{"labelLimit": 130, **given},
     )  # fmt: skip
 

@@ -51,7 +51,7 @@ class Still:
 
 def _narrowed(spec: figures.Spec) -> figures.Spec:
     """Return the specification with shorter names beside its rows, and a legend and titles that need less width."""
-    narrow = deepcopy(spec)
+    narrow = _copied(spec)
     config = narrow["config"]
     config["axis"] = {**config["axis"], "labelFontSize": 11, "titleFontSize": 12}
     config["legend"] = {**config["legend"], "labelFontSize": 12}
@@ -68,6 +68,14 @@ def _narrowed(spec: figures.Spec) -> figures.Spec:
     return narrow
 
 
+def _copied(spec: figures.Spec) -> figures.Spec:
+    """Return a copy that may be changed, of rows up to what their fields hold."""
+    copy = deepcopy({name: part for name, part in spec.items() if name != "datasets"})
+    if "datasets" in spec:
+        copy["datasets"] = {name: [dict(row) for row in rows] for name, rows in spec["datasets"].items()}
+    return copy
+
+
 def _inline(svg: str, name: str) -> Markup:
     small = PLACE.sub(_rounded, UNSEEN.sub("", WITHIN.sub("", svg)))
     apart = re.sub(r"( id=\"|url\(#)", rf"\g<1>{name}-", small)
@@ -81,7 +89,7 @@ def _rounded(place: "re.Match[str]") -> str:
 
 def _telling(spec: figures.Spec) -> figures.Spec:
     """Return the specification with what its tooltips say as descriptions, which a drawing keeps."""
-    told = deepcopy(figures.unpointed(spec))
+    told = _copied(figures.unpointed(spec))
     for layer in _telling_layers(told):
         layer["mark"] = {**layer["mark"], "aria": True}
         layer["encoding"]["description"] = {"field": "told", "type": "nominal"}

@@ -26,6 +26,8 @@ MOST_CAUSES = 4
 MOST_DEVIATIONS = 4
 MOST_NAME = 40
 BAR_WIDTH = 18
+BARS = ""
+"""The header of the column of bars."""
 
 ALIKE = 0.2
 """Decades that gains may be from their mean, if their layers are to share a row: a factor of 1.6."""
@@ -170,7 +172,7 @@ def _table(diagnosis: Diagnosis, path: GradientPath, on: Screen) -> Group:
     expected = [_beside(diagnosis.theory, row) for row in rows] if diagnosis.theory.covered else []
     columns = [
         Column("gradient", [terse(level) or "nan" for level in levels], 9.0),
-        Column("", bars, 6.0, right=False),
+        Column(BARS, bars, 6.0, right=False),
         Column("passes on", _passed(rows, levels), 8.0),
         *([Column("theory", expected, 4.0)] if expected else []),
         *(Column(cause, _shares(rows, levels, cause), 7.0 - k / 2) for k, cause in enumerate(_causes(rows))),
@@ -178,8 +180,9 @@ def _table(diagnosis: Diagnosis, path: GradientPath, on: Screen) -> Group:
     ]
     names = full_names(diagnosis.run.sites)
     table = fitted(Column("layer", [_name(names, row) for row in rows], 10.0, right=False), columns, on.width)
-    legend = f"one # more: {terse(10**unit)} times the gradient" if unit else ""
-    return Group(table, Text(legend, "dim")) if legend else Group(table)
+    drawn = unit and any(column.header == BARS for column in table.columns)  # a narrow terminal has no room for them
+    legend = f"one # more: {terse(10**unit)} times the gradient"
+    return Group(table, Text(legend, "dim")) if drawn else Group(table)
 
 
 def _passed(rows: Sequence[TableRow], levels: Sequence[float]) -> list[str]:

@@ -60,9 +60,11 @@ class Outcome:
     speedup: float
 
     def __str__(self) -> str:
-        share = round(100 * self.learned / self.networks)
-        faster = f"; mended, the median one learned {self.speedup:.1f} times as fast" if self.speedup >= 1.25 else ""
-        return f"Of {self.networks} networks like this {share} % learned{faster}."
+        share = f"{round(100 * self.learned / self.networks)} %" if self.learned else "none"
+        # Of a median one that didn't learn only the budget is known, which is fewer steps than it needs.
+        least = "at least " if 2 * self.learned < self.networks else ""
+        speed = f"; mended, the median one learned {least}{self.speedup:.1f} times as fast"
+        return f"Of {self.networks} networks like this {share} learned{speed if self.speedup >= 1.25 else ''}."
 
 
 def severity_of(code: str, amount: float, run: Run, kind: str = ANY) -> tuple[Severity, str]:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,10 @@ LIMITS = frozenset({"clamp", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid"
 CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "embedding")
 """Operations that pass gradient to what was chosen: the rest may be chosen the next time."""
 
+SWITCHED_OFF = "a product with a constant that is zero"
 CANCELS = "a value is subtracted from itself"
+BEHIND_WEIGHTS = "what its weights go through before they are multiplied, such as sign or round, has derivative 0"
+MULTIPLIES = PRODUCTS - {"mul", "addcmul", "dot"}
 
 MANY_VALUES = 64
 """Values of which dropout drops all at p = 1 only."""
@@ -54,7 +57,8 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     What:
         A gradient arrives at an operation, and exactly nothing leaves it: softmax over one unit, a clamp or ReLU
         outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
-        both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean).
+        both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean). Or
+        weights are rounded before they are multiplied, or only their sign is taken.
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
@@ -63,9 +67,9 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
         no gradient themselves: a zero-initialised branch or head learns, and opens the way. Ways that cancel do so in
         every number, for all parameters of a layer; a note where that is a normalisation alone. Zero inputs to weights
-        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path)
-        or the attention has one key only, and nothing where the loss itself is 0, as with a hinge that all examples
-        satisfy.
+        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path),
+        unless it leaves more than half of all parameters without, or where the attention has one key only, and nothing
+        where the loss itself is 0, as with a hinge that all examples satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
@@ -76,7 +80,7 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     satisfied = _loss(diagnosis) == 0.0 and not _of_one_unit(diagnosis)
     if not zero or not diagnosis.finite or satisfied:
         return
-    for found in _merged(_cuts(diagnosis, zero, valueless)):
+    for found in _weighed(diagnosis.run, _merged(_cuts(diagnosis, zero, valueless))):
         where = found[0]
         advice = against_cut(diagnosis, where.site, where.why, where.parameters, valueless)
         yield advice.on(_finding(diagnosis, found))
@@ -98,6 +102,14 @@ def _zeros(diagnosis: Diagnosis) -> tuple[set[str], set[str]]:
 
 def _named(run: Run, chosen: NDArray[np.bool_]) -> set[str]:
     return {run.parameters[place] for place in np.flatnonzero(chosen)}
+
+
+def _is_cut_behind_weights(diagnosis: Diagnosis, site: Site, zero: set[str]) -> bool:
+    """Tell whether weights get nothing of a gradient that data and a received gradient make: it is lost on its way."""
+    weights = {name for name in site.parameters if not name.endswith("bias")}
+    received, data = (diagnosis.column(name)[site.index] for name in ("grad_output", "input_rms"))
+    multiplies = site.role is Role.WEIGHT and site.op in MULTIPLIES and received > _least(diagnosis) and data > 0
+    return bool(multiplies and weights and weights <= zero)
 
 
 def _loss(diagnosis: Diagnosis) -> float | None:
@@ -129,6 +141,8 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
         if received[site.index] > 0:
             if mine & valueless:
                 starved[site.index] |= mine
+            elif _is_cut_behind_weights(diagnosis, site, mine):
+                yield GradientCut(site, tuple(sorted(mine)), BEHIND_WEIGHTS, Severity.ERROR)
             continue
         for source in ends[site.index]:
             starved[source] |= mine
@@ -268,7 +282,7 @@ def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set
     if frozen and site.role is Role.WEIGHT:
         return GradientCut(site, names, "a product with frozen weights that are all zero", Severity.ERROR)
     if frozen:
-        return GradientCut(site, names, "a product with a constant that is zero", Severity.NOTE)
+        return GradientCut(site, names, SWITCHED_OFF, Severity.NOTE)
     return GradientCut(site, names, "a product whose two factors are both zero", Severity.ERROR)
 
 
@@ -301,6 +315,14 @@ def _merged(cuts: Iterator[GradientCut]) -> Sequence[tuple[GradientCut, int]]:
     return sorted(merged, key=lambda pair: (-pair[0].severity.rank, -len(pair[0].parameters)))
 
 
+def _weighed(run: Run, cuts: Sequence[tuple[GradientCut, int]]) -> Iterator[tuple[GradientCut, int]]:
+    """Take a constant zero that leaves most of a network without gradient for more than a term switched off."""
+    everything = {name for site in run.sites for name in site.parameters}
+    for found, times in cuts:
+        most = found.why == SWITCHED_OFF and 2 * len(found.parameters) > len(everything)
+        yield (replace(found, severity=Severity.WARNING) if most else found), times
+
+
 def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
     where, times = found
     names = where.parameters
@@ -309,6 +331,8 @@ def _finding(diagnosis: Diagnosis, found: tuple[GradientCut, int]) -> Finding:
     does = "gets one and passes exactly zero on"
     if where.why == CANCELS:
         does = "sends the same along two ways, with opposite signs, and they cancel"
+    if where.why == BEHIND_WEIGHTS:
+        does = "gets one, and it is lost on the way to its weights"
     text = (
         f"{few(names)} {'gets' if len(names) == 1 else 'get'} no gradient{for_now}: "
         f"{called(diagnosis.run, where.site)} {does}{also} ({where.why})."

@@ -1,16 +1,18 @@
 """UT107: gradient that is lost back through time."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from undertow.analysis.recurrence import Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
 from undertow.record import Finding, Severity
-from undertow.rules.advice.memory import longer_memory
+from undertow.rules.advice.memory import longer_memory, state_kept
 from undertow.rules.alike import said_once
 from undertow.rules.registry import rule
 from undertow.wording import called, sentence
 
+FEWEST_DETACHED = 3
 FAR = 5
 """Horizons, that is decades, after which nothing of a gradient is to be counted on."""
 
@@ -36,7 +38,8 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
         A horizon of less than half the sequence, a note: whether it is too short depends on the task. Less than a
         fifth of it (five decades lost from end to end) under a loss that sits at the end, a warning: in the study
         ``severity``, half of whose sequences tell the class at every step and half at the first alone, two in three
-        such networks learned.
+        such networks learned. A warning, too, where a state is detached at three steps of a loop or more, and what it
+        was computed by gets to the loss on no other way (`examine` sees it): nothing but the last step is learned from.
     What to do:
         Gates (LSTM, GRU) with a forget bias of 1 or more, orthogonal recurrent weights, or attention. Sequences that
         are padded at the end: take the last true state (pack_padded_sequence).
@@ -45,6 +48,8 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     if not diagnosis.finite:
         return
+    if detached := diagnosis.run.header.get("state detached"):
+        yield _cut_at_every_step(detached)
     yield from said_once(
         _forgetful(module, longest, at_end)
         for module, longest, at_end in memories(diagnosis)
@@ -61,6 +66,17 @@ def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:
     for module, passages in by_module.items():
         longest = max(passages, key=lambda passage: passage.gain)
         yield module, longest, any(passage.fed_at_end_only for passage in passages)
+
+
+def _cut_at_every_step(detached: Mapping[str, Any]) -> Finding:
+    text = (
+        f"A state is detached {detached['times']} times on its way through the steps: the loss reaches the last step "
+        "alone, and nothing is learned from what came before."
+    )
+    numbers, limit = {"times": float(detached["times"])}, f"a state detached {FEWEST_DETACHED} times in a row"
+    name, source = "memory horizon", detached["source"]
+    made = Finding("UT107", name, Severity.WARNING, (), "detach", text, numbers, limit, source=source)
+    return state_kept(source).on(made)
 
 
 def _forgetful(module: str, passage: Passage, at_end: bool) -> Finding:

@@ -91,10 +91,10 @@ def _saturated(run: Run, row: int) -> list[Site]:
     """Return the attention Sites that are saturated at a recorded step."""
     share, gap = run.column("one_hot", row), run.column("logit_gap", row)
     hot = np.flatnonzero((share > ONE_HOT_ABOVE) & (gap > GAP_ABOVE))
-    return [run.sites[index] for index in hot.tolist() if _attends(run, run.sites[index])]
+    return [run.sites[index] for index in hot.tolist() if attends(run, run.sites[index])]
 
 
-def _attends(run: Run, site: Site) -> bool:
+def attends(run: Run, site: Site) -> bool:
     """Tell attention from routers and the like: data meets data behind its softmax."""
     if site.role is not Role.ATTENTION or site.op.startswith("scaled_dot_product"):
         return site.role is Role.ATTENTION

@@ -48,7 +48,7 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     What:
         Mean-field theory, given each layer's activation and the sizes of its weights, biases and inputs, expects gains
         that over the depth of this network amount to a vanishing or exploding gradient, and the measured gradient
-        agrees: the loss is theory's, not that of one layer.
+        agrees: such a start brings this loss, not one layer of it.
     Why it is bad:
         Signals and gradients both come out of scale, before the first step.
     Evidence:

@@ -28,6 +28,9 @@ IN_A_WARM_UP = 1e-3
 ENOUGH = 1e-3
 """Part of the loss that most healthy networks' steps take off at their start."""
 
+SHOWN = 1e-3
+"""The smallest part of the loss that is told in figures."""
+
 AGREEING = 0.1
 FEWEST_STEPS = 100
 FEWEST_ROWS = 8
@@ -190,10 +193,14 @@ def _moved(history: RunHistory) -> bool:
     return summary is not None and summary.fell
 
 
+def _at_most(part: float) -> str:
+    return f"at most {part:.1%}" if part >= SHOWN else f"less than {SHOWN:.1%}"
+
+
 def _all_too_small(history: RunHistory, reach: Reach) -> Finding:
     text = (
-        f"{optimizer_of(history.run.header)}'s steps are too short: all {reach.steps:,} together can take at most "
-        f"{reach.total:.1%} of the loss off, though gradient reaches the weights."
+        f"{optimizer_of(history.run.header)}'s steps are too short: all {reach.steps:,} together can take "
+        f"{_at_most(reach.total)} of the loss off, though gradient reaches the weights."
     )
     if warming_up(history):
         rates = history.scalar("lr").values

@@ -112,8 +112,9 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         More than one example's part, along every axis of the output, whether examples lie along the first axis of
         the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, or one of the
         output that exchanges any two, which keeps the numbers' order and so mixes rows; or a softmax in front of
-        nll_loss along another axis than the classes'. Where a product or an attention does it on purpose (contrastive
-        losses, attention over the batch), or nobody knows what did, a note.
+        nll_loss along another axis than the classes'. Or the last example changes all outputs and the first one none,
+        as where the last of a batch is taken for the last step. Where a product or an attention does it on purpose
+        (contrastive losses, attention over the batch), or nobody knows what did, a note.
     What to do:
         Exchange axes with ``transpose`` or ``permute``; ``view`` and ``reshape`` only cut the numbers, in their order,
         into other pieces. Recurrent and attention layers take the batch second unless ``batch_first=True``. Take
@@ -136,13 +137,14 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not fact:
         return
     op, shapes = fact["op"], fact["shapes"]
-    what = _account(op, shapes)
+    what = "the last one alone is looked at" if fact.get("of one alone") else _account(op, shapes)
     changed = f"{fact['changed']:.0%}" if fact["changed"] >= 0.01 else f"{fact['changed']:.1%}"
     text = (
         f"The output for one example depends on other examples: exchanging one of {fact['examples']} changes {changed} "
         f"of the outputs, as {what}."
     )
-    severity = Severity.WARNING if _by_mistake(op, shapes) else Severity.NOTE
+    mistaken = fact.get("of one alone") or _by_mistake(op, shapes)
+    severity = Severity.WARNING if mistaken else Severity.NOTE
     numbers = {"changed": float(fact["changed"]), "examples": float(fact["examples"])}
     limit = "no more than one example's part"
     where = spoken(op) or "the model"

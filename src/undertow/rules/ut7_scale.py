@@ -22,6 +22,8 @@ UNEVEN, VERY_UNEVEN, WIDE = 30.0, 1000.0, 3.0
 SMALL, SMALL_IN_ALL, TINY_IN_ALL = 0.1, 0.3, 0.03
 LARGE, OVERSHOOT, MISFIT = 10.0, 10.0, 7.0
 LARGE_TARGETS, HUGE_TARGETS = 50.0, 3000.0
+DROWNS = 30.0
+LARGE_OUTPUTS, HUGE_OUTPUTS, HUGE_OUTPUTS_FOR_SGD = 10.0, 50.0, 30.0
 LARGE_FOR_SGD, HUGE_FOR_SGD = 30.0, 100.0
 MANY_TIMES_THE_OUTPUT = 30.0
 SMALL_TARGETS = 0.05
@@ -30,6 +32,7 @@ FLAT = 0.8
 MANY_TIMES_AN_AVERAGE, LONG = 20.0, 0.1
 _OF_TRUTHS = frozenset({"binary_cross_entropy_with_logits", "log_sigmoid"})
 _OF_LOGITS = _OF_TRUTHS | {"log_softmax", "logsumexp"}
+SURE_FOR_ALL = 80.0
 LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
@@ -104,7 +107,11 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. A first
         loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
         of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
-        networks under Adam minded nothing up to 22).
+        networks under Adam minded nothing up to 22, took up to 4 times the steps at 24 to 65, and never learned at 800:
+        from 80 it is told whatever the optimizer). First outputs 10 times the size of targets over 0.05 (2 to 7
+        times the steps; from 30 they never learned, or diverged, with SGD, from 50 with Adam: error). Rows of
+        a table to which something 30 times as large is added, such as positions (`examine` sees it): a transformer
+        took 3 times the steps; of size 30 it never learned (error).
     What to do:
         Subtract every feature's mean and divide by its standard deviation, over the training set; images by 255 or
         their channels' statistics. The same for targets, undone in the prediction; or the log of what spans decades.
@@ -116,6 +123,7 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     found = list(
         filter(None, (_of_data(diagnosis), _of_targets(diagnosis), _of_logits(diagnosis), _of_the_loss(diagnosis)))
     )
+    found = found or list(filter(None, (_of_outputs(diagnosis), _of_sums(diagnosis))))
     if not found:
         return
     worst = max(found, key=lambda trouble: trouble.fatal)
@@ -151,15 +159,52 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
     """Report a first loss far over chance: a start that is sure of wrong answers, which must be unlearned first."""
     times, classes = surprise(diagnosis)
     sgd = diagnosis.run.header.get("optimizer") == "SGD"
-    if not (times >= SURE_FOR_SGD if sgd else times >= SURE and classes >= MANY_CLASSES):
+    many = times >= SURE and classes >= MANY_CLASSES
+    if not (times >= SURE_FOR_SGD if sgd else many or times >= SURE_FOR_ALL):
         return None
-    heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
-    name = heads[0].parameters[0] if heads else ""
     text = (
         f"The first loss is {times * math.log(classes):.3g}, {times:.2g} times that of answering all {classes} classes "
         "alike: the outputs are so large that the network is sure of wrong answers before it has learned anything."
     )
-    return Trouble("first loss", {"times": times, "layer": name}, text, {"surprise": times}, False, "")
+    fact = {"times": times, "layer": _last_layer(diagnosis), "what": "all classes are about as likely at first"}
+    return Trouble("first loss", fact, text, {"surprise": times}, False, "")
+
+
+def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
+    """Report first outputs that are many times as large as their targets."""
+    times, pair = _misfit(diagnosis), _regression(diagnosis)
+    if pair is None or times < LARGE_OUTPUTS or _size(pair["target"]) <= SMALL_TARGETS or not math.isfinite(times):
+        return None
+    sgd = diagnosis.run.header.get("optimizer") == "SGD"
+    output, size = float(pair["output"]["rms"]), _size(pair["target"])
+    text = (
+        f"The network's first outputs are of size {shown(output)}, {shown(times)} times that of the targets: it must "
+        "get rid of those before it learns anything."
+    )
+    fact = {"times": times, "layer": _last_layer(diagnosis), "what": "the first outputs are no larger than the targets"}
+    fatal = times >= (HUGE_OUTPUTS_FOR_SGD if sgd else HUGE_OUTPUTS)
+    return Trouble("first outputs", fact, text, {"size": size, "output": output}, fatal, str(pair["source"]))
+
+
+def _of_sums(diagnosis: Diagnosis) -> Trouble | None:
+    """Report rows of a table that drown in what is added to them, such as positions."""
+    sums = [each for each in diagnosis.run.header.get("sums", ()) if each["looked up"] > 0]
+    worst = max(sums, key=lambda each: float(each["added"] / each["looked up"]), default=None)
+    if worst is None or not math.isfinite(worst["added"]) or worst["added"] < DROWNS * worst["looked up"]:
+        return None
+    times = float(worst["added"] / worst["looked up"])
+    text = (
+        f"What is looked up in a table is of size {shown(worst['looked up'])}, and what is added to it {shown(times)} "
+        f"times as large ({shown(worst['added'])}): tokens drown in it, as in positions."
+    )
+    numbers = {"looked up": float(worst["looked up"]), "added": float(worst["added"])}
+    return Trouble("sum", {"times": times}, text, numbers, worst["added"] >= DROWNS, str(worst["source"]))
+
+
+def _last_layer(diagnosis: Diagnosis) -> str:
+    """Return the name of the weights nearest to the loss."""
+    heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
+    return heads[0].parameters[0] if heads else ""
 
 
 def _of_the_loss(diagnosis: Diagnosis) -> Trouble | None:

@@ -12,6 +12,8 @@ from undertow.rules.registry import rule
 
 FLOOR_ABOVE = 0.02
 FLOOR_OF_AN_ERROR = 0.5
+AS_BATCHES_VARY = 0.25
+"""Part of the variance by which a batch of standardised targets may miss mean 0 and spread 1."""
 
 
 @rule(
@@ -37,7 +39,8 @@ def out_of_reach(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         A floor over 2 % of the variance: warning; over half of it, as when predicting their mean would be nearly as
         good: error. Targets at the limits (0 and 1 behind a sigmoid) count as reached, and a limit in the middle of
-        an output that is scaled or shifted afterwards is none.
+        an output that is scaled or shifted afterwards is none. A batch norm without weights of its own at the end
+        holds outputs at mean 0 and spread 1: a floor under a quarter of the variance is none, as batches vary.
     What to do:
         End in a linear layer, scale the targets into the limits, or the limits to the targets.
     References:
@@ -54,11 +57,14 @@ def _floor(pair: Mapping[str, Any]) -> float:
         return 0.0
     target = pair["target"]
     size = target["spread"] ** 2 or target["mean"] ** 2
-    return float(pair["last"]["missed"] / size) if size else 0.0
+    floor = float(pair["last"]["missed"] / size) if size else 0.0
+    return 0.0 if "batch_norm" in pair["last"]["op"] and floor < AS_BATCHES_VARY else floor
 
 
 def _limits(last: Mapping[str, Any]) -> str:
     """Say what an operation can return, where that is known."""
+    if "batch_norm" in last["op"]:
+        return ", which holds it at mean 0 and spread 1"
     if last.get("low") is not None and last.get("high") is not None:
         return f" and is between {last['low']:g} and {last['high']:g}"
     sides = [f"{last['low']:g} or more"] if last.get("low") is not None else []

@@ -17,6 +17,7 @@ Values = Mapping[str, NDArray[np.floating]]
 
 
 _TIME = ("scalars", "time")
+_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Batch:
@@ -125,7 +126,7 @@ def _checked(group: str, columns: Values, known: Mapping[str, str], width: int) 
             raise ValueError(f"no column is named {name!r}; there are: {', '.join(known)}")
         if values.shape != (width,):
             raise ValueError(f"column {name!r} has shape {values.shape}, but must be [{width}]")
-        yield (group, name), values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
+        yield (group, name), values if values.dtype in _KINDS else values.astype(np.float32)
 
 
 def _numbers(group: str, values: Mapping[str, float]) -> Iterator[tuple[Key, float]]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
-from torch.utils.weak import WeakIdKeyDictionary
 
 from undertow.tape.copying import nothing
 from undertow.tape.tensors import tensors_in
@@ -34,6 +33,8 @@ def _words(text: str) -> frozenset[str]:
 
 Origin = tuple[Provenance, int]
 """How a tensor came from tables, and from which: a bit for each."""
+
+_NOWHERE: tuple[Callable[[], Tensor | None], Origin | None] = (lambda: None, None)
 
 _PRODUCTS = _words(
     "linear matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm addmv mv einsum tensordot cdist bilinear conv1d conv2d "
@@ -66,8 +67,7 @@ class ChoiceFinder(TorchFunctionMode):
         self.chosen: set[str] = set()
         self._names = list(tables.values())
         self._bits = {key: 1 << place for place, key in enumerate(tables)}
-        self._origins: Any = WeakIdKeyDictionary()
-        self._noted: set[int] = set()
+        self._origins: dict[int, tuple[Callable[[], Tensor | None], Origin | None]] = {}
         self._is_lost = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -92,8 +92,8 @@ class ChoiceFinder(TorchFunctionMode):
         place = id(tensor)
         if place in self._bits:
             return Provenance.TABLE, self._bits[place]
-        found: Origin | None = self._origins.get(tensor) if place in self._noted else None  # few were ever noted
-        return found
+        known, origin = self._origins.get(place, _NOWHERE)
+        return origin if known() is tensor else None  # another one may lie there by now
 
     def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
         known = [origin for origin in given if origin is not None]
@@ -112,8 +112,7 @@ class ChoiceFinder(TorchFunctionMode):
         if kind is Provenance.COMPARED and not (tensor.is_floating_point() or tensor.is_complex()):
             kind = Provenance.CHOSEN
         if id(tensor) not in self._bits:
-            self._origins[tensor] = (kind, bits)
-            self._noted.add(id(tensor))
+            self._origins[id(tensor)] = weakref.ref(tensor), (kind, bits)
 
     def _choose(self, bits: int) -> None:
         while bits:

@@ -19,6 +19,7 @@ from undertow.activations import ACTIVATIONS, LEAKY_SLOPE, SELU_SCALE, Libraries
 from undertow.measure import Slopes
 from undertow.tape.graph import Node, Vertex
 from undertow.tape.ops import ADDENDS, FACTORS
+from undertow.tape.packed import may_be_packed
 
 aten = torch.ops.aten
 
@@ -79,8 +80,7 @@ def activation_name(vertex: Vertex) -> str:
 
 def saved(node: Node, name: str) -> Tensor | None:
     """A tensor that a Node saved, or None where reading it is not safe. To be read with gradients off."""
-    raw = getattr(node, f"_raw_saved_{name}", None)
-    if raw is None or getattr(raw, "unpack_hook", raw) is not None:
+    if may_be_packed(node, name):
         return None
     value = getattr(node, f"_saved_{name}")
     return value if isinstance(value, Tensor) else None

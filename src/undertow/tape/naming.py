@@ -7,7 +7,7 @@ from torch import nn
 
 from undertow.tape.graph import Vertex
 from undertow.tape.ops import FACTORS
-from undertow.tape.windows import OUTSIDE, Window, WindowIndex, clean_path
+from undertow.tape.windows import OUTSIDE, Window, WindowIndex, clean_path, type_name
 
 Home = tuple[str, str]
 """Path and class of a module."""
@@ -45,12 +45,12 @@ class Owners:
             for parameter in module._parameters.values():
                 if parameter is None:
                     continue
-                homes.setdefault(id(parameter), []).append((clean_path(path), type(module).__name__))
+                homes.setdefault(id(parameter), []).append((clean_path(path), type_name(module)))
                 if not parameter.requires_grad and parameter.dim() > 1:
                     frozen.add(clean_path(path))
         for identity, name in more.items():
             path = name.rpartition(".")[0]
-            homes.setdefault(identity, [(clean_path(path), type(modules.get(path)).__name__)])
+            homes.setdefault(identity, [(clean_path(path), type_name(modules.get(path)))])
         return cls(homes, frozenset(frozen))
 
     def multiply_by_frozen(self, called: frozenset[str]) -> frozenset[str]:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Container
 from typing import Any
 
+from torch import Tensor
+
 from undertow.tape.ops import RESHAPES, op_name
 
 Node = Any  # torch.autograd.graph.Node has no public attributes for what is needed here
@@ -74,6 +76,40 @@ def reach(node: Node) -> Range | None:
         return None if special is None else special(node)
     except (AttributeError, RuntimeError):  # another version of torch saves other things
         return None
+
+
+def is_standardised(node: Node) -> bool:
+    """Tell whether a Node's operation gives its values mean 0 and spread 1: batch norm in training, without weights.
+
+    Example:
+        >>> import torch
+        >>> x = torch.randn(8, 2, requires_grad=True)
+        >>> norms = (torch.nn.BatchNorm1d(2, affine=affine) for affine in (False, True))
+        >>> [is_standardised(norm(x).grad_fn) for norm in norms]
+        [True, False]
+    """
+    if not op_name(node.name()).endswith("batch_norm"):
+        return False
+    weights = [source for source, _ in node.next_functions[1:3]]
+    return bool(getattr(node, "_saved_training", True)) and not any(weights)
+
+
+def standardised(x: Tensor) -> Tensor:
+    """Return values of mean 0 and spread 1."""
+    return (x - x.mean()) / x.std(correction=0).clamp(min=1e-12)
+
+
+def nearest(node: Node, wanted: Tensor) -> Tensor | None:
+    """Return the values nearest to the wanted ones that a Node's operation can return; None where nothing bounds them.
+
+    Args:
+        node: of the last operation in front of a loss.
+        wanted: targets, floating point.
+    """
+    if is_standardised(node):
+        return standardised(wanted)
+    limits = reach(node)
+    return None if limits is None else wanted.clamp(*limits)
 
 
 def _clamp(node: Node) -> Range:

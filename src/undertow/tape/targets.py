@@ -8,7 +8,7 @@ from undertow.measure import Meter
 from undertow.tape.constant_answers import CONSTANT_ANSWERS, measure_constant_answer
 from undertow.tape.facts import saved
 from undertow.tape.graph import Node
-from undertow.tape.output_range import last_operation, reach
+from undertow.tape.output_range import last_operation, nearest
 
 REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
 """Losses that save output and target; of a difference that a user takes autograd keeps neither."""
@@ -125,5 +125,5 @@ def measure_surprise(site: int, node: Node, meter: Meter) -> None:
 
 def _missed(wanted: Tensor, node: Node) -> Tensor | None:
     last = last_operation(node)
-    limits = None if last is None else reach(last)
-    return None if limits is None else wanted - wanted.clamp(*limits)
+    within = None if last is None else nearest(last, wanted)
+    return None if within is None else wanted - within

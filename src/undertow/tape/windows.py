@@ -56,7 +56,7 @@ class Windows:
 
     def __init__(self, modules: Mapping[str, nn.Module], unroll: bool = False) -> None:
         self._hooked = [m for m in modules.values() if not isinstance(m, torch.jit.ScriptModule)]  # those take no hooks
-        self._names = {id(module): (clean_path(name), type(module).__name__) for name, module in modules.items()}
+        self._names = {id(module): (clean_path(name), type_name(module)) for name, module in modules.items()}
         self._fused = {id(m) for m in modules.values() if isinstance(m, nn.RNNBase)} if unroll else set()
         self._key: Any = f"undertow {next(_KEYS)}"
         self._local = threading.local()
@@ -139,6 +139,20 @@ def clean_path(name: str) -> str:
         ('body.0', '')
     """
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def type_name(module: object) -> str:
+    """Return the name of a module's class, as its author called it: FSDP2 makes a class of its own of each.
+
+    Example:
+        >>> class FSDPModule: ...
+        >>> class Linear: ...
+        >>> type_name(type("FSDPLinear", (FSDPModule, Linear), {})()), type_name(Linear())
+        ('Linear', 'Linear')
+    """
+    kind = type(module)
+    made = len(kind.__bases__) > 1 and kind.__bases__[0].__name__ == "FSDPModule"
+    return (kind.__bases__[1] if made else kind).__name__
 
 
 class WindowIndex:

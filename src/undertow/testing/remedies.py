@@ -1,6 +1,5 @@
 """The contract of a remedy: it does what its level allows, the user's objects stay, and its lines do the same."""
 
-import ast
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from undertow.remedies import KINDS, Level, Remedy, apply
-from undertow.remedies.explained import sections
+from undertow.remedies.explained import OURS, sections
 from undertow.remedies.registry import SECTIONS
+from undertow.testing.explained import hold_code, hold_letters, hold_lines, hold_sections
 from undertow.training import Training, random_numbers_kept
 
 SEED = 0
@@ -75,17 +75,9 @@ def check_explained(code: str) -> None:
         >>> check_explained("UR101")
     """
     __tracebackhide__ = True
-    if code not in KINDS:
-        raise AssertionError(f"there is no remedy {code}: decorate its function by @remedy({code!r}, ...)")
-    own = KINDS[code].apply.__module__.partition(".")[0] == "undertow"
-    if code.startswith("UR") and not own:
-        raise AssertionError(f"{code}: UR is for undertow's own remedies: take letters of your own")
-    parts = sections(KINDS[code])
-    if list(parts) != ["", *SECTIONS]:
-        raise AssertionError(f"the docstring of {code} has the sections {[*parts]}, not {SECTIONS}")
-    empty = [name or "first line" for name, text in parts.items() if not text]
-    if empty:
-        raise AssertionError(f"the docstring of {code} says nothing in its {empty[0]}")
+    hold_code(code, "remedy", KINDS)
+    hold_letters(code, OURS, "remedies", [KINDS[code].apply.__module__])
+    hold_sections(code, sections(KINDS[code]), SECTIONS)
 
 
 def run_snippet(snippet: str, training: Training, seed: int = SEED) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -187,10 +179,7 @@ def _check_pasted(cure: Remedy, training: Training, treated: Training) -> None:
     __tracebackhide__ = True
     if not cure.snippet.strip():
         raise AssertionError(f"{cure.code} has no lines to paste: give it some by @remedy.written")
-    try:
-        ast.parse(cure.snippet)
-    except SyntaxError as error:
-        raise AssertionError(f"{cure.code} has lines to paste that are no Python: {error}") from error
+    hold_lines(cure.code, cure.snippet)
     applied = _made(treated)
     model, optimizer = run_snippet(cure.snippet, training)
     if _listed(applied) != _listed(model):

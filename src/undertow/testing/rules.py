@@ -1,6 +1,5 @@
 """The contract of a rule: it fires where it should, is silent where it should be, and what it says can be used."""
 
-import ast
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,8 +8,9 @@ from typing import Any
 from undertow.examination import examine
 from undertow.record import Finding, Run
 from undertow.rules import RULES, over_time
-from undertow.rules.explained import sections
+from undertow.rules.explained import OURS, sections
 from undertow.rules.registry import SECTIONS
+from undertow.testing.explained import hold_code, hold_letters, hold_lines, hold_sections
 
 Case = Any
 """A `Run`, what `undertow.examine` takes as ``(model, compute_loss)`` or with an optimizer, or a function that makes
@@ -66,19 +66,11 @@ def check_explained(code: str) -> None:
         >>> check_explained("UT101")
     """
     __tracebackhide__ = True
-    if code not in RULES:
-        raise AssertionError(f"there is no rule {code}: decorate its function by @rule({code!r}, ...)")
-    rule, own = RULES[code], {judge.__module__.partition(".")[0] for judge in _judges(code)} == {"undertow"}
-    if code.startswith("UT") and not own:
-        raise AssertionError(f"{code}: UT is for undertow's own rules: take letters of your own")
+    hold_code(code, "rule", RULES)
+    hold_letters(code, OURS, "rules", [judge.__module__ for judge in _judges(code)])
     if not re.fullmatch(r"[A-Z]{2,8}\d{3}", code):
         raise AssertionError(f"{code} is no code: letters and three digits, as in UT101")
-    parts = sections(rule)
-    if list(parts) != ["", *SECTIONS]:
-        raise AssertionError(f"the docstring of {code} has the sections {[*parts]}, not {SECTIONS}")
-    empty = [name or "first line" for name, text in parts.items() if not text]
-    if empty:
-        raise AssertionError(f"the docstring of {code} says nothing in its {empty[0]}")
+    hold_sections(code, sections(RULES[code]), SECTIONS)
 
 
 def check_finding(finding: Finding, run: Run) -> None:
@@ -103,10 +95,7 @@ def check_finding(finding: Finding, run: Run) -> None:
         raise AssertionError(f"{code}: evidence is numbers")
     if not 0 <= finding.confidence <= 1:
         raise AssertionError(f"{code} has a confidence of {finding.confidence}, not between 0 and 1")
-    try:
-        ast.parse(finding.snippet)
-    except SyntaxError as error:
-        raise AssertionError(f"{code} has lines to paste that are no Python: {error}") from error
+    hold_lines(code, finding.snippet)
     again = Finding.from_dict(finding.to_dict())
     numbers = {name: value for name, value in finding.evidence.items() if not math.isnan(value)}
     if not numbers.items() <= again.evidence.items():

@@ -82,7 +82,7 @@ def watch(
             step are not those of a compiled one.
         loss_parts: whether the losses of a step's several backward passes are parts that add up to the step's loss, as
             trainers make them; False if each is a loss of its own, of which the mean is taken. By default that is told
-            by what each was divided by, last of all.
+            by what each was divided by, last of all, in one place or in several.
         resume: go on with the Run in ``path``, at the step of the checkpoint that training goes on from: load the
             optimizer's state before. What was recorded after that step is put aside, in a file beside it.
         step: number of the first step; 0 if not given. When resuming, it is found by what the optimizer has counted

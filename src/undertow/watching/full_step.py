@@ -97,7 +97,7 @@ class FullStep:
             self._eagerly.close()
         self._loop.backward_ends()
         if self._thorough:
-            self.facts.tensors["after backward"] = norms(self._target.reached_gradients(), self.facts.precise)
+            self.facts.tensors["after backward"] = list(norms(self._target.reached_gradients(), self.facts.precise))
 
     def backward_failed(self) -> None:
         """Forget a backward pass that ended with an error."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from undertow.measure import squares_fit
 from undertow.watching.feedback import Feedback
 from undertow.watching.online_checker import FindingReporter
 from undertow.watching.run_facts import RunFacts
@@ -67,7 +66,7 @@ class FullStepWriter:
         self._writer.parameters(when.step, payload.names, columns.parameters)
         if not payload.graph.sites:
             return
-        self._feedback.precise |= not squares_fit(columns.measured.by_site["grad_output"])
+        self._feedback.saw_norms("Sites", columns.measured.by_site["grad_output"])
         self._facts.learn_reach(payload)
         self._write_sites(when, columns, values)
         self._facts.learn_passes(when, payload.backward, passes)

@@ -128,6 +128,10 @@ OPENING_STEPS, OPENING_GAP, OPENING_SECONDS = 30, 10, 10.0
 """Full steps that every run begins with, steps from one to the next, and the seconds of training they must be in."""
 
 
+OPENING_LOSSES = 64
+"""Steps at the beginning that are light ones, whatever they cost (about 0.1 ms each): a run of 20 has a loss curve."""
+
+
 class Governor:
     """Decides what to do at the next step.
 
@@ -301,6 +305,8 @@ class Governor:
         return BURST_STEPS * self.overhead * self.typical
 
     def _decide(self) -> Action:
+        if self.step - self._first == OPENING_LOSSES:
+            self.light.saved = max(self.light.saved, 0.0)
         full, light = self._waits()
         full = min(full, self._until_opening_step())
         if full <= 0:
@@ -330,4 +336,4 @@ class Governor:
             full, light = 1.0, 0.0
         elif self.full.observed == 1 and self.income > 0:
             full = 0.0
-        return full, light
+        return full, light if self.step - self._first >= OPENING_LOSSES else 0.0

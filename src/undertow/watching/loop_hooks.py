@@ -22,6 +22,8 @@ from undertow.watching.governor_report import GovernorReport
 from undertow.watching.manual_steps import ManualSteps
 from undertow.watching.observations import Observations
 from undertow.watching.pass_counter import PassCounter
+from undertow.watching.step_end import StepEnd
+from undertow.watching.step_observer import StepObserver
 from undertow.watching.step_outbox import StepOutbox
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.writer_thread import warn_or_log
@@ -52,6 +54,7 @@ class LoopHooks:
     outbox: StepOutbox
     report: GovernorReport
     off: bool = False
+    _step_end: StepEnd = field(default_factory=StepEnd)
     _handles: list[RemovableHandle] = field(default_factory=list)
     _stepped: bool = False
     _first: int = 0
@@ -88,6 +91,7 @@ class LoopHooks:
     def finish(self) -> None:
         """End the Run: have the last steps looked at, take every hook off, and close the file."""
         if not self.off:
+            self._break_off()
             self.look_for_another_optimizer()
             scale = self.target.loss_scale.sent() if self.target.loss_scale.active else None
             idle = self.passes.made_for(self.governor.step)
@@ -118,8 +122,12 @@ class LoopHooks:
 
     @untraced
     def _other_stepped(self, index: int, *_: object) -> None:
+        if self.off:
+            return
         if self.observations.current is not None:
             uncompiled(self.observations.after, index)
+        if self._step_end.due and self._step_end.stepped(index):
+            uncompiled(self._go_on)
 
     @untraced
     def _first_enters(self, *_: object) -> None:
@@ -138,18 +146,42 @@ class LoopHooks:
             self._inside -= 1
             if self._inside:
                 return
+        if self._step_end.due:
+            uncompiled(self._break_off)
         governor = self.governor
         self._stepped = True
         self.passes.stepped(governor.step)
         if self.observations.current is not None or governor.step + 1 >= governor.wake:
-            uncompiled(self._go_on)
+            uncompiled(self._may_go_on)
         else:
             governor.step += 1
+
+    def _may_go_on(self) -> None:
+        """End the step, unless other optimizers are still to step for it."""
+        observer, several = self.observations.current, len(self.target.optimizers) > 1
+        if observer is not None:
+            self.observations.after(0)
+        if not several or not self._step_end.first_stepped(None if observer is None else observer.awaited()):
+            self._go_on()
+        elif observer is not None:
+            observer.broken_off = self._next_has_begun
+
+    def _break_off(self) -> None:
+        """End a step for which other optimizers should have stepped: the next has begun, or there is none."""
+        if self._step_end.due:
+            self._step_end.broken_off()
+            self._guarded(self.observations.finish)
+            self.governor.skip()
+
+    def _next_has_begun(self) -> StepObserver | None:
+        """End a step at the next one's backward pass, too late to tape it, and return who observes that."""
+        self._break_off()
+        self._guarded(self._begin, Action.LIGHT)
+        return self.observations.current
 
     def _go_on(self) -> None:
         """Finish the step that was observed, and begin the next if it is to be."""
         if self.observations.current is not None:
-            self.observations.after(0)
             self._guarded(self.observations.finish)
         if action := self.governor.advance():
             self._guarded(self._begin, action)

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
-from undertow.watching.step_facts import norms, send_named, total_norm
+from undertow.watching.step_facts import Number, norms, send_named, total_norm
 from undertow.watching.watch_target import WatchTarget
 from undertow.watching.watched_parameters import WatchedParameter
 
@@ -45,10 +43,10 @@ class LoopReader:
         self._target, self._precise = target, precise
         self._evaluating: int | None = None
         self._evaluation: dict[str, list[str]] = {}
-        self._left: dict[int, list[list[Tensor]]] = {}
+        self._left: dict[int, list[Sequence[Number]]] = {}
         self._zeroed: set[int] = set()
-        self._taken: dict[int, Sequence[Tensor]] = {}
-        self._missing: list[tuple[str, Tensor, Tensor]] = []
+        self._taken: dict[int, Sequence[Number]] = {}
+        self._missing: list[tuple[str, Number, Number]] = []
         self._reached: dict[int, bool] = {}
         self._counts: dict[str, int] = {}
         self.cleared = False
@@ -81,7 +79,7 @@ class LoopReader:
             held = parameters.identities
             self._evaluation = self._target.modes.facts(lambda p: id(p) in held and p.grad is not None)
 
-    def taken(self, held: Sequence[WatchedParameter], gradients: Sequence[Tensor]) -> None:
+    def taken(self, held: Sequence[WatchedParameter], gradients: Sequence[Number]) -> None:
         """Hear that an optimizer takes gradients of these norms."""
         for index in range(self._target.parameters.optimizers):
             if self._target.parameters.of(index) is held:
@@ -109,8 +107,8 @@ class LoopReader:
 
         return arrived
 
-    def _tensors(self) -> dict[str, Sequence[Tensor]]:
-        tensors: dict[str, Sequence[Tensor]] = {
+    def _tensors(self) -> dict[str, Sequence[Number]]:
+        tensors: dict[str, Sequence[Number]] = {
             "weights": [weight for _, weight, _ in self._missing],
             "gradients": [gradient for _, _, gradient in self._missing],
         }

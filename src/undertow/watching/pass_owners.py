@@ -8,10 +8,9 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from undertow.tape.facts import saved
+from undertow.watching.loss_division import LossDivision
 from undertow.watching.watched_parameters import WatchedParameters
 
 
@@ -134,7 +133,7 @@ class HeardPass:
     Attributes:
         number: of the step's passes.
         losses: that it began at, without their graphs; none if they aren't single numbers.
-        factor: see `factor`, of the loss.
+        division: what the loss was divided by.
         reached: optimizers whose parameters it reached.
         taken: optimizers that have taken it for theirs.
         passed: optimizers that have stepped since.
@@ -142,7 +141,7 @@ class HeardPass:
 
     number: int
     losses: Sequence[Tensor] = ()
-    factor: tuple[Tensor, bool] | None = None
+    division: LossDivision = field(default_factory=LossDivision)
     reached: Sequence[int] = ()
     taken: set[int] = field(default_factory=set)
     passed: set[int] = field(default_factory=set)
@@ -190,6 +189,15 @@ class OwnLosses:
             each.taken.add(optimizer)
         return passes
 
+    def awaited(self, optimizer: int) -> set[int]:
+        """Return the optimizers that haven't stepped for losses which reached theirs, too, and that one has taken.
+
+        Those aren't among them that have losses of their own, as a discriminator has.
+        """
+        mine = [each for each in self._passes if optimizer in each.taken]
+        alone = {each.reached[0] for each in self._passes if len(each.reached) == 1}
+        return {other for each in mine for other in each.reached if other not in each.passed} - alone
+
     @property
     def apart(self) -> bool:
         """Tell whether every optimizer stepped for losses of its own."""
@@ -199,51 +207,3 @@ class OwnLosses:
         """Return the passes that reached an optimizer's parameters and that none has stepped for, and take them."""
         mine = [each for each in self._passes if optimizer in each.reached and not each.taken]
         return self._given(mine, optimizer)
-
-
-def factor(loss: Tensor) -> tuple[Tensor, bool] | None:
-    """Return the number that a loss was divided by last of all, and True; or multiplied by, and False; None if neither.
-
-    A loss scale may follow: it is a tensor, and no number. Nothing is computed, and nobody waits.
-
-    Example:
-        >>> import torch
-        >>> w = torch.ones(2, requires_grad=True)
-        >>> factor((w.sum() / 4) * torch.tensor(1024.0)), factor(w.sum() * 0.25), factor(w.sum())
-        ((tensor(4), True), (tensor(0.2500, dtype=torch.float64), False), None)
-    """
-    node: Any = loss.grad_fn
-    for _ in range(2):
-        name = "" if node is None else node.name()
-        if name not in ("DivBackward0", "MulBackward0"):
-            return None
-        number = saved(node, "other")
-        if number is not None and number.dim() == 0 and number.dtype in (torch.int64, torch.float64):
-            return number, name == "DivBackward0"
-        node = node.next_functions[0][0]
-    return None
-
-
-def whole_loss(losses: Sequence[float], divided_by: Sequence[float], parts: bool | None = None) -> float:
-    """Return the mean loss of a step from those of its backward passes.
-
-    Args:
-        losses: as the passes began at them.
-        divided_by: what each was divided by; empty if any wasn't.
-        parts: whether they add up to the step's loss, and fewer than they were divided by (at the end of the data) to
-            that part of it; None to tell by what they were divided by.
-
-    Returns:
-        The mean; or the sum, where all were divided already, by their number or more (by all tokens of the step, say).
-
-    Example:
-        >>> whole_loss([0.5, 0.7], [2.0, 2.0]), whole_loss([1.0, 1.4], []), whole_loss([0.5, 0.7], [], parts=True)
-        (1.2, 1.2, 1.2)
-        >>> whole_loss([0.25, 0.35], [4.0, 4.0], parts=True)
-        1.2
-    """
-    several = len(losses)
-    alike = divided_by[0] if len(divided_by) == several and min(divided_by) == max(divided_by) else 0.0
-    if parts:
-        return sum(losses) * max(alike / several, 1.0)
-    return sum(losses) if parts is None and alike > several - 0.5 else sum(losses) / several

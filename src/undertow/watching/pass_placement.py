@@ -64,14 +64,23 @@ class PassPlacement:
 
     def choose(self, passes: int) -> None:
         """Take as many hooks as steps are long enough for, after an observed step that had so many passes."""
-        income, countable = self._governor.income, next(self._countable(reached=True), None)
-        if self._passes.by_steps and income > 3 * COUNTING_FROM:
-            self._count_on(countable)
-        elif income < COUNTING_FROM and passes and countable is not None and countable.numel() <= SMALL:
-            if self._governor.typical and not self._target.loss_scale.active and not self._passes.by_steps:
-                self._passes.count_steps(countable, passes)
-        elif countable is not None and not self._in_front and income > _in_front_from(countable.device):
-            self._keep_in_front()
+        income, counts_steps = self._governor.income, self._passes.by_steps
+        if counts_steps:
+            if income > 3 * COUNTING_FROM:
+                self._count_on(next(self._countable(reached=True), None))
+        elif income < COUNTING_FROM:
+            if passes and self._governor.typical and not self._target.loss_scale.active:
+                self._count_steps(passes)
+        elif not self._in_front and income > min(IN_FRONT_FROM.values()):
+            countable = next(self._countable(reached=True), None)
+            if countable is not None and income > _in_front_from(countable.device):
+                self._keep_in_front()
+
+    def _count_steps(self, passes: int) -> None:
+        """Take steps for passes, if the gradient is small that tells whether there was one."""
+        countable = next(self._countable(reached=True), None)
+        if countable is not None and countable.numel() <= SMALL:
+            self._passes.count_steps(countable, passes)
 
     def _keep_in_front(self) -> None:
         """Keep a gradient of the front of the network, too: steps are long enough for one more hook."""

@@ -36,6 +36,7 @@ class RunFacts:
         self._unmoved: dict[str, int] = {}
         self._missing: list[str] = []
         self._held: dict[str, int] = {}
+        self._shared: Mapping[str, str] = {}
         self._leaves: Sequence[Mapping[str, Any]] = ()
 
     def learn_scale(self, when: StepTime, facts: ArrivedFacts) -> None:
@@ -51,6 +52,15 @@ class RunFacts:
         if scale != self._loss_scale:
             self._loss_scale = scale
             self._writer.update_header({"loss_scale": scale})
+
+    def learn_curves(self, shared: Mapping[str, str]) -> None:
+        """Say in the header which optimizers step for one loss: it has one curve."""
+        if not shared.keys() <= self._shared.keys():
+            self._shared = {**self._shared, **shared}
+            told = dict(self._checker.header.get("losses", {}))
+            for curve, whose in self._shared.items():
+                told[whose] = ", ".join(filter(None, (told.get(whose), told.pop(curve, None))))
+            self._tell({"losses": told})
 
     def learn_passes(self, when: StepTime, taped: int, passes: int) -> None:
         """Say which of a step's backward passes was taped, each once: with several optimizers they take turns."""

@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class RunWriter(Closing):
         """Record one step's numbers of the parameters: by name (see `PARAMETER_COLUMNS`), each [parameters]."""
         key = tuple(names)
         about = self._names.get(key) or self._names.setdefault(key, json.dumps(key))
-        return self._put("parameters", step, _size(columns), about, len(key), columns, step)
+        return self._put("parameters", step, partial(_size, columns), about, len(key), columns, step)
 
     def taped(
         self, step: int, time: float, graph: int, by_site: Values, by_edge: Values, values: Mapping[str, float]
@@ -123,7 +124,7 @@ class RunWriter(Closing):
         """Record one step's numbers of a graph: by name, each [sites] or [edges]; ``values``: loss, lr."""
         about, sizes = self._graphs[graph]
         numbers = {"step": step, "time": time, **values}
-        return self._put("taped", step, _size(by_site) + _size(by_edge), about, sizes, by_site, by_edge, numbers)
+        return self._put("taped", step, partial(_size, by_site, by_edge), about, sizes, by_site, by_edge, numbers)
 
     def event(self, step: int, time: float, kind: str, message: str, data: Mapping[str, Any] | None = None) -> bool:
         """Say what happened. There is room for it where there is none for numbers."""
@@ -140,11 +141,15 @@ class RunWriter(Closing):
         """Set entries of the header, such as what is only known at the end."""
         return self._put("update_header", None, _OVERHEAD, dict(values), room=1.5)
 
-    def _put(self, what: str, step: int | None, nbytes: int, *content: Any, room: float = 1.0) -> bool:
-        item = Item(what, step, nbytes, content)
-        if self._thread is not None and (taken := self._thread.takes(item)) is not None:
-            return taken
+    def _put(
+        self, what: str, step: int | None, nbytes: int | Callable[[], int], *content: Any, room: float = 1.0
+    ) -> bool:
+        if self._thread is not None:
+            taken = self._thread.takes(Item(what, step, 0, content))  # what the thread itself adds waits in no queue
+            if taken is not None:
+                return taken
         self._warnings.give()
+        item = Item(what, step, nbytes() if callable(nbytes) else nbytes, content)
         return os.getpid() == self._process and self._queue.put(item, room)
 
     def flush(self, timeout: float = 10.0) -> bool:
@@ -184,22 +189,29 @@ class GraphNumbers:
     def __init__(self, known: Sequence[KnownGraph]) -> None:
         self._known = list(known)
         self._numbers: dict[tuple[tuple[Site, ...], tuple[Edge, ...]], int] = {}
+        self._latest: tuple[Sequence[Site], Sequence[Edge], int] = ((), (), -1)
 
     def __getitem__(self, number: int) -> KnownGraph:
         return self._known[number]
 
     def find(self, sites: Sequence[Site], edges: Sequence[Edge]) -> tuple[int, str | None]:
         """Return the number of a graph, and its text if it is new to the file."""
+        if sites is self._latest[0] and edges is self._latest[1] and self._latest[2] >= 0:
+            return self._latest[
+                2
+            ], None  # as a rule; to hash hundreds of Sites takes longer than to write their numbers
         key = tuple(sites), tuple(edges)
-        if key in self._numbers:
-            return self._numbers[key], None
-        graph = about_graph(*key), (len(key[0]), len(key[1]))
-        new = graph not in self._known
-        if new:
-            self._known.append(graph)
-        self._numbers[key] = self._known.index(graph)
-        return self._numbers[key], graph[0] if new else None
+        text = None
+        if key not in self._numbers:
+            graph = about_graph(*key), (len(key[0]), len(key[1]))
+            if graph not in self._known:
+                self._known.append(graph)
+                text = graph[0]
+            self._numbers[key] = self._known.index(graph)
+        if isinstance(sites, tuple) and isinstance(edges, tuple):  # which nobody changes
+            self._latest = sites, edges, self._numbers[key]
+        return self._numbers[key], text
 
 
-def _size(columns: Values) -> int:
-    return _OVERHEAD + sum(getattr(values, "nbytes", 8) for values in columns.values())
+def _size(*columns: Values) -> int:
+    return sum(_OVERHEAD + sum(getattr(values, "nbytes", 8) for values in each.values()) for each in columns)

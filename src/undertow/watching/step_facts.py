@@ -4,46 +4,63 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from undertow.measure import FLOAT32_UP_TO, by_kind, sent
+from undertow.measure import FLOAT32_UP_TO, by_kind, host_norm, sent
+from undertow.watching.loss_division import AccumulationWindow, whole_loss
 from undertow.watching.loss_scale import left_to_the_optimizer
-from undertow.watching.pass_owners import HeardPass, whole_loss
+from undertow.watching.pass_owners import HeardPass
 from undertow.watching.sharding import local_parts, own_part
 
+Number = Tensor | float
+"""A number that is still on its device, or one that the host knows."""
 
-def send_named(named: Mapping[str, Sequence[Tensor]]) -> Callable[[], dict[str, list[float]]]:
+
+def send_named(named: Mapping[str, Sequence[Number]]) -> Callable[[], dict[str, list[float]]]:
     """Send numbers to the host, by name; what is returned waits for them.
 
     Example:
-        >>> send_named({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), torch.tensor(3)]})()
-        {'a': [1.0], 'b': [2, 3]}
+        >>> send_named({"a": [torch.tensor(1.0)], "b": [torch.tensor(2), 3.0], "c": []})()
+        {'a': [1.0], 'b': [2, 3.0]}
     """
-    with torch.no_grad():
-        single = [(name, each.reshape(()) if each.dim() else each) for name, many in named.items() for each in many]
-        coming = [(names, sent(values)) for names, values in by_kind(single)]
+    found: dict[str, list[Any]] = {name: list(many) for name, many in named.items() if many}
+    away: list[tuple[tuple[list[Any], int], Tensor]] = []
+    for many in found.values():
+        for place, each in enumerate(many):
+            if not isinstance(each, Tensor):
+                continue
+            if each.is_cpu:  # there is nothing to wait for
+                many[place] = each.item()
+            else:
+                away.append(((many, place), each.detach().reshape(())))
+    coming = [(places, sent(values)) for places, values in by_kind(away)]
 
     def arrived() -> dict[str, list[float]]:
-        found: dict[str, list[float]] = defaultdict(list)
-        for names, values in coming:
-            for name, value in zip(names, values().tolist(), strict=True):
-                found[name].append(value)
-        return dict(found)
+        for places, values in coming:
+            for (many, place), value in zip(places, values().tolist(), strict=True):
+                many[place] = value
+        return found
 
     return arrived
 
 
-def norms(gradients: Sequence[Tensor], precise: bool = False) -> list[Tensor]:
-    """Compute the norm of each gradient on its device; ``precise``: in float64, whatever the size."""
+def norms(gradients: Sequence[Tensor], precise: bool = False) -> Sequence[Number]:
+    """Compute the norm of each gradient on its device; ``precise``: in float64, whatever the size.
+
+    On the host each is a number at once, and right whatever the range of its squares.
+    """
     plain = list(local_parts(gradients))
     if any(g.layout is not torch.strided for g in plain):
         plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
+    if all(g.is_cpu for g in plain):
+        return [host_norm(g) for g in plain]
     if any(dtype.is_complex for dtype in {g.dtype for g in plain}):
         plain = [torch.view_as_real(g) if g.is_complex() else g for g in plain]
-    return list(torch._foreach_norm(plain, 2, _accumulator(plain, precise))) if plain else []
+    return torch._foreach_norm(plain, 2, _accumulator(plain, precise))
 
 
 def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
@@ -54,7 +71,10 @@ def _accumulator(plain: Sequence[Tensor], precise: bool) -> torch.dtype | None:
 
 
 LOGGED = "logged:"
-LOSS, FACTOR = "loss:", "factor:"
+MAIN = "loss"
+"""The curve of the first optimizer's loss."""
+
+LOSS, DIVISOR = "loss:", "divisor:"
 
 
 @dataclass
@@ -68,7 +88,7 @@ class ClippedGradients:
         heard: norms of which nobody knows yet whose gradients they are of.
     """
 
-    norms: list[Tensor] = field(default_factory=list)
+    norms: list[Number] = field(default_factory=list)
     gradients: int = 0
     scaled: bool = False
     heard: list[tuple[Tensor, float, Sequence[Tensor], bool]] = field(default_factory=list)
@@ -113,9 +133,10 @@ class StepFacts:
         precise: norms were added up in float64.
         taped: the curve that the loss belongs to whose backward pass was taped.
         parts: whether the losses of several passes add up to the step's; None to tell by what they were divided by.
+        window: the number of passes that losses are divided by.
     """
 
-    tensors: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    tensors: dict[str, list[Number]] = field(default_factory=lambda: defaultdict(list))
     values: dict[str, float] = field(default_factory=dict)
     clipping: ClippedGradients = field(default_factory=ClippedGradients)
     altered: bool = False
@@ -124,6 +145,7 @@ class StepFacts:
     precise: bool = False
     taped: str = ""
     parts: bool | None = None
+    window: AccumulationWindow = field(default_factory=AccumulationWindow)
     _curves: dict[str, list[Sequence[HeardPass]]] = field(default_factory=dict)
 
     @property
@@ -131,7 +153,7 @@ class StepFacts:
         """Return of how many gradients somebody took norms to clip them by; -1 if those can't be added up."""
         return self.clipping.gradients
 
-    def take_gradients(self, names: Sequence[str], norms: Sequence[Tensor]) -> None:
+    def take_gradients(self, names: Sequence[str], norms: Sequence[Number]) -> None:
         """Add the norms of what the optimizer is about to take, by parameter."""
         self.gradients += len(names)
         self.names += names
@@ -142,8 +164,8 @@ class StepFacts:
         passes = [each for each in passes if each.losses]
         for each in passes:
             self.tensors[LOSS + curve] += each.losses
-            if each.factor is not None:
-                self.tensors[FACTOR + curve].append(each.factor[0])
+            for number, _ in each.division.numbers:  # kinds come in turn
+                self.tensors[_divisor(curve, number)].append(number)
             if each.number == taped:
                 self.taped = curve
         if passes:
@@ -176,14 +198,17 @@ class StepFacts:
         """Start the transfers; what is returned waits for them."""
         if self.clipping.norms:
             self.tensors["unclipped"] = self.clipping.norms
-        coming, host, precise = send_named(self.tensors), dict(self.values), self.precise
+        # On the host each norm is right whatever its range: see `norms`.
+        precise = self.precise or all(isinstance(norm, float) for norm in self.tensors["norms"])
+        coming, host, shared = send_named(self.tensors), dict(self.values), self._shared()
 
         def arrived() -> ArrivedFacts:
             read = coming()
             scale, divisor = read.get("scale", [1.0])[0], read.get("divisor", [1.0])[0]
             found = host | {name: read[name][0] for name in ("scale", "lr") if name in read}
             found |= {name.removeprefix(LOGGED): value[0] for name, value in read.items() if name.startswith(LOGGED)}
-            losses = {curve: self._loss(curve, read) / scale for curve in self._curves if read.get(LOSS + curve)}
+            named = [curve for curve in self._curves if read.get(LOSS + curve) and curve not in shared]
+            losses = {curve: self._loss(curve, read) / scale for curve in named}
             found = losses | found
             if not math.isfinite(found.get("loss", 0.0)):
                 found["loss_nonfinite"] = 1.0
@@ -197,22 +222,29 @@ class StepFacts:
                 found |= dict.fromkeys(("grad_norm", "grad_norm_unclipped", "nonfinite"), math.nan)
             if any(read.get("skip", ())):
                 found |= {"skipped": 1.0, "nonfinite": 1.0}
-            wrong = [
-                name for name, norm in zip(self.names, read.get("norms", ()), strict=False) if not math.isfinite(norm)
-            ]
-            taped = found.get(self.taped, math.nan)
-            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped)
+            known = zip(self.names, read.get("norms", ()), strict=False)
+            wrong = [name for name, norm in known if not math.isfinite(norm)]
+            taped = found.get(shared.get(self.taped, self.taped), math.nan)
+            return ArrivedFacts(found, scale, divisor, wrong, self._divided(read, divisor), taped, shared)
 
         return arrived
 
+    def _shared(self) -> dict[str, str]:
+        """Find curves that are another one's: optimizers that step for the same losses have one. Return whose."""
+        numbers = {curve: [[each.number for each in one] for one in steps] for curve, steps in self._curves.items()}
+        order = sorted(numbers, key=lambda curve: curve != MAIN)
+        first = {curve: next(each for each in order if numbers[each] == numbers[curve]) for curve in order}
+        return {curve: whose for curve, whose in first.items() if whose != curve}
+
     def _loss(self, curve: str, read: Mapping[str, list[float]]) -> float:
         """Return the mean loss of the optimizer steps that belong to a curve, whatever passes were divided by."""
-        sizes, numbers = iter(read[LOSS + curve]), iter(read.get(FACTOR + curve, ()))
+        sizes, numbers = iter(read[LOSS + curve]), {name: iter(many) for name, many in read.items()}
         steps = []
         for passes in self._curves[curve]:
             losses = [sum(next(sizes) for _ in each.losses) for each in passes]
-            factors = [(next(numbers), each.factor[1]) for each in passes if each.factor is not None]
-            steps.append(whole_loss(losses, [n if divides else 1 / n for n, divides in factors if n], self.parts))
+            known = ((each, [next(numbers[_divisor(curve, n)]) for n, _ in each.division.numbers]) for each in passes)
+            divisors = [each.division.divisors(arrived) for each, arrived in known]
+            steps.append(whole_loss(losses, divisors, self.parts, self.window))
         return sum(steps) / len(steps)
 
     def _divided(self, read: Mapping[str, list[float]], divisor: float) -> float:
@@ -246,6 +278,7 @@ class ArrivedFacts:
         nonfinite: parameters whose gradient isn't finite.
         divided: by what all gradients were divided between the backward pass and the step.
         taped_loss: the loss whose backward pass was taped; nan if none was.
+        shared: curves of losses that aren't there, as they are another one's, and whose.
     """
 
     values: dict[str, float]
@@ -254,6 +287,12 @@ class ArrivedFacts:
     nonfinite: Sequence[str] = ()
     divided: float = 1.0
     taped_loss: float = math.nan
+    shared: Mapping[str, str] = field(default_factory=dict)
+
+
+def _divisor(curve: str, number: Tensor) -> str:
+    """Name a kind of the numbers that losses were divided by."""
+    return f"{DIVISOR}{curve}:{number.dtype}"
 
 
 def may_have_overflowed(values: Mapping[str, float], precise: bool) -> bool:

@@ -12,7 +12,8 @@ from torch import Tensor
 from undertow.watching import patches
 from undertow.watching.full_step import FullStep
 from undertow.watching.light_step import LightStep
-from undertow.watching.pass_owners import HeardPass, OwnLosses, factor, roots
+from undertow.watching.loss_division import LossDivision, loss_division
+from undertow.watching.pass_owners import HeardPass, OwnLosses, roots
 from undertow.watching.step_facts import StepFacts
 from undertow.watching.step_time import clock
 from undertow.watching.watch_target import WatchTarget
@@ -64,7 +65,9 @@ class StepObserver:
 
     Attributes:
         passes: backward passes of the model so far.
-        segments: steps of other optimizers so far.
+        segments: parts of the step so far that are over: a step of another optimizer ends one that had a pass.
+        broken_off: called where a backward pass begins though the step only waits for another optimizer's; returns who
+            observes the next step.
         timer: times it.
     """
 
@@ -74,10 +77,13 @@ class StepObserver:
     failed: Callable[[Exception], None]
     passes: int = 0
     segments: int = 0
+    broken_off: "Callable[[], StepObserver | None] | None" = None
     timer: StepTimer = field(default_factory=StepTimer)
     _taken: set[int] = field(default_factory=set)
     _steps: set[int] = field(default_factory=set)
     _version: int = -1
+    _passes_before: int = 0
+    _next: "StepObserver | None" = None
     _begun: Sequence[Tensor] = ()
     _pass: HeardPass = field(default_factory=lambda: HeardPass(-1))
     _own: OwnLosses = field(default_factory=OwnLosses)
@@ -92,7 +98,7 @@ class StepObserver:
         """Begin to listen."""
         self.timer.opened = begun = clock()
         patches.listen(self, scalers=isinstance(self.step, FullStep) and not self.target.loss_scale.active)
-        self.facts.parts = self.target.loss_parts
+        self.facts.parts, self.facts.window = self.target.loss_parts, self.target.window
         self.step.open()
         self.timer.cost += clock() - begun
 
@@ -119,6 +125,10 @@ class StepObserver:
         try:
             if not self._hears(tensors):
                 return False
+            if self.broken_off is not None and self.target.reached_from(tensors):
+                self._next = self.broken_off()
+            if self._next is not None:
+                return self._next.backward_begins(tensors)
         except Exception as error:
             self.failed(error)
             return False
@@ -132,17 +142,23 @@ class StepObserver:
         self.target.witness.begins()
         if len(begun) != 1:
             several = [each.detach().clone() for each in begun] if all(each.numel() == 1 for each in begun) else []
-            self._pass = HeardPass(self.passes, several)
+            self._pass = HeardPass(self.passes, several, self._division(begun if several else ()))
             return
         loss = begun[0]
-        divided = factor(loss) if self.step.several and loss.numel() == 1 else None
+        divided = self._division(begun if loss.numel() == 1 else ())
         # A copy: fastai multiplies a loss that was divided in place again, once its backward pass is over.
         self._pass = HeardPass(self.passes, [loss.detach().clone()] if loss.numel() == 1 else [], divided)
         self.step.backward_begins(self.passes, loss)
 
+    def _division(self, begun: Sequence[Tensor]) -> LossDivision:
+        """Return what the first of some losses was divided by, as the others were that a pass begins at."""
+        return loss_division(begun[0]) if begun and self.step.several else LossDivision()
+
     def backward_ends(self, failed: bool) -> None:
         """Hear that it is over; ``failed``: by an error, and what it has computed so far means nothing."""
-        if self.timer.leaves():
+        if self._next is not None:
+            self._next.backward_ends(failed)
+        elif self.timer.leaves():
             self._guarded(self._fails if failed else self._ends)
 
     def _fails(self) -> None:
@@ -234,9 +250,19 @@ class StepObserver:
 
     def _after(self, index: int) -> None:
         self.step.stepped()
-        if index != 0:
+        if index != 0 and self.passes > self._passes_before:
+            self._passes_before = self.passes
             self.segments += 1
             self.step.segment_begins(self.segments)
+
+    @property
+    def parts(self) -> int:
+        """Count the parts of the step between optimizers' steps that had a backward pass, at least one."""
+        return max(self.segments + (self.passes > self._passes_before), 1)
+
+    def awaited(self) -> set[int]:
+        """Return the optimizers that haven't stepped for losses that the first one has stepped for."""
+        return self._own.awaited(0)
 
     def _guarded(self, act: Callable[..., None], *args: Any) -> None:
         begun = clock()

@@ -32,7 +32,8 @@ class StepPlanner:
         feedback: knows whether numbers were met whose squares float32 can't hold.
 
     Attributes:
-        on_call: open the tape when the model is called; a container that never is (a GAN's) is taped at once.
+        on_call: open the tape when the model is called; a container that never is (a GAN's) is taped at once, and so is
+            a Lightning module, whose ``training_step`` calls its parts.
         segments: parts of an iteration between steps of its optimizers, whose backward passes are taped in turn.
         altered: whether somebody changes gradients between the backward pass and the optimizer's step.
         several: whether a step had several backward passes.
@@ -47,7 +48,8 @@ class StepPlanner:
     _full_steps: int = 0
 
     def __post_init__(self) -> None:
-        self.on_call = type(self.target.model).forward is not nn.Module.forward
+        kind = type(self.target.model)
+        self.on_call = kind.forward is not nn.Module.forward and not hasattr(kind, "training_step")
 
     def light_step(self) -> LightStep:
         """Make a light step."""
@@ -85,7 +87,7 @@ class StepPlanner:
         if isinstance(
             observer.step, FullStep
         ):  # light steps come when there is time: what is taped must not hang on it
-            self.segments = observer.segments + 1
+            self.segments = observer.parts
         self.altered |= facts.altered and not facts.clipped
         if isinstance(observer.step, FullStep) and observer.step.unheard:
             self.on_call = False

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 
-from undertow.measure import squares_fit
 from undertow.watching.detectors import NonfiniteDetector, SkipDetector, SpikeDetector, are_finite
 from undertow.watching.feedback import Feedback
 from undertow.watching.full_step_writer import FullStepWriter
@@ -42,7 +41,7 @@ class StepProcessor:
     def light_step(self, when: StepTime, arrived: Callable[[], ArrivedFacts], history: PassHistory) -> None:
         """Write a light step."""
         facts = arrived()
-        self._feedback.precise |= not squares_fit(facts.values.get("grad_norm", 1.0))
+        self._feedback.saw_norms("gradient", facts.values.get("grad_norm", 1.0))
         self._writer.scalars(when.step, when.time, _known(facts.values))
         self._detect(when, facts, history)
         self._feedback.worked()
@@ -61,6 +60,7 @@ class StepProcessor:
         payload.arrive(facts.scale, facts.divisor)
         self._writer.scalars(when.step, when.time, _known(facts.values) | _around(around.values, facts.values))
         self._facts.learn_loop(around, facts)
+        self._facts.learn_curves(facts.shared)
         self._detect(when, facts, history, payload)
         self._facts.learn_scale(when, facts)
         self._unseen.learn_passes(when, passes, facts.values.get("grad_norm", 0.0) > 0)

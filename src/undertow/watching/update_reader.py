@@ -8,7 +8,7 @@ from torch import Tensor
 from undertow.measure import Meter, Part, take_units
 from undertow.tape import Plans
 from undertow.watching.sharding import local_parts
-from undertow.watching.step_facts import norms
+from undertow.watching.step_facts import Number, norms
 from undertow.watching.updated_parameters import UpdatedParameters
 
 
@@ -47,7 +47,7 @@ class UpdateReader:
 
     def before(
         self, updated: UpdatedParameters, gradients: Sequence[Tensor | None], units: Mapping[str, int]
-    ) -> list[Tensor]:
+    ) -> Sequence[Number]:
         """Read what an optimizer is about to take, and the weights before; return the norms of the gradients.
 
         Args:
@@ -67,7 +67,7 @@ class UpdateReader:
         self._take_weights(updated)
         if self._with_rows:
             self._take_units(updated, reached, units)
-        if self._plans is not None:
+        if self._plans is not None and self._plans.choices.chosen:
             places = updated.places.tolist()
             self._plans.see_tables(zip(places, (self.names[n] for n in places), reached, strict=True), self._meter)
         for place in updated.copies:

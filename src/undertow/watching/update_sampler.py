@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.measure import Part, index, sending
+from undertow.measure import Array, Part, host_products, index, sending
 
 WEIGHTS = 4096
 RUN, FEWEST = 16, 4
@@ -132,9 +132,8 @@ class _Batch:
         samples = [sample(w, chosen) for w, (_, chosen) in zip(weights, self._members, strict=True)]
         sizes = [each.numel() for each in samples]
         self._memory = torch.empty((3, sum(sizes)), dtype=dtype, device=device)
-        self._rooms = [
-            [room.view(s.shape) for room, s in zip(row.split(sizes), samples, strict=True)] for row in self._memory
-        ]
+        self._flat = [row.split(sizes) for row in self._memory]
+        self._rooms = [[room.view(s.shape) for room, s in zip(row, samples, strict=True)] for row in self._flat]
         self._lengths = torch.tensor(2 * sizes, device=device)
         self._share = np.array([w.numel() / n for w, n in zip(weights, sizes, strict=True)])
 
@@ -142,9 +141,23 @@ class _Batch:
         torch._foreach_copy_(self._rooms[row], self._taken(tensors))
 
     def after(self, weights: Sequence[Tensor]) -> Callable[[], Part]:
-        moved, inner, gradient = self._memory
+        moved, before, _ = self._memory
         torch._foreach_copy_(self._rooms[0], self._taken(weights))
-        moved.sub_(inner)
+        moved.sub_(before)
+        if moved.is_cpu:
+            found = self._index, self._on_host()
+            return lambda: found
+        return self._sent()
+
+    def _on_host(self) -> Array:
+        """Return the norms of the steps, and their products with the gradients: nobody waits for them here."""
+        moved, _, gradient = self._flat
+        norms, ascents = host_products(moved, gradient)
+        return np.concatenate((norms * np.sqrt(self._share), ascents * self._share))
+
+    def _sent(self) -> Callable[[], Part]:
+        """Start to send the same from another device, summed up in as few calls as there can be."""
+        moved, inner, gradient = self._memory
         torch.mul(moved, gradient, out=inner)
         moved.mul_(moved)
         sums = torch.segment_reduce(self._memory[:2].view(-1), "sum", lengths=self._lengths, unsafe=True)

@@ -1,7 +1,7 @@
 """`UpdatedParameters`: the parameters of an optimizer that gradient reached, looked up once for all such steps."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from undertow.watching.update_sampler import UpdateSampler
 from undertow.watching.watched_parameters import WatchedParameter
 
 Layouts = Sequence[torch.layout | None]
+T = TypeVar("T")
 
 
 class ParameterGroups:
@@ -130,6 +131,6 @@ class UpdatedParameters:
         """Select the gradients of the parameters that gradient reached, from those of all that the optimizer holds."""
         return [g for n in self._at if (g := gradients[n]) is not None]
 
-    def counted(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
+    def counted(self, values: Sequence[T]) -> Sequence[T]:
         """Select the values of the parameters that this process answers for, from one value for each parameter."""
         return values if len(self._counting) == len(values) else [values[n] for n in self._counting]

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from undertow.measure import TrainingModes
 from undertow.tape import Plans
 from undertow.watching.leaf_finder import LeafFinder
+from undertow.watching.loss_division import AccumulationWindow
 from undertow.watching.loss_scale import LossScale
 from undertow.watching.pass_owners import PassWitness, leaves, roots
 from undertow.watching.ranks import Ranks
@@ -35,6 +36,7 @@ class WatchTarget:
         eager: whether the model is compiled, and has to be run without that where it is taped.
         thread: the thread that trains.
         loss_parts: whether losses of several backward passes add up to the step's; None to tell by their graphs.
+        window: the number of passes that losses are divided by, as steps show it.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class WatchTarget:
     eager: bool = False
     thread: TrainingThread = field(default_factory=TrainingThread)
     loss_parts: bool | None = None
+    window: AccumulationWindow = field(default_factory=AccumulationWindow)
 
     _updated: dict[int, UpdatedParameters] = field(default_factory=dict)
 

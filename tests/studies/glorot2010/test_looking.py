@@ -1,6 +1,7 @@
 """Gradients and Jacobians that are looked at, against autograd's."""
 
 import numpy as np
+import pytest
 import torch
 
 from undertow.lab import Ensemble
@@ -31,3 +32,11 @@ def test_the_jacobians_are_autograds():
         jacobian = torch.autograd.functional.jacobian(lambda z: net.layers[1](net.activations[0](z)), z)
         expected = torch.linalg.svdvals(jacobian)
         torch.testing.assert_close(jacobian_singular_values(nets, 0, signals[0])[0, k], expected)
+
+
+@pytest.mark.parametrize(("activation", "same"), [("tanh", True), ("sigmoid", True), ("softsign", False)])
+def test_the_end_of_the_range_is_where_the_slope_has_fallen_to_a_tenth_but_for_softsign(activation, same):
+    nets = Ensemble([6, 200, 200, 3], activation=activation, cost="log-likelihood", initializer="large")
+    found = measures(nets, torch.rand(50, 6), torch.zeros(50, dtype=torch.int64))
+    assert 0.1 < found["saturated"][0, 1] < 1
+    assert (abs(found["ended"] - found["saturated"]).max() < 0.01) == same

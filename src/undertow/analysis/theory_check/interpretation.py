@@ -26,7 +26,7 @@ def summary(found: TheoryCheck) -> str:
     Example:
         >>> from undertow.analysis.theory_check import TheoryCheck, SegmentPrediction
         >>> summary(TheoryCheck((SegmentPrediction(0, 2, "fc", measured=-1.6, expected=-1.5, spread=0.05),)))
-        "Theory expects -1.50 decades, give or take 0.05; measured are -1.60. The loss is theory's: change the init..."
+        'Theory expects -1.50 decades, give or take 0.05; measured are -1.60. Such a start brings this loss of...'
         >>> summary(TheoryCheck((SegmentPrediction(0, 2, "fc", measured=-1.1, reason="attention"),)))
         'Theory says nothing of this network: it holds attention.'
     """
@@ -50,7 +50,7 @@ def _meaning(found: TheoryCheck) -> str:
         odd = odd_one(found)
         if odd is not None:
             return f"Most of the {word} is at {odd.name}: {_oddity(found, odd)}."
-        return f"The {word} is theory's: change the initialisation or the activation."
+        return f"Such a start brings this {word} of gradient: change the initialisation or the activation."
     if found.deviates:
         at = f", the most at {found.deviating[0].name}" if found.deviating else ", though no segment does alone"
         return f"They differ by more than chance{at}: {_main_cause(found)}."

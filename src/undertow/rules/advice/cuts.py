@@ -104,6 +104,13 @@ def against_cut(diagnosis: Diagnosis, site: Site, why: str, parameters: Sequence
         return _not_itself(name, site)
     if "one unit" in why:
         return two_outputs(site, name)
+    if "weights go through" in why:
+        text = (
+            f"Let the gradient reach the weights of {name} past what stands before them: a straight-through estimator."
+        )
+        before = ["weight = quantised(self.weight)"]
+        after = ["weight = self.weight + (quantised(self.weight) - self.weight).detach()"]
+        return Advice(text, code(*in_place_of(before, after, line_of(site.source))))
     if "normalisation" in why:
         return without(site, f"Leave {name} out, or normalise over more than one value.")
     if site.op in _STEPS:

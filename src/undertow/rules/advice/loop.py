@@ -112,13 +112,18 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     """Say how inputs or targets get to the size that networks are made for.
 
     Args:
-        what: ``"inputs"``, ``"targets"``, ``"first loss"`` or ``"the loss"``.
-        fact: of a first loss ``times`` and ``layer``, of the loss ``times``; else ``mean`` and ``spread``, of
-            inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
+        what: ``"inputs"``, ``"targets"``, ``"first loss"``, ``"first outputs"``, ``"sum"`` or ``"the loss"``.
+        fact: of a first loss or outputs ``times``, ``layer`` and ``what`` is wanted, of a sum or the loss ``times``;
+            else ``mean`` and ``spread``, of inputs also ``shape``, ``op``, ``largest``, ``whole``, ``source``.
     """
     place = line_of(str(fact.get("source", "")))
-    if what == "first loss":
-        return _smaller_outputs(float(fact["times"]), str(fact["layer"]))
+    if what == "sum":
+        text = f"Bring both to one size: what is looked up times {fact['times']:.2g}, or what is added divided by it."
+        return Advice(
+            text, code(*in_place_of(["x = embedded + positions"], [f"x = embedded + positions / {fact['times']:.2g}"]))
+        )
+    if what.startswith("first"):
+        return _smaller_outputs(float(fact["times"]), str(fact["layer"]), str(fact["what"]))
     if what == "the loss":
         return _smaller_loss(float(fact["times"]))
     if what == "targets":
@@ -158,8 +163,8 @@ def _smaller_loss(times: float) -> Advice:
     return Advice(text, code(f"loss = loss / {times:.2g}  # before loss.backward()"))
 
 
-def _smaller_outputs(times: float, layer: str) -> Advice:
-    text = f"Start {layer or 'the last layer'} smaller, so that all classes are about as likely at first"
+def _smaller_outputs(times: float, layer: str, what: str) -> Advice:
+    text = f"Start {layer or 'the last layer'} smaller, so that {what}"
     text += ": an embedding that is used as the last layer, too, with a standard deviation of 0.02."
     if not layer:
         return Advice(text)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from undertow.pytorch_code import code, expression
+from undertow.pytorch_code import code, expression, in_place_of
 from undertow.record import Run, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.signal import LARGE, data_size, smaller_inputs
-from undertow.wording import called
+from undertow.wording import called, line_of
 
 _FUSED = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 
@@ -45,6 +45,13 @@ def longer_memory(run: Run, weights: Sequence[int], module: str, gain: float) ->
         f"than the {gain:.2f} that are left now."
     )
     return Advice(text, code(*lines))
+
+
+def state_kept(source: str) -> Advice:
+    """Say where a state may be detached, and where not."""
+    text = "Leave the detach out of the loop over steps; between two parts of a long sequence it is in its place."
+    where = f"forward ({line_of(source)})" if source else "forward"
+    return Advice(text, code(*in_place_of(["state = cell(x, state.detach())"], ["state = cell(x, state)"], where)))
 
 
 def _orthogonal(run: Run, site: Site) -> Advice:

@@ -209,7 +209,7 @@ def rate_kept(header: Mapping[str, Any], height: float, last: float) -> Advice:
 def further_steps(header: Mapping[str, Any], reach: float, enough: float) -> Advice:
     """Advise steps that get somewhere: ``reach`` is what they take off the loss, ``enough`` what they should."""
     name, lr = optimizer_of(header), header.get("lr")
-    factor = min(_power(enough / reach, up=True), 1 / SMALLEST_FACTOR)
+    factor = min(_power(enough / reach, up=True), _most_times(name, lr))
     if name == "Adagrad":
         rate = f", lr={lr:g}" if isinstance(lr, float) else ""
         text = "Let Adagrad's accumulator start at 0: it divides every step by the root of what it starts with."
@@ -220,6 +220,17 @@ def further_steps(header: Mapping[str, Any], reach: float, enough: float) -> Adv
         "(by the batch and by the number of batches, say): then leave one of the divisions out."
     )
     return Advice(text, code(*rate_times(factor)))
+
+
+def _most_times(name: str, lr: float | None) -> float:
+    """Bound by what a learning rate is multiplied: up to ten times what is usual for its optimizer.
+
+    Steps that are too short are a fair measure of longer ones, so the factor may be large: 1e-7 times a thousand is
+    still too little.
+    """
+    if not isinstance(lr, float) or lr <= 0:
+        return 1 / SMALLEST_FACTOR
+    return max(_power(10 * USUAL_RATES.get(name, USUAL_RATE) / lr), 10.0)
 
 
 def weaker_decay(header: Mapping[str, Any], pull: float) -> Advice:

@@ -1,5 +1,6 @@
 """Theory's expectation: how deep a network may be before no signal gets through it, 6 ξ_c."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def line(activation: str, bias_var: float, low: float, high: float) -> dict[str,
     return {"weight_var": grid, "depth": depths(activation, grid, bias_var)}
 
 
+@cache  # near the edge of chaos one takes a tenth of a second
 def _depth(activation: str, weight_var: float, bias_var: float) -> float:
     try:
         return meanfield.trainable_depth(activation, weight_var, bias_var)
