@@ -179,20 +179,29 @@ def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         diagnosis: of a recorded step; nothing of the forward pass is needed.
 
     Returns:
-        Of every term that is a number (a penalty on a gradient stands alone) ``name``, ``factor``, ``gradient`` (the
-        norm of what it sends to Sites that another term reaches, too), ``alone``, ``prior`` and ``source``, as
-        `examine` has them. """ run, received = diagnosis.run, diagnosis.column("grad_output") roots = _summands(run) if
-        len(roots) < 2 or "contribution" not in run.edge_columns: return [] reach = [_reached_from(run, root) for root
-        in roots] arriving = run.edge_column("contribution", diagnosis.step) facts: list[dict[str, Any]] = [] for
-        number, root in enumerate(roots): others = [each for n, each in enumerate(reach) if n != number] own =
-        reach[number] - set().union(*others) meets = [n for n, e in enumerate(run.edges) if e.source in own and
-        any(e.target in each for each in others)] again = any(run.sites[site].op.endswith("_backward") for site in own)
-        # a penalty on a gradient spread = any(run.sites[site].op in SPREADS for site in own) inner =
-        any(_layers_in(run, reach[number]) < _layers_in(run, each) for each in others) facts.append({ "name":
-        spoken(run.sites[root].op), "factor": float(received[root] / received[0]), "gradient":
-        float(np.sqrt(np.nansum(np.square(arriving[meets])))), "alone": again or not meets, "prior": spread and inner,
-        "source": run.sites[root].source, "value": math.nan, })  # fmt: skip return [each for each in facts if
-        math.isfinite(each["gradient"]) and math.isfinite(each["factor"])]
+        Of every term that is a number ``name``, ``factor``, ``gradient`` (the norm of what it sends to Sites that another
+        term reaches, too), ``alone`` (as a penalty on a gradient is), ``prior`` and ``source``, as `examine` has them.
+    """
+    run, received = diagnosis.run, diagnosis.column("grad_output")
+    roots = _summands(run)
+    if len(roots) < 2 or "contribution" not in run.edge_columns:
+        return []
+    reach = [_reached_from(run, root) for root in roots]
+    arriving = run.edge_column("contribution", diagnosis.step)
+    facts: list[dict[str, Any]] = []
+    for number, root in enumerate(roots):
+        others = [each for n, each in enumerate(reach) if n != number]
+        own = reach[number] - set().union(*others)
+        meets = [n for n, e in enumerate(run.edges) if e.source in own and any(e.target in each for each in others)]
+        again = any(run.sites[site].op.endswith("_backward") for site in own)  # a penalty on a gradient
+        spread = any(run.sites[site].op in SPREADS for site in own)
+        inner = any(_layers_in(run, reach[number]) < _layers_in(run, each) for each in others)
+        facts.append({
+            "name": spoken(run.sites[root].op), "factor": float(received[root] / received[0]),
+            "gradient": float(np.sqrt(np.nansum(np.square(arriving[meets])))), "alone": again or not meets,
+            "prior": spread and inner, "source": run.sites[root].source, "value": math.nan,
+        })  # fmt: skip
+    return [each for each in facts if math.isfinite(each["gradient"]) and math.isfinite(each["factor"])]
 
 
 def _summands(run: Run) -> list[int]:
