@@ -179,8 +179,8 @@ def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         diagnosis: of a recorded step; nothing of the forward pass is needed.
 
     Returns:
-        Of every term that is a number ``name``, ``factor``, ``gradient`` (the norm of what it sends to Sites that another
-        term reaches, too), ``alone`` (as a penalty on a gradient is), ``prior`` and ``source``, as `examine` has them.
+        Of every term that is a number ``name``, ``factor``, ``gradient`` (the norm of what it sends to Sites that
+        another term reaches, too), ``alone`` (a penalty on a gradient is), ``prior`` and ``source``, as `examine` has them.
     """
     run, received = diagnosis.run, diagnosis.column("grad_output")
     roots = _summands(run)
