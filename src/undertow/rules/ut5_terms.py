@@ -180,7 +180,7 @@ def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 
     Returns:
         Of every term that is a number ``name``, ``factor``, ``gradient`` (the norm of what it sends to Sites that
-        another term reaches, too), ``alone`` (a penalty on a gradient is), ``prior`` and ``source``, as `examine` has them.
+        another term reaches, too), ``alone`` (so is a penalty on a gradient), ``prior``, ``source``.
     """
     run, received = diagnosis.run, diagnosis.column("grad_output")
     roots = _summands(run)
