@@ -164,16 +164,15 @@ def _decidable(history: RunHistory, rule: Rule, name: str) -> NDArray[np.bool_]:
 def _excused(history: RunHistory, finding: Finding, row: int, start: int) -> Finding:
     """Return a note for layers that stand still on purpose, by a learning rate of 0, or while the loss fell by half."""
     rule = RULES[finding.code]
-    if rule.excused_by_learning and (ends := _fell_by_half(history, float(history.steps[start]))) is not None:
-        text = f"{finding.message} The loss fell from {ends[0]:.3g} to {ends[1]:.3g} all the same."
-        return replace(finding, severity=Severity.NOTE, message=text)
-    if not rule.excused_at_zero_lr:
-        return finding
     sites = [history.run.sites[site] for site in finding.sites]
     rates = history.learning_rates(row, {name for site in sites for name in site.parameters})
-    if not len(rates) or rates.any():
+    if rule.excused_at_zero_lr and len(rates) and not rates.any():
+        return replace(finding, severity=Severity.NOTE, message=f"{finding.message} Their learning rate is 0.")
+    ends = _fell_by_half(history, float(history.steps[start])) if rule.excused_by_learning else None
+    if ends is None:
         return finding
-    return replace(finding, severity=Severity.NOTE, message=f"{finding.message} Their learning rate is 0.")
+    text = f"{finding.message} The loss fell from {ends[0]:.3g} to {ends[1]:.3g} all the same."
+    return replace(finding, severity=Severity.NOTE, message=text)
 
 
 def _fell_by_half(history: RunHistory, since: float) -> tuple[float, float] | None:

@@ -69,7 +69,8 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
     if (penalty := _penalty(diagnosis)) is not None:
         yield penalty
         return
-    known = diagnosis.run.header.get("terms")
+    header = diagnosis.run.header
+    known = header.get("terms", ()) if "pairs" in header else None  # an examination looked for them
     terms = [term for term in (terms_that_meet(diagnosis) if known is None else known) if not term["alone"]]
     if len(terms) < 2:
         return
