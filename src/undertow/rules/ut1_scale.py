@@ -96,10 +96,21 @@ def exploding(diagnosis: Diagnosis) -> Iterator[Finding]:
         Nielsen 2015, chapter 5; Pascanu, Mikolov, Bengio 2013; Yang et al. 2019 (mean field of BatchNorm).
     """
     found = growth(diagnosis)
-    if found is None or found.rate < EXPLODING_RATE or found.climb < EXPLODING_TOTAL or not found.steady:
+    if found is None or not is_exploding(found):
         yield from said_once(_through_time(diagnosis))
         return
     yield _of_scale(diagnosis, found, "UT102", "exploding", f"rate >= {EXPLODING_RATE} and total >= {EXPLODING_TOTAL}")
+
+
+def is_exploding(found: Decay | None) -> bool:
+    """Tell whether the gradient grows steadily and enough on its way to the front to be called exploding.
+
+    Example:
+        >>> from undertow.analysis.gradient_path import decay
+        >>> is_exploding(decay(np.array([0.0, 0.9, 1.8, 2.7]), (0, 1, 2, 3))), is_exploding(None)
+        (True, False)
+    """
+    return found is not None and found.steady and found.rate >= EXPLODING_RATE and found.climb >= EXPLODING_TOTAL
 
 
 def is_vanishing(found: Decay) -> bool:

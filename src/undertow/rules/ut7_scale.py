@@ -14,6 +14,7 @@ from undertow.rules.advice.loop import standardised
 from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
+from undertow.rules.ut1_scale import growth, is_exploding
 from undertow.wording import amount
 from undertow.wording import size as shown
 
@@ -120,10 +121,10 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         LeCun et al. 1998 (Efficient BackProp), section 4.3; PyTorch forum and the repair of DeepFD's benchmarks
         (Cao et al. 2022).
     """
-    found = list(
-        filter(None, (_of_data(diagnosis), _of_targets(diagnosis), _of_logits(diagnosis), _of_the_loss(diagnosis)))
-    )
-    found = found or list(filter(None, (_of_outputs(diagnosis), _of_sums(diagnosis))))
+    grown = is_exploding(growth(diagnosis))  # then outputs that are too large are its work, not the last layer's
+    of_logits, of_outputs = (None, None) if grown else (_of_logits(diagnosis), _of_outputs(diagnosis))
+    found = list(filter(None, (_of_data(diagnosis), _of_targets(diagnosis), of_logits, _of_the_loss(diagnosis))))
+    found = found or list(filter(None, (of_outputs, _of_sums(diagnosis))))
     if not found:
         return
     worst = max(found, key=lambda trouble: trouble.fatal)
@@ -204,7 +205,8 @@ def _of_sums(diagnosis: Diagnosis) -> Trouble | None:
 def _last_layer(diagnosis: Diagnosis) -> str:
     """Return the name of the weights nearest to the loss."""
     heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
-    return heads[0].parameters[0] if heads else ""
+    names = [name for name in heads[0].parameters if not name.endswith("bias")] if heads else []
+    return names[0] if names else ""
 
 
 def _of_the_loss(diagnosis: Diagnosis) -> Trouble | None:
