@@ -103,7 +103,7 @@ def test_what_comes_twice_has_a_number_and_a_bare_weight_its_name(reports):
 
 def test_a_long_chain_is_folded_into_rows_that_say_how_many_and_what_each_does(reports):
     shown = text(reports["thousand"].diagnosis, Screen(100))
-    rows = [line for line in shown.splitlines() if " alike" in line]
+    rows = [line for line in shown.splitlines() if re.search(r"\d alike", line)]
     told = [(int(re.search(r"(\d+) alike", row)[1]), re.search(r"x ([\d.e-]+) each", row)) for row in rows]
     assert sum(count for count, _ in told) > 400
     assert [gain is None for _, gain in told] == [re.search(r"alike +0( |$)", row) is not None for row in rows]
@@ -129,11 +129,8 @@ def test_the_verdict_comes_first_with_what_to_type_and_what_follows_beneath_it(v
     assert lines[4].startswith("  By cause, in decades: activation")
     at = lines.index("      for layer in model:")
     assert lines[at + 1] == "          layer.reset()"
-    assert lines[at + 3] == "  more: undertow rule UT101 (held against: over 3)"
-    assert lines[at + 4] == "  follows from it:"
-    assert lines[at + 5].startswith("    UT202 warning  Units are dead.")
-    assert len(lines[at + 5]) <= 60
-    assert lines[at + 5].endswith("…")
+    assert lines[at + 3] == "  more: undertow rule UT101"
+    assert lines[at + 4] == "  follows from it: UT202 dead (warning)"
     assert lines.count("      for layer in model:") == 1  # said once, and named after that
     assert "  What to type is the same as for UT101." in lines
 

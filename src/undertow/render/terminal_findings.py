@@ -43,11 +43,10 @@ def _lines(
     if said := details(finding):
         yield _prose(said, on, "dim")
     yield from _remedy(finding, on, seen)
-    held = f" (held against: {finding.threshold})" if finding.threshold else ""
-    yield _prose(f"more: undertow rule {finding.code}{held}", on, "dim")
+    yield _prose(f"more: undertow rule {finding.code}", on, "dim")
     if rest:
-        yield Text("follows from it:")
-        yield from (_one_line(each, on) for each in rest)
+        names = ", ".join(f"{each.code} {each.name} ({each.severity})" for each in rest)
+        yield _prose(f"follows from it: {names}", on)
 
 
 def _heading(finding: Finding) -> Text:
@@ -83,14 +82,6 @@ def _prose(text: str, on: Screen, style: str = "") -> RenderableType:
     """Return sentences broken where lines get too long to read."""
     beyond = max(0, on.width - 2 - PROSE)
     return Padding(Text(text, style), (0, beyond, 0, 0))
-
-
-def _one_line(finding: Finding, on: Screen) -> Text:
-    head = Text(f"  {finding.code} {finding.severity}  ", COLOURS[finding.severity])
-    line = head.append(f"{finding.span}{finding.message}", "not bold default")
-    line.truncate(on.width - 2, overflow="ellipsis")
-    line.no_wrap = True
-    return line
 
 
 def counts(findings: Iterable[Finding]) -> str:

@@ -61,10 +61,9 @@ class Outcome:
 
     def __str__(self) -> str:
         share = f"{round(100 * self.learned / self.networks)} %" if self.learned else "none"
-        # Of a median one that didn't learn only the budget is known, which is fewer steps than it needs.
-        least = "at least " if 2 * self.learned < self.networks else ""
-        speed = f"; mended, the median one learned {least}{self.speedup:.1f} times as fast"
-        return f"Of {self.networks} networks like this {share} learned{speed if self.speedup >= 1.25 else ''}."
+        # The budget stands for the steps of those that didn't learn, so that it may have been fewer than this.
+        mended = f"; mended, half of them learned in {100 / self.speedup:.0f} % of the steps or fewer"
+        return f"Of {self.networks} networks like this {share} learned{mended if self.speedup >= 1.25 else ''}."
 
 
 def severity_of(code: str, amount: float, run: Run, kind: str = ANY) -> tuple[Severity, str]:

@@ -124,8 +124,9 @@ def _sentence(run: Run, numbers: dict[str, float], worst: Site, found: Sequence[
     others = len(found) - 1
     more = f", and it is much the same at {others} other layer{'s' if others > 1 else ''}" if others else ""
     return (
-        f"Attention looks at one key alone in {numbers['one_hot']:.0%} of the rows ({called(run, worst)}): the largest "
-        f"logit is {numbers['logit_gap']:.0f} above the next{more}. Queries and keys get hardly any gradient."
+        f"Attention looks at one key alone for {numbers['one_hot']:.0%} of the queries ({called(run, worst)}): the "
+        f"largest logit (query times key) is {numbers['logit_gap']:.0f} above the next{more}. So queries and keys get "
+        "hardly any gradient, and don't learn where to look."
     )
 
 

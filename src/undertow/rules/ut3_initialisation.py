@@ -94,7 +94,7 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     where = diagnosis.between(waypoints[0], waypoints[-1])
     limit = f"expected <= {VANISHING_TOTAL} or >= {EXPLODING_TOTAL} decades, measured at least half of it"
     equation = "E||delta^l||^2 = chi_1 E||delta^{l+1}||^2, chi_1 = n_in Var W E[phi'^2]"
-    name = "initialisation off for the depth"
+    name = "initialisation off for the depth" if needed else f"too deep for {spelled(activation)}"
     severity, outcome = _worth(diagnosis, found.expected)
     made = Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
     sites = [diagnosis.run.sites[site] for site in diagnosis.gradient_path.sites]

@@ -137,7 +137,8 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
     where = " and ".join(dict.fromkeys(trouble.kind for trouble in found))
     limit = f"mean / spread < {OFF_CENTRE:g}, widest / typical < {UNEVEN:g}, targets under {LARGE_TARGETS:g}"
     equation = "z = w x + b with Var w = 1/n: z is of the size of x"
-    made = Finding("UT706", "scale", severity, (), where, text, numbers, limit, equation, source=worst.source)
+    name = f"scale of the {where.removeprefix('the ')}"
+    made = Finding("UT706", name, severity, (), where, text, numbers, limit, equation, source=worst.source)
     yield _advice(found).on(made)
 
 
@@ -316,7 +317,8 @@ def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
     numbers = {"size": size, "output": output, "spread of targets": float(pair["target"]["spread"])}
     if size >= (LARGE_FOR_SGD if sgd else LARGE_TARGETS) and size >= MANY_TIMES_THE_OUTPUT * output:
         fatal = size >= (HUGE_FOR_SGD if sgd else HUGE_TARGETS)
-        way = "its errors make steps that diverge" if sgd else "that is a long way to go in steps of the learning rate"
+        way = "so its first errors are huge, and the steps that they make overshoot"
+        way = way if sgd else "that is a long way to go in steps of the learning rate"
         text = f"The targets are of size {shown(size)}, the network's first outputs of size {shown(output)}: {way}."
         return Trouble("targets", pair["target"], text, numbers, fatal, str(pair["source"]))
     if 0 < size <= SMALL_TARGETS and output >= MISFIT * size:

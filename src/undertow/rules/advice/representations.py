@@ -38,8 +38,9 @@ def softer_attention(run: Run, site: Site, found: Sequence[Site], gap: float, gr
         return Advice(text, code(*lines))
     factor = gap**-0.5
     text = (
-        f"Divide the logits by the square root of a head's width if that is left out, normalise queries and keys, or "
-        f"start {names} smaller: times {factor:.1g} each, they bring the gap of {gap:.0f} to 1."
+        f"Divide the logits by the square root of a head's width, if forward doesn't yet. Else multiply the starting "
+        f"weights of queries and keys by {factor:.2g} (the gap of {gap:.0f} becomes 1): {names}. Or normalise queries "
+        "and keys."
     )
     lines = [_smaller(each, factor) for each in asks]
     return Advice(text, code("with torch.no_grad():", *dict.fromkeys(f"    {line}" for line in lines)) if lines else "")
