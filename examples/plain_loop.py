@@ -17,7 +17,7 @@ MENDED = "--mended" in sys.argv
 
 torch.manual_seed(0)
 x = torch.randn(512, 8)
-y = x[:, :1] * x[:, 1:2] + 0.1 * torch.randn(512, 1)
+y = x[:, :1].sin() - x[:, 1:2] + 0.1 * torch.randn(512, 1)
 model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
 

@@ -130,7 +130,7 @@ def test_the_verdict_comes_first_with_what_to_type_and_what_follows_beneath_it(v
     at = lines.index("      for layer in model:")
     assert lines[at + 1] == "          layer.reset()"
     assert lines[at + 3] == "  more: undertow rule UT101"
-    assert lines[at + 4] == "  follows from it: UT202 dead (warning)"
+    assert lines[at + 4] == "  follows from it: UT202 warning (dead)"
     assert lines.count("      for layer in model:") == 1  # said once, and named after that
     assert "  What to type is the same as for UT101." in lines
 

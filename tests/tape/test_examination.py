@@ -368,7 +368,7 @@ def test_the_report_can_be_read_and_saved(tmp_path):
     report = examine(model, compute_loss)
     text = str(report)
     assert max(map(len, text.splitlines())) <= 118
-    assert text.index("UT301 warning") < text.index("UT101 warning") < text.index("activation  weights")
+    assert text.index("UT301 warning") < text.index("UT101 warning (vanishing)") < text.index("activation  weights")
     saved = json.loads(report.save(tmp_path / "report.json").read_text())
     assert [finding["code"] for finding in saved["findings"]] == ["UT301", "UT101", "UT104"]
     with pytest.raises(ValueError, match=r"can't write a report as '\.pdf'"):

@@ -25,6 +25,7 @@ class Suspicion:
         within: tells whether the model is being called; a mean over examples outside of it is the loss's.
 
     Example:
+        >>> import torch
         >>> suspicion, x = Suspicion(), torch.ones(4, 3, 2)
         >>> suspicion.look("bmm", (x, x.mT), {}, x @ x.mT)
         >>> suspicion.is_raised(examples=4), suspicion.is_raised(examples=3)

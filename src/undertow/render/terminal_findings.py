@@ -45,7 +45,7 @@ def _lines(
     yield from _remedy(finding, on, seen)
     yield _prose(f"more: undertow rule {finding.code}", on, "dim")
     if rest:
-        names = ", ".join(f"{each.code} {each.name} ({each.severity})" for each in rest)
+        names = ", ".join(f"{each.code} {each.severity} ({each.name})" for each in rest)
         yield _prose(f"follows from it: {names}", on)
 
 

@@ -56,7 +56,7 @@ class RowTable:
 @rule(
     "UT204",
     "rows never used",
-    explains=("UT108", "UT109", "UT202", "UT205", "UT406", "UT704"),
+    explains=("UT108", "UT109", "UT202", "UT205", "UT406", "UT704", "UT706"),
 )
 def unused_rows(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Rows of a table, codes of a codebook or experts of a mixture that nothing ever chooses.
