@@ -147,14 +147,14 @@ def reach_of(history: RunHistory) -> Reach | None:
     return Reach(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
 
 
-class Level(NamedTuple):
+class LossLevel(NamedTuple):
     """A loss at which nothing has been learned of the inputs: ``value``, and the part of it that it may lie under."""
 
     value: float
     under: float = UNDER_CHANCE
 
 
-def standstill(history: RunHistory, levels: Sequence[Level] = ()) -> Standstill | None:
+def standstill(history: RunHistory, levels: Sequence[LossLevel] = ()) -> Standstill | None:
     """Tell whether the loss has not fallen beyond its own noise, over a stretch long enough to tell; None if it has.
 
     Medians of tenths of the run are held against the median of the first losses: none of them is lower by more than 2 %
@@ -206,7 +206,7 @@ def loss_ends(history: RunHistory) -> tuple[float, float] | None:
     return float(np.median(values[:3])), float(np.median(values[-max(len(values) // 10, 3) :]))
 
 
-def _rests_near(level: Level, values: Numbers, single: float) -> bool:
+def _rests_near(level: LossLevel, values: Numbers, single: float) -> bool:
     """Tell whether a loss stands at a level, or a little lower, in the second half of the run."""
     third, last = (float(np.median(part)) for part in np.array_split(values, 4)[2:])
     noise = 1.25 * single / float(np.sqrt(len(values) / 4))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.loss_trend import UNDER_CONSTANT, Level, Standstill, standstill, warming_up
+from undertow.analysis.loss_trend import UNDER_CONSTANT, LossLevel, Standstill, standstill, warming_up
 from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Role, Run, Severity
 from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart
@@ -81,7 +81,7 @@ def _finding(history: RunHistory, severity: Severity, text: str, numbers: Mappin
     )  # fmt: skip
 
 
-def _held_against(still: Standstill, chance: tuple[float, str] | None, levels: Mapping[str, Level]) -> str:
+def _held_against(still: Standstill, chance: tuple[float, str] | None, levels: Mapping[str, LossLevel]) -> str:
     """Say at which level a loss stands at which nothing has been learned of the inputs."""
     if chance is not None:
         return f", which is chance ({chance[1]})"
@@ -126,13 +126,13 @@ def _of_the_loss(run: Run, name: str) -> NDArray[np.floating]:
     return np.full(len(run), np.nan) if place is None else np.asarray(run.columns[name][:, place], float)
 
 
-def _levels(history: RunHistory) -> dict[str, Level]:
+def _levels(history: RunHistory) -> dict[str, LossLevel]:
     """Return the losses at which nothing has been learned of the inputs, as far as they are known."""
     found, chance, constant = {}, _chance_level(history.run), _constant_level(history)
     if chance is not None:
-        found["chance"] = Level(chance)
+        found["chance"] = LossLevel(chance)
     if constant is not None:
-        found["constant"] = Level(constant, UNDER_CONSTANT)
+        found["constant"] = LossLevel(constant, UNDER_CONSTANT)
     return found
 
 

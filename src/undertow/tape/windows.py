@@ -36,7 +36,7 @@ _KEYS = itertools.count()
 
 
 @dataclass(slots=True)
-class _Calls:
+class _ThreadCalls:
     """Keep one thread's calls under way, with what puts back what they changed, and those that have ended."""
 
     under_way: list[tuple[int, Window, Callable[[], None] | None]] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Windows:
         self._fused = {id(m) for m in modules.values() if isinstance(m, nn.RNNBase)} if unroll else set()
         self._key: Any = f"undertow {next(_KEYS)}"
         self._local = threading.local()
-        self._threads: list[_Calls] = []
+        self._threads: list[_ThreadCalls] = []
 
     def open(self) -> None:
         """Hook the modules: by hand, as a handle for each hook would cost more than what the hook does."""
@@ -79,11 +79,11 @@ class Windows:
             module._forward_pre_hooks.pop(self._key, None)
             module._forward_hooks.pop(self._key, None)
 
-    def _calls(self) -> _Calls:
+    def _calls(self) -> _ThreadCalls:
         """This thread's. Its ident would not do to tell it from others: the next thread may get the same one."""
-        calls: _Calls | None = getattr(self._local, "calls", None)
+        calls: _ThreadCalls | None = getattr(self._local, "calls", None)
         if calls is None:
-            calls = self._local.calls = _Calls()
+            calls = self._local.calls = _ThreadCalls()
             self._threads.append(calls)
         return calls
 
