@@ -47,7 +47,11 @@ def rewards(broken: bool) -> Subject:
     """A policy's actions are rewarded by thousands."""
     (x, y), net = vectors(), perceptron()
     reward = 1000.0 if broken else 1.0
-    return by_descent(net, lambda: -(torch.distributions.Categorical(logits=net(x)).log_prob(y) * reward).mean(), 0.1)
+    return by_descent(
+        net,
+        lambda: -(torch.distributions.Categorical(logits=net(x), validate_args=False).log_prob(y) * reward).mean(),
+        0.1,
+    )
 
 
 def one_hot_pictures(broken: bool) -> Subject:
