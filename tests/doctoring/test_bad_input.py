@@ -174,6 +174,12 @@ class TestJudging:
         spared = comparison((0.0, 0.01, 0.0), (0.1, 0.1, 0.1), 0.1, Verdict.HELPS)
         assert judged([spared], lambda _: [])[0] == "nothing helps"
 
+    @pytest.mark.parametrize(("blind", "verdict"), [([], "nothing helps"), ([0.1, 0.12, 0.1], "healthy")])
+    def test_a_loss_that_stands_still_is_not_healthy_unless_mixed_targets_say_so(self, blind, verdict):
+        useless = comparison((0.5, 0.51, 0.52), (0.5, 0.49, 0.5), 0.1, Verdict.NO_EFFECT)
+        assert judged([useless], lambda _: blind, stands_still=True)[0] == verdict
+        assert judged([useless], lambda _: blind)[0] == "healthy"
+
     def test_without_a_comparison_nothing_helps(self):
         assert judged([], lambda _: []) == ("nothing helps", None)
 

@@ -53,6 +53,7 @@ def test_a_commit_with_a_model_that_cannot_learn_is_refused(tmp_path, git):
     git("hooks", "git", "add", ".")
     git("hooks", "git", "commit", "-qm", "hooks")
     git("hooks", "git", "tag", "v1")
+    (tmp_path / "mine" / ".gitignore").write_text("__pycache__/\n")
     net = tmp_path / "mine" / "net.py"
     net.write_text(textwrap.dedent(NET))
     (tmp_path / "mine" / ".pre-commit-config.yaml").write_text(CONFIG.format(hooks=tmp_path / "hooks"))

@@ -17,6 +17,7 @@ from undertow.doctoring.judging import judged
 from undertow.doctoring.screening import look
 from undertow.doctoring.treatment import AFTER, BEFORE, NOTHING_HELPS, Attempt, Treatment, check_format
 from undertow.doctoring.trials import Arm, Cut, Trials
+from undertow.record import Severity
 from undertow.remedies import Level, Remedy, apply, prescribe
 from undertow.remedies.facts import with_facts
 from undertow.rules.judging import in_order
@@ -102,7 +103,8 @@ def doctor(
         if live is not None:
             check_format(Path(live))
             course.tell = trials.tell = _Live(course, diagnosis, Path(live), began, tell)
-        treatment = _treated(course, prescribed)
+        stands_still = any(each.code == "UT704" and each.severity is Severity.ERROR for each in control.findings)
+        treatment = _treated(course, prescribed, stands_still)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
     treatment.by_hand = [each for each in prescribed if each.kind.by_hand or str(each.level) not in levels]
     told = [trials.alone, f"The untrained model couldn't be examined: {seen.error}" if seen.error else ""]
@@ -146,11 +148,11 @@ def _planned(trials: Trials, control: Control, seconds: float, seeds: int, steps
     return plan
 
 
-def _treated(course: Course, prescribed: Sequence[Remedy]) -> Treatment:
+def _treated(course: Course, prescribed: Sequence[Remedy], stands_still: bool) -> Treatment:
     """Race, confirm and judge; what was interrupted says what there was until then."""
     try:
         comparisons = course.confirm(course.finalists(prescribed))
-        return _treatment(course, comparisons)
+        return _treatment(course, comparisons, stands_still)
     except KeyboardInterrupt:
         treatment = _answer(course, NOTHING_HELPS, (), [])
         best = course.leading()
@@ -169,8 +171,8 @@ def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
     return Diagnosis(start.run, start.step, tuple(in_order([*start.findings, *later])))
 
 
-def _treatment(course: Course, comparisons: list[Comparison]) -> Treatment:
-    verdict, best = judged(comparisons, cache(course.blind))
+def _treatment(course: Course, comparisons: list[Comparison], stands_still: bool) -> Treatment:
+    verdict, best = judged(comparisons, cache(course.blind), stands_still)
     return _answer(course, verdict, _written(best.remedies, course.training) if best else (), comparisons)
 
 

@@ -22,7 +22,9 @@ Blind = Callable[[tuple[Remedy, ...]], Sequence[float]]
 """Scores of an arm whose targets are mixed up, empty where that can't be done."""
 
 
-def judged(comparisons: Sequence[Comparison], blind: Blind) -> tuple[str, Comparison | None]:
+def judged(
+    comparisons: Sequence[Comparison], blind: Blind, stands_still: bool = False
+) -> tuple[str, Comparison | None]:
     """Return a verdict, and the comparison of what repaired it.
 
     A training that has gone nearly all the way that anything went is healthy, if it has learned anything; one is
@@ -32,6 +34,8 @@ def judged(comparisons: Sequence[Comparison], blind: Blind) -> tuple[str, Compar
     Args:
         comparisons: of the finalists with the control.
         blind: scores of an arm with targets mixed up.
+        stands_still: whether the loss was seen not to fall (UT704). Where targets can't be mixed up, or there was no
+            time for it, such a training hasn't learned: a score above that of an untrained model is chance.
     """
     scored = [each for each in comparisons if each.seeds]
     if not scored:
@@ -42,7 +46,9 @@ def judged(comparisons: Sequence[Comparison], blind: Blind) -> tuple[str, Compar
         treated = helped = None
     control = scored[0].control
     if helped is None:
-        return (HEALTHY if _learned(control, (), scored[0].start, blind) else NOTHING_HELPS), None
+        at_chance = stands_still and not len(blind(()))
+        learned = not at_chance and _learned(control, (), scored[0].start, blind)
+        return (HEALTHY if learned else NOTHING_HELPS), None
     nothing = max([scored[0].start, *_known(blind(helped.remedies))])
     way = (float(np.mean(control)) - nothing) / (float(np.mean(helped.treated)) - nothing)
     return (HEALTHY, None) if way >= LEARNED else (REPAIRED, helped)
