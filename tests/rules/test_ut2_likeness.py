@@ -136,6 +136,33 @@ def test_positions_that_became_alike_leave_attention_nothing_to_choose():
     assert found.evidence["layers"] >= 2
 
 
+class Pooling(nn.Module):
+    """Every layer looks at one key: the mean of what it is given."""
+
+    def __init__(self, fused):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fused, self.layers = (
+            fused,
+            nn.ModuleList(nn.ModuleList(nn.Linear(32, 32) for _ in "qkv") for _ in range(4)),
+        )
+
+    def forward(self, x):
+        for query, key, value in self.layers:
+            pooled = x.mean(1, keepdim=True)
+            q, k, v = query(x), key(pooled), value(pooled)
+            q, k, v = (part.unflatten(2, (2, 16)).transpose(1, 2) for part in (q, k, v))
+            met = functional.scaled_dot_product_attention(q, k, v) if self.fused else (q @ k.mT).softmax(-1) @ v
+            x = x + met.transpose(1, 2).flatten(2)
+        return x
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attention_with_one_key_has_nothing_to_choose_by_design(fused):
+    model, x = Pooling(fused), torch.randn(12, 9, 32)
+    assert "UT205" not in codes((model, lambda: functional.cross_entropy(model(x).mean(1), torch.arange(12)), None))
+
+
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_stays_silent_where_examples_differ(name):
     assert "UT205" not in codes(DIFFERENT[name]())

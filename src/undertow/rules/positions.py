@@ -1,5 +1,6 @@
 """Whether the positions of every example have become alike before attention, which then has nothing to choose."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,6 +32,8 @@ def alike_positions(run: Run, row: int) -> dict[str, float] | None:
     for site in run.sites:  # from the loss to the front
         if site.role is not Role.ATTENTION or not received[site.index] > 0 or sharp[site.index] > SHARP_ABOVE:
             continue
+        if _has_one_key(run, site):  # nothing to choose, by design: keys of a small picture that were reduced
+            continue
         left = _left_to_choice(run, site, passed)
         if left is None:
             continue
@@ -41,6 +44,14 @@ def alike_positions(run: Run, row: int) -> dict[str, float] | None:
         return None
     passed_on = max(left for _, left in found)
     return {"passed on": passed_on, "layers": float(len(found)), "site": float(found[0][0].index)}
+
+
+def _has_one_key(run: Run, site: Site) -> bool:
+    """Tell whether attention has a single key to look at, by softmax's last axis or by the rows of what makes keys."""
+    if not site.op.startswith("scaled_dot_product"):
+        return tuple(site.shape[-1:]) == (1,)
+    makers = [run.sites[run.edges[edge].target].shape for edge in run.outgoing[site.index]][1:]
+    return any(len(shape) > 1 and math.prod(shape[:-1]) == site.shape[0] for shape in makers)
 
 
 def _left_to_choice(run: Run, site: Site, passed: NDArray[np.floating]) -> float | None:
