@@ -129,7 +129,7 @@ RUNS = {
 CASES = {"UT204": (lambda: _at_once(Quantiser(60.0, count=16)), lambda: _at_once(Quantiser(0.5, count=16)))}
 
 
-@pytest.mark.parametrize(("spread", "used", "severity"), [(60.0, 1, Severity.WARNING), (6.0, 3, Severity.NOTE)])
+@pytest.mark.parametrize(("spread", "used", "severity"), [(20.0, 1, Severity.WARNING), (6.0, 3, Severity.NOTE)])
 def test_one_batch_makes_a_note_unless_all_of_it_chose_one_code(spread, used, severity):
     (found,) = (each for each in examine(*_at_once(Quantiser(spread, count=16))).findings if each.code == "UT204")
     assert (found.severity, found.evidence["used"]) == (severity, used)
