@@ -15,6 +15,7 @@ from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import growth, is_exploding
+from undertow.rules.ut5_broadcast import REGRESSION
 from undertow.wording import amount
 from undertow.wording import size as shown
 
@@ -34,7 +35,6 @@ MANY_TIMES_AN_AVERAGE, LONG = 20.0, 0.1
 _OF_TRUTHS = frozenset({"binary_cross_entropy_with_logits", "log_sigmoid"})
 _OF_LOGITS = _OF_TRUTHS | {"log_softmax", "logsumexp"}
 SURE_FOR_ALL = 80.0
-LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
 
 def _regression(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
     met = [pair for pair in pairs(diagnosis) if "target" in pair]
-    return next((pair for pair in met if pair["op"] in LOSSES), met[0] if met else None)
+    return next((pair for pair in met if pair["op"] in REGRESSION), met[0] if met else None)
 
 
 def _size(target: Mapping[str, float]) -> float:
