@@ -33,65 +33,37 @@ def net(deep: bool) -> nn.Sequential:
 
 
 def by_lightning(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
-    import lightning
-
-    from undertow.integrations.lightning import UndertowCallback
-
-    class Module(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.net, self.losses, self.batches = net(stop), [], []
-
-        def training_step(self, batch, batch_idx):
-            self.batches.append(batch)
-            loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-            self.losses.append(loss.item())
-            return loss
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    module = Module()
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        devices=WORLD,
-        strategy="ddp",
-        max_epochs=200 if stop else 1,
-        accumulate_grad_batches=passes,
-        gradient_clip_val=CLIP,
-        default_root_dir=folder,
-        callbacks=[UndertowCallback(every=1, stop_on=["error"] if stop else [])] if watch else [],
-        enable_model_summary=False,
-        **quiet,
-    )
-    trainer.fit(module, DataLoader(data(), ROWS))
-    return {
-        "state": module.net.state_dict(),
-        "losses": module.losses,
-        "steps": trainer.global_step,
-        "first": joined(module.batches[:passes]),
-    }
+    module = lightning_module()(stop)
+    found = fitted(module, "ddp", folder, watch, stop, passes)
+    return {"state": module.net.state_dict(), **found}
 
 
 def by_lightning_sharded(folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
     """Spread the parameters by ``fully_shard`` (FSDP2), under Lightning's ModelParallelStrategy."""
-    import lightning
     from lightning.pytorch.strategies import ModelParallelStrategy
     from torch.distributed.fsdp import fully_shard
 
-    from undertow.integrations.lightning import UndertowCallback
-
-    class Module(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.net, self.losses, self.batches = net(stop), [], []
-
+    class Sharded(lightning_module()):
         def configure_model(self):
             mesh = self.device_mesh["data_parallel"]
             for layer in (self.net[0], self.net):
                 fully_shard(layer, mesh=mesh)
 
+    module = Sharded(stop)
+    strategy = ModelParallelStrategy(data_parallel_size=WORLD, tensor_parallel_size=1, process_group_backend="gloo")
+    found = fitted(module, strategy, folder, watch, stop, passes)
+    return {"state": {name: value.full_tensor() for name, value in module.net.state_dict().items()}, **found}
+
+
+def lightning_module() -> type:
+    """Return the module that is trained under each of Lightning's strategies."""
+    import lightning
+
+    class Module(lightning.LightningModule):
+        def __init__(self, stop: bool):
+            super().__init__()
+            self.net, self.losses, self.batches = net(stop), [], []
+
         def training_step(self, batch, batch_idx):
             self.batches.append(batch)
             loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
@@ -101,14 +73,22 @@ def by_lightning_sharded(folder: Path, watch: bool, stop: bool, passes: int) -> 
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
-    module = Module()
+    return Module
+
+
+def fitted(module: Any, strategy: Any, folder: Path, watch: bool, stop: bool, passes: int) -> dict[str, Any]:
+    """Fit a module on all ranks, watched or not; return its losses, its steps and what the first of them took."""
+    import lightning
+
+    from undertow.integrations.lightning import UndertowCallback
+
     trainer = lightning.Trainer(
         accelerator="cpu",
         devices=WORLD,
-        strategy=ModelParallelStrategy(data_parallel_size=WORLD, tensor_parallel_size=1, process_group_backend="gloo"),
-        gradient_clip_val=CLIP,
+        strategy=strategy,
         max_epochs=200 if stop else 1,
         accumulate_grad_batches=passes,
+        gradient_clip_val=CLIP,
         default_root_dir=folder,
         callbacks=[UndertowCallback(every=1, stop_on=["error"] if stop else [])] if watch else [],
         enable_model_summary=False,
@@ -118,7 +98,6 @@ def by_lightning_sharded(folder: Path, watch: bool, stop: bool, passes: int) -> 
     )
     trainer.fit(module, DataLoader(data(), ROWS))
     return {
-        "state": {name: value.full_tensor() for name, value in module.net.state_dict().items()},
         "losses": module.losses,
         "steps": trainer.global_step,
         "first": joined(module.batches[:passes]),
