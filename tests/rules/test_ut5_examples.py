@@ -1,22 +1,22 @@
 """UT505 and UT506: statistics of one value, and examples that meet."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from rules.fitting import (
+from rules.fitting import (  # noqa: F401
     Attends,
     Examples,
     Func,
     Sequence,
     adam,
-    alarms,
     batch,
     cross_entropy_of,
     mlp,
     normed,
     sequences,
+    test_fires,
+    test_stays_silent,
 )
 from undertow.examination import examine
 
@@ -156,16 +156,6 @@ def language_model():
 
 
 CASES = EXAMPLES.by_code
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
-def test_fires(code, build):
-    assert code in alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
-def test_stays_silent(code, build):
-    assert code not in alarms(build)
 
 
 def test_a_mean_over_examples_in_the_model_is_noted_and_one_in_the_loss_is_none():
