@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from undertow.analysis.loss_trend import UNDER_CONSTANT, LossLevel, Standstill, standstill, warming_up
 from undertow.analysis.timeline import RunHistory
+from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Run, Severity
 from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart
 from undertow.rules.registry import RUN, Blocks, rule
-from undertow.rules.ut5_broadcast import REGRESSION
 
 CHANCE = 0.03
 """Part of it by which a loss may be off chance that stands there."""
@@ -177,7 +177,7 @@ def _chance_level(run: Run) -> float | None:
 
 def _chance(run: Run, still: Standstill) -> tuple[float, str] | None:
     """Return the loss of answering all classes alike, where this is it, and how it comes about."""
-    if any(site.op in REGRESSION for site in run.sites):  # ln 2 is a number like another there
+    if any(site.op in REGRESSION_LOSSES for site in run.sites):  # ln 2 is a number like another there
         return None
     layers = [site for site in run.sites if site.role is Role.WEIGHT and site.n_out]
     classes = layers[0].n_out if layers else 0
