@@ -17,6 +17,7 @@ from undertow.report import Report
 from undertow.rules import ut1_progress, ut2_likeness, ut4_optimizer
 from undertow.rules.judging import findings_of
 from undertow.tape.lazy import refuse_lazy
+from undertow.tape.members import modules_of, parameters_of
 
 __all__ = ["Report", "examine"]
 
@@ -104,7 +105,7 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}, but at least one pass must be made")
     refuse_lazy(model)
-    parameters = list(model.parameters())
+    parameters = parameters_of(model, modules_of(model)).values()
     if not any(p.requires_grad for p in parameters):
         raise ValueError(
             "the model has no parameters that require grad" if parameters else "the model has no parameters"
@@ -125,7 +126,7 @@ def _optimizers(given: object) -> list[Optimizer]:
 
 
 def _header(model: nn.Module) -> dict[str, object]:
-    parameters = list(model.parameters())
+    parameters = parameters_of(model, modules_of(model)).values()
     return {
         "model": type(model).__name__,
         "parameters": sum(p.numel() for p in parameters),

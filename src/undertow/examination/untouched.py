@@ -14,6 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from undertow.examination.interrupts import Interrupts
 from undertow.examination.surroundings import Restore, random_states, surroundings
+from undertow.tape.members import modules_of, parameters_of
 
 _ONE_AT_A_TIME = threading.RLock()
 """Examinations of one process wait for each other: models may share parameters, and all share the random numbers."""
@@ -74,12 +75,16 @@ class Untouched:
         self._interrupts.hold()
         self._is_held = _ONE_AT_A_TIME.acquire()
         self._collects = gc.isenabled()
-        modules, named = list(self._model.modules()), dict(self._model.named_parameters())
-        parameters = list(named.values())
+        self.random_states = random_states()
+        self._restores = surroundings(self.random_states)
+        gc.disable()  # looking for garbage among the many objects of a large graph takes a quarter of the time
+        by_path = modules_of(self._model)
+        named = parameters_of(self._model, by_path)
+        modules, parameters = list(by_path.values()), list(named.values())
         with torch.inference_mode(False):  # copies are written back outside of it
             held = {name: (p, p._version, p.data) for name, p in named.items()}
             self._kept = {name: (*each, _content(each[2])) for name, each in held.items()}
-            of_the_model = [
+            self._restores += [
                 _owned(modules),
                 _numbers([(p, data) for p, _, data in held.values()]),
                 _gradients(parameters),
@@ -87,9 +92,6 @@ class Untouched:
                 _buffers(modules),
                 _modes(modules),
             ]
-            self.random_states = random_states()
-            self._restores = surroundings(self.random_states) + of_the_model
-            gc.disable()  # looking for garbage among the many objects of a large graph takes a quarter of the time
             for parameter in parameters:
                 parameter.grad = None
                 (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).clear()

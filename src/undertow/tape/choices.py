@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils.hooks import RemovableHandle
 
 from undertow.tape.copying import nothing
+from undertow.tape.members import modules_of, parameters_of
 from undertow.tape.tensors import tensors_in
 
 
@@ -195,10 +196,9 @@ class ChoiceWatch:
         if not self._handles or self._finder is not None or self.chosen is not None:
             return
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            held = parameters_of(self._model, modules_of(self._model)).values()
             with torch._C.DisableTorchFunction():  # modes that are entered needn't hear of this
-                tables = {
-                    id(p): self._names[id(p)] for p in self._model.parameters() if p.dim() > 1 and id(p) in self._names
-                }
+                tables = {id(p): self._names[id(p)] for p in held if id(p) in self._names and p.dim() > 1}
             self._finder, self._thread = ChoiceFinder(tables), threading.get_ident()
             around = _get_current_function_mode()
             self._within = around if isinstance(around, SharedMode) else None
@@ -240,7 +240,7 @@ def _is_compiled(model: nn.Module, elsewhere: bool = True) -> bool:
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     return bool(elsewhere and dynamo is not None and dynamo.counters.get("frames")) or any(
         getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
-        for module in model.modules()
+        for module in modules_of(model).values()
     )
 
 
