@@ -39,7 +39,7 @@ PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z
     by_cause=True,
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
-    explains=("UT104", "UT402", "UT404", "UT408", "UT704"),
+    explains=("UT104", "UT401 update too small", "UT402", "UT404", "UT408", "UT704"),
 )
 def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.

@@ -40,7 +40,7 @@ SPREAD_BELOW = 1e-2
     "UT301",
     "initialisation off for the depth",
     first_step_only=True,
-    explains=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT704"),
+    explains=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT401 update too small", "UT704"),
 )
 def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.

@@ -83,14 +83,15 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         yield from _rounded_away(diagnosis)
         return
     worst = max(large, key=lambda site: ratio[site.index])
+    severity, outcome, more = _outcome(diagnosis)
+    long = "long" if severity is Severity.NOTE else "too long"
     text = (
-        f"A step of {optimizer_of(diagnosis.run.header)} is too long: it changes the weights of {len(large)} of "
+        f"A step of {optimizer_of(diagnosis.run.header)} is {long}: it changes the weights of {len(large)} of "
         f"{len(layers)} layers by more than a tenth of themselves, those of {called(diagnosis.run, worst)} by "
         f"{_of_themselves(float(ratio[worst.index]))}."
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
-    severity, outcome, more = _outcome(diagnosis)
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
     found = Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
@@ -173,8 +174,10 @@ def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     if np.isnan(later) or np.isnan(now):
         return Severity.WARNING, "", {}
     numbers = {"loss": now, "loss later": later}
-    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}."
-    return (Severity.NOTE if later < now else Severity.WARNING), told, numbers
+    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}"
+    if later < now:
+        return Severity.NOTE, f"{told}: it falls all the same.", numbers
+    return Severity.WARNING, f"{told}.", numbers
 
 
 def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """UT601 and UT602: small gradients that are no fault."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,14 @@ from undertow.pytorch_code import code, expression
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.registry import RULES, RUN, Blocks, rule
+from undertow.wording import few
 
 CANCELLING_BELOW = 0.1
 AGREEING_ABOVE, LOOKS = 3.0, 5
 FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
+FEW_LINES = 6
+"""Layers that lines are written for one by one."""
 
 
 @rule("UT601", "converged", declares_convergence=True)
@@ -145,13 +148,22 @@ def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
     ]
     if not found:
         return
-    shown = ", ".join(site.name for site in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-    text = f"The bias of {shown} does nothing: the normalisation behind it subtracts it again."
+    shown = few([site.name for site in found])
+    one = f"The bias of {shown} does nothing: the normalisation behind it subtracts it again."
+    many = f"The biases of {len(found)} layers ({shown}) do nothing: the normalisation behind each subtracts it again."
+    text = one if len(found) == 1 else many
     numbers = {"coherence": float(max(coherence[site.index] for site in found)), "layers": float(len(found))}
     limit, sites = f"coherence < {ABSORBED_BELOW}", tuple(site.index for site in found)
     made = Finding("UT602", "bias absorbed", Severity.NOTE, sites, shown, text, numbers, limit)
-    lines = [f"{expression(site.module)}.bias = None" for site in found if site.module]
-    yield Advice(f"Leave it out, if you like (bias=False in {shown}): it learns nothing.", code(*lines)).on(made)
+    it, learns = ("it", "it learns") if len(found) == 1 else ("them", "they learn")
+    yield Advice(f"Leave {it} out, if you like (bias=False): {learns} nothing.", code(*_without_bias(found))).on(made)
+
+
+def _without_bias(found: Sequence[Site]) -> list[str]:
+    modules = [site.module for site in found if site.module]
+    if len(modules) <= FEW_LINES:
+        return [f"{expression(module)}.bias = None" for module in modules]
+    return [f"for name in {modules!r}:", "    model.get_submodule(name).bias = None"]
 
 
 def before_norm(run: Run, site: Site) -> bool:

@@ -40,6 +40,12 @@ CLOSE, FAR = 1.5, 4.0
 """Factors by which weights may be off what is needed without being called the cause: in plain layers, and where sums
 of branches make a signal grow."""
 
+NEAR = 0.1
+"""Share by which what theory asks for may differ from a usual start without being told."""
+
+MADE_FOR = frozenset({"relu", "leaky_relu", "tanh", "selu"})
+"""Activations that an initialisation was made for; others take the nearest."""
+
 _CALLS = {"sigmoid": "torch.sigmoid", "hardsigmoid": "torch.nn.functional.hardsigmoid"}
 
 
@@ -81,7 +87,10 @@ def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: 
     if cause == "normalisation":
         return _scales_of_one(sites, of)
     if cause in ("weights", "activation", "unattributed"):
-        return _drawn(diagnosis, sites, activation, "larger" if cause == "weights" else "smaller", of)
+        small = (
+            weight_variance(diagnosis, sites) < _usual(activation) / CLOSE
+        )  # flat as too little arrives, not too much
+        return _drawn(diagnosis, sites, activation, "larger" if cause == "weights" or small else "smaller", of)
     return _way_around(diagnosis, sites, cause)
 
 
@@ -94,8 +103,10 @@ def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None,
     """Say how weights of the wrong size are to be drawn; ``needed``: n_in Var W that would do, None if none would."""
     if needed is None:
         return _exchange(sites, activation or "", "")
-    now = weight_variance(diagnosis, sites)
-    text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {needed:.2g}/n keeps the gradient's size."
+    now, usual = weight_variance(diagnosis, sites), _usual(activation)
+    near = abs(needed / usual - 1) > NEAR  # the usual start isn't what theory asks for
+    keeps = f"{usual:.2g}/n is near the {needed:.2g}/n that keeps" if near else f"{needed:.2g}/n keeps"
+    text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {keeps} the gradient's size."
     return Advice(text, code(*drawn_anew(sites, activation)))
 
 
@@ -163,9 +174,15 @@ def different_weights(site: Site, activation: str | None) -> Advice:
     return Advice(text, code(start.call.format(weight=expression(weight)))) if weight else Advice(text)
 
 
+def _usual(activation: str | None) -> float:
+    """Return n_in Var W of the start that is usual for an activation."""
+    return GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
+
+
 def _drawing(activation: str | None) -> str:
     start = start_for(activation)
-    made_for = f", made for {spelled(activation)}" if activation else ""
+    made = "made" if (activation or "").partition("(")[0] in MADE_FOR else "usual"
+    made_for = f", {made} for {spelled(activation)}" if activation else ""
     return f"draw the weights by {start.name} (variance {start.variance} for n inputs{made_for})"
 
 
@@ -173,8 +190,7 @@ def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, 
     recurrent = _recurrences(sites, than)
     if recurrent is not None:
         return recurrent
-    needed = GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
-    now = weight_variance(diagnosis, sites)
+    needed, now = _usual(activation), weight_variance(diagnosis, sites)
     joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
     if joined and than == "smaller" and now < FAR * needed:
         return _calmer_branches(diagnosis)
