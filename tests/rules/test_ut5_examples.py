@@ -54,6 +54,9 @@ fires("UT506")(lambda: brought(lambda x: x.reshape(5, 12, 6)))
 silent("UT506")(lambda: brought(lambda x: x.transpose(0, 1)))
 silent("UT506")(lambda: brought(lambda x: x.reshape(60, 6).view(12, 5, 6).permute(1, 0, 2)))
 
+fires("UT506")(lambda: cross_entropy_of(Func(mlp(), lambda z: functional.normalize(z, dim=0))))
+silent("UT506")(lambda: cross_entropy_of(Func(mlp(), functional.normalize)))
+
 for kind in (nn.LSTM, nn.GRU, nn.RNN):
     fires("UT506")(lambda kind=kind: sequences(Sequence(kind, lambda x: x.reshape(5, -1, 6))))
     fires("UT506")(lambda kind=kind: sequences(Sequence(kind, after=lambda h: h[:, -1])))

@@ -14,7 +14,7 @@ from undertow.wording import sentence
 
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
-ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp"})
+ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp", "normalize"})
 
 
 @rule(
