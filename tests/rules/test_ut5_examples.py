@@ -158,6 +158,25 @@ def language_model():
     return model, lambda: functional.cross_entropy(model(tokens).view(-1, 20), tokens.flatten()), adam(model)
 
 
+class PooledOverTheBatch(nn.Module):
+    """Means over positions, or over the batch by mistake, where there are as many of both."""
+
+    def __init__(self, mistaken):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head, self.axis = nn.Linear(3, 8), nn.Linear(8, 4), 0 if mistaken else 1
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.embed(x.reshape(-1, 6, 3))).mean(self.axis))
+
+
+def pooled(mistaken):
+    model, x = PooledOverTheBatch(mistaken), torch.randn(6, 18)
+    return model, lambda: functional.cross_entropy(model(x), torch.arange(6) % 4), adam(model)
+
+
+fires("UT506")(lambda: pooled(True))
+silent("UT506")(lambda: pooled(False))
 CASES = EXAMPLES.by_code
 
 

@@ -10,6 +10,7 @@ from undertow.examination.detached import DetachedValues
 from undertow.examination.sources import SourceFinder, users_line
 from undertow.examination.suspicion import RESHAPES, Suspicion, axes_exchanged
 from undertow.operations import DIFFERENCES, REGRESSION_LOSSES
+from undertow.tape.class_axes import softmax_behind
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
 from undertow.tape.output_range import OF_STATES, is_standardised, last_operation, reach, standardised
@@ -118,17 +119,19 @@ class ForwardFacts(SourceFinder):
             self._reshaped.append((out.grad_fn, fact))
 
     def _likelihood(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], _: Any, number: int) -> None:
-        """Note a softmax along another axis than the second, which the loss takes classes along."""
+        """Note a softmax along another axis than the one that the loss takes its classes along."""
         given = args[0] if args else kwargs.get("input")
-        if not isinstance(given, Tensor) or given.grad_fn is None or given.dim() < 2:
+        if not isinstance(given, Tensor) or given.grad_fn is None or given.dim() < 2 or self._along:
             return
-        node: Node = given.grad_fn
-        if op_name(node.name()) not in ("log_softmax", "softmax"):
+        behind = softmax_behind(given.grad_fn, given.shape)
+        if behind is None:
             return
-        axis = _axis(node._saved_dim, given.dim())
-        if axis != 1 and not self._along:
-            shape, op = list(given.shape), op_name(node.name())
-            self._along = {"op": op, "loss": name, "shape": shape, "axis": axis, "source": self.line_of(number)}
+        node, classes = behind
+        shape = list(node._saved_result.shape)
+        axis = _axis(node._saved_dim, len(shape))
+        if axis != classes:
+            fact = {"op": op_name(node.name()), "loss": name, "shape": shape, "axis": axis, "classes": classes}
+            self._along = {**fact, "source": self.line_of(number)}
 
     def _recurred(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         self._met_data(name, args, kwargs, out, number)

@@ -179,9 +179,9 @@ def _users(run: Run) -> dict[str, frozenset[int]]:
 
 
 def _added_up(run: Run) -> bool:
-    """Tell whether gradients of several backward passes lie in what a step takes."""
-    left = np.asarray(run.scalars.get("left_over", np.empty(0)), float)
-    return int(run.header.get("micro_batch", {}).get("of", 1)) > 1 or bool((left > 0).any())
+    """Tell whether what a step takes is more than one loss's gradient: of several backward passes, or still scaled."""
+    more = (np.asarray(run.scalars.get(name, np.empty(0)), float) for name in ("left_over", "stepped_scaled"))
+    return int(run.header.get("micro_batch", {}).get("of", 1)) > 1 or any(bool((each > 0).any()) for each in more)
 
 
 def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:
