@@ -61,9 +61,9 @@ CASES = {
 
 MODELS = {code: case for code, case in CASES.items() if KINDS[code].level is not Level.A}
 IN_THE_LOOP = {
-    "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR115", "UR116", "UR208", "UR313", "UR315", "UR316", "UR318",
-    "UR405", "UR406", "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415", "UR416",
-    "UR417", "UR418",
+    "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR115", "UR116", "UR208", "UR313", "UR315", "UR316",
+    "UR318", "UR405", "UR406", "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415",
+    "UR416", "UR417", "UR418",
 }  # fmt: skip
 """Those whose lines stand in the loop or the loss, and not behind those that make the model and its optimizer."""
 

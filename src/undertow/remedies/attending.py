@@ -69,7 +69,7 @@ def is_causal(mask: Tensor) -> bool:
     """Tell whether a mask hides the future, or the past, from every position: that is no padding.
 
     Example:
-        >>> is_causal(torch.ones(3, 3).triu(1).bool()), is_causal(torch.tensor([[True, False], [True, False]]))
+        >>> is_causal(torch.ones(3, 3).triu(1).bool()), is_causal(torch.tensor([[False, False, True]] * 3))
         (True, False)
     """
     if mask.ndim < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] == 1:

@@ -10,7 +10,7 @@ from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
 
 FEWEST = 4
-"""Steps that a sequence needs: two of them change places, and the first and the last stay, as one of these may be read."""
+"""Steps that a sequence needs: two change places; the first and the last, of which one may be read, stay."""
 
 CLOSE = 1e-4
 
