@@ -7,7 +7,7 @@ or a join stands. Gradient lost in a branch beside the gradient path is not lost
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -278,14 +278,30 @@ def theil_sen(x: ArrayLike, y: ArrayLike) -> float:
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(x) <= MOST_PAIRED:
-        first, second = np.triu_indices(len(x), 1)
+        first, second = _pairs(len(x))
     else:
         lags = np.unique(np.linspace(1, len(x) - 1, LAGS).astype(int))
         first = np.concatenate([np.arange(len(x) - lag) for lag in lags])
         second = first + np.repeat(lags, len(x) - lags)
     run, rise = x[second] - x[first], y[second] - y[first]
-    slopes = rise[run != 0] / run[run != 0]
-    return float(np.median(slopes)) if len(slopes) else 0.0
+    apart = run != 0
+    slopes = rise / run if apart.all() else rise[apart] / run[apart]
+    return _median(slopes) if len(slopes) else 0.0
+
+
+@lru_cache(maxsize=4)
+def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all pairs of so many points: every rule that fits a path has as many."""
+    return np.triu_indices(count, 1)
+
+
+def _median(values: NDArray[np.floating]) -> float:
+    """Return what `numpy.median` does, in a fifth of the time for few values; nan if there are any."""
+    middle, odd = divmod(len(values), 2)
+    parted = np.partition(values, (middle, len(values) - 1) if odd else (middle - 1, middle, len(values) - 1))
+    if parted[-1] != parted[-1]:  # nan is sorted behind all numbers
+        return float("nan")
+    return float(parted[middle] if odd else (parted[middle - 1] + parted[middle]) / 2)
 
 
 def strongest_route(run: Run, step: int, start: int, end: int) -> float:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
+
+from undertow.tape.choices import SharedMode
 
 _CALL = nn.Module._call_impl.__code__
 _OURS = Path(__file__).parents[1]
@@ -26,7 +27,7 @@ class SourceLine(NamedTuple):
         return f"{self.file}:{self.number}" if self.file else ""
 
 
-class SourceFinder(TorchFunctionMode):
+class SourceFinder(SharedMode):
     """Notes, for every function of torch that is called while it is entered, where from, by autograd's numbers.
 
     Modes belong to a thread: what other threads compute has no line. Neither have the layers of a model that is made
@@ -57,6 +58,8 @@ class SourceFinder(TorchFunctionMode):
         if torch._C._autograd._get_sequence_nr() != before:
             self._numbers.append(before)
             self._lines.append(_line(self._model))
+        for follow in self.followers:
+            follow(func, (args, kwargs), out)
         return out
 
     def line_of(self, number: int) -> str:

@@ -16,9 +16,14 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 Restore = Callable[[], None]
 
 
-def surroundings() -> list[Restore]:
-    """Return what puts the surroundings of a model back to what they are now, as often as it is called."""
-    return [_modes(), _flags(), _stance(), _optimizer_hooks(), _error_state(), _random_numbers(), _garbage_collector()]
+def surroundings(random_numbers: dict[str, Any]) -> list[Restore]:
+    """Return what puts the surroundings of a model back to what they are now, as often as it is called.
+
+    Args:
+        random_numbers: as `random_states` returned them just now.
+    """
+    restores = [_modes(), _flags(), _stance(), _optimizer_hooks(), _error_state()]
+    return [*restores, lambda: set_random_states(random_numbers), _garbage_collector()]
 
 
 def _modes() -> Restore:
@@ -78,11 +83,6 @@ def _back_to(before: Any) -> None:
 
 def _garbage_collector() -> Restore:
     return gc.enable if gc.isenabled() else gc.disable
-
-
-def _random_numbers() -> Restore:
-    states = random_states()
-    return lambda: set_random_states(states)
 
 
 def random_states() -> dict[str, Any]:

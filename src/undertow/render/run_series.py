@@ -242,9 +242,9 @@ def by_layer(run: Run, layers: Sequence[str]) -> dict[str, Numbers]:
 
 def _summed(run: Run, name: str, of: NDArray[np.intp], power: int) -> Numbers:
     """Return powers of a parameters' column, summed over what ``of`` says is one layer; NaN where nothing was read."""
-    total = np.full((len(run.parameter_steps), int(of.max()) + 1), np.nan)
+    total = np.full((len(run.parameter_steps), int(of.max(initial=-1)) + 1), np.nan)
     column = run.parameter_columns.get(name)
-    if column is None:
+    if column is None or not len(of):
         return total
     which = np.array([np.count_nonzero(of[: k + 1] == layer) for k, layer in enumerate(of)])
     for turn in range(1, int(which.max()) + 1):  # the first parameter of every layer, then the second ones, ...

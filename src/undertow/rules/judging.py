@@ -37,7 +37,7 @@ def diagnose(runs: Sequence[Run]) -> Diagnosis:
         raise ValueError("there is no pass to judge: give at least one Run")
     findings: list[Finding] = []
     first = Diagnosis(runs[0], findings=findings)
-    findings += _findings_of([first, *map(Diagnosis, runs[1:])])
+    findings += findings_of([first, *map(Diagnosis, runs[1:])])
     return first
 
 
@@ -55,10 +55,16 @@ def judge(runs: Sequence[Run]) -> list[Finding]:
         >>> judge([Run({"unreached": ["fc.weight"]}, ())])[0].message
         'No gradient reaches fc.weight.'
     """
-    return _findings_of([Diagnosis(run) for run in runs])
+    return findings_of([Diagnosis(run) for run in runs])
 
 
-def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
+def findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
+    """Judge steps as `judge` does; what the rules need of a step stays worked out in its Diagnosis.
+
+    Example:
+        >>> findings_of([Diagnosis(Run({"unreached": ["fc.weight"]}, ()))])[0].code
+        'UT501'
+    """
     found: dict[tuple[str, str], list[Finding]] = {}
     for diagnosis in diagnoses:
         for each in RULES.values():

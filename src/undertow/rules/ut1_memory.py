@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from undertow.analysis.recurrence import Passage, find_loops
+from undertow.analysis.recurrence import Loop, Passage, find_loops
 from undertow.diagnosis import FEWEST_STEPS, Diagnosis
-from undertow.record import Finding, Severity
+from undertow.record import Finding, Run, Severity
 from undertow.rules.advice.memory import longer_memory, state_kept
 from undertow.rules.alike import said_once
 from undertow.rules.registry import rule
@@ -60,12 +60,16 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
 def memories(diagnosis: Diagnosis) -> Iterator[tuple[str, Passage, bool]]:
     """Yield every recurrent module, its Passage that leaves most of the gradient, whether the loss sits at its end."""
     by_module: dict[str, list[Passage]] = defaultdict(list)
-    for loop in find_loops(diagnosis.run, FEWEST_STEPS):
+    for loop in diagnosis.run.of_graph(_loops):
         if len(loop.ages) > 1:
             by_module[loop.module].append(Passage(loop, diagnosis.run, diagnosis.step))
     for module, passages in by_module.items():
         longest = max(passages, key=lambda passage: passage.gain)
         yield module, longest, any(passage.fed_at_end_only for passage in passages)
+
+
+def _loops(run: Run) -> tuple[Loop, ...]:
+    return find_loops(run, FEWEST_STEPS)
 
 
 def _cut_at_every_step(detached: Mapping[str, Any]) -> Finding:

@@ -1,6 +1,6 @@
 """UT101 and UT102: the gradient's scale along depth."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from undertow.analysis.attribution import cause_of, product
 from undertow.analysis.gradient_path import Decay, decades, decay
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import BackwardGain, Finding, Severity, Site, main_activation
+from undertow.record import Finding, Severity, Site, main_activation
 from undertow.rules.advice.memory import calmer_recurrence
 from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth
 from undertow.rules.alike import said_once
@@ -129,6 +129,10 @@ def fading(diagnosis: Diagnosis) -> Decay | None:
 
     A recurrence counts once, with the gradient of all its steps: that it fades through time is for UT107 to say.
     """
+    return diagnosis.once(_fading)
+
+
+def _fading(diagnosis: Diagnosis) -> Decay | None:
     if not _has_path(diagnosis):
         return None
     return _beside_time(diagnosis) if diagnosis.recurrent else _through_depth(diagnosis)
@@ -136,6 +140,10 @@ def fading(diagnosis: Diagnosis) -> Decay | None:
 
 def growth(diagnosis: Diagnosis) -> Decay | None:
     """Return how the gradient changes along its path, without what normalisations add; None if it isn't known."""
+    return diagnosis.once(_growth)
+
+
+def _growth(diagnosis: Diagnosis) -> Decay | None:
     return _without_normalisation(diagnosis) if _has_path(diagnosis) else None
 
 
@@ -256,28 +264,26 @@ def _beside_time(diagnosis: Diagnosis) -> Decay:
 def _through_depth(diagnosis: Diagnosis) -> Decay:
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
-    spread = _grown(diagnosis, lambda gain: sum(_decades(gain, cause) for cause in NOT_LOST))
+    spread = _grown(diagnosis, NOT_LOST)
     return decay(gradient_path.gradient - spread, gradient_path.waypoints)
 
 
 def _without_normalisation(diagnosis: Diagnosis) -> Decay:
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
-    levels = gradient_path.gradient - _grown(diagnosis, lambda gain: max(0.0, _decades(gain, "normalisation")))
+    levels = gradient_path.gradient - _grown(diagnosis, ("normalisation",), least=0.0)
     return decay(levels, gradient_path.waypoints, gradient_path.depth[list(gradient_path.waypoints)])
 
 
-def _grown(diagnosis: Diagnosis, of: Callable[[BackwardGain], float]) -> NDArray[np.floating]:
-    """Return the decades up to every waypoint that some causes make, summed up block by block."""
+def _grown(diagnosis: Diagnosis, causes: Sequence[str], least: float | None = None) -> NDArray[np.floating]:
+    """Return the decades up to every waypoint that some causes make, summed up block by block, ``least`` or more."""
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
     grown, total = {gradient_path.sites[0]: 0.0}, 0.0
     for gain in diagnosis.gains:
-        total += of(gain)
+        made = [gain.factors[cause] for cause in causes if gain.factors.get(cause, 1.0) != 1.0]
+        if made:  # at few blocks
+            own = sum(float(decades(factor)) for factor in made)
+            total += own if least is None else max(least, own)
         grown[gain.end] = total
     return np.array([grown[site] for site in gradient_path.waypoints])
-
-
-def _decades(gain: BackwardGain, cause: str) -> float:
-    factor = gain.factors.get(cause, 1.0)
-    return 0.0 if factor == 1.0 else float(decades(factor))  # as it is of most causes at most blocks

@@ -7,6 +7,7 @@ import numpy as np
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
 from undertow.record import Finding, Role, Severity, Site
+from undertow.rules.advice.losses import slope_where_sure
 from undertow.rules.advice.signal import against_dead_units, against_saturation
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import Blocks, rule
@@ -17,6 +18,10 @@ OPEN_ABOVE = 0.5
 DEAD_ABOVE = 0.65
 ALL_OF_THEM = 0.999
 ROWS_TO_CALL_DEAD = 20
+
+
+_LOGS = frozenset({"log", "log1p", "binary_cross_entropy"})
+_AROUND = frozenset({"mean", "sum", "neg", "rsub", "sub", "add", "clamp", "clamp_min", "mul", "div"})
 
 
 @rule(
@@ -38,7 +43,8 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
         for tanh).
     Threshold:
         More than 85 %. With the book's initialisation it is under 1 %; sigma_w = 2.5 with tanh makes it 1 in 3, and
-        an LSTM that learned its task was seen at 81 %.
+        an LSTM that learned its task was seen at 81 %. At the output it is a note: a network that has learned is sure,
+        too. But a warning where a log-likelihood is minimised, just under 0.
     What to do:
         Scale the inputs to mean 0 and variance 1, make the initial weights smaller, or normalise before activating.
     References:
@@ -61,10 +67,36 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     equation = "Nielsen, BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)"
     sites = tuple(site.index for site in found)
     severity, outcome = severity_of("UT201", float(share[worst.index]), diagnosis.run)
-    if all(diagnosis.depth[site.index] == 0 for site in found):  # an output that is sure, as after training
+    minimax = all(diagnosis.depth[site.index] == 0 for site in found)
+    if minimax:  # an output that is sure, as after training
         severity, outcome = Severity.NOTE, " It is the output: that is how a network that has learned looks, too."
+    minimax = minimax and _lowers_a_likelihood(diagnosis, worst)
+    if minimax:
+        severity, outcome = (
+            Severity.WARNING,
+            (
+                " The loss is a log-likelihood that is minimised, as log(1 - D(G(z))) is: it is flat where the network "
+                "that it is taken of is sure, and that is where there is most to learn."
+            ),
+        )
     made = Finding("UT201", "saturated", severity, sites, worst.name, text + outcome, numbers, limit, equation)
-    yield against_saturation(diagnosis, worst, diagnosis.run.sites).on(made)
+    advice = slope_where_sure(worst) if minimax else against_saturation(diagnosis, worst, diagnosis.run.sites)
+    yield advice.on(made)
+
+
+def _lowers_a_likelihood(diagnosis: Diagnosis, site: Site) -> bool:
+    """Tell whether the loss is just under 0 and nothing but the log of an output, or of 1 minus it."""
+    run = diagnosis.run
+    known = float(run.steps["loss"][diagnosis.step]) if "loss" in run.steps else run.header.get("loss")
+    if known is None or not -1 < known < 0:
+        return False
+    ops = set[str]()
+    while run.incoming[site.index]:
+        if len(run.incoming[site.index]) > 1:
+            return False
+        site = run.sites[run.edges[run.incoming[site.index][0]].source]
+        ops.add(site.op)
+    return bool(ops & _LOGS) and ops <= _LOGS | _AROUND
 
 
 @rule(

@@ -134,6 +134,8 @@ def _called(term: Mapping[str, Any]) -> str:
 
 def _penalty(diagnosis: Diagnosis) -> Finding | None:
     """Return what to say of weights whose gradient is many times what can have come to them through their layers."""
+    if _added_up(diagnosis.run):
+        return None
     found = {site.index: times_ for site in diagnosis.run.sites if (times_ := _beyond(diagnosis, site)) is not None}
     most = [site for site, each in found.items() if each >= PENALTY_ABOVE]
     if not most or len(most) < len(found) / 2:
@@ -156,8 +158,8 @@ def _beyond(diagnosis: Diagnosis, site: Site) -> float | None:
     run = diagnosis.run
     if site.op not in MATRICES or not site.parameters or not site.n_out or not run.incoming[site.index]:
         return None
-    users = [each for each in run.sites if each.role is Role.WEIGHT and set(each.parameters) & set(site.parameters)]
-    if len(users) > 1 or _added_up(run):
+    users = run.of_graph(_users)
+    if len(frozenset().union(*(users.get(name, frozenset()) for name in site.parameters))) > 1:
         return None
     received, size, gradient = (
         float(diagnosis.column(name)[site.index]) for name in ("grad_output", "input_rms", "weight_grad_norm")
@@ -167,10 +169,19 @@ def _beyond(diagnosis: Diagnosis, site: Site) -> float | None:
     return gradient / most if math.isfinite(most) and most > 0 and math.isfinite(gradient) else None
 
 
+def _users(run: Run) -> dict[str, frozenset[int]]:
+    """Return the layers that multiply by each parameter."""
+    found: dict[str, set[int]] = {}
+    for site in run.sites:
+        for name in site.parameters if site.role is Role.WEIGHT else ():
+            found.setdefault(name, set()).add(site.index)
+    return {name: frozenset(sites) for name, sites in found.items()}
+
+
 def _added_up(run: Run) -> bool:
-    """Tell whether gradients of several backward passes lie in what a step takes."""
-    left = np.asarray(run.scalars.get("left_over", np.empty(0)), float)
-    return int(run.header.get("micro_batch", {}).get("of", 1)) > 1 or bool((left > 0).any())
+    """Tell whether what a step takes is more than one loss's gradient: of several backward passes, or still scaled."""
+    more = (np.asarray(run.scalars.get(name, np.empty(0)), float) for name in ("left_over", "stepped_scaled"))
+    return int(run.header.get("micro_batch", {}).get("of", 1)) > 1 or any(bool((each > 0).any()) for each in more)
 
 
 def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from undertow.pytorch_code import code, expression
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.registry import RULES, RUN, Blocks, rule
+from undertow.rules.ut7_learning import constant_level
 from undertow.wording import few
 
 CANCELLING_BELOW = 0.1
@@ -36,7 +37,8 @@ def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
         Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
         gradient alone proves nothing. Over a run: the loss fell, by more than its noise, and moved by less than 2 % of
         that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202, steps that
-        are too small or not taken), and the ratio isn't both over 3 and higher than at first.
+        are too small or not taken), the loss isn't above what
+        one answer for all examples would get, and the ratio isn't both over 3 and higher than at first.
     What to do:
         Nothing, or look at the validation data.
     References:
@@ -104,7 +106,7 @@ def settled(history: RunHistory) -> Iterator[Finding]:
     two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
     if any(_stands_in_the_way(fault, summary.settled + two_bins) for fault in history.findings):
         return
-    if not history.one_loss or _still_agree(history):
+    if not history.one_loss or _still_agree(history) or summary.end > (constant_level(history) or np.inf):
         return
     numbers = {"start": summary.start, "end": summary.end}
     text = (

@@ -67,7 +67,8 @@ def not_zeroed(history: RunHistory) -> Iterator[Finding]:
     over = part > LEFT_OVER
     if len(part) < FEWEST_SEEN or over.mean() < MOSTLY:
         return
-    began = int(steps[np.argmax(over)])
+    soon = int(history.first_step) + 1  # what was left at the first look was left from the second step on
+    began = min(soon, int(steps[0])) if over[0] else int(steps[np.argmax(over)])
     share = float(np.median(part[over]))
     text = (
         "Nobody zeroes the gradients, and steps add up: when a backward pass begins, that of the step before is still "
@@ -90,7 +91,7 @@ def _learned(history: RunHistory) -> bool:
     over=RUN,
     once_per_run=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT103", "UT408", "UT704"),
+    explains=("UT101", "UT102", "UT103", "UT108", "UT109", "UT202", "UT401", "UT405", "UT406", "UT408", "UT704"),
 )
 def not_taken(history: RunHistory) -> Iterator[Finding]:
     """Backward passes are made, and no step follows.

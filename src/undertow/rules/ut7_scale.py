@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
@@ -15,7 +16,6 @@ from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import growth, is_exploding
-from undertow.rules.ut5_broadcast import REGRESSION
 from undertow.wording import amount
 from undertow.wording import size as shown
 
@@ -347,7 +347,7 @@ def _beside_outputs(size: float, output: float) -> str:
 
 def _regression(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
     met = [pair for pair in pairs(diagnosis) if "target" in pair]
-    return next((pair for pair in met if pair["op"] in REGRESSION), met[0] if met else None)
+    return next((pair for pair in met if pair["op"] in REGRESSION_LOSSES), met[0] if met else None)
 
 
 def _size(target: Mapping[str, float]) -> float:

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils.hooks import RemovableHandle
 
 from undertow.tape.copying import nothing
+from undertow.tape.members import modules_of, parameters_of
 from undertow.tape.tensors import tensors_in
 
 
@@ -41,6 +42,18 @@ _PRODUCTS = _words(
     "conv3d multi_head_attention_forward scaled_dot_product_attention cosine_similarity pairwise_distance"
 )
 _LOOKUPS = _words("embedding embedding_bag index_select __getitem__ gather take_along_dim take select")
+
+
+class SharedMode(TorchFunctionMode):
+    """A mode that tells others what it sees: to enter a second one within it costs every function twice.
+
+    Attributes:
+        followers: are given, after each call, the function, what went in and what came out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.followers: list[Callable[[Any, object, object], None]] = []
 
 
 class ChoiceFinder(TorchFunctionMode):
@@ -74,12 +87,17 @@ class ChoiceFinder(TorchFunctionMode):
         """Call the function, and note where what it returns came from."""
         del types
         out = func(*args, **(kwargs or {}))
-        if not self._is_lost:
-            try:
-                self._follow(_name(func), (args, kwargs), out)
-            except Exception:  # somebody trains here, and tensors come in kinds that nobody foresees
-                self._is_lost = True
+        self.follow(func, (args, kwargs), out)
         return out
+
+    def follow(self, func: Any, given: object, out: object) -> None:
+        """Note where what a function returned came from."""
+        if self._is_lost:
+            return
+        try:
+            self._follow(_name(func), given, out)
+        except Exception:  # somebody trains here, and tensors come in kinds that nobody foresees
+            self._is_lost = True
 
     def _follow(self, name: str, given: object, out: object) -> None:
         from_tables = [self._origin(each) for each in tensors_in(given)]
@@ -159,6 +177,7 @@ class ChoiceWatch:
         self.chosen: dict[str, int] | None = None
         self._model, self._names, self._alone = model, names, alone
         self._finder: ChoiceFinder | None = None
+        self._within: SharedMode | None = None
         self._thread = 0
         self._handles: list[RemovableHandle] = []
 
@@ -177,18 +196,26 @@ class ChoiceWatch:
         if not self._handles or self._finder is not None or self.chosen is not None:
             return
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            tables = {
-                id(p): self._names[id(p)] for p in self._model.parameters() if p.dim() > 1 and id(p) in self._names
-            }
+            held = parameters_of(self._model, modules_of(self._model)).values()
+            with torch._C.DisableTorchFunction():  # modes that are entered needn't hear of this
+                tables = {id(p): self._names[id(p)] for p in held if id(p) in self._names and p.dim() > 1}
             self._finder, self._thread = ChoiceFinder(tables), threading.get_ident()
-            self._finder.__enter__()  # type: ignore[no-untyped-call]
+            around = _get_current_function_mode()
+            self._within = around if isinstance(around, SharedMode) else None
+            if self._within is None:
+                self._finder.__enter__()  # type: ignore[no-untyped-call]
+            else:
+                self._within.followers.append(self._finder.follow)
 
     def leave(self) -> None:
         """Follow no longer: the call has ended."""
         finder = self._finder
         if finder is not None and self._thread == threading.get_ident():
             self._finder = None
-            finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            if self._within is None:
+                finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            else:
+                self._within.followers.remove(finder.follow)
             chosen = self._parameters(finder.chosen) if finder.chosen else ()
             self.chosen = {self._names[id(p)]: len(p) for p in chosen}
 
@@ -213,7 +240,7 @@ def _is_compiled(model: nn.Module, elsewhere: bool = True) -> bool:
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     return bool(elsewhere and dynamo is not None and dynamo.counters.get("frames")) or any(
         getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
-        for module in model.modules()
+        for module in modules_of(model).values()
     )
 
 
