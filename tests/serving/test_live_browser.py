@@ -131,7 +131,7 @@ def test_a_run_without_a_step_says_so(page, tmp_path):
 
 def test_a_run_that_diverged_early_shows_what_was_finite_and_says_where_that_ends(page, tmp_path):
     losses = np.concatenate([[2.0, 3.0, 1e9, np.inf], np.full(196, np.nan)])
-    run = Run({"model": "Net"}, (), scalars={"step": np.arange(200.0), "loss": losses})
+    run = Run({"model": "Net"}, (), scalars={"step": np.arange(200.0), "loss": losses, "lr": np.ones(200)})
     path = tmp_path / "lost.html"
     path.write_text(html(DiagnosedRun(Diagnosis(run)), "lost"), "utf-8")
     opened(page, path.as_uri())
@@ -139,7 +139,7 @@ def test_a_run_that_diverged_early_shows_what_was_finite_and_says_where_that_end
     labels = """return [...document.querySelectorAll("[data-plot='loss'] svg text")].map((each) => each.textContent)"""
     assert page.execute_script(TEXT, "loss-about").startswith("Not a finite number after step 2. ")
     assert "not finite" in page.execute_script(labels)
-    assert "200" not in page.execute_script(labels)  # it is shown as far as the loss was a number, and a little on
+    assert "100" not in page.execute_script(labels)  # it is shown as far as the loss was a number, and a little on
     page.execute_script("document.querySelector(\"[data-part='whole']\").click()")
     until(lambda: "100" in page.execute_script(labels))
 
