@@ -145,8 +145,17 @@ def _rows(x: Tensor, features: int) -> list[int]:
 
 
 def _take_alive(signal: Signal, largest: Tensor, meter: Meter) -> None:
+    if meter.can_wait(largest):
+        meter.together(_reduce_alive, None, (signal.site, signal.peak), largest)
+        return
     meter.count_above("alive", signal.site, largest, DEAD_BELOW * signal.peak)
     meter.note("units", signal.site, largest.numel())
+
+
+def _reduce_alive(_: None, of: list[tuple[int, float]], stacks: list[Tensor], into: Reduced) -> None:
+    """Count the units of several layers that are not dead, by their steepest rows, [layers, units]."""
+    into.note(_labels("alive", of), counts_above(stacks[0], [DEAD_BELOW * peak for _, peak in of]))
+    into.note(_labels("units", of), [stacks[0][0].numel()] * len(of))
 
 
 def _take_product(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) -> None:
