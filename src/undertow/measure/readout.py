@@ -13,6 +13,13 @@ ROUNDINGS = 32
 """Roundings of a gradient's norm that a projection of it may be off by: they add up over long sums."""
 
 
+_AS_THEY_ARE = (
+    *("lookups", "target mean", "target spread", "target missed", "output size", "surprise", "classes"),
+    *("constant loss", "commonest", "softmax axis"),
+)
+"""Numbers that are columns as they are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """One recorded step, or many: columns by name, each [..., sites] or [..., edges]."""
@@ -85,20 +92,11 @@ class Readout:
             "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
             "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
             "input_cosine": _mean_cosine(raw["sum of directions"], raw["directions"]),
-            "one_hot": raw["one-hot"] / (raw["attending"] * raw["heads"]),
-            "one_hot_head": raw["one-hot of one head"] / raw["attending"],
-            "logit_gap": raw["gap"] / (raw["attending"] * raw["heads"]),
-            "rows_used": raw["rows used"] / raw["rows of table"],
-            "lookups": raw["lookups"],
-            "target_mean": raw["target mean"],
-            "target_spread": raw["target spread"],
-            "target_missed": raw["target missed"],
-            "output_size": raw["output size"],
-            "surprise": raw["surprise"],
-            "classes": raw["classes"],
-            "constant_loss": raw["constant loss"],
-            "commonest": raw["commonest"],
-            "softmax_axis": raw["softmax axis"],
+            "one_hot": raw.ratio("one-hot", "attending", "heads"),
+            "one_hot_head": raw.ratio("one-hot of one head", "attending"),
+            "logit_gap": raw.ratio("gap", "attending", "heads"),
+            "rows_used": raw.ratio("rows used", "rows of table"),
+            **{name.replace(" ", "_"): raw[name] for name in _AS_THEY_ARE},
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:
@@ -121,6 +119,12 @@ class Readout:
         # 0: nothing came along the edge, as autograd passes None for a gradient of zeros.
         return {"contribution": np.where(self._alone, arriving, raw.get("contribution", 0.0)), "share": share}
 
+    def _rows_reached(self, raw: "_Raw") -> Array:
+        if "rows reached" not in raw:
+            return np.full(self._size, np.nan)
+        reached = self._own.total(np.nan_to_num(raw.ratio("rows reached", "rows to reach")))
+        return np.where(reached > 0, reached, np.nan)
+
     def _by_parameter(self, raw: "_Raw") -> dict[str, Array]:
         grad, norm, step, units = raw["grad of parameter"], raw["parameter"], raw["step"], raw["units of parameter"]
         descent = -raw["ascent"] if "ascent" in raw else grad**2
@@ -132,9 +136,8 @@ class Readout:
         length = matrices.length(norm)
         looked = "biases" in raw or "inputs" in raw  # a watched step asks for neither
         biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), unknown=0.0)
-        reached = self._own.total(np.nan_to_num(raw["rows reached"] / raw["rows to reach"]))
         return {
-            "rows_reached": np.where(reached > 0, reached, np.nan),
+            "rows_reached": self._rows_reached(raw),
             "bias_rms": np.where(self._layer & looked, biases, np.nan),
             "weight_spread": np.where(matrices.count == 1, matrices.total(spread), np.nan),
             "grad_spread": np.where(matrices.count == 1, matrices.total(pulled_apart), np.nan),
@@ -223,3 +226,12 @@ class _Raw:
 
     def get(self, name: str, default: float | Array) -> Array:
         return self._read.column(name, self._size, default)
+
+    def ratio(self, above: str, *below: str) -> Array:
+        """Divide by a product; of what nobody took, as of attention in a network without, nothing is worked out."""
+        if above not in self._read:
+            return np.full(self._size, np.nan)
+        product = self[below[0]]
+        for name in below[1:]:
+            product = product * self[name]
+        return self[above] / product

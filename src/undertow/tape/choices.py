@@ -101,7 +101,7 @@ class ChoiceFinder(TorchFunctionMode):
 
     def _follow(self, name: str, given: object, out: object) -> None:
         from_tables = [self._origin(each) for each in tensors_in(given)]
-        origin = self._combined(name, from_tables) if any(from_tables) else None
+        origin = self._combined(name, from_tables) if from_tables.count(None) < len(from_tables) else None
         if origin is not None:
             for tensor in tensors_in(out):
                 self._note(tensor, origin)
@@ -115,15 +115,21 @@ class ChoiceFinder(TorchFunctionMode):
 
     def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
         known = [origin for origin in given if origin is not None]
-        tables = _union(bits for kind, bits in known if kind is Provenance.TABLE)
-        choices = _union(bits for kind, bits in known if kind is Provenance.CHOSEN)
+        tables = choices = together = 0
+        for kind, bits in known:
+            together |= bits
+            if kind is Provenance.TABLE:
+                tables |= bits
+            elif kind is Provenance.CHOSEN:
+                choices |= bits
         if name in _PRODUCTS or name in _LOOKUPS:
-            self._choose(tables & choices)
+            if choices:
+                self._choose(tables & choices)
             return (Provenance.COMPARED, tables) if tables else max(known) if name in _LOOKUPS else None
-        kind = max(kind for kind, _ in known)
+        kind = max(known)[0]
         if kind is Provenance.TABLE and len(known) < len(given):
             kind = Provenance.COMPARED
-        return kind, choices if kind is Provenance.CHOSEN else _union(bits for _, bits in known)
+        return kind, choices if kind is Provenance.CHOSEN else together
 
     def _note(self, tensor: Tensor, origin: Origin) -> None:
         kind, bits = origin
@@ -137,13 +143,6 @@ class ChoiceFinder(TorchFunctionMode):
             place = bits.bit_length() - 1
             self.chosen.add(self._names[place])
             bits ^= 1 << place
-
-
-def _union(many: Iterator[int]) -> int:
-    found = 0
-    for bits in many:
-        found |= bits
-    return found
 
 
 def _name(func: Any) -> str:
