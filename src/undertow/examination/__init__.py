@@ -137,7 +137,7 @@ def _header(model: nn.Module) -> dict[str, object]:
 
 
 def _stack(runs: Sequence[Run], header: dict[str, object]) -> Run:
-    """The repeats that went through the same Sites as the first one, as steps of one Run; the first one if it is alone."""
+    """The repeats that went through the same Sites as the first, as steps of one Run; the first itself if alone."""
     first = runs[0]
     if len(runs) == 1:
         first.header = {**header, **first.header, "repeats": 1, "repeats_kept": 1}

@@ -29,15 +29,16 @@ class Observer:
     Args:
         model: the one that is examined.
         optimizers: the user's.
+        states: of the random numbers some time before, as `random_states` returned them.
 
     Attributes:
         terms: how many terms the loss is the sum of, 0 where that can't be told; known after `facts`.
         leaves, told: tensors that take gradient and are no parameters of the model, and what was said of each.
     """
 
-    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer], states: dict[str, Any] | None = None) -> None:
         self._model, self._optimizers = model, optimizers
-        self._seen, self._caught = ForwardFacts(model), CallCatcher(model)
+        self._seen, self._caught = ForwardFacts(model), CallCatcher(model, states)
         self._seen.suspicion.within = lambda: self._caught.open
         self.terms = 0
         self.leaves: list[Tensor] = []

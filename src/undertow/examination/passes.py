@@ -48,6 +48,7 @@ class Passes:
         self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
+        self._states: dict[str, Any] | None = None
 
     def examine(self, before: dict[str, Any] | None = None) -> Run:
         """One pass as a Run of one step.
@@ -59,7 +60,7 @@ class Passes:
         them and find the first) or gradients that float32 can't square. And where it went a way that no pass went
         before it, so that nobody knows which modules it went through.
         """
-        before = before or random_states()
+        before = self._states = before or random_states()
         try:
             run = self._measured(before)
         except _NothingReachedError as severed:
@@ -149,7 +150,7 @@ class Passes:
         for parameter in parameters.values():
             parameter.grad = None
         with Tape(self._plans, meter) as tape:
-            observer = Observer(self._model, self._optimizers)
+            observer = Observer(self._model, self._optimizers, self._states)
             with observer:
                 loss = _checked(self._compute_loss(), parameters)
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}

@@ -1,4 +1,4 @@
-"""A model's modules and parameters by path, in torch's order, without the generators within generators that it takes."""
+"""A model's modules and parameters by path, in torch's order, without its generators within generators."""
 
 from collections.abc import Mapping
 

@@ -112,9 +112,7 @@ def _no_line(number: int) -> str:
     return ""
 
 
-def _units(
-    kept: Sequence[Vertex], weights: Sequence[facts.Weight | None], names: Mapping[int, str]
-) -> dict[str, int]:
+def _units(kept: Sequence[Vertex], weights: Sequence[facts.Weight | None], names: Mapping[int, str]) -> dict[str, int]:
     """By the parameter that is multiplied with, as it is; what a backward pass of its own does with it comes later."""
     found: dict[str, int] = {}
     for vertex, weight in sorted(zip(kept, weights, strict=True), key=lambda each: each[0].number):
