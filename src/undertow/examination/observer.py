@@ -104,7 +104,9 @@ def zero_gradients(parameters: Mapping[str, Tensor], reading: Reading) -> Facts:
     """
     norms = reading.column("grad of parameter", len(parameters))
     gradients = ((name, p.grad) for (name, p), norm in zip(parameters.items(), norms, strict=True) if norm == 0)
-    zero = _all_zero([(name, plain(grad)) for name, grad in gradients if grad is not None and grad.numel()])
+    silent = [(name, plain(grad)) for name, grad in gradients if grad is not None and grad.numel()]
+    zero = {name for name, grad in silent if grad.is_cpu}  # norms on the host are zero for zeros alone
+    zero |= _all_zero([(name, grad) for name, grad in silent if not grad.is_cpu])
     values = [(name, plain(parameters[name].detach())) for name in parameters if name in zero]
     return {"zero gradients": [name for name in parameters if name in zero], "zero values": sorted(_all_zero(values))}
 

@@ -17,7 +17,7 @@ from undertow.examination.zeroed import zeroed_on_the_way
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
-from undertow.tape.members import modules_of, parameters_of
+from undertow.tape.members import parameters_of
 from undertow.wording import few
 
 ComputeLoss = Callable[[], Tensor]
@@ -42,10 +42,10 @@ class Passes:
     def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self.steps_can_be_tried = bool(optimizers)
-        self._parameters = parameters_of(model, modules_of(model))
+        self._plans = Plans(model, unroll=True)
+        self._parameters = parameters_of(model, self._plans.modules)
         # Sharded models compute with others than they name, and free these.
         self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self._parameters.values())
-        self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
         self._states: dict[str, Any] | None = None

@@ -119,14 +119,18 @@ class Readout:
         # 0: nothing came along the edge, as autograd passes None for a gradient of zeros.
         return {"contribution": np.where(self._alone, arriving, raw.get("contribution", 0.0)), "share": share}
 
+    @property
+    def _nothing(self) -> Array:
+        return np.full(self._size, np.nan)
+
     def _rows_reached(self, raw: "_Raw") -> Array:
         if "rows reached" not in raw:
-            return np.full(self._size, np.nan)
+            return self._nothing
         reached = self._own.total(np.nan_to_num(raw.ratio("rows reached", "rows to reach")))
         return np.where(reached > 0, reached, np.nan)
 
     def _by_parameter(self, raw: "_Raw") -> dict[str, Array]:
-        grad, norm, step, units = raw["grad of parameter"], raw["parameter"], raw["step"], raw["units of parameter"]
+        grad, norm, units = raw["grad of parameter"], raw["parameter"], raw["units of parameter"]
         descent = -raw["ascent"] if "ascent" in raw else grad**2
         part = self._own.total(np.where(np.isnan(descent), 0.0, descent / self._uses))
         total = np.nansum(part, axis=-1, keepdims=True)
@@ -142,7 +146,9 @@ class Readout:
             "weight_spread": np.where(matrices.count == 1, matrices.total(spread), np.nan),
             "grad_spread": np.where(matrices.count == 1, matrices.total(pulled_apart), np.nan),
             "weight_grad_norm": matrices.length(grad),
-            "update_ratio": matrices.length(step) / np.where(length == 0, np.nan, length),
+            "update_ratio": self._nothing
+            if "step" not in raw
+            else matrices.length(raw["step"]) / np.where(length == 0, np.nan, length),
             "progress": np.where(total > 0, part / total, np.nan),
         }
 
@@ -179,7 +185,9 @@ class _Sums:
     def __init__(self, at: NDArray[np.intp], size: int) -> None:
         self.count = np.bincount(at, minlength=size)
         self._order = np.argsort(at, kind="stable")
-        self._at, self._starts = np.unique(at[self._order], return_index=True)
+        in_order = at[self._order]
+        self._starts = np.flatnonzero(np.diff(in_order, prepend=-1))  # where the next place begins
+        self._at = in_order[self._starts]
 
     def total(self, values: Array) -> Array:
         """Sums, [..., places], of values, [..., values]."""

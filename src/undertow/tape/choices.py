@@ -158,6 +158,7 @@ class ChoiceWatch:
         model: the one that is called.
         names: of its parameters, by ``id``.
         alone: whether the call is made for us, and nobody trains who has compiled something beside the model.
+        modules: returns the model's modules by path, where somebody knows them.
 
     Attributes:
         chosen: the tables' names, and how many rows each has; None before they were looked for.
@@ -172,7 +173,14 @@ class ChoiceWatch:
         {}
     """
 
-    def __init__(self, model: nn.Module, names: Mapping[int, str], alone: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Mapping[int, str],
+        alone: bool = False,
+        modules: Callable[[], Mapping[str, nn.Module]] | None = None,
+    ) -> None:
+        self._modules = modules or (lambda: modules_of(model))
         self.chosen: dict[str, int] | None = None
         self._model, self._names, self._alone = model, names, alone
         self._finder: ChoiceFinder | None = None
@@ -182,7 +190,7 @@ class ChoiceWatch:
 
     def open(self) -> None:
         """Listen for the call, unless one was heard or something is compiled, which our functions would disturb."""
-        if self.chosen is not None or self._handles or _is_compiled(self._model, elsewhere=not self._alone):
+        if self.chosen is not None or self._handles or _is_compiled(self._model, self._modules(), not self._alone):
             return
         watch = weakref.ref(self)
         self._handles = [
@@ -195,7 +203,7 @@ class ChoiceWatch:
         if not self._handles or self._finder is not None or self.chosen is not None:
             return
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            held = parameters_of(self._model, modules_of(self._model)).values()
+            held = parameters_of(self._model, self._modules()).values()
             with torch._C.DisableTorchFunction():  # modes that are entered needn't hear of this
                 tables = {id(p): self._names[id(p)] for p in held if id(p) in self._names and p.dim() > 1}
             self._finder, self._thread = ChoiceFinder(tables), threading.get_ident()
@@ -227,11 +235,12 @@ class ChoiceWatch:
             self._handles.pop().remove()
 
 
-def _is_compiled(model: nn.Module, elsewhere: bool = True) -> bool:
+def _is_compiled(model: nn.Module, modules: Mapping[str, nn.Module], elsewhere: bool = True) -> bool:
     """Tell whether torch.compile has compiled something, or will: it would do so anew because of our functions.
 
     Args:
-        model: whose modules are looked at.
+        model: the one that is called.
+        modules: of the model.
         elsewhere: whether what was compiled beside it counts, too.
     """
     if isinstance(model, torch.jit.ScriptModule):  # takes no hooks
@@ -239,7 +248,7 @@ def _is_compiled(model: nn.Module, elsewhere: bool = True) -> bool:
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     return bool(elsewhere and dynamo is not None and dynamo.counters.get("frames")) or any(
         getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
-        for module in modules_of(model).values()
+        for module in modules.values()
     )
 
 
