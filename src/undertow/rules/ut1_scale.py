@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.analysis.attribution import cause_of, product
-from undertow.analysis.gradient_path import Decay, decades, decay
+from undertow.analysis.gradient_path import Decay, decades_of, decay
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
 from undertow.record import Finding, Severity, Site, main_activation
@@ -162,7 +162,7 @@ def decades_by_cause(diagnosis: Diagnosis, found: Decay) -> dict[str, float]:
     """Return the decades of every cause between the ends of a decay."""
     start, end = found.waypoints[0], found.waypoints[-1]
     causes = product(gain for gain in diagnosis.gains if start <= gain.start and gain.end <= end)
-    return {cause: float(decades(factor)) for cause, factor in causes.items()}
+    return {cause: decades_of(factor) for cause, factor in causes.items()}
 
 
 def _has_path(diagnosis: Diagnosis) -> bool:
@@ -255,9 +255,9 @@ def _beside_time(diagnosis: Diagnosis) -> Decay:
         parameters = run.sites[waypoint].parameters
         if waypoint in recurrent:
             steps = [site for site in diagnosis.recurrent if run.sites[site].parameters == parameters]
-            levels[parameters] = float(decades(np.linalg.norm(received[steps])))
+            levels[parameters] = decades_of(float(np.linalg.norm(received[steps])))
         elif not recurrent[0] < waypoint < recurrent[-1]:
-            levels[waypoint] = float(decades(received[waypoint]))
+            levels[waypoint] = decades_of(float(received[waypoint]))
     return decay(np.array(list(levels.values())), gradient_path.waypoints)
 
 
@@ -283,7 +283,7 @@ def _grown(diagnosis: Diagnosis, causes: Sequence[str], least: float | None = No
     for gain in diagnosis.gains:
         made = [gain.factors[cause] for cause in causes if gain.factors.get(cause, 1.0) != 1.0]
         if made:  # at few blocks
-            own = sum(float(decades(factor)) for factor in made)
+            own = sum(map(decades_of, made))
             total += own if least is None else max(least, own)
         grown[gain.end] = total
     return np.array([grown[site] for site in gradient_path.waypoints])
