@@ -145,7 +145,7 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         f"The output for one example depends on other examples: exchanging one of {fact['examples']} changes {changed} "
         f"of the outputs, as {what}."
     )
-    mistaken = fact.get("of one alone") or _by_mistake(op, shapes) or _nobodys(fact)
+    mistaken = fact.get("of one alone") or _by_mistake(op, shapes) or ("product" not in spoken(op) and _nobodys(fact))
     severity = Severity.WARNING if mistaken else Severity.NOTE
     numbers = {"changed": float(fact["changed"]), "examples": float(fact["examples"])}
     limit = "no more than one example's part"
