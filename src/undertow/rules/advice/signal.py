@@ -169,14 +169,23 @@ def _drawing(activation: str | None) -> str:
     return f"draw the weights by {start.name} (variance {start.variance} for n inputs{made_for})"
 
 
+def _usual_variance(activation: str | None) -> float:
+    return GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
+
+
+def sums_grow(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None) -> bool:
+    """Tell whether branches that are added up make a gradient grow, and not weights: those are of a usual size."""
+    joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
+    return joined and weight_variance(diagnosis, sites) < FAR * _usual_variance(activation)
+
+
 def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, than: str, of: str) -> Advice:
     recurrent = _recurrences(sites, than)
     if recurrent is not None:
         return recurrent
-    needed = GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
+    needed = _usual_variance(activation)
     now = weight_variance(diagnosis, sites)
-    joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
-    if joined and than == "smaller" and now < FAR * needed:
+    if than == "smaller" and sums_grow(diagnosis, sites, activation):
         return _calmer_branches(diagnosis)
     if now < needed * CLOSE if than == "smaller" else now > needed / CLOSE:
         return _way_around(diagnosis, sites, "depth")
@@ -293,19 +302,28 @@ def _calmer_branches(diagnosis: Diagnosis) -> Advice:
     ends = [
         site
         for site in run.sites
-        if site.role is Role.WEIGHT
-        and site.module_type in LAYERS
-        and any(run.sites[run.edges[edge].source].role is Role.JOIN for edge in run.incoming[site.index])
+        if site.role is Role.WEIGHT and site.module_type in LAYERS and _ends_a_branch(run, site)
     ]
     factor = max(len(ends), 1) ** -0.5
-    text = (
-        f"Normalise what goes into each branch (nn.LayerNorm in front of it), or let the {len(ends)} layers that end "
-        f"one start {factor:.2g} times as large, one over the root of their number: each sum adds to the signal, and "
-        "the weights themselves are of a usual size."
-    )
+    text = "Normalise what goes into each branch (nn.LayerNorm in front of it)"
+    if len(ends) > 1:
+        text += f", or let the {len(ends)} layers that end one start {factor:.2g} times as large, one over the root of "
+        text += "their number"
+    text += ": each sum adds to the signal, and the weights themselves are of a usual size."
     names = ", ".join(expression(site.module) for site in reversed(ends))
     lines = [f"for layer in [{names}]:", f"    layer.weight.data *= {factor:.2g}"]
-    return Advice(text, code(*lines) if ends else "")
+    return Advice(text, code(*lines) if len(ends) > 1 else "")
+
+
+def _ends_a_branch(run: Run, site: Site) -> bool:
+    """Tell whether a layer's output is added on, perhaps scaled before."""
+    while len(run.incoming[site.index]) == 1:
+        site = run.sites[run.edges[run.incoming[site.index][0]].source]
+        if site.role is Role.JOIN:
+            return True
+        if site.op not in ("mul", "div", "native_dropout", "dropout"):
+            return False
+    return False
 
 
 def _normalised(diagnosis: Diagnosis, layer: Site, activation: str | None) -> Advice:
