@@ -175,6 +175,8 @@ def _sites(
         behind = any(id(source) in behind_weights for source, _, _ in vertex.arrivals)
         if behind or roles.get(id(vertex)) is Role.WEIGHT:
             behind_weights.add(id(vertex))
+            if roles.get(id(vertex)) is Role.OTHER and facts.clips(vertex):
+                roles[id(vertex)] = Role.ACTIVATION
         elif roles.get(id(vertex)) in (Role.OTHER, Role.ATTENTION, Role.JOIN):
             roles[id(vertex)] = Role.LOSS
     return [
