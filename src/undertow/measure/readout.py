@@ -98,6 +98,7 @@ class Readout:
             "classes": raw["classes"],
             "constant_loss": raw["constant loss"],
             "commonest": raw["commonest"],
+            "outweighs": raw["outweighs"],
             "softmax_axis": raw["softmax axis"],
         }
 
