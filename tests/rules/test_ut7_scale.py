@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from rules.fitting import (  # noqa: F401
     Examples,
+    alarms,
     test_fires,
     test_stays_silent,
 )
