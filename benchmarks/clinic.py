@@ -30,7 +30,7 @@ RESULTS, GAINS, BASELINES = HERE / "clinic.json", HERE / "gains.json", HERE / "b
 ALL_FRESH = (5001, 5002, 5003, 5004, 5005)
 BUDGET = 120.0
 WAY = 0.9
-DOCTOR = 3
+DOCTOR = 4
 """Which doctor it is: see `patients.page.VERSIONS`."""
 
 

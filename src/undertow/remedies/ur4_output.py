@@ -20,6 +20,7 @@ from undertow.remedies.heads import (
     behind_head,
     head_of,
     identity_lines,
+    path_of_head,
 )
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss, Rewiring, functions_called, rewire, through
@@ -122,7 +123,8 @@ class _Unbounded:
         if modules := behind_head(seen, BOUNDING):
             replace_module(model, modules[0].name, nn.Identity())
             return
-        rewiring = Rewiring(BOUNDING_NAMES, through, seen.head.name if seen.head else "", behind=True, once=True)
+        head = path_of_head(seen, model, self.training)
+        rewiring = Rewiring(BOUNDING_NAMES, through, head, behind=True, once=True)
         if not functions_called(model, self.training, rewiring):
             raise ValueError("the model has no activation behind its last layer")
         rewire(model, rewiring)
@@ -142,10 +144,11 @@ def one_sigmoid(training: Training) -> Training:
     References:
         Goodfellow, Bengio, Courville 2016, section 6.2.2.2.
     """
-    head = fresh(training).get_submodule(head_of(training))
-    if getattr(head, "out_features", getattr(head, "out_channels", 0)) != 1:
+    seen, head = anatomy(fresh(training), training), head_of(training)
+    made = seen.made if seen.head is None else seen.head.made
+    if made is None or made.shape[1 if made.ndim > 3 else -1] != 1:
         raise ValueError("the last layer has more than one output")
-    rewiring = Rewiring(BOUNDING_NAMES, torch.sigmoid, head_of(training), behind=True, once=True)
+    rewiring = Rewiring(BOUNDING_NAMES, torch.sigmoid, head, behind=True, once=True)
     return on_model(training, partial(_rewired, rewiring=rewiring))
 
 
