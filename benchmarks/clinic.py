@@ -21,6 +21,7 @@ import torch
 
 import undertow
 from patients import broken, others
+from patients.blind import blind
 from patients.unseen import unseen
 from patients.ward import Patient
 from undertow.training import Training
@@ -36,7 +37,7 @@ DOCTOR = 4
 
 def all_patients() -> list[Patient]:
     """Everyone."""
-    return [*broken.patients(), *unseen(), *others.healthy(), *others.hopeless()]
+    return [*broken.patients(), *unseen(), *blind(), *others.healthy(), *others.hopeless()]
 
 
 def scores(training: Training, seeds: Iterable[int]) -> list[float]:

@@ -26,6 +26,7 @@ VERSIONS = {
     1: "the first",
     2: "the second, which looks at what a loss calls, and twice where seeds differ",
     3: "the third, which knows layers of the user's own, functions that drop, penalties, and batches of a few",
+    4: "the fourth, which knows masks, places, norms of the user's own blocks, and terms that drown others",
 }
 """Doctors that set-ups were treated by."""
 SEEDS, BUDGET = 5, 120
