@@ -332,6 +332,14 @@ class TestObjective:
         assert torch.allclose(model(x), torch.sigmoid(model[0](x)))
         many = look(patients.classes(lambda: patients.mlp(end=lambda: nn.Softmax(1)), 6), (Remedy("UR410"),))
         assert many.error == "ValueError: the last layer has more than one output"
+        labels = [(x, (y[:, None] <= torch.arange(3)).float()) for x, y in patients.classes(patients.mlp, 6).batches]
+        several = replace(
+            patients.classes(lambda: nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), 6),
+            batches=labels,
+            loss=lambda net, batch: nn.functional.binary_cross_entropy(net(batch[0]), batch[1]),
+        )
+        model = patients.made(apply(Remedy("UR410"), several))
+        assert torch.allclose(model(x), torch.sigmoid(model[0](x)))
 
     @pytest.mark.parametrize("cut", [lambda t: t.detach(), lambda t: t.data])
     def test_a_cut_gradient_gets_through(self, cut):

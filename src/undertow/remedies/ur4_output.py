@@ -24,6 +24,7 @@ from undertow.remedies.heads import (
 )
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss, Rewiring, functions_called, rewire, through
+from undertow.remedies.survey import surveyed
 from undertow.training import Training
 
 
@@ -132,13 +133,14 @@ class _Unbounded:
 
 @remedy("UR410", "a sigmoid for an output that is a yes or no", "D", ["UT109", "UT202", "UT704"])
 def one_sigmoid(training: Training) -> Training:
-    """Take a sigmoid where something else makes a probability of a single output.
+    """Take a sigmoid where something else makes a probability of a yes or no.
 
     What it changes:
-        The softmax, ReLU or other bounding function behind a last layer of one output, module or function.
+        The softmax, ReLU or other bounding function behind the last layer, module or function: of one output, or of
+        several that binary cross entropy asks for a yes or no each.
     When:
-        A softmax over one number is always 1, and what a ReLU makes is no probability: nothing, or not half of what is
-        there, can be learned through it.
+        A softmax over one number is always 1, one over labels of which several hold lets only one be likely, and what a
+        ReLU makes is no probability: nothing, or not half of what is there, can be learned through it.
     Predicts:
         Outputs lie between 0 and 1, and each has a slope.
     References:
@@ -146,7 +148,8 @@ def one_sigmoid(training: Training) -> Training:
     """
     seen, head = anatomy(fresh(training), training), head_of(training)
     made = seen.made if seen.head is None else seen.head.made
-    if made is None or made.shape[1 if made.ndim > 3 else -1] != 1:
+    single = made is not None and made.shape[1 if made.ndim > 3 else -1] == 1
+    if not single and "binary_cross_entropy" not in surveyed(fresh(training), training).calls:
         raise ValueError("the last layer has more than one output")
     rewiring = Rewiring(BOUNDING_NAMES, torch.sigmoid, head, behind=True, once=True)
     return on_model(training, partial(_rewired, rewiring=rewiring))
