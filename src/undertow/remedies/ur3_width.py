@@ -74,7 +74,7 @@ def _another(old: nn.Module, sizes: tuple[int, ...]) -> nn.Module:
     weight = next(old.parameters(), None)
     place: dict[str, Any] = {} if weight is None else {"device": weight.device, "dtype": weight.dtype}
     if isinstance(old, nn.Linear):
-        return nn.Linear(*sizes, bias=old.bias is not None, **place)
+        return nn.Linear(sizes[0], sizes[1], bias=old.bias is not None, **place)
     return type(old)(*sizes, **place)
 
 
