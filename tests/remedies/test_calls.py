@@ -683,3 +683,28 @@ def test_one_term_of_a_loss_counts_less(term, wanted):
     assert loss_of(apply(Remedy("UR418", {"term": term, "factor": 0.1}), training)) == pytest.approx(wanted)
     with pytest.raises(ValueError, match="adds up no 4 terms"):
         apply(Remedy("UR418", {"term": 3, "factor": 0.1}), training)
+
+
+class Bare(nn.Module):
+    """Layers that are no modules, as Keras has them: an activation behind the last one, too."""
+
+    def __init__(self, end, outputs=1):
+        super().__init__()
+        self.first, self.last = nn.Parameter(torch.randn(6, 5)), nn.Parameter(torch.randn(5, outputs))
+        self.end = end
+
+    def forward(self, x):
+        return self.end(torch.sigmoid(x @ self.first) @ self.last)
+
+
+def test_the_output_of_layers_that_are_no_modules_is_freed_and_its_activation_is_no_hidden_one():
+    training = patients.numbers(lambda: Bare(torch.relu), 1)
+    x = training.sample(1)[0][0]
+    made = {code: patients.made(apply(Remedy(code), training)) for code in ("UR402", "UR410", "UR301")}
+    net = patients.made(training)
+    hidden = x @ net.first
+    assert torch.allclose(made["UR402"](x), hidden.sigmoid() @ net.last)
+    assert torch.allclose(made["UR410"](x), (hidden.sigmoid() @ net.last).sigmoid())
+    assert torch.allclose(made["UR301"](x), (hidden.relu() @ net.last).relu())
+    with pytest.raises(ValueError, match="more than one output"):
+        apply(Remedy("UR410"), patients.numbers(lambda: Bare(torch.relu, 3), 3))

@@ -44,3 +44,17 @@ def test_a_generator_that_a_sure_discriminator_gives_no_slope(loss_of, severity)
     found = {each.code: each for each in examine(*sure_discriminator(loss_of)).findings}["UT201"]
     assert found.severity is severity
     assert ("with_logits" in found.snippet) is (severity is Severity.WARNING)
+
+
+@pytest.mark.parametrize(("std", "begun", "told"), [(2.0, False, True), (2.0, True, False), (0.1, False, False)])
+def test_a_recurrence_that_starts_saturated_is_told_before_its_first_step(std, begun, told):
+    torch.manual_seed(0)
+    net, x = nn.LSTM(8, 48, batch_first=True), torch.randn(32, 8, 8)
+    for p in net.parameters():
+        nn.init.normal_(p, std=std)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.0)
+    if begun:
+        net(x)[0].square().mean().backward()
+        optimizer.step()
+    found = {each.code: each for each in examine(net, lambda: net(x)[0][:, -1].square().mean(), optimizer).findings}
+    assert ("UT201" in found and "tanh" in found["UT201"].message) is told

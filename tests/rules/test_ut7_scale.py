@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from rules.fitting import (  # noqa: F401
     Examples,
+    alarms,
     test_fires,
     test_stays_silent,
 )
@@ -198,3 +199,12 @@ def test_an_error_is_what_can_not_be_learned():
         for t in (100.0, 1e6)
     ]
     assert severities == ["warning", "error"]
+
+
+def test_outputs_that_a_dead_head_holds_far_off_are_left_to_what_cuts_it():
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(8, 1), nn.ReLU()), torch.randn(64, 8)
+    nn.init.constant_(net[0].bias, -9.0)
+    found = alarms(lambda: (net, lambda: functional.mse_loss((net(x) + 1e-6).log(), x[:, :1]), None))
+    assert "UT109" in found
+    assert "UT706" not in found

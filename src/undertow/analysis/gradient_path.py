@@ -5,6 +5,7 @@ its dominators: the Sites that every path from the loss to the front crosses. It
 or a join stands. Gradient lost in a branch beside the gradient path is not lost to the front.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -248,6 +249,18 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.minimum(np.maximum(np.log10(norm), SMALLEST), LARGEST)
+
+
+def decades_of(norm: float) -> float:
+    """`decades` of one number.
+
+    Example:
+        >>> decades_of(0.1), decades_of(0.0)
+        (-1.0, -330.0)
+    """
+    if not 0 < norm < math.inf:
+        return float(decades(norm))
+    return min(max(float(np.log10(norm)), SMALLEST), LARGEST)
 
 
 def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:

@@ -51,6 +51,10 @@ class Call:
 class CallCatcher:
     """Keeps the first call of a model while it is entered.
 
+    Args:
+        model: whose.
+        states: of the random numbers some time before, as `random_states` returned them.
+
     Example:
         >>> net = nn.Linear(3, 2)
         >>> with CallCatcher(net) as caught:
@@ -60,6 +64,7 @@ class CallCatcher:
     """
 
     model: nn.Module
+    states: dict[str, Any] | None = None
     call: Call | None = None
     _handles: list[RemovableHandle] = field(default_factory=list)
 
@@ -80,7 +85,7 @@ class CallCatcher:
 
     def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.call is None:
-            self.call = Call(args, dict(kwargs), random_states())
+            self.call = Call(args, dict(kwargs), random_states(self.states))
 
     def _leave(self, _module: nn.Module, _args: object, out: Any) -> None:
         if self.call is not None and self.call.out is None:

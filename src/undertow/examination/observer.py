@@ -29,15 +29,16 @@ class Observer:
     Args:
         model: the one that is examined.
         optimizers: the user's.
+        states: of the random numbers some time before, as `random_states` returned them.
 
     Attributes:
         terms: how many terms the loss is the sum of, 0 where that can't be told; known after `facts`.
         leaves, told: tensors that take gradient and are no parameters of the model, and what was said of each.
     """
 
-    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer], states: dict[str, Any] | None = None) -> None:
         self._model, self._optimizers = model, optimizers
-        self._seen, self._caught = ForwardFacts(model), CallCatcher(model)
+        self._seen, self._caught = ForwardFacts(model), CallCatcher(model, states)
         self._seen.suspicion.within = lambda: self._caught.open
         self.terms = 0
         self.leaves: list[Tensor] = []
@@ -103,7 +104,9 @@ def zero_gradients(parameters: Mapping[str, Tensor], reading: Reading) -> Facts:
     """
     norms = reading.column("grad of parameter", len(parameters))
     gradients = ((name, p.grad) for (name, p), norm in zip(parameters.items(), norms, strict=True) if norm == 0)
-    zero = _all_zero([(name, plain(grad)) for name, grad in gradients if grad is not None and grad.numel()])
+    silent = [(name, plain(grad)) for name, grad in gradients if grad is not None and grad.numel()]
+    zero = {name for name, grad in silent if grad.is_cpu}  # norms on the host are zero for zeros alone
+    zero |= _all_zero([(name, grad) for name, grad in silent if not grad.is_cpu])
     values = [(name, plain(parameters[name].detach())) for name in parameters if name in zero]
     return {"zero gradients": [name for name in parameters if name in zero], "zero values": sorted(_all_zero(values))}
 

@@ -17,7 +17,7 @@ from undertow.examination.zeroed import zeroed_on_the_way
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
-from undertow.tape.members import modules_of, parameters_of
+from undertow.tape.members import parameters_of
 from undertow.wording import few
 
 ComputeLoss = Callable[[], Tensor]
@@ -42,12 +42,13 @@ class Passes:
     def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self.steps_can_be_tried = bool(optimizers)
-        self._parameters = parameters_of(model, modules_of(model))
+        self._plans = Plans(model, unroll=True)
+        self._parameters = parameters_of(model, self._plans.modules)
         # Sharded models compute with others than they name, and free these.
         self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self._parameters.values())
-        self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
+        self._states: dict[str, Any] | None = None
 
     def examine(self, before: dict[str, Any] | None = None) -> Run:
         """One pass as a Run of one step.
@@ -59,7 +60,7 @@ class Passes:
         them and find the first) or gradients that float32 can't square. And where it went a way that no pass went
         before it, so that nobody knows which modules it went through.
         """
-        before = before or random_states()
+        before = self._states = before or random_states()
         try:
             run = self._measured(before)
         except _NothingReachedError as severed:
@@ -149,7 +150,7 @@ class Passes:
         for parameter in parameters.values():
             parameter.grad = None
         with Tape(self._plans, meter) as tape:
-            observer = Observer(self._model, self._optimizers)
+            observer = Observer(self._model, self._optimizers, self._states)
             with observer:
                 loss = _checked(self._compute_loss(), parameters)
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}

@@ -15,6 +15,9 @@ _REDUCED = frozenset(
 )
 _BATCHED = frozenset({"bmm", "matmul", "__matmul__"})
 
+MEETING = RESHAPES | RECURRENT | ATTENTION | _PRODUCTS | _ALONG | _REDUCED
+"""Functions in which examples may meet: of others a `Suspicion` learns nothing."""
+
 Shapes = tuple[tuple[int, ...], ...]
 
 

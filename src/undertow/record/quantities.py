@@ -30,6 +30,7 @@ SITE_COLUMNS = {
     "classes": "how many there are",
     "constant_loss": "what the best answer that is the same for every example would make of the loss, in this batch",
     "commonest": "of a classifier's loss: share of the targets that are of the class that most are of",
+    "outweighs": "of a loss that is given weights of classes: what the heaviest one weighs in this batch / all others",
     "softmax_axis": "of a softmax behind the last layer: the axis it is taken along; of nll_loss: that of the classes",
     "weight_spread": "norm of the weights' deviation from those of the mean unit / ||W||_F: 0 if all units are alike",
     "grad_spread": "the same of the gradient by the weights: 0 if all units are pulled alike, and stay as they are",

@@ -114,7 +114,7 @@ def put_in_front(model: nn.Module, found: list[Branch]) -> None:
 
 def _another(norm: nn.Module) -> nn.Module:
     place = next(norm.parameters(), torch.empty(0))
-    return type(norm)(norm.normalized_shape, device=place.device, dtype=place.dtype)  # one of `NORMS`
+    return type(norm)(norm.normalized_shape, device=place.device, dtype=place.dtype)
 
 
 def _normalised(module: nn.Module, given: Any, named: Any, norm: nn.Module) -> Any:

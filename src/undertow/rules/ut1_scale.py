@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.analysis.attribution import cause_of, product
-from undertow.analysis.gradient_path import Decay, decades, decay
+from undertow.analysis.gradient_path import Decay, decades_of, decay
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
 from undertow.record import Finding, Severity, Site, main_activation
 from undertow.rules.advice.memory import calmer_recurrence
-from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth
+from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth, sums_grow
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
@@ -162,7 +162,7 @@ def decades_by_cause(diagnosis: Diagnosis, found: Decay) -> dict[str, float]:
     """Return the decades of every cause between the ends of a decay."""
     start, end = found.waypoints[0], found.waypoints[-1]
     causes = product(gain for gain in diagnosis.gains if start <= gain.start and gain.end <= end)
-    return {cause: float(decades(factor)) for cause, factor in causes.items()}
+    return {cause: decades_of(factor) for cause, factor in causes.items()}
 
 
 def _has_path(diagnosis: Diagnosis) -> bool:
@@ -217,7 +217,10 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
 def _share(diagnosis: Diagnosis, share: float, cause: str, fades: bool) -> str:
     """Say how much of a change of the gradient is due to its main cause."""
     start = "start" if len(diagnosis.run) == 1 or diagnosis.step == 0 else "are"
-    activation = main_activation(_on_the_way(diagnosis))
+    sites = _on_the_way(diagnosis)
+    activation = main_activation(sites)
+    if cause == "weights" and not fades and sums_grow(diagnosis, sites, activation):
+        return f"{part_of(share)} of that comes from branches that are added up: each makes the gradient larger."
     slope = "pass on a quarter of a gradient at best" if activation in SQUASHING else "are flat where most values lie"
     why = {
         "weights": f"weights that {start} too {'small' if fades else 'large'}",
@@ -255,9 +258,9 @@ def _beside_time(diagnosis: Diagnosis) -> Decay:
         parameters = run.sites[waypoint].parameters
         if waypoint in recurrent:
             steps = [site for site in diagnosis.recurrent if run.sites[site].parameters == parameters]
-            levels[parameters] = float(decades(np.linalg.norm(received[steps])))
+            levels[parameters] = decades_of(float(np.linalg.norm(received[steps])))
         elif not recurrent[0] < waypoint < recurrent[-1]:
-            levels[waypoint] = float(decades(received[waypoint]))
+            levels[waypoint] = decades_of(float(received[waypoint]))
     return decay(np.array(list(levels.values())), gradient_path.waypoints)
 
 
@@ -283,7 +286,7 @@ def _grown(diagnosis: Diagnosis, causes: Sequence[str], least: float | None = No
     for gain in diagnosis.gains:
         made = [gain.factors[cause] for cause in causes if gain.factors.get(cause, 1.0) != 1.0]
         if made:  # at few blocks
-            own = sum(float(decades(factor)) for factor in made)
+            own = sum(map(decades_of, made))
             total += own if least is None else max(least, own)
         grown[gain.end] = total
     return np.array([grown[site] for site in gradient_path.waypoints])

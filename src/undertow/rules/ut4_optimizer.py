@@ -20,6 +20,7 @@ from undertow.rules.advice.steps import (
 )
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.rounding import rounded_away
+from undertow.rules.ut4_momentum import long_memory
 from undertow.wording import amount, called
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
@@ -70,11 +71,17 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         60 % of the gradient is, in half precision: of 8 trainings in bfloat16 those with 74 % or more came clearly
         less far than in float32, about half as far, and those with 43 % or less about as far. A watched run tells it by
         the weights' sizes: a step of Adam or SGD that is under half of the last digit of so many of them.
+        many of one direction. Or momentum remembers 200 steps and more (0.995), or Adam's betas are exchanged.
+        About 0.001 is usual later. Too small is less than 6e-8, half of the distance between neighbours in float32, or
+        no change at all, in half of the layers; or no change where 60 % of the gradient is, in half precision: of 8
+        trainings in bfloat16 those with 74 % or more came clearly less far than in float32, about half as far, and
+        those with 43 % or less about as far.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
         Karpathy 2015 (CS231n, "ratio of weights:updates"); You, Gitman, Ginsburg 2017 (LARS).
     """
+    yield from long_memory(diagnosis)
     ratio = diagnosis.column("update_ratio")
     layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     large = [site for site in layers if ratio[site.index] > RATIO_ABOVE]

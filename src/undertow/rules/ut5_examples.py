@@ -1,5 +1,6 @@
 """UT505 and UT506: statistics of too little, and examples that meet where they should not."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,8 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
         training and by the running averages in evaluation: the network that is used is another than was trained.
     Evidence:
         ``values`` that each mean is taken over, ``examples`` that they come from. `examine` sees all of them; a
-        watched run, which doesn't see what layers are called with, tells of layer norms over one feature alone.
+        watched run, which doesn't see what layers are called with, tells of layer norms over one feature and of batch
+        norms over one example alone.
     Threshold:
         One value: error. Two, or one example under batch norm with running averages: warning. A batch norm without
         running averages does the same in both modes: a note with one example.
@@ -48,7 +50,7 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Ioffe, Szegedy 2015; Wu, He 2018 (Group normalization: small batches).
     """
-    norms = diagnosis.run.header.get("norms") or _layer_norms(diagnosis)
+    norms = diagnosis.run.header.get("norms") or [*_layer_norms(diagnosis), *_batch_norms(diagnosis)]
     few = min((n for n in norms if n["values"] <= 2), key=lambda n: int(n["values"]), default=None)
     if few is not None:
         yield normalised_over_more(diagnosis.run, few).on(_few(few))
@@ -65,6 +67,22 @@ def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         for site in diagnosis.run.sites
         if site.op == "native_layer_norm" and site.shape[-1:] == (1,)
     ]
+
+
+def _batch_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Return the batch norms of a watched run that were in training mode with a batch of one example.
+
+    Instance normalisation is computed as a batch norm over a batch of one: only modules of that name count.
+    """
+    if diagnosis.run.header.get("evaluation"):
+        return []
+    return [
+        {"op": "batch_norm", "shape": list(site.shape), "values": math.prod(site.shape[2:]), "examples": 1,
+         "source": site.source}
+        for site in diagnosis.run.sites
+        if site.op.endswith("batch_norm") and site.shape[:1] == (1,) and "BatchNorm" in site.module_type
+        and math.prod(site.shape[2:]) > 2
+    ]  # fmt: skip
 
 
 def _few(norm: Mapping[str, Any]) -> Finding:

@@ -1,5 +1,6 @@
 """UT601 and UT602: small gradients that are no fault."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -75,14 +76,14 @@ def cancelling_ratio(diagnosis: Diagnosis) -> float | None:
     """
     coherence = diagnosis.column("coherence")
     ratios = [
-        float(coherence[site.index] * np.sqrt(np.prod(site.shape) / site.n_out))
+        float(coherence[site.index]) * math.sqrt(math.prod(site.shape) / site.n_out)
         for site in diagnosis.run.sites
         if site.role is Role.WEIGHT
         and site.shape
         and site.n_out >= FEWEST_UNITS
         and "embedding" not in site.op
-        and np.isfinite(coherence[site.index])
-        and np.prod(site.shape) > site.n_out
+        and math.isfinite(coherence[site.index])
+        and math.prod(site.shape) > site.n_out
         and not before_norm(diagnosis.run, site)
     ]
     return float(np.median(ratios)) if ratios else None

@@ -11,6 +11,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
 from undertow.rules.advice.loop import in_training_mode, loss_made_finite, order_of_steps, stepped, zeroed
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.ut7_few_steps import rarely, taken_back
 
 LEFT_OVER, MOSTLY, FEWEST_SEEN = 0.01, 0.8, 3
 IDLE_PASSES, IDLE_TIMES, NEVER_STEPPED = 30, 8, 100
@@ -110,7 +111,9 @@ def not_taken(history: RunHistory) -> Iterator[Finding]:
         30 passes and eight times as many as usual without a step, or 100 without any. All of the last 20 steps
         skipped, or half of 40 and more. (A scaler skips a few steps when it starts, and one in some thousand later:
         that is its work.) Three steps beside the scaler or without gradients, and half of those looked at. Over a run
-        with a scaler, three backward passes for five steps or fewer.
+        with a scaler, three backward passes for five steps or fewer. Twenty steps and fewer in all, of 50 passes each
+        or more, without any effect on the loss; or all weights are to the last digit at each full step what they were
+        at the first, though every step moved them, and the loss hasn't fallen.
     What to do:
         Look at the condition that optimizer.step() stands under. If all is skipped, the loss itself is inf or nan:
         see UT103, and compute in float32 or bfloat16 what overflows in float16. Call ``scaler.step(optimizer)`` and
@@ -123,6 +126,8 @@ def not_taken(history: RunHistory) -> Iterator[Finding]:
     yield from _all_skipped(history)
     yield from _otherwise(history)
     yield from _twice(history)
+    yield from rarely(history)
+    yield from taken_back(history)
 
 
 def _idle(history: RunHistory) -> Iterator[Finding]:

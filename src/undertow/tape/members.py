@@ -24,8 +24,9 @@ def modules_of(model: nn.Module) -> dict[str, nn.Module]:
             continue
         known.add(id(module))
         found[path] = module
-        held = [(f"{path}.{name}" if path else name, each) for name, each in module._modules.items()]
-        waiting += [(below, each) for below, each in reversed(held) if each is not None]
+        if module._modules:  # most have none
+            held = [(f"{path}.{name}" if path else name, each) for name, each in module._modules.items()]
+            waiting += [(below, each) for below, each in reversed(held) if each is not None]
     return found
 
 

@@ -70,7 +70,7 @@ class Plans:
         self._look_up()
         self.unroll = unroll
         self.lookups = Lookups()
-        self.choices = ChoiceWatch(model, self.names, alone=unroll)
+        self.choices = ChoiceWatch(model, self.names, alone=unroll, modules=lambda: self.modules)
         self._news = PATIENCE
         self._known: dict[tuple[object, ...], Known] = {}
         self._last: list[Known] = []

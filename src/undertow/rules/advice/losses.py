@@ -57,6 +57,19 @@ def logs_for_divergence(source: str) -> Advice:
     return Advice(text, code(*in_place_of([before], [after], line_of(source))))
 
 
+def classes_balanced(site: Site, outweighs: float) -> Advice:
+    """Say how large the weights of classes are under which each counts as much."""
+    if "binary" in site.op:
+        text = (
+            f"Divide pos_weight by {amount(outweighs)}: negatives / positives of the training set let both count alike."
+        )
+        return Advice(text, code("pos_weight = (target == 0).sum() / (target == 1).sum()"))
+    text = "Give each class a weight of examples / (classes x examples of the class), counted over the training set."
+    return Advice(
+        text, code("import torch", "weight = len(target) / (torch.bincount(target) * target.unique().numel())")
+    )
+
+
 def sign_turned(site: Site) -> Advice:
     """Say that the minus in front of a loss goes."""
     text = f"Leave out the minus in front of the {spoken(site.op)}: an optimizer makes the loss smaller."
