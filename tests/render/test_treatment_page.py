@@ -29,7 +29,7 @@ def table(of: dict[str, object], section: str) -> Table:
     return found
 
 
-@pytest.mark.parametrize(("p", "said"), [(0.0, "< 0.001"), (3.4e-4, "< 0.001"), (0.0213, "0.021")])
+@pytest.mark.parametrize(("p", "said"), [(0.0, "<\xa00.001"), (3.4e-4, "<\xa00.001"), (0.0213, "0.021")])
 def test_no_chance_is_written_as_zero(p, said):
     (row,) = table(treatment(p), "confirmed").rows
     assert row[5:] == [said, "helps"]
