@@ -137,7 +137,7 @@ class Meter:
 
     def norm(self, name: str, place: int, x: Tensor) -> None:
         """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
-        if can_wait(x):
+        if self.gathers and can_wait(x):
             self._on_host.norm((name, place), x)
             self._take_if_many()
             return
@@ -192,10 +192,10 @@ class Meter:
 
         Sign and sum: on CPU many times as fast as to compare and count, which goes by way of bool.
         """
-        size = x.numel()
-        if x.is_cpu and not can_wait(x):
+        if x.is_cpu:
             self.note(name, place, host_count_above(x, threshold))
             return
+        size = x.numel()
         if size <= SMALL_UP_TO:
             self._counted.append(((name, place), x, threshold))
             self._wait(size)
