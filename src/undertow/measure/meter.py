@@ -30,6 +30,8 @@ def squares_fit(norms: NDArray[Any] | float) -> bool:
         >>> squares_fit(np.array([1e-3, 2.0])), squares_fit(0.0), squares_fit(np.inf)
         (True, False, False)
     """
+    if isinstance(norms, float):  # asked of every light step
+        return SMALLEST_SQUARED < norms < LARGEST_SQUARED
     return bool(np.all((norms > SMALLEST_SQUARED) & (norms < LARGEST_SQUARED)))
 
 
