@@ -30,19 +30,30 @@ class Call:
     """The first call of a model: what went in, what came out, and the random numbers before.
 
     Attributes:
-        random: whether random numbers were drawn in it, as far as is known.
+        after: the state of torch's random numbers on the host when it ended; None where that isn't known.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     states: dict[str, Any]
     out: Any = None
-    random: bool = True
+    after: Tensor | None = None
+
+    @property
+    def random(self) -> bool:
+        """Tell whether random numbers were drawn in it, as far as is known; elsewhere than on the host they may be."""
+        if self.after is None or any(not tensor.is_cpu for tensor in tensors_in(self.out)):
+            return True
+        return not self.states["cpu"].equal(self.after)
 
 
 @dataclass
 class CallCatcher:
     """Keeps the first call of a model while it is entered.
+
+    Args:
+        model: whose.
+        states: of the random numbers some time before, as `random_states` returned them.
 
     Example:
         >>> net = nn.Linear(3, 2)
@@ -53,6 +64,7 @@ class CallCatcher:
     """
 
     model: nn.Module
+    states: dict[str, Any] | None = None
     call: Call | None = None
     _handles: list[RemovableHandle] = field(default_factory=list)
 
@@ -73,17 +85,11 @@ class CallCatcher:
 
     def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.call is None:
-            self.call = Call(args, dict(kwargs), random_states())
+            self.call = Call(args, dict(kwargs), random_states(self.states))
 
     def _leave(self, _module: nn.Module, _args: object, out: Any) -> None:
         if self.call is not None and self.call.out is None:
-            self.call.out = out
-            self.call.random = self._on_device(out) or not self.call.states["cpu"].equal(torch.get_rng_state())
-
-    @staticmethod
-    def _on_device(out: Any) -> bool:
-        """Tell whether something was computed elsewhere, where others draw random numbers."""
-        return any(not tensor.is_cpu for tensor in tensors_in(out))
+            self.call.out, self.call.after = out, torch.get_rng_state()
 
 
 def examples_mixed(model: nn.Module, call: Call) -> Fact | None:
@@ -138,7 +144,8 @@ class _Probe:
         if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1]:  # examples lie along the second axis
             return None
         place = self._size(0) - 1 if alone else 0
-        return {"examples": shape[0], "changed": share, "of one alone": alone, **self._blame(place)}
+        mixed = {"examples": shape[0], "changed": share, "of one alone": alone, **self._blame(place)}
+        return mixed if alone else {**mixed, "own": self._own(place)}
 
     def _few_are_apart(self) -> bool:
         """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
@@ -176,6 +183,18 @@ class _Probe:
             parts = _changed_parts(old, new)
             return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
         return 0.0, True
+
+    def _own(self, place: int) -> float | None:
+        """Return how much more an example changes its own output than another's, the median; None if none is its own.
+
+        About 1 says that no output is any example's: the batch was averaged over.
+        """
+        old, new = (next(_outputs(each)) for each in (self._before, self._run(0, place=place)))
+        if not old.dim() or len(old) != self._size(0):
+            return None
+        change = (new.double() - old.double()).nan_to_num(0, 0, 0).reshape(len(old), -1).norm(dim=1)
+        others = torch.cat((change[:place], change[place + 1 :])).median().item()
+        return change[place].item() / others if others else None
 
     def _size(self, axis: int) -> int:
         assert self._batch is not None  # noqa: S101  # only called where there is one

@@ -137,25 +137,27 @@ class Meter:
         self._on_host.add(reduce, how, of, *tensors)
         self._take_if_many()
 
-    def norm(self, name: str, place: int, x: Tensor) -> None:
-        """Take the Euclidean norm of a tensor. A small one is held until many are taken at once."""
-        if self.gathers and can_wait(x):
+    def norm(self, name: str, place: int, x: Tensor) -> float | None:
+        """Take the Euclidean norm of a tensor and return it; None of a small one, held until many are taken at once."""
+        if self.can_wait(x):
             self._on_host.norm((name, place), x)
             self._take_if_many()
-            return
+            return None
         if x.is_cpu:
             last, version, known = self._last
+            found = known if x is last and x._version == version else host_norm(x)
             self._labels.append((name, place))
-            self._noted.append(known if x is last and x._version == version else host_norm(x))
-            return
+            self._noted.append(found)
+            return found
         self.exact = False
         size = x.numel()
         if size <= SMALL_UP_TO:
             self._waiting.append(((name, place), x))
             self._wait(size)
-            return
+            return None
         x = torch.view_as_real(x) if x.is_complex() else x
         self.take(name, place, torch.linalg.vector_norm(x, dtype=self._accumulator(x, size)))
+        return None
 
     def norm_to_be_received(self, name: str, place: int, x: Tensor) -> None:
         """Take the norm of a tensor on the host that the next Site, most likely, receives: it is taken once."""

@@ -69,7 +69,7 @@ _INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
 _KEPT_AS_IT_IS = frozenset(
     {
         *("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin"),
-        *("elu", "celu", "softshrink", "hardshrink"),
+        *("elu", "celu", "softshrink", "hardshrink", "clamp", "clamp_min"),
     }
 ) | frozenset(op for op, phi in in_torch().items() if phi.torch is not None and phi.torch.saved == "self")
 
