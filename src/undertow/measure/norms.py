@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 PIECE = 2**15
 """Neighbours whose products are added up in float32: ten million equal numbers are right to five digits."""
@@ -29,6 +29,17 @@ SMALLEST_OF_PIECE = LOST * math.sqrt(PIECE)
 """The least such norm of as many as `PIECE`."""
 
 _ALL = slice(None)
+
+
+def pieces_of(x: Tensor) -> Sequence[Tensor]:
+    """Return neighbours of a tensor of one dimension, `PIECE` at a time, by torch's function itself.
+
+    Example:
+        >>> [len(piece) for piece in pieces_of(torch.zeros(PIECE + 1))]
+        [32768, 1]
+    """
+    found: Sequence[Tensor] = torch._VF.split(x, PIECE, 0)  # type: ignore[attr-defined]  # what Tensor.split calls
+    return found
 
 
 def host_norm(x: Tensor) -> float:
@@ -49,7 +60,8 @@ def host_norm(x: Tensor) -> float:
     if flat.dtype.itemsize > 2:
         found = _norm(flat)
     else:
-        found = math.hypot(*(_norm(piece.float()) for piece in flat.split(PIECE)))
+        halves = pieces_of(flat)
+        found = math.hypot(*(_norm(piece.float()) for piece in halves))
     return found if times == 1 else found * math.sqrt(times)
 
 
@@ -71,7 +83,7 @@ def host_inner(x: Tensor, y: Tensor) -> float:
         x, y = x.to(wide), y.to(wide)
     x, y = _side_by_side(_real(x), _real(y))
     size = x.numel()
-    pieces = [(x, y)] if size <= PIECE else list(zip(x.split(PIECE), y.split(PIECE), strict=True))
+    pieces = [(x, y)] if size <= PIECE else list(zip(pieces_of(x), pieces_of(y), strict=True))
     if x.dtype.itemsize <= 2:
         pieces = [(a.float(), b.float()) for a, b in pieces]
     found = math.fsum(torch.dot(a, b).item() for a, b in pieces) if size else 0.0
@@ -117,7 +129,7 @@ def host_parts(parts: Sequence[Tensor], total: Tensor) -> tuple[list[float], lis
     """
     size = total.numel()
     squares, inners, whole = [0.0] * len(parts), [0.0] * len(parts), 0.0
-    for t, *pieces in zip(*(x.view(-1).split(PIECE) for x in (total, *parts)), strict=True):
+    for t, *pieces in zip(*(pieces_of(x.view(-1)) for x in (total, *parts)), strict=True):
         whole += torch.dot(t, t).item()
         for k, piece in enumerate(pieces):
             squares[k] += torch.dot(piece, piece).item()
@@ -149,9 +161,12 @@ def host_count_above(x: Tensor, threshold: float) -> float:
 
 def _count_above(numbers: NDArray[np.floating], threshold: float) -> float:
     above = float(np.count_nonzero(numbers > threshold))
-    if above + np.count_nonzero(numbers <= threshold) < len(numbers):
+    if above == len(numbers):  # as of units that are alive, most often
+        return 2.0 * above
+    reaching = float(np.count_nonzero(numbers >= threshold))
+    if reaching < len(numbers) and reaching + np.count_nonzero(numbers < threshold) < len(numbers):
         return math.nan
-    return 2.0 * above + float(np.count_nonzero(numbers == threshold))
+    return above + reaching
 
 
 def _norm(x: Tensor) -> float:
@@ -164,7 +179,7 @@ def _norm(x: Tensor) -> float:
     if size <= PIECE:
         found = math.sqrt(torch.dot(x, x).item())
     else:
-        found = math.sqrt(math.fsum(torch.dot(piece, piece).item() for piece in x.split(PIECE)))
+        found = math.sqrt(math.fsum(torch.dot(piece, piece).item() for piece in pieces_of(x)))
     return found if max(SMALLEST, LOST * math.sqrt(size)) <= found <= LARGEST else _scaled(x)
 
 
@@ -176,14 +191,16 @@ def _scaled(x: Tensor) -> float:
     largest = max(-least.item(), most.item())
     if largest == 0 or not math.isfinite(largest):
         return abs(largest)
-    wide = (piece.double() / largest for piece in x.split(PIECE))
+    wide = (piece.double() / largest for piece in pieces_of(x))
     return largest * math.sqrt(math.fsum(torch.dot(piece, piece).item() for piece in wide))
 
 
 def _is_zero(x: Tensor) -> bool:
     """Tell whether all bits are zero: faster than to compare numbers. (A zero with a sign isn't found out.)"""
+    if type(x) is not Tensor and type(x) is not nn.Parameter:
+        return False  # it may lie elsewhere than it says
     words = np.uint64 if x.dtype is torch.float64 else np.uint32
-    return not x.detach().numpy().view(words).max()
+    return not x.detach().resolve_neg().numpy().view(words).max()
 
 
 def _real(x: Tensor) -> Tensor:

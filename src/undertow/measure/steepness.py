@@ -58,7 +58,9 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor | None, meter: 
     elif slope.dim() > 1 and size:
         _take_alive(signal, steepness.amax(_rows(slope, signal.features)), meter)
     meter.norm("slope", signal.site, slope)
-    if asked and g is not None:  # in place where it is worth it: activations are the largest tensors there are; a small norm may wait
+    if (
+        asked and g is not None
+    ):  # in place where it is worth it: activations are the largest tensors there are; a small norm may wait
         meter.norm("slope_times_g", signal.site, slope * g if size <= SMALL_UP_TO else slope.mul_(g))
 
 
