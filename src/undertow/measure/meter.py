@@ -132,7 +132,7 @@ class Meter:
         self._take_if_many()
 
     def norm(self, name: str, place: int, x: Tensor) -> float | None:
-        """Take the Euclidean norm of a tensor, and return it; None of a small one, held until many are taken at once."""
+        """Take the Euclidean norm of a tensor and return it; None of a small one, held until many are taken at once."""
         if self.gathers and can_wait(x):
             self._on_host.norm((name, place), x)
             self._take_if_many()
