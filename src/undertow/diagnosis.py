@@ -1,9 +1,10 @@
 """The noun in the middle: one recorded step of a Run, its gradient path, gains, theory and findings."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from undertow.analysis.attribution import attribute
 from undertow.analysis.gradient_path import GradientPath, find_gradient_path, weight_depth
 from undertow.analysis.theory_check import TheoryCheck, check_theory
 from undertow.record import BackwardGain, Finding, Role, Run, Site
+
+Result = TypeVar("Result")
 
 FEWEST_STEPS = 8
 """Uses of the same weights that make a recurrence."""
@@ -105,6 +108,22 @@ class Diagnosis:
         known = scalars["scale"][scalars["step"] <= self.run.steps["step"][self.step]]
         known = known[~np.isnan(known)]
         return float(known[-1]) if len(known) else 1.0
+
+    @cached_property
+    def _memo(self) -> dict[Any, Any]:
+        """Keep what rules worked out, by the function that did: see `once`."""
+        return {}
+
+    def once(self, work_out: "Callable[[Diagnosis], Result]") -> "Result":
+        """Return what a function makes of this step, worked out once for all rules that ask.
+
+        Example:
+            >>> Diagnosis(Run({}, ())).once(lambda diagnosis: diagnosis.finite)
+            True
+        """
+        if work_out not in self._memo:
+            self._memo[work_out] = work_out(self)
+        return self._memo[work_out]
 
     def column(self, name: str) -> NDArray[np.floating]:
         """One quantity at every Site."""

@@ -46,6 +46,7 @@ CASES = {
     "UR311": (patients.classes(lambda: nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)), 6), {}),
     "UR312": (patients.classes(patients.TimeFirst, 7, 2), {}),
     "UR314": (patients.with_holes(patients.classes(patients.mlp, 6)), {}),
+    "UR317": (patients.classes(patients.Attentive, 7, 2), {}),
     "UR401": (patients.classes(lambda: patients.mlp(end=lambda: nn.Softmax(1)), 6), {}),
     "UR402": (patients.numbers(lambda: patients.mlp(end=nn.Sigmoid), 3), {}),
     "UR403": (patients.numbers(patients.mlp, 3, scale=100.0), {}),
@@ -60,9 +61,9 @@ CASES = {
 
 MODELS = {code: case for code, case in CASES.items() if KINDS[code].level is not Level.A}
 IN_THE_LOOP = {
-    "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR115", "UR116", "UR208", "UR313", "UR315", "UR405",
-    "UR406", "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415", "UR416",
-    "UR417",
+    "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR115", "UR116", "UR208", "UR313", "UR315", "UR316",
+    "UR318", "UR405", "UR406", "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415",
+    "UR416", "UR417", "UR418",
 }  # fmt: skip
 """Those whose lines stand in the loop or the loss, and not behind those that make the model and its optimizer."""
 

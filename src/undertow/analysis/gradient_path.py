@@ -5,9 +5,10 @@ its dominators: the Sites that every path from the loss to the front crosses. It
 or a join stands. Gradient lost in a branch beside the gradient path is not lost to the front.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -250,6 +251,18 @@ def decades(norm: ArrayLike) -> NDArray[np.floating]:
         return np.minimum(np.maximum(np.log10(norm), SMALLEST), LARGEST)
 
 
+def decades_of(norm: float) -> float:
+    """`decades` of one number.
+
+    Example:
+        >>> decades_of(0.1), decades_of(0.0)
+        (-1.0, -330.0)
+    """
+    if not 0 < norm < math.inf:
+        return float(decades(norm))
+    return min(max(float(np.log10(norm)), SMALLEST), LARGEST)
+
+
 def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
     """Describe levels in decades, one per waypoint; ``places`` are positions, one apart unless given."""
     places = np.arange(len(levels)) if places is None else np.asarray(places)
@@ -278,14 +291,30 @@ def theil_sen(x: ArrayLike, y: ArrayLike) -> float:
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(x) <= MOST_PAIRED:
-        first, second = np.triu_indices(len(x), 1)
+        first, second = _pairs(len(x))
     else:
         lags = np.unique(np.linspace(1, len(x) - 1, LAGS).astype(int))
         first = np.concatenate([np.arange(len(x) - lag) for lag in lags])
         second = first + np.repeat(lags, len(x) - lags)
     run, rise = x[second] - x[first], y[second] - y[first]
-    slopes = rise[run != 0] / run[run != 0]
-    return float(np.median(slopes)) if len(slopes) else 0.0
+    apart = run != 0
+    slopes = rise / run if apart.all() else rise[apart] / run[apart]
+    return _median(slopes) if len(slopes) else 0.0
+
+
+@lru_cache(maxsize=4)
+def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all pairs of so many points: every rule that fits a path has as many."""
+    return np.triu_indices(count, 1)
+
+
+def _median(values: NDArray[np.floating]) -> float:
+    """Return what `numpy.median` does, in a fifth of the time for few values; nan if there are any."""
+    middle, odd = divmod(len(values), 2)
+    parted = np.partition(values, (middle, len(values) - 1) if odd else (middle - 1, middle, len(values) - 1))
+    if parted[-1] != parted[-1]:  # nan is sorted behind all numbers
+        return float("nan")
+    return float(parted[middle] if odd else (parted[middle - 1] + parted[middle]) / 2)
 
 
 def strongest_route(run: Run, step: int, start: int, end: int) -> float:

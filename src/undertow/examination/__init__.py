@@ -8,15 +8,16 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from undertow import rules
 from undertow.diagnosis import Diagnosis
 from undertow.examination.passes import ComputeLoss, Passes
 from undertow.examination.surroundings import eager
 from undertow.examination.untouched import Untouched
-from undertow.record import Run
+from undertow.record import Finding, Run
 from undertow.report import Report
 from undertow.rules import ut1_progress, ut2_likeness, ut4_optimizer
+from undertow.rules.judging import findings_of
 from undertow.tape.lazy import refuse_lazy
+from undertow.tape.members import modules_of, parameters_of
 
 __all__ = ["Report", "examine"]
 
@@ -65,27 +66,31 @@ def examine(
         untouched.begin()  # before anything else is set, as it is what is put back
         with torch.inference_mode(False), torch.enable_grad(), eager():
             passes = Passes(model, untouched.interruptible(compute_loss), optimizers)
-            runs = [passes.examine() for _ in range(repeats)]
-            _look_ahead(passes, runs)
+            runs = [passes.examine(untouched.random_states), *(passes.examine() for _ in range(repeats - 1))]
+            findings: list[Finding] = []
+            seen = [Diagnosis(run, findings=findings) for run in runs]
+            _look_ahead(passes, seen)
             untouched.check()
         run = _stack(runs, _header(model))
-        if len(runs) == 1:  # what rules work out is what the report shows
-            return Report(rules.diagnose([run]))
-        return Report(Diagnosis(run, 0, rules.judge(runs)))
+        findings += findings_of(seen)
+        # Of one run the report shows what the rules worked out.
+        return Report(seen[0] if run is runs[0] else Diagnosis(run, 0, findings))
 
 
-def _look_ahead(passes: Passes, runs: Sequence[Run]) -> None:
+def _look_ahead(passes: Passes, seen: Sequence[Diagnosis]) -> None:
     """See what becomes of layers that seem frozen, of examples all alike, of long steps, within some: that decides."""
     worth = (ut1_progress.frozen, ut4_optimizer.long_steps, ut2_likeness.all_alike)
-    if not all(run.sites for run in runs) or not any(rule(seen) for seen in map(Diagnosis, runs) for rule in worth):
+    if not passes.steps_can_be_tried or not all(each.run.sites for each in seen):
+        return
+    if not any(rule(each) for each in seen for rule in worth):
         return
     later = passes.ahead(STEPS_AHEAD)
     if later is None:
         return
     shares = {name: half.share for name, half in ut1_progress.halves(Diagnosis(later)).items()}
     alike = ut2_likeness.hardly_apart(Diagnosis(later))
-    for run in runs:
-        run.header["ahead"] = {"steps": STEPS_AHEAD, "loss": later.header["loss"], "alike": alike, **shares}
+    for each in seen:
+        each.run.header["ahead"] = {"steps": STEPS_AHEAD, "loss": later.header["loss"], "alike": alike, **shares}
 
 
 def _check(model: object, compute_loss: object, repeats: int) -> None:
@@ -100,7 +105,7 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}, but at least one pass must be made")
     refuse_lazy(model)
-    parameters = list(model.parameters())
+    parameters = parameters_of(model, modules_of(model)).values()
     if not any(p.requires_grad for p in parameters):
         raise ValueError(
             "the model has no parameters that require grad" if parameters else "the model has no parameters"
@@ -121,18 +126,23 @@ def _optimizers(given: object) -> list[Optimizer]:
 
 
 def _header(model: nn.Module) -> dict[str, object]:
+    parameters = parameters_of(model, modules_of(model)).values()
     return {
         "model": type(model).__name__,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "devices": sorted({str(p.device) for p in model.parameters()}),
+        "parameters": sum(p.numel() for p in parameters),
+        "devices": sorted(map(str, {p.device for p in parameters})),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
 
 
 def _stack(runs: Sequence[Run], header: dict[str, object]) -> Run:
-    """The repeats that went through the same Sites as the first one, as steps of one Run."""
+    """Return the repeats through the same Sites as the first one, as steps of one Run; the first one if it is alone."""
     first = runs[0]
+    if len(runs) == 1:
+        first.header = {**header, **first.header, "repeats": 1, "repeats_kept": 1}
+        first.steps = {"step": np.zeros(1), "loss": np.array([first.header["loss"]])}
+        return first
     same = [run for run in runs if (run.sites, run.edges) == (first.sites, first.edges)]
     return Run(
         {**header, **first.header, "repeats": len(runs), "repeats_kept": len(same)},

@@ -40,6 +40,8 @@ class DetachedValues:
 
     def look(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         """Take one call of a function of torch."""
+        if type(out) is Tensor and out.requires_grad and not self._lines and name not in _WRITES:
+            return  # as nearly always
         results = list(_tensors((out,)))
         if name in _WRITES and args and isinstance(args[0], Tensor):
             results.append(args[0])

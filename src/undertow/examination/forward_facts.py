@@ -1,14 +1,18 @@
 """What one forward pass shows that its graph doesn't keep: targets, data, normalisations, the loss's terms."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertow.examination.detached import DetachedValues
-from undertow.examination.sources import SourceFinder, users_line
-from undertow.examination.suspicion import RESHAPES, Suspicion, axes_exchanged
+from undertow.examination.sources import SourceFinder, next_number, users_line
+from undertow.examination.suspicion import MEETING, RESHAPES, Suspicion, axes_exchanged
+from undertow.operations import DIFFERENCES, REGRESSION_LOSSES
 from undertow.tape.class_axes import softmax_behind
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
@@ -20,11 +24,7 @@ Fact = dict[str, Any]
 NOISE = frozenset({"randn", "randn_like", "normal", "normal_"})
 """What draws the noise of a sampled latent code."""
 
-LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-"""They hold an output against a target element by element and broadcast the two."""
-
-_DIFFERENCES = frozenset({"sub", "__sub__", "__rsub__", "rsub", "subtract"})
-_ELEMENTWISE = _DIFFERENCES | {"add", "__add__", "__radd__", "mul", "__mul__", "__rmul__", "multiply", "kl_div"}
+_ELEMENTWISE = DIFFERENCES | {"add", "__add__", "__radd__", "mul", "__mul__", "__rmul__", "multiply", "kl_div"}
 _WEIGHING = frozenset({"linear", "conv1d", "conv2d", "conv3d", "matmul", "__matmul__", "mm", "addmm", "bilinear"})
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"})
 _NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
@@ -75,15 +75,16 @@ class ForwardFacts(SourceFinder):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and note what went in and came out if it is one that tells something."""
-        before = torch._C._autograd._get_sequence_nr()
+        before, kwargs = next_number(), kwargs or {}
         out = super().__torch_function__(func, types, args, kwargs)
         name = getattr(func, "__name__", "")
         self.noisy = self.noisy or name in NOISE
         note = _NOTES.get(name)
         if note is not None:
-            note(self, name, args, kwargs or {}, out, before)
-        self.suspicion.look(name, args, kwargs or {}, out)
-        self._detached.look(name, args, kwargs or {}, out)
+            note(self, name, args, kwargs, out, before)
+        if name in MEETING:
+            self.suspicion.look(name, args, kwargs, out)
+        self._detached.look(name, args, kwargs, out)
         if self.suspicion.exchanged and not self._exchanged:
             shapes = self.suspicion.exchanged
             self._exchanged = {"op": name, "shapes": shapes, "source": users_line()}
@@ -203,7 +204,7 @@ class ForwardFacts(SourceFinder):
         fact["source"] = self.line_of(number)
         if name == "kl_div" and first.requires_grad:  # logarithms of probabilities are never above 0
             fact["above 0"] = (first > ABOVE_ZERO).double().mean().item()
-        if both or (name not in LOSSES and name not in _DIFFERENCES):
+        if both or (name not in REGRESSION_LOSSES and name not in DIFFERENCES):
             return fact
         return fact | _numbers(output, target, self._states)
 
@@ -214,25 +215,30 @@ class ForwardFacts(SourceFinder):
     def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int) -> Fact:
         features = 1 if name.startswith("conv") else -1
         rows = data.movedim(features, -1).reshape(-1, data.shape[features])
-        rows = rows[:: max(len(rows) // ROWS, rows.numel() // NUMBERS, 1)].double()
-        if len(rows) < 2 or not bool(torch.isfinite(rows).all()):
+        # By NumPy: a few thousand numbers take torch longer to be called than to be added up.
+        x = rows[:: max(len(rows) // ROWS, rows.numel() // NUMBERS, 1)].double().cpu().numpy()
+        if len(x) < 2 or not np.isfinite(x).all():
             return {}
-        mean = rows.mean(0)
-        spread = ((rows - mean).square_().sum(0) / (len(rows) - 1)).sqrt()  # many times as fast as std along rows
-        varied = spread[spread > 0].sort().values
+        mean = x.mean(0)
+        spread = np.sqrt(np.square(x - mean).sum(0) / (len(x) - 1))
+        varied = np.sort(spread[spread > 0])
         return {
             "op": name,
             "shape": list(data.shape),
-            "rms": rows.square().mean().sqrt().item(),
-            "largest": rows.abs().max().item(),
-            "spread": spread.square().mean().sqrt().item(),
-            "mean": mean.square().mean().sqrt().item(),
-            "widest": varied[-1].item() if len(varied) else 0.0,
+            "rms": _rms(x),
+            "largest": float(np.abs(x).max()),
+            "spread": _rms(spread),
+            "mean": _rms(mean),
+            "widest": float(varied[-1]) if len(varied) else 0.0,
             "fan_in": fan_in,
-            "whole": bool((rows == rows.round()).all()),
-            "typical": varied[(len(varied) - 1) // 2].item() if len(varied) else 0.0,
+            "whole": bool((x == np.round(x)).all()),
+            "typical": float(varied[(len(varied) - 1) // 2]) if len(varied) else 0.0,
             "source": self.line_around(number),
         }
+
+
+def _rms(x: NDArray[np.float64]) -> float:
+    return math.sqrt(float(np.square(x).mean()))
 
 
 def _numbers(output: Tensor, target: Tensor, states: Mapping[Node, str]) -> Fact:
@@ -338,7 +344,7 @@ def _between_loss_and_weights(loss: Tensor) -> set[Node]:
 
 
 _NOTES: dict[str, Callable[..., None]] = {
-    **dict.fromkeys(LOSSES | _ELEMENTWISE, ForwardFacts._pair),
+    **dict.fromkeys(REGRESSION_LOSSES | _ELEMENTWISE, ForwardFacts._pair),
     **dict.fromkeys(_WEIGHING, ForwardFacts._met_data),
     **dict.fromkeys(_RECURRENT, ForwardFacts._recurred),
     **dict.fromkeys(_NORMS, ForwardFacts._normalised),

@@ -30,19 +30,30 @@ class Call:
     """The first call of a model: what went in, what came out, and the random numbers before.
 
     Attributes:
-        random: whether random numbers were drawn in it, as far as is known.
+        after: the state of torch's random numbers on the host when it ended; None where that isn't known.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     states: dict[str, Any]
     out: Any = None
-    random: bool = True
+    after: Tensor | None = None
+
+    @property
+    def random(self) -> bool:
+        """Tell whether random numbers were drawn in it, as far as is known; elsewhere than on the host they may be."""
+        if self.after is None or any(not tensor.is_cpu for tensor in tensors_in(self.out)):
+            return True
+        return not self.states["cpu"].equal(self.after)
 
 
 @dataclass
 class CallCatcher:
     """Keeps the first call of a model while it is entered.
+
+    Args:
+        model: whose.
+        states: of the random numbers some time before, as `random_states` returned them.
 
     Example:
         >>> net = nn.Linear(3, 2)
@@ -53,6 +64,7 @@ class CallCatcher:
     """
 
     model: nn.Module
+    states: dict[str, Any] | None = None
     call: Call | None = None
     _handles: list[RemovableHandle] = field(default_factory=list)
 
@@ -73,17 +85,11 @@ class CallCatcher:
 
     def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.call is None:
-            self.call = Call(args, dict(kwargs), random_states())
+            self.call = Call(args, dict(kwargs), random_states(self.states))
 
     def _leave(self, _module: nn.Module, _args: object, out: Any) -> None:
         if self.call is not None and self.call.out is None:
-            self.call.out = out
-            self.call.random = self._on_device(out) or not self.call.states["cpu"].equal(torch.get_rng_state())
-
-    @staticmethod
-    def _on_device(out: Any) -> bool:
-        """Tell whether something was computed elsewhere, where others draw random numbers."""
-        return any(not tensor.is_cpu for tensor in tensors_in(out))
+            self.call.out, self.call.after = out, torch.get_rng_state()
 
 
 def examples_mixed(model: nn.Module, call: Call) -> Fact | None:

@@ -12,7 +12,7 @@ from undertow.examination.forward_facts import ForwardFacts
 from undertow.examination.independence import Call, CallCatcher, examples_mixed
 from undertow.examination.loss_terms import gradients_of, terms_of
 from undertow.examination.surroundings import random_states, set_random_states
-from undertow.measure import by_kind, can_wait, host_norm, norms_of_small
+from undertow.measure import Reading, by_kind, can_wait, host_norm, norms_of_small
 from undertow.measure.signals import plain
 from undertow.tape.other_leaves import describe_leaves, leaves_of
 from undertow.tape.tensors import tensors_in
@@ -29,15 +29,16 @@ class Observer:
     Args:
         model: the one that is examined.
         optimizers: the user's.
+        states: of the random numbers some time before, as `random_states` returned them.
 
     Attributes:
         terms: how many terms the loss is the sum of, 0 where that can't be told; known after `facts`.
         leaves, told: tensors that take gradient and are no parameters of the model, and what was said of each.
     """
 
-    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer], states: dict[str, Any] | None = None) -> None:
         self._model, self._optimizers = model, optimizers
-        self._seen, self._caught = ForwardFacts(model), CallCatcher(model)
+        self._seen, self._caught = ForwardFacts(model), CallCatcher(model, states)
         self._seen.suspicion.within = lambda: self._caught.open
         self.terms = 0
         self.leaves: list[Tensor] = []
@@ -86,17 +87,26 @@ class Observer:
         return any(not t["name"] and not t["argument"] and (t["parameter"] or t["weight"]) for t in self.told)
 
 
-def zero_gradients(parameters: Mapping[str, Tensor]) -> Facts:
+def zero_gradients(parameters: Mapping[str, Tensor], reading: Reading) -> Facts:
     """Return names of parameters whose gradient is there and zero, and of those of them that are zero themselves.
+
+    Args:
+        parameters: by name.
+        reading: with the gradients' norms, which tell where to look; as `measure_parameters` had them taken.
 
     Example:
         >>> w = nn.Parameter(torch.zeros(2))
-        >>> w.grad = torch.zeros(2)
-        >>> zero_gradients({"w": w})
+        >>> from undertow.measure import Meter, measure_parameters
+        >>> w.grad, meter = torch.zeros(2), Meter()
+        >>> _ = measure_parameters({"w": w}, None, meter)
+        >>> zero_gradients({"w": w}, meter.read())
         {'zero gradients': ['w'], 'zero values': ['w']}
     """
-    gradients = ((name, p.grad) for name, p in parameters.items())
-    zero = _all_zero([(name, plain(grad)) for name, grad in gradients if grad is not None and grad.numel()])
+    norms = reading.column("grad of parameter", len(parameters))
+    gradients = ((name, p.grad) for (name, p), norm in zip(parameters.items(), norms, strict=True) if norm == 0)
+    silent = [(name, plain(grad)) for name, grad in gradients if grad is not None and grad.numel()]
+    zero = {name for name, grad in silent if grad.is_cpu}  # norms on the host are zero for zeros alone
+    zero |= _all_zero([(name, grad) for name, grad in silent if not grad.is_cpu])
     values = [(name, plain(parameters[name].detach())) for name in parameters if name in zero]
     return {"zero gradients": [name for name in parameters if name in zero], "zero values": sorted(_all_zero(values))}
 
@@ -126,12 +136,15 @@ def look_closer(
         ``other leaves`` with what was found ``new`` in a second pass. Random numbers are as before; gradients are not
         touched.
     """
+    suspect, again = observer.suspect, bool(observer.terms or observer.strangers)
+    if suspect is None and not again:
+        return {}
     before = random_states()
     facts: Facts = {}
     try:
-        if observer.suspect is not None:
-            facts["examples mixed"] = examples_mixed(model, observer.suspect)
-        if observer.terms or observer.strangers:
+        if suspect is not None:
+            facts["examples mixed"] = examples_mixed(model, suspect)
+        if again:
             facts |= _second_pass(observer, compute_loss, parameters)
     finally:
         set_random_states(before)

@@ -17,6 +17,7 @@ from undertow.examination.zeroed import zeroed_on_the_way
 from undertow.measure import Meter, TrainingModes, measure_parameters, squares_fit
 from undertow.record import Role, Run
 from undertow.tape import Plans, Tape
+from undertow.tape.members import parameters_of
 from undertow.wording import few
 
 ComputeLoss = Callable[[], Tensor]
@@ -33,25 +34,33 @@ class Passes:
         model: whose modules give names.
         compute_loss: computes the loss anew each time.
         optimizers: tried on copies after each pass.
+
+    Attributes:
+        steps_can_be_tried: whether there is an optimizer.
     """
 
     def __init__(self, model: nn.Module, compute_loss: ComputeLoss, optimizers: Sequence[Optimizer]) -> None:
         self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
-        self._parameters = dict(model.named_parameters())
+        self.steps_can_be_tried = bool(optimizers)
+        self._plans = Plans(model, unroll=True)
+        self._parameters = parameters_of(model, self._plans.modules)
         # Sharded models compute with others than they name, and free these.
         self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self._parameters.values())
-        self._plans = Plans(model, unroll=True)
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
+        self._states: dict[str, Any] | None = None
 
-    def examine(self) -> Run:
+    def examine(self, before: dict[str, Any] | None = None) -> Run:
         """One pass as a Run of one step.
+
+        Args:
+            before: the states of the random numbers, if they are known.
 
         A second one takes a closer look, with the same random numbers, where the first meets inf or nan (to count
         them and find the first) or gradients that float32 can't square. And where it went a way that no pass went
         before it, so that nobody knows which modules it went through.
         """
-        before = random_states()
+        before = self._states = before or random_states()
         try:
             run = self._measured(before)
         except _NothingReachedError as severed:
@@ -126,8 +135,6 @@ class Passes:
 
     def ahead(self, steps: int) -> Run | None:
         """Return a pass as it would be after some of the optimizers' steps, tried on copies; None if that can't be."""
-        if not self._optimizers:
-            return None
         try:
             ahead = Ahead(self._optimizers, self._parameters)
             with ahead.in_place():
@@ -143,7 +150,7 @@ class Passes:
         for parameter in parameters.values():
             parameter.grad = None
         with Tape(self._plans, meter) as tape:
-            observer = Observer(self._model, self._optimizers)
+            observer = Observer(self._model, self._optimizers, self._states)
             with observer:
                 loss = _checked(self._compute_loss(), parameters)
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
@@ -156,12 +163,13 @@ class Passes:
             _check_graph(tape)
             header |= observer.facts(loss, tape.other_leaves)
             _backward(loss, tape.other_leaves)
-            header |= self._reached(tape, header) | zero_gradients(parameters) | {"evaluation": self._evaluation()}
+            header |= self._reached(tape, header) | {"evaluation": self._evaluation()}
             header["chosen"] = tape.chosen
             meter.settle()  # before optimizers are tried
             self._plans.see_tables(((n, name, p.grad) for n, (name, p) in enumerate(parameters.items())), meter)
             steps, told = self._tried(header["loss"]) if ahead is None else (ahead.trial_step(), {})
             run = tape.run(header | told, measure_parameters(parameters, steps, meter, tape.plan.units))
+            run.header.update(zero_gradients(parameters, tape.reading))
         if self._closer is None and finder is None:  # once for all repeats
             self._closer = look_closer(observer, self._model, self._compute_loss, parameters)
         run.header.update(self._closer or {})
@@ -180,7 +188,7 @@ class Passes:
                 "no gradient path leads from the loss to any parameter of the model: is it this model's loss?"
             )
         return {
-            "dtypes": sorted({str(p.dtype) for p in parameters.values()}),
+            "dtypes": sorted(map(str, {p.dtype for p in parameters.values()})),
             "unreached": unreached,
             "not run": [name for name in unreached if name.rpartition(".")[0] not in tape.called],
         }

@@ -2,17 +2,23 @@
 
 import sys
 from bisect import bisect_right
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
+
+from undertow.tape.choices import SharedMode
 
 _CALL = nn.Module._call_impl.__code__
 _OURS = Path(__file__).parents[1]
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), str(_OURS / "examination"), str(_OURS / "tape"))
+
+
+next_number: Callable[[], int] = torch._C._autograd._get_sequence_nr
+"""Returns the number that autograd will give the next Node that is born in this thread."""
 
 
 class SourceLine(NamedTuple):
@@ -26,7 +32,7 @@ class SourceLine(NamedTuple):
         return f"{self.file}:{self.number}" if self.file else ""
 
 
-class SourceFinder(TorchFunctionMode):
+class SourceFinder(SharedMode):
     """Notes, for every function of torch that is called while it is entered, where from, by autograd's numbers.
 
     Modes belong to a thread: what other threads compute has no line. Neither have the layers of a model that is made
@@ -52,11 +58,13 @@ class SourceFinder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and note the line if Nodes were born."""
         del types
-        before = torch._C._autograd._get_sequence_nr()
+        before = next_number()
         out = func(*args, **(kwargs or {}))
-        if torch._C._autograd._get_sequence_nr() != before:
+        if next_number() != before:
             self._numbers.append(before)
             self._lines.append(_line(self._model))
+        for follow in self.followers:
+            follow(func, (args, kwargs), out)
         return out
 
     def line_of(self, number: int) -> str:

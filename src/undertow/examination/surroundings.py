@@ -1,5 +1,6 @@
 """What an examination changes beside the model: random numbers, modes of the thread, flags of torch, NumPy, Python."""
 
+import ctypes
 import gc
 import random
 import sys
@@ -15,10 +16,18 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 Restore = Callable[[], None]
 
+_MT19937_BYTES = 4 * 624 + 4
+"""Of the generator's words and its place among them."""
 
-def surroundings() -> list[Restore]:
-    """Return what puts the surroundings of a model back to what they are now, as often as it is called."""
-    return [_modes(), _flags(), _stance(), _optimizer_hooks(), _error_state(), _random_numbers(), _garbage_collector()]
+
+def surroundings(random_numbers: dict[str, Any]) -> list[Restore]:
+    """Return what puts the surroundings of a model back to what they are now, as often as it is called.
+
+    Args:
+        random_numbers: as `random_states` returned them just now.
+    """
+    restores = [_modes(), _flags(), _stance(), _optimizer_hooks(), _error_state()]
+    return [*restores, lambda: set_random_states(random_numbers), _garbage_collector()]
 
 
 def _modes() -> Restore:
@@ -80,16 +89,18 @@ def _garbage_collector() -> Restore:
     return gc.enable if gc.isenabled() else gc.disable
 
 
-def _random_numbers() -> Restore:
-    states = random_states()
-    return lambda: set_random_states(states)
+def random_states(before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The state of every random number generator: Python's, NumPy's, and torch's of every device in use.
 
-
-def random_states() -> dict[str, Any]:
-    """The state of every random number generator: Python's, NumPy's, and torch's of every device in use."""
+    Args:
+        before: states of before, which those that nobody has drawn from since are taken from.
+    """
+    known = before is not None and _is_as_it_was(before)
     states: dict[str, Any] = {
         "python": random.getstate(),
-        "numpy": np.random.get_state(),  # noqa: NPY002  # the global generator is the one a user's loss may draw from
+        # The global generator is the one a user's loss may draw from.
+        "numpy": before["numpy"] if before is not None and known else np.random.get_state(),  # noqa: NPY002
+        "numpy words": _numpy_words(),
         "cpu": torch.get_rng_state(),
     }
     if torch.cuda.is_initialized():
@@ -102,12 +113,30 @@ def random_states() -> dict[str, Any]:
 def set_random_states(states: dict[str, Any]) -> None:
     """Go back to what `random_states` returned."""
     random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002  # as above
+    if not _is_as_it_was(states):
+        np.random.set_state(states["numpy"])  # noqa: NPY002  # as above
     torch.set_rng_state(states["cpu"])
     if "cuda" in states:
         torch.cuda.set_rng_state_all(states["cuda"])
     if "mps" in states:
         torch.mps.set_rng_state(states["mps"])
+
+
+def _is_as_it_was(states: dict[str, Any]) -> bool:
+    """Tell whether NumPy's generator is in such a state now, for certain.
+
+    A number drawn from the normal distribution leaves a second one, which may be taken without a change of the words.
+    """
+    second_waits = states["numpy"][3]
+    return states["numpy words"] is not None and not second_waits and _numpy_words() == states["numpy words"]
+
+
+def _numpy_words() -> bytes | None:
+    """Return the words of NumPy's generator as they lie in memory: its state takes thirty times as long to be made."""
+    generator = np.random.get_bit_generator()  # type: ignore[attr-defined]  # NumPy's stubs don't know it
+    if type(generator) is not np.random.MT19937:
+        return None
+    return ctypes.string_at(generator.ctypes.state_address, _MT19937_BYTES)
 
 
 @contextmanager

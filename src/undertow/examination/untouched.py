@@ -3,7 +3,7 @@
 import gc
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from undertow.examination.interrupts import Interrupts
-from undertow.examination.surroundings import Restore, surroundings
+from undertow.examination.surroundings import Restore, random_states, surroundings
+from undertow.tape.members import modules_of, parameters_of
 
 _ONE_AT_A_TIME = threading.RLock()
 """Examinations of one process wait for each other: models may share parameters, and all share the random numbers."""
@@ -42,7 +43,10 @@ class Untouched:
     as that could double a model's memory: `check` tells whether their numbers were changed.
 
     Args:
-        model: looked through now.
+        model: looked through by `begin`.
+
+    Attributes:
+        random_states: of all generators at the beginning, as `surroundings.random_states` returned them.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -57,6 +61,7 @@ class Untouched:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._interrupts = Interrupts()
+        self.random_states: dict[str, Any] = {}
         self._restores: list[Restore] = []
         self._kept: dict[str, tuple[nn.Parameter, int, Tensor, int | None]] = {}
         self._grad = torch.is_grad_enabled()
@@ -70,20 +75,24 @@ class Untouched:
         self._interrupts.hold()
         self._is_held = _ONE_AT_A_TIME.acquire()
         self._collects = gc.isenabled()
-        model = self._model
+        self.random_states = random_states()
+        self._restores = surroundings(self.random_states)
+        gc.disable()  # looking for garbage among the many objects of a large graph takes a quarter of the time
+        by_path = modules_of(self._model)
+        named = parameters_of(self._model, by_path)
+        modules, parameters = list(by_path.values()), list(named.values())
         with torch.inference_mode(False):  # copies are written back outside of it
-            self._kept = {name: (p, p._version, p.data, _content(p.data)) for name, p in model.named_parameters()}
-            of_the_model = [
-                _owned(model),
-                _numbers(model),
-                _gradients(model),
-                _hooks(model),
-                _buffers(model),
-                _modes(model),
+            held = {name: (p, p._version, p.data) for name, p in named.items()}
+            self._kept = {name: (*each, _content(each[2])) for name, each in held.items()}
+            self._restores += [
+                _owned(modules),
+                _numbers([(p, data) for p, _, data in held.values()]),
+                _gradients(parameters),
+                _hooks(modules),
+                _buffers(modules),
+                _modes(modules),
             ]
-            self._restores = surroundings() + of_the_model
-            gc.disable()  # looking for garbage among the many objects of a large graph takes a quarter of the time
-            for parameter in model.parameters():
+            for parameter in parameters:
                 parameter.grad = None
                 (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).clear()
             register_optimizer_step_pre_hook(_refusal())
@@ -157,17 +166,25 @@ def _checksum(bits: Tensor) -> int:
     return found
 
 
-def _owned(model: nn.Module) -> Restore:
+def _owned(modules: Sequence[nn.Module]) -> Restore:
     """Give modules back the parameters that were exchanged for others."""
-    kept = [(module._parameters, dict(module._parameters)) for module in model.modules() if module._parameters]
+    kept = [(module._parameters, dict(module._parameters)) for module in modules if module._parameters]
     return lambda: _refill(kept)
 
 
-def _hooks(model: nn.Module) -> Restore:
+def _hooks(modules: Sequence[nn.Module]) -> Restore:
     """Leave every module the hooks that it had, and no others."""
-    tables = [getattr(module, name, None) for module in model.modules() for name in _HOOKS]
-    kept = [(table, dict(table)) for table in tables if table is not None]
-    return lambda: _refill(kept)
+    attributes = [vars(module) for module in modules]
+    tables = [table for each in attributes for name in _HOOKS if (table := each.get(name)) is not None]
+    kept, empty = [(table, dict(table)) for table in tables if table], [table for table in tables if not table]
+
+    def restore() -> None:
+        _refill(kept)
+        for table in empty:  # as most are: nothing has to be kept of them
+            if table:
+                table.clear()
+
+    return restore
 
 
 def _refill(kept: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> None:
@@ -177,9 +194,8 @@ def _refill(kept: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> None:
             table.update(content)
 
 
-def _numbers(model: nn.Module) -> Restore:
+def _numbers(kept: Sequence[tuple[nn.Parameter, Tensor]]) -> Restore:
     """Put back numbers that were exchanged, as ``parameter.data = other`` does."""
-    kept = [(parameter, parameter.data) for parameter in model.parameters()]
 
     def restore() -> None:
         for parameter, data in kept:
@@ -196,8 +212,8 @@ def _is_same(parameter: Tensor, data: Tensor) -> bool:
         return True
 
 
-def _gradients(model: nn.Module) -> Restore:
-    kept = [(p, p.grad, dict(getattr(p, "_post_accumulate_grad_hooks", None) or {})) for p in model.parameters()]
+def _gradients(parameters: Sequence[nn.Parameter]) -> Restore:
+    kept = [(p, p.grad, dict(getattr(p, "_post_accumulate_grad_hooks", None) or {})) for p in parameters]
 
     def restore() -> None:
         for parameter, grad, hooks in kept:
@@ -208,10 +224,10 @@ def _gradients(model: nn.Module) -> Restore:
     return restore
 
 
-def _buffers(model: nn.Module) -> Restore:
+def _buffers(modules: Sequence[nn.Module]) -> Restore:
     kept = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
     ]
 
@@ -247,8 +263,8 @@ def _write(buffer: Tensor, content: Tensor) -> None:
             buffer.data = content
 
 
-def _modes(model: nn.Module) -> Restore:
-    kept = [(module, module.training) for module in model.modules()]
+def _modes(modules: Sequence[nn.Module]) -> Restore:
+    kept = [(module, module.training) for module in modules]
 
     def restore() -> None:
         for module, training in kept:

@@ -32,14 +32,14 @@ def measure_parameters(
         grad = parameter.grad
         if grad is None:
             continue
-        meter.norm("grad of parameter", place, plain(grad))
+        silent = meter.norm("grad of parameter", place, plain(grad)) == 0
         if parameter.dim() == 1:
             meter.weight_norm("bias", place, parameter.detach(), id(parameter))
             meter.note("biases", place, len(parameter))
         if parameter.dim() > 1:
             meter.weight_norm("parameter", place, parameter.detach(), id(parameter))
         if units is not None and name in units:
-            take_units(parameter.detach(), grad, units[name], place, meter)
+            take_units(parameter.detach(), None if silent else grad, units[name], place, meter)
         if steps is not None and name in steps:
             meter.norm("step", place, steps[name])
             meter.inner("ascent", place, plain(grad.to_dense()), steps[name])
@@ -51,15 +51,25 @@ def _reduce_units(dimension: int, places: list[int], stacks: list[Tensor], into:
         into.norms([(name, place) for place in places], x.sum(1 + dimension))
 
 
-def take_units(value: Tensor, grad: Tensor, dimension: int, place: int, meter: Meter) -> None:
-    """Take the sums over units that tell how alike these are, of a layer that has more than one."""
+def take_units(value: Tensor, grad: Tensor | None, dimension: int, place: int, meter: Meter) -> None:
+    """Take the sums over units that tell how alike these are, of a layer that has more than one.
+
+    Args:
+        value: the weights.
+        grad: their gradient; None where that is zero.
+        dimension: which counts units.
+        place: the parameter's.
+        meter: where the numbers are collected.
+    """
     units = value.shape[dimension]
-    if units < 2 or value.is_complex() or grad.layout is not torch.strided:
+    if units < 2 or value.is_complex() or (grad is not None and grad.layout is not torch.strided):
         return
     meter.note("units of parameter", place, units)
-    if meter.can_wait(value) and meter.can_wait(grad):
+    if grad is not None and meter.can_wait(value) and meter.can_wait(grad):
         meter.together(_reduce_units, dimension, place, value, grad)
         return
     for name, x in (("sum of units", value), ("sum of units' grads", grad)):
+        if x is None:
+            continue
         # Half precision would round the sum by more than the units differ.
         meter.norm(name, place, x.sum(dimension, dtype=torch.promote_types(x.dtype, torch.float32)))

@@ -120,7 +120,6 @@ class Reading:
 
     def column(self, name: str, size: int, default: float | Array = np.nan) -> Array:
         """The numbers of one name over all places; where there are none, the default."""
-        try:
+        if name in self:
             return self[name].column(size, default)
-        except KeyError:
-            return default if isinstance(default, np.ndarray) else np.full(size, default)
+        return default if isinstance(default, np.ndarray) else np.full(size, default)

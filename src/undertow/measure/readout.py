@@ -13,6 +13,13 @@ ROUNDINGS = 32
 """Roundings of a gradient's norm that a projection of it may be off by: they add up over long sums."""
 
 
+_AS_THEY_ARE = (
+    *("lookups", "target mean", "target spread", "target missed", "output size", "surprise", "classes"),
+    *("constant loss", "commonest", "outweighs", "softmax axis"),
+)
+"""Numbers that are columns as they are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """One recorded step, or many: columns by name, each [..., sites] or [..., edges]."""
@@ -85,21 +92,11 @@ class Readout:
             "input_rms": raw["inflow"] / np.sqrt(raw["inputs"]),
             "input_likeness": (raw["sum of examples"] / raw["inflow"]) ** 2 / raw["examples"],
             "input_cosine": _mean_cosine(raw["sum of directions"], raw["directions"]),
-            "one_hot": raw["one-hot"] / (raw["attending"] * raw["heads"]),
-            "one_hot_head": raw["one-hot of one head"] / raw["attending"],
-            "logit_gap": raw["gap"] / (raw["attending"] * raw["heads"]),
-            "rows_used": raw["rows used"] / raw["rows of table"],
-            "lookups": raw["lookups"],
-            "target_mean": raw["target mean"],
-            "target_spread": raw["target spread"],
-            "target_missed": raw["target missed"],
-            "output_size": raw["output size"],
-            "surprise": raw["surprise"],
-            "classes": raw["classes"],
-            "constant_loss": raw["constant loss"],
-            "commonest": raw["commonest"],
-            "outweighs": raw["outweighs"],
-            "softmax_axis": raw["softmax axis"],
+            "one_hot": raw.ratio("one-hot", "attending", "heads"),
+            "one_hot_head": raw.ratio("one-hot of one head", "attending"),
+            "logit_gap": raw.ratio("gap", "attending", "heads"),
+            "rows_used": raw.ratio("rows used", "rows of table"),
+            **{name.replace(" ", "_"): raw[name] for name in _AS_THEY_ARE},
         }
 
     def _agreement(self, raw: "_Raw", passed: Array) -> Array | float:
@@ -122,8 +119,18 @@ class Readout:
         # 0: nothing came along the edge, as autograd passes None for a gradient of zeros.
         return {"contribution": np.where(self._alone, arriving, raw.get("contribution", 0.0)), "share": share}
 
+    @property
+    def _nothing(self) -> Array:
+        return np.full(self._size, np.nan)
+
+    def _rows_reached(self, raw: "_Raw") -> Array:
+        if "rows reached" not in raw:
+            return self._nothing
+        reached = self._own.total(np.nan_to_num(raw.ratio("rows reached", "rows to reach")))
+        return np.where(reached > 0, reached, np.nan)
+
     def _by_parameter(self, raw: "_Raw") -> dict[str, Array]:
-        grad, norm, step, units = raw["grad of parameter"], raw["parameter"], raw["step"], raw["units of parameter"]
+        grad, norm, units = raw["grad of parameter"], raw["parameter"], raw["units of parameter"]
         descent = -raw["ascent"] if "ascent" in raw else grad**2
         part = self._own.total(np.where(np.isnan(descent), 0.0, descent / self._uses))
         total = np.nansum(part, axis=-1, keepdims=True)
@@ -133,14 +140,15 @@ class Readout:
         length = matrices.length(norm)
         looked = "biases" in raw or "inputs" in raw  # a watched step asks for neither
         biases = self._own.length(raw["bias"] / np.sqrt(raw["biases"]), unknown=0.0)
-        reached = self._own.total(np.nan_to_num(raw["rows reached"] / raw["rows to reach"]))
         return {
-            "rows_reached": np.where(reached > 0, reached, np.nan),
+            "rows_reached": self._rows_reached(raw),
             "bias_rms": np.where(self._layer & looked, biases, np.nan),
             "weight_spread": np.where(matrices.count == 1, matrices.total(spread), np.nan),
             "grad_spread": np.where(matrices.count == 1, matrices.total(pulled_apart), np.nan),
             "weight_grad_norm": matrices.length(grad),
-            "update_ratio": matrices.length(step) / np.where(length == 0, np.nan, length),
+            "update_ratio": self._nothing
+            if "step" not in raw
+            else matrices.length(raw["step"]) / np.where(length == 0, np.nan, length),
             "progress": np.where(total > 0, part / total, np.nan),
         }
 
@@ -177,7 +185,9 @@ class _Sums:
     def __init__(self, at: NDArray[np.intp], size: int) -> None:
         self.count = np.bincount(at, minlength=size)
         self._order = np.argsort(at, kind="stable")
-        self._at, self._starts = np.unique(at[self._order], return_index=True)
+        in_order = at[self._order]
+        self._starts = np.flatnonzero(np.diff(in_order, prepend=-1))  # where the next place begins
+        self._at = in_order[self._starts]
 
     def total(self, values: Array) -> Array:
         """Sums, [..., places], of values, [..., values]."""
@@ -224,3 +234,12 @@ class _Raw:
 
     def get(self, name: str, default: float | Array) -> Array:
         return self._read.column(name, self._size, default)
+
+    def ratio(self, above: str, *below: str) -> Array:
+        """Divide by a product; of what nobody took, as of attention in a network without, nothing is worked out."""
+        if above not in self._read:
+            return np.full(self._size, np.nan)
+        product = self[below[0]]
+        for name in below[1:]:
+            product = product * self[name]
+        return self[above] / product

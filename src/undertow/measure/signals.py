@@ -43,16 +43,17 @@ def plain(x: Tensor) -> Tensor:
 
 
 def _of_one_gradient(signal: Signal, g: Tensor, meter: Meter) -> None:
-    meter.norm("received", signal.site, g)
+    # Where nothing arrives, as behind a branch that starts at zero, nothing has to be read again to be called zero.
+    silent = meter.norm("received", signal.site, g) == 0
     if signal.learns and g.dim() > 1:
-        _learning(signal, g, meter)
+        _learning(signal, g, silent, meter)
     if signal.slopes is not None:
-        measure_activation(signal, signal.slopes, g, meter)
+        measure_activation(signal, signal.slopes, None if silent else g, meter)
     if signal.inflow is not None:
         _inflow(signal, signal.inflow, meter)
     if signal.weight is not None:
         meter.weight_norm("weight", signal.site, signal.weight, signal.weight_id)
-        if signal.passed is not None and meter.verify:
+        if signal.passed is not None and meter.verify and not silent:
             _agree(signal, signal.weight, g, plain(signal.passed), meter)
 
 
@@ -116,9 +117,12 @@ def measure_directions(site: int, x: Tensor, meter: Meter) -> None:
     meter.norm("sum of directions", site, directions.sum(0))
 
 
-def _learning(signal: Signal, g: Tensor, meter: Meter) -> None:
+def _learning(signal: Signal, g: Tensor, silent: bool, meter: Meter) -> None:
     units = signal.features % g.dim()
     meter.note("rows", signal.site, g.numel() / max(g.shape[units], 1))
+    if silent:
+        meter.note("summed", signal.site, 0.0)
+        return
     summed = signal.summed
     if summed is None:
         summed = g.sum([d for d in range(g.dim()) if d != units])

@@ -30,22 +30,24 @@ APART = 1e-3
 _ALL = slice(None)
 
 
-def measure_activation(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) -> None:
+def measure_activation(signal: Signal, slopes: Slopes, g: Tensor | None, meter: Meter) -> None:
     """Take how large phi' is, how many units saturate or are dead, and the norm of phi' g where it is asked for.
 
     Args:
         signal: its Site's.
         slopes: of the activation.
-        g: the gradient it receives.
+        g: the gradient it receives; None where that is zero.
         meter: takes ``slope``, ``values``, ``steep`` or ``alive`` and ``units``, and ``slope_times_g``.
     """
-    kept, asked = slopes.kept, meter.verify or not signal.onward
-    if kept.is_cpu and g.is_cpu and slopes.elementwise and kept.numel() > LARGE_PIECE and kept.shape == g.shape:
+    kept, asked = slopes.kept, g is not None and (meter.verify or not signal.onward)
+    alike = g is None or kept.shape == g.shape
+    large = kept.is_cpu and kept.numel() > LARGE_PIECE and (g is None or g.is_cpu)
+    if large and slopes.elementwise and alike:
         _in_parts(signal, slopes, meter)
-        if asked:
+        if asked and g is not None:
             _take_product(signal, slopes, g, meter)
         return
-    if meter.can_wait(kept) and meter.can_wait(g) and kept.shape == g.shape:
+    if meter.can_wait(kept) and alike and (g is None or meter.can_wait(g)):
         _take_later(signal, slopes, g if asked else None, meter)
         return
     slope = slopes.formula(kept)
@@ -56,7 +58,8 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) 
     elif slope.dim() > 1 and size:
         _take_alive(signal, steepness.amax(_rows(slope, signal.features)), meter)
     meter.norm("slope", signal.site, slope)
-    if asked:  # in place where it is worth it: activations are the largest tensors there are; a small norm may wait
+    if asked and g is not None:
+        # In place where it is worth it: activations are the largest tensors there are. A small one's norm may wait.
         meter.norm("slope_times_g", signal.site, slope * g if size <= SMALL_UP_TO else slope.mul_(g))
 
 
@@ -145,8 +148,17 @@ def _rows(x: Tensor, features: int) -> list[int]:
 
 
 def _take_alive(signal: Signal, largest: Tensor, meter: Meter) -> None:
+    if meter.can_wait(largest):
+        meter.together(_reduce_alive, None, (signal.site, signal.peak), largest)
+        return
     meter.count_above("alive", signal.site, largest, DEAD_BELOW * signal.peak)
     meter.note("units", signal.site, largest.numel())
+
+
+def _reduce_alive(_: None, of: list[tuple[int, float]], stacks: list[Tensor], into: Reduced) -> None:
+    """Count the units of several layers that are not dead, by their steepest rows, [layers, units]."""
+    into.note(_labels("alive", of), counts_above(stacks[0], [DEAD_BELOW * peak for _, peak in of]))
+    into.note(_labels("units", of), [stacks[0][0].numel()] * len(of))
 
 
 def _take_product(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) -> None:

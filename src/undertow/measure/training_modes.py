@@ -79,11 +79,12 @@ def _judged_by(each: ModeModule) -> Iterator[Tensor]:
 
 
 def _mode_modules(model: nn.Module) -> Iterator[ModeModule]:
-    parents = {id(child): parent for parent in model.modules() for child in parent.children()}
-    for name, module in model.named_modules():
-        normalises = isinstance(module, _BatchNorm) and module.track_running_stats
-        if normalises or _drops(module):
-            yield ModeModule(name, module, parents.get(id(module), module), normalises)
+    named = list(model.named_modules())
+    normalising = {id(module) for _, module in named if isinstance(module, _BatchNorm) and module.track_running_stats}
+    found = [(name, module) for name, module in named if id(module) in normalising or _drops(module)]
+    parents = {id(child): parent for _, parent in named for child in parent.children()} if found else {}
+    for name, module in found:
+        yield ModeModule(name, module, parents.get(id(module), module), id(module) in normalising)
 
 
 def _drops(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ steps. ``consequences.json`` is its table. A finding is
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -62,7 +62,7 @@ class Outcome:
     def __str__(self) -> str:
         share = f"{round(100 * self.learned / self.networks)} %" if self.learned else "none"
         # The budget stands for the steps of those that didn't learn, so that it may have been fewer than this.
-        mended = f"; mended, half of them learned in {100 / self.speedup:.0f} % of the steps or fewer"
+        mended = f"; once mended, half of them did within {100 / self.speedup:.0f} % of the steps"
         return f"Of {self.networks} networks like this {share} learned{mended if self.speedup >= 1.25 else ''}."
 
 
@@ -100,7 +100,7 @@ def outcome(code: str, amount: float, kind: str = ANY, optimizer: str = ANY) -> 
     An amount beyond all rows, or between two, belongs to the nearest.
     """
     for one in dict.fromkeys((kind, ANY)):
-        rows = [row for row in table() if (row.code, row.kind, row.optimizer) == (code, one, optimizer)]
+        rows = _rows().get((code, one, optimizer))
         if rows:
             return min(rows, key=lambda row: max(row.low - amount, amount - row.high, 0.0))
     return None
@@ -117,6 +117,15 @@ def optimizer_kind(run: Run) -> str:
     if named <= _PLAIN_NAMES:
         return PLAIN
     return ADAPTIVE if named <= _ADAPTIVE_NAMES else ANY
+
+
+@cache
+def _rows() -> Mapping[tuple[str, str, str], Sequence[Outcome]]:
+    """Sort the table by code, kind and optimizer."""
+    found: dict[tuple[str, str, str], list[Outcome]] = {}
+    for row in table():
+        found.setdefault((row.code, row.kind, row.optimizer), []).append(row)
+    return found
 
 
 @cache

@@ -37,7 +37,7 @@ def diagnose(runs: Sequence[Run]) -> Diagnosis:
         raise ValueError("there is no pass to judge: give at least one Run")
     findings: list[Finding] = []
     first = Diagnosis(runs[0], findings=findings)
-    findings += _findings_of([first, *map(Diagnosis, runs[1:])])
+    findings += findings_of([first, *map(Diagnosis, runs[1:])])
     return first
 
 
@@ -55,10 +55,16 @@ def judge(runs: Sequence[Run]) -> list[Finding]:
         >>> judge([Run({"unreached": ["fc.weight"]}, ())])[0].message
         'No gradient reaches fc.weight.'
     """
-    return _findings_of([Diagnosis(run) for run in runs])
+    return findings_of([Diagnosis(run) for run in runs])
 
 
-def _findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
+def findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
+    """Judge steps as `judge` does; what the rules need of a step stays worked out in its Diagnosis.
+
+    Example:
+        >>> findings_of([Diagnosis(Run({"unreached": ["fc.weight"]}, ()))])[0].code
+        'UT501'
+    """
     found: dict[tuple[str, str], list[Finding]] = {}
     for diagnosis in diagnoses:
         for each in RULES.values():
@@ -200,9 +206,7 @@ def in_order(found: Sequence[Finding], slack: float = 0.0) -> list[Finding]:
 
 
 def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int]:
-    """Return the places of the faults that explain a finding, a note's none."""
-    if effect.severity is Severity.NOTE:
-        return []
+    """Return the places of what explains a finding: of a fault other faults, of a note notes as well."""
     return [
         place
         for place, cause in enumerate(found)
@@ -212,7 +216,9 @@ def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int
 
 
 def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
-    if cause.severity is Severity.NOTE or effect.code not in RULES[cause.code].explains:
+    if not {effect.code, f"{effect.code} {effect.name}"} & set(RULES[cause.code].explains):
+        return False
+    if cause.severity is Severity.NOTE and effect.severity is not Severity.NOTE:
         return False
     if RULES[cause.code].acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
         return False

@@ -107,6 +107,10 @@ def halves(diagnosis: Diagnosis) -> dict[str, Half]:
     Returns:
         Both halves; empty where there is nothing to judge: too few layers, or no step downhill.
     """
+    return diagnosis.once(_halves)
+
+
+def _halves(diagnosis: Diagnosis) -> dict[str, Half]:
     progress, ratio = diagnosis.column("progress"), diagnosis.column("update_ratio")
     stepped = bool(np.isfinite(ratio).any())
     unknown = np.isnan(ratio).tolist()

@@ -1,18 +1,18 @@
 """UT101 and UT102: the gradient's scale along depth."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow.analysis.attribution import cause_of, product
-from undertow.analysis.gradient_path import Decay, decades, decay
+from undertow.analysis.gradient_path import Decay, decades_of, decay
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import BackwardGain, Finding, Severity, Site, main_activation
+from undertow.record import Finding, Severity, Site, main_activation
 from undertow.rules.advice.memory import calmer_recurrence
-from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth
+from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth, sums_grow
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
@@ -39,7 +39,7 @@ PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z
     by_cause=True,
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
-    explains=("UT104", "UT402", "UT404", "UT408", "UT704"),
+    explains=("UT104", "UT401 update too small", "UT402", "UT404", "UT408", "UT704"),
 )
 def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.
@@ -129,6 +129,10 @@ def fading(diagnosis: Diagnosis) -> Decay | None:
 
     A recurrence counts once, with the gradient of all its steps: that it fades through time is for UT107 to say.
     """
+    return diagnosis.once(_fading)
+
+
+def _fading(diagnosis: Diagnosis) -> Decay | None:
     if not _has_path(diagnosis):
         return None
     return _beside_time(diagnosis) if diagnosis.recurrent else _through_depth(diagnosis)
@@ -136,6 +140,10 @@ def fading(diagnosis: Diagnosis) -> Decay | None:
 
 def growth(diagnosis: Diagnosis) -> Decay | None:
     """Return how the gradient changes along its path, without what normalisations add; None if it isn't known."""
+    return diagnosis.once(_growth)
+
+
+def _growth(diagnosis: Diagnosis) -> Decay | None:
     return _without_normalisation(diagnosis) if _has_path(diagnosis) else None
 
 
@@ -154,7 +162,7 @@ def decades_by_cause(diagnosis: Diagnosis, found: Decay) -> dict[str, float]:
     """Return the decades of every cause between the ends of a decay."""
     start, end = found.waypoints[0], found.waypoints[-1]
     causes = product(gain for gain in diagnosis.gains if start <= gain.start and gain.end <= end)
-    return {cause: float(decades(factor)) for cause, factor in causes.items()}
+    return {cause: decades_of(factor) for cause, factor in causes.items()}
 
 
 def _has_path(diagnosis: Diagnosis) -> bool:
@@ -209,7 +217,10 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
 def _share(diagnosis: Diagnosis, share: float, cause: str, fades: bool) -> str:
     """Say how much of a change of the gradient is due to its main cause."""
     start = "start" if len(diagnosis.run) == 1 or diagnosis.step == 0 else "are"
-    activation = main_activation(_on_the_way(diagnosis))
+    sites = _on_the_way(diagnosis)
+    activation = main_activation(sites)
+    if cause == "weights" and not fades and sums_grow(diagnosis, sites, activation):
+        return f"{part_of(share)} of that comes from branches that are added up: each makes the gradient larger."
     slope = "pass on a quarter of a gradient at best" if activation in SQUASHING else "are flat where most values lie"
     why = {
         "weights": f"weights that {start} too {'small' if fades else 'large'}",
@@ -247,37 +258,35 @@ def _beside_time(diagnosis: Diagnosis) -> Decay:
         parameters = run.sites[waypoint].parameters
         if waypoint in recurrent:
             steps = [site for site in diagnosis.recurrent if run.sites[site].parameters == parameters]
-            levels[parameters] = float(decades(np.linalg.norm(received[steps])))
+            levels[parameters] = decades_of(float(np.linalg.norm(received[steps])))
         elif not recurrent[0] < waypoint < recurrent[-1]:
-            levels[waypoint] = float(decades(received[waypoint]))
+            levels[waypoint] = decades_of(float(received[waypoint]))
     return decay(np.array(list(levels.values())), gradient_path.waypoints)
 
 
 def _through_depth(diagnosis: Diagnosis) -> Decay:
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
-    spread = _grown(diagnosis, lambda gain: sum(_decades(gain, cause) for cause in NOT_LOST))
+    spread = _grown(diagnosis, NOT_LOST)
     return decay(gradient_path.gradient - spread, gradient_path.waypoints)
 
 
 def _without_normalisation(diagnosis: Diagnosis) -> Decay:
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
-    levels = gradient_path.gradient - _grown(diagnosis, lambda gain: max(0.0, _decades(gain, "normalisation")))
+    levels = gradient_path.gradient - _grown(diagnosis, ("normalisation",), least=0.0)
     return decay(levels, gradient_path.waypoints, gradient_path.depth[list(gradient_path.waypoints)])
 
 
-def _grown(diagnosis: Diagnosis, of: Callable[[BackwardGain], float]) -> NDArray[np.floating]:
-    """Return the decades up to every waypoint that some causes make, summed up block by block."""
+def _grown(diagnosis: Diagnosis, causes: Sequence[str], least: float | None = None) -> NDArray[np.floating]:
+    """Return the decades up to every waypoint that some causes make, summed up block by block, ``least`` or more."""
     gradient_path = diagnosis.gradient_path
     assert gradient_path is not None  # noqa: S101  # the caller looked already
     grown, total = {gradient_path.sites[0]: 0.0}, 0.0
     for gain in diagnosis.gains:
-        total += of(gain)
+        made = [gain.factors[cause] for cause in causes if gain.factors.get(cause, 1.0) != 1.0]
+        if made:  # at few blocks
+            own = sum(map(decades_of, made))
+            total += own if least is None else max(least, own)
         grown[gain.end] = total
     return np.array([grown[site] for site in gradient_path.waypoints])
-
-
-def _decades(gain: BackwardGain, cause: str) -> float:
-    factor = gain.factors.get(cause, 1.0)
-    return 0.0 if factor == 1.0 else float(decades(factor))  # as it is of most causes at most blocks

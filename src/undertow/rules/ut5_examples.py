@@ -22,7 +22,7 @@ ROUNDED = 1e-3
 OWN = 1.5
 """Times that an example changes its own output by beside another's; of an average over the batch it is 1."""
 
-ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp"})
+ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp", "normalize"})
 
 
 @rule(
@@ -182,7 +182,7 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         f"The output for one example depends on other examples: exchanging one of {fact['examples']} changes {changed} "
         f"of the outputs, as {what}."
     )
-    mistaken = fact.get("of one alone") or _by_mistake(op, shapes) or _nobodys(fact)
+    mistaken = fact.get("of one alone") or _by_mistake(op, shapes) or ("product" not in spoken(op) and _nobodys(fact))
     severity = Severity.WARNING if mistaken else Severity.NOTE
     numbers = {"changed": float(fact["changed"]), "examples": float(fact["examples"])}
     limit = "no more than one example's part"

@@ -160,6 +160,8 @@ def _called(term: Mapping[str, Any]) -> str:
 
 def _penalty(diagnosis: Diagnosis) -> Finding | None:
     """Return what to say of weights whose gradient is many times what can have come to them through their layers."""
+    if _added_up(diagnosis.run):
+        return None
     found = {site.index: times_ for site in diagnosis.run.sites if (times_ := _beyond(diagnosis, site)) is not None}
     most = [site for site, each in found.items() if each >= PENALTY_ABOVE]
     if not most or len(most) < len(found) / 2:
@@ -182,8 +184,8 @@ def _beyond(diagnosis: Diagnosis, site: Site) -> float | None:
     run = diagnosis.run
     if site.op not in MATRICES or not site.parameters or not site.n_out or not run.incoming[site.index]:
         return None
-    users = [each for each in run.sites if each.role is Role.WEIGHT and set(each.parameters) & set(site.parameters)]
-    if len(users) > 1 or _added_up(run):
+    users = run.of_graph(_users)
+    if len(frozenset().union(*(users.get(name, frozenset()) for name in site.parameters))) > 1:
         return None
     received, size, gradient = (
         float(diagnosis.column(name)[site.index]) for name in ("grad_output", "input_rms", "weight_grad_norm")
@@ -191,6 +193,15 @@ def _beyond(diagnosis: Diagnosis, site: Site) -> float | None:
     rows = math.prod(site.shape) / site.n_out
     most = received * math.sqrt(rows * (size**2 * math.prod(site.weight_shape) / site.n_out + 1))
     return gradient / most if math.isfinite(most) and most > 0 and math.isfinite(gradient) else None
+
+
+def _users(run: Run) -> dict[str, frozenset[int]]:
+    """Return the layers that multiply by each parameter."""
+    found: dict[str, set[int]] = {}
+    for site in run.sites:
+        for name in site.parameters if site.role is Role.WEIGHT else ():
+            found.setdefault(name, set()).add(site.index)
+    return {name: frozenset(sites) for name, sites in found.items()}
 
 
 def _added_up(run: Run) -> bool:

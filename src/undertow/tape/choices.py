@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils.hooks import RemovableHandle
 
 from undertow.tape.copying import nothing
+from undertow.tape.members import modules_of, parameters_of
 from undertow.tape.tensors import tensors_in
 
 
@@ -41,6 +42,18 @@ _PRODUCTS = _words(
     "conv3d multi_head_attention_forward scaled_dot_product_attention cosine_similarity pairwise_distance"
 )
 _LOOKUPS = _words("embedding embedding_bag index_select __getitem__ gather take_along_dim take select")
+
+
+class SharedMode(TorchFunctionMode):
+    """A mode that tells others what it sees: to enter a second one within it costs every function twice.
+
+    Attributes:
+        followers: are given, after each call, the function, what went in and what came out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.followers: list[Callable[[Any, object, object], None]] = []
 
 
 class ChoiceFinder(TorchFunctionMode):
@@ -74,16 +87,21 @@ class ChoiceFinder(TorchFunctionMode):
         """Call the function, and note where what it returns came from."""
         del types
         out = func(*args, **(kwargs or {}))
-        if not self._is_lost:
-            try:
-                self._follow(_name(func), (args, kwargs), out)
-            except Exception:  # somebody trains here, and tensors come in kinds that nobody foresees
-                self._is_lost = True
+        self.follow(func, (args, kwargs), out)
         return out
+
+    def follow(self, func: Any, given: object, out: object) -> None:
+        """Note where what a function returned came from."""
+        if self._is_lost:
+            return
+        try:
+            self._follow(_name(func), given, out)
+        except Exception:  # somebody trains here, and tensors come in kinds that nobody foresees
+            self._is_lost = True
 
     def _follow(self, name: str, given: object, out: object) -> None:
         from_tables = [self._origin(each) for each in tensors_in(given)]
-        origin = self._combined(name, from_tables) if any(from_tables) else None
+        origin = self._combined(name, from_tables) if from_tables.count(None) < len(from_tables) else None
         if origin is not None:
             for tensor in tensors_in(out):
                 self._note(tensor, origin)
@@ -97,15 +115,21 @@ class ChoiceFinder(TorchFunctionMode):
 
     def _combined(self, name: str, given: list[Origin | None]) -> Origin | None:
         known = [origin for origin in given if origin is not None]
-        tables = _union(bits for kind, bits in known if kind is Provenance.TABLE)
-        choices = _union(bits for kind, bits in known if kind is Provenance.CHOSEN)
+        tables = choices = together = 0
+        for kind, bits in known:
+            together |= bits
+            if kind is Provenance.TABLE:
+                tables |= bits
+            elif kind is Provenance.CHOSEN:
+                choices |= bits
         if name in _PRODUCTS or name in _LOOKUPS:
-            self._choose(tables & choices)
+            if choices:
+                self._choose(tables & choices)
             return (Provenance.COMPARED, tables) if tables else max(known) if name in _LOOKUPS else None
-        kind = max(kind for kind, _ in known)
+        kind = max(known)[0]
         if kind is Provenance.TABLE and len(known) < len(given):
             kind = Provenance.COMPARED
-        return kind, choices if kind is Provenance.CHOSEN else _union(bits for _, bits in known)
+        return kind, choices if kind is Provenance.CHOSEN else together
 
     def _note(self, tensor: Tensor, origin: Origin) -> None:
         kind, bits = origin
@@ -121,13 +145,6 @@ class ChoiceFinder(TorchFunctionMode):
             bits ^= 1 << place
 
 
-def _union(many: Iterator[int]) -> int:
-    found = 0
-    for bits in many:
-        found |= bits
-    return found
-
-
 def _name(func: Any) -> str:
     return str(getattr(func, "__name__", ""))
 
@@ -141,6 +158,7 @@ class ChoiceWatch:
         model: the one that is called.
         names: of its parameters, by ``id``.
         alone: whether the call is made for us, and nobody trains who has compiled something beside the model.
+        modules: returns the model's modules by path, where somebody knows them.
 
     Attributes:
         chosen: the tables' names, and how many rows each has; None before they were looked for.
@@ -155,16 +173,24 @@ class ChoiceWatch:
         {}
     """
 
-    def __init__(self, model: nn.Module, names: Mapping[int, str], alone: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Mapping[int, str],
+        alone: bool = False,
+        modules: Callable[[], Mapping[str, nn.Module]] | None = None,
+    ) -> None:
+        self._modules = modules or (lambda: modules_of(model))
         self.chosen: dict[str, int] | None = None
         self._model, self._names, self._alone = model, names, alone
         self._finder: ChoiceFinder | None = None
+        self._within: SharedMode | None = None
         self._thread = 0
         self._handles: list[RemovableHandle] = []
 
     def open(self) -> None:
         """Listen for the call, unless one was heard or something is compiled, which our functions would disturb."""
-        if self.chosen is not None or self._handles or _is_compiled(self._model, elsewhere=not self._alone):
+        if self.chosen is not None or self._handles or _is_compiled(self._model, self._modules(), not self._alone):
             return
         watch = weakref.ref(self)
         self._handles = [
@@ -177,18 +203,26 @@ class ChoiceWatch:
         if not self._handles or self._finder is not None or self.chosen is not None:
             return
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            tables = {
-                id(p): self._names[id(p)] for p in self._model.parameters() if p.dim() > 1 and id(p) in self._names
-            }
+            held = parameters_of(self._model, self._modules()).values()
+            with torch._C.DisableTorchFunction():  # modes that are entered needn't hear of this
+                tables = {id(p): self._names[id(p)] for p in held if id(p) in self._names and p.dim() > 1}
             self._finder, self._thread = ChoiceFinder(tables), threading.get_ident()
-            self._finder.__enter__()  # type: ignore[no-untyped-call]
+            around = _get_current_function_mode()
+            self._within = around if isinstance(around, SharedMode) else None
+            if self._within is None:
+                self._finder.__enter__()  # type: ignore[no-untyped-call]
+            else:
+                self._within.followers.append(self._finder.follow)
 
     def leave(self) -> None:
         """Follow no longer: the call has ended."""
         finder = self._finder
         if finder is not None and self._thread == threading.get_ident():
             self._finder = None
-            finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            if self._within is None:
+                finder.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            else:
+                self._within.followers.remove(finder.follow)
             chosen = self._parameters(finder.chosen) if finder.chosen else ()
             self.chosen = {self._names[id(p)]: len(p) for p in chosen}
 
@@ -201,11 +235,12 @@ class ChoiceWatch:
             self._handles.pop().remove()
 
 
-def _is_compiled(model: nn.Module, elsewhere: bool = True) -> bool:
+def _is_compiled(model: nn.Module, modules: Mapping[str, nn.Module], elsewhere: bool = True) -> bool:
     """Tell whether torch.compile has compiled something, or will: it would do so anew because of our functions.
 
     Args:
-        model: whose modules are looked at.
+        model: the one that is called.
+        modules: of the model.
         elsewhere: whether what was compiled beside it counts, too.
     """
     if isinstance(model, torch.jit.ScriptModule):  # takes no hooks
@@ -213,7 +248,7 @@ def _is_compiled(model: nn.Module, elsewhere: bool = True) -> bool:
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     return bool(elsewhere and dynamo is not None and dynamo.counters.get("frames")) or any(
         getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
-        for module in model.modules()
+        for module in modules.values()
     )
 
 

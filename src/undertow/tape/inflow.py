@@ -92,6 +92,7 @@ def _some(rows: Tensor, enough: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def spread_out(rows: int, count: int, device: torch.device) -> Tensor:
-    """Places in golden steps: even over the batch, and in step with no period that it may have."""
+    """Places in golden steps: even over the batch, and in step with no period that it may have. Don't change them."""
     return ((torch.arange(count, dtype=torch.float64) * GOLDEN + 0.5) % 1 * rows).long().to(device)

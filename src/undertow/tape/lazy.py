@@ -3,6 +3,8 @@
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from undertow.tape.members import modules_of
+
 MOST_NAMED = 3
 
 
@@ -22,8 +24,8 @@ def refuse_lazy(model: nn.Module) -> None:
     """
     lazy = [
         f"{path or 'the model'} ({type(module).__name__})"
-        for path, module in model.named_modules()
-        if any(map(is_lazy, module._parameters.values()))
+        for path, module in modules_of(model).items()
+        if any(p is not None and type(p) is not nn.Parameter and is_lazy(p) for p in module._parameters.values())
     ]
     if lazy:
         more = f" and {len(lazy) - MOST_NAMED} more" if len(lazy) > MOST_NAMED else ""

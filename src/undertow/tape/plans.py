@@ -10,6 +10,7 @@ from undertow.measure import Meter, Readout
 from undertow.tape.choices import ChoiceWatch
 from undertow.tape.graph import Node, cut, discover, signature
 from undertow.tape.lookups import Lookups
+from undertow.tape.members import modules_of, names_what_it_holds
 from undertow.tape.naming import Owners
 from undertow.tape.routes import Route
 from undertow.tape.sides import classify
@@ -69,7 +70,7 @@ class Plans:
         self._look_up()
         self.unroll = unroll
         self.lookups = Lookups()
-        self.choices = ChoiceWatch(model, self.names, alone=unroll)
+        self.choices = ChoiceWatch(model, self.names, alone=unroll, modules=lambda: self.modules)
         self._news = PATIENCE
         self._known: dict[tuple[object, ...], Known] = {}
         self._last: list[Known] = []
@@ -101,7 +102,7 @@ class Plans:
         known_plan = self._known[key].plan if key in self._known else None
         self._news = PATIENCE if known_plan is None else self._news
         if known_plan is None and windows is not None and not self._look_up():
-            classify(vertices, self.names)
+            classify(vertices, self.names, windows.index().makes_weights)
             owners = Owners.of(self.modules, self._named | self._more)
             known_plan = plan(vertices, windows, self.names, owners, line_of)
             cut(vertices)
@@ -140,10 +141,11 @@ class Plans:
     def _look_up(self) -> bool:
         """Look at the model's modules and parameters; whether they are others than before."""
         before = self.modules, self.names
-        self.modules = dict(self._model.named_modules())
+        self.modules = modules_of(self._model)
         held = _parameter_names(self.modules)
         # A model may name parameters that none of its modules holds: another framework's does (Keras).
-        self._named = {id(p): name for name, p in self._model.named_parameters() if id(p) not in held}
+        named = () if names_what_it_holds(self._model) else self._model.named_parameters()
+        self._named = {id(p): name for name, p in named if id(p) not in held}
         self.names = held | self._named | self._more
         return (self.modules, self.names) != before
 

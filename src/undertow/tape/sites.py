@@ -1,7 +1,7 @@
 """From the graph to Sites, edges, and what the hook on each Node has to look at."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from undertow.record import Edge, Role, Site
 from undertow.tape import facts
@@ -90,24 +90,32 @@ def plan(
     called = windows.called
     frozen = owners.multiply_by_frozen(called)
     roles = {id(vertex): _role(vertex, found[id(vertex)], frozen) for vertex in kept}
-    sites = _sites(kept, data_side, found, roles, parameters)
-    sites = [_named_after_owner(s, v, found, owners, called) for s, v in zip(sites, kept, strict=True)]
-    if line_of is not None and index.only_thread() is not None:  # threads count their Nodes alike
-        sites = [replace(site, source=line_of(vertex.number)) for site, vertex in zip(sites, kept, strict=True)]
+    _tell_losses(data_side, roles)
+    weights = [facts.weight_of(vertex) for vertex in kept]
+    lines = line_of if line_of is not None and index.only_thread() is not None else _no_line
+    sites = [
+        _site(n, vertex, roles[id(vertex)], found[id(vertex)], parameters[n], weights[n], owners, called, lines)
+        for n, vertex in enumerate(kept)
+    ]
     edges = _connect(kept, places, taps)
-    for site, vertex in zip(sites, kept, strict=True):
-        _prepare(taps[id(vertex)], vertex, site)
+    for site, vertex, weight in zip(sites, kept, weights, strict=True):
+        _prepare(taps[id(vertex)], vertex, site, weight)
     for edge in edges:
         taps[id(kept[edge.source])].onward = True
     needed = tuple(tap for tap in taps.values() if tap.site >= 0 or tap.captures)
-    return Plan(tuple(sites), tuple(edges), needed, called, _units(kept, names))
+    return Plan(tuple(sites), tuple(edges), needed, called, _units(kept, weights, names))
 
 
-def _units(kept: list[Vertex], names: Mapping[int, str]) -> dict[str, int]:
+def _no_line(number: int) -> str:
+    """Return no line: nobody noted any, or threads count their Nodes alike."""
+    del number
+    return ""
+
+
+def _units(kept: Sequence[Vertex], weights: Sequence[facts.Weight | None], names: Mapping[int, str]) -> dict[str, int]:
     """By the parameter that is multiplied with, as it is; what a backward pass of its own does with it comes later."""
     found: dict[str, int] = {}
-    for vertex in sorted(kept, key=lambda each: each.number):
-        weight = facts.weight_of(vertex)
+    for vertex, weight in sorted(zip(kept, weights, strict=True), key=lambda each: each[0].number):
         if weight is None or weight.parameter is None or weight.parameter.dim() < 2:
             continue
         transposed = vertex.op == "convolution" and vertex.node._saved_transposed
@@ -115,10 +123,10 @@ def _units(kept: list[Vertex], names: Mapping[int, str]) -> dict[str, int]:
     return found
 
 
-def _prepare(tap: Tap, vertex: Vertex, site: Site) -> None:
+def _prepare(tap: Tap, vertex: Vertex, site: Site, weight: facts.Weight | None) -> None:
     tap.role = site.role
     if site.role is Role.WEIGHT:
-        tap.weight, tap.passes = facts.weight_of(vertex), next(iter(_multiplied(vertex)), None)
+        tap.weight, tap.passes = weight, next(iter(_multiplied(vertex)), None)
         tap.beside = vertex.op in ADDENDS and 0 in vertex.data_slots
         tap.features, tap.bias = feature_dimension(vertex, tap.weight), _bias(vertex, site)
     elif site.role is Role.ACTIVATION:
@@ -163,26 +171,17 @@ def _follow(vertex: Vertex, slot: int, places: Mapping[int, int]) -> tuple[Verte
     return vertex, slot, None if target is None or target.leaf is not None else target, output
 
 
-def _sites(
-    kept: list[Vertex],
-    data_side: list[Vertex],
-    found: Mapping[int, Window],
-    roles: dict[int, Role],
-    parameters: list[tuple[str, ...]],
-) -> list[Site]:
+def _tell_losses(data_side: Sequence[Vertex], roles: dict[int, Role]) -> None:
+    """Call a part of the loss what has no role of its own and stands in front of all weights."""
     behind_weights: set[int] = set()
     for vertex in data_side:
-        behind = any(id(source) in behind_weights for source, _, _ in vertex.arrivals)
-        if behind or roles.get(id(vertex)) is Role.WEIGHT:
+        role = roles.get(id(vertex))
+        if role is Role.WEIGHT or any(id(source) in behind_weights for source, _, _ in vertex.arrivals):
             behind_weights.add(id(vertex))
-            if roles.get(id(vertex)) is Role.OTHER and facts.clips(vertex):
+            if role is Role.OTHER and facts.clips(vertex):
                 roles[id(vertex)] = Role.ACTIVATION
-        elif roles.get(id(vertex)) in (Role.OTHER, Role.ATTENTION, Role.JOIN):
+        elif role in (Role.OTHER, Role.ATTENTION, Role.JOIN):
             roles[id(vertex)] = Role.LOSS
-    return [
-        _site(n, v, roles[id(v)], found[id(v)], names)
-        for n, (v, names) in enumerate(zip(kept, parameters, strict=True))
-    ]
 
 
 def _role(vertex: Vertex, window: Window, frozen: Set[str]) -> Role:
@@ -203,29 +202,32 @@ def _multiplied(vertex: Vertex) -> list[int]:
     return [slot for slot in vertex.data_slots if slot or vertex.op not in ADDENDS]
 
 
-def _named_after_owner(
-    site: Site, vertex: Vertex, found: Mapping[int, Window], owners: Owners, called: frozenset[str]
+def _site(
+    place: int,
+    vertex: Vertex,
+    role: Role,
+    window: Window,
+    parameters: tuple[str, ...],
+    weight: facts.Weight | None,
+    owners: Owners,
+    called: frozenset[str],
+    line_of: LineOf,
 ) -> Site:
-    if site.role is not Role.WEIGHT or not site.parameters:
-        return site
-    home = named_after_owner(vertex, found[id(vertex)], owners, called)
-    return replace(site, module=home.module, module_type=home.module_type)
-
-
-def _site(place: int, vertex: Vertex, role: Role, window: Window, parameters: tuple[str, ...]) -> Site:
-    weight, in_place = _weight_shape(vertex) if role is Role.WEIGHT else (), _in_place(vertex, window)
+    shape, in_place = _weight_shape(vertex, weight) if role is Role.WEIGHT else (), _in_place(vertex, window)
+    home = named_after_owner(vertex, window, owners, called) if role is Role.WEIGHT and parameters else window
     return Site(
         place,
-        window.module if window is not OUTSIDE else "",
+        home.module if home is not OUTSIDE else "",
         in_place or ("kl_div" if _is_divergence(vertex) else vertex.op),
         role,
         vertex.shape,
         activation=in_place or (facts.activation_name(vertex) if role is Role.ACTIVATION else None),
-        n_out=_n_out(vertex, weight),
-        weight_shape=weight,
+        n_out=_n_out(vertex, shape, weight),
+        weight_shape=shape,
         parameters=parameters,
-        module_type=window.module_type,
+        module_type=home.module_type,
         inside=facts.inside(vertex) if vertex.op == "convolution" else 1.0,
+        source=line_of(vertex.number),
     )
 
 
@@ -238,9 +240,8 @@ def _is_divergence(vertex: Vertex) -> bool:
     return constant and len(vertex.shape) > 1 and all(each.op in ("sum", "mean") for each, _, _ in taken.arrivals)
 
 
-def _weight_shape(vertex: Vertex) -> tuple[int, ...]:
+def _weight_shape(vertex: Vertex, weight: facts.Weight | None) -> tuple[int, ...]:
     """As the parameter has it; of weights made of several parameters, as they are multiplied with."""
-    weight = facts.weight_of(vertex)
     source = None if weight is None or weight.slot not in vertex.weight_slots else vertex.inputs[weight.slot][0]
     while source is not None and source.op in ("t", "to_copy") and source.inputs:
         source = source.inputs[0][0]
@@ -249,12 +250,12 @@ def _weight_shape(vertex: Vertex) -> tuple[int, ...]:
     return next((tuple(leaf.shape) for leaf in vertex.own_parameters() if leaf.dim() > 1), ())
 
 
-def _n_out(vertex: Vertex, weight: tuple[int, ...]) -> int:
+def _n_out(vertex: Vertex, weight_shape: tuple[int, ...], weight: facts.Weight | None) -> int:
     """Units that the weights lead to: channels of a convolution, columns (or rows) of a matrix product."""
     shape = vertex.shape
-    if not weight or not shape:
+    if not weight_shape or not shape:
         return 0
-    return shape[feature_dimension(vertex, facts.weight_of(vertex)) % len(shape)]
+    return shape[feature_dimension(vertex, weight) % len(shape)]
 
 
 def feature_dimension(vertex: Vertex, weight: facts.Weight | None) -> int:

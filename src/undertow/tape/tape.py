@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from undertow.measure import Columns, Convolution, Meter, Signal, measure, measure_attention, measure_directions
+from undertow.measure import (
+    Columns,
+    Convolution,
+    Meter,
+    Reading,
+    Signal,
+    measure,
+    measure_attention,
+    measure_directions,
+)
 from undertow.record import Edge, Role, Run, Site
 from undertow.tape import facts
 from undertow.tape.attended import attended
@@ -40,6 +49,7 @@ class Tape:
     Attributes:
         plan: Sites, edges and what is looked at; known once a loss is attached.
         other_leaves: tensors that take gradient but are no parameters of the model.
+        reading: what `columns` read last.
 
     Args:
         model: its modules give the Sites their names. Or what passes before this one found out about it.
@@ -70,6 +80,7 @@ class Tape:
         self.meter = meter or Meter()
         self.plan = _NOTHING
         self.other_leaves: list[Tensor] = []
+        self.reading = Reading([])
         self._plans = model if isinstance(model, Plans) else Plans(model, unroll)
         self._listener = listener
         self._windows = self._plans.windows()
@@ -164,7 +175,8 @@ class Tape:
 
     def columns(self, names: Sequence[str] = ()) -> Columns:
         """Everything measured, off the devices. ``names``: of parameters, as `measure_parameters` returned them."""
-        return self._plans.readout(self.plan, tuple(names)).columns(self.meter.read())
+        self.reading = self.meter.read()
+        return self._plans.readout(self.plan, tuple(names)).columns(self.reading)
 
     def run(self, header: dict[str, Any] | None = None, names: Sequence[str] = ()) -> Run:
         """This one pass as a Run of one step."""

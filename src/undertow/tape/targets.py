@@ -5,13 +5,14 @@ import math
 from torch import Tensor
 
 from undertow.measure import Meter
+from undertow.operations import REGRESSION_LOSSES
 from undertow.tape.class_axes import SOFTMAXES, softmax_behind
 from undertow.tape.constant_answers import CONSTANT_ANSWERS, measure_constant_answer
 from undertow.tape.facts import saved
 from undertow.tape.graph import Node
 from undertow.tape.output_range import last_operation, nearest
 
-REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
+REGRESSIONS = REGRESSION_LOSSES - {"l1_loss"}  # whose difference autograd takes as any other
 """Losses that save output and target; of a difference that a user takes autograd keeps neither."""
 
 CLASSIFIES = frozenset({"nll_loss", "nll_loss2d"})

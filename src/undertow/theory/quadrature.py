@@ -51,21 +51,25 @@ def expect(function: Function, q: ArrayLike, kinks: tuple[float, ...] = ()) -> A
 def expect_weighted(function: Callable[[Array, Array], Array], q: ArrayLike, kinks: tuple[float, ...] = ()) -> Array:
     """E[f(√q u, u)] for u ~ N(0, 1): as `expect`, where the average also weighs by u itself.
 
+    Of several functions at once, [functions, ...], the averages are [functions, the shape of ``q``].
+
     Example:
         >>> float(expect_weighted(lambda z, u: z * u, 4.0).round(12))  # E[√q u²]
         2.0
     """
     variances = np.asarray(q, dtype=np.float64)
     flat = np.sqrt(np.maximum(variances.ravel(), np.finfo(np.float64).tiny))
-    out = np.empty_like(flat)
+    out = np.empty(0)
     for rows in _chunks(flat):
         root = flat[rows]
         u, weight = rule(root, kinks)
         with np.errstate(over="ignore", invalid="ignore"):  # a function may outgrow floats: its average is inf
             values = np.asarray(function(root[:, None] * u, u), np.float64)
             average = np.einsum("...n,...n->...", values, weight)
-        out[rows] = np.where(np.isnan(average), np.inf, average)
-    return out.reshape(variances.shape)
+        if not out.size:
+            out = np.empty((*average.shape[:-1], flat.size))
+        out[..., rows] = np.where(np.isnan(average), np.inf, average)
+    return out.reshape((*out.shape[:-1], *variances.shape))
 
 
 def rule(root: Array, kinks: tuple[float, ...] = (), finest: float = np.inf) -> tuple[Array, Array]:
@@ -152,6 +156,8 @@ def _panels(breaks: Array) -> tuple[Array, Array]:
 def _chunks(roots: Array) -> list[NDArray[np.intp]]:
     """Rows to do together: alike in scale, so that small q don't pay for the fine panels of large ones."""
     if roots.size < 2:
+        return [np.arange(roots.size)]
+    if roots.size <= CHUNK // 512 and roots.max() < 4:  # as nearly always: all of one octave
         return [np.arange(roots.size)]
     order = np.argsort(roots)
     octaves = np.floor(np.log2(np.maximum(roots[order], 1.0)) / 2)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from undertow.analysis.gradient_path import GradientPath, decades, find_gradient_path
+from undertow.analysis.gradient_path import GradientPath, decades_of, find_gradient_path
 from undertow.analysis.theory_check.gain_model import SQUARES, GainModel, NoTheory, gain_model
 from undertow.analysis.theory_check.interpretation import saying
 from undertow.analysis.theory_check.prediction import SegmentPrediction, TheoryCheck
@@ -56,7 +56,7 @@ def _prediction(statistics: Statistics, sites: Sequence[int]) -> SegmentPredicti
     received = statistics.run.column("grad_output", statistics.step)
     if not (received[start] > 0 and received[end] > 0 and math.isfinite(received[start] + received[end])):
         return SegmentPrediction(start, end, name, math.nan, reason="gradients of zero, inf or nan")
-    measured = float(decades(received[end]) - decades(received[start]))
+    measured = decades_of(float(received[end])) - decades_of(float(received[start]))
     try:
         found = sum((gain_model(statistics, a, b) for a, b in pairwise(sites)), GainModel())
     except NoTheory as why:

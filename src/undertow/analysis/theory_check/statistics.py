@@ -84,14 +84,17 @@ class Statistics:
 
 
 def _moments(name: str, variances: dict[int, float]) -> dict[int, Moments]:
-    # Loads scipy's integrators: only where there is something to expect.
-    from undertow.theory.fixedpoint import slope_moment
-    from undertow.theory.quadrature import expect
+    from undertow.theory.quadrature import expect  # loads scipy's integrators: only where there is something to expect
 
     phi = known(name)
     assert phi is not None  # noqa: S101  # it was looked up before
     derivative, kinks = phi.derivative, phi.kinks
+
+    def powers(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        squares = np.square(np.asarray(derivative(z), np.float64))
+        return np.stack([squares, np.square(squares)])
+
     q, place = np.unique(list(variances.values()), return_inverse=True)
-    fourth = expect(lambda z: np.asarray(derivative(z), np.float64) ** 4, q, kinks)
-    table = np.stack([q, slope_moment(phi, q), fourth], axis=1)[place]
+    second, fourth = expect(powers, q, kinks)
+    table = np.stack([q, second, fourth], axis=1)[place]
     return {site: Moments(*map(float, row)) for site, row in zip(variances, table, strict=True)}

@@ -153,6 +153,10 @@ def examples_apart(run: Run, op: str, shapes: Sequence[Sequence[int]], source: s
     if op in ("mean", "sum", "max", "amax", "median"):
         text = f"Take {op} along positions (dim=1), not along the batch, the first axis of {list(shapes[0])}."
         return Advice(text, code(*in_place_of([f"x = x.{op}(0)"], [f"x = x.{op}(1)"], place)))
+    if op == "normalize":
+        text = "Normalise each example by itself (dim=-1), not each feature over the batch."
+        lines = ["x = torch.nn.functional.normalize(x, dim=0)"], ["x = torch.nn.functional.normalize(x, dim=-1)"]
+        return Advice(text, code(*in_place_of(*lines, place)))
     text = (
         f"If examples shall not meet, keep them apart at {spoken(op) or 'the operation'}"
         f"{f' ({place})' if place else ''}: contrastive losses and attention over a "

@@ -164,8 +164,11 @@ def _smaller_loss(times: float) -> Advice:
 
 
 def _smaller_outputs(times: float, layer: str, what: str) -> Advice:
-    text = f"Start {layer or 'the last layer'} smaller, so that {what}"
-    text += ": an embedding that is used as the last layer, too, with a standard deviation of 0.02."
+    named = f" ({layer})" if layer else ""
+    text = (
+        f"Make the starting weights of the last layer{named} smaller, so that {what}. Where they are an embedding's, "
+    )
+    text += "too, a standard deviation of 0.02 is usual."
     if not layer:
         return Advice(text)
     factor = f"{0.3 / times:.2g}"

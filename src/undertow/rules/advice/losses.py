@@ -174,3 +174,16 @@ def _change_of_axes(output: Sequence[int], target: Sequence[int]) -> str:
         if target[axis] == 1 and [*target[:axis], *target[axis + 1 :]] == list(output):
             return f"squeeze({axis})"
     return "reshape(output.shape)" if not target or math.prod(output) == math.prod(target) else "expand_as(output)"
+
+
+def slope_where_sure(site: Site) -> Advice:
+    """Say how a generator gets a gradient from a discriminator that is sure: Goodfellow et al. 2014, section 3."""
+    text = (
+        f"Leave the {spoken(site.op)} out, and let the generator maximise log D(G(z)) instead of minimising "
+        "log(1 - D(G(z))): binary cross-entropy with logits, against ones. It is steep where the discriminator is sure."
+    )
+    lines = [
+        "logits = discriminator(generator(noise))  # without a sigmoid",
+        "loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))",
+    ]
+    return Advice(text, code(*lines))

@@ -92,7 +92,10 @@ def longer_steps(header: Mapping[str, Any], ratio: float, everywhere: bool) -> A
         )
         return Advice(text, "model.float()  # the weights; call the model under torch.autocast")
     if not everywhere:
-        text = f"Give all of {optimizer_of(header)}'s groups the largest learning rate of them; freeze what shall stay."
+        text = (
+            f"Where {optimizer_of(header)} has several groups of parameters, give all of them the largest learning "
+            "rate, and freeze what shall stay. Where it has one, find what makes their gradient so small."
+        )
         lines = [
             'largest = max(group["lr"] for group in optimizer.param_groups)',
             "for group in optimizer.param_groups:",
