@@ -46,6 +46,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     weighs_others=True,
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
+    excused_by_learning=("update too small",),
     acts_by_steps=True,
     explains=(
         "UT101", "UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT405", "UT406",
@@ -192,6 +193,7 @@ def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     header=("epsilon",),
     columns=("weight_grad_norm",),
     excused_by_convergence=True,
+    excused_by_learning=True,
 )
 def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are so small that Adam's epsilon swallows them.
