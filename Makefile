@@ -11,6 +11,7 @@
 # make lint         style, types, and the direction of imports
 # make docs         docs/rules.md, docs/remedies.md, docs/glossary.md, docs/public-api.md, docs/schemas and what pages' snippets print
 # make site         the site, in site/: opens without a network; its notebooks are run
+# make gallery      every study's page, quick and on small digits, for the site's gallery: some minutes
 # make pictures     docs/pictures/run.png, a run's page, and a picture of every rule; the README's others are figures of studies
 # What a target needs is installed into .venv on first use, and again when pyproject.toml or constraints.txt change.
 
@@ -29,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Only these are collected, which takes half a minute for all.
 BROWSER_TESTS = $(shell grep -rlE --include="test_*.py" "mark\.browser" tests)
 
-.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs site pictures clean
+.PHONY: chapter5 test test-fast test-browser test-integrations zoo clinic attack lint docs site gallery pictures clean
 
 chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
@@ -86,6 +87,10 @@ docs: $(VENV)/.installed-dev
 site: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(INTEGRATIONS)/bin/python -m mkdocs build --strict
 
+gallery: $(VENV)/.installed-dev
+	for name in $$($(BIN)/undertow study | cut -d' ' -f1); do \
+	  $(BIN)/undertow study $$name --quick --data digits --out gallery/$$name || exit 1; done
+
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/run.py
 	$(BIN)/python docs/site/rule_pictures.py
@@ -122,4 +127,4 @@ $(VENV)/.installed-release: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) chapter5 site undertow-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) chapter5 gallery site undertow-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -18,7 +18,7 @@ import undertow
 from reading import chromium, screen  # how the tests open pages
 
 STEPS, AT, FACTOR, SHOWN = 1500, 900, 60.0, 919
-WIDTH, HEIGHT = 1180, 1165
+WIDTH, HEIGHT = 1180, 815
 
 
 class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""What the site adds to pages that are read on GitHub as well: anchors, links out of docs/, rules, notebooks run."""
+"""What the site adds to pages that are read on GitHub as well: anchors, links, rules, notebooks run, studies' pages."""
 
 import re
 import sys
@@ -18,6 +18,10 @@ from rule_examples import HOW_TOS, listed
 import notebooks
 
 NOTEBOOKS = ROOT / "docs" / "notebooks"
+GALLERY = ROOT / "gallery"
+"""Where `make gallery` leaves the studies' pages."""
+
+STUDY = re.compile(r"^\| (\w+\d*) \|(?= [A-Z])", re.MULTILINE)
 HEADING = re.compile(r"^## (UR\d{3}) (.*)$", re.MULTILINE)
 OUTSIDE = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)(#[^)\s]*)?\)")
 
@@ -36,12 +40,14 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Run every notebook and add it as a page; add a page for every rule."""
+    """Run every notebook and add it as a page; add a page for every rule, and of studies what `make gallery` made."""
     for rule in rule_pages.ours():
         files.append(File.generated(config, f"rules/{rule.code}.md", content=rule_pages.page(rule)))
     for name in listed(NOTEBOOKS):
         content = notebooks.page(NOTEBOOKS / f"{name}.py")
         files.append(File.generated(config, f"notebooks/{name}.md", content=content))
+    for made in sorted(GALLERY.glob("*/*.html")):
+        files.append(File.generated(config, f"gallery/{made.parent.name}/{made.name}", abs_src_path=str(made)))
     return files
 
 
@@ -60,7 +66,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     markdown = OUTSIDE.sub(outside, markdown).replace("OWNER/undertow", f"{owner}/undertow")
     if page.file.src_uri == "rules.md":
         return rule_pages.listing()
+    if page.file.src_uri == "gallery.md":
+        return STUDY.sub(_with_its_page, markdown)
     return HEADING.sub(_anchored, markdown) if page.file.src_uri == "remedies.md" else markdown
+
+
+def _with_its_page(found: re.Match[str]) -> str:
+    made = (GALLERY / found[1] / "index.html").exists()
+    return f"| [{found[1]}](gallery/{found[1]}/index.html) |" if made else found[0]
 
 
 def _anchored(found: re.Match[str]) -> str:

@@ -1,7 +1,8 @@
 """A picture of every rule, drawn of the network that it fires on: `make pictures`, or run this file.
 
 The network is that of the first how-to whose findings have the rule's code. What an examination saw is drawn layer by
-layer, from the input to the loss; what a run saw, step by step. What the finding names has another colour.
+layer, from the input to the loss; what a run saw, step by step. What the finding names has another colour. Faults of
+how a network, its loss or its loop is put together are drawn by `rule_diagrams`.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs" / "site")]
 
+from rule_diagrams import DIAGRAMS, diagram
 from rule_examples import examples
 
 import undertow
@@ -211,14 +213,19 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 
 
+def titled(svg: str, seen: str) -> str:
+    """Return a picture's file: the SVG, with what is seen in it as its title."""
+    return svg.replace(">", f"><title>{seen}</title>", 1) + "\n"
+
+
 def main(codes: Sequence[str]) -> None:
     """Draw the pictures of these rules, or of all."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     for code, pages in examples().items():
         if not codes or code in codes:
-            svg, seen = picture(*explained(code, pages))
+            svg, seen = diagram(code) if code in DIAGRAMS else picture(*explained(code, pages))
             if svg:
-                (PICTURES / f"{code}.svg").write_text(svg.replace(">", f"><title>{seen}</title>", 1) + "\n", "utf-8")
+                (PICTURES / f"{code}.svg").write_text(titled(svg, seen), "utf-8")
 
 
 if __name__ == "__main__":

@@ -91,25 +91,29 @@ def aligned(values: Sequence[float]) -> list[str]:
 _TYPESET = (
     (re.compile(r"(?<![\w.)\]\-\u2212])-(?=\.?\d)"), MINUS),
     (re.compile(r"(?<=\d) - (?=[\da-z])"), f" {MINUS} "),
-    (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
+    (re.compile(r"(?<=\d) (?=(?:%|(?:ms|s|min|h|kB|MB|GB)\b))"), "\u00a0"),
     (re.compile(r" <= "), " \u2264 "),
     (re.compile(r" >= "), " \u2265 "),
     (re.compile(r" -> "), " \u2192 "),
 )
 
 
+_POWER = re.compile(r"(?<![\w.])10\^(-?\d+)\b")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)\b")
 
 
 def typeset(text: str) -> str:
-    """Write a sentence of plain signs as a page sets it: true minus signs, no line that begins with %.
+    """Write a sentence of plain signs as a page sets it: true minus signs, no line that begins with % or a unit.
 
     Example:
         >>> typeset("from -4.29 to -.5 decades, 70 % of fc-1"), typeset("14 -> 0, rate <= -0.08")
         ('from −4.29 to −.5 decades, 70\\xa0% of fc-1', '14 → 0, rate ≤ −0.08')
         >>> typeset("7.3e-09 of 1e+06, but fc1e-2")
         '7.3×10⁻⁹ of 1×10⁶, but fc1e-2'
+        >>> typeset("31 remedies in 3 min 29 s, 10^15 times")
+        '31 remedies in 3\xa0min 29\xa0s, 10¹⁵ times'
     """
+    text = _POWER.sub(lambda found: f"10{found[1].translate(_RAISED)}", text)
     text = _SCIENTIFIC.sub(lambda found: f"{found[1]}\u00d710{str(int(found[2])).translate(_RAISED)}", text)
     for pattern, sign in _TYPESET:
         text = pattern.sub(sign, text)
@@ -124,6 +128,16 @@ def percent(share: float, digits: int = 0) -> str:
         ('86\\xa0%', '0.006\\xa0%')
     """
     return f"{100 * share:.{digits}f}\u00a0%"  # number and sign stay on one line
+
+
+def probability(p: float) -> str:
+    """Write how likely something is by chance: three digits after the point, and no small number as zero.
+
+    Example:
+        >>> probability(0.0421), probability(3e-7), probability(float("nan"))
+        ('0.042', '< 0.001', '')
+    """
+    return "" if math.isnan(p) else "< 0.001" if p < 1e-3 else f"{p:.3f}"
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -23,6 +23,13 @@ _SPOKEN = {
     "log-likelihood loss": "nll_loss nll_loss2d nll_loss_forward",
     "CTC loss": "ctc_loss",
 }
+
+REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+"""They hold an output against a target element by element and broadcast the two."""
+
+DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
+"""A difference that a user takes by hand, by the names of autograd and of a tensor's methods."""
+
 _BY_OP = {op: words for words, ops in _SPOKEN.items() for op in ops.split()}
 
 

@@ -63,9 +63,38 @@ class Transformer(nn.Module):
         return self.head(self.stack(self.first(x)).mean(1))
 
 
+class Attentive(nn.Module):
+    """Tokens that attend to one another: behind a mask of padding, along an axis, with nothing that tells places."""
+
+    def __init__(self, mask=None, axis=-1):
+        super().__init__()
+        self.embedding, self.mix, self.head = nn.Linear(2, 8), nn.Linear(8, 24), nn.Linear(8, 3)
+        self.mask, self.axis = mask, axis
+
+    def forward(self, x):
+        q, k, v = (t.unflatten(-1, (2, 4)).transpose(1, 2) for t in self.mix(self.embedding(x)).chunk(3, -1))
+        if self.mask == "sdpa":
+            made = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden_steps(x)[:, None, None])
+        else:
+            scores = q @ k.transpose(-1, -2)
+            scores = scores if self.mask is None else self.mask(scores, hidden_steps(x)[:, None, None])
+            made = scores.softmax(self.axis) @ v
+        return self.head(made.transpose(1, 2).flatten(2).mean(1))
+
+
+def hidden_steps(x):
+    """Which steps are hidden: the last two."""
+    return (torch.arange(x.shape[1]) > x.shape[1] - 3).expand(len(x), -1)
+
+
 def mlp(activation=nn.Sigmoid, end=None):
     hidden = [layer for _ in range(2) for layer in (nn.Linear(5, 5), activation())]
     return nn.Sequential(nn.Linear(6, 5), activation(), *hidden, nn.Linear(5, 3), *([end()] if end else []))
+
+
+def narrow():
+    hidden = [nn.Linear(6, 2), nn.BatchNorm1d(2), nn.Tanh(), nn.Linear(2, 2, bias=False), nn.Tanh()]
+    return nn.Sequential(*hidden, nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
 def cnn():

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -552,3 +553,158 @@ def test_weights_of_examples_are_no_targets():
     assert target_of((x, y, torch.tensor([True, True, False, True]))) is y
     assert target_of((x, torch.zeros(4))) is not None
     assert target_of((x, torch.ones(3))) is None
+
+
+MASKS = {
+    "masked_fill": lambda scores, hidden: scores.masked_fill(hidden, -torch.inf),
+    "by name": lambda scores, hidden: scores.masked_fill(mask=hidden, value=-1e9),
+    "where": lambda scores, hidden: torch.where(~hidden, scores, torch.tensor(-1e9)),
+    "product": lambda scores, hidden: scores + -1e9 * hidden.float(),
+    "sdpa": "sdpa",
+}
+
+
+class TestAttention:
+    @pytest.mark.parametrize("how", MASKS)
+    def test_a_mask_is_turned_round(self, how):
+        ill = patients.classes(lambda: patients.Attentive(MASKS[how]), 7, 2)
+        facts = surveyed(patients.made(ill), ill)
+        assert facts.hidden == pytest.approx(5 / 7 if how == "sdpa" else 2 / 7)  # True is "take part" there
+        assert "UR316" in codes(ill)
+        treated = apply(Remedy("UR316"), ill)
+        x = ill.sample(1)[0][0].requires_grad_()
+        patients.made(treated)(x)[0].sum().backward()
+        assert x.grad.isfinite().all()
+        if how != "sdpa":
+            well = patients.classes(lambda: patients.Attentive(lambda s, hidden: MASKS[how](s, ~hidden)), 7, 2)
+            assert loss_of(treated) == pytest.approx(loss_of(well))
+        assert loss_of(treated) != loss_of(ill)
+
+    def test_torchs_own_layers_see_what_padding_was(self):
+        class Padded(patients.Transformer):
+            def forward(self, x):
+                hidden = patients.hidden_steps(x)
+                return self.head(self.stack(self.first(x), src_key_padding_mask=hidden ^ self.turned).mean(1))
+
+        losses = []
+        for turned in (True, False):
+            Padded.turned = turned
+            each = apply(Remedy("UR309", {"p": 0.0}), patients.classes(Padded, 7, 2))
+            losses.append([loss_of(each), loss_of(apply(Remedy("UR316"), each))])
+        assert losses[0] == pytest.approx(losses[1][::-1])
+        assert losses[0][0] != losses[0][1]
+
+    def test_a_mask_of_the_future_stays(self):
+        def causal(scores, _hidden):
+            return scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1).bool(), -torch.inf)
+
+        training = patients.classes(lambda: patients.Attentive(causal), 7, 2)
+        assert surveyed(patients.made(training), training).hidden == -1
+        assert "UR316" not in codes(training)
+
+    @pytest.mark.parametrize("axis", [1, 2])
+    def test_a_softmax_goes_over_the_keys(self, axis):
+        ill = patients.classes(lambda: patients.Attentive(axis=axis), 7, 2)
+        well = patients.classes(patients.Attentive, 7, 2)
+        assert "UR318" in codes(ill)
+        assert "UR318" not in codes(well)
+        assert loss_of(apply(Remedy("UR318"), ill)) == pytest.approx(loss_of(well))
+
+    def test_places_are_told_where_nothing_tells_them(self):
+        training = patients.classes(patients.Attentive, 7, 2)
+        assert "UR317" in codes(training)
+        treated = apply(Remedy("UR317"), training)
+        assert "UR317" not in codes(treated)
+        x = training.sample(1)[0][0]
+        for each, same in ((training, True), (treated, False)):
+            model = patients.made(each)
+            assert torch.allclose(model(x), model(x.flip(1)), atol=1e-6) is same
+        assert patients.made(treated)(torch.ones(2, 9, 2)).shape == (2, 3)  # longer than any that was seen
+
+
+class Block(nn.Module):
+    """Two branches of one's own, the norm behind each sum or in front of each branch."""
+
+    def __init__(self, pre):
+        super().__init__()
+        self.q, self.v, self.out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.norm1, self.norm2, self.drop = nn.LayerNorm(8), nn.LayerNorm(8), nn.Dropout(0.5)
+        self.ff = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+        self.pre = pre
+
+    def attend(self, x):
+        q = self.q(x)
+        return self.drop(self.out((q @ q.transpose(1, 2)).softmax(-1) @ self.v(x)))
+
+    def forward(self, x):
+        if self.pre:
+            x = x + self.attend(self.norm1(x))
+            return x + self.ff(self.norm2(x))
+        x = self.norm1(x + self.attend(x))
+        return self.norm2(self.ff(x) + x)
+
+
+class Blocks(nn.Module):
+    def __init__(self, pre):
+        super().__init__()
+        self.first, self.head = nn.Linear(2, 8), nn.Linear(8, 3)
+        self.blocks = nn.Sequential(Block(pre), Block(pre))
+
+    def forward(self, x):
+        x = self.blocks(self.first(x))
+        return self.head((functional.layer_norm(x, (8,)) if self.blocks[0].pre else x).mean(1))
+
+
+def test_norms_behind_sums_of_the_users_own_blocks_go_in_front_of_the_branches():
+    late, early = (patients.classes(partial(Blocks, pre), 7, 2) for pre in (False, True))
+    assert "UR305" not in codes(early) or look(early, (Remedy("UR305"),)).error.startswith("ValueError: ")
+    assert "UR305" in codes(late)
+    treated = apply(Remedy("UR305"), late)
+    model, wanted, x = patients.made(treated).eval(), patients.made(early).eval(), late.sample(1)[0][0]
+    assert torch.allclose(model(x), wanted(x), atol=1e-5)
+    assert torch.equal(copy.deepcopy(model)(x), model(x))
+    twin = copy.deepcopy(model)
+    model.blocks[0].norm1.weight.data.zero_()
+    assert torch.allclose(twin(x), wanted(x), atol=1e-5)  # a copy leans on its own norms
+    twin(x).sum().backward()
+    assert all(p.grad is not None for p in twin.parameters())
+    assert "blocks.0.norm1" in Remedy("UR305").written_for(late).snippet
+
+
+@pytest.mark.parametrize(("term", "wanted"), [(0, 0.5 + 2 + 3), (1, 5 + 0.2 + 3), (2, 5 + 2 + 0.3)])
+def test_one_term_of_a_loss_counts_less(term, wanted):
+    def loss(model, batch):
+        nothing = model(batch[0]).sum() * 0
+        return (nothing + 5) + 2 * torch.exp(nothing) + 3 * nothing.exp()
+
+    training = replace(patients.classes(patients.mlp, 6), loss=loss, score=patients.closeness)
+    assert "UR418" in codes(training)
+    assert "UR418" not in codes(patients.classes(patients.mlp, 6))
+    assert loss_of(apply(Remedy("UR418", {"term": term, "factor": 0.1}), training)) == pytest.approx(wanted)
+    with pytest.raises(ValueError, match="adds up no 4 terms"):
+        apply(Remedy("UR418", {"term": 3, "factor": 0.1}), training)
+
+
+class Bare(nn.Module):
+    """Layers that are no modules, as Keras has them: an activation behind the last one, too."""
+
+    def __init__(self, end, outputs=1):
+        super().__init__()
+        self.first, self.last = nn.Parameter(torch.randn(6, 5)), nn.Parameter(torch.randn(5, outputs))
+        self.end = end
+
+    def forward(self, x):
+        return self.end(torch.sigmoid(x @ self.first) @ self.last)
+
+
+def test_the_output_of_layers_that_are_no_modules_is_freed_and_its_activation_is_no_hidden_one():
+    training = patients.numbers(lambda: Bare(torch.relu), 1)
+    x = training.sample(1)[0][0]
+    made = {code: patients.made(apply(Remedy(code), training)) for code in ("UR402", "UR410", "UR301")}
+    net = patients.made(training)
+    hidden = x @ net.first
+    assert torch.allclose(made["UR402"](x), hidden.sigmoid() @ net.last)
+    assert torch.allclose(made["UR410"](x), (hidden.sigmoid() @ net.last).sigmoid())
+    assert torch.allclose(made["UR301"](x), (hidden.relu() @ net.last).relu())
+    with pytest.raises(ValueError, match="more than one output"):
+        apply(Remedy("UR410"), patients.numbers(lambda: Bare(torch.relu, 3), 3))

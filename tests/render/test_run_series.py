@@ -25,6 +25,12 @@ def test_a_step_that_is_noted_twice_counts_once():
     assert series.latest["loss"] == 1.0
 
 
+def test_a_run_whose_optimizer_holds_none_of_the_parameters_is_drawn():
+    columns = {"progress": np.empty((2, 0)), "weight_norm": np.empty((2, 0)), "update_norm": np.empty((2, 0))}
+    run = Run({}, (), parameter_columns=columns, parameter_steps=np.arange(2.0))
+    assert dict(RunSeries(run).rows("progress")) == {}
+
+
 def test_a_spike_of_one_step_in_twenty_thousand_is_seen():
     run = large(sites=20)
     speed = RunSeries(run)._series("speed")

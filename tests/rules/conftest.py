@@ -5,10 +5,27 @@ from pathlib import Path
 import pytest
 import torch
 
+from rules.fitting import Examples
 from rules.trainings import FAULTY, HEALTHY
 from undertow.record import Finding, Run
 from undertow.rules import over_time
 from undertow.store import open_run
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give the tests of `rules.fitting` the examples of the file that imports them."""
+    examples = getattr(metafunc.module, "EXAMPLES", None)
+    if not isinstance(examples, Examples):
+        return
+    of = {
+        "firing": examples.all,
+        "healthy": examples.all,
+        "firing_watched": examples.some,
+        "healthy_watched": examples.some,
+    }
+    for name in set(of) & set(metafunc.fixturenames):
+        cases = of[name](int(name.startswith("healthy")))
+        metafunc.parametrize(name, cases, ids=[f"{code}-{build.__name__}" for code, build in cases])
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,9 @@ def watched(folder, loss_of, steps=40, optimizer=torch.optim.Adam, **options):
 
 WATCHED = {
     "softmax along the batch": ("UT506", lambda z, y, _: functional.nll_loss(z.log_softmax(0), y)),
+    "softmax along positions": (
+        "UT506", lambda z, y, _: functional.nll_loss(z.reshape(8, 4, 4).log_softmax(1).reshape(-1, 4), y)
+    ),
     "softmax of outputs along the batch": ("UT506", lambda z, y, _: -z.softmax(0).log().gather(1, y[:, None]).mean()),
     "kl_div of probabilities": (
         "UT503", lambda z, y, _: functional.kl_div(z.softmax(1), soft(y), reduction="batchmean")
@@ -58,6 +61,7 @@ def test_a_watched_run_tells_what_the_loss_is_made_of(tmp_path, kind):
 
 HEALTHY = {
     "nll_loss": lambda z, y, _: functional.nll_loss(z.log_softmax(1), y),
+    "nll_loss of rows": lambda z, y, _: functional.nll_loss(z.reshape(8, 4, 4).log_softmax(2).reshape(-1, 4), y),
     "kl_div": lambda z, y, _: functional.kl_div(z.log_softmax(1), soft(y), reduction="batchmean"),
     "two terms": lambda z, y, _: functional.cross_entropy(z, y) + 0.1 * (z[:, :1] - 1).square().mean(),
     "a small term": lambda z, y, _: functional.cross_entropy(z, y) + 1e-5 * z.square().mean(),

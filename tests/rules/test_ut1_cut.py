@@ -1,22 +1,23 @@
 """UT109: gradients that one operation makes zero of."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from rules.fitting import (
+from rules.fitting import (  # noqa: F401
     Attends,
     Examples,
     Func,
     Sequence,
-    alarms,
     classified,
     cross_entropy_of,
     mlp,
     regressed,
     sequences,
-    watched_alarms,
+    test_fires,
+    test_fires_in_a_watched_run,
+    test_stays_silent,
+    test_stays_silent_in_a_watched_run,
 )
 
 EXAMPLES = Examples()
@@ -165,26 +166,3 @@ silent("UT109")(lambda: cross_entropy_of(DeadInputs()))
 silent("UT109")(lambda: sequences(Sequence(nn.LSTM, after=lambda h: h[:, -1], batch_first=True), steps=1))
 
 CASES = EXAMPLES.by_code
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
-def test_fires(code, build):
-    assert code in alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
-def test_stays_silent(code, build):
-    assert code not in alarms(build)
-
-
-WATCHED = [(code, build) for code, build in EXAMPLES.all(0)[::4] if code in ("UT503", "UT109")]
-
-
-@pytest.mark.parametrize(("code", "build"), WATCHED)
-def test_fires_in_a_watched_run(code, build):
-    assert code in watched_alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])
-def test_stays_silent_in_a_watched_run(code, build):
-    assert code not in watched_alarms(build)

@@ -52,6 +52,15 @@ def test_a_loss_at_the_end_of_a_long_sequence_is_a_warning_and_told_once(kind, s
     assert found[0].evidence["steps"] == steps
 
 
+@pytest.mark.parametrize(("kind", "steps", "told"), [("gru", 30, False), ("gru", 60, True), ("rnn", 30, True)])
+def test_gates_are_given_more_time_than_a_plain_recurrence(kind, steps, told):
+    torch.manual_seed(0)
+    net, x = Fused(kind), torch.randn(32, steps, INPUTS)
+    found = {each.code: each for each in examine(net, lambda: net(x).square().mean()).findings}["UT107"]
+    assert found.evidence["horizon"] < steps / 5
+    assert (found.severity is Severity.WARNING) is told
+
+
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_a_gate_that_stands_open_is_neither_saturated_nor_forgetful(kind):
     torch.manual_seed(0)

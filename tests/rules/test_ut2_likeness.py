@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rules.loops import findings, plainly, record
 from rules.networks import chain, codes, he_relu, simple
 from rules.trainings import adam, classified, sgd, train
 from rules.trainings import chain as layers
@@ -234,3 +235,14 @@ def test_a_network_at_torchs_start_that_learns_is_not(tmp_path):
     torch.manual_seed(0)
     model = layers(nn.ReLU, 5)
     assert told(train(tmp_path, model, adam(model, 3e-3), classified(), 100)) == []
+
+
+@pytest.mark.parametrize("shrunk", [True, False])
+def test_a_last_layer_that_gets_the_same_for_all_examples_is_told_of_a_run(tmp_path, shrunk):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(8, 16), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 8))
+    nn.init.normal_(net[0].weight, std=1e-5 if shrunk else 1.0)
+    words = torch.arange(64) % 8
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    steps = plainly(lambda _: functional.cross_entropy(net(words), words), optimizer, optimizer.zero_grad, 60)
+    assert ("UT205" in findings(record(tmp_path, net, optimizer, steps))) is shrunk

@@ -6,6 +6,7 @@ from torch import nn
 
 from rules.networks import chain, constant_weights, simple, zero_head
 from undertow import examine
+from undertow.record import Severity
 from undertow.testing import check_rule
 
 CASES = {
@@ -41,3 +42,13 @@ def test_weights_of_the_right_variance_are_not_blamed_for_a_constant_factor():
     found = {finding.code: finding for finding in examine(*simple(Scaled(), width=64)).findings}
     assert "UT301" not in found
     assert "scaling" in found["UT101"].message
+
+
+def test_units_that_get_nothing_but_rounding_stay_alike_however_that_points():
+    net = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+    for layer in net[::2]:
+        nn.init.constant_(layer.weight, 0.05)
+        nn.init.zeros_(layer.bias)
+    found = [each for each in examine(*simple(net)).findings if each.code == "UT302"]
+    assert found[0].severity is Severity.ERROR
+    assert "stay alike" in found[0].message

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from rules.loops import classifier, findings, record
+from rules.loops import classifier, findings, plainly, record
 from rules.networks import in_half, tiny_loss, with_optimizer
 from undertow.examination import examine
 from undertow.record import Severity
+from undertow.rules import over_time
 from undertow.testing import check_rule
 
 CASES = {
@@ -49,6 +50,28 @@ def test_steps_that_half_precision_rounds_away(lr, told):
     found = [each for each in report.findings if each.code == "UT401" and each.severity is Severity.WARNING]
     assert len(found) == told
     assert all(each.evidence["stuck"] > 0.6 and "model.float()" in each.snippet for each in found)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "kind", "told"),
+    [
+        (torch.optim.AdamW, 1e-4, torch.bfloat16, True),
+        (torch.optim.AdamW, 3e-3, torch.bfloat16, False),
+        (torch.optim.AdamW, 1e-4, torch.float32, False),
+        (torch.optim.SGD, 1e-4, torch.bfloat16, True),
+        (torch.optim.SGD, 1.0, torch.bfloat16, False),
+    ],
+)
+def test_a_watched_run_tells_steps_that_half_precision_rounds_away(tmp_path, optimizer, lr, kind, told):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)).to(kind)
+    for p in net.parameters():
+        p.data *= 3
+    x, y = torch.randn(64, 32, dtype=kind), torch.randint(0, 4, (64,))
+    made = optimizer(net.parameters(), lr)
+    run = record(tmp_path, net, made, plainly(lambda _: functional.cross_entropy(net(x), y), made, made.zero_grad, 30))
+    found = [each for each in over_time(run) if each.code == "UT401" and "rounding takes" in each.message]
+    assert len(found) == told
 
 
 def test_clipping_is_told_by_how_much(recorded, found):

@@ -5,14 +5,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rules.fitting import (
+from rules.fitting import (  # noqa: F401
     Examples,
     adam,
-    alarms,
     batch,
     mlp,
     regressed,
-    watched_alarms,
+    test_fires,
+    test_fires_in_a_watched_run,
+    test_stays_silent,
+    test_stays_silent_in_a_watched_run,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own hint, at some losses
@@ -130,26 +132,4 @@ def position_and_bias():
 
 CASES = EXAMPLES.by_code
 
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
-def test_fires(code, build):
-    assert code in alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
-def test_stays_silent(code, build):
-    assert code not in alarms(build)
-
-
-WATCHED = [case for case in EXAMPLES.all(0)[::4] if case[1] is not entropy_by_hand]
-"""What takes shapes of targets, examinations know alone."""
-
-
-@pytest.mark.parametrize(("code", "build"), WATCHED)
-def test_fires_in_a_watched_run(code, build):
-    assert code in watched_alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])
-def test_stays_silent_in_a_watched_run(code, build):
-    assert code not in watched_alarms(build)
+EXAMPLES.unwatched = {entropy_by_hand}  # only an examination knows the shapes of targets

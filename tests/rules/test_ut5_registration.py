@@ -1,17 +1,17 @@
 """UT502: tensors that nobody trains, and inputs whose gradient is asked for."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from rules.fitting import (
+from rules.fitting import (  # noqa: F401
     Examples,
     adam,
-    alarms,
     batch,
     cross_entropy_of,
     mlp,
+    test_fires,
+    test_stays_silent,
 )
 
 EXAMPLES = Examples()
@@ -133,13 +133,3 @@ def adversary():
 
 
 CASES = EXAMPLES.by_code
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
-def test_fires(code, build):
-    assert code in alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
-def test_stays_silent(code, build):
-    assert code not in alarms(build)

@@ -2,18 +2,19 @@
 
 from types import SimpleNamespace
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from rules.fitting import (
+from rules.fitting import (  # noqa: F401
     Examples,
     adam,
-    alarms,
     batch,
     mlp,
-    watched_alarms,
+    test_fires,
+    test_fires_in_a_watched_run,
+    test_stays_silent,
+    test_stays_silent_in_a_watched_run,
 )
 
 EXAMPLES = Examples()
@@ -106,23 +107,3 @@ fires("UT507")(lambda: variational("reconstruction"))
 fires("UT507")(lambda: variational("divergence"))
 
 CASES = EXAMPLES.by_code
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
-def test_fires(code, build):
-    assert code in alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
-def test_stays_silent(code, build):
-    assert code not in alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0)[::4])
-def test_fires_in_a_watched_run(code, build):
-    assert code in watched_alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])
-def test_stays_silent_in_a_watched_run(code, build):
-    assert code not in watched_alarms(build)

@@ -170,3 +170,26 @@ def test_batches_of_one_class_are_told(commonest, constant, loss, fires):
     wild = loss * (1.6 - np.linspace(0, 0.6, 40)) + noise(40, 0.02)
     found = told(met(wild, constant, commonest))
     assert "not mixed" in found.message if fires else found is None or "not mixed" not in found.message
+
+
+def far_above_chance(losses):
+    sites = (
+        Site(0, "loss", "nll_loss", Role.LOSS, ()),
+        Site(1, "head", "addmm", Role.WEIGHT, (32, 4), n_out=4),
+    )
+    rows = np.arange(0, len(losses), 10)
+    columns = {"constant_loss": np.full((len(rows), 2), np.log(4))}
+    scalars = {"step": np.arange(len(losses), dtype=float), "loss": np.asarray(losses, float)}
+    steps = {"step": rows.astype(float), "loss": np.asarray(losses, float)[rows]}
+    return Run({"optimizer": "Adam"}, sites, columns=columns, steps=steps, scalars=scalars)
+
+
+def test_a_classifier_whose_loss_stands_far_above_chance_is_told_and_has_not_converged():
+    falls = 40 * np.exp(-np.arange(300) / 15)
+    codes = {found.code: found for found in over_time(far_above_chance(11 + falls + noise(300)))}
+    assert codes["UT704"].severity is Severity.WARNING
+    assert codes["UT704"].evidence["constant"] == pytest.approx(np.log(4))
+    assert "UT601" not in codes
+    assert "UT704" not in {found.code for found in over_time(far_above_chance(0.4 + falls + noise(300)))}
+    still_falls = 200 * np.exp(-np.arange(300) / 100)
+    assert "UT704" not in {found.code for found in over_time(far_above_chance(still_falls + noise(300)))}

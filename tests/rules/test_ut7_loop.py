@@ -44,7 +44,7 @@ def test_gradients_that_nobody_zeroes_are_told(tmp_path, how, kind):
     found = findings(run)
     assert next(iter(found)) == "UT701"
     assert found["UT701"].evidence["left over"] > 0.1
-    assert found["UT701"].began == 10
+    assert found["UT701"].began == 1
 
 
 @pytest.mark.parametrize("how", ZEROED)

@@ -1,14 +1,14 @@
 """UT705: outputs that their last operation keeps from the targets."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from rules.fitting import (
+from rules.fitting import (  # noqa: F401
     Examples,
-    alarms,
     regressed,
+    test_fires,
+    test_stays_silent,
 )
 
 EXAMPLES = Examples()
@@ -77,13 +77,3 @@ for kind in (nn.LSTM, nn.GRU, nn.RNN):
 silent("UT705")(lambda: stated(5, nn.LSTM, proj_size=1))
 
 CASES = EXAMPLES.by_code
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(0))
-def test_fires(code, build):
-    assert code in alarms(build)
-
-
-@pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1))
-def test_stays_silent(code, build):
-    assert code not in alarms(build)

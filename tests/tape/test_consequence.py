@@ -141,7 +141,7 @@ def test_alike_blocks_are_said_once():
     report = judged(net, torch.randn(20, 8))
     (found,) = (each for each in report.findings if each.code == "UT302" and each.severity is Severity.ERROR)
     assert found.evidence["alike"] == len(found.sites) > 3
-    assert "others alike" in found.message
+    assert "The same holds for layer" in found.message
 
 
 # --- UT104 and UT105: progress

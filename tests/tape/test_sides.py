@@ -167,3 +167,39 @@ def test_a_table_that_is_indexed_by_hand_is_no_weight(lookup):
     net, x = ByHand(lookup), torch.randint(9, (6, 2))
     report = examine(net, lambda: functional.cross_entropy(net(x), torch.arange(6) % 3))
     assert [site.name for site in report.run.sites if site.role is Role.WEIGHT] == ["body"]
+
+
+class Symmetric(nn.Module):
+    def forward(self, weight):
+        return torch.eye(len(weight)) @ (weight + weight.T)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.orthogonal,
+        lambda layer: nn.utils.parametrize.register_parametrization(layer, "weight", Symmetric()),
+    ],
+    ids=["spectral", "spectral by hooks", "weight norm", "orthogonal", "one's own"],
+)
+def test_a_layer_whose_weights_are_made_of_parameters_is_one_layer(wrap):
+    torch.manual_seed(0)
+    net = nn.Sequential(wrap(nn.Linear(6, 6)), nn.ReLU(), wrap(nn.Linear(6, 6)), nn.Tanh(), wrap(nn.Linear(6, 6)))
+    x = torch.randn(9, 6)
+    run = examine(net, lambda: net(x).square().mean()).run
+    layers = [(site.name, site.module_type) for site in run.sites if site.role is Role.WEIGHT]
+    assert layers == [("4", "Linear"), ("2", "Linear"), ("0", "Linear")]
+    norms = [run.column("weight_norm")[site.index] for site in run.sites if site.role is Role.WEIGHT]
+    assert np.isfinite(norms[:-1]).all()  # autograd keeps no made weights of a layer whose input takes no gradient
+
+
+def test_attention_and_graphs_on_raw_data_stay_data():
+    torch.manual_seed(0)
+    q, k = nn.Linear(4, 5, bias=False), nn.Linear(4, 5, bias=False)
+    x, edges = torch.randn(7, 4), torch.rand(7, 7)
+    model = nn.ModuleList([q, k])
+    run = examine(model, lambda: (edges @ (q(x) @ k(x).T)).square().mean()).run
+    assert {site.name for site in run.sites if site.role is Role.WEIGHT} == {"0", "1"}

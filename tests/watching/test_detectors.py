@@ -173,6 +173,7 @@ def test_what_begins_in_front_is_known_if_both_ends_are_kept(
     both: bool, step: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At step 13 the gradient is lost behind the first layer, whose weights are lost with it: so all is at step 14."""
+    monkeypatch.setattr(governor, "SHORT_RUN", 0)
     monkeypatch.setattr(governor, "OPENING_LOSSES", 0)  # steps 13 and 14 aren't observed
     monkeypatch.setattr(pass_placement, "COUNTING_FROM", float("-inf"))
     monkeypatch.setitem(pass_placement.IN_FRONT_FROM, "cpu", -1.0 if both else float("inf"))

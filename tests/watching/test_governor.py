@@ -14,6 +14,10 @@ from undertow.watching.governor import (
     OPENING_LOSSES,
     OPENING_SECONDS,
     OPENING_STEPS,
+    SHORT_RUN,
+    SHORT_RUN_FROM,
+    SHORT_RUN_SECONDS,
+    SHORT_RUN_SHARE,
     Action,
     CostAccount,
     Governor,
@@ -65,6 +69,14 @@ def opening(step: float, tape: float) -> float:
     return min(OPENING_STEPS, OPENING_SECONDS / (OPENING_GAP * step) + 2) * tape
 
 
+def noted(step: float, note: float) -> float:
+    """What the light steps cost that every run begins with."""
+    if step < SHORT_RUN_FROM:
+        return OPENING_LOSSES * note
+    long = note > SHORT_RUN_SHARE * step
+    return note * (min(SHORT_RUN, SHORT_RUN_SECONDS / step + OPENING_LOSSES) if long else SHORT_RUN)
+
+
 @settings(max_examples=25, deadline=None)
 @given(SECONDS, st.floats(0.01, 0.3), st.floats(0.2, 3.0), st.sampled_from([0.01, 0.03, 0.1]))
 def test_the_cost_stays_under_what_was_asked_for(step: float, note: float, tape: float, overhead: float) -> None:
@@ -72,7 +84,7 @@ def test_the_cost_stays_under_what_was_asked_for(step: float, note: float, tape:
     world = World(step, note * step, tape * step, overhead)
     steps = 1500
     world.run(steps)
-    borrowed = opening(step, tape * step) + OPENING_LOSSES * note * step
+    borrowed = opening(step, tape * step) + noted(step, note * step)
     borrowed += BURST_STEPS * overhead * step + 2 * tape * step
     assert world.spent <= overhead * steps * step * 1.02 + borrowed + HOOKS_SECONDS * steps
     assert world.taped()[0] == 0
@@ -105,7 +117,7 @@ def test_a_burst_is_dense_and_paid_back() -> None:
     world.run(1000)
     later = [step for step in world.taped() if step >= 3000]
     assert len([step for step in later if step < 3017]) >= 4
-    borrowed = opening(0.05, 0.01) + BURST_STEPS * 0.01 * 0.05 + 0.02
+    borrowed = opening(0.05, 0.01) + noted(0.05, 0.0005) + BURST_STEPS * 0.01 * 0.05 + 0.02
     assert world.spent <= 0.0101 * world.trained + borrowed + 4000 * HOOKS_SECONDS
 
 
@@ -125,11 +137,46 @@ def test_a_short_run_says_something(step: float, note: float, tape: float, steps
 @settings(max_examples=25, deadline=None)
 @given(st.floats(2e-4, 0.1), st.floats(0.01, 0.3), st.floats(0.2, 3.0))
 def test_the_promise_holds_once_a_run_has_begun(step: float, note: float, tape: float) -> None:
-    world = World(step, note * step, tape * step).run(OPENING_GAP * OPENING_STEPS)
+    world = World(step, note * step, tape * step).run(max(OPENING_GAP * OPENING_STEPS, SHORT_RUN))
     spent, trained, steps = world.spent, world.trained, 3000
     world.run(steps)
     allowed = 0.01 * (world.trained - trained) + BURST_STEPS * 0.01 * step + 2 * tape * step
     assert world.spent - spent <= 1.02 * allowed + HOOKS_SECONDS * steps
+
+
+@pytest.mark.parametrize("step", [1.2e-3, 4e-3, 14e-3])
+@pytest.mark.parametrize("steps", [300, 500, SHORT_RUN])
+def test_a_short_run_has_a_whole_loss_curve(step: float, steps: int) -> None:
+    """However dear a light step is, and wherever the run begins: each is looked at."""
+    world = World(step, 0.15 * step, 0.8 * step)
+    world.next = world.governor.start(steps)
+    assert Action.NOTHING not in world.run(steps).actions
+    assert len(world.taped()) <= steps / OPENING_GAP + 5
+    assert ("So far every step is noted" in world.governor.sentence()) == (steps < SHORT_RUN)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(1.1e-3, 0.1), st.floats(0.01, 0.3))
+def test_a_long_run_is_looked_at_now_and_then(step: float, note: float) -> None:
+    """After the steps of a short run nothing has to be paid back: light steps go on as the overhead allows."""
+    world = World(step, note * step, 0.5 * step).run(SHORT_RUN)
+    world.run(2000)
+    later = [action for action in world.actions[SHORT_RUN:] if action is Action.LIGHT]
+    assert 0.2 * 2000 * 0.01 <= len(later) * note <= 2000 * 0.01 + 2 * note + BURST_STEPS * 0.01
+    assert "So far every step is noted" not in world.governor.sentence()
+
+
+@pytest.mark.parametrize(("note", "whole"), [(0.01, True), (0.1, False)])
+def test_steps_of_a_second_are_all_noted_only_where_that_is_cheap(note: float, whole: bool) -> None:
+    """A thousand steps of a second are no short run, and a tenth more of them is felt."""
+    world = World(1.0, note, 0.5).run(SHORT_RUN)
+    assert (Action.NOTHING not in world.actions) == whole
+
+
+def test_short_steps_are_noted_at_the_beginning_only() -> None:
+    world = World(5e-4, 5e-5, 5e-4).run(SHORT_RUN)
+    assert Action.NOTHING not in world.actions[:OPENING_LOSSES]
+    assert world.actions.count(Action.LIGHT) < 2 * OPENING_LOSSES
 
 
 def test_what_a_short_run_costs_is_told() -> None:
@@ -164,7 +211,7 @@ def test_an_evaluation_between_steps_earns_nothing() -> None:
 @pytest.mark.parametrize("kind", [Action.LIGHT, Action.FULL])
 def test_what_the_writers_thread_costs_is_charged(kind: Action) -> None:
     """A second of its work has to be earned before the next look of the kind that made the work."""
-    world = World(step=0.01, note=0.0005, tape=0.005).run(500)
+    world = World(step=0.01, note=0.0005, tape=0.005).run(SHORT_RUN + 500)
     while [action for action in world.actions if action][-1] is not kind:
         world.run(1)
     world.governor.charge(1.0)

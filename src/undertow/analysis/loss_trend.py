@@ -33,11 +33,13 @@ class Reach(NamedTuple):
         total: sum of ||g|| ||dw|| / |loss| over all steps, from those of the full steps.
         steps: steps of the run.
         rows: full steps that it was measured at.
+        late: the part of ``total`` that belongs to the second half of the run.
     """
 
     total: float
     steps: int
     rows: int
+    late: float = np.nan
 
 
 class Standstill(NamedTuple):
@@ -144,7 +146,9 @@ def reach_of(history: RunHistory) -> Reach | None:
     losses = np.abs(loss.values[np.searchsorted(loss.steps, at).clip(0, len(loss.steps) - 1)])
     each = np.nansum(np.where(np.isfinite(both), both, np.nan)[known], axis=1) / np.maximum(losses, 1e-300)
     lasting = np.diff(np.append(at, _last_step(history) + 1))
-    return Reach(float(each @ lasting), int(_last_step(history) - history.first_step) + 1, len(at))
+    last = int(_last_step(history))
+    late = float((each * lasting)[at >= (history.first_step + last) / 2].sum())
+    return Reach(float(each @ lasting), last - int(history.first_step) + 1, len(at), late)
 
 
 class LossLevel(NamedTuple):

@@ -105,8 +105,9 @@ class Treatment:
             names = " and ".join(each.name for each in won.remedies)
             low, high = sorted(-bound if self.measure == "loss" else bound for bound in won.interval)
             return (
-                f"With {names} the {self.measure} is {self._said(won.treated)} instead of {self._said(won.control)}, "
-                f"over {len(won.seeds)} fresh seeds; the difference is {low:+.3g} to {high:+.3g} (95 % interval)."
+                f"What helps: {names}. With it the {self.measure} is {self._said(won.treated)} instead of "
+                f"{self._said(won.control)}, over {len(won.seeds)} fresh seeds; the difference is {low:+.3g} to "
+                f"{high:+.3g} (95 % interval)."
             )
         if self.verdict == HEALTHY and tested:
             best = max(tested, key=lambda each: each.effect)

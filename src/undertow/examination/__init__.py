@@ -137,7 +137,7 @@ def _header(model: nn.Module, parameters: Collection[nn.Parameter]) -> dict[str,
 
 
 def _stack(runs: Sequence[Run], header: dict[str, object]) -> Run:
-    """The repeats that went through the same Sites as the first, as steps of one Run; the first itself if alone."""
+    """Return the repeats through the same Sites as the first one, as steps of one Run; the first one if it is alone."""
     first = runs[0]
     if len(runs) == 1:
         first.header = {**header, **first.header, "repeats": 1, "repeats_kept": 1}

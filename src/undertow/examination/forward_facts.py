@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from undertow.examination.detached import DetachedValues
 from undertow.examination.sources import SourceFinder, next_number, users_line
 from undertow.examination.suspicion import MEETING, RESHAPES, Suspicion, axes_exchanged
+from undertow.operations import DIFFERENCES, REGRESSION_LOSSES
+from undertow.tape.class_axes import softmax_behind
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
 from undertow.tape.output_range import OF_STATES, is_standardised, last_operation, reach, standardised
@@ -22,11 +24,7 @@ Fact = dict[str, Any]
 NOISE = frozenset({"randn", "randn_like", "normal", "normal_"})
 """What draws the noise of a sampled latent code."""
 
-LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-"""They hold an output against a target element by element and broadcast the two."""
-
-_DIFFERENCES = frozenset({"sub", "__sub__", "__rsub__", "rsub", "subtract"})
-_ELEMENTWISE = _DIFFERENCES | {"add", "__add__", "__radd__", "mul", "__mul__", "__rmul__", "multiply", "kl_div"}
+_ELEMENTWISE = DIFFERENCES | {"add", "__add__", "__radd__", "mul", "__mul__", "__rmul__", "multiply", "kl_div"}
 _WEIGHING = frozenset({"linear", "conv1d", "conv2d", "conv3d", "matmul", "__matmul__", "mm", "addmm", "bilinear"})
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"})
 _NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
@@ -125,17 +123,19 @@ class ForwardFacts(SourceFinder):
             self._reshaped.append((out.grad_fn, fact))
 
     def _likelihood(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], _: Any, number: int) -> None:
-        """Note a softmax along another axis than the second, which the loss takes classes along."""
+        """Note a softmax along another axis than the one that the loss takes its classes along."""
         given = args[0] if args else kwargs.get("input")
-        if not isinstance(given, Tensor) or given.grad_fn is None or given.dim() < 2:
+        if not isinstance(given, Tensor) or given.grad_fn is None or given.dim() < 2 or self._along:
             return
-        node: Node = given.grad_fn
-        if op_name(node.name()) not in ("log_softmax", "softmax"):
+        behind = softmax_behind(given.grad_fn, given.shape)
+        if behind is None:
             return
-        axis = _axis(node._saved_dim, given.dim())
-        if axis != 1 and not self._along:
-            shape, op = list(given.shape), op_name(node.name())
-            self._along = {"op": op, "loss": name, "shape": shape, "axis": axis, "source": self.line_of(number)}
+        node, classes = behind
+        shape = list(node._saved_result.shape)
+        axis = _axis(node._saved_dim, len(shape))
+        if axis != classes:
+            fact = {"op": op_name(node.name()), "loss": name, "shape": shape, "axis": axis, "classes": classes}
+            self._along = {**fact, "source": self.line_of(number)}
 
     def _recurred(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         self._met_data(name, args, kwargs, out, number)
@@ -204,7 +204,7 @@ class ForwardFacts(SourceFinder):
         fact["source"] = self.line_of(number)
         if name == "kl_div" and first.requires_grad:  # logarithms of probabilities are never above 0
             fact["above 0"] = (first > ABOVE_ZERO).double().mean().item()
-        if both or (name not in LOSSES and name not in _DIFFERENCES):
+        if both or (name not in REGRESSION_LOSSES and name not in DIFFERENCES):
             return fact
         return fact | _numbers(output, target, self._states)
 
@@ -344,7 +344,7 @@ def _between_loss_and_weights(loss: Tensor) -> set[Node]:
 
 
 _NOTES: dict[str, Callable[..., None]] = {
-    **dict.fromkeys(LOSSES | _ELEMENTWISE, ForwardFacts._pair),
+    **dict.fromkeys(REGRESSION_LOSSES | _ELEMENTWISE, ForwardFacts._pair),
     **dict.fromkeys(_WEIGHING, ForwardFacts._met_data),
     **dict.fromkeys(_RECURRENT, ForwardFacts._recurred),
     **dict.fromkeys(_NORMS, ForwardFacts._normalised),

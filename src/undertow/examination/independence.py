@@ -144,7 +144,8 @@ class _Probe:
         if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1]:  # examples lie along the second axis
             return None
         place = self._size(0) - 1 if alone else 0
-        return {"examples": shape[0], "changed": share, "of one alone": alone, **self._blame(place)}
+        mixed = {"examples": shape[0], "changed": share, "of one alone": alone, **self._blame(place)}
+        return mixed if alone else {**mixed, "own": self._own(place)}
 
     def _few_are_apart(self) -> bool:
         """Tell whether the first few examples, alone, don't depend on each other; False where nobody knows."""
@@ -182,6 +183,18 @@ class _Probe:
             parts = _changed_parts(old, new)
             return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
         return 0.0, True
+
+    def _own(self, place: int) -> float | None:
+        """Return how much more an example changes its own output than another's, the median; None if none is its own.
+
+        About 1 says that no output is any example's: the batch was averaged over.
+        """
+        old, new = (next(_outputs(each)) for each in (self._before, self._run(0, place=place)))
+        if not old.dim() or len(old) != self._size(0):
+            return None
+        change = (new.double() - old.double()).nan_to_num(0, 0, 0).reshape(len(old), -1).norm(dim=1)
+        others = torch.cat((change[:place], change[place + 1 :])).median().item()
+        return change[place].item() / others if others else None
 
     def _size(self, axis: int) -> int:
         assert self._batch is not None  # noqa: S101  # only called where there is one

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from undertow.examination.trial import NotJudgedError, trial_step
+from undertow.measure import long_momentum
 
 _SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 
@@ -54,7 +55,8 @@ def try_optimizers(
 def _settings(optimizers: Sequence[Optimizer]) -> dict[str, Any]:
     group = optimizers[0].param_groups[0]
     settings = {key: float(group[name]) for key, name in _SETTINGS if name in group}
-    return {"optimizer": ", ".join(type(each).__name__ for each in optimizers), **settings}
+    names = ", ".join(type(each).__name__ for each in optimizers)
+    return {"optimizer": names, **settings, **long_momentum(optimizers)}
 
 
 def held_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tensor]) -> dict[str, Any]:

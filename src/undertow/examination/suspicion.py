@@ -9,7 +9,7 @@ RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "res
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
 _PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"})
-_ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod"})
+_ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod", "normalize"})
 _REDUCED = frozenset(
     {"mean", "sum", "std", "var", "std_mean", "var_mean", "amax", "amin", "max", "min", "median", "norm"}
 )
@@ -60,7 +60,8 @@ class Suspicion:
             if len(factors) > 1:
                 self._met.add((name, tuple(tuple(a.shape) for a in factors)))
         elif name in _ALONG or (name in _REDUCED and self.within()):
-            self.raised = _along_the_first(args, kwargs, unsaid=name in _ALONG)
+            args = (args[0], *args[2:3]) if name == "normalize" else args  # F.normalize(x, p, dim)
+            self.raised = _along_the_first(args, kwargs, unsaid=name in _ALONG - {"normalize"})
 
     def is_raised(self, examples: int) -> bool:
         """Tell whether examples may have met, so many of which the model was called with."""

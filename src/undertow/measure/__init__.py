@@ -6,7 +6,8 @@ step waits for its device once, however many Sites there are.
 
 from undertow.measure.attention import measure_attention
 from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent, squares_fit
-from undertow.measure.norms import host_norm, host_products
+from undertow.measure.momentum import long_momentum
+from undertow.measure.norms import host_norm, host_norms, host_products
 from undertow.measure.parameters import measure_parameters, take_units
 from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
@@ -31,8 +32,10 @@ __all__ = [
     "by_kind",
     "can_wait",
     "host_norm",
+    "host_norms",
     "host_products",
     "index",
+    "long_momentum",
     "measure",
     "measure_attention",
     "measure_directions",

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from undertow.measure.meter import Meter
+from undertow.measure.reading import Label
+from undertow.measure.together import Reduced
 
 ONE_HOT_ABOVE = 0.99
 """A row of attention is one-hot if one key has more than this: its gradient is p (1 - p), under 0.01."""
@@ -26,11 +28,30 @@ def measure_attention(site: int, p: Tensor, meter: Meter) -> None:
     """
     if p.shape[-1] < 2:
         return
-    first, second = p.topk(2, -1).values.unbind(-1)
-    free = (p > 0).any(0).any(0).sum(-1) > 1  # [queries]
-    hot = ((first > ONE_HOT_ABOVE) & free).sum((0, 2), dtype=torch.float32)  # [heads]
-    gap = (first.clamp(min=SMALLEST).log() - second.clamp(min=SMALLEST).log()) * free
-    rows = free.sum(dtype=torch.float32) * p.shape[0]
+    if meter.can_wait(p):
+        meter.together(_reduce, None, site, p.detach())
+        return
     meter.note("heads", site, p.shape[1])
-    labels = [(name, site) for name in ("attending", "one-hot", "one-hot of one head", "gap")]
-    meter.take_all(labels, [rows, hot.sum(), hot.amax(), gap.sum()])
+    meter.take_all(_labels(site), [each[0] for each in _reduced(p[None])])
+
+
+def _labels(site: int) -> list[Label]:
+    return [(name, site) for name in ("attending", "one-hot", "one-hot of one head", "gap")]
+
+
+def _reduced(p: Tensor) -> tuple[Tensor, ...]:
+    """Return four numbers, [layers] each, from attention weights [layers, examples, heads, queries, keys]."""
+    first, second = p.topk(2, -1).values.unbind(-1)
+    free = ((p > 0).any(1).any(1).sum(-1) > 1)[:, None, None]  # [layers, 1, 1, queries]
+    hot = ((first > ONE_HOT_ABOVE) & free).sum((1, 3), dtype=torch.float32)  # [layers, heads]
+    gap = (first.clamp(min=SMALLEST).log() - second.clamp(min=SMALLEST).log()) * free
+    rows = free.sum((1, 2, 3), dtype=torch.float32) * p.shape[1]
+    return rows, hot.sum(1), hot.amax(1), gap.sum((1, 2, 3))
+
+
+def _reduce(_: None, sites: list[int], stacks: list[Tensor], into: Reduced) -> None:
+    """Take the numbers of several layers alike at once."""
+    (p,) = stacks
+    numbers = torch.stack(_reduced(p), 1).tolist()
+    for site, layer in zip(sites, numbers, strict=True):
+        into.note([("heads", site), *_labels(site)], [p.shape[2], *layer])

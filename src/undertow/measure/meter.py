@@ -92,6 +92,10 @@ class Meter:
 
     def take_each(self, labels: Sequence[Label], values: Sequence[Tensor | float]) -> None:
         """Keep many, of whatever device and precision."""
+        known = [value for value in values if type(value) is float]
+        if len(known) == len(values):  # as on the host
+            self.note_each(labels, known)
+            return
         for (name, place), value in zip(labels, values, strict=True):
             if isinstance(value, Tensor):
                 self.take(name, place, value)
@@ -133,7 +137,7 @@ class Meter:
 
     def norm(self, name: str, place: int, x: Tensor) -> float | None:
         """Take the Euclidean norm of a tensor and return it; None of a small one, held until many are taken at once."""
-        if self.gathers and can_wait(x):
+        if self.can_wait(x):
             self._on_host.norm((name, place), x)
             self._take_if_many()
             return None
@@ -190,10 +194,10 @@ class Meter:
 
         Sign and sum: on CPU many times as fast as to compare and count, which goes by way of bool.
         """
-        if x.is_cpu:
+        size = x.numel()
+        if x.is_cpu and not can_wait(x):
             self.note(name, place, host_count_above(x, threshold))
             return
-        size = x.numel()
         if size <= SMALL_UP_TO:
             self._counted.append(((name, place), x, threshold))
             self._wait(size)
@@ -276,11 +280,16 @@ class Meter:
         coming = [(index(tuple(labels)), sent(values)) for labels, values in self._taken.values()]
         return lambda: Reading.of([noted, *((labels, values()) for labels, values in coming)])
 
-    @torch.no_grad()
     def settle(self) -> None:
         """Take what waits: before weights are changed in place, or anything else that was handed in."""
         self._last = None, 0, 0.0
-        self._on_host.take(self.note_each)
+        if self._on_host.size or self._pairs or self._weighed or self._waiting or self._counted:
+            with torch.no_grad():
+                self._settle()
+
+    def _settle(self) -> None:
+        if self._on_host.size:
+            self._on_host.take(self.note_each)
         pairs, self._pairs = self._pairs, []
         self._take_agreements(pairs)
         self._take_weights()
@@ -300,16 +309,19 @@ class Meter:
 
     def _take_weights(self) -> None:
         weighed, self._weighed = self._weighed, []
+        if not weighed:
+            return
         new = {identity: weight for _, identity, weight in weighed if identity not in self._weights}
         self._weights.update(norms_of_small(new.items()))
         for identities, weights in _real((i, weight) for i, weight in new.items() if i not in self._weights):
             norms = torch._foreach_norm(weights, 2, self._accumulator(weights[0], 0))
             self._weights.update(zip(identities, norms, strict=True))
-        for label, identity, _ in weighed:
-            self.take_each([label], [self._weights[identity]])
+        self.take_each([label for label, _, _ in weighed], [self._weights[identity] for _, identity, _ in weighed])
 
     def _take_counts(self) -> None:
         counted, self._counted = self._counted, []
+        if not counted:
+            return
         thresholds = {label: threshold for label, _, threshold in counted}
         for labels, tensors in _real((label, x) for label, x, _ in counted):
             signs = torch._foreach_sub(tensors, [thresholds[label] for label in labels])

@@ -15,7 +15,7 @@ ROUNDINGS = 32
 
 _AS_THEY_ARE = (
     *("lookups", "target mean", "target spread", "target missed", "output size", "surprise", "classes"),
-    *("constant loss", "commonest", "softmax axis"),
+    *("constant loss", "commonest", "outweighs", "softmax axis"),
 )
 """Numbers that are columns as they are read."""
 

@@ -58,9 +58,8 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor | None, meter: 
     elif slope.dim() > 1 and size:
         _take_alive(signal, steepness.amax(_rows(slope, signal.features)), meter)
     meter.norm("slope", signal.site, slope)
-    if (
-        asked and g is not None
-    ):  # in place where it is worth it: activations are the largest tensors there are; a small norm may wait
+    if asked and g is not None:
+        # In place where it is worth it: activations are the largest tensors there are. A small one's norm may wait.
         meter.norm("slope_times_g", signal.site, slope * g if size <= SMALL_UP_TO else slope.mul_(g))
 
 
@@ -149,8 +148,17 @@ def _rows(x: Tensor, features: int) -> list[int]:
 
 
 def _take_alive(signal: Signal, largest: Tensor, meter: Meter) -> None:
+    if meter.can_wait(largest):
+        meter.together(_reduce_alive, None, (signal.site, signal.peak), largest)
+        return
     meter.count_above("alive", signal.site, largest, DEAD_BELOW * signal.peak)
     meter.note("units", signal.site, largest.numel())
+
+
+def _reduce_alive(_: None, of: list[tuple[int, float]], stacks: list[Tensor], into: Reduced) -> None:
+    """Count the units of several layers that are not dead, by their steepest rows, [layers, units]."""
+    into.note(_labels("alive", of), counts_above(stacks[0], [DEAD_BELOW * peak for _, peak in of]))
+    into.note(_labels("units", of), [stacks[0][0].numel()] * len(of))
 
 
 def _take_product(signal: Signal, slopes: Slopes, g: Tensor, meter: Meter) -> None:

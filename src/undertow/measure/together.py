@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from undertow.measure.norms import LARGEST, SMALLEST, host_norm
+from undertow.measure.norms import LARGEST, SMALLEST, host_norm, host_norms
 from undertow.measure.reading import Label
 
 SMALL_UP_TO = 2**12
@@ -20,6 +20,9 @@ SMALL_UP_TO = 2**12
 
 WAITING_UP_TO = 2**16
 """Elements that may wait. They are all that is held of a pass: 256 kB in float32."""
+
+MANY_NORMS = 32
+"""Tensors from which on it is less work to put them side by side than to have torch take the norm of each."""
 
 L = TypeVar("L")
 
@@ -131,9 +134,8 @@ class Waiting:
             column.append(x)
             self.size += x.numel()
 
-    @torch.no_grad()
     def take(self, note: Note) -> None:
-        """Reduce everything that waits.
+        """Reduce everything that waits, where no gradients are computed.
 
         Args:
             note: takes the numbers.
@@ -141,7 +143,10 @@ class Waiting:
         reduced = Reduced(note)
         for reduce, how, of, columns in self._groups.values():
             reduce(how, of, [torch.stack(column) for column in columns], reduced)
-        reduced.norms_of(self._labels, self._tensors)
+        if len(self._tensors) < MANY_NORMS:
+            note(self._labels, host_norms(self._tensors))
+        else:
+            reduced.norms_of(self._labels, self._tensors)
         reduced.finish()
         if self._pairs:
             labels, xs, ys = zip(*self._pairs, strict=True)
@@ -156,6 +161,7 @@ class Waiting:
         self.size = 0
 
 
+@torch.no_grad()
 def norms_of_small(labelled: Iterable[tuple[L, Tensor]]) -> dict[L, float]:
     """Return the norm of each tensor that `can_wait`; others are left out.
 
@@ -163,17 +169,17 @@ def norms_of_small(labelled: Iterable[tuple[L, Tensor]]) -> dict[L, float]:
         >>> norms_of_small([("a", torch.tensor([3.0, 4.0])), ("b", torch.zeros(3).half()), ("c", torch.zeros(3))])
         {'a': 5.0, 'c': 0.0}
     """
-    names: list[L] = []
+    many = [(name, x) for name, x in labelled if can_wait(x)]
+    if len(many) < MANY_NORMS:
+        return dict(zip([name for name, _ in many], host_norms([x for _, x in many]), strict=True))
     norms: list[float] = []
     waiting = Waiting()
-    for name, x in labelled:
-        if can_wait(x):
-            waiting.norm(("", len(names)), x)
-            names.append(name)
-            if waiting.size > WAITING_UP_TO:
-                waiting.take(lambda _, values: norms.extend(values))
+    for place, (_, x) in enumerate(many):
+        waiting.norm(("", place), x)
+        if waiting.size > WAITING_UP_TO:
+            waiting.take(lambda _, values: norms.extend(values))
     waiting.take(lambda _, values: norms.extend(values))
-    return dict(zip(names, norms, strict=True))
+    return dict(zip([name for name, _ in many], norms, strict=True))
 
 
 def sums(flat: Tensor, sizes: Sequence[int]) -> NDArray[np.float64]:

@@ -11,9 +11,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from undertow.remedies.anatomy import LAYERS, run_loss
+from undertow.remedies.attending import ATTENDING, across, hidden_by
 from undertow.remedies.dropping import rate_of
+from undertow.remedies.ordering import placeless
 from undertow.remedies.penalties import Depth, is_penalty
 from undertow.remedies.rewiring import COPYING, copies, weight_in
+from undertow.remedies.terms import is_sum
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training
 
@@ -32,6 +35,8 @@ ENDS = frozenset(
     {"relu", "sigmoid", "tanh", "relu6", "hardtanh", "softplus", "clamp", "softmax", "leaky_relu", "elu", "hardsigmoid"}
 )
 """Functions that bound, or bend, what a model returns."""
+
+ATTENTIONS = frozenset({ATTENDING, "multi_head_attention_forward"})
 
 MODES = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -57,6 +62,11 @@ class Survey:
         length: of the sequences that come in, 0 if none do.
         dropped: largest rate of dropout, whether a module or a function drops.
         penalised: how often a size of weights is taken outside of the model, as a penalty takes it.
+        hidden: part of the positions that masks hide from attention, the largest; -1 if nothing is hidden.
+        across: how often a softmax of attention's scores goes along another axis than that of the keys.
+        placeless: whether it makes no difference to attention which step stands where.
+        steps: the axis of the steps, where that is so.
+        sums: how often two numbers are added up outside of the model, as terms of a loss are.
     """
 
     calls: set[str] = field(default_factory=set)
@@ -75,6 +85,11 @@ class Survey:
     length: int = 0
     dropped: float = 0.0
     penalised: int = 0
+    hidden: float = -1.0
+    across: int = 0
+    placeless: bool = False
+    steps: int = 1
+    sums: int = 0
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
@@ -109,6 +124,8 @@ def surveyed(model: nn.Module, training: Training) -> Survey:
     with _Casts(found):
         run_loss(model, training)
     found.narrow |= training.autocast in NARROW
+    if calls.attends and (axis := placeless(model, training, _examples(batch))) is not None:
+        found.placeless, found.steps = True, axis
     if not found.calls & CHOOSING:
         found.codes, found.near = [], {}
     return found
@@ -142,7 +159,7 @@ class _Calls(TorchFunctionMode):
     def __init__(self, found: Survey, books: dict[int, tuple[str, nn.Parameter]]) -> None:
         super().__init__()
         self.found, self.books, self.pending, self.within = found, books, 0, False
-        self.depth = Depth()
+        self.depth, self.attends = Depth(), False
 
     def enter(self, module: nn.Module, given: Any) -> None:
         del module, given
@@ -162,10 +179,19 @@ class _Calls(TorchFunctionMode):
         self.found.dropped = max(self.found.dropped, rate_of(name, args, keywords))
         self.found.penalised += not self.depth.inside and is_penalty(name, args)
         x = args[0] if args else keywords.get("input")
+        self.found.sums += not self.depth.inside and is_sum(name, args)
         self.found.cuts += is_cut(name, args)
+        self.attend(name, args, keywords)
         if isinstance(x, Tensor):
             self.look(name, x, args, keywords)
         return func(*args, **keywords)
+
+    def attend(self, name: str, args: Any, keywords: dict[str, Any]) -> None:
+        rows = bool(args) and isinstance(args[0], Tensor) and args[0].ndim >= SEQUENCES
+        self.attends |= name in ATTENTIONS or (name == "softmax" and self.depth.inside and rows)
+        self.found.across += self.depth.inside and across(name, args, keywords)
+        if (hidden := hidden_by(name, args, keywords)) is not None and self.depth.inside:
+            self.found.hidden = max(self.found.hidden, float(hidden.double().mean()))
 
     def look(self, name: str, x: Tensor, args: Any, keywords: dict[str, Any]) -> None:
         if name in SOFTMAXES:

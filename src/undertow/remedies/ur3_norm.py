@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import put_in_place
 from undertow.record import Role
 from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, fresh, replace_module, weight_of
+from undertow.remedies.branches import branches, put_in_front
 from undertow.remedies.changing import on_model
 from undertow.remedies.facts import unlearned
 from undertow.remedies.registry import Proposal, remedy
@@ -111,11 +113,12 @@ def _norm_loop(places: str, norm: str, remark: str = "") -> str:
 
 @remedy("UR305", "normalisation in front of each branch (pre-norm)", "C", ["UT406", "UT101", "UT108", "UT405", "UT205"])
 def prenorm(training: Training) -> Training:
-    """Let torch's transformer layers normalise before a branch instead of after the sum.
+    """Let transformer layers, torch's or the user's own, normalise before a branch instead of after the sum.
 
     What it changes:
         ``norm_first`` of every ``nn.TransformerEncoderLayer`` and ``nn.TransformerDecoderLayer``; a LayerNorm is put
-        behind the last of them, where there is none.
+        behind the last of them, where there is none. In blocks of one's own a norm that is given the sum of what a
+        branch took and what it made hands that on, and normalises what the branch takes; the last sum gets a new norm.
     When:
         A deep transformer with the normalisation behind the sum breaks without a warm-up.
     Predicts:
@@ -123,13 +126,20 @@ def prenorm(training: Training) -> Training:
     References:
         Xiong et al. 2020 (On layer normalization in the transformer architecture).
     """
-    return on_model(training, _prenorm)
+    if _late(fresh(training)):
+        return on_model(training, _prenorm)
+    found = branches(training)
+    if not found:
+        raise ValueError("the model has no sum of a branch and what it took with a normalisation behind it")
+    return on_model(training, partial(put_in_front, found=found))
+
+
+def _late(model: nn.Module) -> list[Any]:
+    return [m for m in model.modules() if isinstance(m, _TRANSFORMER_LAYERS) and not m.norm_first]
 
 
 def _prenorm(model: nn.Module) -> None:
-    late = [m for m in model.modules() if isinstance(m, _TRANSFORMER_LAYERS) and not m.norm_first]
-    if not late:
-        raise ValueError("the model has no transformer layer of torch's with the normalisation behind the sum")
+    late = _late(model)
     for layer in late:
         layer.norm_first = True
     for stack in model.modules():
@@ -141,9 +151,12 @@ def _prenorm(model: nn.Module) -> None:
 
 @prenorm.proposes
 def _proposed_prenorm(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    found = [finding.code for finding in diagnosis.findings if finding.code in ("UT406", "UT101", "UT108", "UT405")]
+    own = {Role.ATTENTION, Role.NORM, Role.JOIN} <= {site.role for site in diagnosis.run.sites}
     if any("Transformer" in site.module_type for site in diagnosis.run.sites):
-        found = [finding.code for finding in diagnosis.findings if finding.code in ("UT406", "UT101", "UT108", "UT405")]
         yield Proposal({}, "its normalisations stand behind the sums", 0.75 if found else 0.35)
+    elif own and (found or unlearned(diagnosis)):
+        yield Proposal({}, "its normalisations may stand behind the sums", 0.6)
 
 
 @prenorm.written
@@ -155,6 +168,14 @@ def _prenorm_lines() -> str:
         "    if isinstance(module, (nn.TransformerEncoder, nn.TransformerDecoder)) and module.norm is None:\n"
         "        module.norm = nn.LayerNorm(module.layers[0].norm1.normalized_shape)"
     )
+
+
+@prenorm.written_for
+def _prenorm_lines_for(training: Training) -> str:
+    if _late(fresh(training)):
+        return _prenorm_lines()
+    norms = ", ".join(branch.norm for branch in branches(training))
+    return f"# in forward(): x = x + self.branch(self.norm(x)) for x = self.norm(x + self.branch(x)), with {norms}"
 
 
 @remedy("UR311", "normalisation of each example by itself", "C", ["UT505", "UT703"])

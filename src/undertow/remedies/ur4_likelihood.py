@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import REGRESSION_LOSSES
 from undertow.remedies.facts import known_facts
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.replacing import Replacing
@@ -114,7 +115,7 @@ class _AsLikelihood:
     loss: Any
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
-        with Replacing(dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"), _as_likelihood)):
+        with Replacing(dict.fromkeys(REGRESSION_LOSSES, _as_likelihood)):
             made: Tensor = self.loss(model, batch)
             return made
 

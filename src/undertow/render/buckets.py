@@ -70,7 +70,8 @@ class Buckets:
 
     def add(self, steps: Sequence[float] | range | Numbers, values: ArrayLike) -> None:
         """Take in rows that follow those before; ``values``: [rows, series], NaN where there is nothing."""
-        values = np.asarray(values, np.float32)
+        with np.errstate(over="ignore"):  # what is too large for a picture is infinite there
+            values = np.asarray(values, np.float32)
         steps = np.asarray(steps, float)
         if not len(steps):
             return

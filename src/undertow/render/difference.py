@@ -10,7 +10,9 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import terse
 from undertow.record import Finding, Run
+from undertow.render.loss_end import loss_end
 from undertow.render.segments import Segment, segments
+from undertow.render.verdict import is_fault, verdict
 
 WORTH_SHOWING = 0.005
 """Decades: what changed less is counted and not listed."""
@@ -103,12 +105,34 @@ def compared_figures(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     """
     if not all(run.scalars for run in runs):
         return []
-    rows = []
+    rows = _diverged(runs)
     for name, read in FIGURES.items():
         values = [read(RunHistory(run)) for run in runs]
         if not any(map(math.isnan, values)):
             rows.append((name, *(f"{value:,.0f}" if name in WHOLE else terse(value) for value in values)))
     return rows
+
+
+def _diverged(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    ends = [loss_end(run) for run in runs]
+    if not any(each.lost for each in ends):
+        return []
+    return [("diverged", *(f"after {each.step:,.0f}" if each.lost else "no" for each in ends))]
+
+
+def in_short(diagnosis: Diagnosis) -> str:
+    """Say what a diagnosis comes to; of a fault its name alone, as it is told in full among those that went or came.
+
+    Example:
+        >>> in_short(Diagnosis(Run({}, ())))
+        'no weights. No gradient goes through any layer with weights.'
+    """
+    words, said = verdict(diagnosis)
+    faults = [each for each in diagnosis.findings if is_fault(each)]
+    if not faults:
+        return f"{words}. {said}"
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return f"{words} ({faults[0].code} {faults[0].severity}{more})"
 
 
 def _last(name: str) -> Callable[[RunHistory], float]:

@@ -9,20 +9,22 @@ import numpy as np
 
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
-from undertow.formatting import terse
-from undertow.record import Finding, Severity
+from undertow.formatting import counted, terse
+from undertow.record import Finding
 from undertow.render.blocks import Block, Prose, Section, Snippet, Table
 from undertow.render.charts import curves_with_bands
-from undertow.render.difference import WORTH_SHOWING, Difference, compared_figures, difference
+from undertow.render.difference import WORTH_SHOWING, Difference, compared_figures, difference, in_short
+from undertow.render.loss_end import loss_end
 from undertow.render.markup import escaped
 from undertow.render.page import Article, Figure
 from undertow.render.segments import Segment
-from undertow.render.verdict import verdict
+from undertow.render.verdict import is_fault
 
 MOST_POINTS = 200
 """Points of a drawn loss; of more each is the mean of its neighbours."""
 
 Named = tuple[str, Diagnosis]
+TIMES = ("Before", "After")
 
 
 def article(before: Named, after: Named) -> Article:
@@ -41,8 +43,11 @@ def article(before: Named, after: Named) -> Article:
     parts = (_findings(found), _figures(before, after), _losses(before, after), _gains(found))
     return Article(
         _headline(found),
-        subtitle=f"{before[0]}, and {after[0]} after it",
-        lead=" ".join(f"{escaped(name)}: {escaped(_verdict(diagnosis))}" for name, diagnosis in (before, after)),
+        subtitle=f"before: {before[0]}; after: {after[0]}",
+        lead="\n\n".join(
+            f"{when}: {escaped(in_short(diagnosis))}"
+            for when, (_, diagnosis) in zip(TIMES, (before, after), strict=True)
+        ),
         tone=_tone(found),
         answer=_answer(found),
         sections=[section for section in parts if section is not None],
@@ -51,30 +56,23 @@ def article(before: Named, after: Named) -> Article:
     )
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
-    words, sentence = verdict(diagnosis)
-    return f"{words}. {sentence}"
-
-
 def _headline(found: Difference) -> str:
-    gone, new = (_counted([each for each in some if _is_fault(each)]) for some in (found.gone, found.new))
+    gone, new = ([each for each in some if is_fault(each)] for some in (found.gone, found.new))
     if not gone and not new:
         return "No finding came or went"
-    return "; ".join(filter(None, (gone and f"{gone} went", new and f"{new} came")))
+    are = "is" if len(gone) == 1 else "are"
+    parts = (_counted("", gone, f" {are} gone"), _counted("new ", new, ""))
+    return "; ".join(filter(None, parts))
 
 
-def _counted(findings: Sequence[Finding]) -> str:
+def _counted(before: str, findings: Sequence[Finding], after: str) -> str:
     codes = ", ".join(dict.fromkeys(each.code for each in findings))
-    return f"{len(findings)} finding{'s' * (len(findings) > 1)} ({codes})" if findings else ""
-
-
-def _is_fault(finding: Finding) -> bool:
-    return finding.severity is not Severity.NOTE
+    return f"{counted(len(findings), f'{before}finding')}{after}: {codes}" if findings else ""
 
 
 def _left(found: Difference) -> Finding | None:
     """Return the worst fault that there is afterwards, a new one first."""
-    faults = [each for each in (*found.new, *found.kept) if _is_fault(each) and not each.follows_from]
+    faults = [each for each in (*found.new, *found.kept) if is_fault(each) and not each.follows_from]
     return max(faults, key=lambda each: each.severity.rank, default=None)
 
 
@@ -111,15 +109,20 @@ def _figures(before: Named, after: Named) -> Section | None:
 
 def _losses(before: Named, after: Named) -> Section | None:
     rows = [row for name, diagnosis in _apart(before, after) for row in _points(name, diagnosis)]
-    if len({row["of"] for row in rows}) < 2:
-        return None
+    if len({(row["of"], row["step"]) for row in rows}) < 2 * len({row["of"] for row in rows}):
+        return None  # a report's loss is one number, and no curve
     values = [row["loss"] for row in rows]
     log = min(values) > 0 and max(values) > 20 * min(values)
     chart = curves_with_bands(rows, x="step", y="loss", low=None, high=None, colour="of", x_title="step",
                               y_title="loss", band_title="", log_y=log)  # fmt: skip
-    last = {row["of"]: row["loss"] for row in rows}
-    title = "The loss comes to " + " and ".join(f"{value:.3g} in {escaped(name)}" for name, value in last.items())
+    title = "The loss comes to " + " and ".join(_came_to(*each) for each in _apart(before, after))
     return Section("losses", "Both losses", [Figure("loss-curves", chart, title, "Means of neighbouring steps.")])
+
+
+def _came_to(name: str, diagnosis: Diagnosis) -> str:
+    *_, last = _points(name, diagnosis)
+    broke = ", where it diverged" if loss_end(diagnosis.run).lost else ""
+    return f"{last['loss']:.3g} in {escaped(name)}{broke}"
 
 
 def _apart(before: Named, after: Named) -> Sequence[Named]:
@@ -145,7 +148,7 @@ def _gains(found: Difference) -> Section | None:
         for pair in changed
     ]
     alike = len(found.pairs) - len(changed)
-    blocks: list[Block] = [Table(["layer", "passed on", "passes on", "decades", "because of"], rows)] if rows else []
+    blocks: list[Block] = [Table(["layer", "before", "after", "decades", "because of"], rows)] if rows else []
     if alike:
         blocks.append(Prose(f"{alike} of {len(found.pairs)} layers and joins pass on what they did, within 1 %."))
     return Section("gains", "What each layer passes on of the gradient", blocks) if blocks else None

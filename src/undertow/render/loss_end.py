@@ -6,8 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.formatting import number
+from undertow.record import Run
 
 Numbers = NDArray[np.floating]
+
+
+def loss_end(run: Run) -> "LossEnd":
+    """Return how the loss of a whole run ended."""
+    end = LossEnd()
+    end.add(run.scalars)
+    return end
 
 
 class LossEnd:

@@ -32,6 +32,7 @@ class Quantity:
         column: of ``run.columns``.
         log: whether it spans decades; else it is a share from 0 to 1.
         at: which Sites it is shown at.
+        usual: what networks that train well show, in a few words; empty where there is no such range.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Quantity:
     column: str
     log: bool
     at: Callable[[Site], bool]
+    usual: str = ""
 
 
 def _weights(site: Site) -> bool:
@@ -59,27 +61,32 @@ def _forward(site: Site) -> bool:
 
 QUANTITIES = {
     "speed": Quantity(
-        "learning speed", "Norm of the loss's gradient by a layer's bias, ‖∂C/∂b‖.", "learning_speed", True, _weights
+        "learning speed", "Norm of the loss's gradient by a layer's bias, ‖∂C/∂b‖.", "learning_speed", True, _weights,
+        usual="layers within a factor of 100 of each other",
     ),
     "progress": Quantity(
         "share of progress",
-        "Part of the first-order change of the loss that a layer makes in a step.",
+        "Part of what a step takes off the loss that is due to a layer, to first order; a gap where it raised it.",
         "progress",
         True,
         _learns,
+        usual="0.09 to 0.91 for the front half of the layers together",
     ),
     "gradient": Quantity(
-        "gradient", "Norm of the whole gradient that an operation receives.", "grad_output", True, _forward
+        "gradient", "Norm of the whole gradient that an operation receives.", "grad_output", True, _forward,
+        usual="within a factor of 20 from the last layer to the first",
     ),
     "update": Quantity(
-        "update-to-weight ratio", "How far a step moves a layer's weights, ‖Δw‖ / ‖w‖.", "update_ratio", True, _learns
+        "update-to-weight ratio", "How far a step moves a layer's weights, ‖Δw‖ / ‖w‖.", "update_ratio", True, _learns,
+        usual="0.01 at the start, 0.001 later",
     ),
     "saturated": Quantity(
         "saturated", "Share of activations where the slope is under a tenth of its peak.", "saturated", False,
-        _activation,
+        _activation, usual="under 0.35; a fault above 0.85",
     ),
     "dead": Quantity(
-        "dead units", "Share of units whose slope is next to nothing for every example.", "dead", False, _activation
+        "dead units", "Share of units whose slope is next to nothing for every example.", "dead", False, _activation,
+        usual="under 0.56; a fault above 0.65",
     ),
     "weight": Quantity("weight norm", "‖W‖ of what a layer multiplies with.", "weight_norm", True, _learns),
 }  # fmt: skip
@@ -162,7 +169,9 @@ class RunSeries:
         about, series = QUANTITIES[key], self._series(key)
         seen = np.asarray((~np.isnan(series.high)).any(axis=0))
         names = [name for name, kept in zip(self.names(key), seen.tolist(), strict=True) if kept]
-        described = {"title": about.title, "meaning": about.meaning, "log": about.log, "rows": series.rows}
+        described = {name: getattr(about, name) for name in ("title", "meaning", "usual", "log")} | {
+            "rows": series.rows
+        }
         return {**described, "names": names, **series.to_dict(seen)}
 
     def _series(self, key: str) -> Buckets:
@@ -233,9 +242,9 @@ def by_layer(run: Run, layers: Sequence[str]) -> dict[str, Numbers]:
 
 def _summed(run: Run, name: str, of: NDArray[np.intp], power: int) -> Numbers:
     """Return powers of a parameters' column, summed over what ``of`` says is one layer; NaN where nothing was read."""
-    total = np.full((len(run.parameter_steps), int(of.max()) + 1), np.nan)
+    total = np.full((len(run.parameter_steps), int(of.max(initial=-1)) + 1), np.nan)
     column = run.parameter_columns.get(name)
-    if column is None:
+    if column is None or not len(of):
         return total
     which = np.array([np.count_nonzero(of[: k + 1] == layer) for k, layer in enumerate(of)])
     for turn in range(1, int(which.max()) + 1):  # the first parameter of every layer, then the second ones, ...

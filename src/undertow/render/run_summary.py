@@ -13,19 +13,23 @@ ENOUGH = 30
 NOTHING_YET = "No step was recorded: there is nothing to judge yet."
 
 
-def facts(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
-    """Return in a few words what was trained and how far it is."""
+def standing(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
+    """Return in a few words what is trained and how far it is: what stands above the findings."""
     known = [str(header.get("model", "model"))]
-    if header.get("parameters"):
-        known.append(f"{header['parameters']:,} parameters")
     if "step" in series.latest:
         known.append(f"step {series.latest['step']:,.0f}")
     if series.loss_end.lost:
         known.append(series.loss_end.sentence)
     elif "loss" in series.latest:
         known.append(f"loss {series.latest['loss']:.4g}")
+    return known
+
+
+def recorded(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
+    """Return how much was trained and measured, and what that cost: what stands below the findings."""
+    known = [f"{header['parameters']:,} parameters"] if header.get("parameters") else []
     if "time" in series.latest:
-        known.append(duration(series.latest["time"]))
+        known.append(f"trained for {duration(series.latest['time'])}")
     steps = max(steps_made(header), series.noted, int(series.latest.get("step", -1)) + 1)
     return [*known, measured_in_full(len(series.taped), steps), *_cost(header)]
 

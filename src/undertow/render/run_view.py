@@ -4,13 +4,21 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from undertow.formatting import typeset
 from undertow.record import SCALARS, Event, Finding
 from undertow.render.buckets import packed
 from undertow.render.causes import COLOURS
 from undertow.render.run_series import RunSeries
-from undertow.render.run_summary import NOTHING_YET, facts, findings_view, unseen
+from undertow.render.run_summary import NOTHING_YET, findings_view, recorded, standing, unseen
 
 MOST_EVENTS = 200
+NOT_SHOWN = frozenset({"unseen", "losses", "watching", "idle passes", "went to", "ended"})
+"""Of a header: told elsewhere on the page, or for programs alone."""
+
+MEANT = {"dtypes": "precision", "lr": "learning rate", "overhead": "share of time allowed", "every": "full step every",
+         "loss_scale": "loss scale"}  # fmt: skip
+"""What a header's names are called on a page."""
+
 TITLES = {
     "grad_norm": "gradient norm",
     "grad_norm_unclipped": "gradient norm before clipping",
@@ -41,8 +49,10 @@ def run_view(
     return {
         "unseen": unseen(header),
         "losses": dict(losses) if isinstance(losses, Mapping) else {},
-        "facts": facts(series, header),
-        "meta": [[name, text] for name, text in shown.items() if text and name not in ("unseen", "losses")],
+        "facts": [typeset(fact) for fact in standing(series, header)],
+        "recorded": [typeset(fact) for fact in recorded(series, header)],
+        "lost": series.loss_end.to_dict(),
+        "meta": [[MEANT.get(name, name), text] for name, text in shown.items() if text and name not in NOT_SHOWN],
         "findings": findings_view(findings),
         "judged": judged,
         "nothing": NOTHING_YET,
@@ -66,4 +76,8 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{name} {shown}" for name, each in value.items() if (shown := _shown(each)))
     if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

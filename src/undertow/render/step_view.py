@@ -8,10 +8,11 @@ import numpy as np
 
 from undertow.analysis.gradient_path import GradientPath
 from undertow.diagnosis import Diagnosis
-from undertow.render.causes import causes, signed_decades
+from undertow.render.causes import causes
 from undertow.render.labels import site_names
 from undertow.render.run_series import steps_of
 from undertow.render.segments import Segment, segments
+from undertow.render.verdict import change_on_the_way
 
 READINGS = {
     "grad_output": "gradient",
@@ -73,11 +74,7 @@ def _sentence(gradient_path: GradientPath | None) -> str:
         return "The gradient is not finite at this step."
     if received[-1] == 0:
         return "No gradient arrives at the front at this step."
-    decay = gradient_path.decay()
-    return (
-        f"From the loss to the front the gradient changes by {signed_decades(decay.total)} decades, "
-        f"{signed_decades(decay.rate)} from one layer or join to the next."
-    )
+    return f"{change_on_the_way(gradient_path.decay())}."
 
 
 def _readings(diagnosis: Diagnosis) -> Sequence[Sequence[Any]]:

@@ -10,11 +10,11 @@ from rich.text import Text
 from undertow.diagnosis import Diagnosis
 from undertow.formatting import terse
 from undertow.record import Finding, Run
-from undertow.render.difference import WORTH_SHOWING, Difference, Pair, compared_figures, difference
+from undertow.render.difference import WORTH_SHOWING, Difference, Pair, compared_figures, difference, in_short
 from undertow.render.segments import Segment
 from undertow.render.terminal import Column, Screen, fitted, printed
 from undertow.render.terminal_findings import blocks
-from undertow.render.verdict import by_cause, verdict
+from undertow.render.verdict import by_cause
 
 
 def text(before: tuple[str, Diagnosis], after: tuple[str, Diagnosis], on: Screen | None = None) -> str:
@@ -31,10 +31,8 @@ def text(before: tuple[str, Diagnosis], after: tuple[str, Diagnosis], on: Screen
         <BLANKLINE>
     """
     on, found = on or Screen(), difference(before[1], after[1])
-    verdicts = []
-    for sign, (name, diagnosis) in zip("-+", (before, after), strict=True):
-        words, sentence = verdict(diagnosis)
-        verdicts.append(Text(f"{sign} {name}: {words}. {sentence}", SIGNS[sign]))
+    signed = zip("-+", (before, after), strict=True)
+    verdicts = [Text(f"{sign} {name}: {in_short(diagnosis)}", SIGNS[sign]) for sign, (name, diagnosis) in signed]
     parts: list[RenderableType] = [Group(*verdicts)]
     parts += [Text(f"new in {after[0]}:")] if found.new else []
     parts += blocks(found.new, on, partial(by_cause, after[1]))
@@ -66,8 +64,11 @@ SIGNS = {"-": "red", "+": "green"}
 
 def _gains(found: Difference, on: Screen) -> list[RenderableType]:
     changed = [pair for pair in found.pairs if not abs(pair.change) < WORTH_SHOWING]
-    names = ("layer", "passed on", "passes on", "decades", "because of")
-    parts = [_table(names, [_cells(pair) for pair in changed], on)] if changed else []
+    names = ("layer", "before", "after", "decades", "because of")
+    heading = Text("what each layer passes on of the gradient:")
+    parts: list[RenderableType] = (
+        [Group(heading, _table(names, [_cells(pair) for pair in changed], on))] if changed else []
+    )
     alike = len(found.pairs) - len(changed)
     if alike:
         parts.append(Text(f"{alike} of {len(found.pairs)} layers and joins pass on what they did, within 1 %"))

@@ -13,7 +13,7 @@ from undertow.render.buckets import Numbers
 from undertow.render.diagnosed_run import DiagnosedRun
 from undertow.render.labels import in_ranges
 from undertow.render.run_series import QUANTITIES, RunSeries
-from undertow.render.run_summary import NOTHING_YET, facts, unseen
+from undertow.render.run_summary import NOTHING_YET, recorded, standing, unseen
 from undertow.render.terminal import Column, Screen, fitted, printed
 from undertow.render.terminal_findings import blocks
 from undertow.render.terminal_path import way_back
@@ -44,16 +44,19 @@ def text(diagnosed: DiagnosedRun, name: str = "", on: Screen | None = None) -> s
         >>> from undertow.record import Run
         >>> run = Run({"model": "Net"}, (), scalars={"loss": np.array([2.0, 1.0])})
         >>> print(text(DiagnosedRun(Diagnosis(run)), name="first"))
-          first   Net   loss 1   0 steps of 2 were measured in full; every=10 measures more
+          first   Net   loss 1
         <BLANKLINE>
           NOTHING WRONG WAS FOUND
+        <BLANKLINE>
+          0 steps of 2 were measured in full; every=10 measures more
         <BLANKLINE>
           loss   2.00 -> 1.00   █▁
         <BLANKLINE>
     """
     run, series, on = diagnosed.run, diagnosed.series, on or Screen()
-    parts: list[RenderableType] = [Text("   ".join([name, *facts(series, run.header)]))]
+    parts: list[RenderableType] = [Text("   ".join([name, *standing(series, run.header)]))]
     parts += _findings(diagnosed, on)
+    parts.append(Text("   ".join(recorded(series, run.header)), "dim"))
     parts += [_curves(series)] if _curves(series).row_count else []
     parts += _layers(series, on)
     if len(run):
@@ -102,8 +105,8 @@ def _curves(series: RunSeries) -> Table:
         if name in series.latest:
             values = series.scalar(name)
             shown = curve(values, log=bool(values.min() > 0 and values.max() > 20 * values.min()))
-            ends = (series.began[name], series.latest[name])
-            table.add_row(name, " -> ".join(map(terse, ends)), shown)
+            ends = [terse(values[name]) for values in (series.began, series.latest)]
+            table.add_row(name, " -> ".join(ends + ["nan"] * (name == "loss" and series.loss_end.lost)), shown)
     return table
 
 
@@ -120,9 +123,13 @@ def _layers(series: RunSeries, on: Screen) -> list[RenderableType]:
     ]
     if not columns:
         return []
-    table: RenderableType = fitted(Column("layer, input first", shown, 1.0, right=False), columns, on.width)
+    table = fitted(Column("layer, input first", shown, 1.0, right=False), columns, on.width)
     left = ", ".join(in_ranges([name for name in names if name not in shown]))
-    return [Group(table, Text(f"not shown, as there is no room: {left}", "dim"))] if left else [table]
+    there = {str(column.header) for column in table.columns}
+    usual = {_title(key): QUANTITIES[key].usual for key in measured}
+    told = [f"usual {title}: {said}" for title, said in usual.items() if said and title in there]
+    told += [f"not shown, as there is no room: {left}"] if left else []
+    return [Group(table, *(Text(line, "dim") for line in told))]
 
 
 def _title(key: str) -> str:

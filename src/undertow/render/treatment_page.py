@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from undertow.formatting import probability
 from undertow.render.blocks import Block, Snippet
 from undertow.render.charts import curves_with_bands
 from undertow.render.markup import escaped
@@ -48,6 +49,7 @@ def _helped(treatment: Treatment) -> Section | None:
     )
     if treatment.get("measure") == "loss":
         text += " The training has no score: what stands here is the loss on batches kept aside, with its sign turned."
+    text += " p: how likely chance alone makes as large a difference; under 0.05 it counts."
     columns = ["remedy", "score before", "score after", "difference", "95 % interval", "p", "verdict"]
     return Section("confirmed", "What was confirmed", [Prose(text), Table(columns, rows, stacked=True)])
 
@@ -55,9 +57,15 @@ def _helped(treatment: Treatment) -> Section | None:
 def _comparison(each: Mapping[str, Any]) -> list[Any]:
     low, high = each["interval"]
     return [
-        _names(each["remedies"]), _mean(each["control"]), _mean(each["treated"]), each["effect"],
-        f"{low:+.3g} to {high:+.3g}" if None not in (low, high) else None, each["p"], str(each["verdict"]),
+        _names(each["remedies"]), *map(_short, (_mean(each["control"]), _mean(each["treated"]), each["effect"])),
+        f"{low:+.3g} to {high:+.3g}" if None not in (low, high) else None,
+        None if each["p"] is None else probability(each["p"]), str(each["verdict"]).lower(),
     ]  # fmt: skip
+
+
+def _short(value: float | None) -> float | None:
+    """Return a score with the three digits that a reader can use."""
+    return None if value is None or math.isnan(value) else float(f"{value:.3g}")
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -135,14 +143,24 @@ def _tried(treatment: Treatment) -> Section | None:
         return None
     order = {"confirmed": 0, "raced": 1, "examined": 2, "prescribed": 3}
     ranked = sorted(attempts, key=lambda each: (order.get(each["stage"], 4), -min(each["scores"], default=-math.inf)))
-    rows = [[_names(each["remedies"]), each["stage"], _scores(each), escaped(each["error"])] for each in ranked]
+    settled = any(each["stage"] == "confirmed" for each in attempts) and not treatment.get("running")
+    rows = [[_names(each["remedies"]), each["stage"], _listed(each["scores"]), _why(each, settled)] for each in ranked]
+    if known := [each for each in treatment.get("comparisons", ()) if each["control"]]:
+        rows.insert(0, ["the training as it was", "confirmed", _listed(known[0]["control"]), ""])
     text = "Scores of the race choose what is confirmed. The best of many is flattered by them: they are no result."
     table = Table(["remedy", "how far it came", "scores", "why no further"], rows, stacked=True)
     return Section("tried", "What was tried", [Prose(text), table])
 
 
-def _scores(attempt: Mapping[str, Any]) -> str:
-    return ", ".join(f"{score:.3g}" for score in attempt["scores"])
+def _listed(scores: Sequence[float]) -> str:
+    return ", ".join(f"{score:.3g}" for score in scores)
+
+
+_LEFT = {"raced": "others scored better", "examined": "others promised more", "prescribed": "others promised more"}
+
+
+def _why(attempt: Mapping[str, Any], settled: bool) -> str:
+    return escaped(attempt["error"]) or (_LEFT.get(attempt["stage"], "") if settled else "")
 
 
 def _paste(treatment: Treatment) -> list[Block]:

@@ -3,7 +3,7 @@
 import math
 
 from undertow.analysis.attribution import product
-from undertow.analysis.gradient_path import SMALLEST, GradientPath
+from undertow.analysis.gradient_path import SMALLEST, Decay, GradientPath
 from undertow.analysis.theory_check import SegmentPrediction
 from undertow.analysis.theory_check.gain_model import BY_CHANCE
 from undertow.diagnosis import Diagnosis
@@ -68,6 +68,21 @@ def _size(path: GradientPath) -> str:
         said = f"{last} gets as much gradient as {first}." if first != last else f"{last} gets its gradient."
         return sentence(said)
     return sentence(f"{last} gets {times_of_decades(found.total)} gradient than {first}.")
+
+
+def change_on_the_way(decay: Decay) -> str:
+    """Say how the gradient changes from the loss to the front, in factors and then in decades; no full stop.
+
+    Example:
+        >>> change_on_the_way(Decay(-0.9, -4.52, True, (0,)))
+        'From the loss to the front the gradient gets 33,000 times smaller (−4.52 decades, −0.90 a layer or join)'
+    """
+    decades = f"({signed(decay.total)} decades, {signed(decay.rate)} a layer or join)"
+    if abs(decay.total) < AS_LARGE:
+        return f"From the loss to the front the gradient keeps its size {decades}"
+    return (
+        f"From the loss to the front the gradient gets {times_of_decades(decay.total, 'smaller', 'larger')} {decades}"
+    )
 
 
 def model_name(diagnosis: Diagnosis) -> str:

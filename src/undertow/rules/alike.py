@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from undertow.record import Finding
+from undertow.wording import few
 
 _NUMBER = re.compile(r"\d+")
 
@@ -13,14 +14,14 @@ def said_once(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Join findings whose places differ in numbers alone (``blocks.0.attn``, ``blocks.1.attn``).
 
     Yields:
-        The first of each kind, with the Sites of all, and a sentence that says how many others there are. Its
+        The first of each kind, with the Sites of all, and a sentence that names others and counts the rest. Its
         evidence has the count as ``alike``.
 
     Example:
         >>> from undertow.record import Severity
         >>> found = [Finding("UT106", "starved", Severity.WARNING, (n,), f"b.{n}.k", "It fades.") for n in range(3)]
         >>> [(each.message, each.sites) for each in said_once(found)]
-        [('It fades. So it is at 2 others alike, b.1.k and b.2.k.', (0, 1, 2))]
+        [('It fades. The same holds for b.1.k and b.2.k.', (0, 1, 2))]
     """
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
@@ -30,10 +31,8 @@ def said_once(findings: Iterable[Finding]) -> Iterator[Finding]:
         if not others:
             yield first
             continue
-        places = [other.where for other in others]
-        shown = ", ".join(places[:2]) if len(places) > 2 else " and ".join(places)
-        text = f"{first.message} So it is at {len(others)} other{'s' if len(others) > 1 else ''} alike, {shown}"
-        text += f" and {len(places) - 2} more." if len(places) > 2 else "."
+        places = [f"layer {other.where}" if other.where.isdigit() else other.where for other in others]
+        text = f"{first.message} The same holds for {few(places, 2)}."
         sites = tuple(site for each in (first, *others) for site in each.sites)
         numbers = {**first.evidence, "alike": float(len(others) + 1)}
         yield replace(first, sites=sites, message=text, evidence=numbers, snippet=_of_all((first, *others)))

@@ -62,7 +62,7 @@ class Outcome:
     def __str__(self) -> str:
         share = f"{round(100 * self.learned / self.networks)} %" if self.learned else "none"
         # The budget stands for the steps of those that didn't learn, so that it may have been fewer than this.
-        mended = f"; mended, half of them learned in {100 / self.speedup:.0f} % of the steps or fewer"
+        mended = f"; once mended, half of them did within {100 / self.speedup:.0f} % of the steps"
         return f"Of {self.networks} networks like this {share} learned{mended if self.speedup >= 1.25 else ''}."
 
 

@@ -206,9 +206,7 @@ def in_order(found: Sequence[Finding], slack: float = 0.0) -> list[Finding]:
 
 
 def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int]:
-    """Return the places of the faults that explain a finding, a note's none."""
-    if effect.severity is Severity.NOTE:
-        return []
+    """Return the places of what explains a finding: of a fault other faults, of a note notes as well."""
     return [
         place
         for place, cause in enumerate(found)
@@ -218,7 +216,9 @@ def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int
 
 
 def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
-    if cause.severity is Severity.NOTE or effect.code not in RULES[cause.code].explains:
+    if not {effect.code, f"{effect.code} {effect.name}"} & set(RULES[cause.code].explains):
+        return False
+    if cause.severity is Severity.NOTE and effect.severity is not Severity.NOTE:
         return False
     if RULES[cause.code].acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
         return False

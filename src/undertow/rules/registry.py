@@ -88,7 +88,8 @@ class Rule:
         declares_convergence: judged after all others, with their findings in ``RunHistory.findings``; what it yields
             says since when the run has converged.
         weighs_others: judged after those that do without, with the faults they found in ``RunHistory.findings``.
-        explains: codes of what it is the cause of, where both are found: it is told first, and weighs as much.
+        explains: codes of what it is the cause of, where both are found: it is told first, and weighs as much. A code
+            with a finding's name behind it ("UT401 update too small") stands for findings of that name alone.
         acts_by_steps: what it explains comes of the steps that are taken, and was not there before the first.
         excused_by_convergence: a note if it begins when the run has converged.
         excused_at_zero_lr: a note where all its parameters have a learning rate of 0.

@@ -12,7 +12,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
 from undertow.record import Finding, Severity, Site, main_activation
 from undertow.rules.advice.memory import calmer_recurrence
-from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth
+from undertow.rules.advice.signal import SQUASHING, against_fading, against_growth, sums_grow
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import ANY, severity_of
 from undertow.rules.registry import Blocks, rule
@@ -39,7 +39,7 @@ PRODUCT_EQUATION = "Nielsen, eq. 124: delta^l = Sigma'(z^l) (w^{l+1})^T Sigma'(z
     by_cause=True,
     blocks_converged=Blocks.BEFORE,
     excused_by_convergence=True,
-    explains=("UT104", "UT402", "UT404", "UT408", "UT704"),
+    explains=("UT104", "UT401 update too small", "UT402", "UT404", "UT408", "UT704"),
 )
 def vanishing(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The gradient fades from layer to layer on its way to the front.
@@ -217,7 +217,10 @@ def _of_scale(diagnosis: Diagnosis, found: Decay, code: str, name: str, threshol
 def _share(diagnosis: Diagnosis, share: float, cause: str, fades: bool) -> str:
     """Say how much of a change of the gradient is due to its main cause."""
     start = "start" if len(diagnosis.run) == 1 or diagnosis.step == 0 else "are"
-    activation = main_activation(_on_the_way(diagnosis))
+    sites = _on_the_way(diagnosis)
+    activation = main_activation(sites)
+    if cause == "weights" and not fades and sums_grow(diagnosis, sites, activation):
+        return f"{part_of(share)} of that comes from branches that are added up: each makes the gradient larger."
     slope = "pass on a quarter of a gradient at best" if activation in SQUASHING else "are flat where most values lie"
     why = {
         "weights": f"weights that {start} too {'small' if fades else 'large'}",

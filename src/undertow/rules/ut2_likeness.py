@@ -13,6 +13,7 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.representations import examples_told_apart, inputs_looked_at, outputs_held_apart
+from undertow.rules.agreement import only_agreement
 from undertow.rules.met_data import targets_differ
 from undertow.rules.positions import NOTHING_LEFT, alike_positions, positions_sentence
 from undertow.rules.registry import RUN, rule
@@ -26,9 +27,15 @@ THE_SAME = 1e-6
 FEWEST_ROWS = 8
 FEWEST_INPUTS = 3
 LAST_LAYERS = 2
+OF_ONE = 0.1
+"""Of the distance: where the last layer alone is given the same for all examples, it must be so to rounding."""
+
 HARDLY_FELL = 0.05
 ONE_OUTPUT, TWO_OUTPUTS = (3e-3, 30.0), (0.05, 10.0)
 """Distance to which outputs of length 1 collapse, and part of the first one that it is; of two that learn to agree."""
+
+AGREEING = (0.02, 5.0)
+"""The same before the last layer, where two outputs that both learn agreeing is all that the loss asks for."""
 
 LASTING = 3
 _RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
@@ -63,10 +70,12 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         Under 1e-5 before the last two layers, and a thousand times less than where examples differ most. Of plain
         networks at PyTorch's default start those with 3e-5 or less took three times as long as their shallow twins
         with Adam, and never learned with SGD; with 2e-4 or more all learned. Untrained transformers have 1e-2 and
-        more, where single layers of theirs (a class token's head) may have less. A run is told if it is still so at
-        its end, or if its loss has fallen by less than 5 % since it began so. Outputs that are normalised to length 1:
-        under 3e-3 at the end of a run, and 30 times less than at first; where two that both learn are brought together,
-        under 0.05 and 10 times less: those held apart keep 0.3 and more. At the
+        more, where single layers of theirs (a class token's head) may have less: the last layer alone counts
+        under 1e-6, and if the next steps, tried on copies, or those of a run don't part them. A run is told if it is
+        still so at its end, or if its loss has fallen by less than 5 % since it began so. Outputs that are normalised
+        to length 1: under 3e-3 at the end of a run, and 30 times less than at first; where two that both learn are
+        brought together, under 0.05 and 10 times less: those held apart keep 0.3 and more; where the loss is nothing
+        but a difference of two outputs that both learn, under 0.02 before the last layers and 5 times less. At the
         start of a recurrent network it is a note: of LSTMs with torch's start 5 layers learned with it, 6 did not.
         Where attention's queries and keys get less than 1e-5 of the gradient in the two layers nearest to the loss or
         more, and look sharply at nothing, the positions of each example are alike: without residual connections six
@@ -83,6 +92,8 @@ def alike(diagnosis: Diagnosis) -> Iterator[Finding]:
         Dong, Cordonnier, Loukas 2021 (rank collapse); Chen, He 2021 (SimSiam).
     """
     seen = _look(diagnosis.run, diagnosis.step)
+    if seen is not None and seen["sites looked at"] == 1 and "ahead" not in diagnosis.run.header:
+        seen = None  # a class token's head looks like this, too, until the first steps
     if seen is not None:
         found = _finding(diagnosis.run, seen, _sentence(diagnosis.run, seen))
         found = examples_told_apart(diagnosis, diagnosis.run.sites[int(seen["site"])]).on(found)
@@ -177,6 +188,11 @@ def _of_outputs(history: RunHistory, rows: Sequence[int]) -> Iterator[Finding]:
     pair = [site for site in sites if _collapsed(history, rows, site, *TWO_OUTPUTS)]
     if found or len(pair) > 1:
         yield _one_way(history, rows, (found or pair)[0], (ONE_OUTPUT if found else TWO_OUTPUTS)[0])
+    elif rows and only_agreement(run):
+        layers = [s for s in run.sites if _counts(s) and np.isfinite(_distances(history, rows, s)).all()]
+        nearest = [s for s in layers if depth[s.index] == min(depth[each.index] for each in layers)]
+        if nearest and all(_collapsed(history, rows, site, *AGREEING) for site in nearest):
+            yield _one_way(history, rows, nearest[0], AGREEING[0])
 
 
 def _distances(history: RunHistory, rows: Sequence[int], site: Site) -> NDArray[np.floating]:
@@ -238,18 +254,20 @@ def _look(run: Run, row: int, below: float = ALIKE_BELOW) -> dict[str, float] | 
         by_depth.setdefault(int(depth[site.index]), []).append(site)
     if len(by_depth) < LAST_LAYERS:
         return None
-    nearest = [site for level in sorted(by_depth)[:LAST_LAYERS] for site in by_depth[level]]
-    worst = max(float(distance[site.index]) for site in nearest)
     most = max(float(distance[site.index]) for site in sites)
-    if worst >= below or worst >= max(OF_THE_INPUTS, below) * most or most < DIFFERENT_ABOVE:
-        return None
     differs = max(sites, key=lambda site: distance[site.index])
-    return {
-        "1 - cosine": max(float(distance[nearest[0].index]), 0.0),
-        "1 - cosine at most": most,
-        "site": float(nearest[0].index),
-        "site of most": float(differs.index),
-    }
+    for levels, limit in ((LAST_LAYERS, below), (1, below * OF_ONE)):
+        nearest = [site for level in sorted(by_depth)[:levels] for site in by_depth[level]]
+        worst = max(float(distance[site.index]) for site in nearest)
+        if worst < min(limit, max(OF_THE_INPUTS, limit) * most) and most >= DIFFERENT_ABOVE:
+            return {
+                "1 - cosine": max(float(distance[nearest[0].index]), 0.0),
+                "1 - cosine at most": most,
+                "site": float(nearest[0].index),
+                "site of most": float(differs.index),
+                "sites looked at": float(levels),
+            }
+    return None
 
 
 def _has_gates(run: Run) -> bool:

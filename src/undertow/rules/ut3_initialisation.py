@@ -34,13 +34,14 @@ AGREEING = 0.5
 OFF_BY = 0.03
 LARGEST_VARIANCE = 100.0
 SPREAD_BELOW = 1e-2
+ROUNDING = 1e-6
 
 
 @rule(
     "UT301",
     "initialisation off for the depth",
     first_step_only=True,
-    explains=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT704"),
+    explains=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT401 update too small", "UT704"),
 )
 def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The weights' variance makes the gradient vanish or explode in a network this deep.
@@ -120,9 +121,10 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
         ``gradient's spread``: the same of their gradient.
     Threshold:
         Under 0.01, in a layer of more than one unit: float32 sums of squares can't tell less from nothing. Any random
-        initialisation is near 1. An error if the gradient's spread is under 0.01, too, or not known; else a note: the
-        units part in the first step. A parameter is judged once, as the layer that it was made for multiplies by
-        it; rows of an embedding are no units.
+        initialisation is near 1. An error if the gradient's spread is under 0.01, too, or not known, or the
+        gradient is nothing but rounding (under 1e-6 of another layer's), as it cancels where the layer behind is
+        constant, too; else a note: the units part in the first step. A parameter is judged once, as the layer that it
+        was made for multiplies by it; rows of an embedding are no units.
     What to do:
         Draw the weights at random.
     References:
@@ -151,7 +153,9 @@ def _matrices(site: Site) -> tuple[str, ...]:
 def _symmetric(diagnosis: Diagnosis, site: Site, activation: str | None) -> Finding:
     columns = {"spread": "weight_spread", "gradient's spread": "grad_spread"}
     numbers = {name: float(diagnosis.column(column)[site.index]) for name, column in columns.items()}
-    if numbers["gradient's spread"] >= SPREAD_BELOW:
+    if _is_noise(diagnosis, site):
+        severity, consequence = Severity.ERROR, "and no gradient but rounding comes to them: they stay alike"
+    elif numbers["gradient's spread"] >= SPREAD_BELOW:
         severity, consequence = Severity.NOTE, "but what comes behind them pulls them apart"
     else:
         severity, consequence = Severity.ERROR, "and get the same gradient: they stay alike"
@@ -159,6 +163,12 @@ def _symmetric(diagnosis: Diagnosis, site: Site, activation: str | None) -> Find
     limit = f"spread under {SPREAD_BELOW}; an error if the gradient's is, too"
     made = Finding("UT302", "symmetric units", severity, (site.index,), site.name, text, numbers, limit)
     return different_weights(site, activation).on(made)
+
+
+def _is_noise(diagnosis: Diagnosis, site: Site) -> bool:
+    """Tell whether a layer's gradient is what rounding leaves of sums that cancel, beside that of all layers."""
+    gradient = diagnosis.column("weight_grad_norm")
+    return bool(gradient[site.index] < ROUNDING * np.nanmax(gradient))
 
 
 def expected_decades(diagnosis: Diagnosis) -> float | None:

@@ -1,6 +1,6 @@
 """UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,18 +13,17 @@ from undertow.record import Finding, Role, Severity
 from undertow.rules.advice.steps import (
     USUAL_RATIO,
     in_float32,
-    longer_steps,
     optimizer_of,
     shorter_steps,
     smaller_epsilon,
     wider_clipping,
 )
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.rounding import rounded_away
+from undertow.rules.ut4_momentum import long_memory
 from undertow.wording import amount, called
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
-HALF_A_UNIT = 6e-8
-STUCK = 0.6
 DEVELOP = frozenset({"UT103", "UT108", "UT109", "UT201", "UT202", "UT405"})
 """What long steps bring about."""
 
@@ -70,27 +69,35 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         many of one direction (momentum near 1). About 0.001 is usual later. Too small is less than 6e-8, half
         of the distance between neighbours in float32, or no change at all, in half of the layers; or no change where
         60 % of the gradient is, in half precision: of 8 trainings in bfloat16 those with 74 % or more came clearly
-        less far than in float32, about half as far, and those with 43 % or less about as far.
+        less far than in float32, about half as far, and those with 43 % or less about as far. A watched run tells it by
+        the weights' sizes: a step of Adam or SGD that is under half of the last digit of so many of them.
+        many of one direction. Or momentum remembers 200 steps and more (0.995), or Adam's betas are exchanged.
+        About 0.001 is usual later. Too small is less than 6e-8, half of the distance between neighbours in float32, or
+        no change at all, in half of the layers; or no change where 60 % of the gradient is, in half precision: of 8
+        trainings in bfloat16 those with 74 % or more came clearly less far than in float32, about half as far, and
+        those with 43 % or less about as far.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
         Karpathy 2015 (CS231n, "ratio of weights:updates"); You, Gitman, Ginsburg 2017 (LARS).
     """
+    yield from long_memory(diagnosis)
     ratio = diagnosis.column("update_ratio")
     layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     large = [site for site in layers if ratio[site.index] > RATIO_ABOVE]
     if not large:
-        yield from _rounded_away(diagnosis)
+        yield from rounded_away(diagnosis)
         return
     worst = max(large, key=lambda site: ratio[site.index])
+    severity, outcome, more = _outcome(diagnosis)
+    long = "long" if severity is Severity.NOTE else "too long"
     text = (
-        f"A step of {optimizer_of(diagnosis.run.header)} is too long: it changes the weights of {len(large)} of "
+        f"A step of {optimizer_of(diagnosis.run.header)} is {long}: it changes the weights of {len(large)} of "
         f"{len(layers)} layers by more than a tenth of themselves, those of {called(diagnosis.run, worst)} by "
         f"{_of_themselves(float(ratio[worst.index]))}."
     )
     sites = tuple(site.index for site in large)
     median = float(np.median([ratio[site.index] for site in layers]))
-    severity, outcome, more = _outcome(diagnosis)
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
     found = Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
@@ -173,46 +180,10 @@ def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     if np.isnan(later) or np.isnan(now):
         return Severity.WARNING, "", {}
     numbers = {"loss": now, "loss later": later}
-    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}."
-    return (Severity.NOTE if later < now else Severity.WARNING), told, numbers
-
-
-def _rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Report steps of less than half of what float32 can tell apart, or in coarser weights of nothing at all."""
-    ratio, gradient = diagnosis.column("update_ratio"), diagnosis.column("weight_grad_norm")
-    layers = [s.index for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
-    lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)
-    stuck = float(diagnosis.run.header.get("stuck", 0.0))
-    if diagnosis.run.header.get("lr") != 0 and diagnosis.finite and len(lost) < len(layers) / 2 and stuck >= STUCK:
-        yield _partly_rounded_away(diagnosis, layers, stuck)
-        return
-    if diagnosis.run.header.get("lr") == 0 or not diagnosis.finite or not layers or len(lost) < len(layers) / 2:
-        return
-    text = (
-        f"A step of {optimizer_of(diagnosis.run.header)} is too small for {len(lost)} of {len(layers)} layers: "
-        "it is less than their weights' last digit, and rounding takes it back."
-    )
-    numbers = {"ratio": float(np.median(ratio[list(lost)])), "layers": float(len(lost))}
-    where, limit = diagnosis.name(lost[0]), f"||dw|| / ||w|| < {HALF_A_UNIT} in half of the layers"
-    found = Finding("UT401", "update too small", Severity.WARNING, lost, where, text, numbers, limit)
-    yield longer_steps(diagnosis.run.header, numbers["ratio"], len(lost) == len(layers)).on(found)
-
-
-def _partly_rounded_away(diagnosis: Diagnosis, layers: Sequence[int], stuck: float) -> Finding:
-    ratio = diagnosis.column("update_ratio")
-    kinds = " and ".join(each.removeprefix("torch.") for each in diagnosis.run.header.get("dtypes", ()))
-    text = (
-        f"A step of {optimizer_of(diagnosis.run.header)} leaves most weights as they are, {stuck:.0%} by the size of "
-        f"their gradient: it is less than half of their last digit in {kinds or 'half precision'}, and rounding takes "
-        "it back."
-    )
-    numbers = {"stuck": stuck, "ratio": float(np.median(ratio[list(layers)])) if layers else 0.0}
-    where, limit = (
-        diagnosis.name(layers[0]) if layers else "",
-        f"{STUCK:.0%} of the gradient on weights that don't change",
-    )
-    found = Finding("UT401", "update too small", Severity.WARNING, tuple(layers), where, text, numbers, limit)
-    return longer_steps(diagnosis.run.header, numbers["ratio"], everywhere=True).on(found)
+    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}"
+    if later < now:
+        return Severity.NOTE, f"{told}: it falls all the same.", numbers
+    return Severity.WARNING, f"{told}.", numbers
 
 
 @rule(

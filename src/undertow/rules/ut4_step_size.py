@@ -7,11 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.loss_trend import Reach, low_rate, reach_of, warming_up
+from undertow.analysis.loss_trend import Reach, loss_ends, low_rate, reach_of, warming_up
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
-from undertow.rules.advice.steps import epsilon_that_holds, further_steps, optimizer_of, rate_kept, rate_set
+from undertow.rules.advice.steps import (
+    epsilon_that_holds,
+    further_steps,
+    optimizer_of,
+    rate_kept,
+    rate_set,
+    steps_kept,
+)
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import cancelling_ratio
 from undertow.wording import amount, few
@@ -27,6 +34,10 @@ IN_A_WARM_UP = 1e-3
 
 ENOUGH = 1e-3
 """Part of the loss that most healthy networks' steps take off at their start."""
+
+DIED_AWAY, STILL_PULLED, UNLEARNED = 0.01, 0.1, 0.6
+"""Part of the loss that all steps of a run's second half can take off, while the gradient is this part of what it was,
+and the loss, too."""
 
 SHOWN = 1e-3
 """The smallest part of the loss that is told in figures."""
@@ -66,7 +77,8 @@ def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
         begin. reach < 1e-5, while coherence x sqrt(rows) >= 0.1 (see UT601), is a warning: healthy networks at
         their start were seen at 4e-5 and above, most at 1e-3. Over a run of 100 steps or more: a rate of next to
         nothing over its last fifteenth and longer, before it has converged; or all steps together under 5 %, 0.1 % in a
-        warm-up.
+        warm-up; or those of its second half under 1 %, and a tenth of all, while the gradient is a tenth of what it
+        was or more, and the loss 60 %.
     What to do:
         Look at what the learning rate is, step by step. Call scheduler.step() as often as its length counts, divide
         the loss by the batch once, give Adagrad an initial_accumulator_value of 0, or raise the learning rate.
@@ -143,6 +155,31 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     enough = IN_A_WARM_UP if warming_up(history) else ALL_TOGETHER
     if 0 < reach.total < enough and not _moved(history):
         yield _all_too_small(history, reach)
+    elif 0 < reach.late < DIED_AWAY and reach.late < reach.total / 10 and _unlearned(history):
+        yield _died_away(history, reach)
+
+
+def _unlearned(history: RunHistory) -> bool:
+    """Tell whether the loss is about where it was, and so is the gradient."""
+    ends, gradient = loss_ends(history), history.scalar("grad_norm").values
+    if ends is None or len(gradient) < FEWEST_FULL_STEPS or not ends[0] > 0:
+        return False
+    part = max(len(gradient) // 4, 1)
+    pulled = float(np.median(gradient[-part:])) >= STILL_PULLED * float(np.median(gradient[:part]))
+    return pulled and ends[1] >= UNLEARNED * ends[0]
+
+
+def _died_away(history: RunHistory, reach: Reach) -> Finding:
+    optimizer, middle = optimizer_of(history.run.header), int(history.first_step) + reach.steps // 2
+    text = (
+        f"{optimizer}'s steps have died away before the network has learned: all from step {middle:,} on together can "
+        f"take {_at_most(reach.late)} of the loss off, though the gradient is much as it was."
+    )
+    numbers = {"all steps": reach.total, "late": reach.late}
+    limit = f"sum of ||g|| ||dw|| / |loss| over the second half of the run < {DIED_AWAY:.0%}"
+    equation = "|<g, dw>| <= ||g|| ||dw||"
+    found = Finding("UT408", NAME, Severity.WARNING, (), "the optimizer", text, numbers, limit, equation, began=middle)
+    return steps_kept(history.run.header).on(found)
 
 
 def _rate_gone(history: RunHistory, began: int, low: float) -> Iterator[Finding]:

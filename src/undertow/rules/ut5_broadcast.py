@@ -4,12 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import DIFFERENCES, REGRESSION_LOSSES
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.losses import shapes_matched
 from undertow.rules.registry import Blocks, rule
-
-REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
 
 
 @rule(
@@ -69,7 +67,7 @@ def _by_shapes(run: Run) -> Met | None:
         output, target, met = pair["shapes"]
         if len(output) == len(target) or not output or not target:
             continue
-        if pair["both learn"] and pair["op"] not in REGRESSION | DIFFERENCES:
+        if pair["both learn"] and pair["op"] not in REGRESSION_LOSSES | DIFFERENCES:
             continue
         grown = math.prod(met) > max(math.prod(output), math.prod(target))
         if grown and _crossed(output, met):
@@ -103,7 +101,9 @@ def _crossed_behind_a_view(output: Sequence[int], met: Sequence[int]) -> bool:
 def _meets(run: Run, site: Site) -> bool:
     """Tell whether it is a difference, or what mse_loss and its like expand before they take one."""
     givers = [run.sites[run.edges[edge].source].op for edge in run.incoming[site.index]]
-    return site.op == "sub" or (site.op == "expand" and bool(givers) and set(givers) <= REGRESSION | {"sub", "abs"})
+    return site.op == "sub" or (
+        site.op == "expand" and bool(givers) and set(givers) <= REGRESSION_LOSSES | {"sub", "abs"}
+    )
 
 
 def _crossed(output: Sequence[int], met: Sequence[int]) -> bool:

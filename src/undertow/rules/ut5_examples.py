@@ -1,5 +1,6 @@
 """UT505 and UT506: statistics of too little, and examples that meet where they should not."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,13 +9,17 @@ import numpy as np
 from undertow.diagnosis import Diagnosis
 from undertow.operations import spoken
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.advice.graph import examples_apart, normalised_over_more
+from undertow.rules.advice.graph import along_the_classes, examples_apart, normalised_over_more
 from undertow.rules.registry import Blocks, rule
 from undertow.wording import sentence
 
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
-ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp"})
+POOLS = frozenset({"mean", "sum", "max", "amax", "logsumexp", "median"})
+OWN = 1.5
+"""Times that an example changes its own output by beside another's; of an average over the batch it is 1."""
+
+ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp", "normalize"})
 
 
 @rule(
@@ -34,7 +39,8 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
         training and by the running averages in evaluation: the network that is used is another than was trained.
     Evidence:
         ``values`` that each mean is taken over, ``examples`` that they come from. `examine` sees all of them; a
-        watched run, which doesn't see what layers are called with, tells of layer norms over one feature alone.
+        watched run, which doesn't see what layers are called with, tells of layer norms over one feature and of batch
+        norms over one example alone.
     Threshold:
         One value: error. Two, or one example under batch norm with running averages: warning. A batch norm without
         running averages does the same in both modes: a note with one example.
@@ -44,7 +50,7 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Ioffe, Szegedy 2015; Wu, He 2018 (Group normalization: small batches).
     """
-    norms = diagnosis.run.header.get("norms") or _layer_norms(diagnosis)
+    norms = diagnosis.run.header.get("norms") or [*_layer_norms(diagnosis), *_batch_norms(diagnosis)]
     few = min((n for n in norms if n["values"] <= 2), key=lambda n: int(n["values"]), default=None)
     if few is not None:
         yield normalised_over_more(diagnosis.run, few).on(_few(few))
@@ -61,6 +67,22 @@ def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         for site in diagnosis.run.sites
         if site.op == "native_layer_norm" and site.shape[-1:] == (1,)
     ]
+
+
+def _batch_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Return the batch norms of a watched run that were in training mode with a batch of one example.
+
+    Instance normalisation is computed as a batch norm over a batch of one: only modules of that name count.
+    """
+    if diagnosis.run.header.get("evaluation"):
+        return []
+    return [
+        {"op": "batch_norm", "shape": list(site.shape), "values": math.prod(site.shape[2:]), "examples": 1,
+         "source": site.source}
+        for site in diagnosis.run.sites
+        if site.op.endswith("batch_norm") and site.shape[:1] == (1,) and "BatchNorm" in site.module_type
+        and math.prod(site.shape[2:]) > 2
+    ]  # fmt: skip
 
 
 def _few(norm: Mapping[str, Any]) -> Finding:
@@ -113,7 +135,8 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         the input or the second. Or a reshape of data that exchanges the sizes of its first two axes, or one of the
         output that exchanges any two, which keeps the numbers' order and so mixes rows; or a softmax in front of
         nll_loss along another axis than the classes'. Or the last example changes all outputs and the first one none,
-        as where the last of a batch is taken for the last step. Where a product or an attention does it on purpose
+        as where the last of a batch is taken for the last step; or each changes all outputs alike, as where the batch
+        was averaged over. Where a product or an attention does it on purpose
         (contrastive losses, attention over the batch), or nobody knows what did, a note.
     What to do:
         Exchange axes with ``transpose`` or ``permute``; ``view`` and ``reshape`` only cut the numbers, in their order,
@@ -127,11 +150,8 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         advice = examples_apart(diagnosis.run, exchanged["op"], exchanged["shapes"], exchanged["source"])
         yield advice.on(_of_data(exchanged))
         return
-    if along := header.get("softmax along"):
-        yield examples_apart(diagnosis.run, along["op"], [along["shape"]], along["source"]).on(_wrong_axis(along))
-        return
-    if (along := _axis_of_a_graph(diagnosis)) is not None:
-        yield examples_apart(diagnosis.run, along["op"], [along["shape"]], along["source"]).on(_wrong_axis(along))
+    if along := header.get("softmax along") or _axis_of_a_graph(diagnosis):
+        yield along_the_classes(along).on(_wrong_axis(along))
         return
     fact = header.get("examples mixed")
     if not fact:
@@ -143,7 +163,7 @@ def mixed(diagnosis: Diagnosis) -> Iterator[Finding]:
         f"The output for one example depends on other examples: exchanging one of {fact['examples']} changes {changed} "
         f"of the outputs, as {what}."
     )
-    mistaken = fact.get("of one alone") or _by_mistake(op, shapes)
+    mistaken = fact.get("of one alone") or _by_mistake(op, shapes) or ("product" not in spoken(op) and _nobodys(fact))
     severity = Severity.WARNING if mistaken else Severity.NOTE
     numbers = {"changed": float(fact["changed"]), "examples": float(fact["examples"])}
     limit = "no more than one example's part"
@@ -163,15 +183,18 @@ def _axis_of_a_graph(diagnosis: Diagnosis) -> dict[str, Any] | None:
         if not np.isfinite(along[site.index]) or len(site.shape) < 2 or diagnosis.depth[site.index]:
             continue
         axis, loss = int(along[site.index]), _loss_behind(run, site)
-        if (loss and axis != 1) or (not loss and axis == 0 and _of_a_layer(run, site)):
-            takes = loss or "the loss"
-            return {"op": site.op, "shape": list(site.shape), "axis": axis, "loss": takes, "source": site.source}
+        classes = 1 if loss is None else along[loss.index]
+        if classes != axis if loss else axis == 0 and _of_a_layer(run, site):
+            if not np.isfinite(classes):  # nobody saw where they lie
+                continue
+            fact = {"op": site.op, "shape": list(site.shape), "axis": axis, "classes": int(classes)}
+            return {**fact, "loss": loss.op if loss else "the loss", "source": site.source}
     return None
 
 
-def _loss_behind(run: Run, site: Site) -> str:
-    givers = (run.sites[run.edges[edge].source].op for edge in run.incoming[site.index])
-    return next((op for op in givers if op in ("nll_loss", "nll_loss2d")), "")
+def _loss_behind(run: Run, site: Site) -> Site | None:
+    givers = (run.sites[run.edges[edge].source] for edge in run.incoming[site.index])
+    return next((giver for giver in givers if giver.op in ("nll_loss", "nll_loss2d")), None)
 
 
 def _of_a_layer(run: Run, site: Site) -> bool:
@@ -196,9 +219,9 @@ def _wrong_axis(fact: Mapping[str, Any]) -> Finding:
     which = "the batch" if axis == 0 else "and not the classes"
     text = (
         f"{sentence(op)} of shape {fact['shape']} is taken along axis {axis}, {which}: {fact['loss']} takes classes "
-        "along axis 1, and probabilities don't sum to 1 there."
+        f"along axis {fact.get('classes', 1)}, and probabilities don't sum to 1 there."
     )
-    numbers, limit = {"axis": float(axis)}, "a softmax in front of nll_loss along axis 1"
+    numbers, limit = {"axis": float(axis)}, "a softmax in front of nll_loss along the axis of its classes"
     return Finding("UT506", "softmax axis", Severity.WARNING, (), op, text, numbers, limit, source=fact["source"])
 
 
@@ -207,12 +230,18 @@ def _by_mistake(op: str, shapes: list[list[int]]) -> bool:
     return op in RESHAPES or op in ALONG or (op in RECURRENT | {"multi_head_attention_forward"} and axes == 3)
 
 
+def _nobodys(fact: Mapping[str, Any]) -> bool:
+    """Tell whether every example changes all outputs alike, so that none is of an example."""
+    own = fact.get("own")
+    return own is not None and own < OWN and fact["changed"] > 1 - 1e-9
+
+
 def _account(op: str, shapes: list[list[int]]) -> str:
     if op in RESHAPES:
         before, after = shapes
         return f"{op} from {before} to {after} puts numbers of several into one"
     if op in RECURRENT or op == "multi_head_attention_forward":
         return f"{'attention' if 'attention' in op else op} goes along the first axis of {shapes[0]}, the batch"
-    if op in ALONG:
+    if op in ALONG | POOLS:
         return f"{op} is taken along the batch"
     return f"{spoken(op) or 'some operation'} brings them together"

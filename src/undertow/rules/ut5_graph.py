@@ -129,7 +129,9 @@ def _cut_off(cuts: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
         places.setdefault((cut.get("op", ""), cut.get("module", ""), cut.get("source", "")), []).append(name)
     for (op, module, source), names in places.items():
         by = _WAYS.get(op, f"{op}, which passes no gradient on") if op else "something that nobody saw"
-        why = f" The loss is computed from it, but its gradient is cut off by {by}{f' in {module}' if module else ''}."
+        it, its = ("it", "its") if len(names) == 1 else ("them", "their")
+        where = f" in {module}" if module else ""
+        why = f" The loss is computed from {it}, but {its} gradient is cut off by {by}{where}."
         found = replace(_unreached(names, Severity.ERROR, why), source=source)
         yield gradient_let_through(names, op, source).on(found)
 

@@ -16,7 +16,7 @@ from undertow.wording import few
     "not registered",
     once_per_run=True,
     header=("other leaves",),
-    explains=("UT101", "UT104", "UT105", "UT109", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT109", "UT202", "UT401", "UT704"),
 )
 def not_registered(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Layers or weights that are used and are no parameters of the model.

@@ -10,7 +10,7 @@ import numpy as np
 from undertow.diagnosis import Diagnosis
 from undertow.operations import spoken
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.advice.losses import called_term, terms_balanced, weaker_penalty
+from undertow.rules.advice.losses import called_term, classes_balanced, terms_balanced, weaker_penalty
 from undertow.rules.registry import rule
 from undertow.wording import amount, times
 
@@ -22,6 +22,9 @@ PRIOR_ABOVE = 1.5
 
 FAIR_SHARE = 10.0
 PENALTY_ABOVE = 20.0
+OUTWEIGHS = 100.0
+"""Times that a class may weigh all others: at 9 a rare digit was found as well as without weights, at 550 all were."""
+
 MOST_TERMS = 8
 MATRICES = frozenset({"addmm", "mm", "linear", "mkldnn_linear"})
 SPREADS = frozenset({"exp", "log", "softplus"})
@@ -58,7 +61,8 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
         one that sends less than 1e-9 of the other's gradient: it is at its minimum (a divergence between equals), or
         cut off. A term that looks like a latent code's divergence from its prior (noise was drawn, and it reaches the
         encoder alone, through a spread) drowns the others from 1.5 times their gradient at the encoder on. A penalty on
-        weights from 20 times what the loss can send to half of the layers.
+        weights from 20 times what the loss can send to half of the layers. A class that weighs 100 times all others of
+        the batch by the weights that the loss is given (``outweighs``).
     What to do:
         Compare the terms' reductions first (a sum over elements beside a mean: KL in a VAE), then their units.
         Weight the terms so that their gradients at the shared layers are of one size, or learn the weights.
@@ -68,6 +72,9 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
     """
     if (penalty := _penalty(diagnosis)) is not None:
         yield penalty
+        return
+    if (outweighed := _outweighed(diagnosis)) is not None:
+        yield outweighed
         return
     header = diagnosis.run.header
     known = header.get("terms", ()) if "pairs" in header else None  # an examination looked for them
@@ -98,6 +105,25 @@ def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:
     severity, equation = Severity.ERROR if ratio < LOST_BELOW else Severity.WARNING, "grad L = sum of w_i grad L_i"
     made = Finding("UT507", "drowned term", severity, (), "the loss", text, numbers, limit, equation)
     yield terms_balanced(small, large, weighted).on(replace(made, source=small["source"]))
+
+
+def _outweighed(diagnosis: Diagnosis) -> Finding | None:
+    """Return what to say of weights of classes under which one class counts hundreds of times all others."""
+    if "outweighs" not in diagnosis.run.columns:
+        return None
+    odds = np.nan_to_num(diagnosis.column("outweighs"), posinf=0.0)
+    site = diagnosis.run.sites[int(odds.argmax())]
+    if odds[site.index] < OUTWEIGHS:
+        return None
+    text = (
+        f"One class drowns the others: by the weights that {spoken(site.op)} is given it counts "
+        f"{amount(float(odds[site.index]))} times as much as all others of the batch together, and naming it for every "
+        "example is nearly the best answer."
+    )
+    numbers = {"outweighs": float(odds[site.index])}
+    limit = f"a class that weighs under {OUTWEIGHS:g} times all others, unless it is as frequent"
+    made = Finding("UT507", "drowned classes", Severity.WARNING, (site.index,), "the loss", text, numbers, limit)
+    return classes_balanced(site, numbers["outweighs"]).on(made)
 
 
 def _collapsing(terms: Sequence[Mapping[str, Any]]) -> Finding | None:
@@ -179,9 +205,9 @@ def _users(run: Run) -> dict[str, frozenset[int]]:
 
 
 def _added_up(run: Run) -> bool:
-    """Tell whether gradients of several backward passes lie in what a step takes."""
-    left = np.asarray(run.scalars.get("left_over", np.empty(0)), float)
-    return int(run.header.get("micro_batch", {}).get("of", 1)) > 1 or bool((left > 0).any())
+    """Tell whether what a step takes is more than one loss's gradient: of several backward passes, or still scaled."""
+    more = (np.asarray(run.scalars.get(name, np.empty(0)), float) for name in ("left_over", "stepped_scaled"))
+    return int(run.header.get("micro_batch", {}).get("of", 1)) > 1 or any(bool((each > 0).any()) for each in more)
 
 
 def terms_that_meet(diagnosis: Diagnosis) -> list[dict[str, Any]]:

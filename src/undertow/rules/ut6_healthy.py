@@ -1,7 +1,7 @@
 """UT601 and UT602: small gradients that are no fault."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,15 @@ from undertow.pytorch_code import code, expression
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.registry import RULES, RUN, Blocks, rule
+from undertow.rules.ut7_learning import constant_level
+from undertow.wording import few
 
 CANCELLING_BELOW = 0.1
 AGREEING_ABOVE, LOOKS = 3.0, 5
 FEWEST_UNITS = 4
 ABSORBED_BELOW = 1e-4
+FEW_LINES = 6
+"""Layers that lines are written for one by one."""
 
 
 @rule("UT601", "converged", declares_convergence=True)
@@ -34,7 +38,8 @@ def converged(diagnosis: Diagnosis) -> Iterator[Finding]:
         Under 0.1, in layers of at least 4 units, or no gradient at all. Free of the loss's scale: a small loss or
         gradient alone proves nothing. Over a run: the loss fell, by more than its noise, and moved by less than 2 % of
         that in the last quarter or longer, while nothing stands in the way (UT101 to UT105, UT108, UT202, steps that
-        are too small or not taken), and the ratio isn't both over 3 and higher than at first.
+        are too small or not taken), the loss isn't above what
+        one answer for all examples would get, and the ratio isn't both over 3 and higher than at first.
     What to do:
         Nothing, or look at the validation data.
     References:
@@ -102,7 +107,7 @@ def settled(history: RunHistory) -> Iterator[Finding]:
     two_bins = 2 * float(history.loss.steps[-1] - history.loss.steps[0]) / BINS
     if any(_stands_in_the_way(fault, summary.settled + two_bins) for fault in history.findings):
         return
-    if not history.one_loss or _still_agree(history):
+    if not history.one_loss or _still_agree(history) or summary.end > (constant_level(history) or np.inf):
         return
     numbers = {"start": summary.start, "end": summary.end}
     text = (
@@ -146,13 +151,22 @@ def absorbed(diagnosis: Diagnosis) -> Iterator[Finding]:
     ]
     if not found:
         return
-    shown = ", ".join(site.name for site in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-    text = f"The bias of {shown} does nothing: the normalisation behind it subtracts it again."
+    shown = few([site.name for site in found])
+    one = f"The bias of {shown} does nothing: the normalisation behind it subtracts it again."
+    many = f"The biases of {len(found)} layers ({shown}) do nothing: the normalisation behind each subtracts it again."
+    text = one if len(found) == 1 else many
     numbers = {"coherence": float(max(coherence[site.index] for site in found)), "layers": float(len(found))}
     limit, sites = f"coherence < {ABSORBED_BELOW}", tuple(site.index for site in found)
     made = Finding("UT602", "bias absorbed", Severity.NOTE, sites, shown, text, numbers, limit)
-    lines = [f"{expression(site.module)}.bias = None" for site in found if site.module]
-    yield Advice(f"Leave it out, if you like (bias=False in {shown}): it learns nothing.", code(*lines)).on(made)
+    it, learns = ("it", "it learns") if len(found) == 1 else ("them", "they learn")
+    yield Advice(f"Leave {it} out, if you like (bias=False): {learns} nothing.", code(*_without_bias(found))).on(made)
+
+
+def _without_bias(found: Sequence[Site]) -> list[str]:
+    modules = [site.module for site in found if site.module]
+    if len(modules) <= FEW_LINES:
+        return [f"{expression(module)}.bias = None" for module in modules]
+    return [f"for name in {modules!r}:", "    model.get_submodule(name).bias = None"]
 
 
 def before_norm(run: Run, site: Site) -> bool:

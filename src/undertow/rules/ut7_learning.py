@@ -5,12 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.loss_trend import UNDER_CONSTANT, LossLevel, Standstill, standstill, warming_up
+from undertow.analysis.loss_trend import (
+    FEWEST_LOSSES,
+    STANDING_STEPS,
+    UNDER_CONSTANT,
+    LossLevel,
+    Standstill,
+    standstill,
+    warming_up,
+)
 from undertow.analysis.timeline import RunHistory
+from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Run, Severity
 from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart
 from undertow.rules.registry import RUN, Blocks, rule
-from undertow.rules.ut5_broadcast import REGRESSION
 
 CHANCE = 0.03
 """Part of it by which a loss may be off chance that stands there."""
@@ -19,6 +27,9 @@ MEASURED = frozenset({"nll_loss", "nll_loss2d", "binary_cross_entropy_with_logit
 FEWEST_BATCHES = 4
 OF_THE_MEAN = 0.1
 ONE_CLASS, ABOVE_CONSTANT, OVER_CONSTANT = 0.6, 1.3, 0.2
+STANDS_ABOVE, FALLS_YET = 2.0, 0.1
+"""Times the best constant answer's loss at which a classifier's stands, if it fell by less than that in a quarter."""
+
 FLOOR = 1e-3
 BINARY = float(np.log(2))
 CLASSIFIES = ("nll_loss", "log_softmax", "cross_entropy", "binary_cross_entropy")
@@ -43,7 +54,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         classes aren't equally frequent, to know how frequent they are takes a little off); or between 95 % and 102 % of
         ``constant``, what the best answer that is the same for every example would get by the targets of the batches
         (the classes' frequencies, the targets' variance). Or batches aren't mixed: six in ten of a batch's targets are
-        of one class, the median, and the loss is 1.3 times ``constant`` and more. An error where the loss
+        of one class, the median, and the loss is 1.3 times ``constant`` and more. Or, of a classifier, the last quarter
+        of the run lies over twice ``constant``, and less than a tenth under the quarter before. An error where the loss
         stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it from learning;
         else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it was negative (a
         likelihood's or a reward's); while the learning rate rises yet, and nothing else was found; if it began at its
@@ -58,7 +70,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     levels = _levels(history)
     still = standstill(history, list(levels.values()))
     if still is None:
-        yield from _unmixed(history)
+        found = [*_unmixed(history), *_above_constant(history, levels)]
+        yield from found[:1]
         return
     chance = _chance(history.run, still)
     text = f"The loss has not fallen in {still.steps:,} steps: {still.start:.4g} at first, {still.best:.4g} at best"
@@ -69,9 +82,12 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     if "constant" in levels:
         numbers["constant"] = levels["constant"].value
     limit = "no tenth of the run under the start by 2 % of it, or by 4 deviations of a median"
-    found = _finding(history, _severity(history, still), text, numbers, limit)
-    causes = list(dict.fromkeys(each.code for each in history.findings))[:2]
-    yield one_batch_by_heart(still.steps, still.start, causes).on(found)
+    made = _finding(history, _severity(history, still), text, numbers, limit)
+    yield one_batch_by_heart(still.steps, still.start, _causes(history)).on(made)
+
+
+def _causes(history: RunHistory) -> list[str]:
+    return list(dict.fromkeys(each.code for each in history.findings))[:2]
 
 
 def _finding(history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str) -> Finding:
@@ -120,6 +136,26 @@ def _unmixed(history: RunHistory) -> Iterator[Finding]:
     yield batches_mixed().on(_finding(history, Severity.WARNING, text, numbers, limit))
 
 
+def _above_constant(history: RunHistory, levels: Mapping[str, LossLevel]) -> Iterator[Finding]:
+    """Report a classifier's loss that stands far above what one answer for all examples would get."""
+    values, level = history.loss.values, levels["constant"].value if "constant" in levels else np.inf
+    steps = int(history.loss.steps[-1] - history.first_step) + 1 if len(values) else 0
+    if len(values) < FEWEST_LOSSES or steps < STANDING_STEPS or not history.one_loss or "chance" not in levels:
+        return
+    before, now = (float(np.median(part)) for part in np.array_split(values, 4)[2:])
+    if now < STANDS_ABOVE * level + OVER_CONSTANT or now < before * (1 - FALLS_YET):
+        return
+    text = (
+        f"The loss stands at {now:.3g} after {steps:,} steps, {now / level:.2g} times what one answer for all examples "
+        f"would get ({level:.3g}): the network is sure of wrong answers, and doesn't unlearn them. {_meaning(history)}"
+    )
+    numbers = {"loss": now, "constant": level, "steps": float(steps)}
+    limit = f"{STANDS_ABOVE:g} times the loss of the best constant answer"
+    severity = Severity.ERROR if history.findings else Severity.WARNING
+    made = _finding(history, severity, text, numbers, limit)
+    yield one_batch_by_heart(steps, float(np.median(values[:5])), _causes(history)).on(made)
+
+
 def _of_the_loss(run: Run, name: str) -> NDArray[np.floating]:
     """Return a column at the operation that the run's loss is, or is a mean of; nan without one, [rows]."""
     place = next((site.index for site in run.sites if site.op in MEASURED), None)
@@ -128,7 +164,7 @@ def _of_the_loss(run: Run, name: str) -> NDArray[np.floating]:
 
 def _levels(history: RunHistory) -> dict[str, LossLevel]:
     """Return the losses at which nothing has been learned of the inputs, as far as they are known."""
-    found, chance, constant = {}, _chance_level(history.run), _constant_level(history)
+    found, chance, constant = {}, _chance_level(history.run), constant_level(history)
     if chance is not None:
         found["chance"] = LossLevel(chance)
     if constant is not None:
@@ -136,8 +172,14 @@ def _levels(history: RunHistory) -> dict[str, LossLevel]:
     return found
 
 
-def _constant_level(history: RunHistory) -> float | None:
-    """Return what the best constant answer gets, of a run whose loss is the one that it was measured of."""
+def constant_level(history: RunHistory) -> float | None:
+    """Return what the best constant answer gets, of a run whose loss is the one that it was measured of.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> constant_level(RunHistory(Run({}, ()))) is None
+        True
+    """
     run = history.run
     if "constant_loss" not in run.columns or not run.sites or run.sites[0].op not in MEASURED:
         return None
@@ -177,7 +219,7 @@ def _chance_level(run: Run) -> float | None:
 
 def _chance(run: Run, still: Standstill) -> tuple[float, str] | None:
     """Return the loss of answering all classes alike, where this is it, and how it comes about."""
-    if any(site.op in REGRESSION for site in run.sites):  # ln 2 is a number like another there
+    if any(site.op in REGRESSION_LOSSES for site in run.sites):  # ln 2 is a number like another there
         return None
     layers = [site for site in run.sites if site.role is Role.WEIGHT and site.n_out]
     classes = layers[0].n_out if layers else 0

@@ -11,6 +11,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
 from undertow.rules.advice.loop import in_training_mode, loss_made_finite, order_of_steps, stepped, zeroed
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.ut7_few_steps import rarely, taken_back
 
 LEFT_OVER, MOSTLY, FEWEST_SEEN = 0.01, 0.8, 3
 IDLE_PASSES, IDLE_TIMES, NEVER_STEPPED = 30, 8, 100
@@ -67,7 +68,8 @@ def not_zeroed(history: RunHistory) -> Iterator[Finding]:
     over = part > LEFT_OVER
     if len(part) < FEWEST_SEEN or over.mean() < MOSTLY:
         return
-    began = int(steps[np.argmax(over)])
+    soon = int(history.first_step) + 1  # what was left at the first look was left from the second step on
+    began = min(soon, int(steps[0])) if over[0] else int(steps[np.argmax(over)])
     share = float(np.median(part[over]))
     text = (
         "Nobody zeroes the gradients, and steps add up: when a backward pass begins, that of the step before is still "
@@ -90,7 +92,7 @@ def _learned(history: RunHistory) -> bool:
     over=RUN,
     once_per_run=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT103", "UT408", "UT704"),
+    explains=("UT101", "UT102", "UT103", "UT108", "UT109", "UT202", "UT401", "UT405", "UT406", "UT408", "UT704"),
 )
 def not_taken(history: RunHistory) -> Iterator[Finding]:
     """Backward passes are made, and no step follows.
@@ -109,7 +111,9 @@ def not_taken(history: RunHistory) -> Iterator[Finding]:
         30 passes and eight times as many as usual without a step, or 100 without any. All of the last 20 steps
         skipped, or half of 40 and more. (A scaler skips a few steps when it starts, and one in some thousand later:
         that is its work.) Three steps beside the scaler or without gradients, and half of those looked at. Over a run
-        with a scaler, three backward passes for five steps or fewer.
+        with a scaler, three backward passes for five steps or fewer. Twenty steps and fewer in all, of 50 passes each
+        or more, without any effect on the loss; or all weights are to the last digit at each full step what they were
+        at the first, though every step moved them, and the loss hasn't fallen.
     What to do:
         Look at the condition that optimizer.step() stands under. If all is skipped, the loss itself is inf or nan:
         see UT103, and compute in float32 or bfloat16 what overflows in float16. Call ``scaler.step(optimizer)`` and
@@ -122,6 +126,8 @@ def not_taken(history: RunHistory) -> Iterator[Finding]:
     yield from _all_skipped(history)
     yield from _otherwise(history)
     yield from _twice(history)
+    yield from rarely(history)
+    yield from taken_back(history)
 
 
 def _idle(history: RunHistory) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
@@ -15,7 +16,6 @@ from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import growth, is_exploding
-from undertow.rules.ut5_broadcast import REGRESSION
 from undertow.wording import amount
 from undertow.wording import size as shown
 
@@ -143,8 +143,21 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 
 def _advice(found: Sequence[Trouble]) -> Advice:
-    each = [standardised(trouble.kind, trouble.fact) for trouble in found]
-    return Advice(" ".join(one.text for one in each), "\n".join(one.snippet for one in each))
+    """Say what mends them all; of inputs that are out of scale alone, as first outputs follow from these."""
+    outputs = [trouble for trouble in found if trouble.kind.startswith("first")]
+    of_inputs = any(trouble.kind == "inputs" for trouble in found)
+    told = [trouble for trouble in found if not (of_inputs and trouble in outputs)]
+    each = [standardised(trouble.kind, trouble.fact) for trouble in told]
+    again = (
+        [f"Then look at the {outputs[0].kind} again: as a rule that mends it, too."] if len(told) < len(found) else []
+    )
+    return Advice(" ".join([*(one.text for one in each), *again]), _imports_first([one.snippet for one in each]))
+
+
+def _imports_first(snippets: Sequence[str]) -> str:
+    lines = [line for snippet in snippets for line in snippet.splitlines()]
+    imports = dict.fromkeys(line for line in lines if line.startswith(("import ", "from ")))
+    return "\n".join([*imports, *(line for line in lines if line not in imports)])
 
 
 def _of_data(diagnosis: Diagnosis) -> Trouble | None:
@@ -165,8 +178,9 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
     if not (times >= SURE_FOR_SGD if sgd else many or times >= SURE_FOR_ALL):
         return None
     text = (
-        f"The first loss is {times * math.log(classes):.3g}, {times:.2g} times that of answering all {classes} classes "
-        "alike: the outputs are so large that the network is sure of wrong answers before it has learned anything."
+        f"The first loss is {shown(times * math.log(classes))}, {amount(times)} times that of answering all "
+        f"{classes} classes alike: the outputs are so large that the network is sure of wrong answers before it has "
+        "learned anything."
     )
     fact = {"times": times, "layer": _last_layer(diagnosis), "what": "all classes are about as likely at first"}
     return Trouble("first loss", fact, text, {"surprise": times}, False, "")
@@ -175,13 +189,15 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
 def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
     """Report first outputs that are many times as large as their targets."""
     times, pair = _misfit(diagnosis), _regression(diagnosis)
+    if not np.nan_to_num(diagnosis.column("weight_grad_norm")).any():
+        return None  # what cuts the gradient off keeps the outputs where they are
     if pair is None or times < LARGE_OUTPUTS or _size(pair["target"]) <= SMALL_TARGETS or not math.isfinite(times):
         return None
     sgd = diagnosis.run.header.get("optimizer") == "SGD"
     output, size = float(pair["output"]["rms"]), _size(pair["target"])
     text = (
-        f"The network's first outputs are of size {shown(output)}, {shown(times)} times that of the targets: it must "
-        "get rid of those before it learns anything."
+        f"The network's first outputs are {shown(output)} in size (root mean square), {amount(times)} times as large "
+        "as the targets: it must get rid of those before it learns anything."
     )
     fact = {"times": times, "layer": _last_layer(diagnosis), "what": "the first outputs are no larger than the targets"}
     fatal = times >= (HUGE_OUTPUTS_FOR_SGD if sgd else HUGE_OUTPUTS)
@@ -196,8 +212,8 @@ def _of_sums(diagnosis: Diagnosis) -> Trouble | None:
         return None
     times = float(worst["added"] / worst["looked up"])
     text = (
-        f"What is looked up in a table is of size {shown(worst['looked up'])}, and what is added to it {shown(times)} "
-        f"times as large ({shown(worst['added'])}): tokens drown in it, as in positions."
+        f"What is looked up in a table is {shown(worst['looked up'])} in size (root mean square), and what is added to "
+        f"it {amount(times)} times as large ({shown(worst['added'])}): tokens drown in it, as in positions."
     )
     numbers = {"looked up": float(worst["looked up"]), "added": float(worst["added"])}
     return Trouble("sum", {"times": times}, text, numbers, worst["added"] >= DROWNS, str(worst["source"]))
@@ -248,8 +264,8 @@ def _uncentred(fact: Mapping[str, Any]) -> Trouble | None:
     if ratio < OFF_CENTRE:
         return None
     text = (
-        f"The inputs lie {shown(ratio)} times their spread away from zero (mean {shown(fact['mean'])}, spread "
-        f"{shown(fact['spread'])}): what all examples have in common drowns what tells them apart."
+        f"The inputs lie far from zero for how little they vary (mean {shown(fact['mean'])}, standard deviation "
+        f"{shown(fact['spread'])}; usual are 0 and 1): what all examples have in common drowns what tells them apart."
     )
     return _trouble(fact, text, ratio >= FAR_OFF_CENTRE)
 
@@ -261,8 +277,8 @@ def _uneven(fact: Mapping[str, Any]) -> Trouble | None:
     if ratio < UNEVEN or fact["widest"] < WIDE or fact["whole"]:
         return None
     text = (
-        f"One input feature spreads by {shown(fact['widest'])}, a typical one by {shown(fact['typical'])}: the network "
-        "sees the wide ones alone."
+        f"One input feature has a standard deviation of {shown(fact['widest'])}, a typical one of "
+        f"{shown(fact['typical'])}: the network sees the wide ones alone."
     )
     return _trouble(fact, text, ratio >= VERY_UNEVEN)
 
@@ -272,21 +288,21 @@ def _tiny(fact: Mapping[str, Any]) -> Trouble | None:
     if fact["spread"] > SMALL or in_all > SMALL_IN_ALL:
         return None
     text = (
-        f"The inputs spread by {shown(fact['spread'])} only: beside biases of usual size next to nothing of them is "
-        "seen. Were they scaled down twice?"
+        f"The inputs have a standard deviation of {shown(fact['spread'])} only, where 1 is usual: beside biases of "
+        "usual size next to nothing of them is seen. Were they scaled down twice?"
     )
     return _trouble(fact, text, in_all < TINY_IN_ALL)
 
 
 def _huge(diagnosis: Diagnosis, fact: Mapping[str, Any]) -> Trouble | None:
     overshoot, misfit = _overshoot(diagnosis), _misfit(diagnosis)
-    most = f" (up to {shown(fact['largest'])})" if "largest" in fact else ""
-    size = f"The inputs are of size {shown(fact['rms'])}{most}"
+    most = f", up to {shown(fact['largest'])}" if "largest" in fact else ""
+    size = f"The inputs are large ({shown(fact['rms'])} in root mean square{most}; 1 is usual)"
     if fact["rms"] > WIDE and overshoot >= OVERSHOOT:
-        text = f"{size}, so that the first step overshoots: it aims at {shown(overshoot)} times the whole loss."
+        text = f"{size}: the first step overshoots, as it aims at {amount(overshoot)} times the whole loss."
         return _trouble(fact, text, True, {"overshoot": overshoot})
     if fact["rms"] > LARGE and misfit >= MISFIT:
-        text = f"{size}, and the first outputs are {shown(misfit)} times as large as the targets."
+        text = f"{size}: the first outputs are {amount(misfit)} times as large as the targets."
         return _trouble(fact, text, False, {"misfit": misfit})
     large = fact["rms"] > LARGE and optimizer_kind(diagnosis.run) == PLAIN
     flat = _saturated_behind(diagnosis) if large else 0.0
@@ -319,20 +335,21 @@ def _of_targets(diagnosis: Diagnosis) -> Trouble | None:
         fatal = size >= (HUGE_FOR_SGD if sgd else HUGE_TARGETS)
         way = "so its first errors are huge, and the steps that they make overshoot"
         way = way if sgd else "that is a long way to go in steps of the learning rate"
-        text = f"The targets are of size {shown(size)}, the network's first outputs of size {shown(output)}: {way}."
+        text = f"{_beside_outputs(size, output)}: {way}."
         return Trouble("targets", pair["target"], text, numbers, fatal, str(pair["source"]))
     if 0 < size <= SMALL_TARGETS and output >= MISFIT * size:
-        text = (
-            f"The targets are of size {shown(size)}, the network's first outputs of size {shown(output)}: training is "
-            "spent on getting rid of those."
-        )
+        text = f"{_beside_outputs(size, output)}: training is spent on getting rid of those."
         return Trouble("targets", pair["target"], text, numbers, False, str(pair["source"]))
     return None
 
 
+def _beside_outputs(size: float, output: float) -> str:
+    return f"The targets are {shown(size)} in size (root mean square), and the network's first outputs {shown(output)}"
+
+
 def _regression(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
     met = [pair for pair in pairs(diagnosis) if "target" in pair]
-    return next((pair for pair in met if pair["op"] in REGRESSION), met[0] if met else None)
+    return next((pair for pair in met if pair["op"] in REGRESSION_LOSSES), met[0] if met else None)
 
 
 def _size(target: Mapping[str, float]) -> float:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from undertow.formatting import number
 from undertow.render import markup
 from undertow.render.page import Article, Figure, Prose, Section, Table
 from undertow.sweeping import charts
@@ -36,7 +37,7 @@ def article(results: StoredCells) -> Article:
     return Article(
         title=results.name,
         subtitle=f"A sweep over {_listed(swept) or 'one cell'}",
-        lead=markup.escaped(_lead(counts, swept)),
+        lead=markup.escaped(" ".join(filter(None, (_ends(shown, swept, measured), _lead(counts, swept))))),
         sections=sections,
         meta={"store": results.path.name, "cells": ", ".join(f"{n:,} {status}" for status, n in counts.items())},
     )
@@ -76,6 +77,28 @@ def _lead(counts: Mapping[str, int], swept: Mapping[str, Any]) -> str:
     summary += f", {counts['failed']:,} failed" if counts["failed"] else ""
     summary += f", {counts['waiting']:,} still waiting" if counts["waiting"] else ""
     return f"{summary}. {len(swept)} settings differ between them." if swept else f"{summary}."
+
+
+def _ends(rows: Sequence[Row], swept: Mapping[str, Any], measured: Sequence[str]) -> str:
+    """Say where the first result is largest and smallest, the mean over seeds; empty where nothing differs."""
+    settings = [name for name in swept if name != "seed" and rows and name in rows[0]]
+    if not (measured and settings):
+        return ""
+    by = measured[0]
+    means = [row for row in charts.averaged(rows, settings, [by]) if isinstance(row[by], int | float)]
+    ranked = sorted(means, key=lambda row: -row[by])
+    if len(ranked) < 2:
+        return ""
+    most, least = (
+        f"{number(row[by])} at {', '.join(f'{name} {_short(row[name])}' for name in settings)}"
+        for row in (ranked[0], ranked[-1])
+    )
+    seeds = f" (means over {len(swept['seed'])} seeds)" if "seed" in swept else ""
+    return f"The largest {by} is {most}; the smallest, {least}{seeds}."
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
 
 
 def _over(rows: Sequence[Row], axes: Mapping[str, Sequence[Any]], measured: Sequence[str]) -> Section:
@@ -157,7 +180,7 @@ def _cell(value: Any) -> Any:
 
 
 def _values(values: Sequence[Any]) -> str:
-    texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    texts = [_short(value) for value in values]
     return ", ".join(texts) if len(texts) <= 12 else f"{', '.join(texts[:5])}, ..., {texts[-1]} ({len(texts)} values)"
 
 

@@ -49,7 +49,9 @@ def _of_fused(node: Node) -> Tensor | None:
         return None
     examples, queries = _chosen((*q.shape[:3], k.shape[2]), q.device)
     q = q.index_select(0, examples).index_select(2, queries).float()
-    k = k.index_select(0, examples).float().repeat_interleave(q.shape[1] // k.shape[1], 1)
+    k = k.index_select(0, examples).float()
+    if q.shape[1] != k.shape[1]:
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     scale = getattr(node, "_saved_scale", None)
     logits = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
     if getattr(node, "_saved_is_causal", False):

@@ -13,6 +13,9 @@ SQUARES = "mse_loss"
 CONSTANT_ANSWERS = CLASSES | {BINARY, SQUARES}
 """Losses that save their targets, and whose best constant answer is known in closed form."""
 
+BY_WEIGHT = 10.0
+"""Times that weights raise the odds of a class, from which on it is they that let it outweigh the others."""
+
 ENOUGH_A_CLASS = 4
 """Targets for each class, from which on a batch tells how frequent the classes are."""
 
@@ -27,8 +30,8 @@ def measure_constant_answer(site: int, op: str, node: Node, meter: Meter) -> Non
         site: the loss's.
         op: its name.
         node: of its backward pass, while it runs.
-        meter: takes ``constant loss`` and, of classes, ``commonest``, the share of the most frequent one; nothing where
-            the targets are too few to tell.
+        meter: takes ``constant loss``, of classes ``commonest``, the share of the most frequent one, and of classes
+            that are given weights ``outweighs``; nothing where the targets are too few to tell.
 
     Example:
         >>> from undertow.tape import Tape
@@ -73,6 +76,9 @@ def _of_classes(site: int, node: Node, target: Tensor, meter: Meter) -> None:
     missing = ((many > 0).sum() - 1) / (2 * many.sum())
     meter.take("constant loss", site, entropy + missing)
     meter.take("commonest", site, many.max() / many.sum())
+    if weight is not None:
+        heaviest = weighed.argmax()
+        meter.take("outweighs", site, _sway(weighed[heaviest], weighed.sum(), many[heaviest], many.sum()))
 
 
 def _of_truths(site: int, node: Node, target: Tensor, meter: Meter) -> None:
@@ -82,6 +88,14 @@ def _of_truths(site: int, node: Node, target: Tensor, meter: Meter) -> None:
     right = target.float().mean(0) * (1.0 if given is None else given.float())
     wrong = 1 - target.float().mean(0)
     both = right + wrong
+    if given is not None:
+        meter.take("outweighs", site, _sway(right, both, target.float().mean(0), torch.ones_like(right)).median())
     meter.take(
         "constant loss", site, (both * (torch.special.entr(right / both) + torch.special.entr(wrong / both))).mean()
     )
+
+
+def _sway(weighed: Tensor, whole: Tensor, many: Tensor, all_of_them: Tensor) -> Tensor:
+    """Return how many times a class outweighs all others together; 0 where it does so by how frequent it is."""
+    odds, natural = weighed / (whole - weighed), many / (all_of_them - many)
+    return torch.where(odds >= BY_WEIGHT * natural, odds, 0.0).nan_to_num(0.0)

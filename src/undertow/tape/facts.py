@@ -49,14 +49,33 @@ _TORCH = Libraries(torch, torch.special)
 
 _BOUNDED = frozenset({"hardsigmoid", "hardtanh", "sin"}) | {op for op, known in _KNOWN.items() if known.bounded}
 
-RISING = frozenset({"hardsigmoid", "hardtanh", "log_sigmoid", "threshold", "softshrink", "hardshrink"}) | {
-    op for op, known in _KNOWN.items() if known.rising
-}
+RISING = frozenset(
+    {"hardsigmoid", "hardtanh", "log_sigmoid", "threshold", "softshrink", "hardshrink", "clamp", "clamp_min"}
+) | {op for op, known in _KNOWN.items() if known.rising}
 """Activations whose derivative is nowhere negative, whatever their settings."""
+
+
+def clips(vertex: Vertex) -> bool:
+    """Tell whether an operation is a clamp that serves as an activation where it lies between layers.
+
+    It has two limits, both numbers, or the one of a ReLU.
+    """
+    if vertex.op not in ("clamp", "clamp_min"):
+        return False
+    low, high = _limits(vertex.node)
+    numbers = all(each is None or isinstance(each, int | float) for each in (low, high))
+    return numbers and (low is not None) and (high is not None or low == 0)
+
+
+def _limits(node: Node) -> tuple[Any, Any]:
+    return node._saved_min, getattr(node, "_saved_max", None)
 
 
 def bounded(vertex: Vertex) -> bool:
     """Tell whether an activation saturates on both sides. ReLU6 is a hardtanh that doesn't: it is off, as a ReLU is."""
+    if vertex.op in ("clamp", "clamp_min"):
+        low, high = _limits(vertex.node)
+        return high is not None and (low < 0 or high <= 1)
     return vertex.op in _BOUNDED and not (vertex.op == "hardtanh" and vertex.node._saved_min_val >= 0)
 
 
@@ -73,6 +92,9 @@ def activation_name(vertex: Vertex) -> str:
         return f"softplus({node._saved_beta:g})"
     if vertex.op == "hardtanh":
         return f"hardtanh({node._saved_min_val:g}, {node._saved_max_val:g})"
+    if vertex.op in ("clamp", "clamp_min"):
+        low, high = _limits(node)
+        return "relu" if high is None else f"hardtanh({low:g}, {high:g})"
     if vertex.op in ("softshrink", "hardshrink") and node._saved_lambd != SHRINK_LAMBDA:
         return f"{vertex.op}({node._saved_lambd:g})"
     return vertex.op
@@ -184,6 +206,11 @@ def _outside(node: Node, z: Tensor) -> Tensor:
     return (z.abs() > node._saved_lambd).to(z.dtype)
 
 
+def _inside_limits(node: Node, z: Tensor) -> Tensor:
+    low, high = _limits(node)
+    return ((z > low) if high is None else (z > low) & (z < high)).to(z.dtype)
+
+
 def _softplus(node: Node, z: Tensor) -> Tensor:
     return aten.softplus_backward(torch.ones_like(z), z, node._saved_beta, node._saved_threshold)
 
@@ -218,6 +245,8 @@ _DERIVATIVES: dict[str, tuple[tuple[str, ...], Callable[[Any, Tensor], Tensor]]]
     "leaky_relu": (_EITHER, _leaky_relu),
     "elu": (_EITHER, _elu),
     "celu": (_EITHER, _celu),
+    "clamp": (("self",), _inside_limits),
+    "clamp_min": (("self",), _inside_limits),
     "softshrink": (("self",), _outside),
     "hardshrink": (("self",), _outside),
     "gelu": (("self",), lambda node, z: aten.gelu_backward(torch.ones_like(z), z, approximate=node._saved_approximate)),

@@ -69,7 +69,7 @@ _INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
 _KEPT_AS_IT_IS = frozenset(
     {
         *("leaky_relu", "gelu", "silu", "softplus", "hardtanh", "hardswish", "hardsigmoid", "mish", "erf", "sin"),
-        *("elu", "celu", "softshrink", "hardshrink"),
+        *("elu", "celu", "softshrink", "hardshrink", "clamp", "clamp_min"),
     }
 ) | frozenset(op for op, phi in in_torch().items() if phi.torch is not None and phi.torch.saved == "self")
 
@@ -92,6 +92,7 @@ def _some(rows: Tensor, enough: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def spread_out(rows: int, count: int, device: torch.device) -> Tensor:
-    """Places in golden steps: even over the batch, and in step with no period that it may have."""
+    """Places in golden steps: even over the batch, and in step with no period that it may have. Don't change them."""
     return ((torch.arange(count, dtype=torch.float64) * GOLDEN + 0.5) % 1 * rows).long().to(device)

@@ -25,7 +25,7 @@ def refuse_lazy(model: nn.Module) -> None:
     lazy = [
         f"{path or 'the model'} ({type(module).__name__})"
         for path, module in modules_of(model).items()
-        if any(type(p) is not nn.Parameter and p is not None and is_lazy(p) for p in module._parameters.values())
+        if any(p is not None and type(p) is not nn.Parameter and is_lazy(p) for p in module._parameters.values())
     ]
     if lazy:
         more = f" and {len(lazy) - MOST_NAMED} more" if len(lazy) > MOST_NAMED else ""

@@ -102,7 +102,7 @@ class Plans:
         known_plan = self._known[key].plan if key in self._known else None
         self._news = PATIENCE if known_plan is None else self._news
         if known_plan is None and windows is not None and not self._look_up():
-            classify(vertices, self.names)
+            classify(vertices, self.names, windows.index().makes_weights)
             owners = Owners.of(self.modules, self._named | self._more)
             known_plan = plan(vertices, windows, self.names, owners, line_of)
             cut(vertices)

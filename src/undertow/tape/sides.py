@@ -1,40 +1,79 @@
 """The data's side of a graph and the parameters': which operations work on data, and which only make weights."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from undertow.tape.graph import Vertex
 from undertow.tape.ops import EMBEDDINGS, FACTORS, LOSSES, NORMS, PRODUCTS, RECURRENT
 
 
-def classify(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> None:
+def classify(
+    vertices: Sequence[Vertex], parameters: Mapping[int, str], makes_weights: Callable[[int], bool] = lambda _: False
+) -> None:
     """Tell the data's side from the parameters', and note for every Vertex where its gradient comes from.
 
     Args:
         vertices: as `discover` found them.
         parameters: names of the parameters by the ``id`` of the tensor.
+        makes_weights: tells by a Node's number whether it ran in a parametrization, which no data goes through.
     """
     data: set[int] = set()
-    _take_sides(vertices, parameters, data)
+    made = {vertex.place for vertex in vertices if vertex.leaf is None and makes_weights(vertex.number)}
+    _take_sides(vertices, parameters, data, made)
+    while sizes := _sizes_of_weights(vertices) - made:
+        made |= sizes
+        _take_sides(vertices, parameters, data, made)
     if vertices[0].on_weights:  # rows of a table that somebody looks up by hand are the only data there is
         data |= {vertex.place for vertex in vertices if vertex.op in _LOOKUPS}
-        _take_sides(vertices, parameters, data)
+        _take_sides(vertices, parameters, data, made)
     while more := _used_as_data(vertices):
         data |= more
-        _take_sides(vertices, parameters, data)
+        _take_sides(vertices, parameters, data, made)
     for vertex in vertices:
         for slot, (source, output) in enumerate(vertex.inputs):
             if source is not None:
                 source.arrivals.append((vertex, slot, output))
 
 
-def _take_sides(vertices: Sequence[Vertex], parameters: Mapping[int, str], data: set[int]) -> None:
-    """Sort every Vertex's inputs; ``data``: places of those that are data, whatever their shapes say."""
+def _take_sides(
+    vertices: Sequence[Vertex], parameters: Mapping[int, str], data: set[int], made: Set[int] = frozenset()
+) -> None:
+    """Sort every Vertex's inputs; ``data``: places of those that are data, whatever their shapes say.
+
+    Places in ``made`` are on the parameters' side where no data comes in.
+    """
     for vertex in reversed(vertices):
         vertex.data_slots, vertex.weight_slots, vertex.doubtful = [], [], False
         for slot, (source, _) in enumerate(vertex.inputs):
             if source is not None:
                 (vertex.weight_slots if source.on_weights else vertex.data_slots).append(slot)
-        vertex.on_weights = vertex.place not in data and _is_on_weights(vertex, parameters)
+        alone = vertex.place in made and bool(vertex.weight_slots) and not vertex.data_slots
+        vertex.on_weights = vertex.place not in data and (alone or _is_on_weights(vertex, parameters))
+
+
+def _sizes_of_weights(vertices: Sequence[Vertex]) -> set[int]:
+    """Places of what a matrix is divided by and is made of that matrix alone, as its spectral norm is (u^T W v)."""
+    found: set[int] = set()
+    for vertex in vertices:
+        if vertex.op in ("div", "mul") and len(vertex.data_slots) == len(vertex.weight_slots) == 1:
+            size = vertex.inputs[vertex.data_slots[0]][0]
+            if size is not None and math.prod(size.shape) == 1 < math.prod(vertex.shape):
+                found |= _made_of({id(leaf) for leaf in vertex.own_parameters()}, size, vertex.place)
+    return found
+
+
+def _made_of(matrix: Set[int], size: Vertex, divided: int) -> set[int]:
+    """Return the places of a number and of what is behind it; none where other tensors go into it than a matrix."""
+    behind, waiting = set[int](), [size]
+    while waiting:
+        vertex = waiting.pop()
+        if vertex.leaf is not None:
+            if id(vertex.leaf) not in matrix:
+                return set()
+        elif vertex.place not in behind:
+            behind.add(vertex.place)
+            waiting += [source for source, _ in vertex.inputs if source is not None]
+    return behind | {divided}
 
 
 _LOOKUPS = frozenset({"index", "index_select", "gather"})

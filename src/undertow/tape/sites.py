@@ -178,6 +178,8 @@ def _tell_losses(data_side: Sequence[Vertex], roles: dict[int, Role]) -> None:
         role = roles.get(id(vertex))
         if role is Role.WEIGHT or any(id(source) in behind_weights for source, _, _ in vertex.arrivals):
             behind_weights.add(id(vertex))
+            if role is Role.OTHER and facts.clips(vertex):
+                roles[id(vertex)] = Role.ACTIVATION
         elif role in (Role.OTHER, Role.ATTENTION, Role.JOIN):
             roles[id(vertex)] = Role.LOSS
 

@@ -5,17 +5,17 @@ import math
 from torch import Tensor
 
 from undertow.measure import Meter
+from undertow.operations import REGRESSION_LOSSES
+from undertow.tape.class_axes import SOFTMAXES, softmax_behind
 from undertow.tape.constant_answers import CONSTANT_ANSWERS, measure_constant_answer
 from undertow.tape.facts import saved
 from undertow.tape.graph import Node
 from undertow.tape.output_range import last_operation, nearest
 
-REGRESSIONS = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss"})
+REGRESSIONS = REGRESSION_LOSSES - {"l1_loss"}  # whose difference autograd takes as any other
 """Losses that save output and target; of a difference that a user takes autograd keeps neither."""
 
 CLASSIFIES = frozenset({"nll_loss", "nll_loss2d"})
-
-SOFTMAXES = frozenset({"softmax", "log_softmax"})
 
 MEETS_TARGETS = REGRESSIONS | CLASSIFIES | SOFTMAXES | CONSTANT_ANSWERS
 """Operations of a loss that are looked into."""
@@ -32,6 +32,8 @@ def measure_what_is_met(site: int, op: str, node: Node, meter: Meter) -> None:
     """
     if op in SOFTMAXES:
         meter.note("softmax axis", site, axis_of(node))
+    if op in CLASSIFIES:
+        note_class_axis(site, node, meter)
     if not meter.inflow:
         return
     if op in REGRESSIONS:
@@ -40,6 +42,20 @@ def measure_what_is_met(site: int, op: str, node: Node, meter: Meter) -> None:
         measure_surprise(site, node, meter)
     if op in CONSTANT_ANSWERS:
         measure_constant_answer(site, op, node, meter)
+
+
+def note_class_axis(site: int, node: Node, meter: Meter) -> None:
+    """Note the axis of the softmax in front of a likelihood along which the classes lie, if there is a softmax.
+
+    Args:
+        site: nll_loss's.
+        node: of its backward pass, while it runs.
+        meter: takes it.
+    """
+    logs = saved(node, "self")
+    behind = None if logs is None or logs.dim() < 2 else softmax_behind(node.next_functions[0][0], logs.shape)
+    if behind is not None:
+        meter.note("softmax axis", site, behind[1])
 
 
 def axis_of(node: Node) -> int:

@@ -131,6 +131,9 @@ class Windows:
         return WindowIndex([sorted(calls.ended, key=_outermost_first) for calls in self._threads])
 
 
+_PARAMETRIZATION = ".parametrizations."
+
+
 def clean_path(name: str) -> str:
     """Return a module's path without what torch.compile puts between.
 
@@ -142,7 +145,8 @@ def clean_path(name: str) -> str:
 
 
 def type_name(module: object) -> str:
-    """Return the name of a module's class, as its author called it: FSDP2 makes a class of its own of each.
+    """Return the name of a module's class, as its author called it: FSDP2 makes a class of its own of each, and so do
+    parametrizations.
 
     Example:
         >>> class FSDPModule: ...
@@ -151,6 +155,8 @@ def type_name(module: object) -> str:
         ('Linear', 'Linear')
     """
     kind = type(module)
+    if hasattr(module, "parametrizations") and kind.__name__ == f"Parametrized{kind.__bases__[0].__name__}":
+        return kind.__bases__[0].__name__
     made = len(kind.__bases__) > 1 and kind.__bases__[0].__name__ == "FSDPModule"
     return (kind.__bases__[1] if made else kind).__name__
 
@@ -165,6 +171,10 @@ class WindowIndex:
         """The innermost window around a sequence number, by thread; more than one if several threads counted alike."""
         found = {thread: innermost.at(number) for thread, innermost in enumerate(self._threads)}
         return {thread: window for thread, window in found.items() if window is not OUTSIDE}
+
+    def makes_weights(self, number: int) -> bool:
+        """Tell whether a Node ran in a parametrization (of torch.nn.utils), which makes weights out of parameters."""
+        return any(_PARAMETRIZATION in f".{each.module}." for each in self.candidates(number).values())
 
     def only_thread(self) -> "_Innermost | None":
         """Return the thread that alone called modules, as a rule, so that there is nothing to choose between."""

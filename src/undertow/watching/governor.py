@@ -9,11 +9,13 @@ The first full step is a cold one, many times as dear as those that follow. The 
 price; what the first cost is told, and charged as if it had been warm.
 
 A run of a second must say something, too: in the first ten seconds of training one step in ten is a full one, until
-there were 30, whatever that costs. Then the accounts begin anew, without debts: the promise holds from there on.
+there were 30, whatever that costs. Then the accounts begin anew, without debts: the promise holds from there on. And a
+short run has a whole loss curve: its steps are all light ones, see `ShortRun`.
 
 Nothing is computed at a step that isn't observed: the next one to observe is known in advance.
 
-Beneath the `Governor`: `CostAccount`, one of its accounts, and `TrainingTime`, a step's time without watching.
+Beneath the `Governor`: `CostAccount`, one of its accounts, `TrainingTime`, a step's time without watching, and
+`ShortRun`, which says how long every step is a light one.
 """
 
 import math
@@ -131,6 +133,44 @@ OPENING_STEPS, OPENING_GAP, OPENING_SECONDS = 30, 10, 10.0
 OPENING_LOSSES = 64
 """Steps at the beginning that are light ones, whatever they cost (about 0.1 ms each): a run of 20 has a loss curve."""
 
+SHORT_RUN, SHORT_RUN_FROM = 1000, 1e-3
+"""Steps of a short run, which are all light ones, and the seconds that a step must take for that."""
+
+SHORT_RUN_SECONDS, SHORT_RUN_SHARE = 30.0, 0.02
+"""Seconds of training after which they are no longer, unless a light step costs less than this share of a step."""
+
+
+@dataclass
+class ShortRun:
+    """Says whether every step is to be a light one, as nobody knows yet how short the run will be.
+
+    Attributes:
+        over: whether it was found that the run isn't short, which it doesn't become again.
+
+    Example:
+        >>> run = ShortRun()
+        >>> run.lasts(999, typical=0.004, elapsed=4.0, price=1e-4)
+        True
+        >>> run.lasts(1000, typical=0.004, elapsed=4.0, price=1e-4), run.over
+        (False, True)
+    """
+
+    over: bool = False
+
+    def lasts(self, steps: int, typical: float, elapsed: float, price: float) -> bool:
+        """Tell whether the next step is to be a light one.
+
+        Args:
+            steps: since watching began.
+            typical: seconds that a step takes.
+            elapsed: seconds of training.
+            price: seconds that a light step costs.
+        """
+        cheap = elapsed < SHORT_RUN_SECONDS or price <= SHORT_RUN_SHARE * typical
+        short = steps < OPENING_LOSSES or (steps < SHORT_RUN and typical >= SHORT_RUN_FROM and cheap)
+        self.over = self.over or not short
+        return not self.over
+
 
 class Governor:
     """Decides what to do at the next step.
@@ -165,7 +205,7 @@ class Governor:
         self.news: Callable[[], object] = bool
         self._time = TrainingTime(clock)
         self._burst_until = 0
-        self._first, self._opening = 0, every is None
+        self._first, self._opening, self._short_run = 0, every is None, ShortRun()
         self._latest: CostAccount | None = None
 
     def start(self, step: int) -> Action:
@@ -278,6 +318,8 @@ class Governor:
         so_far += f"{self.full.observed} steps were measured in full and {self.light.observed} more noted. "
         if self._opening:
             so_far += f"The first {OPENING_STEPS} are measured whatever they cost, so that a short run says something. "
+        if not self._short_run.over:
+            so_far += f"So far every step is noted, as up to {SHORT_RUN} are where they take longer than 1 ms. "
         if self.every is not None:
             return so_far + f"Every {self.every} steps one is measured in full, as asked for."
         if math.isinf(self.full_gap):
@@ -305,10 +347,10 @@ class Governor:
         return BURST_STEPS * self.overhead * self.typical
 
     def _decide(self) -> Action:
-        if self.step - self._first == OPENING_LOSSES:
-            self.light.saved = max(self.light.saved, 0.0)
+        begins = self._begins()
         full, light = self._waits()
         full = min(full, self._until_opening_step())
+        light = 0.0 if begins else light
         if full <= 0:
             return Action.FULL
         if light <= 0:
@@ -316,6 +358,16 @@ class Governor:
         soonest = min(full, light)
         self.wake = self.step + (math.ceil(soonest) if soonest < LONGEST_GAP else LONGEST_GAP)
         return Action.NOTHING
+
+    def _begins(self) -> bool:
+        """Tell whether every step is still a light one; what those have cost is forgiven when they no longer are."""
+        run = self._short_run
+        if run.over:
+            return False
+        lasts = run.lasts(self.step - self._first, self.typical, self._time.elapsed, self.light.price)
+        if not lasts:
+            self.light.saved = max(self.light.saved, 0.0)
+        return lasts
 
     def _until_opening_step(self) -> float:
         """Return the steps until the next full step that every run begins with; infinitely many when that is over."""
@@ -336,4 +388,4 @@ class Governor:
             full, light = 1.0, 0.0
         elif self.full.observed == 1 and self.income > 0:
             full = 0.0
-        return full, light if self.step - self._first >= OPENING_LOSSES else 0.0
+        return full, light

@@ -71,10 +71,8 @@ class PassPlacement:
         elif income < COUNTING_FROM:
             if passes and self._governor.typical and not self._target.loss_scale.active:
                 self._count_steps(passes)
-        elif not self._in_front and income > min(IN_FRONT_FROM.values()):
-            countable = next(self._countable(reached=True), None)
-            if countable is not None and income > _in_front_from(countable.device):
-                self._keep_in_front()
+        elif not self._in_front and self.on is not None and income > _in_front_from(self.on.device):
+            self._keep_in_front()
 
     def _count_steps(self, passes: int) -> None:
         """Take steps for passes, if the gradient is small that tells whether there was one."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from undertow.measure import long_momentum
 from undertow.watching.unwrapping import bases
 from undertow.watching.watch_target import WatchTarget
 
@@ -26,6 +27,7 @@ def describe(target: WatchTarget) -> dict[str, Any]:
         "optimizer": ", ".join(type(each).__name__ for each in target.optimizers),
         **{key: float(value) for key, value in settings.items() if isinstance(value, float) and math.isfinite(value)},
         **_decay(target.optimizers),
+        **long_momentum(target.optimizers),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

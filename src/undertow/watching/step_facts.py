@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from undertow.measure import FLOAT32_UP_TO, by_kind, host_norm, sent
+from undertow.measure import FLOAT32_UP_TO, by_kind, host_norms, sent
 from undertow.watching.loss_division import AccumulationWindow, whole_loss
 from undertow.watching.loss_scale import left_to_the_optimizer
 from undertow.watching.pass_owners import HeardPass
@@ -28,6 +28,8 @@ def send_named(named: Mapping[str, Sequence[Number]]) -> Callable[[], dict[str, 
         {'a': [1.0], 'b': [2, 3.0]}
     """
     found: dict[str, list[Any]] = {name: list(many) for name, many in named.items() if many}
+    if not found:
+        return dict
     away: list[tuple[tuple[list[Any], int], Tensor]] = []
     for many in found.values():
         for place, each in enumerate(many):
@@ -57,7 +59,7 @@ def norms(gradients: Sequence[Tensor], precise: bool = False) -> Sequence[Number
     if any(g.layout is not torch.strided for g in plain):
         plain = [g.coalesce().values() if g.layout is torch.sparse_coo else g.to_dense() for g in plain]
     if all(g.is_cpu for g in plain):
-        return [host_norm(g) for g in plain]
+        return host_norms(plain)
     if any(dtype.is_complex for dtype in {g.dtype for g in plain}):
         plain = [torch.view_as_real(g) if g.is_complex() else g for g in plain]
     return torch._foreach_norm(plain, 2, _accumulator(plain, precise))

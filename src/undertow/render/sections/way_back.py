@@ -12,6 +12,7 @@ from undertow.render.causes import OTHER, causes, signed_decades
 from undertow.render.labels import waypoint_names
 from undertow.render.markup import code
 from undertow.render.segments import Segment, segments
+from undertow.render.verdict import change_on_the_way
 
 WORTH_TELLING = 0.005
 """Decades: less is rounding."""
@@ -77,10 +78,7 @@ def _bars_seen(found: Sequence[Segment]) -> str:
 def _title(diagnosis: Diagnosis) -> str:
     assert diagnosis.gradient_path is not None  # noqa: S101  # its caller looked
     decay = diagnosis.gradient_path.decay()
-    title = (
-        f"From the loss to the front the gradient changes by {signed_decades(decay.total)} decades, "
-        f"{signed_decades(decay.rate)} from one layer or join to the next"
-    )
+    title = change_on_the_way(decay)
     return title if decay.gone is None else f"{title}; from {diagnosis.name(decay.gone)} on nothing is left"
 
 

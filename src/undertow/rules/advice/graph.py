@@ -150,12 +150,28 @@ def examples_apart(run: Run, op: str, shapes: Sequence[Sequence[int]], source: s
         text = f"Take {op} along the axis of the classes (dim=-1, or 1 of {len(shapes[0]) if shapes else 'several'}), "
         text += "not along the batch."
         return Advice(text, code(*in_place_of([f"x = x.{op}(0)"], [f"x = x.{op}(-1)"], place)))
+    if op in ("mean", "sum", "max", "amax", "median"):
+        text = f"Take {op} along positions (dim=1), not along the batch, the first axis of {list(shapes[0])}."
+        return Advice(text, code(*in_place_of([f"x = x.{op}(0)"], [f"x = x.{op}(1)"], place)))
+    if op == "normalize":
+        text = "Normalise each example by itself (dim=-1), not each feature over the batch."
+        lines = ["x = torch.nn.functional.normalize(x, dim=0)"], ["x = torch.nn.functional.normalize(x, dim=-1)"]
+        return Advice(text, code(*in_place_of(*lines, place)))
     text = (
         f"If examples shall not meet, keep them apart at {spoken(op) or 'the operation'}"
         f"{f' ({place})' if place else ''}: contrastive losses and attention over a "
         "batch bring them together on purpose, nothing else does."
     )
     return Advice(text)
+
+
+def along_the_classes(fact: Mapping[str, Any]) -> Advice:
+    """Say along which axis a softmax in front of a likelihood is to be taken."""
+    op, axis, classes = str(fact["op"]), int(fact["axis"]), int(fact.get("classes", 1))
+    text = f"Take {op} along the axis of the classes, {classes} of {list(fact['shape'])}"
+    text += ", not along the batch." if axis == 0 else f", not along axis {axis}."
+    lines = [f"x = x.{op}({axis})"], [f"x = x.{op}({classes})"]
+    return Advice(text, code(*in_place_of(*lines, line_of(fact["source"]))))
 
 
 def _axes_exchanged(op: str, shapes: Sequence[Sequence[int]], place: str) -> Advice:

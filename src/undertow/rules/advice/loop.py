@@ -164,10 +164,23 @@ def _smaller_loss(times: float) -> Advice:
 
 
 def _smaller_outputs(times: float, layer: str, what: str) -> Advice:
-    text = f"Start {layer or 'the last layer'} smaller, so that {what}"
-    text += ": an embedding that is used as the last layer, too, with a standard deviation of 0.02."
+    named = f" ({layer})" if layer else ""
+    text = (
+        f"Make the starting weights of the last layer{named} smaller, so that {what}. Where they are an embedding's, "
+    )
+    text += "too, a standard deviation of 0.02 is usual."
     if not layer:
         return Advice(text)
     factor = f"{0.3 / times:.2g}"
     line = f'    model.get_parameter("{layer}").mul_({factor})  # before training'
     return Advice(text, code("with torch.no_grad():", line))
+
+
+def left_as_stepped() -> Advice:
+    """Say what to look for where weights are set back after they were stepped."""
+    text = (
+        "Look between the steps for what writes to the weights: load_state_dict, copy_ from an average or a target "
+        "network in the wrong direction, a checkpoint that is read in the loop. The copy follows the model, not the "
+        "model the copy."
+    )
+    return Advice(text, code("copy.load_state_dict(model.state_dict())  # and not model.load_state_dict(...)"))

@@ -57,6 +57,19 @@ def logs_for_divergence(source: str) -> Advice:
     return Advice(text, code(*in_place_of([before], [after], line_of(source))))
 
 
+def classes_balanced(site: Site, outweighs: float) -> Advice:
+    """Say how large the weights of classes are under which each counts as much."""
+    if "binary" in site.op:
+        text = (
+            f"Divide pos_weight by {amount(outweighs)}: negatives / positives of the training set let both count alike."
+        )
+        return Advice(text, code("pos_weight = (target == 0).sum() / (target == 1).sum()"))
+    text = "Give each class a weight of examples / (classes x examples of the class), counted over the training set."
+    return Advice(
+        text, code("import torch", "weight = len(target) / (torch.bincount(target) * target.unique().numel())")
+    )
+
+
 def sign_turned(site: Site) -> Advice:
     """Say that the minus in front of a loss goes."""
     text = f"Leave out the minus in front of the {spoken(site.op)}: an optimizer makes the loss smaller."
@@ -161,3 +174,16 @@ def _change_of_axes(output: Sequence[int], target: Sequence[int]) -> str:
         if target[axis] == 1 and [*target[:axis], *target[axis + 1 :]] == list(output):
             return f"squeeze({axis})"
     return "reshape(output.shape)" if not target or math.prod(output) == math.prod(target) else "expand_as(output)"
+
+
+def slope_where_sure(site: Site) -> Advice:
+    """Say how a generator gets a gradient from a discriminator that is sure: Goodfellow et al. 2014, section 3."""
+    text = (
+        f"Leave the {spoken(site.op)} out, and let the generator maximise log D(G(z)) instead of minimising "
+        "log(1 - D(G(z))): binary cross-entropy with logits, against ones. It is steep where the discriminator is sure."
+    )
+    lines = [
+        "logits = discriminator(generator(noise))  # without a sigmoid",
+        "loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))",
+    ]
+    return Advice(text, code(*lines))

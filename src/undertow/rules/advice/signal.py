@@ -40,6 +40,12 @@ CLOSE, FAR = 1.5, 4.0
 """Factors by which weights may be off what is needed without being called the cause: in plain layers, and where sums
 of branches make a signal grow."""
 
+NEAR = 0.1
+"""Share by which what theory asks for may differ from a usual start without being told."""
+
+MADE_FOR = frozenset({"relu", "leaky_relu", "tanh", "selu"})
+"""Activations that an initialisation was made for; others take the nearest."""
+
 _CALLS = {"sigmoid": "torch.sigmoid", "hardsigmoid": "torch.nn.functional.hardsigmoid"}
 
 
@@ -81,7 +87,10 @@ def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: 
     if cause == "normalisation":
         return _scales_of_one(sites, of)
     if cause in ("weights", "activation", "unattributed"):
-        return _drawn(diagnosis, sites, activation, "larger" if cause == "weights" else "smaller", of)
+        small = (
+            weight_variance(diagnosis, sites) < _usual_variance(activation) / CLOSE
+        )  # flat as too little arrives, not too much
+        return _drawn(diagnosis, sites, activation, "larger" if cause == "weights" or small else "smaller", of)
     return _way_around(diagnosis, sites, cause)
 
 
@@ -94,8 +103,10 @@ def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None,
     """Say how weights of the wrong size are to be drawn; ``needed``: n_in Var W that would do, None if none would."""
     if needed is None:
         return _exchange(sites, activation or "", "")
-    now = weight_variance(diagnosis, sites)
-    text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {needed:.2g}/n keeps the gradient's size."
+    now, usual = weight_variance(diagnosis, sites), _usual_variance(activation)
+    near = abs(needed / usual - 1) > NEAR  # the usual start isn't what theory asks for
+    keeps = f"{usual:.2g}/n is near the {needed:.2g}/n that keeps" if near else f"{needed:.2g}/n keeps"
+    text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {keeps} the gradient's size."
     return Advice(text, code(*drawn_anew(sites, activation)))
 
 
@@ -163,20 +174,31 @@ def different_weights(site: Site, activation: str | None) -> Advice:
     return Advice(text, code(start.call.format(weight=expression(weight)))) if weight else Advice(text)
 
 
+def _usual_variance(activation: str | None) -> float:
+    """Return n_in Var W of the start that is usual for an activation."""
+    return GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
+
+
 def _drawing(activation: str | None) -> str:
     start = start_for(activation)
-    made_for = f", made for {spelled(activation)}" if activation else ""
+    made = "made" if (activation or "").partition("(")[0] in MADE_FOR else "usual"
+    made_for = f", {made} for {spelled(activation)}" if activation else ""
     return f"draw the weights by {start.name} (variance {start.variance} for n inputs{made_for})"
+
+
+def sums_grow(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None) -> bool:
+    """Tell whether branches that are added up make a gradient grow, and not weights: those are of a usual size."""
+    joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
+    return joined and weight_variance(diagnosis, sites) < FAR * _usual_variance(activation)
 
 
 def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, than: str, of: str) -> Advice:
     recurrent = _recurrences(sites, than)
     if recurrent is not None:
         return recurrent
-    needed = GAINS.get((activation or "").partition("(")[0], 1.0 if activation is None else 2.0)
+    needed = _usual_variance(activation)
     now = weight_variance(diagnosis, sites)
-    joined = any(site.role is Role.JOIN for site in diagnosis.run.sites)
-    if joined and than == "smaller" and now < FAR * needed:
+    if than == "smaller" and sums_grow(diagnosis, sites, activation):
         return _calmer_branches(diagnosis)
     if now < needed * CLOSE if than == "smaller" else now > needed / CLOSE:
         return _way_around(diagnosis, sites, "depth")
@@ -293,19 +315,28 @@ def _calmer_branches(diagnosis: Diagnosis) -> Advice:
     ends = [
         site
         for site in run.sites
-        if site.role is Role.WEIGHT
-        and site.module_type in LAYERS
-        and any(run.sites[run.edges[edge].source].role is Role.JOIN for edge in run.incoming[site.index])
+        if site.role is Role.WEIGHT and site.module_type in LAYERS and _ends_a_branch(run, site)
     ]
     factor = max(len(ends), 1) ** -0.5
-    text = (
-        f"Normalise what goes into each branch (nn.LayerNorm in front of it), or let the {len(ends)} layers that end "
-        f"one start {factor:.2g} times as large, one over the root of their number: each sum adds to the signal, and "
-        "the weights themselves are of a usual size."
-    )
+    text = "Normalise what goes into each branch (nn.LayerNorm in front of it)"
+    if len(ends) > 1:
+        text += f", or let the {len(ends)} layers that end one start {factor:.2g} times as large, one over the root of "
+        text += "their number"
+    text += ": each sum adds to the signal, and the weights themselves are of a usual size."
     names = ", ".join(expression(site.module) for site in reversed(ends))
     lines = [f"for layer in [{names}]:", f"    layer.weight.data *= {factor:.2g}"]
-    return Advice(text, code(*lines) if ends else "")
+    return Advice(text, code(*lines) if len(ends) > 1 else "")
+
+
+def _ends_a_branch(run: Run, site: Site) -> bool:
+    """Tell whether a layer's output is added on, perhaps scaled before."""
+    while len(run.incoming[site.index]) == 1:
+        site = run.sites[run.edges[run.incoming[site.index][0]].source]
+        if site.role is Role.JOIN:
+            return True
+        if site.op not in ("mul", "div", "native_dropout", "dropout"):
+            return False
+    return False
 
 
 def _normalised(diagnosis: Diagnosis, layer: Site, activation: str | None) -> Advice:

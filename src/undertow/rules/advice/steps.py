@@ -60,6 +60,29 @@ def shorter_steps(header: Mapping[str, Any], ratio: float, smaller_sums: bool = 
     return Advice(text, code(*rate_times(factor)))
 
 
+def usual_momentum(optimizer: str, setting: str, swapped: bool) -> Advice:
+    """Advise momentum of the usual size."""
+    if setting == "betas":
+        which = "betas=(0.9, 0.999), in this order" if swapped else "betas=(0.9, 0.999)"
+        line = '    group["betas"] = (0.9, 0.999)'
+    else:
+        which, line = "momentum=0.9", '    group["momentum"] = 0.9'
+    text = f"Give {optimizer} {which}, and begin anew: its averages hold what was gathered so far."
+    return Advice(text, code("for group in optimizer.param_groups:", line))
+
+
+def steps_kept(header: Mapping[str, Any]) -> Advice:
+    """Advise on steps that became short while there was much to learn yet."""
+    optimizer, shrinks = optimizer_of(header), "a schedule that is stepped too often"
+    if optimizer.startswith("Adagrad"):
+        shrinks += ", lr_decay, or the sum of squared gradients that Adagrad divides by, which only grows"
+    text = f"Look for what makes {optimizer}'s steps shorter and shorter: {shrinks}. Without it, train on."
+    lines = ["import torch", "optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)"]
+    return Advice(
+        text, code(*(lines if optimizer.startswith("Adagrad") else ['print(optimizer.param_groups[0]["lr"])']))
+    )
+
+
 def longer_steps(header: Mapping[str, Any], ratio: float, everywhere: bool) -> Advice:
     """Advise on steps that rounding takes back, in all layers or only in some."""
     if _HALVES & set(header.get("dtypes of steps", header.get("dtypes", ()))):
@@ -69,7 +92,10 @@ def longer_steps(header: Mapping[str, Any], ratio: float, everywhere: bool) -> A
         )
         return Advice(text, "model.float()  # the weights; call the model under torch.autocast")
     if not everywhere:
-        text = f"Give all of {optimizer_of(header)}'s groups the largest learning rate of them; freeze what shall stay."
+        text = (
+            f"Where {optimizer_of(header)} has several groups of parameters, give all of them the largest learning "
+            "rate, and freeze what shall stay. Where it has one, find what makes their gradient so small."
+        )
         lines = [
             'largest = max(group["lr"] for group in optimizer.param_groups)',
             "for group in optimizer.param_groups:",

@@ -18,10 +18,11 @@ const keepInAddress = () => loaded && address.write({
 const stops = () => (given.stepViews ? given.stepViews.map(({ step }) => step) : view.taped);
 const stepNow = () => stops()[state.place] ?? null;
 
-const remedyOf = ({ advice, snippet, code }) => {
+const remedyOf = ({ advice, snippet, code, where, message }) => {
   const copy = element("button", { type: "button", className: "copy", textContent: "Copy" });
   const lines = snippet && element("div", { className: "snippet" }, element("pre", { tabIndex: 0 }, element("code", { textContent: snippet })), copy);
-  const more = element("p", { className: "where" }, "more: ", element("code", { textContent: `undertow rule ${code}` }));
+  const place = where && !message.includes(where) ? `at ${where} · ` : "";
+  const more = element("p", { className: "where" }, `${place}more: `, element("code", { textContent: `undertow rule ${code}` }));
   return [...(advice ? [element("p", { className: "advice", textContent: advice })] : []), ...(lines ? [lines] : []), more];
 };
 const findingOf = (finding, unfolded, following = []) => {
@@ -29,14 +30,13 @@ const findingOf = (finding, unfolded, following = []) => {
   const when = span && element("button", { type: "button", className: "began", textContent: span });
   if (when) when.addEventListener("click", () => goTo(finding.began));
   const fold = (title, ...inside) => element("details", {}, element("summary", { textContent: title }), ...inside);
-  const place = finding.where && !finding.message.includes(finding.where) ? element("p", { className: "where", textContent: finding.where }) : "";
   const remedy = unfolded ? remedyOf(finding) : [fold(finding.advice || finding.snippet ? "What to do" : "More", ...remedyOf(finding))];
   const names = [...new Set(following.map(({ code, name }) => `${code} ${name}`))].join("; ");
   const beneath = following.length
     ? [fold(`From it follow${names.includes(";") ? "" : "s"}: ${names}`, element("ul", { className: "findings" }, ...following.map((each) => findingOf(each, false))))] : [];
   return element("li", {}, element("span", { className: `tone ${finding.severity}`, textContent: finding.severity }),
     element("b", { textContent: `${finding.code} ${finding.name}` }), " ", when,
-    element("p", { textContent: finding.message }), place, ...remedy, ...beneath);
+    element("p", { textContent: finding.message }), ...remedy, ...beneath);
 };
 const showFindings = () => {
   const open = [...part("findings").querySelectorAll("details")].map((each) => each.open), heads = view.findings.filter(({ under }) => !under);
@@ -50,6 +50,8 @@ const showFindings = () => {
 
 const showHead = () => {
   part("facts").textContent = view.facts.join(" · ");
+  part("recorded").textContent = view.recorded.join(" · ");
+  part("usual").textContent = usualOf(...Object.values(view.quantities));
   part("hidden").replaceChildren(...view.unseen.map((sentence) => element("p", { textContent: `Not seen: ${sentence}` })));
   part("meta").replaceChildren(...view.meta.map(([name, value]) =>
     element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
@@ -74,6 +76,13 @@ const marks = () => [
     ({ step: finding.began, severity: finding.severity, message: `${finding.code} ${finding.name}: ${spanOf(finding)}` })),
 ];
 
+const LOSS_ABOUT = part("loss-about").textContent;
+// A run that diverged early is shown up to there and a little on, so that what was finite fills the picture.
+const lostFrom = () => view.lost?.last_finite_step ?? null;
+const untilLost = () => {
+  const [first, last] = view.steps, end = lostFrom();
+  return end !== null && (end - first) * 3 < last - first ? [first, Math.min(last, end + Math.max(2, Math.ceil((end - first) / 4)))] : null;
+};
 const lossNames = () => Object.keys(view.scalars).filter((name) => name === "loss" || name.startsWith("loss/"));
 const lossLines = () => scalarLines(...lossNames()).map((line, k) =>
   ({ ...line, name: view.losses[line.name] ? `${line.name} (${view.losses[line.name]})` : line.name, colour: runColour(k) }));
@@ -87,10 +96,13 @@ const drawn = (name, lines, options) => {
 };
 
 const titleOf = (name) => document.querySelector(`[data-part="${name}-title"]`)?.textContent ?? name;
-const GUIDES = { update: [[1e-3, "1 in 1,000"]], progress: [] };
+// What healthy networks show, beside what is measured.
+const usualOf = (...all) => all.filter(({ usual }) => usual).map(({ title, usual }) => `${title}: ${usual}`).join("; ").replace(/^/, "Usual values: ");
+const aboutOf = ({ meaning, usual }) => meaning + (usual ? ` Usual: ${usual}.` : "");
+const GUIDES = { update: [[1e-3, "usual: 0.001"]] };
 const drawQuantity = (key) => {
   const about = view.quantities[key];
-  if (about) part(`${key}-about`).textContent = about.meaning;
+  if (about) part(`${key}-about`).textContent = aboutOf(about);
   const range = about && !about.log ? [0, 1] : undefined;
   drawn(key, linesOf(key), { log: about?.log, range, guides: GUIDES[key] });
 };
@@ -103,7 +115,7 @@ const drawMap = () => {
   if (!about) return;
   part("extreme").parentElement.hidden = about.low === about.high;
   part("heat-title").textContent = about.title;
-  part("heat-about").textContent = about.meaning;
+  part("heat-about").textContent = aboutOf(about);
   const range = about.log ? rangeOf([about], true) : [0, 1];
   frames.heat = { ...drawHeat(plotOf("heat"), about.names, about, { log: about.log, range, steps: shownSteps(), extreme: state.extreme }),
     lines: linesOf(state.quantity) };
@@ -119,7 +131,8 @@ const drawScalar = () => {
 const PICTURES = {
   loss: () => {
     const loss = lossLines();
-    drawn("loss", loss, { log: logFits(loss), marks: marks(), smooth: state.smooth });
+    part("loss-about").textContent = (lostFrom() === null ? "" : `Not a finite number after step ${lostFrom().toLocaleString("en")}. `) + LOSS_ABOUT;
+    drawn("loss", loss, { log: logFits(loss), marks: marks(), smooth: state.smooth, lost: lostFrom() });
   },
   norm: () => drawn("norm", scalarLines("grad_norm_unclipped", "grad_norm"), { log: true, smooth: state.smooth }),
   scalar: drawScalar,
@@ -219,7 +232,11 @@ const shown = (data) => {
     state.place = nearestPlace(stops(), Number(sent.step));
     state.following = false;
   }
-  if (first && sent.from !== undefined && Number(sent.to) > Number(sent.from)) state.zoom = [Number(sent.from), Number(sent.to)];
+  if (first) state.zoom = Number(sent.to) > Number(sent.from) ? [Number(sent.from), Number(sent.to)] : untilLost();
+  if (first && sent.step === undefined && stops().length && lostFrom() !== null) {
+    state.place = nearestPlace(stops(), lostFrom());
+    state.following = state.place === most;
+  }
   if (state.following) state.place = most;
   part("slider").value = state.place;
   offer();

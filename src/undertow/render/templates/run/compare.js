@@ -102,7 +102,7 @@ const follow = (name) => {
 };
 
 // Which run came out best, and what only one of them has.
-const lastLoss = ({ scalars: { loss } }) => (loss?.count ? loss.high[loss.count - 1] : NaN);
+const lastLoss = ({ scalars: { loss }, lost }) => (lost ? Infinity : loss?.count ? loss.high[loss.count - 1] : NaN);
 const showVerdict = () => {
   if (known().length < 2) return;
   const ranked = known().map(({ view, k }) => ({ name: given.runs[k].name, loss: lastLoss(view) }))
@@ -110,7 +110,7 @@ const showVerdict = () => {
   const codes = known().map(({ view }) => new Map(view.findings.filter(({ under }) => !under).map(({ code, name }) => [code, `${code} ${name}`])));
   const own = codes.map((each, k) => ({ k, found: [...each].filter(([code]) => !codes.some((other, l) => l !== k && other.has(code))).map(([, name]) => name) }));
   const losses = ranked.some(({ loss }) => !Number.isNaN(loss))
-    ? `Loss at the end: ${ranked.map(({ name, loss }) => `${name} ${Number.isNaN(loss) ? "none" : number(loss)}`).join(", ")}. ` : "";
+    ? `Loss at the end: ${ranked.map(({ name, loss }) => `${name} ${Number.isNaN(loss) ? "none" : loss === Infinity ? "diverged" : number(loss)}`).join(", ")}. ` : "";
   const only = own.filter(({ found }) => found.length).map(({ k, found }) => `Only ${given.runs[known()[k].k].name} has ${found.join(", ")}.`);
   const none = known().every(({ view }) => view.judged) ? "All have the same findings." : "";
   part("verdict").textContent = losses + (only.join(" ") || none);

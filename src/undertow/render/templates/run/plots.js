@@ -138,17 +138,26 @@ const showCursor = (frame, step) => {
   cursor.innerHTML = out ? "" : line(at, frame.pad.top, at, frame.height - frame.pad.bottom, { stroke: "var(--link)", "stroke-width": 1.5 });
 };
 
+// Where there is nothing to draw as no number was finite, it says so.
+const nothingAfter = ({ x, width, height, steps, pad }, step) => {
+  if (step >= steps[1]) return [];
+  const from = Math.max(x(step), pad.left), room = width - pad.right - from, said = "not finite";
+  const box = svg("rect", { x: from, y: pad.top, width: Math.max(room, 0), height: height - pad.bottom - pad.top, class: "after" });
+  return [box, room > 80 ? text(from + room / 2, (height - pad.bottom + pad.top) / 2, said, { "text-anchor": "middle", fill: "var(--error)" }) : ""];
+};
+
 // `lines`: [{series, row, colour, name}]; those not chosen step back.
-const drawLines = (plot, lines, { log, range, steps, marks = [], guides = [], smooth = 0 }) => {
+const drawLines = (plot, lines, { log, range, steps, marks = [], guides = [], smooth = 0, lost = null }) => {
   const frame = frameOf(plot, steps, range, log);
   const context = canvasOf(frame), { pad, width, height } = frame;
   context.beginPath();
   context.rect(pad.left - 1, 0, width - pad.left - pad.right + 2, height - pad.bottom + 1);
   context.clip();
   showAxes(frame, [
+    ...(lost === null ? [] : nothingAfter(frame, lost)),
     ...(range ? guides.filter(([value]) => value > range[0] && value < range[1]).map(([value, label]) =>
       line(frame.pad.left, frame.y(value), frame.width - frame.pad.right, frame.y(value), { stroke: MUTED, "stroke-dasharray": "1 4" }) +
-      text(frame.width - frame.pad.right, frame.y(value) - 4, label, { "text-anchor": "end" })) : []),
+      text(frame.pad.left + 4, frame.y(value) - 4, label, { class: "guide" })) : []),
     ...marksOf(frame, marks.filter(({ step }) => step >= steps[0] && step <= frame.steps[1])),
   ]);
   if (!range) return frame;
