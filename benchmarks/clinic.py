@@ -2,6 +2,7 @@
 
 python benchmarks/clinic.py admit             which set-ups are broken in 4 of 5 seeds, and mended by their fix
 python benchmarks/clinic.py treat [NAME...]   the doctor on those that were admitted
+python benchmarks/clinic.py again [NAME...]   those that were confirmed, on more seeds; no doctor
 python benchmarks/clinic.py gains             how far off predicted changes of the gradient are; no training
 python benchmarks/clinic.py page              docs/clinic.md from what was measured
 """
@@ -10,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from ast import literal_eval
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -21,22 +23,27 @@ import torch
 
 import undertow
 from patients import broken, others
+from patients.blind import blind
 from patients.unseen import unseen
 from patients.ward import Patient
+from undertow.remedies import Remedy, apply
 from undertow.training import Training
 
 HERE = Path(__file__).parent
 RESULTS, GAINS, BASELINES = HERE / "clinic.json", HERE / "gains.json", HERE / "baselines.json"
+MORE = tuple(range(6001, 6021))
+"""Seeds that neither a race, nor a confirmation, nor a judgement had."""
+
 ALL_FRESH = (5001, 5002, 5003, 5004, 5005)
 BUDGET = 120.0
 WAY = 0.9
-DOCTOR = 3
+DOCTOR = 4
 """Which doctor it is: see `patients.page.VERSIONS`."""
 
 
 def all_patients() -> list[Patient]:
     """Everyone."""
-    return [*broken.patients(), *unseen(), *others.healthy(), *others.hopeless()]
+    return [*broken.patients(), *unseen(), *blind(), *others.healthy(), *others.hopeless()]
 
 
 def scores(training: Training, seeds: Iterable[int]) -> list[float]:
@@ -89,6 +96,15 @@ def treated(patient: Patient, known: dict[str, Any], asked: Any) -> dict[str, An
     }
 
 
+def seen_again(patient: Patient, known: dict[str, Any], seeds: Sequence[int]) -> dict[str, list[float]]:
+    """Train with and without what was confirmed, on seeds of their own."""
+    ill = patient.broken()
+    remedies = [
+        Remedy(told.split(maxsplit=1)[0], literal_eval(told.split(maxsplit=1)[1])) for told in known["remedies"]
+    ]
+    return {"without": scores(ill, seeds), "with": scores(apply(remedies, ill), seeds)}
+
+
 def _good(level: str, verdict: str, way: float, after: list[float], before: list[float]) -> bool:
     if level == "hopeless":
         return verdict == "nothing helps"
@@ -100,13 +116,14 @@ def _good(level: str, verdict: str, way: float, after: list[float], before: list
 def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["admit", "treat", "gains", "page"])
+    parser.add_argument("what", choices=["admit", "treat", "again", "gains", "page"])
     parser.add_argument(
         "names", nargs="*", help="parts of names and families, whole ones with a $ behind, or levels; all without"
     )
     parser.add_argument("--budget", type=float, default=BUDGET)
     parser.add_argument("--again", action="store_true", help="also those that have a result")
     parser.add_argument("--seeds", type=int, default=5, help="of the confirmation and of what is measured here")
+    parser.add_argument("--more", type=int, default=len(MORE), help="seeds of those that are seen again")
     parser.add_argument("--cpu", action="store_true", help="count processor time")
     parser.add_argument("--into", type=Path, default=RESULTS)
     asked = parser.parse_intermixed_args()
@@ -132,6 +149,12 @@ def main() -> None:
     for patient in everyone:
         key = f"{patient.family}: {patient.name}"
         entry = known.get(key, {}) if not asked.again else {}
+        if asked.what == "again":
+            if entry.get("verdict") == "repaired" and "again" not in entry:
+                entry["again"] = seen_again(patient, entry, MORE[: asked.more])
+                print(key, *(f"{median(each):.3f}" for each in entry["again"].values()), flush=True)
+                asked.into.write_text(json.dumps(known, indent=1))
+            continue
         if "broken" not in entry:
             entry = admitted(patient, ALL_FRESH[: asked.seeds])
             _tell_admission(key, entry)

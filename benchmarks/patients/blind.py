@@ -228,7 +228,7 @@ def graph() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def summed_neighbours(broken: bool) -> Training:
-    """Four layers add up forty neighbours each."""
+    """Three layers add up forty neighbours each."""
     adjacency, x, y, known = graph()
 
     def loss(net: nn.Module, batch: Any) -> Tensor:
@@ -238,6 +238,6 @@ def summed_neighbours(broken: bool) -> Training:
         return float((net(x, adjacency)[~known].argmax(1) == y[~known]).float().mean())
 
     return Training(
-        partial(Summing, 4, not broken), [(x, adjacency, y)], loss, sgd(0.1) if broken else adam(1e-2), score=score,
+        partial(Summing, 3, not broken), [(x, adjacency, y)], loss, sgd(0.1) if broken else adam(1e-2), score=score,
         steps=200,
     )  # fmt: skip

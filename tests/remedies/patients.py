@@ -92,6 +92,11 @@ def mlp(activation=nn.Sigmoid, end=None):
     return nn.Sequential(nn.Linear(6, 5), activation(), *hidden, nn.Linear(5, 3), *([end()] if end else []))
 
 
+def narrow():
+    hidden = [nn.Linear(6, 2), nn.BatchNorm1d(2), nn.Tanh(), nn.Linear(2, 2, bias=False), nn.Tanh()]
+    return nn.Sequential(*hidden, nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
 def cnn():
     convolutions = [nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(64, 3))

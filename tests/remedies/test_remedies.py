@@ -47,6 +47,7 @@ CASES = {
     "UR312": (patients.classes(patients.TimeFirst, 7, 2), {}),
     "UR314": (patients.with_holes(patients.classes(patients.mlp, 6)), {}),
     "UR317": (patients.classes(patients.Attentive, 7, 2), {}),
+    "UR319": (patients.classes(patients.narrow, 6), {"width": 9}),
     "UR401": (patients.classes(lambda: patients.mlp(end=lambda: nn.Softmax(1)), 6), {}),
     "UR402": (patients.numbers(lambda: patients.mlp(end=nn.Sigmoid), 3), {}),
     "UR403": (patients.numbers(patients.mlp, 3, scale=100.0), {}),
@@ -122,7 +123,7 @@ def test_old_names_stay_where_the_level_says_so(code):
     training, settings = MODELS[code]
     before = dict(patients.made(training).named_parameters())
     after = dict(patients.made(apply(Remedy(code, settings), training)).named_parameters())
-    replaced = {"UR307"}  # another module stands in the place of the old one
+    replaced = {"UR307", "UR319"}  # another module stands in the place of the old one
     if code not in replaced:
         assert {name: p.shape for name, p in before.items()}.items() <= {n: p.shape for n, p in after.items()}.items()
     if Remedy(code).level is Level.B:
@@ -332,6 +333,14 @@ class TestObjective:
         assert torch.allclose(model(x), torch.sigmoid(model[0](x)))
         many = look(patients.classes(lambda: patients.mlp(end=lambda: nn.Softmax(1)), 6), (Remedy("UR410"),))
         assert many.error == "ValueError: the last layer has more than one output"
+        labels = [(x, (y[:, None] <= torch.arange(3)).float()) for x, y in patients.classes(patients.mlp, 6).batches]
+        several = replace(
+            patients.classes(lambda: nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), 6),
+            batches=labels,
+            loss=lambda net, batch: nn.functional.binary_cross_entropy(net(batch[0]), batch[1]),
+        )
+        model = patients.made(apply(Remedy("UR410"), several))
+        assert torch.allclose(model(x), torch.sigmoid(model[0](x)))
 
     @pytest.mark.parametrize("cut", [lambda t: t.detach(), lambda t: t.data])
     def test_a_cut_gradient_gets_through(self, cut):

@@ -149,3 +149,18 @@ def test_no_finding_is_lost_or_made_by_ordering():
     found = in_order([fault(code, n % 3, n % 2 == 0) for n, code in enumerate(codes)])
     assert sorted(each.code for each in found) == sorted(codes)
     assert all(each.follows_from == "" or each.code in RULES[each.follows_from].explains for each in found)
+
+
+def test_a_note_follows_from_what_explains_it_and_explains_no_fault():
+    start, fading = (Finding(code, "", Severity.NOTE, (), "", "") for code in ("UT301", "UT101"))
+    assert [(each.code, each.follows_from) for each in in_order([fading, start])] == [("UT301", ""), ("UT101", "UT301")]
+    lost = replace(fading, severity=Severity.ERROR)
+    assert [(each.code, each.follows_from) for each in in_order([lost, start])] == [("UT101", ""), ("UT301", "")]
+
+
+@pytest.mark.parametrize(("name", "cause"), [("update too small", "UT101"), ("update too large", "")])
+def test_a_cause_may_explain_findings_of_one_name_alone(name, cause):
+    """A gradient that fades makes steps short; it makes none long."""
+    fading = Finding("UT101", "vanishing", Severity.ERROR, (), "", "")
+    step = Finding("UT401", name, Severity.WARNING, (), "", "")
+    assert next(each.follows_from for each in in_order([step, fading]) if each.code == "UT401") == cause

@@ -21,8 +21,11 @@ URGENT, LIKELY, CERTAIN = 0.5, 0.8, 0.95
 """Of that urgency or more, a remedy gets a partner; one of level A does; any gets one more, with longer steps, as for a
 short training."""
 
-OF_STEPS = ("UR101", "UR102")
-"""Remedies of level A that are a length of steps by themselves."""
+STEP_LENGTHS = {"UR101": "factor", "UR102": "lr"}
+"""Remedies of level A that are a length of steps by themselves, and which of their numbers it is."""
+
+ALIKE = 2.0
+"""Ratio of two lengths of steps under which a confirmation of both would say little more than one of one."""
 
 LONGER = Remedy("UR102", {"lr": 1e-2})
 
@@ -41,7 +44,7 @@ def first_arms(prescribed: Sequence[Remedy]) -> list[Arm]:
 
 def _partners(remedy: Remedy) -> tuple[Remedy, ...]:
     enough = LIKELY if remedy.level is Level.A else URGENT
-    if remedy.urgency < enough or remedy.code in OF_STEPS:
+    if remedy.urgency < enough or remedy.code in STEP_LENGTHS:
         return ()
     return (*PARTNERS[remedy.level], *([LONGER] if remedy.urgency >= CERTAIN else []))
 
@@ -76,7 +79,7 @@ def with_steps(arm: Arm, factor: float) -> Arm:
         ['UR304', 'UR101']
     """
     for place, each in enumerate(arm):
-        name = {"UR101": "factor", "UR102": "lr"}.get(each.code)
+        name = STEP_LENGTHS.get(each.code)
         if name:
             changed = replace(each, settings={**each.settings, name: _round(each.settings[name] * factor)})
             return (*arm[:place], changed, *arm[place + 1 :])
@@ -97,8 +100,38 @@ def fit(one: Arm, other: Arm) -> bool:
 def _once(arms: Iterable[Arm]) -> list[Arm]:
     found: dict[frozenset[Remedy], Arm] = {}
     for arm in arms:
-        found.setdefault(frozenset(arm), arm)
+        if Remedy("UR101", {"factor": 1.0}) not in arm:  # that does nothing
+            found.setdefault(frozenset(arm), arm)
     return list(found.values())
+
+
+def apart(arms: Iterable[Arm]) -> list[Arm]:
+    """Leave out arms that differ from a better one by a little in the length of steps only.
+
+    Args:
+        arms: the best first.
+
+    Example:
+        >>> steps = [(Remedy("UR101", {"factor": factor}),) for factor in (30.0, 33.0, 100.0)]
+        >>> [arm[0].settings["factor"] for arm in apart(steps)]
+        [30.0, 100.0]
+    """
+    kept: list[Arm] = []
+    for arm in arms:
+        if not any(_near(arm, other) for other in kept):
+            kept.append(arm)
+    return kept
+
+
+def _near(arm: Arm, other: Arm) -> bool:
+    if [each.code for each in arm] != [each.code for each in other]:
+        return False
+    return all(one == two or _close(one, two) for one, two in zip(arm, other, strict=True))
+
+
+def _close(one: Remedy, other: Remedy) -> bool:
+    name = STEP_LENGTHS.get(one.code)
+    return name is not None and 1 / ALIKE < one.settings[name] / other.settings[name] < ALIKE
 
 
 def simplicity(arm: Arm) -> tuple[int, int]:

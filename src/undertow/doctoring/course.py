@@ -8,7 +8,7 @@ from itertools import count, islice
 
 import numpy as np
 
-from undertow.doctoring.arms import first_arms, second_arms, simplicity, third_arms
+from undertow.doctoring.arms import apart, first_arms, second_arms, simplicity, third_arms
 from undertow.doctoring.budget import FINALISTS, FIRST, RACE_SEEDS, SECOND, THIRD, Budget
 from undertow.doctoring.comparison import MATTERS, Comparison, Verdict, compare, corrected
 from undertow.doctoring.screening import look
@@ -87,7 +87,7 @@ class Course:
                 break
             again = self.look(self._permitted(following(best)), quietly=True)
             best = self.race(again[: self.budget.arms(full, part)], full, number) or best
-        return best[:FINALISTS]
+        return apart(best)[:FINALISTS]
 
     def _permitted(self, arms: Sequence[Arm]) -> list[Arm]:
         return [arm for arm in arms if arm and all(each.level in self.levels for each in arm)]

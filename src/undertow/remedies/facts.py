@@ -81,6 +81,7 @@ def facts_of(training: Training) -> dict[str, Any]:
         "targets": _of_targets(batches),
         "examples": _examples(batches),
         "reached": _reached(model, training),
+        "narrowest": _narrowest(model),
     }
 
 
@@ -128,6 +129,13 @@ def _reached(model: nn.Module, training: Training) -> int:
     except Exception:  # whatever a user's loss may raise: that is found out elsewhere
         return -1
     return sum(p.grad is not None for p in model.parameters())
+
+
+def _narrowest(model: nn.Module) -> int:
+    """Return the features of the narrowest linear layer in front of another one; 0 if there is none."""
+    taken = {module.in_features for module in model.modules() if isinstance(module, nn.Linear)}
+    made = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)]
+    return min((each for each in made if each in taken), default=0)
 
 
 def _examples(batches: list[Any]) -> int:

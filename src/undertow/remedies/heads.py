@@ -3,6 +3,7 @@
 from torch import nn
 
 from undertow.remedies.anatomy import Anatomy, Part, anatomy, fresh
+from undertow.remedies.rewiring import last_weight
 from undertow.training import Training
 
 SQUASHING_NAMES = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid", "sigmoid_"})
@@ -20,15 +21,21 @@ BOUNDING_NAMES = frozenset(
 
 
 def head_of(training: Training) -> str:
-    """Return the path of the last layer that a training's model calls.
+    """Return the path of the last layer that a training's model calls, or of its weight where no module holds it.
 
     Raises:
         ValueError: it calls no linear layer and no convolution.
     """
-    head = anatomy(fresh(training), training).head
-    if head is None:
+    model = fresh(training)
+    head = path_of_head(anatomy(model, training), model, training)
+    if not head:
         raise ValueError("the model has no linear layer or convolution that could be its head")
-    return head.name
+    return head
+
+
+def path_of_head(seen: Anatomy, model: nn.Module, training: Training) -> str:
+    """Return the same for a model whose anatomy is known; empty where nothing could be its head."""
+    return seen.head.name if seen.head else last_weight(model, training)
 
 
 def identity_lines(training: Training, kinds: tuple[type[nn.Module], ...]) -> str:

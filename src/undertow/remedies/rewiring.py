@@ -137,7 +137,7 @@ class Rewiring:
 
     Attributes:
         names, instead, behind, once, attach, only, flat: as `Rewired` takes them.
-        head: the last layer's path; empty if nobody knows.
+        head: the path of the last layer, or of its weight where no module holds it; empty if nobody knows.
     """
 
     names: frozenset[str]
@@ -151,8 +151,46 @@ class Rewiring:
 
     def of(self, model: nn.Module) -> Rewired:
         """Make a mode for one call."""
-        weight = weight_of(model.get_submodule(self.head)) if self.head else None
+        weight = _weight_at(model, self.head) if self.head else None
         return Rewired(self.names, self.instead, weight, self.behind, self.once, self.attach, self.only, self.flat)
+
+
+def _weight_at(model: nn.Module, path: str) -> Tensor:
+    """Return the parameter of that name, or the weight of the layer."""
+    named = dict(model.named_parameters()).get(path)
+    return weight_of(model.get_submodule(path)) if named is None else named
+
+
+def last_weight(model: nn.Module, training: Training) -> str:
+    """Return the name of the parameter that a model multiplies by last, as layers do; empty if there is none.
+
+    Layers that aren't modules of the model, such as Keras keeps them, are found so.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+        >>> make = lambda model: torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> last_weight(net, Training(lambda: net, [torch.ones(8, 4)], lambda model, x: model(x).sum(), make))
+        '2.weight'
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    with _Multiplied() as seen:
+        run_loss(model, training)
+    return next((names[id(weight)] for weight in reversed(seen.weights) if id(weight) in names), "")
+
+
+class _Multiplied(TorchFunctionMode):
+    """Notes by which weights something is multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[Any] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        keywords = kwargs or {}
+        if (weight := weight_in(_name(func), args, keywords)) is not None:
+            self.weights.append(weight)
+        return func(*args, **keywords)
 
 
 class Changing(Protocol):

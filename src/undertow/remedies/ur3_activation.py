@@ -16,6 +16,7 @@ from undertow.remedies.anatomy import NORMS, Anatomy, Part, anatomy, fresh, repl
 from undertow.remedies.changing import on_model
 from undertow.remedies.drawing import activation_of, draw, predicted_by_drawing, variance_lines
 from undertow.remedies.facts import known_facts, unlearned
+from undertow.remedies.heads import path_of_head
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import Rewiring, functions_called, rewire, through
 from undertow.training import Training
@@ -80,7 +81,7 @@ class _Swap:
 
     def __call__(self, model: nn.Module) -> None:
         seen = anatomy(model, self.training)
-        modules, head = _hidden_activations(seen), seen.head.name if seen.head else ""
+        modules, head = _hidden_activations(seen), path_of_head(seen, model, self.training)
         for name in modules:
             replace_module(model, name, MODULES[self.to]())
         names = SWAPPED_NAMES - {self.to, f"{self.to}_"}
@@ -179,7 +180,7 @@ def _relu(module: nn.Module, given: Any, made: Tensor) -> Tensor:
 
 def _bare_layers(model: nn.Module, training: Training) -> list[str]:
     seen = anatomy(model, training)
-    if functions_called(model, training, Rewiring(_ANY_ACTIVATION, through, seen.head.name if seen.head else "")):
+    if functions_called(model, training, Rewiring(_ANY_ACTIVATION, through, path_of_head(seen, model, training))):
         raise ValueError("the model calls activations already")
     found = []
     for part in seen.hidden:

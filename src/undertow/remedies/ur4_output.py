@@ -20,9 +20,11 @@ from undertow.remedies.heads import (
     behind_head,
     head_of,
     identity_lines,
+    path_of_head,
 )
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss, Rewiring, functions_called, rewire, through
+from undertow.remedies.survey import surveyed
 from undertow.training import Training
 
 
@@ -122,7 +124,8 @@ class _Unbounded:
         if modules := behind_head(seen, BOUNDING):
             replace_module(model, modules[0].name, nn.Identity())
             return
-        rewiring = Rewiring(BOUNDING_NAMES, through, seen.head.name if seen.head else "", behind=True, once=True)
+        head = path_of_head(seen, model, self.training)
+        rewiring = Rewiring(BOUNDING_NAMES, through, head, behind=True, once=True)
         if not functions_called(model, self.training, rewiring):
             raise ValueError("the model has no activation behind its last layer")
         rewire(model, rewiring)
@@ -130,22 +133,25 @@ class _Unbounded:
 
 @remedy("UR410", "a sigmoid for an output that is a yes or no", "D", ["UT109", "UT202", "UT704"])
 def one_sigmoid(training: Training) -> Training:
-    """Take a sigmoid where something else makes a probability of a single output.
+    """Take a sigmoid where something else makes a probability of a yes or no.
 
     What it changes:
-        The softmax, ReLU or other bounding function behind a last layer of one output, module or function.
+        The softmax, ReLU or other bounding function behind the last layer, module or function: of one output, or of
+        several that binary cross entropy asks for a yes or no each.
     When:
-        A softmax over one number is always 1, and what a ReLU makes is no probability: nothing, or not half of what is
-        there, can be learned through it.
+        A softmax over one number is always 1, one over labels of which several hold lets only one be likely, and what a
+        ReLU makes is no probability: nothing, or not half of what is there, can be learned through it.
     Predicts:
         Outputs lie between 0 and 1, and each has a slope.
     References:
         Goodfellow, Bengio, Courville 2016, section 6.2.2.2.
     """
-    head = fresh(training).get_submodule(head_of(training))
-    if getattr(head, "out_features", getattr(head, "out_channels", 0)) != 1:
+    seen, head = anatomy(fresh(training), training), head_of(training)
+    made = seen.made if seen.head is None else seen.head.made
+    single = made is not None and made.shape[1 if made.ndim > 3 else -1] == 1
+    if not single and "binary_cross_entropy" not in surveyed(fresh(training), training).calls:
         raise ValueError("the last layer has more than one output")
-    rewiring = Rewiring(BOUNDING_NAMES, torch.sigmoid, head_of(training), behind=True, once=True)
+    rewiring = Rewiring(BOUNDING_NAMES, torch.sigmoid, head, behind=True, once=True)
     return on_model(training, partial(_rewired, rewiring=rewiring))
 
 

@@ -95,7 +95,8 @@ def _is_untrained(diagnosis: Diagnosis) -> bool:
     run = diagnosis.run
     if "rates" in run.header:
         return not run.header["rates"]["begun"]
-    return run.header.get("optimizer steps before") == 0 and run.steps["step"][diagnosis.step] == 0
+    taken = run.steps.get("step")
+    return run.header.get("optimizer steps before") == 0 and taken is not None and taken[diagnosis.step] == 0
 
 
 def _lowers_a_likelihood(diagnosis: Diagnosis, site: Site) -> bool:

@@ -54,7 +54,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     ),
 )  # fmt: skip
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """A step changes weights by too large a part of themselves, or by less than they can hold.
+    """A step changes weights by too large a part of themselves, or by so little that rounding takes it back.
 
     What:
         The optimizer's next step is as long as a tenth of a layer's weights or more.

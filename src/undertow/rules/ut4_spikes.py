@@ -10,6 +10,7 @@ from undertow.record import Finding, Severity
 from undertow.rules.advice import Advice
 from undertow.rules.advice.steps import clipped
 from undertow.rules.registry import RUN, rule
+from undertow.wording import size
 
 
 @rule(
@@ -59,7 +60,7 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     lasted = int(steps[worst.last + 1] if over else steps[-1]) - began
     numbers = {"before": worst.before, "top": top, "spikes": float(len(found))}
     numbers |= {"steps": float(lasted)}
-    text = f"The loss rose from {worst.before:.3g} to {top:.3g}"
+    text = f"The loss rose from {size(worst.before)} to {size(top)}"
     if began - steps[worst.first - 1] > 1:
         text += f" between steps {steps[worst.first - 1]:,.0f} and {began:,}"
     text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}." if over else " and has not come back."

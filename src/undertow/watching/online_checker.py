@@ -103,7 +103,7 @@ class OnlineChecker:
 
     def _checked(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
         begun, self._waiting = self.clock(), None
-        found = rules.judge([self._run(columns, values)])
+        found = rules.judge([self._run(step, columns, values)])
         # What is urgent was told when it happened, and isn't again at every full step that follows.
         found = [each for each in found if not rules.RULES[each.code].urgent and self._is_new(each)]
         new = [replace(each, evidence={**each.evidence, "at step": float(step)}) for each in found]
@@ -117,7 +117,7 @@ class OnlineChecker:
         """Tell that numbers ceased to be finite; ``columns``: of that very step, if it was a full one."""
         run = Run(dict(self.header), ())
         if columns is not None and columns.graph.sites:
-            run = self._run(columns, values)
+            run = self._run(event.step, columns, values)
         after = event.data["after"]  # the last step that was finite: -1 if none was
         seen = {"step": np.array([float(after if after >= 0 else event.step)])}
         run = replace(run, events=(event,), scalars=seen, steps={"step": np.full(len(run), float(event.step))})
@@ -130,7 +130,7 @@ class OnlineChecker:
         self._known.add(key)
         return new
 
-    def _run(self, columns: StepColumns, values: Mapping[str, float]) -> Run:
+    def _run(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> Run:
         """Make a Run of one step."""
         measured, graph = columns.measured, columns.graph
         return Run(
@@ -139,6 +139,7 @@ class OnlineChecker:
             graph.edges,
             {name: column[None] for name, column in measured.by_site.items()},
             {name: column[None] for name, column in measured.by_edge.items()},
+            steps={"step": np.array([float(step)])},
         )
 
 
