@@ -14,6 +14,7 @@ from undertow.record import Edge, Role, Run, Severity, Site
 from undertow.rules.ut2_likeness import alike_in_time
 from undertow.rules.ut2_units import dead
 from undertow.rules.ut4_momentum import long_memory
+from undertow.rules.ut4_spikes import loss_spikes
 from undertow.rules.ut4_step_size import too_small_over_time
 from undertow.rules.ut5_examples import normalisation_of_one
 from undertow.rules.ut5_terms import drowned
@@ -61,6 +62,14 @@ def test_weights_that_are_always_what_they_were_are_set_back(weight, loss, told)
 def test_a_handful_of_steps_beside_hundreds_of_passes_is_told(usual, steps, told):
     run = Run({"idle passes": {"passes": 0, "usual": usual, "step": steps, "steps": steps}}, ())
     assert [each.code for each in rarely(RunHistory(run))] == ["UT702"] * told
+
+
+@pytest.mark.parametrize(("end", "severity"), [(0.3, Severity.NOTE), (5.0, Severity.WARNING)])
+def test_a_spike_that_comes_back_as_the_run_ends_is_a_note(end, severity):
+    noise = 0.002 * np.random.default_rng(0).standard_normal(200)
+    losses = np.concatenate([np.geomspace(2.0, 0.05, 170), np.geomspace(6.0, end, 30)]) + noise
+    run = Run({}, (), scalars={"step": np.arange(200.0), "loss": losses})
+    assert [each.severity for each in loss_spikes(RunHistory(run))] == [severity]
 
 
 @pytest.mark.parametrize(("optimizer", "told"), [
