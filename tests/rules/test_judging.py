@@ -96,7 +96,7 @@ def learned(gradient):
 
 def test_small_gradients_after_convergence_are_no_fault():
     late, early = np.full(400, 1e-3), np.full(400, 1e-3)
-    late[250:], early[20:] = 1e-9, 1e-9
+    late[250:], early[30:] = 1e-9, 1e-9  # from 20 on the loss would have fallen by half all the same
     severities = [{f.code: str(f.severity) for f in over_time(learned(each))} for each in (late, early)]
     assert severities == [{"UT402": "note", "UT601": "note"}, {"UT402": "warning", "UT601": "note"}]
 

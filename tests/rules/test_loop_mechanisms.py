@@ -14,6 +14,7 @@ from undertow.record import Edge, Role, Run, Severity, Site
 from undertow.rules.ut2_likeness import alike_in_time
 from undertow.rules.ut2_units import dead
 from undertow.rules.ut4_momentum import long_memory
+from undertow.rules.ut4_spikes import loss_spikes
 from undertow.rules.ut4_step_size import too_small_over_time
 from undertow.rules.ut5_examples import normalisation_of_one
 from undertow.rules.ut5_terms import drowned
@@ -63,6 +64,14 @@ def test_a_handful_of_steps_beside_hundreds_of_passes_is_told(usual, steps, told
     assert [each.code for each in rarely(RunHistory(run))] == ["UT702"] * told
 
 
+@pytest.mark.parametrize(("end", "severity"), [(0.3, Severity.NOTE), (5.0, Severity.WARNING)])
+def test_a_spike_that_comes_back_as_the_run_ends_is_a_note(end, severity):
+    noise = 0.002 * np.random.default_rng(0).standard_normal(200)
+    losses = np.concatenate([np.geomspace(2.0, 0.05, 170), np.geomspace(6.0, end, 30)]) + noise
+    run = Run({}, (), scalars={"step": np.arange(200.0), "loss": losses})
+    assert [each.severity for each in loss_spikes(RunHistory(run))] == [severity]
+
+
 @pytest.mark.parametrize(("optimizer", "told"), [
     (lambda p: torch.optim.SGD(p, 0.01, momentum=0.999), True),
     (lambda p: torch.optim.Adam(p, betas=(0.99, 0.9)), True),
@@ -100,7 +109,7 @@ def test_a_class_that_is_nearly_all_there_is_needs_no_weight_to_count():
 
 
 @pytest.mark.parametrize(("squash", "told"), [
-    (functional.logsigmoid, True), (lambda z: z.log_softmax(1), True), (lambda z: z, False),
+    (functional.logsigmoid, True), (lambda z: z.log_softmax(1), False), (lambda z: z, False),
 ])  # fmt: skip
 def test_logarithms_of_probabilities_are_no_logits(squash, told):
     found = weighed(lambda z, y: functional.binary_cross_entropy_with_logits(

@@ -80,12 +80,12 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         Any direct succession in front of the loss. A small network for digits needed 2 to 4 times the steps with
         softmax or sigmoid before cross-entropy and with softmax before nll_loss, or never got there (warning); before
         BCE-with-logits, and with nll_loss on the bare output, it stayed at chance (error); ReLU on the logits lost
-        classes in 3 of 4 starts (warning). So it is with logarithms of probabilities before BCE-with-logits. tanh
-        before cross-entropy did no harm, and isn't told. Between them stand reshapes at most: attention (weights
-        behind it), distillation (a softmax on the target's side) and a log behind the softmax are none. log_softmax of
-        log_softmax changes nothing, and is a note. A wrong sign: the whole loss is the negative of a mean of
-        cross-entropies or squares, and one optimizer holds what it reaches. kl_div is known by an input that is mostly
-        above 0, and in a watched run by what stands in front of it.
+        classes in 3 of 4 starts (warning). So it is with log-sigmoid before BCE-with-logits, while with log_softmax
+        digits were learned as well (a note). tanh before cross-entropy did no harm, and isn't told. Between them stand
+        reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
+        the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
+        is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
+        known by an input that is mostly above 0, and in a watched run by what stands in front of it.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.
@@ -205,7 +205,8 @@ def _never_above_zero(name: str, outer: Site, inner: Site) -> Finding:
         f"{name} leaves no logit above 0, and {_loss(outer)} takes them from -inf to inf: no probability comes above "
         "one half, and no positive example's loss under 0.69."
     )
-    return _unfit("squashed twice", outer, inner, Severity.WARNING, text, {"floor": math.log(2)}, "log p <= 0")
+    severity = Severity.WARNING if inner.op == "log_sigmoid" else Severity.NOTE
+    return _unfit("squashed twice", outer, inner, severity, text, {"floor": math.log(2)}, "log p <= 0")
 
 
 def _cut_logits(name: str, outer: Site, inner: Site) -> Finding:
