@@ -188,3 +188,11 @@ def test_fires_in_a_watched_run(code, build):
 @pytest.mark.parametrize(("code", "build"), EXAMPLES.all(1)[::4])
 def test_stays_silent_in_a_watched_run(code, build):
     assert code not in watched_alarms(build)
+
+
+@pytest.mark.parametrize(("norm", "told"), [(nn.InstanceNorm2d(6), True), (nn.BatchNorm2d(6), False)])
+def test_a_mean_over_what_a_normalisation_made_is_told_though_rounding_leaves_something(norm, told):
+    torch.manual_seed(0)
+    pooled = nn.Sequential(nn.Conv2d(1, 6, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    x, y = torch.randn(12, 1, 9, 9), torch.arange(12) % 3
+    assert ("UT109" in alarms(lambda: (pooled, lambda: functional.cross_entropy(pooled(x), y), None))) is told
