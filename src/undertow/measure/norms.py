@@ -174,7 +174,10 @@ def host_count_above(x: Tensor, threshold: float) -> float:
 
 
 def _count_above(numbers: NDArray[np.floating], threshold: float) -> float:
-    above, below = np.count_nonzero(numbers > threshold), np.count_nonzero(numbers < threshold)
+    above = np.count_nonzero(numbers > threshold)
+    if above == numbers.size:  # as of units that are alive, most often
+        return 2.0 * above
+    below = np.count_nonzero(numbers < threshold)
     equal = numbers.size - above - below
     if equal and np.count_nonzero(numbers == threshold) < equal:  # what is neither is no number
         return math.nan

@@ -233,6 +233,8 @@ class StepFacts:
 
     def _shared(self) -> dict[str, str]:
         """Find curves that are another one's: optimizers that step for the same losses have one. Return whose."""
+        if len(self._curves) < 2:  # as it is nearly always, at every light step
+            return {}
         numbers = {curve: [[each.number for each in one] for one in steps] for curve, steps in self._curves.items()}
         order = sorted(numbers, key=lambda curve: curve != MAIN)
         first = {curve: next(each for each in order if numbers[each] == numbers[curve]) for curve in order}
