@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Adam, AdamW
 
 from patients import ward
+from patients.blind import blind
 from patients.broken import _graph, _ring
 from patients.networks import Adversaries, Sequence, Transformer, cnn
 from patients.reported import cases
@@ -68,15 +69,19 @@ def healthy() -> Iterator[Patient]:
 MENDED = (
     "curve behind a softmax", "distances, root of zero", "diabetes, plain SGD", "rows, batch and time mixed by reshape",
     "two inputs, gate of zeros", "images, loss in evaluation mode", "towers, Adagrad", "digits, codes that nobody uses",
-    "ring, generator cut off", "words, padded LSTM", "rows, attention under AdamW at 0.1",
+    "ring, generator cut off", "words, padded LSTM", "rows, attention under AdamW at 0.1", "blind, masks turned round",
+    "blind, no places", "blind, collapsed",
 )  # fmt: skip
-"""Reported trainings whose mended forms are healthy ones of kinds that the others aren't."""
+"""Reported and blind trainings whose mended forms are healthy ones of kinds that the others aren't."""
 
 
 def _mended() -> Iterator[Patient]:
     for family, _, name, _, mended in cases():
         if name in MENDED:
             yield Patient(f"{name}: mended", family, "healthy", mended)
+    for patient in blind():
+        if patient.name in MENDED and patient.mended is not None:
+            yield Patient(f"{patient.name}: mended", patient.family, "healthy", patient.mended)
 
 
 def hopeless() -> Iterator[Patient]:

@@ -135,9 +135,9 @@ def probability(p: float) -> str:
 
     Example:
         >>> probability(0.0421), probability(3e-7), probability(float("nan"))
-        ('0.042', '< 0.001', '')
+        ('0.042', '<\xa00.001', '')
     """
-    return "" if math.isnan(p) else "< 0.001" if p < 1e-3 else f"{p:.3f}"
+    return "" if math.isnan(p) else "<\u00a00.001" if p < 1e-3 else f"{p:.3f}"
 
 
 def signed(value: float, digits: int = 2) -> str:

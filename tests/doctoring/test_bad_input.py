@@ -12,7 +12,7 @@ from torch import nn
 from doctoring.lines import QUICK, lines, squared
 from undertow.doctoring import Verdict, doctor
 from undertow.doctoring.budget import Budget
-from undertow.doctoring.comparison import Comparison
+from undertow.doctoring.comparison import Comparison, compare
 from undertow.doctoring.course import Course
 from undertow.doctoring.judging import judged
 from undertow.doctoring.trials import Cut, Trials
@@ -182,6 +182,19 @@ class TestJudging:
 
     def test_without_a_comparison_nothing_helps(self):
         assert judged([], lambda _: []) == ("nothing helps", None)
+
+    @pytest.mark.parametrize(
+        ("remedy", "control", "verdict"),
+        [
+            (Remedy("UR101", {"factor": 10.0}), 0.6, "healthy"),
+            (Remedy("UR101", {"factor": 10.0}), 0.3, "repaired"),
+            (Remedy("UR302"), 0.6, "repaired"),
+        ],
+    )
+    def test_longer_steps_are_no_repair_of_a_training_that_was_cut_short(self, remedy, control, verdict):
+        ahead = compare((remedy,), range(3), [control, control + 0.01, control], [0.9, 0.91, 0.9], 0.1)
+        assert judged([ahead], lambda _: [], unfinished=True)[0] == verdict
+        assert judged([ahead], lambda _: [])[0] == "repaired"
 
 
 def test_without_time_for_a_race_what_most_speaks_for_is_tried_at_once(tmp_path):

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from undertow.measure import Meter, measure, norms_of_small
+from undertow.measure import Meter, measure, measure_parameters, norms_of_small
 from undertow.measure.together import SMALL_UP_TO, WAITING_UP_TO, Waiting, can_wait
+from undertow.record import Role
 from undertow.tape import Tape
 
 SCALES = {torch.float32: (1e-45, 1e-30, 1.0, 1e30, 3e38), torch.float64: (5e-324, 1e-300, 1.0, 1e300, 1.7e308)}
@@ -119,3 +120,18 @@ def test_layers_of_one_shape_are_told_apart(phi):
     assert multiplied.sum() == len(layers) - 1  # the first one passes nothing on
     assert (agreement["differing"][multiplied] <= 1e-5 * agreement["arrived"][multiplied]).all()
     assert len(set(agreement["arrived"][multiplied].tolist())) == len(layers) - 1
+
+
+def test_what_waits_is_reduced_where_gradients_are_on_too():
+    """Parameters are measured behind the backward pass, while results that activations saved may still wait."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(*(m for _ in range(20) for m in (nn.Linear(60, 60), nn.Tanh()))), torch.randn(60, 60)
+    with Tape(net, Meter(inflow=True, lasting=True)) as tape:
+        loss = net(x).square().mean()
+        tape.attach(loss)
+        loss.backward()
+        names = measure_parameters(dict(net.named_parameters()), None, tape.meter)
+        found = tape.columns(names).by_site["weight_grad_norm"]
+    expected = [layer.weight.grad.norm().item() for layer in net[::2]]
+    measured = [found[site.index] for site in tape.sites if site.role is Role.WEIGHT]
+    assert measured[::-1] == pytest.approx(expected, rel=1e-4)

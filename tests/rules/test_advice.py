@@ -392,3 +392,15 @@ def test_layers_are_named_as_a_user_would_write_them():
     assert "model.blocks[1][0].weight" in found.snippet
     run(found, model=net)
     assert found_in("UT302", net, compute_loss, None) is None
+
+
+@pytest.mark.parametrize("activation", [nn.GELU, nn.SiLU, nn.ReLU, nn.Tanh])
+def test_findings_of_one_start_advise_the_same(activation):
+    """One says that weights start too small; another must not say that they are in order."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(layer for _ in range(16) for layer in (nn.Linear(24, 24), activation())), nn.Linear(24, 3))
+    x, y = torch.randn(32, 24), torch.randint(3, (32,))
+    told = {each.code: each.advice for each in examine(net, lambda: functional.cross_entropy(net(x), y)).findings}
+    first = {advice.partition(" for n inputs")[0] for code, advice in told.items() if code in ("UT101", "UT301")}
+    assert "UT301" in told
+    assert len(first) == 1

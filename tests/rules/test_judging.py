@@ -96,7 +96,7 @@ def learned(gradient):
 
 def test_small_gradients_after_convergence_are_no_fault():
     late, early = np.full(400, 1e-3), np.full(400, 1e-3)
-    late[250:], early[20:] = 1e-9, 1e-9
+    late[250:], early[30:] = 1e-9, 1e-9  # from 20 on the loss would have fallen by half all the same
     severities = [{f.code: str(f.severity) for f in over_time(learned(each))} for each in (late, early)]
     assert severities == [{"UT402": "note", "UT601": "note"}, {"UT402": "warning", "UT601": "note"}]
 
@@ -149,3 +149,18 @@ def test_no_finding_is_lost_or_made_by_ordering():
     found = in_order([fault(code, n % 3, n % 2 == 0) for n, code in enumerate(codes)])
     assert sorted(each.code for each in found) == sorted(codes)
     assert all(each.follows_from == "" or each.code in RULES[each.follows_from].explains for each in found)
+
+
+def test_a_note_follows_from_what_explains_it_and_explains_no_fault():
+    start, fading = (Finding(code, "", Severity.NOTE, (), "", "") for code in ("UT301", "UT101"))
+    assert [(each.code, each.follows_from) for each in in_order([fading, start])] == [("UT301", ""), ("UT101", "UT301")]
+    lost = replace(fading, severity=Severity.ERROR)
+    assert [(each.code, each.follows_from) for each in in_order([lost, start])] == [("UT101", ""), ("UT301", "")]
+
+
+@pytest.mark.parametrize(("name", "cause"), [("update too small", "UT101"), ("update too large", "")])
+def test_a_cause_may_explain_findings_of_one_name_alone(name, cause):
+    """A gradient that fades makes steps short; it makes none long."""
+    fading = Finding("UT101", "vanishing", Severity.ERROR, (), "", "")
+    step = Finding("UT401", name, Severity.WARNING, (), "", "")
+    assert next(each.follows_from for each in in_order([step, fading]) if each.code == "UT401") == cause

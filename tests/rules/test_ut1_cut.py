@@ -1,5 +1,6 @@
 """UT109: gradients that one operation makes zero of."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -9,6 +10,7 @@ from rules.fitting import (  # noqa: F401
     Examples,
     Func,
     Sequence,
+    alarms,
     classified,
     cross_entropy_of,
     mlp,
@@ -166,3 +168,11 @@ silent("UT109")(lambda: cross_entropy_of(DeadInputs()))
 silent("UT109")(lambda: sequences(Sequence(nn.LSTM, after=lambda h: h[:, -1], batch_first=True), steps=1))
 
 CASES = EXAMPLES.by_code
+
+
+@pytest.mark.parametrize(("norm", "told"), [(nn.InstanceNorm2d(6), True), (nn.BatchNorm2d(6), False)])
+def test_a_mean_over_what_a_normalisation_made_is_told_though_rounding_leaves_something(norm, told):
+    torch.manual_seed(0)
+    pooled = nn.Sequential(nn.Conv2d(1, 6, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    x, y = torch.randn(12, 1, 9, 9), torch.arange(12) % 3
+    assert ("UT109" in alarms(lambda: (pooled, lambda: functional.cross_entropy(pooled(x), y), None))) is told

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from reading import axe, clipped, console, hyphens, requested, screen, until
@@ -126,6 +127,21 @@ def test_a_run_without_a_step_says_so(page, tmp_path):
     path.write_text(html(DiagnosedRun(Diagnosis(Run({"model": "Net"}, ()))), "first.undertow"), encoding="utf-8")
     opened(page, path.as_uri())
     assert page.execute_script(TEXT, "findings") == "No step was recorded: there is nothing to judge yet."
+
+
+def test_a_run_that_diverged_early_shows_what_was_finite_and_says_where_that_ends(page, tmp_path):
+    losses = np.concatenate([[2.0, 3.0, 1e9, np.inf], np.full(196, np.nan)])
+    run = Run({"model": "Net"}, (), scalars={"step": np.arange(200.0), "loss": losses, "lr": np.ones(200)})
+    path = tmp_path / "lost.html"
+    path.write_text(html(DiagnosedRun(Diagnosis(run)), "lost"), "utf-8")
+    opened(page, path.as_uri())
+    looked_at(page, "loss")
+    labels = """return [...document.querySelectorAll("[data-plot='loss'] svg text")].map((each) => each.textContent)"""
+    assert page.execute_script(TEXT, "loss-about").startswith("Not a finite number after step 2. ")
+    assert "not finite" in page.execute_script(labels)
+    assert "100" not in page.execute_script(labels)  # it is shown as far as the loss was a number, and a little on
+    page.execute_script("document.querySelector(\"[data-part='whole']\").click()")
+    until(lambda: "100" in page.execute_script(labels))
 
 
 def test_the_slider_tells_causes_at_any_step(page, written, small_run):

@@ -20,6 +20,8 @@ KINDS = {
     "hardswish": functional.hardswish,
     "hardsigmoid": functional.hardsigmoid,
     "hardtanh": lambda z, inplace: functional.hardtanh(z, -0.5, 0.7, inplace),
+    "clamp": lambda z, inplace: z.clamp_(-0.5, 0.7) if inplace else z.clamp(-0.5, 0.7),
+    "clamp at 0": lambda z, inplace: z.clamp_(min=0) if inplace else z.clamp_min(0),
     "threshold": lambda z, inplace: functional.threshold(z, 0.1, 0.0, inplace),
     "rrelu": lambda z, inplace: functional.rrelu(z, training=True, inplace=inplace),
     "rrelu in evaluation": lambda z, inplace: functional.rrelu(z, training=False, inplace=inplace),

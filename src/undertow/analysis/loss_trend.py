@@ -22,6 +22,9 @@ UNDER_CHANCE, UNDER_CONSTANT = 0.9, 0.95
 """Part of chance down to which a loss comes by how frequent the classes are alone, where they aren't alike; the same of
 the best constant answer's loss, which takes that into account."""
 
+STILL_FALLS = 0.01
+"""Part of such a level by which a loss falls from the third quarter of a run to the last if it is learning slowly."""
+
 COMING_DOWN = 0.05
 """Part by which a loss may yet lie above such a level in the third quarter of a run, and rest there in the last."""
 
@@ -217,7 +220,7 @@ def _rests_near(level: LossLevel, values: Numbers, single: float) -> bool:
     near = all(each >= level.under * level.value for each in (third, last)) and (
         third <= (1 + COMING_DOWN) * level.value and last <= (1 + FALLEN) * level.value + 3 * noise
     )
-    return near and third - last <= max(FALLEN * level.value, 3 * noise)
+    return near and third - last <= max(STILL_FALLS * level.value, 3 * noise)
 
 
 def _noise(values: Numbers) -> float:

@@ -15,7 +15,7 @@ from undertow.doctoring.control import Control, observed
 from undertow.doctoring.course import Course, confirmed
 from undertow.doctoring.judging import judged
 from undertow.doctoring.screening import look
-from undertow.doctoring.treatment import AFTER, BEFORE, NOTHING_HELPS, Attempt, Treatment, check_format
+from undertow.doctoring.treatment import AFTER, BEFORE, HEALTHY, NOTHING_HELPS, Attempt, Treatment, check_format
 from undertow.doctoring.trials import Arm, Cut, Trials
 from undertow.record import Severity
 from undertow.remedies import Level, Remedy, apply, prescribe
@@ -104,7 +104,9 @@ def doctor(
             check_format(Path(live))
             course.tell = trials.tell = _Live(course, diagnosis, Path(live), began, tell)
         stands_still = any(each.code == "UT704" and each.severity is Severity.ERROR for each in control.findings)
-        treatment = _treated(course, prescribed, stands_still)
+        found = any(each.severity is not Severity.NOTE for each in diagnosis.findings)
+        unfinished = not found and plan.full < (training.steps or 0)
+        treatment = _treated(course, prescribed, stands_still, unfinished)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
     treatment.by_hand = [each for each in prescribed if each.kind.by_hand or str(each.level) not in levels]
     told = [trials.alone, f"The untrained model couldn't be examined: {seen.error}" if seen.error else ""]
@@ -148,11 +150,11 @@ def _planned(trials: Trials, control: Control, seconds: float, seeds: int, steps
     return plan
 
 
-def _treated(course: Course, prescribed: Sequence[Remedy], stands_still: bool) -> Treatment:
+def _treated(course: Course, prescribed: Sequence[Remedy], stands_still: bool, unfinished: bool) -> Treatment:
     """Race, confirm and judge; what was interrupted says what there was until then."""
     try:
         comparisons = course.confirm(course.finalists(prescribed))
-        return _treatment(course, comparisons, stands_still)
+        return _treatment(course, comparisons, stands_still, unfinished)
     except KeyboardInterrupt:
         treatment = _answer(course, NOTHING_HELPS, (), [])
         best = course.leading()
@@ -171,8 +173,11 @@ def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
     return Diagnosis(start.run, start.step, tuple(in_order([*start.findings, *later])))
 
 
-def _treatment(course: Course, comparisons: list[Comparison], stands_still: bool) -> Treatment:
-    verdict, best = judged(comparisons, cache(course.blind), stands_still)
+def _treatment(course: Course, comparisons: list[Comparison], stands_still: bool, unfinished: bool) -> Treatment:
+    verdict, best = judged(comparisons, cache(course.blind), stands_still, unfinished)
+    if verdict == HEALTHY and unfinished:
+        steps, all_steps = course.budget.full, course.training.steps
+        course.notes.append(f"Trials had {steps} of its {all_steps} steps: what is faster there may end no better.")
     return _answer(course, verdict, _written(best.remedies, course.training) if best else (), comparisons)
 
 

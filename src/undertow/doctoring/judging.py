@@ -5,12 +5,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from undertow.doctoring.arms import STEP_LENGTHS
 from undertow.doctoring.comparison import AGREEING, Comparison, Verdict
 from undertow.doctoring.treatment import HEALTHY, NOTHING_HELPS, REPAIRED
 from undertow.remedies import Remedy
 
 LEARNED = 0.9
 """Part of the way from knowing nothing to the best arm that a training must have gone to be called healthy."""
+
+UNFINISHED = 0.5
+"""The same of a training in which nothing was found, that there was time for a part of only, and that steps of another
+length alone are said to help: over fewer steps longer ones are ahead, whatever becomes of them at the end."""
 
 APART = 3.0
 """Standard deviations between what was learned with the right targets and with mixed up ones."""
@@ -23,7 +28,7 @@ Blind = Callable[[tuple[Remedy, ...]], Sequence[float]]
 
 
 def judged(
-    comparisons: Sequence[Comparison], blind: Blind, stands_still: bool = False
+    comparisons: Sequence[Comparison], blind: Blind, stands_still: bool = False, unfinished: bool = False
 ) -> tuple[str, Comparison | None]:
     """Return a verdict, and the comparison of what repaired it.
 
@@ -36,6 +41,7 @@ def judged(
         blind: scores of an arm with targets mixed up.
         stands_still: whether the loss was seen not to fall (UT704). Where targets can't be mixed up, or there was no
             time for it, such a training hasn't learned: a score above that of an untrained model is chance.
+        unfinished: whether nothing was found in it, and trials had fewer steps than it has.
     """
     scored = [each for each in comparisons if each.seeds]
     if not scored:
@@ -51,7 +57,8 @@ def judged(
         return (HEALTHY if learned else NOTHING_HELPS), None
     nothing = max([scored[0].start, *_known(blind(helped.remedies))])
     way = (float(np.mean(control)) - nothing) / (float(np.mean(helped.treated)) - nothing)
-    return (HEALTHY, None) if way >= LEARNED else (REPAIRED, helped)
+    faster = unfinished and all(each.code in STEP_LENGTHS for each in helped.remedies)
+    return (HEALTHY, None) if way >= (UNFINISHED if faster else LEARNED) else (REPAIRED, helped)
 
 
 def _known(scores: Sequence[float]) -> list[float]:

@@ -1,7 +1,7 @@
 """`examine`: one forward and backward pass of any PyTorch model, read, split into causes and judged."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ def examine(
             seen = [Diagnosis(run, findings=findings) for run in runs]
             _look_ahead(passes, seen)
             untouched.check()
-        run = _stack(runs, _header(model))
+        run = _stack(runs, _header(model, passes.parameters.values()))
         findings += findings_of(seen)
         # Of one run the report shows what the rules worked out.
         return Report(seen[0] if run is runs[0] else Diagnosis(run, 0, findings))
@@ -104,8 +104,9 @@ def _check(model: object, compute_loss: object, repeats: int) -> None:
         )
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}, but at least one pass must be made")
-    refuse_lazy(model)
     parameters = parameters_of(model, modules_of(model)).values()
+    if any(type(p) is not nn.Parameter for p in parameters):
+        refuse_lazy(model)
     if not any(p.requires_grad for p in parameters):
         raise ValueError(
             "the model has no parameters that require grad" if parameters else "the model has no parameters"
@@ -125,8 +126,7 @@ def _optimizers(given: object) -> list[Optimizer]:
     return many  # type: ignore[return-value]  # whatever steps parameter groups can be tried on a copy
 
 
-def _header(model: nn.Module) -> dict[str, object]:
-    parameters = parameters_of(model, modules_of(model)).values()
+def _header(model: nn.Module, parameters: Collection[nn.Parameter]) -> dict[str, object]:
     return {
         "model": type(model).__name__,
         "parameters": sum(p.numel() for p in parameters),

@@ -36,6 +36,7 @@ class Passes:
         optimizers: tried on copies after each pass.
 
     Attributes:
+        parameters: of the model, by name.
         steps_can_be_tried: whether there is an optimizer.
     """
 
@@ -43,9 +44,9 @@ class Passes:
         self._model, self._compute_loss, self._optimizers = model, compute_loss, optimizers
         self.steps_can_be_tried = bool(optimizers)
         self._plans = Plans(model, unroll=True)
-        self._parameters = parameters_of(model, self._plans.modules)
+        self.parameters = parameters_of(model, self._plans.modules)
         # Sharded models compute with others than they name, and free these.
-        self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self._parameters.values())
+        self._is_whole = all(type(p) is nn.Parameter and p.numel() > 0 for p in self.parameters.values())
         self._traced: tuple[list[str], dict[str, Any]] = [], {}
         self._closer: dict[str, Any] | None = None
         self._states: dict[str, Any] | None = None
@@ -70,7 +71,7 @@ class Passes:
 
     def _severed(self, before: dict[str, Any], header: dict[str, Any]) -> Run:
         """Return a Run without Sites, of a loss that no gradient leads from to the model, and where it was cut."""
-        names = [name for name, p in self._parameters.items() if p.requires_grad]
+        names = [name for name, p in self.parameters.items() if p.requires_grad]
         facts = {**header, "severed": True, "unreached": names, "not run": []}
         return Run(facts | self._dependence(before, facts), ())
 
@@ -100,7 +101,7 @@ class Passes:
         header = run.header
         if header["origin"] or not np.isfinite(header["loss"]) or not header["zero gradients"]:
             return {}
-        if zeroed_on_the_way(run, self._parameters):
+        if zeroed_on_the_way(run, self.parameters):
             return {}
         set_random_states(before)
         try:
@@ -113,7 +114,7 @@ class Passes:
     def _trace(self, before: dict[str, Any], names: list[str]) -> dict[str, Any]:
         set_random_states(before)
         try:
-            with DependenceFinder(self._model, {name: self._parameters[name] for name in names}) as finder:
+            with DependenceFinder(self._model, {name: self.parameters[name] for name in names}) as finder:
                 loss = self._compute_loss()
         except Exception:  # an operation that can't be watched: then nobody knows
             return {}
@@ -130,13 +131,13 @@ class Passes:
         self._plans.expect_news()
         run = self._pass(meter, finder)
         if run is None:  # the modules were watched, and were others again
-            raise ValueError(_parameters_replaced(self._model, self._parameters))
+            raise ValueError(_parameters_replaced(self._model, self.parameters))
         return run
 
     def ahead(self, steps: int) -> Run | None:
         """Return a pass as it would be after some of the optimizers' steps, tried on copies; None if that can't be."""
         try:
-            ahead = Ahead(self._optimizers, self._parameters)
+            ahead = Ahead(self._optimizers, self.parameters)
             with ahead.in_place():
                 for _ in range(steps):
                     ahead.step(self._compute_loss)
@@ -146,7 +147,7 @@ class Passes:
             return None
 
     def _pass(self, meter: Meter, finder: OriginFinder | None = None, ahead: Ahead | None = None) -> Run | None:
-        parameters = self._parameters
+        parameters = self.parameters
         for parameter in parameters.values():
             parameter.grad = None
         with Tape(self._plans, meter) as tape:
@@ -176,10 +177,10 @@ class Passes:
         return run
 
     def _tried(self, loss: float) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
-        return try_optimizers(self._optimizers, self._parameters, loss)
+        return try_optimizers(self._optimizers, self.parameters, loss)
 
     def _reached(self, tape: Tape, header: dict[str, Any]) -> dict[str, Any]:
-        parameters = self._parameters
+        parameters = self.parameters
         unreached = [name for name, p in parameters.items() if p.requires_grad and p.grad is None]
         if len(unreached) == sum(p.requires_grad for p in parameters.values()):
             if tape.called:  # it was run for this loss

@@ -302,7 +302,8 @@ class Meter:
 
     def _take_if_many(self) -> None:
         if self._on_host.size > WAITING_UP_TO:
-            self._on_host.take(self.note_each)
+            with torch.no_grad():  # parameters are measured where gradients are on, and saved results still wait then
+                self._on_host.take(self.note_each)
 
     def _wait(self, size: int) -> None:
         self._size += size

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 PIECE = 2**16
 """Neighbours whose squares are added up in float32: the root of the sum of so many equal ones has five right digits."""
@@ -174,7 +174,10 @@ def host_count_above(x: Tensor, threshold: float) -> float:
 
 
 def _count_above(numbers: NDArray[np.floating], threshold: float) -> float:
-    above, below = np.count_nonzero(numbers > threshold), np.count_nonzero(numbers < threshold)
+    above = np.count_nonzero(numbers > threshold)
+    if above == numbers.size:  # as of units that are alive, most often
+        return 2.0 * above
+    below = np.count_nonzero(numbers < threshold)
     equal = numbers.size - above - below
     if equal and np.count_nonzero(numbers == threshold) < equal:  # what is neither is no number
         return math.nan
@@ -215,8 +218,10 @@ def _pieces(x: Tensor, most: int = PIECE) -> Sequence[Tensor]:
 
 def _is_zero(x: Tensor) -> bool:
     """Tell whether all bits are zero: faster than to compare numbers. (A zero with a sign isn't found out.)"""
+    if type(x) is not Tensor and type(x) is not nn.Parameter:
+        return False  # it may lie elsewhere than it says
     words = np.uint64 if x.dtype is torch.float64 else np.uint32
-    return not x.detach().numpy().view(words).max()
+    return not x.detach().resolve_neg().numpy().view(words).max()
 
 
 def _real(x: Tensor) -> Tensor:

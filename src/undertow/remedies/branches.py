@@ -23,7 +23,7 @@ REACH = 40
 
 
 @dataclass(frozen=True)
-class Call:
+class SameShapeCall:
     """One call of a module that took a tensor and made one of the same shape."""
 
     name: str
@@ -32,7 +32,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Branch:
+class PostNormBranch:
     """A norm behind a sum, and what its branch begins with.
 
     Attributes:
@@ -44,7 +44,7 @@ class Branch:
     entries: tuple[str, ...]
 
 
-def branches(training: Training) -> list[Branch]:
+def branches(training: Training) -> list[PostNormBranch]:
     """Return the branches of a training's model whose sums are normalised, in the order in which they run."""
     model = fresh(training)
     calls = _calls(model, training)
@@ -55,19 +55,19 @@ def branches(training: Training) -> list[Branch]:
             entries = _entries(calls[max(0, place - REACH) : place], call.given)
             normed = any(isinstance(model.get_submodule(name), NORMS) for name in entries)  # in front already
             if entries and not normed and all(many[name] == 1 for name in entries):
-                found.append(Branch(call.name, entries))
+                found.append(PostNormBranch(call.name, entries))
     return found
 
 
-def _calls(model: nn.Module, training: Training) -> list[Call]:
+def _calls(model: nn.Module, training: Training) -> list[SameShapeCall]:
     """Run one batch without dropout, and return calls in the order in which they end."""
-    calls: list[Call] = []
+    calls: list[SameShapeCall] = []
 
     def hook(module: nn.Module, given: Any, named: Any, made: Any, name: str) -> None:
         del module
         x, y = next(iter(tensors_in((*given, *named.values()))), None), next(iter(tensors_in(made)), None)
         if x is not None and y is not None and x.shape == y.shape and x.ndim > 1 and x.is_floating_point():
-            calls.append(Call(name, x, y))
+            calls.append(SameShapeCall(name, x, y))
 
     for name, module in model.named_modules():
         if name:
@@ -78,7 +78,7 @@ def _calls(model: nn.Module, training: Training) -> list[Call]:
     return calls
 
 
-def _entries(before: list[Call], total: Tensor) -> tuple[str, ...]:
+def _entries(before: list[SameShapeCall], total: Tensor) -> tuple[str, ...]:
     """Return the modules that begin the branch of a sum: they took one of its sides, and another module made the other.
 
     Args:
@@ -101,7 +101,7 @@ def _outermost(names: set[str]) -> Iterator[str]:
             yield name
 
 
-def put_in_front(model: nn.Module, found: list[Branch]) -> None:
+def put_in_front(model: nn.Module, found: list[PostNormBranch]) -> None:
     """Normalise what each branch takes instead of each sum; the last sum keeps a norm, a new one."""
     for branch in found:
         norm = model.get_submodule(branch.norm)

@@ -105,8 +105,9 @@ def _curves(series: RunSeries) -> Table:
         if name in series.latest:
             values = series.scalar(name)
             shown = curve(values, log=bool(values.min() > 0 and values.max() > 20 * values.min()))
-            ends = [terse(values[name]) for values in (series.began, series.latest)]
-            table.add_row(name, " -> ".join(ends + ["nan"] * (name == "loss" and series.loss_end.lost)), shown)
+            lost = name == "loss" and series.loss_end.lost
+            ends = (series.began[name], series.loss_end.loss if lost else series.latest[name])
+            table.add_row(name, " -> ".join(filter(None, [*map(terse, ends), "nan" * lost])), shown)
     return table
 
 

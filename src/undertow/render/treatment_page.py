@@ -146,7 +146,7 @@ def _tried(treatment: Treatment) -> Section | None:
     settled = any(each["stage"] == "confirmed" for each in attempts) and not treatment.get("running")
     rows = [[_names(each["remedies"]), each["stage"], _listed(each["scores"]), _why(each, settled)] for each in ranked]
     if known := [each for each in treatment.get("comparisons", ()) if each["control"]]:
-        rows.insert(0, ["the training as it was", "confirmed", _listed(known[0]["control"]), ""])
+        rows.insert(0, ["the training as it was", "beside these", _listed(known[0]["control"]), ""])
     text = "Scores of the race choose what is confirmed. The best of many is flattered by them: they are no result."
     table = Table(["remedy", "how far it came", "scores", "why no further"], rows, stacked=True)
     return Section("tried", "What was tried", [Prose(text), table])

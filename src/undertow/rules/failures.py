@@ -1,9 +1,11 @@
 """Keep the findings of all other rules where one rule fails on what it is given."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ class RuleFailedWarning(RuntimeWarning):
     """
 
 
+_PERCENT = re.compile(r"(\d)%(?![\w(])")
 _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 
@@ -35,7 +38,7 @@ def findings_by(code: str, judge: Callable[[Any], Iterable[Finding]], subject: o
     """
     try:
         with np.errstate(all="ignore"):  # a number near the largest there is overflows when it is squared
-            return list(judge(subject))
+            return [_typeset(each) for each in judge(subject)]
     except Exception as error:
         message = f"{code} could not judge this run ({type(error).__name__}: {error})"
         collected = _collected.get()
@@ -45,6 +48,15 @@ def findings_by(code: str, judge: Callable[[Any], Iterable[Finding]], subject: o
         elif message not in collected:
             collected.append(message)
         return []
+
+
+def _typeset(finding: Finding) -> Finding:
+    """Return a finding whose sentences have a space before every %, as Python's own format has none."""
+    told = finding.message, finding.advice, finding.threshold
+    message, advice, threshold = (_PERCENT.sub(r"\1 %", each) for each in told)
+    if (message, advice, threshold) == told:
+        return finding
+    return replace(finding, message=message, advice=advice, threshold=threshold)
 
 
 @contextlib.contextmanager

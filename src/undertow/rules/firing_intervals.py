@@ -168,7 +168,9 @@ def _excused(history: RunHistory, finding: Finding, row: int, start: int) -> Fin
     rates = history.learning_rates(row, {name for site in sites for name in site.parameters})
     if rule.excused_at_zero_lr and len(rates) and not rates.any():
         return replace(finding, severity=Severity.NOTE, message=f"{finding.message} Their learning rate is 0.")
-    ends = _fell_by_half(history, float(history.steps[start])) if rule.excused_by_learning else None
+    excuse = rule.excused_by_learning
+    excused = finding.name in excuse if isinstance(excuse, tuple) else excuse
+    ends = _fell_by_half(history, float(history.steps[start])) if excused else None
     if ends is None:
         return finding
     text = f"{finding.message} The loss fell from {ends[0]:.3g} to {ends[1]:.3g} all the same."

@@ -9,6 +9,10 @@ _LARGE = "what is multiplied is too large for its precision: float16 ends at 65,
 _LOG = "keep it away from 0: clamp, or use log_softmax or binary_cross_entropy_with_logits"
 _EXP = "it overflows: use logsumexp, softmax, or subtract the maximum first"
 _ALL_MASKED = "a row in which everything is masked, with -inf, has no softmax: leave one place open"
+_LOGITS = (
+    "its logits are too large, or a row of them is -inf throughout. If a step before was too long (UT401), mend that "
+    "first; if rows are masked, leave one place open"
+)
 _LENGTHS = (
     "a target is longer than the frames left for it (one more is needed for each letter that is repeated): hold "
     "input_lengths against target_lengths, pool less along time, or set zero_infinity=True"
@@ -21,6 +25,7 @@ _ADVICE = {
     _LOG: "log log2 log10 log1p xlogy",
     _EXP: "exp exp2 expm1 sinh cosh",
     _ALL_MASKED: "softmax scaled_dot_product_attention",
+    _LOGITS: "log_softmax",
     _LENGTHS: "ctc_loss",
     "its derivative is infinite where its argument is -1 or 1: clamp it a little inside": "acos asin atanh",
     "a power under 1 has an infinite derivative at 0, and a large base overflows: clamp it": "pow",
@@ -47,7 +52,7 @@ def remedy_for(op: str) -> str:
 def makes_nonfinite(op: str) -> int:
     """Return how likely an operation is to make inf or nan of finite numbers: 0 for hardly, more for more."""
     plain = op.strip("_")
-    order = (_LARGE, _ALL_MASKED, _EXP, _ROOT, _DIVISION, _LOG, _LENGTHS)
+    order = (_LARGE, _ALL_MASKED, _LOGITS, _EXP, _ROOT, _DIVISION, _LOG, _LENGTHS)
     text = _BY_OP.get(plain) or next((text for name, text in _BY_OP.items() if len(name) > 4 and name in plain), "")
     return order.index(text) + 1 if text in order else int(bool(text))
 

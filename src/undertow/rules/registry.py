@@ -62,7 +62,7 @@ class Facts(TypedDict, total=False):
     acts_by_steps: bool
     excused_by_convergence: bool
     excused_at_zero_lr: bool
-    excused_by_learning: bool
+    excused_by_learning: bool | tuple[str, ...]
     excused_at_low_lr: tuple[str, ...]
 
 
@@ -93,7 +93,8 @@ class Rule:
         acts_by_steps: what it explains comes of the steps that are taken, and was not there before the first.
         excused_by_convergence: a note if it begins when the run has converged.
         excused_at_zero_lr: a note where all its parameters have a learning rate of 0.
-        excused_by_learning: a note where the loss fell by half, or more, since it began.
+        excused_by_learning: a note where the loss fell by half, or more, since it began; or the names of findings of
+            which that is so.
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
 
     Example:
@@ -120,7 +121,7 @@ class Rule:
     acts_by_steps: bool = False
     excused_by_convergence: bool = False
     excused_at_zero_lr: bool = False
-    excused_by_learning: bool = False
+    excused_by_learning: bool | tuple[str, ...] = False
     excused_at_low_lr: tuple[str, ...] = ()
 
     @property

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.advice.cuts import against_cut
+from undertow.rules.advice.cuts import against_cut, means_kept
 from undertow.rules.registry import Blocks, rule
-from undertow.wording import called, few
+from undertow.wording import called, few, sentence
 
 PRODUCTS = frozenset(
     ["mul", "addmm", "mm", "addmv", "mv", "dot", "bmm", "baddbmm", "linear", "mkldnn_linear", "convolution", "addcmul"]
@@ -26,6 +26,10 @@ SWITCHED_OFF = "a product with a constant that is zero"
 CANCELS = "a value is subtracted from itself"
 BEHIND_WEIGHTS = "what its weights go through before they are multiplied, such as sign or round, has derivative 0"
 MULTIPLIES = PRODUCTS - {"mul", "addcmul", "dot"}
+
+SUBTRACT_MEANS = frozenset({"native_batch_norm", "native_layer_norm", "native_group_norm", "cudnn_batch_norm"})
+ROUNDING = 1e-6
+"""Of a gradient: float32 leaves so much of sums that cancel; a deviation would have to be a million to do it."""
 
 MANY_VALUES = 64
 """Values of which dropout drops all at p = 1 only."""
@@ -48,7 +52,7 @@ class GradientCut:
     "UT109",
     "gradient cut",
     columns=("grad_output",),
-    explains=("UT101", "UT104", "UT105", "UT202", "UT205", "UT408", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT202", "UT205", "UT402", "UT408", "UT704"),
     blocks_converged=Blocks.BEFORE,
 )
 def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -58,24 +62,29 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         A gradient arrives at an operation, and exactly nothing leaves it: softmax over one unit, a clamp or ReLU
         outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
         both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean). Or
-        weights are rounded before they are multiplied, or only their sign is taken.
+        weights are rounded before they are multiplied, or only their sign is taken. Or the mean is looked at of what a
+        normalisation made, whose mean is always its bias.
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
         ``received``: norm of the gradient that arrives; ``parameters``: how many get exactly zero for it.
     Threshold:
-        Exactly zero, out of a norm that is no underflow. A product with zero weights cuts only if those weights get
-        no gradient themselves: a zero-initialised branch or head learns, and opens the way. Ways that cancel do so in
-        every number, for all parameters of a layer; a note where that is a normalisation alone. Zero inputs to weights
-        that aren't zero are none. A note where the factor of zero is a constant (a term switched off, a dropped path),
-        unless it leaves more than half of all parameters without, or where the attention has one key only, and nothing
-        where the loss itself is 0, as with a hinge that all examples satisfy.
+        Exactly zero, out of a norm that is no underflow; of a normalisation under a millionth, which is rounding. A
+        product with zero weights cuts only if those weights get no gradient themselves: a zero-initialised branch or
+        head learns, and opens the way. Ways that cancel do so in every number, for all parameters of a layer; a note
+        where that is a normalisation alone. Zero inputs to weights that aren't zero are none. A note where the factor
+        of zero is a constant (a term switched off, a dropped path), unless it leaves more than half of all parameters
+        without, or where the attention has one key only, and nothing where the loss itself is 0, as with a hinge that
+        all examples satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
     References:
         Hu et al. 2022 (LoRA: A at random, B at zero); Bengio, Leonard, Courville 2013 (straight-through estimator).
     """
+    if (lost := _lost_in_a_mean(diagnosis)) is not None:
+        yield lost
+        return
     zero, valueless = _zeros(diagnosis)
     satisfied = _loss(diagnosis) == 0.0 and not _of_one_unit(diagnosis)
     if not zero or not diagnosis.finite or satisfied:
@@ -84,6 +93,31 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         where = found[0]
         advice = against_cut(diagnosis, where.site, where.why, where.parameters, valueless)
         yield advice.on(_finding(diagnosis, found))
+
+
+def _lost_in_a_mean(diagnosis: Diagnosis) -> Finding | None:
+    """Return what to say of a normalisation on the way of all gradient that passes nothing but rounding on.
+
+    It takes the mean away, so a mean over what it returns (a pooling) is its bias, whatever came in.
+    """
+    run, path = diagnosis.run, diagnosis.gradient_path
+    kinds = {str(each) for each in run.header.get("dtypes", ())}
+    if path is None or not diagnosis.finite or not kinds or kinds & {"torch.float16", "torch.bfloat16"}:
+        return None
+    received, passed = diagnosis.column("grad_output"), diagnosis.column("grad_input")
+    for place in path.sites:
+        site = run.sites[place]
+        if site.op not in SUBTRACT_MEANS or not received[place] > _least(diagnosis):
+            continue
+        if passed[place] < ROUNDING * received[place]:
+            text = (
+                f"{sentence(called(run, site))} passes nothing but rounding on of the gradient that it gets: it takes "
+                "means away, and what is looked at behind it is such a mean (a pooling over what was normalised)."
+            )
+            numbers, limit = {"passed on": float(passed[place] / received[place])}, f"{ROUNDING:g} of what it gets"
+            made = Finding("UT109", "gradient cut", Severity.ERROR, (place,), site.name, text, numbers, limit)
+            return means_kept(called(run, site)).on(made)
+    return None
 
 
 def _zeros(diagnosis: Diagnosis) -> tuple[set[str], set[str]]:

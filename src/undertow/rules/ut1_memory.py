@@ -36,7 +36,7 @@ def memory_horizon(diagnosis: Diagnosis) -> Iterator[Finding]:
     Evidence:
         ``gain`` per step over all ways back in time (through an LSTM's cell as through its weights), without what
         comes in from outside of the loop; ``horizon``, the steps in which the gradient falls tenfold; ``steps``, how
-        long the sequences are; ``at end``, 1 where the loss sits at the end of the sequence alone.
+        long the sequences are; ``at end``, 1 where the loss is taken at the last step alone.
     Threshold:
         A horizon of less than half the sequence, a note: whether it is too short depends on the task. Less than a
         fifth of it (five decades lost from end to end) under a loss that sits at the end, a warning: in the study
@@ -98,7 +98,7 @@ def _forgetful(module: str, passage: Passage, at_end: bool) -> Finding:
     far = FAR_THROUGH_GATES if run.sites[passage.loop.weights[0]].module_type in _GATED else FAR
     unheard = at_end and horizon < steps / far
     if unheard:
-        text += f" The loss sits at the end: the first {steps - int(FAR * horizon)} steps hardly reach it."
+        text += f" The loss is taken at the last step alone: the first {steps - int(FAR * horizon)} hardly reach it."
     numbers = {"gain": passage.gain, "horizon": horizon, "steps": float(steps), "at end": float(at_end)}
     severity, limit = (
         (Severity.WARNING, f"1/{far} of the sequence, {steps / far:.1f} steps, under a loss at its end")

@@ -43,9 +43,10 @@ def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     Threshold:
         Under 0.1 %, and still so after ten steps of the optimizer: of networks like this in the study ``severity`` one
         in twenty-five learned (between 0.1 and 0.5 % two in five, default starts of seven layers among them). A note
-        if it isn't any more then: behind LayerScale (CaiT, 0.006 % at its start) a small factor learns first and opens
-        the way (1.2 % after ten steps of AdamW at 1e-4, 18 % at 1e-3). A note without an optimizer, as plain gradient
-        descent is only assumed; and in a run whose loss fell by half since it began: the others learned what there was.
+        if it is above that by then: behind LayerScale (CaiT, 0.006 % at its start) a small factor learns first and
+        opens the way (1.2 % after ten steps of AdamW at 1e-4, 18 % at 1e-3). A note without an optimizer, as plain
+        gradient descent is only assumed; and in a run whose loss fell by half since it began: the others learned what
+        there was.
         Healthy networks at the start: 9 to 91 %; trained ones with LayerScale were seen at 0.9 %. The book's network
         with four hidden layers: 0.0 % under gradient descent, 1.0 to 1.6 % under Adam.
     What to do:

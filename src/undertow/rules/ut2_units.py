@@ -18,6 +18,8 @@ OPEN_ABOVE = 0.5
 DEAD_ABOVE = 0.65
 ALL_OF_THEM = 0.999
 ROWS_TO_CALL_DEAD = 20
+NEVER_OFF = frozenset({"softplus", "log_sigmoid"})
+"""Activations whose derivative is small where they are near their limit, and never 0."""
 
 
 _LOGS = frozenset({"log", "log1p", "binary_cross_entropy"})
@@ -153,6 +155,8 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
     severity, outcome = severity_of("UT202", float(share[worst.index]), diagnosis.run)
     if share[worst.index] > ALL_OF_THEM:  # no gradient passes: what lies before it can't learn at all
         severity = Severity.ERROR
+    if all(site.op in NEVER_OFF and diagnosis.depth[site.index] == 0 for site in found):
+        severity, outcome = Severity.NOTE, " It is the output, near its limit: a small variance is told so."
     sites = tuple(site.index for site in found)
     made = Finding("UT202", "dead units", severity, sites, worst.name, text + outcome, numbers, limit, equation)
     yield against_dead_units(diagnosis, found).on(made)

@@ -112,7 +112,7 @@ def symmetric(diagnosis: Diagnosis) -> Iterator[Finding]:
     """All units of a layer have the same weights.
 
     What:
-        The weights that lead to each unit of a layer are all alike (and not zero); and so is their gradient, or not.
+        Every unit of a layer has the same weights as the others (and not zero). Their gradient may be the same, too.
     Why it is bad:
         Units that are alike and pulled alike stay alike: the layer is as good as one unit wide. (Alike weights alone
         do no harm: where what comes behind treats the units differently, they part in the first step.)

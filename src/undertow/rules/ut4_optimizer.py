@@ -46,6 +46,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     weighs_others=True,
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
+    excused_by_learning=("update too small",),
     acts_by_steps=True,
     explains=(
         "UT101", "UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT405", "UT406",
@@ -53,7 +54,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     ),
 )  # fmt: skip
 def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """A step changes weights by too large a part of themselves, or by less than they can hold.
+    """A step changes weights by too large a part of themselves, or by so little that rounding takes it back.
 
     What:
         The optimizer's next step is as long as a tenth of a layer's weights or more.
@@ -66,16 +67,12 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
         median over layers is more than 0.25, embeddings left out (their rows may well start near 0), and the loss
         doesn't fall in ten such steps, tried on copies. Or the weights of the median layer have grown fourfold by the
         step of a run at which units die, or the gradient is lost: steps between those that were measured did it, or
-        many of one direction (momentum near 1). About 0.001 is usual later. Too small is less than 6e-8, half
-        of the distance between neighbours in float32, or no change at all, in half of the layers; or no change where
-        60 % of the gradient is, in half precision: of 8 trainings in bfloat16 those with 74 % or more came clearly
-        less far than in float32, about half as far, and those with 43 % or less about as far. A watched run tells it by
-        the weights' sizes: a step of Adam or SGD that is under half of the last digit of so many of them.
         many of one direction. Or momentum remembers 200 steps and more (0.995), or Adam's betas are exchanged.
         About 0.001 is usual later. Too small is less than 6e-8, half of the distance between neighbours in float32, or
         no change at all, in half of the layers; or no change where 60 % of the gradient is, in half precision: of 8
         trainings in bfloat16 those with 74 % or more came clearly less far than in float32, about half as far, and
-        those with 43 % or less about as far.
+        those with 43 % or less about as far. A watched run tells it by the weights' sizes: a step of Adam or SGD that
+        is under half of the last digit of so many of them.
     What to do:
         A smaller learning rate, or warm-up. Where it is too small: a larger one, or float32 master weights.
     References:
@@ -192,6 +189,7 @@ def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     header=("epsilon",),
     columns=("weight_grad_norm",),
     excused_by_convergence=True,
+    excused_by_learning=True,
 )
 def epsilon_floor(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Gradients are so small that Adam's epsilon swallows them.

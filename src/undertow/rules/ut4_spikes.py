@@ -10,6 +10,10 @@ from undertow.record import Finding, Severity
 from undertow.rules.advice import Advice
 from undertow.rules.advice.steps import clipped
 from undertow.rules.registry import RUN, rule
+from undertow.wording import size
+
+NEARLY_BACK = 0.1
+"""Part of a spike's rise that may be left at the end of a run of one that comes back by itself."""
 
 
 @rule(
@@ -40,7 +44,8 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
         3 times its own median or more, and by 5 deviations, in the last 12 recorded steps before, none of them more
         than 50 steps of the optimizer back: what was odd longer ago is not why. Where nothing was recorded there,
         or in fewer than 5 steps before, what moved first isn't known, and the message says so.
-        With several optimizers, as a GAN's, a loss rises as the other one learns: a note.
+        With several optimizers, as a GAN's, a loss rises as the other one learns: a note. So is a single spike that is
+        over, or of whose rise the end of the run has a tenth and less.
     What to do:
         If an update jumped first: a smaller learning rate, warm-up, or beta2 = 0.95 in Adam. If a gradient did: clip
         gradients, look at that batch, or use QK normalisation where it is attention's.
@@ -59,10 +64,15 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     lasted = int(steps[worst.last + 1] if over else steps[-1]) - began
     numbers = {"before": worst.before, "top": top, "spikes": float(len(found))}
     numbers |= {"steps": float(lasted)}
-    text = f"The loss rose from {worst.before:.3g} to {top:.3g}"
+    text = f"The loss rose from {size(worst.before)} to {size(top)}"
     if began - steps[worst.first - 1] > 1:
         text += f" between steps {steps[worst.first - 1]:,.0f} and {began:,}"
-    text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}." if over else " and has not come back."
+    now = float(np.median(values[-3:]))
+    returning = not over and now - worst.before <= NEARLY_BACK * (top - worst.before)
+    if over:
+        text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}."
+    else:
+        text += f" and was coming back when the run ended, at {size(now)}." if returning else " and has not come back."
     if movers:
         numbers |= {"factor": movers[0].factor, "lead": float(began - movers[0].step)}
     text += _first_moved(movers, began, recorded_before(history, began))
@@ -71,7 +81,8 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     sites = tuple(dict.fromkeys(site for mover in movers for site in mover.sites))
     where = ", ".join(mover.name for mover in movers) or "the loss"
     limit = f"{DEVIATIONS:.0f} deviations and {RISE:.0%} above the median before, twice in a row"
-    severity = Severity.NOTE if (over and len(found) == 1) or not history.one_loss else Severity.WARNING
+    single = (over or returning) and len(found) == 1
+    severity = Severity.NOTE if single or not history.one_loss else Severity.WARNING
     made = Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
     yield _advice(history, movers, began).on(made)
 

@@ -13,7 +13,7 @@ from undertow.rules.registry import Blocks, rule
 @rule(
     "UT504",
     "broadcast against the target",
-    explains=("UT104", "UT108", "UT202", "UT205", "UT401", "UT704"),
+    explains=("UT101", "UT104", "UT105", "UT108", "UT202", "UT205", "UT401", "UT704"),
     blocks_converged=Blocks.BEFORE,
 )
 def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -16,6 +16,9 @@ from undertow.wording import sentence
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
 RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 POOLS = frozenset({"mean", "sum", "max", "amax", "logsumexp", "median"})
+ROUNDED = 1e-3
+"""Part of a gradient under which a normalisation passes on rounding alone, divided by the root of its epsilon."""
+
 OWN = 1.5
 """Times that an example changes its own output by beside another's; of an average over the batch it is 1."""
 
@@ -39,8 +42,8 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
         training and by the running averages in evaluation: the network that is used is another than was trained.
     Evidence:
         ``values`` that each mean is taken over, ``examples`` that they come from. `examine` sees all of them; a
-        watched run, which doesn't see what layers are called with, tells of layer norms over one feature and of batch
-        norms over one example alone.
+        watched run, which doesn't see what layers are called with, tells of layer norms over one feature, group norms
+        over one value and batch norms over one example alone.
     Threshold:
         One value: error. Two, or one example under batch norm with running averages: warning. A batch norm without
         running averages does the same in both modes: a note with one example.
@@ -50,7 +53,7 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Ioffe, Szegedy 2015; Wu, He 2018 (Group normalization: small batches).
     """
-    norms = diagnosis.run.header.get("norms") or [*_layer_norms(diagnosis), *_batch_norms(diagnosis)]
+    norms = diagnosis.run.header.get("norms") or _norms_of_a_graph(diagnosis)
     few = min((n for n in norms if n["values"] <= 2), key=lambda n: int(n["values"]), default=None)
     if few is not None:
         yield normalised_over_more(diagnosis.run, few).on(_few(few))
@@ -60,8 +63,24 @@ def normalisation_of_one(diagnosis: Diagnosis) -> Iterator[Finding]:
         yield normalised_over_more(diagnosis.run, single).on(_single(single))
 
 
+def _norms_of_a_graph(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Return what a watched run knows of normalisations that take too little."""
+    return [*_layer_norms(diagnosis), *_group_norms(diagnosis), *_batch_norms(diagnosis)]
+
+
+def _group_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Return group norms over single places that pass nothing on but rounding: a group has one value."""
+    received, passed = diagnosis.column("grad_output"), diagnosis.column("grad_input")
+    return [
+        {"op": "group_norm", "shape": list(site.shape), "values": 1, "examples": 1, "source": site.source}
+        for site in diagnosis.run.sites
+        if site.op == "native_group_norm" and math.prod(site.shape[2:]) == 1
+        and passed[site.index] < ROUNDED * received[site.index]
+    ]  # fmt: skip
+
+
 def _layer_norms(diagnosis: Diagnosis) -> list[dict[str, Any]]:
-    """Return what a watched run knows: layer norms of one feature."""
+    """Return layer norms of one feature."""
     return [
         {"op": "layer_norm", "shape": list(site.shape), "values": 1, "examples": 1, "source": site.source}
         for site in diagnosis.run.sites

@@ -34,6 +34,7 @@ NEVER_NEGATIVE = (TAKES_LOGS - {"kl_div"}) | {
 REDUCED = frozenset({"mean", "sum", "div", "mul", "add", "squeeze", "view", "sub"})
 MOSTLY_ABOVE_ZERO = 0.5
 SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
+LOGARITHMS = frozenset({"log_softmax", "log_sigmoid"})
 
 
 @rule(
@@ -79,7 +80,8 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         Any direct succession in front of the loss. A small network for digits needed 2 to 4 times the steps with
         softmax or sigmoid before cross-entropy and with softmax before nll_loss, or never got there (warning); before
         BCE-with-logits, and with nll_loss on the bare output, it stayed at chance (error); ReLU on the logits lost
-        classes in 3 of 4 starts (warning). tanh before cross-entropy did no harm, and isn't told. Between them stand
+        classes in 3 of 4 starts (warning). So it is with log-sigmoid before BCE-with-logits, while with log_softmax
+        digits were learned as well (a note). tanh before cross-entropy did no harm, and isn't told. Between them stand
         reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
         the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
         is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
@@ -161,6 +163,8 @@ def _mismatch(run: Run, outer: Site, inner: Site) -> Finding | None:
         return with_a_log(run, outer.op, inner, raw).on(_without_log(name, outer, inner))
     if inner.op in SQUASHES:
         return logits_handed_over(run, outer, inner).on(_twice(name, outer, inner))
+    if inner.op in LOGARITHMS and outer.op in ("binary_cross_entropy_with_logits", "sigmoid"):
+        return logits_handed_over(run, outer, inner).on(_never_above_zero(name, outer, inner))
     if inner.op == "relu":
         return logits_uncut(run, outer, inner).on(_cut_logits(name, outer, inner))
     if inner.op == outer.op == "log_softmax":
@@ -194,6 +198,15 @@ def _twice(name: str, outer: Site, inner: Site) -> Finding:
     severity = Severity.WARNING if classes else Severity.ERROR
     numbers = {"units": float(units), "floor": floor}
     return _unfit("squashed twice", outer, inner, severity, text, numbers, equation)
+
+
+def _never_above_zero(name: str, outer: Site, inner: Site) -> Finding:
+    text = (
+        f"{name} leaves no logit above 0, and {_loss(outer)} takes them from -inf to inf: no probability comes above "
+        "one half, and no positive example's loss under 0.69."
+    )
+    severity = Severity.WARNING if inner.op == "log_sigmoid" else Severity.NOTE
+    return _unfit("squashed twice", outer, inner, severity, text, {"floor": math.log(2)}, "log p <= 0")
 
 
 def _cut_logits(name: str, outer: Site, inner: Site) -> Finding:

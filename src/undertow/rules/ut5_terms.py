@@ -35,7 +35,7 @@ SPREADS = frozenset({"exp", "log", "softplus"})
     "one loss drowns another",
     first_step_only=True,
     explains=(
-        "UT101", "UT104", "UT105", "UT108", "UT109", "UT202", "UT205", "UT401", "UT406", "UT409", "UT704",
+        "UT101", "UT104", "UT105", "UT108", "UT109", "UT202", "UT205", "UT401", "UT406", "UT408", "UT409", "UT704",
     ),
 )  # fmt: skip
 def drowned(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from undertow.analysis.loss_trend import loss_ends
 from undertow.analysis.timeline import RunHistory
 from undertow.record import Finding, Severity
 from undertow.rules.advice.loop import left_as_stepped, stepped
@@ -56,4 +57,7 @@ def _found(text: str, numbers: dict[str, float], limit: str, history: RunHistory
 
 
 def _fell(history: RunHistory) -> bool:
-    return history.loss_summary is not None and history.loss_summary.fell
+    """Tell whether the loss has fallen, also in a run of too few steps to tell it from noise."""
+    ends = loss_ends(history)
+    by_a_tenth = ends is not None and ends[1] < 0.9 * ends[0]
+    return by_a_tenth or (history.loss_summary is not None and history.loss_summary.fell)

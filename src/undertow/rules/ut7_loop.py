@@ -64,7 +64,10 @@ def not_zeroed(history: RunHistory) -> Iterator[Finding]:
     References:
         PyTorch documentation, autograd: gradients accumulate in leaves; greebear/pytorch-learning, issue 1.
     """
-    steps, part = (each[1:] for each in history.scalar("left_over"))  # nothing is left before the first step
+    lost = history.scalar("loss_nonfinite")
+    until = lost.steps[lost.values > 0].min(initial=np.inf)  # a part of what is inf says nothing
+    looks = history.scalar("left_over")
+    steps, part = (each[looks.steps < until][1:] for each in looks)  # nothing is left before the first step
     over = part > LEFT_OVER
     if len(part) < FEWEST_SEEN or over.mean() < MOSTLY:
         return

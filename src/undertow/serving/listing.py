@@ -1,5 +1,6 @@
 """Summarize every Run in a folder: at once without reading much of it, and with findings as soon as it was judged."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ LAST_ROWS = 64
 
 JUDGE_EVERY, JUDGE_SHARE = 10.0, 20.0
 """A growing Run is judged so many seconds after the last time at least, and so many times what that took."""
+
+_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 
 Submit = Callable[[Callable[[], object]], object]
 
@@ -181,7 +184,9 @@ def _line(about: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     """Say in a line what matters most: that it diverged, how many findings there are and the worst of them."""
     severities, worst = verdict.get("severities", {}), verdict.get("worst")
     counts = ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in severities.items() if count)
-    said = f"{counts}: {worst['code']} {worst['message']}" if worst else ""
+    said = (
+        f"{counts}: {worst['code']} {_SENTENCE.split(worst['message'])[0]}" if worst else ""
+    )  # its page says the rest
     few = verdict.get("measured", "") if "measures more" in verdict.get("measured", "") else ""
     return "; ".join(filter(None, (about.get("diverged_sentence", ""), said, few)))
 

@@ -8,7 +8,7 @@ no storage behind their saved tensors at any other time.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -332,6 +332,7 @@ def inside(vertex: Vertex) -> float:
     return math.prod(_inside_along(*size, *setting) for size, setting in zip(sizes, settings, strict=True))
 
 
+@lru_cache(maxsize=1024)
 def _inside_along(inputs: int, outputs: int, taps: int, stride: int, padding: int, dilation: int) -> float:
     """Return what `_inside` does along one dimension.
 

@@ -84,10 +84,15 @@ class Vertex:
     def leaves(self, slot: int) -> list[Tensor]:
         """Return every parameter behind an input on the weights' side."""
         source = self.inputs[slot][0]
-        if source is not None and source.leaf is not None:
+        while source is not None and source.leaf is None and len(source.inputs) == 1:  # transposed or cast, as a rule
+            source = source.inputs[0][0]
+        if source is None:
+            return []
+        if source.leaf is not None:
             return [source.leaf]
         found: dict[int, Tensor] = {}
-        stack, seen = [source], set()
+        stack: list[Vertex | None] = [source]
+        seen: set[int] = set()
         while stack:
             source = stack.pop()
             if source is None or id(source) in seen:

@@ -153,6 +153,14 @@ def _activation(diagnosis: Diagnosis, site: Site, name: str) -> Advice:
     return Advice(f"All values of {name} lie where it is flat. {found.text}", found.snippet)
 
 
+def means_kept(name: str) -> Advice:
+    """Say how a mean over what was normalised keeps what it was of."""
+    return Advice(
+        f"Leave {name} out, or normalise over other axes than the mean behind it is taken over: batch norm in the "
+        "place of instance norm in front of a global pooling, or the pooling first."
+    )
+
+
 def two_outputs(site: Site, name: str) -> Advice:
     """Say what to do with a softmax over one unit."""
     text = (
