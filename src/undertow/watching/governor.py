@@ -131,12 +131,12 @@ OPENING_STEPS, OPENING_GAP, OPENING_SECONDS = 30, 10, 10.0
 
 
 OPENING_LOSSES = 64
-"""Steps at the beginning that are light ones, whatever they cost (about 0.1 ms each): a run of 20 has a loss curve."""
+"""Steps at the beginning that are light ones, whatever they cost (some 0.1 ms each): a run of 20 has a loss curve."""
 
 SHORT_RUN, SHORT_RUN_FROM = 1000, 1e-3
 """Steps of a short run, which are all light ones, and the seconds that a step must take for that."""
 
-SHORT_RUN_SECONDS, SHORT_RUN_SHARE = 30.0, 0.02
+SHORT_RUN_SECONDS, SHORT_RUN_SHARE = 60.0, 0.02
 """Seconds of training after which they are no longer, unless a light step costs less than this share of a step."""
 
 
