@@ -24,6 +24,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # A file's tests share what they compute; tests/conftest.py puts the longest files first, and there they stay.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 
+# A quarter of the time all tests wait for processes that they started; one worker more than cores fills it.
+ONE_MORE := $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
+
 # Tests start many processes, each of which would compile all of undertow anew where nothing may be kept.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -36,7 +39,7 @@ chapter5: $(VENV)/.installed-studies
 	$(BIN)/undertow chapter5
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not browser and not integrations" -n auto $(LONGEST_FIRST)
+	$(BIN)/pytest -m "not browser and not integrations" -n $(ONE_MORE) $(LONGEST_FIRST)
 
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not browser and not integrations and not slow" -n auto $(LONGEST_FIRST)
