@@ -5,7 +5,7 @@ step waits for its device once, however many Sites there are.
 """
 
 from undertow.measure.attention import measure_attention
-from undertow.measure.meter import FLOAT32_UP_TO, Meter, by_kind, sending, sent, squares_fit
+from undertow.measure.meter import FLOAT32_UP_TO, Meter, squares_fit
 from undertow.measure.momentum import long_momentum
 from undertow.measure.norms import host_norm, host_norms, host_products
 from undertow.measure.parameters import measure_parameters, take_units
@@ -13,6 +13,7 @@ from undertow.measure.reading import Array, Label, Part, Reading, index
 from undertow.measure.readout import Columns, Readout
 from undertow.measure.signal import Convolution, Signal, Slopes
 from undertow.measure.signals import measure, measure_directions
+from undertow.measure.to_host import by_kind, sending, sent
 from undertow.measure.together import can_wait, norms_of_small
 from undertow.measure.training_modes import TrainingModes
 

@@ -1,8 +1,8 @@
 """Numbers collected on their devices: reduced at once, or together with others where they are small, read once."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undertow.measure.norms import fit_together, host_count_above, host_inner, host_norm, host_parts
 from undertow.measure.reading import Label, Reading, index
+from undertow.measure.to_host import Kind, real_by_kind, sent
 from undertow.measure.together import SMALL_UP_TO, WAITING_UP_TO, Reduce, Waiting, can_wait, norms_of_small
 
 FLOAT32_UP_TO = 2**20
@@ -18,9 +19,6 @@ FLOAT32_UP_TO = 2**20
 
 SMALLEST_SQUARED, LARGEST_SQUARED = 1e-14, 1e14
 """Norms between these have elements whose squares float32 holds, if there are a million of them or fewer."""
-
-Kind = tuple[torch.device, torch.dtype]
-L = TypeVar("L")
 
 
 def squares_fit(norms: NDArray[Any] | float) -> bool:
@@ -296,7 +294,7 @@ class Meter:
         self._take_agreements(pairs)
         self._take_weights()
         waiting, self._waiting, self._size = self._waiting, [], 0
-        for labels, tensors in _real(waiting):
+        for labels, tensors in real_by_kind(waiting):
             self.take_all(labels, torch._foreach_norm(tensors, 2, self._accumulator(tensors[0], 0)))
         self._take_counts()
 
@@ -316,7 +314,7 @@ class Meter:
             return
         new = {identity: weight for _, identity, weight in weighed if identity not in self._weights}
         self._weights.update(norms_of_small(new.items()))
-        for identities, weights in _real((i, weight) for i, weight in new.items() if i not in self._weights):
+        for identities, weights in real_by_kind((i, weight) for i, weight in new.items() if i not in self._weights):
             norms = torch._foreach_norm(weights, 2, self._accumulator(weights[0], 0))
             self._weights.update(zip(identities, norms, strict=True))
         self.take_each([label for label, _, _ in weighed], [self._weights[identity] for _, identity, _ in weighed])
@@ -326,7 +324,7 @@ class Meter:
         if not counted:
             return
         thresholds = {label: threshold for label, _, threshold in counted}
-        for labels, tensors in _real((label, x) for label, x, _ in counted):
+        for labels, tensors in real_by_kind((label, x) for label, x, _ in counted):
             signs = torch._foreach_sub(tensors, [thresholds[label] for label in labels])
             torch._foreach_sign_(signs)
             torch._foreach_add_(signs, 1)
@@ -348,68 +346,3 @@ class Meter:
 def _exact(x: Tensor) -> torch.dtype | None:
     """Return the type to add up in; None for the tensor's own precision."""
     return None if x.dtype in (torch.float32, torch.float64) else torch.float32
-
-
-def by_kind(labelled: Iterable[tuple[L, Tensor]]) -> Iterable[tuple[list[L], list[Tensor]]]:
-    """Sort labelled tensors by device and precision: what can be computed and sent together.
-
-    Example:
-        >>> [labels for labels, _ in by_kind([("a", torch.ones(1)), ("b", torch.tensor(2)), ("c", torch.ones(2))])]
-        [['a', 'c'], ['b']]
-    """
-    many = list(labelled)
-    kinds = [(x.device, x.dtype) for _, x in many]
-    if kinds and kinds.count(kinds[0]) == len(kinds):  # as it is nearly always, at every light step
-        return [([label for label, _ in many], [x for _, x in many])]
-    groups: dict[Kind, tuple[list[L], list[Tensor]]] = {}
-    for kind, (label, x) in zip(kinds, many, strict=True):
-        labels, tensors = groups.setdefault(kind, ([], []))
-        labels.append(label)
-        tensors.append(x)
-    return groups.values()
-
-
-def _real(labelled: Iterable[tuple[L, Tensor]]) -> Iterable[tuple[list[L], list[Tensor]]]:
-    """`by_kind`, complex ones as pairs of real numbers."""
-    for labels, tensors in by_kind(labelled):
-        yield labels, list(map(torch.view_as_real, tensors)) if tensors[0].is_complex() else tensors
-
-
-def sent(values: Sequence[Tensor]) -> Callable[[], NDArray[Any]]:
-    """Send 0-d tensors of one device and precision to the host, as `sending` does.
-
-    They are stacked at once: hundreds of small tensors that wait to be read keep the garbage collector busier than all
-    the rest.
-
-    Example:
-        >>> sent([torch.tensor(2.0), torch.tensor(3.0)])()
-        array([2., 3.], dtype=float32)
-    """
-    if not values:
-        return _nothing
-    packed = torch.stack(tuple(values))
-    return sending(packed.float() if packed.dtype is torch.bfloat16 else packed)  # numpy knows no bfloat16
-
-
-def _nothing() -> NDArray[Any]:
-    return np.empty(0)
-
-
-def sending(packed: Tensor) -> Callable[[], NDArray[Any]]:
-    """Send a tensor that nobody changes to the host; what is returned waits for it, on any thread.
-
-    Nobody waits here. A GPU copies into pinned memory and records an event behind it. Elsewhere there is nothing to
-    wait for, or no such copy.
-    """
-    if packed.device.type != "cuda":
-        return lambda: packed.cpu().numpy()
-    host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
-    host.copy_(packed, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record(torch.cuda.current_stream(packed.device))
-
-    def arrived() -> NDArray[Any]:
-        copied.synchronize()
-        return host.numpy()
-
-    return arrived
