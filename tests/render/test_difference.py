@@ -52,3 +52,12 @@ def test_losses_of_two_reports_are_no_curve():
 )
 def test_the_title_says_what_came_and_went(before, after, title):
     assert difference_page.article(("a", before), ("b", after)).title == title
+
+
+EMPTY = Diagnosis(Run({}, ()), 0, [])
+
+
+@pytest.mark.parametrize(("order", "charts"), [((FINE, EMPTY), 1), ((EMPTY, FINE), 1), ((EMPTY, EMPTY), 0)])
+def test_one_without_losses_leaves_the_other_s_curve(order, charts):
+    page = difference_page.article(("a", order[0]), ("b", order[1]))
+    assert sum(section.id == "losses" for section in page.sections) == charts

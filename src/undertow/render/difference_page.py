@@ -1,7 +1,7 @@
 """Render two diagnoses side by side as a page: findings that came and went, both losses, gains that changed."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -108,21 +108,21 @@ def _figures(before: Named, after: Named) -> Section | None:
 
 
 def _losses(before: Named, after: Named) -> Section | None:
-    rows = [row for name, diagnosis in _apart(before, after) for row in _points(name, diagnosis)]
-    if len({(row["of"], row["step"]) for row in rows}) < 2 * len({row["of"] for row in rows}):
+    curves = [(each, points) for each in _apart(before, after) if (points := _points(*each))]
+    rows = [row for _, points in curves for row in points]
+    if not rows or len({(row["of"], row["step"]) for row in rows}) < 2 * len(curves):
         return None  # a report's loss is one number, and no curve
     values = [row["loss"] for row in rows]
     log = min(values) > 0 and max(values) > 20 * min(values)
     chart = curves_with_bands(rows, x="step", y="loss", low=None, high=None, colour="of", x_title="step",
                               y_title="loss", band_title="", log_y=log)  # fmt: skip
-    title = "The loss comes to " + " and ".join(_came_to(*each) for each in _apart(before, after))
+    title = "The loss comes to " + " and ".join(_came_to(each, points[-1]["loss"]) for each, points in curves)
     return Section("losses", "Both losses", [Figure("loss-curves", chart, title, "Means of neighbouring steps.")])
 
 
-def _came_to(name: str, diagnosis: Diagnosis) -> str:
-    *_, last = _points(name, diagnosis)
-    broke = ", where it diverged" if loss_end(diagnosis.run).lost else ""
-    return f"{last['loss']:.3g} in {escaped(name)}{broke}"
+def _came_to(named: Named, last: float) -> str:
+    broke = ", where it diverged" if loss_end(named[1].run).lost else ""
+    return f"{last:.3g} in {escaped(named[0])}{broke}"
 
 
 def _apart(before: Named, after: Named) -> Sequence[Named]:
@@ -132,13 +132,13 @@ def _apart(before: Named, after: Named) -> Sequence[Named]:
     return [(f"{before[0]}, before", before[1]), (f"{after[0]}, after", after[1])]
 
 
-def _points(name: str, diagnosis: Diagnosis) -> Iterator[dict[str, Any]]:
+def _points(name: str, diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Return means of neighbouring losses that are finite."""
     steps, values = RunHistory(diagnosis.run).loss
     parts = min(len(values), MOST_POINTS)
-    for some in np.array_split(np.arange(len(values)), parts) if parts else ():
-        mean = float(values[some].mean())
-        if math.isfinite(mean):
-            yield {"of": name, "step": float(steps[some].mean()), "loss": mean}
+    split = np.array_split(np.arange(len(values)), parts) if parts else []
+    means = [(float(steps[some].mean()), float(values[some].mean())) for some in split]
+    return [{"of": name, "step": step, "loss": mean} for step, mean in means if math.isfinite(mean)]
 
 
 def _gains(found: Difference) -> Section | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
-from undertow.record import Finding, Role, Severity, Site
+from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.losses import slope_where_sure
 from undertow.rules.advice.signal import against_dead_units, against_saturation
 from undertow.rules.consequences import severity_of
@@ -165,11 +165,32 @@ def dead(diagnosis: Diagnosis) -> Iterator[Finding]:
 def flat_sites(diagnosis: Diagnosis, above: float, untrained: bool = False) -> list[Site]:
     """Return activations of which a larger share of values lies where they are flat, without gates that stand open.
 
-    A tanh is no gate before the first step: what it multiplies passes, and what it was made of learns nothing.
+    A tanh is no gate before the first step: what it multiplies passes, and what it was made of learns nothing, unless
+    that has a way around.
     """
     share = diagnosis.column("saturated")
     flat = [s for s in diagnosis.run.sites if s.role is Role.ACTIVATION and share[s.index] > above]
-    return [site for site in flat if (untrained and site.op == "tanh") or not _is_open_gate(diagnosis, site)]
+    if not flat or not untrained:
+        return [site for site in flat if not _is_open_gate(diagnosis, site)]
+    kept = _kept_aside(diagnosis.run)
+    shut = [site for site in flat if site.op == "tanh" and _kind(diagnosis.run, site) not in kept]
+    return [site for site in flat if site in shut or not _is_open_gate(diagnosis, site)]
+
+
+def _kept_aside(run: Run) -> set[tuple[str, str]]:
+    """Return kinds of tanh of which one at least takes a sum that goes elsewhere, too: a memory, to the next step."""
+    tanhs = [site for site in run.sites if site.role is Role.ACTIVATION and site.op == "tanh"]
+    return {_kind(run, site) for site in tanhs if any(len(run.incoming[s.index]) > 1 for s in _sums_into(run, site))}
+
+
+def _kind(run: Run, site: Site) -> tuple[str, str]:
+    """Return what activations of the same place have in common at all steps of time: the module, and what they take."""
+    return site.module, " ".join(sorted(each.op for each in _sums_into(run, site)))
+
+
+def _sums_into(run: Run, site: Site) -> list[Site]:
+    sources = [run.sites[run.edges[edge].target] for edge in run.outgoing[site.index]]
+    return [each for each in sources if each.role is Role.JOIN]
 
 
 def _is_open_gate(diagnosis: Diagnosis, site: Site) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from undertow.analysis.loss_spikes import DEVIATIONS, RISE, Mover, moved_first, recorded_before, spikes_of
-from undertow.analysis.timeline import RunHistory
+from undertow.analysis.loss_spikes import DEVIATIONS, RISE, Mover, Spike, moved_first, recorded_before, spikes_of
+from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.record import Finding, Severity
 from undertow.rules.advice import Advice
 from undertow.rules.advice.steps import clipped
@@ -14,6 +14,9 @@ from undertow.wording import size
 
 NEARLY_BACK = 0.1
 """Part of a spike's rise that may be left at the end of a run of one that comes back by itself."""
+
+STEPS_BACK = 6
+"""Steps from its top on that it takes to see that."""
 
 
 @rule(
@@ -45,7 +48,7 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
         than 50 steps of the optimizer back: what was odd longer ago is not why. Where nothing was recorded there,
         or in fewer than 5 steps before, what moved first isn't known, and the message says so.
         With several optimizers, as a GAN's, a loss rises as the other one learns: a note. So is a single spike that is
-        over, or of whose rise the end of the run has a tenth and less.
+        over, or of whose rise the end of the run has a tenth and less, and half of what was left midway.
     What to do:
         If an update jumped first: a smaller learning rate, warm-up, or beta2 = 0.95 in Adam. If a gradient did: clip
         gradients, look at that batch, or use QK normalisation where it is attention's.
@@ -67,12 +70,12 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     text = f"The loss rose from {size(worst.before)} to {size(top)}"
     if began - steps[worst.first - 1] > 1:
         text += f" between steps {steps[worst.first - 1]:,.0f} and {began:,}"
-    now = float(np.median(values[-3:]))
-    returning = not over and now - worst.before <= NEARLY_BACK * (top - worst.before)
+    returning = not over and _is_coming_back(values, worst)
     if over:
         text += f" and was back after {lasted:,} step{'s' if lasted > 1 else ''}."
     else:
-        text += f" and was coming back when the run ended, at {size(now)}." if returning else " and has not come back."
+        now = f" and was coming back when the run ended, at {size(float(np.median(values[-3:])))}."
+        text += now if returning else " and has not come back."
     if movers:
         numbers |= {"factor": movers[0].factor, "lead": float(began - movers[0].step)}
     text += _first_moved(movers, began, recorded_before(history, began))
@@ -85,6 +88,15 @@ def loss_spikes(history: RunHistory) -> Iterator[Finding]:
     severity = Severity.NOTE if single or not history.one_loss else Severity.WARNING
     made = Finding("UT405", "loss spike", severity, sites, where, text, numbers, limit, began=began, ended=ended)
     yield _advice(history, movers, began).on(made)
+
+
+def _is_coming_back(values: Numbers, spike: Spike) -> bool:
+    """Tell whether at the end of a run a tenth of a rise is left at most, and half of what was left midway to there."""
+    left = values[spike.first :] - spike.before
+    left = left[int(left.argmax()) :]
+    if len(left) < STEPS_BACK:
+        return False
+    return bool(np.median(left[-3:]) <= min(NEARLY_BACK * left[0], np.median(left[len(left) // 2 :][:3]) / 2))
 
 
 def _advice(history: RunHistory, movers: Sequence[Mover], began: int) -> Advice:
