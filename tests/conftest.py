@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 
 torch.set_num_threads(1)  # as the studies run; the tests themselves run side by side
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where tests of Ctrl-C would hang
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 SLOW = [line for line in HERE.joinpath("slow.txt").read_text("utf-8").splitlines() if not line.startswith("#")]

@@ -193,13 +193,13 @@ def put_in_place(made: str, depth: int = 1) -> list[str]:
 
 
 def rate_times(factor: float, optimizer: str = "optimizer") -> list[str]:
-    """Write the lines that multiply the learning rate of every group.
+    """Write the lines that multiply the learning rate of every group, and say where they belong: not into the loop.
 
     Example:
         >>> rate_times(0.1)[1]
         '    group["lr"] *= 0.1'
     """
-    return [f"for group in {optimizer}.param_groups:", f'    group["lr"] *= {factor:g}']
+    return [f"for group in {optimizer}.param_groups:  # once, before training anew", f'    group["lr"] *= {factor:g}']
 
 
 def setting(name: str, value: str, optimizer: str = "optimizer") -> list[str]:
