@@ -30,6 +30,17 @@ REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_l
 DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
 """A difference that a user takes by hand, by the names of autograd and of a tensor's methods."""
 
+SOFTMAXES = frozenset({"softmax", "log_softmax"})
+
+ALONG_AN_AXIS = SOFTMAXES | {"cumsum", "flip", "roll", "sort", "cumprod", "logsumexp", "normalize"}
+"""Functions that mix what lies along one axis, and keep all of it: of the axis of examples, examples."""
+
+RESHAPING = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
+"""Functions as users call them, by which axes may be cut anew."""
+
+RECURRENT_CALLS = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+"""What layers of torch call that go through a sequence."""
+
 _BY_OP = {op: words for words, ops in _SPOKEN.items() for op in ops.split()}
 
 

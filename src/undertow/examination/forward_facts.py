@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from undertow.examination.detached import DetachedValues
 from undertow.examination.sources import SourceFinder, next_number, users_line
-from undertow.examination.suspicion import MEETING, RESHAPES, Suspicion, axes_exchanged
-from undertow.operations import DIFFERENCES, REGRESSION_LOSSES
+from undertow.examination.suspicion import MEETING, Suspicion, axes_exchanged
+from undertow.operations import DIFFERENCES, RECURRENT_CALLS, REGRESSION_LOSSES, RESHAPING
 from undertow.tape.class_axes import softmax_behind
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
@@ -26,7 +26,7 @@ NOISE = frozenset({"randn", "randn_like", "normal", "normal_"})
 
 _ELEMENTWISE = DIFFERENCES | {"add", "__add__", "__radd__", "mul", "__mul__", "__rmul__", "multiply", "kl_div"}
 _WEIGHING = frozenset({"linear", "conv1d", "conv2d", "conv3d", "matmul", "__matmul__", "mm", "addmm", "bilinear"})
-_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"})
+_RECURRENT = RECURRENT_CALLS | {"lstm_cell", "gru_cell", "rnn_tanh_cell"}
 _NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
 
 _KEEPS_ROWS = frozenset(
@@ -348,7 +348,7 @@ _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(_WEIGHING, ForwardFacts._met_data),
     **dict.fromkeys(_RECURRENT, ForwardFacts._recurred),
     **dict.fromkeys(_NORMS, ForwardFacts._normalised),
-    **dict.fromkeys(RESHAPES, ForwardFacts._cut_anew),
+    **dict.fromkeys(RESHAPING, ForwardFacts._cut_anew),
     **dict.fromkeys(("cat", "concat", "concatenate"), ForwardFacts._put_together),
     "nll_loss": ForwardFacts._likelihood,
     "embedding": ForwardFacts._looked_up,

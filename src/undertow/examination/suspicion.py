@@ -5,17 +5,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
-RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+from undertow.operations import ALONG_AN_AXIS, RECURRENT_CALLS, RESHAPING
+
 ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
 _PRODUCTS = frozenset({"bmm", "baddbmm", "einsum", "matmul", "__matmul__", "mm"})
-_ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "logsumexp", "cumprod", "normalize"})
 _REDUCED = frozenset(
     {"mean", "sum", "std", "var", "std_mean", "var_mean", "amax", "amin", "max", "min", "median", "norm"}
 )
 _BATCHED = frozenset({"bmm", "matmul", "__matmul__"})
 
-MEETING = RESHAPES | RECURRENT | ATTENTION | _PRODUCTS | _ALONG | _REDUCED
+MEETING = RESHAPING | RECURRENT_CALLS | ATTENTION | _PRODUCTS | ALONG_AN_AXIS | _REDUCED
 """Functions in which examples may meet: of others a `Suspicion` learns nothing."""
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -45,13 +44,13 @@ class Suspicion:
         """Take one call of a function of torch."""
         if not args or not isinstance(args[0], Tensor):
             return
-        if name in RESHAPES and not args[0].requires_grad and not self.exchanged and isinstance(out, Tensor):
+        if name in RESHAPING and not args[0].requires_grad and not self.exchanged and isinstance(out, Tensor):
             self.exchanged = _exchanged(args[0].shape, out.shape)
         if self.raised:
             return
-        if name in RESHAPES:
+        if name in RESHAPING:
             self.raised = isinstance(out, Tensor) and out.shape[:1] != args[0].shape[:1] and args[0].dim() > 1
-        elif name in RECURRENT:
+        elif name in RECURRENT_CALLS:
             self.raised = True
         elif name in ATTENTION:
             self._met.add((name, tuple(tuple(a.shape) for a in args[:3] if isinstance(a, Tensor))))
@@ -59,9 +58,9 @@ class Suspicion:
             factors = [a for a in args if isinstance(a, Tensor) and not isinstance(a, nn.Parameter)]
             if len(factors) > 1:
                 self._met.add((name, tuple(tuple(a.shape) for a in factors)))
-        elif name in _ALONG or (name in _REDUCED and self.within()):
+        elif name in ALONG_AN_AXIS or (name in _REDUCED and self.within()):
             args = (args[0], *args[2:3]) if name == "normalize" else args  # F.normalize(x, p, dim)
-            self.raised = _along_the_first(args, kwargs, unsaid=name in _ALONG - {"normalize"})
+            self.raised = _along_the_first(args, kwargs, unsaid=name in ALONG_AN_AXIS - {"normalize"})
 
     def is_raised(self, examples: int) -> bool:
         """Tell whether examples may have met, so many of which the model was called with."""

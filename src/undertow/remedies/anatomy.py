@@ -168,8 +168,14 @@ def fresh(training: Training) -> nn.Module:
         return training.model()
 
 
-def run_loss(model: nn.Module, training: Training, batches: int = 1) -> Tensor:
+def run_loss(model: nn.Module, training: Training, batches: int = 1, evaluating: bool = False) -> Tensor:
     """Compute the loss of some batches in training mode, without a graph; buffers and random numbers stay as they are.
+
+    Args:
+        model: the training's.
+        training: whose loss, of whose batches.
+        batches: how many.
+        evaluating: do it in evaluation mode, without dropout.
 
     Returns:
         The last batch's loss.
@@ -179,7 +185,7 @@ def run_loss(model: nn.Module, training: Training, batches: int = 1) -> Tensor:
     """
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     mode, loss = model.training, None
-    model.train()
+    model.train(not evaluating)
     try:
         with random_numbers_kept(), torch.no_grad():
             for batch in training.sample(batches):

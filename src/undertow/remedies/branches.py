@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undertow.remedies.anatomy import fresh
+from undertow.remedies.anatomy import fresh, run_loss
 from undertow.tape.tensors import tensors_in
-from undertow.training import Training, random_numbers_kept
+from undertow.training import Training
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)
 CLOSE = 1e-4
@@ -72,9 +72,7 @@ def _calls(model: nn.Module, training: Training) -> list[SameShapeCall]:
     for name, module in model.named_modules():
         if name:
             module.register_forward_hook(partial(hook, name=name), with_kwargs=True)
-    model.eval()
-    with torch.no_grad(), random_numbers_kept():
-        training.loss(model, training.sample(1)[0])
+    run_loss(model, training, evaluating=True)
     return calls
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils.hooks import RemovableHandle
+
+from undertow.remedies.outside import OutsideModel
 
 SIZES = frozenset(
     {
@@ -37,49 +37,6 @@ def is_penalty(name: str, args: Sequence[Any]) -> bool:
     return name in SIZES or flat or (name in PRODUCTS and len(args) > 1 and args[1] is args[0])
 
 
-class Depth:
-    """Counts the forward passes that are under way, of a model and of all that is in it.
-
-    Example:
-        >>> import torch
-        >>> net, depth = nn.Linear(2, 1), Depth()
-        >>> handle = net.register_forward_hook(lambda *_: print(depth.inside))
-        >>> depth.follow(net)
-        >>> depth.inside, bool(net(torch.ones(1, 2)).isnan())
-        True
-        (False, False)
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._handles: list[RemovableHandle] = []
-
-    @property
-    def inside(self) -> bool:
-        """Whether a forward pass is under way."""
-        return self._count > 0
-
-    def follow(self, model: nn.Module) -> None:
-        """Begin to count."""
-        for module in model.modules():
-            self._handles.append(module.register_forward_pre_hook(self._enter, prepend=True))
-            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
-
-    def _enter(self, module: nn.Module, given: Any) -> None:
-        del module, given
-        self._count += 1
-
-    def _leave(self, module: nn.Module, given: Any, made: Any) -> None:
-        del module, given, made
-        self._count -= 1
-
-    def leave_alone(self) -> None:
-        """Take the hooks away again."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-
 @dataclass(frozen=True)
 class Unpenalised:
     """Lets no gradient through a penalty, as data; it makes a mode for a model."""
@@ -89,23 +46,9 @@ class Unpenalised:
         return _Detaching(model)
 
 
-class _Detaching(TorchFunctionMode):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self._model, self._depth = model, Depth()
-
-    def __enter__(self) -> "_Detaching":
-        self._depth.follow(self._model)
-        super().__enter__()  # type: ignore[no-untyped-call]  # torch's
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)  # type: ignore[no-untyped-call]  # torch's
-        self._depth.leave_alone()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call it, of a parameter without its gradient where it begins a penalty."""
-        del types
-        if not self._depth.inside and is_penalty(getattr(func, "__name__", ""), args):
-            args = tuple(each.detach() if isinstance(each, nn.Parameter) else each for each in args)
-        return func(*args, **(kwargs or {}))
+class _Detaching(OutsideModel):
+    def changed(self, name: str, args: Sequence[Any]) -> Sequence[Any]:
+        """Return the arguments, a parameter without its gradient where it begins a penalty."""
+        if not is_penalty(name, args):
+            return args
+        return tuple(each.detach() if isinstance(each, nn.Parameter) else each for each in args)

@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from undertow.operations import SOFTMAXES
 from undertow.remedies.anatomy import LAYERS, run_loss
 from undertow.remedies.attending import ATTENDING, across, hidden_by
 from undertow.remedies.dropping import rate_of
 from undertow.remedies.ordering import placeless
-from undertow.remedies.penalties import Depth, is_penalty
+from undertow.remedies.outside import Depth
+from undertow.remedies.penalties import is_penalty
 from undertow.remedies.rewiring import COPYING, copies, weight_in
 from undertow.remedies.terms import is_sum
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training
 
 NARROW = (torch.float16, torch.bfloat16)
-SOFTMAXES = frozenset({"softmax", "log_softmax"})
 RESHAPES = frozenset({"reshape", "view"})
 CUTS = frozenset({"detach", "detach_", "data", "item", COPYING})
 SEQUENCES = 3

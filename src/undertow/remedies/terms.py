@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from undertow.remedies.penalties import Depth
+from undertow.remedies.outside import OutsideModel
 
 ADDING = frozenset({"add", "__add__", "__radd__", "__iadd__", "add_", "sub", "__sub__", "__isub__", "sub_"})
 
@@ -42,27 +41,17 @@ class Weighed:
         return _Weighing(model, self.term, self.factor)
 
 
-class _Weighing(TorchFunctionMode):
+class _Weighing(OutsideModel):
     def __init__(self, model: nn.Module, term: int, factor: float) -> None:
-        super().__init__()
-        self._model, self._depth, self._met = model, Depth(), 0
-        self._term, self._factor = term, factor
+        super().__init__(model)
+        self._term, self._factor, self._met = term, factor, 0
 
-    def __enter__(self) -> "_Weighing":
-        self._depth.follow(self._model)
-        super().__enter__()  # type: ignore[no-untyped-call]  # torch's
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)  # type: ignore[no-untyped-call]  # torch's
-        self._depth.leave_alone()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call it, with the term multiplied where it is the one that is meant."""
-        del types
-        if not self._depth.inside and is_sum(getattr(func, "__name__", ""), args):
-            self._met += 1
-            if self._met == max(1, self._term):  # the first sum has the first two terms
-                place = min(1, self._term)
-                args = tuple(self._factor * each if i == place else each for i, each in enumerate(args))
-        return func(*args, **(kwargs or {}))
+    def changed(self, name: str, args: Sequence[Any]) -> Sequence[Any]:
+        """Return the arguments, the term multiplied where it is the one that is meant."""
+        if not is_sum(name, args):
+            return args
+        self._met += 1
+        if self._met != max(1, self._term):  # the first sum has the first two terms
+            return args
+        place = min(1, self._term)
+        return tuple(self._factor * each if i == place else each for i, each in enumerate(args))

@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from undertow.diagnosis import Diagnosis
+from undertow.operations import SOFTMAXES
 from undertow.remedies.changing import on_model
 from undertow.remedies.facts import known_facts, target_of
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.replacing import Replacement, ReplacingLoss
 from undertow.remedies.rewiring import rewire
-from undertow.remedies.survey import SOFTMAXES, takes_batch
+from undertow.remedies.survey import takes_batch
 from undertow.training import Training
 
 COUNTED_ON = 64

@@ -2,9 +2,10 @@
 
 import math
 
+from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Run
 
-DIFFERENCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub"})
+_DIFFERENCES = REGRESSION_LOSSES | {"sub"}
 """They hold one tensor against another."""
 
 
@@ -25,7 +26,7 @@ def only_agreement(run: Run) -> bool:
     while waiting:
         site = waiting.pop()
         targets = [run.edges[edge].target for edge in run.outgoing[site]]
-        if run.sites[site].op in DIFFERENCES and len(targets) == 2 and math.prod(run.sites[targets[0]].shape) > 1:
+        if run.sites[site].op in _DIFFERENCES and len(targets) == 2 and math.prod(run.sites[targets[0]].shape) > 1:
             terms += 1
         elif len(targets) == 1 or (run.sites[site].op == "add" and math.prod(run.sites[site].shape) == 1):
             waiting += targets

@@ -24,11 +24,14 @@ def rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:
     ratio, gradient = diagnosis.column("update_ratio"), diagnosis.column("weight_grad_norm")
     layers = [s.index for s in diagnosis.run.sites if s.role is Role.WEIGHT and np.isfinite(ratio[s.index])]
     lost = tuple(site for site in layers if ratio[site] < HALF_A_UNIT and gradient[site] > 0)
-    stuck = _stuck(diagnosis)
-    if diagnosis.run.header.get("lr") != 0 and diagnosis.finite and len(lost) < len(layers) / 2 and stuck >= STUCK:
-        yield _partly_rounded_away(diagnosis, layers, stuck)
+    if diagnosis.run.header.get("lr") == 0 or not diagnosis.finite:
         return
-    if diagnosis.run.header.get("lr") == 0 or not diagnosis.finite or not layers or len(lost) < len(layers) / 2:
+    if len(lost) < len(layers) / 2:
+        stuck = _stuck(diagnosis)
+        if stuck >= STUCK:
+            yield _partly_rounded_away(diagnosis, layers, stuck)
+        return
+    if not layers:
         return
     text = (
         f"A step of {optimizer_of(diagnosis.run.header)} is too small for {len(lost)} of {len(layers)} layers: "

@@ -7,22 +7,18 @@ from typing import Any
 import numpy as np
 
 from undertow.diagnosis import Diagnosis
-from undertow.operations import spoken
+from undertow.operations import ALONG_AN_AXIS, RECURRENT_CALLS, RESHAPING, spoken
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.graph import along_the_classes, examples_apart, normalised_over_more
 from undertow.rules.registry import Blocks, rule
 from undertow.wording import sentence
 
-RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
-RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 POOLS = frozenset({"mean", "sum", "max", "amax", "logsumexp", "median"})
 ROUNDED = 1e-3
 """Part of a gradient under which a normalisation passes on rounding alone, divided by the root of its epsilon."""
 
 OWN = 1.5
 """Times that an example changes its own output by beside another's; of an average over the batch it is 1."""
-
-ALONG = frozenset({"softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "cumprod", "logsumexp", "normalize"})
 
 
 @rule(
@@ -246,7 +242,11 @@ def _wrong_axis(fact: Mapping[str, Any]) -> Finding:
 
 def _by_mistake(op: str, shapes: list[list[int]]) -> bool:
     axes = len(shapes[0]) if shapes else 0
-    return op in RESHAPES or op in ALONG or (op in RECURRENT | {"multi_head_attention_forward"} and axes == 3)
+    return (
+        op in RESHAPING
+        or op in ALONG_AN_AXIS
+        or (op in RECURRENT_CALLS | {"multi_head_attention_forward"} and axes == 3)
+    )
 
 
 def _nobodys(fact: Mapping[str, Any]) -> bool:
@@ -256,11 +256,11 @@ def _nobodys(fact: Mapping[str, Any]) -> bool:
 
 
 def _account(op: str, shapes: list[list[int]]) -> str:
-    if op in RESHAPES:
+    if op in RESHAPING:
         before, after = shapes
         return f"{op} from {before} to {after} puts numbers of several into one"
-    if op in RECURRENT or op == "multi_head_attention_forward":
+    if op in RECURRENT_CALLS or op == "multi_head_attention_forward":
         return f"{'attention' if 'attention' in op else op} goes along the first axis of {shapes[0]}, the batch"
-    if op in ALONG | POOLS:
+    if op in ALONG_AN_AXIS | POOLS:
         return f"{op} is taken along the batch"
     return f"{spoken(op) or 'some operation'} brings them together"

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from undertow.operations import SOFTMAXES
 from undertow.tape.graph import Node
 from undertow.tape.ops import op_name
 
-SOFTMAXES = frozenset({"softmax", "log_softmax"})
 _CUT = frozenset({"view", "unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze"})
 _SAME = frozenset({"clone", "to_copy", "contiguous"})
 

@@ -5,8 +5,8 @@ import math
 from torch import Tensor
 
 from undertow.measure import Meter
-from undertow.operations import REGRESSION_LOSSES
-from undertow.tape.class_axes import SOFTMAXES, softmax_behind
+from undertow.operations import REGRESSION_LOSSES, SOFTMAXES
+from undertow.tape.class_axes import softmax_behind
 from undertow.tape.constant_answers import CONSTANT_ANSWERS, measure_constant_answer
 from undertow.tape.facts import saved
 from undertow.tape.graph import Node
