@@ -169,10 +169,8 @@ class RunSeries:
         about, series = QUANTITIES[key], self._series(key)
         seen = np.asarray((~np.isnan(series.high)).any(axis=0))
         names = [name for name, kept in zip(self.names(key), seen.tolist(), strict=True) if kept]
-        described = {name: getattr(about, name) for name in ("title", "meaning", "usual", "log")} | {
-            "rows": series.rows
-        }
-        return {**described, "names": names, **series.to_dict(seen)}
+        described = {name: getattr(about, name) for name in ("title", "meaning", "usual", "log")}
+        return {**described, "rows": series.rows, "names": names, **series.to_dict(seen)}
 
     def _series(self, key: str) -> Buckets:
         return self._by_layer[key] if self._from_parameters(key) else self._by_site[key]

@@ -87,10 +87,9 @@ def against_fading(diagnosis: Diagnosis, sites: Sequence[Site], cause: str, of: 
     if cause == "normalisation":
         return _scales_of_one(sites, of)
     if cause in ("weights", "activation", "unattributed"):
-        small = (
-            weight_variance(diagnosis, sites) < _usual_variance(activation) / CLOSE
-        )  # flat as too little arrives, not too much
-        return _drawn(diagnosis, sites, activation, "larger" if cause == "weights" or small else "smaller", of)
+        # Small weights may be what makes an activation flat, too: too little arrives there.
+        small = cause == "weights" or weight_variance(diagnosis, sites) < _usual_variance(activation) / CLOSE
+        return _drawn(diagnosis, sites, activation, "larger" if small else "smaller", of)
     return _way_around(diagnosis, sites, cause)
 
 
