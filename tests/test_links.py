@@ -36,7 +36,6 @@ def test_addresses_are_made_of_the_one_that_the_package_knows(known):
     known("Repository, https://a.example/b", "Documentation, https://docs.example/undertow")
     assert links.of_rule("UT101") == "https://docs.example/undertow/rules/UT101.html"
     assert links.of_rule("UR101") == "https://docs.example/undertow/remedies.html#ur101"
-    assert links.of_word("gradient path") == "https://docs.example/undertow/glossary.html#gradient-path"
 
 
 def test_a_package_that_is_not_installed_knows_none(known, monkeypatch):

@@ -29,13 +29,3 @@ def of_rule(code: str) -> str:
     """
     page = f"remedies.html#{code.lower()}" if code.startswith("UR") else f"rules/{code}.html"
     return f"{documentation()}{page}" if documentation() else ""
-
-
-def of_word(word: str) -> str:
-    """Return where a word of the glossary is explained; empty where nobody knows.
-
-    Example:
-        >>> of_word("share of progress").rpartition("/")[2] in ("", "glossary.html#share-of-progress")
-        True
-    """
-    return f"{documentation()}glossary.html#{word.replace(' ', '-')}" if documentation() else ""

@@ -140,20 +140,6 @@ def weights_anew(kinds: Iterable[str], activation: str | None, of: str = "model"
     ]
 
 
-def weights_scaled(kinds: Iterable[str], factor: str, of: str = "model") -> list[str]:
-    """Write the lines that multiply the weights of all layers.
-
-    Example:
-        >>> weights_scaled(["Linear"], "0.5")[2]
-        '        module.weight.data *= 0.5'
-    """
-    return [
-        f"for module in {of}.modules():",
-        f"    if isinstance(module, {_classes(kinds)}):",
-        f"        module.weight.data *= {factor}",
-    ]
-
-
 def activations_exchanged(old: str, new: str, of: str = "model") -> list[str]:
     """Write the lines that put modules of one activation in the place of another's.
 

@@ -315,27 +315,3 @@ def _median(values: NDArray[np.floating]) -> float:
     if parted[-1] != parted[-1]:  # nan is sorted behind all numbers
         return float("nan")
     return float(parted[middle] if odd else (parted[middle - 1] + parted[middle]) / 2)
-
-
-def strongest_route(run: Run, step: int, start: int, end: int) -> float:
-    """The largest gain of any single path from ``start`` to ``end``; 0 if there is none.
-
-    Example:
-        >>> from undertow.record import Edge, Site
-        >>> sites = tuple(Site(i, "", "op", Role.OTHER) for i in range(3))
-        >>> edges = {"contribution": np.array([[0.5, 0.1, 0.2]])}
-        >>> run = Run({}, sites, (Edge(0, 1), Edge(0, 2), Edge(1, 2)), {"grad_output": np.ones((1, 3))}, edges)
-        >>> strongest_route(run, 0, 0, 2)    # 0.5 x 0.2 and 0.1
-        0.1
-    """
-    contribution, received = run.edge_column("contribution", step), run.column("grad_output", step)
-    best = {start: 1.0}
-    for site in range(start + 1, end + 1):
-        ways = [
-            best[source] * float(contribution[edge] / received[source])
-            for edge in run.incoming[site]
-            if (source := run.edges[edge].source) in best and received[source] > 0
-        ]
-        if ways:
-            best[site] = max(ways)
-    return best.get(end, 0.0)
