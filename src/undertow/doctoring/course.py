@@ -46,6 +46,8 @@ class Course:
         tell: called with a line now and then.
         fresh_seeds: of the confirmation, if not those from `FIRST_FRESH_SEED` on; the race avoids them.
         levels: of the remedies that may be tried, those of partners and of longer and shorter steps among them.
+        stands_still: whether the loss was seen not to fall.
+        unfinished: whether nothing was found in the training, and trials have fewer steps than it has.
 
     Attributes:
         attempts: what was tried, and how far it came.
@@ -62,6 +64,8 @@ class Course:
     tell: Callable[[str], object] = lambda _: None
     fresh_seeds: Sequence[int] = ()
     levels: str = "".join(Level)
+    stands_still: bool = False
+    unfinished: bool = False
     attempts: dict[Arm, Attempt] = field(default_factory=dict)
     confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
