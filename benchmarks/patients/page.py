@@ -32,6 +32,7 @@ VERSIONS = {
     2: "the second, which looks at what a loss calls, and twice where seeds differ",
     3: "the third, which knows layers of the user's own, functions that drop, penalties, and batches of a few",
     4: "the fourth, which knows masks, places, norms of the user's own blocks, and terms that drown others",
+    5: "the fifth, which calls no training repaired by longer steps alone that it had no time to see to its end",
 }
 """Doctors that set-ups were treated by."""
 SEEDS, BUDGET = 5, 120
