@@ -24,6 +24,7 @@ import torch
 import undertow
 from patients import broken, others
 from patients.blind import blind
+from patients.further import further
 from patients.unseen import unseen
 from patients.ward import Patient
 from undertow.remedies import Remedy, apply
@@ -37,13 +38,16 @@ MORE = tuple(range(6001, 6021))
 ALL_FRESH = (5001, 5002, 5003, 5004, 5005)
 BUDGET = 120.0
 WAY = 0.9
-DOCTOR = 4
+DOCTOR = 6
 """Which doctor it is: see `patients.page.VERSIONS`."""
+
+CAPPED = 3.0
+"""How many times as long a treatment may take that had a tenth of the budget."""
 
 
 def all_patients() -> list[Patient]:
     """Everyone."""
-    return [*broken.patients(), *unseen(), *blind(), *others.healthy(), *others.hopeless()]
+    return [*broken.patients(), *unseen(), *blind(), *further(), *others.healthy(), *others.hopeless()]
 
 
 def scores(training: Training, seeds: Iterable[int]) -> list[float]:
@@ -122,6 +126,9 @@ def main() -> None:
     )
     parser.add_argument("--budget", type=float, default=BUDGET)
     parser.add_argument("--again", action="store_true", help="also those that have a result")
+    parser.add_argument(
+        "--older", action="store_true", help="those that an older doctor treated, or with less; the cheapest first"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="of the confirmation and of what is measured here")
     parser.add_argument("--more", type=int, default=len(MORE), help="seeds of those that are seen again")
     parser.add_argument("--cpu", action="store_true", help="count processor time")
@@ -146,24 +153,51 @@ def main() -> None:
     everyone = all_patients()
     if asked.names:  # in the order in which they are named
         everyone = [patient for part in asked.names for patient in everyone if _named(patient, part)]
+    if asked.older:
+        everyone = _outdated(everyone, known, asked)
     for patient in everyone:
         key = f"{patient.family}: {patient.name}"
-        entry = known.get(key, {}) if not asked.again else {}
         if asked.what == "again":
-            if entry.get("verdict") == "repaired" and "again" not in entry:
-                entry["again"] = seen_again(patient, entry, MORE[: asked.more])
-                print(key, *(f"{median(each):.3f}" for each in entry["again"].values()), flush=True)
-                asked.into.write_text(json.dumps(known, indent=1))
-            continue
-        if "broken" not in entry:
-            entry = admitted(patient, ALL_FRESH[: asked.seeds])
-            _tell_admission(key, entry)
-        if asked.what == "treat" and entry["admitted"] and "verdict" not in entry:
-            entry |= treated(patient, entry, asked)
-            told = f"{entry['verdict']}, {entry['way']:.2f} of the way, {entry['seconds']:.0f} s: {entry['remedies']}"
-            print(f"{'ok' if entry['good'] else '--'} {patient.level} {key}: {told}", flush=True)
-        known[key] = entry
+            _see_again(patient, key, known, asked)
+        else:
+            known[key] = _measured(patient, key, known.get(key, {}), asked)
+            asked.into.write_text(json.dumps(known, indent=1))
+
+
+def _see_again(patient: Patient, key: str, known: dict[str, Any], asked: argparse.Namespace) -> None:
+    entry = known.get(key, {})
+    if entry.get("verdict") == "repaired" and "again" not in entry:
+        entry["again"] = seen_again(patient, entry, MORE[: asked.more])
+        print(key, *(f"{median(each):.3f}" for each in entry["again"].values()), flush=True)
         asked.into.write_text(json.dumps(known, indent=1))
+
+
+def _measured(patient: Patient, key: str, before: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
+    """Admit a patient and treat it, as far as that isn't done."""
+    entry = {} if asked.again or asked.older else before
+    if "broken" not in entry:
+        entry = admitted(patient, ALL_FRESH[: asked.seeds])
+        _tell_admission(key, entry)
+    if asked.what == "treat" and entry["admitted"] and "verdict" not in entry:
+        entry |= treated(patient, entry, asked)
+        told = f"{entry['verdict']}, {entry['way']:.2f} of the way, {entry['seconds']:.0f} s: {entry['remedies']}"
+        print(f"{'ok' if entry['good'] else '--'} {patient.level} {key}: {told}", flush=True)
+        if "again" in before and before["remedies"] == entry["remedies"]:
+            entry["again"] = before["again"]  # of the same remedies, whoever prescribed them
+    return entry
+
+
+def _outdated(everyone: Sequence[Patient], known: dict[str, Any], asked: argparse.Namespace) -> list[Patient]:
+    """Return those that an older doctor treated, or with fewer seeds or less of a budget: the cheapest first."""
+    found: list[tuple[float, Patient]] = []
+    for patient in everyone:
+        entry = known.get(f"{patient.family}: {patient.name}", {})
+        if "verdict" not in entry:
+            continue
+        hasty = entry.get("budget", asked.budget) < asked.budget
+        if hasty or entry.get("by", 1) < DOCTOR or len(entry["broken"]) < asked.seeds:
+            found.append((entry["seconds"] * (CAPPED if hasty else 1.0), patient))
+    return [patient for _, patient in sorted(found, key=lambda each: each[0])]
 
 
 def _named(patient: Patient, part: str) -> bool:

@@ -99,14 +99,16 @@ def doctor(
         chosen = [] if isinstance(seeds, int) else list(seeds)
         many = seeds if isinstance(seeds, int) else len(chosen)
         plan = _planned(trials, control, seconds, many, training.steps)
-        course = Course(training, trials, plan, began + RACED * seconds, tell, chosen, levels)
+        found = any(each.severity is not Severity.NOTE for each in diagnosis.findings)
+        course = Course(
+            training, trials, plan, began + RACED * seconds, tell, chosen, levels,
+            stands_still=any(each.code == "UT704" and each.severity is Severity.ERROR for each in control.findings),
+            unfinished=not found and plan.full < (training.steps or 0),
+        )  # fmt: skip
         if live is not None:
             check_format(Path(live))
             course.tell = trials.tell = _Live(course, diagnosis, Path(live), began, tell)
-        stands_still = any(each.code == "UT704" and each.severity is Severity.ERROR for each in control.findings)
-        found = any(each.severity is not Severity.NOTE for each in diagnosis.findings)
-        unfinished = not found and plan.full < (training.steps or 0)
-        treatment = _treated(course, prescribed, stands_still, unfinished)
+        treatment = _treated(course, prescribed)
     treatment.diagnosis, treatment.findings = diagnosis, diagnosis.findings
     treatment.by_hand = [each for each in prescribed if each.kind.by_hand or str(each.level) not in levels]
     told = [trials.alone, f"The untrained model couldn't be examined: {seen.error}" if seen.error else ""]
@@ -150,11 +152,10 @@ def _planned(trials: Trials, control: Control, seconds: float, seeds: int, steps
     return plan
 
 
-def _treated(course: Course, prescribed: Sequence[Remedy], stands_still: bool, unfinished: bool) -> Treatment:
+def _treated(course: Course, prescribed: Sequence[Remedy]) -> Treatment:
     """Race, confirm and judge; what was interrupted says what there was until then."""
     try:
-        comparisons = course.confirm(course.finalists(prescribed))
-        return _treatment(course, comparisons, stands_still, unfinished)
+        return _treatment(course, course.confirm(course.finalists(prescribed)))
     except KeyboardInterrupt:
         treatment = _answer(course, NOTHING_HELPS, (), [])
         best = course.leading()
@@ -173,9 +174,9 @@ def _with_findings(diagnosis: Diagnosis | None, control: Control) -> Diagnosis:
     return Diagnosis(start.run, start.step, tuple(in_order([*start.findings, *later])))
 
 
-def _treatment(course: Course, comparisons: list[Comparison], stands_still: bool, unfinished: bool) -> Treatment:
-    verdict, best = judged(comparisons, cache(course.blind), stands_still, unfinished)
-    if verdict == HEALTHY and unfinished:
+def _treatment(course: Course, comparisons: list[Comparison]) -> Treatment:
+    verdict, best = judged(comparisons, cache(course.blind), course.stands_still, course.unfinished)
+    if verdict == HEALTHY and course.unfinished:
         steps, all_steps = course.budget.full, course.training.steps
         course.notes.append(f"Trials had {steps} of its {all_steps} steps: what is faster there may end no better.")
     return _answer(course, verdict, _written(best.remedies, course.training) if best else (), comparisons)

@@ -46,6 +46,8 @@ class Course:
         tell: called with a line now and then.
         fresh_seeds: of the confirmation, if not those from `FIRST_FRESH_SEED` on; the race avoids them.
         levels: of the remedies that may be tried, those of partners and of longer and shorter steps among them.
+        stands_still: whether the loss was seen not to fall.
+        unfinished: whether nothing was found in the training, and trials have fewer steps than it has.
 
     Attributes:
         attempts: what was tried, and how far it came.
@@ -62,6 +64,8 @@ class Course:
     tell: Callable[[str], object] = lambda _: None
     fresh_seeds: Sequence[int] = ()
     levels: str = "".join(Level)
+    stands_still: bool = False
+    unfinished: bool = False
     attempts: dict[Arm, Attempt] = field(default_factory=dict)
     confirmed: dict[Arm, list[Trial]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -104,7 +108,7 @@ class Course:
             for arm in left:
                 self._note(arm, "raced", [made.get(Cut(arm, seed, steps)) for seed in seeds[:many]])
             whole = [arm for arm in left if self.attempts[arm].scores]
-            ranked = self._ranked(unlike(whole, {arm: _course_of(arm, seeds[:many], steps, made) for arm in whole}))
+            ranked = self._ranked(unlike(whole, {arm: course_of(arm, seeds[:many], steps, made) for arm in whole}))
             left = ranked[: max(KEPT, (len(ranked) + 1) // 2)]
         return ranked
 
@@ -157,7 +161,7 @@ class Course:
             again = self._confirmed([best], [*self.fresh_seeds, *self.more_seeds], 1 - FIRST_LOOK)
             found = [*again, *(each for each in found if each.remedies != best)]
         best_effect = max((each.effect for each in found if each.seeds), default=0.0)
-        return sorted(found, key=lambda each: _preference(each, best_effect))
+        return sorted(found, key=lambda each: preference(each, best_effect))
 
     def _confirmed(self, arms: Sequence[Arm], seeds: Sequence[int], spent: float) -> list[Comparison]:
         steps = self.budget.full
@@ -184,10 +188,14 @@ class Course:
         return [trial.score for trial in trials if trial is not None and math.isfinite(trial.score)]
 
 
-def _course_of(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]) -> bytes:
-    """Return the losses of an arm's trials: equal for arms that do the same."""
+def course_of(arm: Arm, seeds: Sequence[int], steps: int, made: Mapping[Cut, TrialOutcome]) -> bytes:
+    """Return losses and scores of an arm's trials: equal for arms that do the same.
+
+    Losses alone don't tell: what is taken away from the loss only, or from the model, makes the same losses of models
+    that a score sees with another output.
+    """
     trials = [made[Cut(arm, seed, steps)].trial for seed in seeds]
-    return b"".join(trial.losses.tobytes() for trial in trials if trial is not None)
+    return b"".join(trial.losses.tobytes() + repr(trial.scores).encode() for trial in trials if trial is not None)
 
 
 def unlike(arms: Sequence[Arm], courses: Mapping[Arm, bytes]) -> list[Arm]:
@@ -195,7 +203,7 @@ def unlike(arms: Sequence[Arm], courses: Mapping[Arm, bytes]) -> list[Arm]:
 
     Args:
         arms: in any order, which they keep.
-        courses: losses of their trials, as bytes.
+        courses: losses and scores of their trials, as bytes.
     """
     kept: dict[bytes, Arm] = {}
     for arm in sorted(arms, key=simplicity):
@@ -209,9 +217,10 @@ def _undecided(comparison: Comparison) -> bool:
     return comparison.verdict is Verdict.NO_EFFECT and comparison.effect > max(0.0, 2 * MATTERS * gained)
 
 
-def _preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[int, int], float]:
+def preference(comparison: Comparison, best: float) -> tuple[bool, bool, tuple[int, int], float]:
+    """Return what to sort by: of remedies that help about as much and are as simple, the one that is surer to."""
     near = bool(comparison.seeds) and comparison.effect >= (1 - TOUCH) * best
-    return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.effect
+    return comparison.verdict is not Verdict.HELPS, not near, simplicity(comparison.remedies), -comparison.interval[0]
 
 
 def confirmed(
