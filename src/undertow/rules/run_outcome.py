@@ -9,10 +9,13 @@ NOT_LEARNING, NO_NUMBER = "UT704", "UT103"
 BROKEN = frozenset({"UT103", "UT108", "UT401", "UT410"})
 """Faults after which the weights are lost, or far from where training can go on."""
 
+STOOD = 0.9
+"""Part of its start that a loss keeps of which "has not fallen" is said; it may stand at chance below that."""
+
 OF_THE_START = ("UT1", "UT2", "UT3")
 """Families of faults that lie in the weights that a training begins with."""
 
-FRESH = "Then start again from fresh weights, with a new optimizer"
+FRESH = "Then start again from fresh weights, with a new optimizer."
 
 
 def with_outcomes(findings: Sequence[Finding]) -> list[Finding]:
@@ -27,7 +30,7 @@ def with_outcomes(findings: Sequence[Finding]) -> list[Finding]:
         >>> first, _ = with_outcomes([cause, lost])
         >>> print(first.message, first.advice, sep="\\n")
         The training broke: inf or nan from step 6 on. A step is too long.
-        Halve it. Then start again from fresh weights, with a new optimizer: those of this run are inf or nan.
+        Halve it. Then start again from fresh weights, with a new optimizer.
     """
     told = {id(head): _told(head, rest) for head, rest in folded(findings)}
     return [told.get(id(each), each) for each in findings]
@@ -54,10 +57,11 @@ def _outcome(head: Finding, lasting: Mapping[str, Finding]) -> str:
 def _not_fallen(evidence: Mapping[str, float]) -> str:
     if not {"start", "best", "steps"} <= set(evidence):
         return ""
-    guess = evidence.get("chance", evidence.get("constant"))
-    beside = f"; guessing scores {guess:.3g}" if guess is not None else ""
-    ends = f"{evidence['start']:.3g} at first, {evidence['best']:.3g} at best{beside}"
-    return f"The loss has not fallen in {evidence['steps']:,.0f} steps ({ends})."
+    start, best, steps = (evidence[name] for name in ("start", "best", "steps"))
+    known = (("chance", "guessing scores"), ("constant", "one answer for all examples scores"))
+    beside = next((f"; {text} {evidence[name]:.3g}" for name, text in known if name in evidence), "")
+    said = "The loss has not fallen" if best > STOOD * start else "Nothing has been learned"
+    return f"{said} in {steps:,.0f} steps (the loss was {start:.3g} at first and {best:.3g} at best{beside})."
 
 
 def _again(head: Finding, lasting: Mapping[str, Finding]) -> str:
@@ -65,7 +69,7 @@ def _again(head: Finding, lasting: Mapping[str, Finding]) -> str:
     said = head.advice.lower()
     if "start again" in said or "begin anew" in said:
         return ""
-    if NO_NUMBER in lasting:
-        return f"{FRESH}: those of this run are inf or nan."
+    if "skipped" in head.evidence:  # by a loss scaler: no step has touched the weights
+        return ""
     began_wrong = NOT_LEARNING in lasting and head.code.startswith(OF_THE_START)
-    return f"{FRESH}." if began_wrong or BROKEN & set(lasting) else ""
+    return FRESH if began_wrong or BROKEN & set(lasting) else ""
