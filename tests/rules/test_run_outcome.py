@@ -37,6 +37,8 @@ def test_weights_that_began_wrong_are_started_anew(code, again):
 def test_broken_weights_are_started_anew_but_not_those_that_a_scaler_kept():
     broken = found("UT103", "UT401", began=6)
     assert told(found("UT401"), broken).advice.endswith(FRESH)
+    short = replace(found("UT401"), name="update too small")
+    assert told(found("UT408"), replace(short, follows_from="UT408")).advice == "Do it."
     kept = found("UT702", evidence={"skipped": 1.0})
     assert told(kept, replace(broken, follows_from="UT702")).advice == "Do it."
 

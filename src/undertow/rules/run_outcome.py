@@ -6,6 +6,7 @@ from dataclasses import replace
 from undertow.record import Finding, Severity, folded
 
 NOT_LEARNING, NO_NUMBER = "UT704", "UT103"
+TOO_SHORT = "update too small"
 BROKEN = frozenset({"UT103", "UT108", "UT401", "UT410"})
 """Faults after which the weights are lost, or far from where training can go on."""
 
@@ -72,4 +73,5 @@ def _again(head: Finding, lasting: Mapping[str, Finding]) -> str:
     if "skipped" in head.evidence:  # by a loss scaler: no step has touched the weights
         return ""
     began_wrong = NOT_LEARNING in lasting and head.code.startswith(OF_THE_START)
-    return FRESH if began_wrong or BROKEN & set(lasting) else ""
+    broken = any(each.code in BROKEN and each.name != TOO_SHORT for each in lasting.values())
+    return FRESH if began_wrong or broken else ""
