@@ -21,7 +21,8 @@ def standing(series: RunSeries, header: Mapping[str, Any]) -> list[str]:
     if series.loss_end.lost:
         known.append(series.loss_end.sentence)
     elif "loss" in series.latest:
-        known.append(f"loss {series.latest['loss']:.4g}")
+        first = f", {series.began['loss']:.4g} at first" if series.began.get("loss") is not None else ""
+        known.append(f"loss {series.latest['loss']:.4g}{first}")
     return known
 
 

@@ -44,7 +44,7 @@ def text(diagnosed: DiagnosedRun, name: str = "", on: Screen | None = None) -> s
         >>> from undertow.record import Run
         >>> run = Run({"model": "Net"}, (), scalars={"loss": np.array([2.0, 1.0])})
         >>> print(text(DiagnosedRun(Diagnosis(run)), name="first"))
-          first   Net   loss 1
+          first   Net   loss 1, 2 at first
         <BLANKLINE>
           NOTHING WRONG WAS FOUND
         <BLANKLINE>

@@ -17,6 +17,7 @@ from functools import cache
 from importlib import resources
 
 from undertow.record import Run, Severity
+from undertow.wording import amount
 
 MOST = 0.8
 """Share of the networks in a row that makes the rule."""
@@ -61,8 +62,12 @@ class Outcome:
 
     def __str__(self) -> str:
         share = f"{round(100 * self.learned / self.networks)} %" if self.learned else "none"
-        # The budget stands for the steps of those that didn't learn, so that it may have been fewer than this.
-        mended = f"; once mended, half of them did within {100 / self.speedup:.0f} % of the steps"
+        # The budget stands for the steps of those that didn't learn, so that it may have been faster than this.
+        mended = f"; with this mended, a typical one learned at least {amount(self.speedup)} times as fast"
+        if not self.learned:
+            mended = (
+                f"; with this mended, a typical one did, in {100 / self.speedup:.0f} % of the steps these were given"
+            )
         return f"Of {self.networks} networks like this {share} learned{mended if self.speedup >= 1.25 else ''}."
 
 

@@ -11,6 +11,7 @@ from undertow.record import Finding, Run, Severity, with_finite_steps
 from undertow.rules.failures import findings_by
 from undertow.rules.firing_intervals import findings_of_steps
 from undertow.rules.registry import RULES, Blocks, Rule
+from undertow.rules.run_outcome import with_outcomes
 
 OFTEN = 0.1
 """Share of a run's full steps in which a model must have taken a graph for that to be judged, too."""
@@ -137,7 +138,7 @@ def over_time(run: Run) -> list[Finding]:
     known_better = {(each.code, each.name) for each in weighed}
     found = [each for each in found if (each.code, each.name) not in known_better] + weighed
     converged = _convergence(run, found)
-    return in_order([_after(each, converged) for each in found] + converged, _between_full_steps(run))
+    return with_outcomes(in_order([_after(each, converged) for each in found] + converged, _between_full_steps(run)))
 
 
 def _findings_of_run(history: RunHistory) -> list[Finding]:

@@ -57,8 +57,8 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
         return
     began = int(history.steps[rows[start]])
     old, new = _losses_around(history, began)
-    if np.isfinite(old) and new < STILL_AS_HIGH * old:
-        return
+    if np.isfinite(old) and (new < STILL_AS_HIGH * old or new == old == 0):
+        return  # it fell on, or there is nothing left to learn
     after = float(np.median(levels[start:]))
     numbers = {"before": before, "after": after, "loss before": old, "loss after": new}
     less = "no gradient any more" if after < -100 else f"{times_of_decades(after - before)} gradient than at first"

@@ -78,7 +78,9 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     if needed and (weight_var / needed - 1) * math.copysign(1, found.expected) < OFF_BY:
         return  # what the gradient loses or gains by, a constant factor perhaps, is not the weights' variance
     size, verb = ("small", "lose") if found.expected < 0 else ("large", "blow up")
-    layers, now = f"{len(found.covered)} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
+    sites = [diagnosis.run.sites[site] for site in diagnosis.gradient_path.sites]
+    many = sum(site.activation == activation for site in sites)  # as the advice counts them
+    layers, now = f"{many} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
     if needed:
         lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {needed:.2g}/n would keep it."
     else:
@@ -98,7 +100,6 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     name = "initialisation off for the depth" if needed else f"too deep for {spelled(activation)}"
     severity, outcome = _worth(diagnosis, found.expected)
     made = Finding("UT301", name, severity, waypoints, where, text + outcome, numbers, limit, equation)
-    sites = [diagnosis.run.sites[site] for site in diagnosis.gradient_path.sites]
     yield redrawn(diagnosis, sites, activation, needed).on(made)
 
 

@@ -84,8 +84,20 @@ def _by_sites(diagnosis: Diagnosis) -> Met | None:
             continue
         output, met = list(receivers[0].shape), list(site.shape)
         if math.prod(met) > math.prod(output) and (_crossed(output, met) or _crossed_behind_a_view(output, met)):
-            return output, [], met, site.source, False
+            return output, _likely_target(output, met), met, site.source, False
     return None
+
+
+def _likely_target(output: Sequence[int], met: Sequence[int]) -> list[int]:
+    """Return the shape of a target that nobody saw: the output's without its last axis of one; empty if it isn't that.
+
+    Example:
+        >>> _likely_target([64, 1], [64, 64]), _likely_target([1, 64], [64, 64])
+        ([64], [])
+    """
+    rest = list(output[:-1])
+    fits = len(met) == len(output) > 1 and output[-1] == 1 and list(met[-len(rest) :]) == rest
+    return rest if fits else []
 
 
 def _crossed_behind_a_view(output: Sequence[int], met: Sequence[int]) -> bool:

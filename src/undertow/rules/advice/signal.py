@@ -25,6 +25,9 @@ from undertow.wording import called, few, line_of, sentence, size
 FEW_LINES = 6
 """Layers that lines are written for one by one; more are named in a list."""
 
+IN_A_ROW = 4
+"""Layers that stand in a line of a longer list."""
+
 SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
 """Activations whose derivative is a quarter at best: no initialisation makes up for it."""
 
@@ -322,8 +325,12 @@ def _calmer_branches(diagnosis: Diagnosis) -> Advice:
         text += f", or let the {len(ends)} layers that end one start {factor:.2g} times as large, one over the root of "
         text += "their number"
     text += ": each sum adds to the signal, and the weights themselves are of a usual size."
-    names = ", ".join(expression(site.module) for site in reversed(ends))
-    lines = [f"for layer in [{names}]:", f"    layer.weight.data *= {factor:.2g}"]
+    names = [expression(site.module) for site in reversed(ends)]
+    listed = [f"for layer in [{', '.join(names)}]:"]
+    if len(names) > FEW_LINES:  # several to a line, so that they fit a terminal
+        rows = [names[at : at + IN_A_ROW] for at in range(0, len(names), IN_A_ROW)]
+        listed = ["for layer in [", *(f"    {', '.join(row)}," for row in rows), "]:"]
+    lines = [*listed, f"    layer.weight.data *= {factor:.2g}"]
     return Advice(text, code(*lines) if len(ends) > 1 else "")
 
 

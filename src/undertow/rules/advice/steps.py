@@ -17,6 +17,9 @@ USUAL_RATIO = 0.01
 SMALLEST_FACTOR = 1e-3
 """By no more than a thousand is a learning rate changed at once: steps that already went wild are no measure."""
 
+BY_A_WARM_UP = 0.01
+"""Factor on a learning rate that a warm-up may stand for; what must shrink by more is too large at any step."""
+
 WILD = 1e3
 """A gradient's norm from which on twice of it is no limit worth clipping at."""
 
@@ -49,8 +52,9 @@ def shorter_steps(header: Mapping[str, Any], ratio: float, smaller_sums: bool = 
     """
     factor = min(max(_power(USUAL_RATIO / max(ratio, USUAL_RATIO)), SMALLEST_FACTOR), 0.1)
     text = (
-        f"Divide {optimizer_of(header)}'s learning rate by {1 / factor:,.0f}{_from_to(header, factor)}, or raise it "
-        "from 0 over the first few hundred steps. A step of a hundredth of the weights is usual at a start."
+        f"Divide {optimizer_of(header)}'s learning rate by {1 / factor:,.0f}{_from_to(header, factor)}"
+        f"{_warm_up(header) if factor >= BY_A_WARM_UP else ''}. A step of a hundredth of the weights is usual at a "
+        "start."
     )
     if smaller_sums:
         text += (
@@ -319,6 +323,12 @@ def unequal_rates(diagnosis: Diagnosis, parameters: Collection[str]) -> Advice |
 def _from_to(header: Mapping[str, Any], factor: float) -> str:
     lr = header.get("lr")
     return f" ({lr:g} to {lr * factor:.3g})" if isinstance(lr, float) and lr > 0 else ""
+
+
+def _warm_up(header: Mapping[str, Any]) -> str:
+    lr = header.get("lr")
+    full = f"{lr:g}" if isinstance(lr, float) and lr > 0 else "its full value"
+    return f", or warm up: let the learning rate rise from 0 to {full} over the first few hundred steps"
 
 
 def _twice(norm: float | None) -> float:

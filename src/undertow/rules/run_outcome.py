@@ -1,0 +1,77 @@
+"""Say first what a fault has come to in a run: what its loss did, and whether to start again from fresh weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from undertow.record import Finding, Severity, folded
+
+NOT_LEARNING, NO_NUMBER = "UT704", "UT103"
+TOO_SHORT = "update too small"
+BROKEN = frozenset({"UT103", "UT108", "UT401", "UT410"})
+"""Faults after which the weights are lost, or far from where training can go on."""
+
+STOOD = 0.9
+"""Part of its start that a loss keeps of which "has not fallen" is said; it may stand at chance below that."""
+
+OF_THE_START = ("UT1", "UT2", "UT3")
+"""Families of faults that lie in the weights that a training begins with."""
+
+FRESH = "Then start again from fresh weights, with a new optimizer."
+
+
+def with_outcomes(findings: Sequence[Finding]) -> list[Finding]:
+    """Return a run's findings; those that explain others say what became of the training, and where to begin again.
+
+    Args:
+        findings: the worst first, causes before what they explain, as `undertow.rules.judging.in_order` returns them.
+
+    Example:
+        >>> cause = Finding("UT401", "", Severity.ERROR, (), "", "A step is too long.", advice="Halve it.")
+        >>> lost = Finding("UT103", "", Severity.ERROR, (), "", "", began=6, follows_from="UT401")
+        >>> first, _ = with_outcomes([cause, lost])
+        >>> print(first.message, first.advice, sep="\\n")
+        The training broke: inf or nan from step 6 on. A step is too long.
+        Halve it. Then start again from fresh weights, with a new optimizer.
+    """
+    told = {id(head): _told(head, rest) for head, rest in folded(findings)}
+    return [told.get(id(each), each) for each in findings]
+
+
+def _told(head: Finding, rest: Sequence[Finding]) -> Finding:
+    if head.severity is Severity.NOTE or head.ended is not None:
+        return head
+    lasting = {each.code: each for each in (head, *rest) if each.severity is not Severity.NOTE and each.ended is None}
+    advice = f"{head.advice} {_again(head, lasting)}".strip() if head.advice else ""
+    return replace(head, message=f"{_outcome(head, lasting)} {head.message}".strip(), advice=advice)
+
+
+def _outcome(head: Finding, lasting: Mapping[str, Finding]) -> str:
+    """Say in a sentence what became of the loss, where another finding tells; empty where the head says so itself."""
+    if NO_NUMBER in lasting and head.code != NO_NUMBER:
+        began = lasting[NO_NUMBER].began
+        return "The training broke: inf or nan" + (f" from step {began:,} on." if began is not None else ".")
+    if NOT_LEARNING in lasting and head.code != NOT_LEARNING:
+        return _not_fallen(lasting[NOT_LEARNING].evidence)
+    return ""
+
+
+def _not_fallen(evidence: Mapping[str, float]) -> str:
+    if not {"start", "best", "steps"} <= set(evidence):
+        return ""
+    start, best, steps = (evidence[name] for name in ("start", "best", "steps"))
+    known = (("chance", "guessing scores"), ("constant", "one answer for all examples scores"))
+    beside = next((f"; {text} {evidence[name]:.3g}" for name, text in known if name in evidence), "")
+    said = "The loss has not fallen" if best > STOOD * start else "Nothing has been learned"
+    return f"{said} in {steps:,.0f} steps (the loss was {start:.3g} at first and {best:.3g} at best{beside})."
+
+
+def _again(head: Finding, lasting: Mapping[str, Finding]) -> str:
+    """Say to start again, where the weights of the run are lost or began wrong, and the advice doesn't say so yet."""
+    said = head.advice.lower()
+    if "start again" in said or "begin anew" in said:
+        return ""
+    if "skipped" in head.evidence:  # by a loss scaler: no step has touched the weights
+        return ""
+    began_wrong = NOT_LEARNING in lasting and head.code.startswith(OF_THE_START)
+    broken = any(each.code in BROKEN and each.name != TOO_SHORT for each in lasting.values())
+    return FRESH if began_wrong or broken else ""
