@@ -179,6 +179,7 @@ class TestStep:
     def test_decay_goes(self):
         assert self.group("UR108")["weight_decay"] == 0.0
 
+    @pytest.mark.filterwarnings("ignore:The epoch parameter in:UserWarning")  # torch 2.6 calls its own schedules so
     def test_a_warm_up_begins_at_a_hundredth_and_hands_on_to_the_users_schedule(self):
         halving = torch.optim.lr_scheduler.StepLR
         training = patients.classes(patients.mlp, 6)

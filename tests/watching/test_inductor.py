@@ -22,6 +22,8 @@ pytestmark = pytest.mark.filterwarnings(
     # torch's compiler imports setuptools, which complains if another test has imported distutils before it.
     "ignore:Distutils was imported:UserWarning",
     "ignore:Setuptools is replacing distutils:UserWarning",
+    # torch 2.6 says what of its own settings it leaves out, where recompilations are logged.
+    "ignore:Skipping serialization of:UserWarning",
 )
 
 
