@@ -153,7 +153,10 @@ class Passes:
         with Tape(self._plans, meter) as tape:
             observer = Observer(self._model, self._optimizers, self._states)
             with observer:
-                loss = _checked(self._compute_loss(), parameters)
+                returned: object = self._compute_loss()
+            loss = _checked(
+                returned, parameters
+            )  # outside: the observer would hear of every gradient that is asked for
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
             if loss.grad_fn is None:
                 raise _NothingReachedError(header)

@@ -162,7 +162,9 @@ def _penalty(diagnosis: Diagnosis) -> Finding | None:
     """Return what to say of weights whose gradient is many times what can have come to them through their layers."""
     if _added_up(diagnosis.run):
         return None
-    found = {site.index: times_ for site in diagnosis.run.sites if (times_ := _beyond(diagnosis, site)) is not None}
+    columns = [diagnosis.column(name).tolist() for name in ("grad_output", "input_rms", "weight_grad_norm")]
+    numbers = zip(diagnosis.run.sites, *columns, strict=True)
+    found = {site.index: times_ for site, *own in numbers if (times_ := _beyond(diagnosis.run, site, *own)) is not None}
     most = [site for site, each in found.items() if each >= PENALTY_ABOVE]
     if not most or len(most) < len(found) / 2:
         return None
@@ -179,17 +181,13 @@ def _penalty(diagnosis: Diagnosis) -> Finding | None:
     return weaker_penalty(beyond).on(made)
 
 
-def _beyond(diagnosis: Diagnosis, site: Site) -> float | None:
+def _beyond(run: Run, site: Site, received: float, size: float, gradient: float) -> float | None:
     """Return a matrix's gradient / the most that can come through its layer; None where that isn't known."""
-    run = diagnosis.run
     if site.op not in MATRICES or not site.parameters or not site.n_out or not run.incoming[site.index]:
         return None
     users = run.of_graph(_users)
     if len(frozenset().union(*(users.get(name, frozenset()) for name in site.parameters))) > 1:
         return None
-    received, size, gradient = (
-        float(diagnosis.column(name)[site.index]) for name in ("grad_output", "input_rms", "weight_grad_norm")
-    )
     rows = math.prod(site.shape) / site.n_out
     most = received * math.sqrt(rows * (size**2 * math.prod(site.weight_shape) / site.n_out + 1))
     return gradient / most if math.isfinite(most) and most > 0 and math.isfinite(gradient) else None
