@@ -22,7 +22,7 @@ PIECE = re.compile(
 HEAD = re.compile(r"\A  run   .*?\n\n", re.DOTALL)
 """What a watched run says of its own time."""
 
-MORE = re.compile(r"^  (more: |loss  |layer ).*", re.MULTILINE | re.DOTALL)
+MORE = re.compile(r"^  (more: undertow |loss  |layer  ).*", re.MULTILINE | re.DOTALL)
 """Where a report begins to tell what few readers need: pages show the part before."""
 
 FILE = "net.py"

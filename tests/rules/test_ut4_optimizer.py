@@ -126,3 +126,4 @@ def test_clipping_what_is_still_scaled_is_told_to_unscale_first(tmp_path, unscal
     else:
         assert next(iter(found)) == "UT403"
         assert "Unscale the gradients" in found["UT403"].advice
+        assert "max_norm=1)" in found["UT403"].snippet  # the user's own limit, which was meant for unscaled gradients

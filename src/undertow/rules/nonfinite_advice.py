@@ -70,7 +70,7 @@ _LINES = {
     "reciprocal": ("x = 1 / x", "x = 1 / x.float().clamp_min(1e-6)"),
     "log": ("x = torch.log(x)", "x = torch.log(x.clamp_min(1e-8))"),
     "exp": ("x = torch.exp(x)", "x = torch.exp(x - x.amax(-1, keepdim=True))"),
-    "pow": ("x = x ** p", "x = x.clamp(1e-8, 1e4) ** p"),
+    "pow": ("x = x ** p", "x = x.float().clamp(1e-8, 1e4) ** p"),
     "acos": ("x = torch.acos(x)", "x = torch.acos(x.clamp(-1 + 1e-6, 1 - 1e-6))"),
     "asin": ("x = torch.asin(x)", "x = torch.asin(x.clamp(-1 + 1e-6, 1 - 1e-6))"),
     "softmax": ("x = torch.softmax(scores, -1)", "x = torch.softmax(scores.clamp_min(-1e4), -1)"),

@@ -305,7 +305,14 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         "UT403", "clipping always on", severity, (), "the gradient's norm", text, numbers, limit, began=began,
         from_start=began <= history.first_step,
     )  # fmt: skip
-    yield wider_clipping(numbers["norm"], limit_of_clipping, unscaled).on(found)
+    meant = limit_of_clipping * _usual_scale(history) if unscaled else limit_of_clipping
+    yield wider_clipping(numbers["norm"], meant, unscaled).on(found)
+
+
+def _usual_scale(history: RunHistory) -> float:
+    """Return the loss scale's median: a limit on scaled gradients is as many times what is left of these, unscaled."""
+    scales = history.scalar("scale").values
+    return float(np.median(scales)) if len(scales) else 1.0
 
 
 def _learned_all_the_same(history: RunHistory) -> bool:
