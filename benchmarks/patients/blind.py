@@ -26,22 +26,20 @@ from patients.blind_networks import (
     keras_like,
 )
 from patients.unseen import Split, adam, classes, digits, images, loader, sgd
-from patients.ward import Patient
+from patients.ward import Patient, in_pairs
 from undertow.training import Training
 
 
 def blind() -> Iterator[Patient]:
     """All of them."""
-    for family, level, make in (
+    return in_pairs("blind", (
         ("CNN", "C", evaluated_norms), ("CNN", "C", convolved_sigmoids), ("CNN", "A", frozen_features),
         ("CNN", "B", ten_convolutions), ("CNN", "A", pixels_and_rate), ("transformer", "C", twelve_post_norms),
         ("transformer", "D", masks_turned_round), ("transformer", "C", no_places),
         ("transformer", "A", rate_of_a_third),
         ("RNN", "B", exploding_recurrence), ("RNN", "D", series_of_hundreds), ("VAE", "D", collapsed),
         ("GAN", "D", sigmoid_of_the_critic), ("GNN", "C", summed_neighbours),
-    ):  # fmt: skip
-        name = "blind, " + make.__name__.replace("_", " ")
-        yield Patient(name, family, level, partial(make, True), partial(make, False))
+    ))  # fmt: skip
 
 
 def _pixels(broken: bool) -> Split:

@@ -13,19 +13,17 @@ from torch.nn import functional
 
 from patients.further_networks import Decoder, Normed, Tagger, Twins, Two, segmenter
 from patients.unseen import adam, classes, digits, loader, stack
-from patients.ward import Patient
+from patients.ward import Patient, in_pairs
 from undertow.training import Training
 
 
 def further() -> Iterator[Patient]:
     """All of them."""
-    for family, level, make in (
+    return in_pairs("further", (
         ("CNN", "D", dice_of_logits), ("MLP", "D", prices_of_all_sizes), ("RNN", "D", tags_a_step_late),
         ("RNN", "C", first_state_read), ("RNN", "D", decoder_that_is_told), ("CNN", "D", contrast_too_cold),
         ("MLP", "D", second_task_of_thousands), ("MLP", "C", norms_of_one_number),
-    ):  # fmt: skip
-        name = "further, " + make.__name__.replace("_", " ")
-        yield Patient(name, family, level, partial(make, True), partial(make, False))
+    ))  # fmt: skip
 
 
 @cache

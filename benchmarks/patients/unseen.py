@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from patients.unseen_networks import BatchNormed, Bottle, Convolved, Dropping, Graph, InADict, Regressor, Rows
-from patients.ward import Patient
+from patients.ward import Patient, in_pairs
 from undertow.training import Training
 
 Split = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -25,7 +25,7 @@ Split = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def unseen() -> Iterator[Patient]:
     """All of them."""
-    for family, level, make in (
+    return in_pairs("unseen", (
         ("CNN", "D", convolved_softmax_twice), ("CNN", "A", convolved_other_optimizer), ("CNN", "B", convolved_zeros),
         ("CNN", "A", convolved_schedule), ("transformer", "B", attention_unscaled), ("transformer", "A", rows_decay),
         ("GNN", "C", graph_of_24_layers), ("autoencoder", "D", pixels_behind_sigmoid),
@@ -33,9 +33,7 @@ def unseen() -> Iterator[Patient]:
         ("MLP", "A", killed_by_the_rate), ("MLP", "C", batch_norm_of_two), ("MLP", "A", statistics_that_stay),
         ("MLP", "D", encoder_without_gradient), ("MLP", "A", gradients_never_zeroed), ("MLP", "C", functional_dropout),
         ("MLP", "D", penalty_on_weights), ("MLP", "D", faint_similarities),
-    ):  # fmt: skip
-        name = "unseen, " + make.__name__.replace("_", " ")
-        yield Patient(name, family, level, partial(make, True), partial(make, False))
+    ))  # fmt: skip
 
 
 @cache

@@ -1,6 +1,6 @@
 """What all patients share: small data, how to train on it, and what a patient is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
@@ -33,6 +33,13 @@ class Patient:
     level: str
     broken: Callable[[], Training]
     mended: Callable[[], Training] | None = None
+
+
+def in_pairs(group: str, made: Iterable[tuple[str, str, Callable[[bool], Training]]]) -> Iterator[Patient]:
+    """Make patients of functions that make a training, broken or mended, each after its family and level."""
+    for family, level, make in made:
+        name = f"{group}, {make.__name__.replace('_', ' ')}"
+        yield Patient(name, family, level, partial(make, True), partial(make, False))
 
 
 @dataclass(frozen=True)

@@ -154,9 +154,7 @@ class Passes:
             observer = Observer(self._model, self._optimizers, self._states)
             with observer:
                 returned: object = self._compute_loss()
-            loss = _checked(
-                returned, parameters
-            )  # outside: the observer would hear of every gradient that is asked for
+            loss = _checked(returned, parameters)  # outside of the observer, who would hear of each gradient asked for
             header: dict[str, Any] = {"loss": loss.item(), **_origin(finder)}
             if loss.grad_fn is None:
                 raise _NothingReachedError(header)

@@ -15,7 +15,7 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
 from undertow.rules.failures import findings_by
-from undertow.rules.registry import RULES, Rule
+from undertow.rules.registry import RULES, Rule, holds_for
 
 SPREAD = 48
 """Steps judged, evenly over the run; beside them some that lie closer and closer towards both ends."""
@@ -168,8 +168,7 @@ def _excused(history: RunHistory, finding: Finding, row: int, start: int) -> Fin
     rates = history.learning_rates(row, {name for site in sites for name in site.parameters})
     if rule.excused_at_zero_lr and len(rates) and not rates.any():
         return replace(finding, severity=Severity.NOTE, message=f"{finding.message} Their learning rate is 0.")
-    excuse = rule.excused_by_learning
-    excused = finding.name in excuse if isinstance(excuse, tuple) else excuse
+    excused = holds_for(rule.excused_by_learning, finding)
     ends = _fell_by_half(history, float(history.steps[start])) if excused else None
     if ends is None:
         return finding

@@ -64,6 +64,7 @@ class Facts(TypedDict, total=False):
     excused_at_zero_lr: bool
     excused_by_learning: bool | tuple[str, ...]
     excused_at_low_lr: tuple[str, ...]
+    spoils_weights: bool | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Rule:
         excused_by_learning: a note where the loss fell by half, or more, since it began; or the names of findings of
             which that is so.
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
+        spoils_weights: the weights are lost by it, or far from where training can go on; or the names of findings of
+            which that is so.
 
     Example:
         >>> from undertow.rules import RULES
@@ -123,6 +126,7 @@ class Rule:
     excused_at_zero_lr: bool = False
     excused_by_learning: bool | tuple[str, ...] = False
     excused_at_low_lr: tuple[str, ...] = ()
+    spoils_weights: bool | tuple[str, ...] = False
 
     @property
     def judges_steps(self) -> bool:
@@ -144,6 +148,18 @@ class Rule:
         return all(fact in run.header for fact in self.header) and all(
             name in run.columns for name in (*self.columns, *self.sparse_columns)
         )
+
+
+def holds_for(fact: bool | tuple[str, ...], finding: Finding) -> bool:
+    """Tell whether what a decorator says of a rule's findings, of all or of those with some names, holds for one.
+
+    Example:
+        >>> from undertow.record import Severity
+        >>> short = Finding("UT401", "update too small", Severity.WARNING, (), "", "")
+        >>> holds_for(True, short), holds_for(("update too large",), short)
+        (True, False)
+    """
+    return finding.name in fact if isinstance(fact, tuple) else fact
 
 
 RULES: Registry[Rule] = Registry("undertow.rules")

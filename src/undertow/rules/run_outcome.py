@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from undertow.record import Finding, Severity, folded
+from undertow.rules.registry import RULES, holds_for
 
 NOT_LEARNING, NO_NUMBER = "UT704", "UT103"
-TOO_SHORT = "update too small"
-BROKEN = frozenset({"UT103", "UT108", "UT401", "UT410"})
-"""Faults after which the weights are lost, or far from where training can go on."""
 
 STOOD = 0.9
 """Part of its start that a loss keeps of which "has not fallen" is said; it may stand at chance below that."""
@@ -73,5 +71,9 @@ def _again(head: Finding, lasting: Mapping[str, Finding]) -> str:
     if "skipped" in head.evidence:  # by a loss scaler: no step has touched the weights
         return ""
     began_wrong = NOT_LEARNING in lasting and head.code.startswith(OF_THE_START)
-    broken = any(each.code in BROKEN and each.name != TOO_SHORT for each in lasting.values())
-    return FRESH if began_wrong or broken else ""
+    return FRESH if began_wrong or any(_spoils(each) for each in lasting.values()) else ""
+
+
+def _spoils(finding: Finding) -> bool:
+    rule = RULES.get(finding.code)
+    return rule is not None and holds_for(rule.spoils_weights, finding)

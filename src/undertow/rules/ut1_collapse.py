@@ -21,7 +21,14 @@ SMALLEST = -100.0
 """Decades under which there are no weights to speak of."""
 
 
-@rule("UT108", "collapsed", over=RUN, explains=("UT101", "UT104", "UT704"), blocks_converged=Blocks.EVER)
+@rule(
+    "UT108",
+    "collapsed",
+    over=RUN,
+    explains=("UT101", "UT104", "UT704"),
+    blocks_converged=Blocks.EVER,
+    spoils_weights=True,
+)
 def collapsed(history: RunHistory) -> Iterator[Finding]:
     """The front layers had their gradient, and lost it while there was still something to learn.
 

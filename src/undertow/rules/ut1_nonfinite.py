@@ -31,6 +31,7 @@ NEVER_AGAIN = 20
     once_per_run=True,
     urgent=True,
     blocks_converged=Blocks.EVER,
+    spoils_weights=True,
     explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT402", "UT404", "UT405", "UT704"),
 )
 def nonfinite(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -47,6 +47,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     excused_by_convergence=True,
     excused_at_low_lr=("update too small",),
     excused_by_learning=("update too small",),
+    spoils_weights=("update too large",),
     acts_by_steps=True,
     explains=(
         "UT101", "UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT405", "UT406",

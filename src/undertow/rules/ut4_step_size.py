@@ -260,6 +260,7 @@ def _all_too_small(history: RunHistory, reach: Reach) -> Finding:
     "step not finite",
     once_per_run=True,
     blocks_converged=Blocks.EVER,
+    spoils_weights=True,
     explains=("UT103", "UT405", "UT406", "UT704"),
 )
 def step_not_finite(diagnosis: Diagnosis) -> Iterator[Finding]:
