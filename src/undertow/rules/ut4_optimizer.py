@@ -21,7 +21,7 @@ from undertow.rules.advice.steps import (
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.rounding import rounded_away
 from undertow.rules.ut4_momentum import long_memory
-from undertow.wording import amount, called
+from undertow.wording import amount, called, size
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 DEVELOP = frozenset({"UT103", "UT108", "UT109", "UT201", "UT202", "UT405"})
@@ -178,7 +178,7 @@ def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     if np.isnan(later) or np.isnan(now):
         return Severity.WARNING, "", {}
     numbers = {"loss": now, "loss later": later}
-    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}"
+    told = f" After {ahead['steps']} such steps the loss is {size(later)}, from {size(now)}"
     if later < now:
         return Severity.NOTE, f"{told}: it falls all the same.", numbers
     return Severity.WARNING, f"{told}.", numbers
@@ -291,7 +291,7 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     limit_of_clipping = numbers["norm"] * numbers["cut to"]
     text = (
         f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, usually to {numbers['cut to']:.2g} of "
-        f"itself: its norm is {numbers['norm']:.2g}, and what is left of it {limit_of_clipping:.2g}."
+        f"itself: its norm is {size(numbers['norm'], 2)}, and what is left of it {size(limit_of_clipping, 2)}."
     )
     flags = history.scalar("clipped_scaled").values
     unscaled = len(flags) > 0 and bool(flags.mean() > MOSTLY)

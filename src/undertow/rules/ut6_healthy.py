@@ -13,7 +13,7 @@ from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.registry import RULES, RUN, Blocks, rule
 from undertow.rules.ut7_learning import constant_level
-from undertow.wording import few
+from undertow.wording import few, size
 
 CANCELLING_BELOW = 0.1
 AGREEING_ABOVE, LOOKS = 3.0, 5
@@ -110,12 +110,11 @@ def settled(history: RunHistory) -> Iterator[Finding]:
     if not history.one_loss or _still_agree(history) or summary.end > (constant_level(history) or np.inf):
         return
     numbers = {"start": summary.start, "end": summary.end}
-    text = (
-        f"The loss fell from {summary.start:.3g} to {summary.end:.3g} and stands still: small gradients are no fault."
-    )
+    fell = f"from {size(summary.start)} to {size(summary.end)}"
+    text = f"The loss fell {fell} and stands still: small gradients are no fault."
     limit = "the last quarter of the run moves the loss by less than 2 % of its fall, or than its noise"
     made = Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=summary.settled)
-    yield Advice(f"Stop here, at a loss of {summary.end:.3g}, and look at the validation data.").on(made)
+    yield Advice(f"Stop here, at a loss of {size(summary.end)}, and look at the validation data.").on(made)
 
 
 def _stands_in_the_way(fault: Finding, of: float) -> bool:

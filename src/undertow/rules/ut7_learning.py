@@ -19,6 +19,7 @@ from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Run, Severity
 from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.wording import amount, size
 
 CHANCE = 0.03
 """Part of it by which a loss may be off chance that stands there."""
@@ -74,7 +75,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         yield from found[:1]
         return
     chance = _chance(history.run, still)
-    text = f"The loss has not fallen in {still.steps:,} steps: {still.start:.4g} at first, {still.best:.4g} at best"
+    text = f"The loss has not fallen in {still.steps:,} steps: {size(still.start, 4)} at first, "
+    text += f"{size(still.best, 4)} at best"
     text += f"{_held_against(still, chance, levels)}. {_meaning(history)}"
     numbers = {"start": still.start, "best": still.best, "noise": still.noise, "steps": float(still.steps)}
     if chance is not None:
@@ -103,10 +105,10 @@ def _held_against(still: Standstill, chance: tuple[float, str] | None, levels: M
         return f", which is chance ({chance[1]})"
     constant = levels.get("constant")
     if constant is not None and constant.under * constant.value <= still.best < constant.value * (1 + CHANCE):
-        return f", which is what one answer for all examples would get ({constant.value:.3g})"
+        return f", which is what one answer for all examples would get ({size(constant.value)})"
     level = levels.get("chance")
     if level is not None and still.best < level.value:
-        frequent = f"about what answering by how frequent the classes are would give (chance is {level.value:.3g})"
+        frequent = f"about what answering by how frequent the classes are would give (chance is {size(level.value)})"
         return f", {frequent}"
     return ""
 
@@ -128,8 +130,8 @@ def _unmixed(history: RunHistory) -> Iterator[Finding]:
         return
     text = (
         f"Batches are not mixed: in the median one {commonest:.0%} of the targets are of one class, and the loss of "
-        f"{now:.3g} is above what naming that class alone would get ({level:.2g}): each batch is learned, and the next "
-        "one makes the network forget it."
+        f"{size(now)} is above what naming that class alone would get ({size(level)}): each batch is learned, and "
+        "the next one makes the network forget it."
     )
     numbers = {"commonest": commonest, "constant": level, "loss": now}
     limit = f"{ONE_CLASS:.0%} of a batch of one class, at {ABOVE_CONSTANT:g} times the loss of naming it"
@@ -146,8 +148,9 @@ def _above_constant(history: RunHistory, levels: Mapping[str, LossLevel]) -> Ite
     if now < STANDS_ABOVE * level + OVER_CONSTANT or now < before * (1 - FALLS_YET):
         return
     text = (
-        f"The loss stands at {now:.3g} after {steps:,} steps, {now / level:.2g} times what one answer for all examples "
-        f"would get ({level:.3g}): the network is sure of wrong answers, and doesn't unlearn them. {_meaning(history)}"
+        f"The loss stands at {size(now)} after {steps:,} steps, {amount(now / level)} times what one answer for all "
+        f"examples would get ({size(level)}): the network is sure of wrong answers, and doesn't unlearn them. "
+        f"{_meaning(history)}"
     )
     numbers = {"loss": now, "constant": level, "steps": float(steps)}
     limit = f"{STANDS_ABOVE:g} times the loss of the best constant answer"

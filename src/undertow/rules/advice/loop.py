@@ -82,7 +82,7 @@ def one_batch_by_heart(steps: int, start: float, causes: Sequence[str]) -> Advic
     """Say how to tell a fault of the network or loop from one of the data."""
     first = f"Mend {' and '.join(causes)} first. Then train" if causes else "Train"
     text = (
-        f"{first} on a single batch: if its loss falls from {start:.3g} to nothing within {min(steps, 500)} steps, "
+        f"{first} on a single batch: if its loss falls from {size(start)} to nothing within {min(steps, 500)} steps, "
         "network and loop are in order, and inputs and targets don't belong together (shuffled apart, a wrong reshape, "
         "constant labels). If it doesn't, try the learning rate ten times up and down."
     )
