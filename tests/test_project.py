@@ -12,6 +12,7 @@ from undertow.cli import app
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+USING_ACTIONS = [*sorted(ROOT.glob(".github/workflows/*.yml")), ROOT / "action.yml"]
 
 
 def read(name):
@@ -48,6 +49,22 @@ def test_workflows_and_templates_are_yaml_and_grant_no_more_than_they_need(path)
     assert told
     if path.parent.name == "workflows":
         assert told["permissions"] == {"contents": "read"}
+
+
+def steps(path):
+    told = yaml.safe_load(path.read_text("utf-8"))
+    return [step for job in told.get("jobs", {"action": told.get("runs")}).values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", USING_ACTIONS, ids=lambda path: path.name)
+def test_actions_of_others_are_pinned_to_a_commit_and_name_its_version(path):
+    pinned = re.findall(r"uses: [\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+$", path.read_text("utf-8"), re.MULTILINE)
+    assert len(pinned) == sum("uses" in step for step in steps(path)) > 0
+
+
+def test_one_action_has_one_commit_in_all_workflows():
+    named = {step["uses"] for path in USING_ACTIONS for step in steps(path) if "uses" in step}
+    assert len(named) == len({each.split("@")[0] for each in named})
 
 
 def test_the_address_of_the_project_stands_in_one_place_only():
