@@ -239,7 +239,7 @@ class ForwardFacts(SourceFinder):
 
 
 def _evenly(least: int, rows: int) -> int:
-    """Return a stride that meets all columns of an image alike: rows are pixels, and 8 of 8 would be the same column."""
+    """Return a stride that meets all columns of an image alike: where rows are pixels, it must not divide the width."""
     return next(stride for stride in itertools.count(least) if math.gcd(stride, rows) == 1)
 
 
