@@ -1,5 +1,6 @@
 """What one forward pass shows that its graph doesn't keep: targets, data, normalisations, the loss's terms."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -216,7 +217,7 @@ class ForwardFacts(SourceFinder):
         features = 1 if name.startswith("conv") else -1
         rows = data.movedim(features, -1).reshape(-1, data.shape[features])
         # By NumPy: a few thousand numbers take torch longer to be called than to be added up.
-        x = rows[:: max(len(rows) // ROWS, rows.numel() // NUMBERS, 1)].double().cpu().numpy()
+        x = rows[:: _evenly(max(len(rows) // ROWS, rows.numel() // NUMBERS, 1), len(rows))].double().cpu().numpy()
         if len(x) < 2 or not np.isfinite(x).all():
             return {}
         mean = x.mean(0)
@@ -235,6 +236,11 @@ class ForwardFacts(SourceFinder):
             "typical": float(varied[(len(varied) - 1) // 2]) if len(varied) else 0.0,
             "source": self.line_around(number),
         }
+
+
+def _evenly(least: int, rows: int) -> int:
+    """Return a stride that meets all columns of an image alike: where rows are pixels, it must not divide the width."""
+    return next(stride for stride in itertools.count(least) if math.gcd(stride, rows) == 1)
 
 
 def _rms(x: NDArray[np.float64]) -> float:

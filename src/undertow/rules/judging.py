@@ -11,7 +11,7 @@ from undertow.record import Finding, Run, Severity, with_finite_steps
 from undertow.rules.failures import findings_by
 from undertow.rules.firing_intervals import findings_of_steps
 from undertow.rules.registry import RULES, Blocks, Rule
-from undertow.rules.run_outcome import with_outcomes
+from undertow.rules.run_outcome import came_late, with_outcomes
 
 OFTEN = 0.1
 """Share of a run's full steps in which a model must have taken a graph for that to be judged, too."""
@@ -217,13 +217,18 @@ def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int
 
 
 def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
-    if not {effect.code, f"{effect.code} {effect.name}"} & set(RULES[cause.code].explains):
+    rule = RULES[cause.code]
+    if not {effect.code, f"{effect.code} {effect.name}"} & set(rule.explains):
+        return False
+    if rule.explains_by and cause.name not in rule.explains_by:
         return False
     if cause.severity is Severity.NOTE and effect.severity is not Severity.NOTE:
         return False
-    if RULES[cause.code].acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
+    if rule.acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
         return False
-    if cause.began is None or effect.began is None or _of_a_run(effect):
+    if _of_a_run(effect):
+        return not came_late(cause, effect.evidence.get("steps", np.inf), effect.began or 0)
+    if cause.began is None or effect.began is None:
         return True
     return cause.began <= effect.began + slack and (cause.from_start or not effect.from_start)
 

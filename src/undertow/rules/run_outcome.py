@@ -18,6 +18,17 @@ OF_THE_START = ("UT1", "UT2", "UT3")
 FRESH = "Then start again from fresh weights, with a new optimizer."
 
 
+def came_late(cause: Finding, steps: float, first: float = 0.0) -> bool:
+    """Tell whether a fault developed in the second half of a run, whose loss had stood still in the first.
+
+    Example:
+        >>> late = Finding("UT101", "", Severity.WARNING, (), "", "", began=220)
+        >>> came_late(late, 300), came_late(late, 900)
+        (True, False)
+    """
+    return not cause.from_start and cause.began is not None and cause.began - first > steps / 2
+
+
 def with_outcomes(findings: Sequence[Finding]) -> list[Finding]:
     """Return a run's findings; those that explain others say what became of the training, and where to begin again.
 

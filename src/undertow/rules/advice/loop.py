@@ -108,6 +108,14 @@ def batches_mixed() -> Advice:
     return Advice(text, code(line))
 
 
+def sign_turned() -> Advice:
+    """Say to put the sign in front of a log-likelihood."""
+    text = (
+        "Minimise the negative log-likelihood: put a minus in front of the loss, or take cross_entropy, which has it."
+    )
+    return Advice(text, code("loss = -log_likelihood.mean()"))
+
+
 def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
     """Say how inputs or targets get to the size that networks are made for.
 
