@@ -93,12 +93,12 @@ class Plans:
             windows: what the modules' calls left, if they were watched.
             line_of: tells the line of source by a Node's number.
         """
-        for known in self._last:
-            nodes = known.route.follow(root) if known.route is not None else None
-            if known.route is not None and nodes is not None:
-                others = known.route.foreign(nodes)
+        for recent in self._last:
+            nodes = recent.route.follow(root) if recent.route is not None else None
+            if recent.route is not None and nodes is not None:
+                others = recent.route.foreign(nodes)
                 if not any(id(leaf) in self.names for leaf in others):
-                    return self._met(known, [nodes[place] for place in known.at], others)
+                    return self._met(recent, [nodes[place] for place in recent.at], others)
         vertices = discover(root)
         key = signature(vertices, self.names)
         before = self._known.get(key)
