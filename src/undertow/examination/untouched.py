@@ -146,8 +146,7 @@ def _content(data: Tensor) -> int | None:
     """Return a sum of a parameter's bits: writing to ``.data`` leaves no new version. None where none can be had."""
     try:
         if data.is_cpu and data.nbytes < LARGE and data.dtype is torch.float32 and data.is_contiguous():
-            # A sixth of the time, most of it for being called. Before 3.12 types do not call arrays buffers.
-            return zlib.crc32(data.numpy())  # type: ignore[arg-type]
+            return zlib.crc32(data.numpy().data)  # in a sixth of the time, of which most is spent on being called
         bits = data.reshape(-1).view(torch.uint8)
         return _checksum(bits) if bits.is_cpu else int(bits.sum(dtype=torch.int64))
     except Exception:  # kinds of tensors that have no bits of their own

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -73,13 +74,19 @@ def findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
                 continue
             for finding in findings_by(each.code, each.judge, diagnosis):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, diagnosis.run))
-    return in_order([replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
+    return in_order([_with(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
 
 
 def _with_source(finding: Finding, run: Run) -> Finding:
     known = (run.sites[site].source for site in finding.sites)
     message = f"{finding.message}{_ties(finding, run)}"
-    return replace(finding, message=message, source=finding.source or next((line for line in known if line), ""))
+    return _with(finding, message=message, source=finding.source or next((line for line in known if line), ""))
+
+
+def _with(finding: Finding, **facts: Any) -> Finding:
+    """Return a finding with other facts; itself where they are no others, as to make a new one takes long."""
+    same = all(getattr(finding, name) == value for name, value in facts.items())
+    return finding if same else replace(finding, **facts)
 
 
 def _ties(finding: Finding, run: Run) -> str:
@@ -202,7 +209,7 @@ def in_order(found: Sequence[Finding], slack: float = 0.0) -> list[Finding]:
     for n, each in enumerate(found):
         first = min(causes[n], key=lambda cause: (bool(causes[cause]), -rank[cause], found[cause].code), default=None)
         severity = list(Severity)[rank[n]]
-        told.append(replace(each, severity=severity, follows_from="" if first is None else found[first].code))
+        told.append(_with(each, severity=severity, follows_from="" if first is None else found[first].code))
     return sorted(told, key=lambda each: (-each.severity.rank, bool(each.follows_from), each.code, each.where))
 
 

@@ -148,9 +148,8 @@ class Rule:
 
     def applies_to(self, run: Run) -> bool:
         """Return whether a Run has the header facts and columns that the rule can't do without."""
-        return all(fact in run.header for fact in self.header) and all(
-            name in run.columns for name in (*self.columns, *self.sparse_columns)
-        )
+        needed = (*self.columns, *self.sparse_columns)
+        return all(map(run.header.__contains__, self.header)) and all(map(run.columns.__contains__, needed))
 
 
 def holds_for(fact: bool | tuple[str, ...], finding: Finding) -> bool:

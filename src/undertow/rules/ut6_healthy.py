@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def cancelling_ratio(diagnosis: Diagnosis) -> float | None:
         and math.prod(site.shape) > site.n_out
         and not before_norm(diagnosis.run, site)
     ]
-    return float(np.median(ratios)) if ratios else None
+    return median(ratios) if ratios else None
 
 
 def _hardly_moves(header: Mapping[str, Any]) -> bool:

@@ -93,12 +93,12 @@ class Plans:
             windows: what the modules' calls left, if they were watched.
             line_of: tells the line of source by a Node's number.
         """
-        for last in self._last:
-            nodes = last.route.follow(root) if last.route is not None else None
-            if last.route is not None and nodes is not None:
-                others = last.route.foreign(nodes)
+        for recent in self._last:
+            nodes = recent.route.follow(root) if recent.route is not None else None
+            if recent.route is not None and nodes is not None:
+                others = recent.route.foreign(nodes)
                 if not any(id(leaf) in self.names for leaf in others):
-                    return self._met(last, [nodes[place] for place in last.at], others)
+                    return self._met(recent, [nodes[place] for place in recent.at], others)
         vertices = discover(root)
         key = signature(vertices, self.names)
         before = self._known.get(key)
