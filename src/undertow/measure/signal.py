@@ -15,12 +15,14 @@ class Slopes:
         formula: from (rows of) ``kept`` to phi', in a new tensor.
         elementwise: whether each number follows from its own place in ``kept`` alone, so that parts do, too.
         costly: whether the formula takes long, as GELU's does.
+        switch: whether it is 1 where ``kept`` is positive and 0 elsewhere, as ReLU's is: then it need not be computed.
     """
 
     kept: Tensor
     formula: Callable[[Tensor], Tensor]
     elementwise: bool = True
     costly: bool = True
+    switch: bool = False
 
 
 @dataclass(slots=True)
