@@ -269,10 +269,10 @@ def _evaluating(evaluation: Mapping[str, Sequence[str]], severity: Severity) -> 
     if norms or dropouts:
         kinds = [f"{len(each)} {kind}{'s' if len(each) > 1 else ''}" for each, kind in
                  ((norms, "BatchNorm layer"), (dropouts, "Dropout layer")) if each]  # fmt: skip
-        are = "is" if len(norms) + len(dropouts) == 1 else "are"
-        why = "by statistics that nobody brings up to date" if norms else "and drop nothing"
-        does = f"they normalise {why}" if norms else "they drop nothing"
-        text = f"{' and '.join(kinds)} {are} in evaluation mode while the network trains: {does}."
+        one = len(norms) + len(dropouts) == 1
+        are, they, s = ("is", "it", "s") if one else ("are", "they", "")
+        does = f"normalise{s} by statistics that nobody brings up to date" if norms else f"drop{s} nothing"
+        text = f"{' and '.join(kinds)} {are} in evaluation mode while the network trains: {they} {does}."
         yield _in_evaluation(severity, norms + dropouts, text, norms, dropouts, alone=False)
     if alone:
         text = (

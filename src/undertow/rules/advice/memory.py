@@ -35,9 +35,10 @@ def longer_memory(run: Run, weights: Sequence[int], module: str, gain: float) ->
             f"LSTM in its place keeps more than the {gain:.2f} that are left now."
         )
         return Advice(text, code(*lines))
-    lines += ["        for gate in weight.data.chunk(4 if weight.shape[0] == 4 * weight.shape[1] else 3):"]
+    gates = 4 if kind == "LSTM" else 3  # a GRU's: reset, update, new
+    lines += [f"        for gate in weight.data.chunk({gates}):"]
     lines += ["            nn.init.orthogonal_(gate)", '    elif name.startswith("bias_ih"):']
-    lines += ["        size = weight.shape[0] // (4 if " + ("True" if kind == "LSTM" else "False") + " else 3)"]
+    lines += [f"        size = weight.shape[0] // {gates}"]
     lines += ["        weight.data[size : 2 * size] = 3.0  # the gate that keeps the state"]
     gate = "forget gate" if kind == "LSTM" else "update gate"
     text = (
