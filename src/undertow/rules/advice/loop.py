@@ -72,8 +72,8 @@ def in_training_mode(names: Sequence[str], alone: bool) -> Advice:
         text = f"If {few(names)} shall follow the data, put them into training mode; on purpose, leave them."
         return Advice(text, "model.train()")
     text = (
-        "Call model.train() before the training steps, after every validation, so that what is in evaluation mode now "
-        f"does its work: {few(names)}."
+        "Call model.train() before the training steps and after every validation: "
+        f"{'module' if len(names) == 1 else 'modules'} {few(names)} must not stay in evaluation mode."
     )
     return Advice(text, "model.train()")
 
