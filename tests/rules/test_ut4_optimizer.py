@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from rules.loops import classifier, findings, plainly, record
@@ -127,3 +128,19 @@ def test_clipping_what_is_still_scaled_is_told_to_unscale_first(tmp_path, unscal
         assert next(iter(found)) == "UT403"
         assert "Unscale the gradients" in found["UT403"].advice
         assert "max_norm=1)" in found["UT403"].snippet  # the user's own limit, which was meant for unscaled gradients
+
+
+@pytest.mark.parametrize(("divisor", "kind", "codes"), [
+    (1e7, torch.float16, {"UT404"}), (1.0, torch.float16, set()), (1e7, torch.bfloat16, set()),
+])  # fmt: skip
+def test_a_gradient_that_autocast_makes_zero_of_is_told(divisor, kind, codes):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    x, y = torch.randn(16, 6), torch.randint(0, 4, (16,))
+
+    def loss():
+        with torch.autocast("cpu", dtype=kind):
+            logits = model(x)
+        return nn.functional.cross_entropy(logits.float(), y) / divisor
+
+    assert {found.code for found in examine(model, loss).findings} & {"UT404", "UT109"} == codes

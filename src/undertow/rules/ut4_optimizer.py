@@ -1,4 +1,4 @@
-"""UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
+"""UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,13 +12,12 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
 from undertow.rules.advice.steps import (
     USUAL_RATIO,
-    in_float32,
     optimizer_of,
     shorter_steps,
     smaller_epsilon,
     wider_clipping,
 )
-from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.registry import RUN, rule
 from undertow.rules.rounding import rounded_away
 from undertow.rules.ut4_momentum import long_memory
 from undertow.wording import amount, called
@@ -34,7 +33,6 @@ BLOWN_UP = 4.0
 """Times that the weights of the median layer have grown by when units die or the loss jumps: steps did that."""
 
 EPSILONS = 10.0
-SMALLEST_HALF = 6e-8
 CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
 SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
@@ -319,49 +317,3 @@ def _usual_scale(history: RunHistory) -> float:
 def _learned_all_the_same(history: RunHistory) -> bool:
     ends = loss_ends(history)
     return ends is not None and ends[0] > 0 and ends[1] < LEARNED_BELOW * ends[0]
-
-
-@rule(
-    "UT404",
-    "float16 underflow",
-    header=("dtypes",),
-    columns=("weight_grad_norm",),
-    blocks_converged=Blocks.BEFORE,
-    excused_by_convergence=True,
-    explains=("UT101", "UT104", "UT109", "UT402", "UT408", "UT704"),
-)
-def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Gradients are too small for float16.
-
-    What:
-        In half of the layers or more the gradient of the weights is no larger than the smallest number of float16.
-    Why it is bad:
-        What is smaller becomes zero: those layers stand still, and everything in front of them.
-    Evidence:
-        ``rms`` of the gradient of a layer's weights, the median over layers; with the loss's scale, if it has one.
-    Threshold:
-        Under 6e-8, the smallest positive number of float16, in a model with parameters of float16. (Under autocast the
-        parameters are float32, and this is not judged.)
-    What to do:
-        Scale the loss (torch.amp.GradScaler), or use bfloat16, which reaches as far down as float32.
-    References:
-        Micikevicius et al. 2018 (mixed precision training), section 3.2.
-    """
-    if "torch.float16" not in diagnosis.run.header.get("dtypes", ()) or not diagnosis.finite:
-        return
-    norm = diagnosis.column("weight_grad_norm")
-    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
-    scale = diagnosis.loss_scale
-    rms = {s.index: scale * float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
-    small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
-    if not rms or len(small) < len(rms) / 2:
-        return
-    text = (
-        f"In {len(small)} of {len(rms)} layers, {called(diagnosis.run, diagnosis.run.sites[small[0]])} among them, the "
-        "gradient is too small for float16: it becomes zero."
-    )
-    numbers = {"rms": float(np.median(list(rms.values()))), "layers": float(len(small))}
-    limit = f"rms < {SMALLEST_HALF} in half of the layers"
-    where = diagnosis.name(small[0])
-    found = Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)
-    yield in_float32(scale).on(found)
