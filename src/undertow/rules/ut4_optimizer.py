@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.analysis.loss_trend import loss_ends
-from undertow.analysis.timeline import RunHistory
+from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
 from undertow.rules.advice.steps import (
@@ -34,6 +35,7 @@ BLOWN_UP = 4.0
 
 EPSILONS = 10.0
 CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
+FEWEST_CUT, UNCUT, DIVIDED, LOWEST_LIMIT = 4, 1e-4, 0.02, 1e-4
 SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
 
@@ -275,8 +277,10 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     steps, first, second = np.intersect1d(after.steps, before.steps, return_indices=True)
     kept, whole = after.values[first], before.values[second]
     usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0) & (kept > 0)  # 0: cleared, see UT702
+    by_value = _cut_by_value(kept, whole, usable)
     if usable.sum() < FEWEST_CLIPPED:
         return
+    usable = usable if by_value is None else by_value
     cut = kept[usable] / whole[usable]
     hard = cut <= CUT_TO
     if hard.mean() < MOSTLY:
@@ -291,8 +295,7 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, usually to {numbers['cut to']:.2g} of "
         f"itself: its norm is {numbers['norm']:.2g}, and what is left of it {limit_of_clipping:.2g}."
     )
-    flags = history.scalar("clipped_scaled").values
-    unscaled = len(flags) > 0 and bool(flags.mean() > MOSTLY)
+    unscaled = _is_scaled_yet(history, None if by_value is None else float(np.median(kept[usable])))
     if unscaled:
         text += " The gradients are still multiplied by the loss scale when they are clipped."
     optimizer = str(history.run.header.get("optimizer", ""))
@@ -305,7 +308,30 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         from_start=began <= history.first_step,
     )  # fmt: skip
     meant = limit_of_clipping * _usual_scale(history) if unscaled else limit_of_clipping
-    yield wider_clipping(numbers["norm"], meant, unscaled).on(found)
+    yield wider_clipping(numbers["norm"], meant, unscaled, by_value is not None).on(found)
+
+
+def _cut_by_value(kept: Numbers, whole: Numbers, usable: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return the steps at which gradients are seen to be cut number by number; None where nearly all are not.
+
+    No norm is computed for it: what there was before is known of some full steps alone, and seems uncut at others. A
+    constant factor between the two is a division, as by the number of passes.
+    """
+    seen = usable & (kept < (1 - UNCUT) * whole)
+    if not FEWEST_CUT <= seen.sum() < MOSTLY * usable.sum():
+        return None
+    cut, left = np.log(kept[seen] / whole[seen]), float(np.median(kept[usable]))
+    hard = np.median(cut) <= np.log(CUT_TO) and left <= CUT_TO * float(np.median(whole[seen]))
+    return seen if hard and float(np.ptp(cut)) > DIVIDED else None
+
+
+def _is_scaled_yet(history: RunHistory, kept: float | None) -> bool:
+    """Tell whether gradients are clipped while the loss scale is in them; ``kept``: the norm, if cut by value."""
+    if kept is not None:  # an unscaled limit as low as what is left of them nobody sets
+        parameters = float(history.run.header.get("parameters", 1))
+        return _usual_scale(history) > 1 and kept < LOWEST_LIMIT * parameters**0.5
+    flags = history.scalar("clipped_scaled").values
+    return len(flags) > 0 and bool(flags.mean() > MOSTLY)
 
 
 def _usual_scale(history: RunHistory) -> float:

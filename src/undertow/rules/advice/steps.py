@@ -127,14 +127,16 @@ def smaller_epsilon(header: Mapping[str, Any], rms: float) -> Advice:
     return Advice(text, code(*setting("eps", f"{epsilon:.0e}")))
 
 
-def wider_clipping(norm: float, limit: float, scaled: bool) -> Advice:
+def wider_clipping(norm: float, limit: float, scaled: bool, by_value: bool = False) -> Advice:
     """Advise a limit for clipping that cuts the odd step only, or to unscale before it."""
     if scaled:
         text = "Unscale the gradients before they are clipped: their norm is multiplied by the loss scale until then."
         lines = [
             "# between scaler.scale(loss).backward() and scaler.update():",
             "scaler.unscale_(optimizer)",
-            f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})",
+            "torch.nn.utils.clip_grad_value_(model.parameters(), limit)  # your own"
+            if by_value
+            else f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})",
             "scaler.step(optimizer)",
         ]
         return Advice(text, code(*lines))
