@@ -5,16 +5,10 @@ from typing import Any
 
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
-from undertow.rules.advice.steps import optimizer_of
+from undertow.rules.advice.steps import SCALED_STEP, optimizer_of
 from undertow.wording import amount, few, line_of, size
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
-_SCALED_STEP = [
-    "optimizer.zero_grad()",
-    "scaler.scale(loss).backward()",
-    "scaler.step(optimizer)  # and no optimizer.step() beside it",
-    "scaler.update()",
-]
 
 
 def zeroed(header: Mapping[str, Any], share: float) -> Advice:
@@ -48,9 +42,9 @@ def order_of_steps(kind: str, many: float) -> Advice:
             f"Call scaler.step(optimizer) in the place of optimizer.step(), which takes gradients that are still "
             f"multiplied by the loss scale ({many:.0f} steps)."
         )
-        return Advice(text, code(*_SCALED_STEP))
+        return Advice(text, code(*SCALED_STEP))
     text = f"Call scaler.step(optimizer) alone: a second optimizer.step() takes what the scaler skipped ({many:.3g})."
-    return Advice(text, code(*_SCALED_STEP))
+    return Advice(text, code(*SCALED_STEP))
 
 
 def loss_made_finite(share: float) -> Advice:

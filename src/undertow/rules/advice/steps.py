@@ -36,6 +36,12 @@ TORCHS = frozenset([
 ])  # fmt: skip
 """Optimizers of torch.optim by name."""
 
+SCALED_STEP = (
+    "optimizer.zero_grad()",
+    "scaler.scale(loss).backward()",
+    "scaler.step(optimizer)  # and no optimizer.step() beside it",
+    "scaler.update()",
+)
 _HALVES = frozenset({"torch.float16", "torch.bfloat16"})
 
 
@@ -124,14 +130,16 @@ def smaller_epsilon(header: Mapping[str, Any], rms: float) -> Advice:
     return Advice(text, code(*setting("eps", f"{epsilon:.0e}")))
 
 
-def wider_clipping(norm: float, limit: float, scaled: bool) -> Advice:
+def wider_clipping(norm: float, limit: float, scaled: bool, by_value: bool = False) -> Advice:
     """Advise a limit for clipping that cuts the odd step only, or to unscale before it."""
     if scaled:
         text = "Unscale the gradients before they are clipped: their norm is multiplied by the loss scale until then."
         lines = [
             "# between scaler.scale(loss).backward() and scaler.update():",
             "scaler.unscale_(optimizer)",
-            f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})",
+            "torch.nn.utils.clip_grad_value_(model.parameters(), limit)  # your own"
+            if by_value
+            else f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})",
             "scaler.step(optimizer)",
         ]
         return Advice(text, code(*lines))
@@ -293,8 +301,12 @@ def epsilon_that_holds(header: Mapping[str, Any], there: float | None) -> Advice
     return Advice(text, code(*rate_times(0.1)))
 
 
-def in_float32(scale: float) -> Advice:
-    """Advise on gradients that float16 makes zero of."""
+def in_float32(scale: float, weights: bool = False) -> Advice:
+    """Advise on gradients that float16 makes zero of; ``weights``: those are float32 already."""
+    if weights and scale == 1:
+        text = "Scale the loss with a torch.amp.GradScaler, and divide it by no more than the batch; or take bfloat16."
+        lines = ["scaler = torch.amp.GradScaler()  # once", *SCALED_STEP]
+        return Advice(text, code(*lines))
     text = (
         "Keep the weights in float32 and let torch.autocast compute in float16, with a torch.amp.GradScaler around the "
         "loss; or take bfloat16, which reaches as far down as float32."
