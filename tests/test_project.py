@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,19 @@ def test_the_address_of_the_project_stands_in_one_place_only():
     files += [path for folder in ("docs", "src", "examples", ".github") for path in (ROOT / folder).rglob("*.*")]
     named = {path.name for path in files if path.is_file() and owner.encode() in path.read_bytes()}
     assert named == {"pyproject.toml"}
+
+
+SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in ROOT.glob("src/undertow/**/*.py")}
+
+OF_EVERY_TRAINER = {"UndertowCallback"}
+"""One public name for the callback of whatever trainer."""
+
+
+def test_a_class_name_means_one_class():
+    names = Counter(name for text in SOURCES.values() for name in re.findall(r"^class (\w+)", text, re.MULTILINE))
+    assert {name for name, times in names.items() if times > 1} == OF_EVERY_TRAINER
+
+
+def test_docstrings_begin_with_no_half_sentence():
+    opening = re.compile(r'(?:\A|:\n) *"""(?:Of|Whom|What|The same) .*')
+    assert {file: found[0] for file, text in SOURCES.items() if (found := opening.search(text))} == {}

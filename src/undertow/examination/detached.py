@@ -1,4 +1,4 @@
-"""What is computed from what learns and takes no gradient itself: no data, and states cut off at every step."""
+"""Follow values that come from what learns and take no gradient themselves: no data, states cut off at each step."""
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence

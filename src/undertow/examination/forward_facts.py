@@ -1,4 +1,4 @@
-"""What one forward pass shows that its graph doesn't keep: targets, data, normalisations, the loss's terms."""
+"""Note what a forward pass shows and its graph doesn't keep: targets, data, normalisations, the loss's terms."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""What optimizers hold of a model, and what their next step would do to it: facts for the header of a Run."""
+"""Describe what optimizers hold of a model, and what their next step would do to it: facts for the header of a Run."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

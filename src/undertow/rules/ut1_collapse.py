@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.gradient_path import decades, find_gradient_path
+from undertow.analysis.gradient_path import decades
 from undertow.analysis.timeline import Numbers, RunHistory
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, Severity
 from undertow.rules.advice.steps import from_before
 from undertow.rules.registry import RUN, Blocks, rule
@@ -85,7 +86,7 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
 def _ends(history: RunHistory) -> tuple[int, ...]:
     """Return the gradient path's first and last waypoint, as it was at the first step."""
     rows = np.flatnonzero(history.finite)
-    gradient_path = find_gradient_path(history.run, int(rows[0])) if len(rows) else None
+    gradient_path = Diagnosis(history.run, int(rows[0])).gradient_path if len(rows) else None
     return (
         (gradient_path.waypoints[0], gradient_path.waypoints[-1])
         if gradient_path is not None and len(gradient_path.waypoints) > 1

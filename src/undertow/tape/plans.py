@@ -1,4 +1,4 @@
-"""What one pass found out about a model's graph, for the passes that follow."""
+"""Keep what one pass found out about a model's graph for the passes that follow."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What to do about a finding in the model at hand: a sentence or two, and the same as lines of plain PyTorch.
+"""Advise what to do about a finding in the model at hand: a sentence or two, and the same as lines of plain PyTorch.
 
 Makers shared by several rules, a module a subject; each rule hands over what it knows and gets an `Advice` back.
 """
