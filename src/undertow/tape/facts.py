@@ -117,7 +117,7 @@ def slopes(op: str, node: Node) -> Slopes | None:
     """
     if op in _WRITTEN:
         kept = saved(node, "result")
-        return None if kept is None else Slopes(kept, _WRITTEN[op], costly=False)
+        return None if kept is None else Slopes(kept, _WRITTEN[op], costly=False, switch=op == "relu")
     if op in _OF_TWO:
         return _of_two(op, node)
     if op not in _DERIVATIVES:
