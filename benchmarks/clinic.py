@@ -23,6 +23,7 @@ import torch
 
 import undertow
 from patients import broken, others
+from patients.asked import asked
 from patients.blind import blind
 from patients.further import further
 from patients.unseen import unseen
@@ -47,7 +48,7 @@ CAPPED = 3.0
 
 def all_patients() -> list[Patient]:
     """Everyone."""
-    return [*broken.patients(), *unseen(), *blind(), *further(), *others.healthy(), *others.hopeless()]
+    return [*broken.patients(), *unseen(), *blind(), *further(), *asked(), *others.healthy(), *others.hopeless()]
 
 
 def scores(training: Training, seeds: Iterable[int]) -> list[float]:

@@ -42,7 +42,10 @@ LAYERS = (
 )
 """Modules of torch.nn whose weight an initialisation is made for."""
 
-_IMPORTS = (("torch.", "import torch"), ("nn.", "from torch import nn"), ("math.", "import math"))
+_IMPORTS = tuple(
+    (re.compile(rf"(?<![\w.]){name}\."), line)
+    for name, line in (("torch", "import torch"), ("nn", "from torch import nn"), ("math", "import math"))
+)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -91,7 +94,7 @@ def code(*lines: str) -> str:
     """
     text = "\n".join(lines)
     bare = "\n".join(line.partition("#")[0] for line in text.splitlines())
-    needed = [line for name, line in _IMPORTS if re.search(rf"(?<![\w.]){re.escape(name)}", bare) and line not in text]
+    needed = [line for used, line in _IMPORTS if used.search(bare) and line not in text]
     return "\n".join([*needed, "", text]) if needed else text
 
 

@@ -180,10 +180,10 @@ def test_the_line_for_the_loss_takes_logits(build):
     model, compute_loss, optimizer = build()
     found = found_in("UT503", model, compute_loss, optimizer)
     x, y = torch.randn(12, 6), torch.randint(0, 4, (12,))
-    target = functional.one_hot(y, 4).float() if "binary" in found.snippet else y
+    targets = functional.one_hot(y, 4).float() if "binary" in found.snippet else y
 
     def mended():
-        return run(found, output=model.net(x), logits=model.net(x), target=target)["loss"]
+        return run(found, output=model.net(x), logits=model.net(x), targets=targets)["loss"]
 
     assert not still("UT503", model, mended)
 
@@ -194,7 +194,7 @@ def test_the_line_for_the_target_gives_it_the_outputs_shape(shapes):
     found = found_in("UT504", *regressed(functional.mse_loss, shape=shape, after=after))
 
     def mended(output, target):
-        return functional.mse_loss(output, run(found, output=output, target=target)["target"])
+        return functional.mse_loss(output, run(found, output=output, targets=target)["targets"])
 
     assert not still("UT504", *regressed(mended, shape=shape, after=after))
 

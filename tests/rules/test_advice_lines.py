@@ -83,7 +83,7 @@ x, y = labelled()
 IN_THE_LOSS = {
     "softmax over the batch": lambda f, z: functional.nll_loss(run(f, x=z)["x"], y),
     "loss of the wrong sign": lambda f, z: run(f, loss=functional.cross_entropy(z, y))["loss"],
-    "distillation of probabilities": lambda f, z: run(f, output=z, target=torch.softmax(x[:, :4], 1))["loss"],
+    "distillation of probabilities": lambda f, z: run(f, output=z, targets=torch.softmax(x[:, :4], 1))["loss"],
 }
 
 

@@ -1,5 +1,7 @@
 """Facts of loops, optimizers and losses by which rules of several families tell a set-up, each at its smallest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from undertow.record import Edge, Role, Run, Severity, Site
 from undertow.rules.ut2_likeness import alike_in_time
 from undertow.rules.ut2_units import dead
 from undertow.rules.ut4_momentum import long_memory
+from undertow.rules.ut4_optimizer import clipping
 from undertow.rules.ut4_spikes import loss_spikes
 from undertow.rules.ut4_step_size import too_small_over_time
 from undertow.rules.ut5_examples import normalisation_of_one
@@ -151,3 +154,16 @@ def test_a_variance_near_its_limit_is_no_dead_unit():
         net.bias.fill_(-20.0)
     report = examine(net, lambda: functional.softplus(net(x)).sum())
     assert [each.severity for each in dead(report.diagnosis)] == [Severity.NOTE]
+
+
+@pytest.mark.parametrize(("after", "told"), [
+    (0.01 * np.ones(20), True),  # cut by value: what is left doesn't follow what came
+    (0.001 * (1 + 0.2 * np.cos(np.arange(20.0))), False),  # divided, as by the number of passes
+    (0.5 * np.ones(20), False),
+])  # fmt: skip
+def test_clipping_by_value_is_seen_where_the_norm_before_is_known(after, told):
+    steps, whole = np.arange(200.0), np.repeat(1 + 0.2 * np.cos(np.arange(20.0)), 10)
+    after = np.repeat(after, 10)
+    norms = {"grad_norm": after, "grad_norm_unclipped": np.where(steps % 20, after, whole)}  # what was before is rare
+    run = replace(run_of(0.01), scalars={"step": steps, "loss": np.full(200, 2.0), **norms})
+    assert [each.code for each in clipping(RunHistory(run))] == ["UT403"] * told

@@ -1,5 +1,6 @@
 """UT706: inputs and targets out of scale, their standardised twins, and sizes that are nobody's trouble."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -10,6 +11,7 @@ from rules.fitting import (  # noqa: F401
     test_fires,
     test_stays_silent,
 )
+from undertow.examination.forward_facts import ForwardFacts
 
 EXAMPLES = Examples()
 fires, silent = EXAMPLES.fires, EXAMPLES.silent
@@ -208,3 +210,12 @@ def test_outputs_that_a_dead_head_holds_far_off_are_left_to_what_cuts_it():
     found = alarms(lambda: (net, lambda: functional.mse_loss((net(x) + 1e-6).log(), x[:, :1]), None))
     assert "UT109" in found
     assert "UT706" not in found
+
+
+@pytest.mark.parametrize("width", [8, 7, 16])
+def test_images_whose_first_column_is_empty_are_of_usual_scale(width):
+    images = torch.rand(1024 // width, 1, 8 * 8, width, generator=torch.Generator().manual_seed(0))
+    images[..., 0] = 0.0  # every so manyth pixel is in this column where the step between them divides the width
+    with ForwardFacts() as seen:
+        loss = nn.Conv2d(1, 2, 3)(images).mean()
+    assert seen.of(loss)["data"][0]["spread"] == pytest.approx(images.std().item(), rel=0.05)

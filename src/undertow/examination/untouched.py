@@ -22,7 +22,7 @@ _ONE_AT_A_TIME = threading.RLock()
 WORDS = 128
 """Words of 8 bytes in a row of a large parameter, whose rows and columns are summed up to tell whether it changed."""
 
-LARGE = 2**15
+LARGE = 2**13
 """Bytes from which on a parameter is large."""
 
 _HOOKS = tuple(
@@ -145,8 +145,10 @@ class Untouched:
 def _content(data: Tensor) -> int | None:
     """Return a sum of a parameter's bits: writing to ``.data`` leaves no new version. None where none can be had."""
     try:
+        if data.is_cpu and data.nbytes < LARGE and data.dtype is torch.float32 and data.is_contiguous():
+            return zlib.crc32(data.numpy().data)  # in a sixth of the time, of which most is spent on being called
         bits = data.reshape(-1).view(torch.uint8)
-        return _checksum(bits) if bits.device.type == "cpu" else int(bits.sum(dtype=torch.int64))
+        return _checksum(bits) if bits.is_cpu else int(bits.sum(dtype=torch.int64))
     except Exception:  # kinds of tensors that have no bits of their own
         return None
 

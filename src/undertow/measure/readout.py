@@ -185,9 +185,8 @@ class _Sums:
     def __init__(self, at: NDArray[np.intp], size: int) -> None:
         self.count = np.bincount(at, minlength=size)
         self._order = np.argsort(at, kind="stable")
-        in_order = at[self._order]
-        self._starts = np.flatnonzero(np.diff(in_order, prepend=-1))  # where the next place begins
-        self._at = in_order[self._starts]
+        self._at = np.flatnonzero(self.count)
+        self._starts = (np.cumsum(self.count) - self.count)[self._at]
 
     def total(self, values: Array) -> Array:
         """Sums, [..., places], of values, [..., values]."""

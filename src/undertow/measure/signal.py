@@ -1,4 +1,4 @@
-"""What is there at one Site while the gradient passes."""
+"""Hold the live tensors at one Site while the gradient passes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

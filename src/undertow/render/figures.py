@@ -20,6 +20,8 @@ Spec = dict[str, Any]
 Charts = ChartType | Sequence[ChartType]
 
 GUTTER = 24
+PNG_SCALE = 2.0
+"""Pixels of a PNG for each of its SVG's, along a side."""
 WIDE_COVERAGE = "'Segoe UI', 'Arial Unicode MS', 'DejaVu Sans', 'Noto Sans', sans-serif"
 # Text with a sign that Arial and its kin don't have (norm bars, raised digits).
 BEYOND_ARIAL = re.compile(
@@ -209,7 +211,7 @@ def rasterised(svg: str) -> bytes:
     # A browser borrows one missing glyph from another font; the rasteriser then sets the whole line in the first
     # font it meets that has it, often one with serifs. So such a line asks for a font that has them all.
     lines = BEYOND_ARIAL.sub(rf"\g<1>{WIDE_COVERAGE}\g<2>", svg)
-    return vl_convert.svg_to_png(lines, scale=2)
+    return vl_convert.svg_to_png(lines, scale=PNG_SCALE)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What became of networks with this much of a fault: outcomes of the study ``severity``, and severities by them.
+"""Tell what became of networks with this much of a fault: outcomes of the study ``severity``, and severities by them.
 
 The study trains small networks of many kinds beside twins whose scale is mended, at the same optimizer and learning
 rate, and counts by amount: how many learned within the budget, and how many of their twins needed at most half the

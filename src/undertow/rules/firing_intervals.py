@@ -16,6 +16,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
 from undertow.rules.failures import findings_by
 from undertow.rules.registry import RULES, Rule, holds_for
+from undertow.wording import size
 
 SPREAD = 48
 """Steps judged, evenly over the run; beside them some that lie closer and closer towards both ends."""
@@ -172,7 +173,7 @@ def _excused(history: RunHistory, finding: Finding, row: int, start: int) -> Fin
     ends = _fell_by_half(history, float(history.steps[start])) if excused else None
     if ends is None:
         return finding
-    text = f"{finding.message} The loss fell from {ends[0]:.3g} to {ends[1]:.3g} all the same."
+    text = f"{finding.message} The loss fell from {size(ends[0])} to {size(ends[1])} all the same."
     return replace(finding, severity=Severity.NOTE, message=text)
 
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.gradient_path import decades, find_gradient_path
+from undertow.analysis.gradient_path import decades
 from undertow.analysis.timeline import Numbers, RunHistory
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, Severity
 from undertow.rules.advice.steps import from_before
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import before_norm
-from undertow.wording import called, sentence, times_of_decades
+from undertow.wording import called, sentence, size, times_of_decades
 
 COLLAPSED_BY = 2.0
 FEWEST_ROWS = 8
@@ -69,7 +70,7 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     after = float(np.median(levels[start:]))
     numbers = {"before": before, "after": after, "loss before": old, "loss after": new}
     less = "no gradient any more" if after < -100 else f"{times_of_decades(after - before)} gradient than at first"
-    loss = f", and the loss stays at {new:.3g} ({old:.3g} before)" if np.isfinite(old) else ""
+    loss = f", and the loss stays at {size(new)} ({size(old)} before)" if np.isfinite(old) else ""
     sites = _ends(history)
     front = called(history.run, history.run.sites[sites[1]])
     text = f"{sentence(front)} and the layers next to it get {less}{loss}."
@@ -85,7 +86,7 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
 def _ends(history: RunHistory) -> tuple[int, ...]:
     """Return the gradient path's first and last waypoint, as it was at the first step."""
     rows = np.flatnonzero(history.finite)
-    gradient_path = find_gradient_path(history.run, int(rows[0])) if len(rows) else None
+    gradient_path = Diagnosis(history.run, int(rows[0])).gradient_path if len(rows) else None
     return (
         (gradient_path.waypoints[0], gradient_path.waypoints[-1])
         if gradient_path is not None and len(gradient_path.waypoints) > 1

@@ -12,6 +12,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.cuts import against_cut, means_kept
 from undertow.rules.registry import Blocks, rule
+from undertow.rules.rounding import SMALLEST_HALF, received_rms
 from undertow.wording import called, few, sentence
 
 PRODUCTS = frozenset(
@@ -25,6 +26,7 @@ CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "e
 SWITCHED_OFF = "a product with a constant that is zero"
 CANCELS = "a value is subtracted from itself"
 BEHIND_WEIGHTS = "what its weights go through before they are multiplied, such as sign or round, has derivative 0"
+UNDERFLOWS = "its gradient is too small for the float16 that stands in front of it"
 MULTIPLIES = PRODUCTS - {"mul", "addcmul", "dot"}
 
 SUBTRACT_MEANS = frozenset({"native_batch_norm", "native_layer_norm", "native_group_norm", "cudnn_batch_norm"})
@@ -89,10 +91,24 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     satisfied = _loss(diagnosis) == 0.0 and not _of_one_unit(diagnosis)
     if not zero or not diagnosis.finite or satisfied:
         return
-    for found in _weighed(diagnosis.run, _merged(_cuts(diagnosis, zero, valueless))):
+    cuts = (each for each in _cuts(diagnosis, zero, valueless) if each.why != UNDERFLOWS)
+    for found in _weighed(diagnosis.run, _merged(cuts)):
         where = found[0]
         advice = against_cut(diagnosis, where.site, where.why, where.parameters, valueless)
         yield advice.on(_finding(diagnosis, found))
+
+
+def underflowing(diagnosis: Diagnosis) -> list[GradientCut]:
+    """Return operations that get a gradient and pass zero on, as it is too small for float16; empty if there are none.
+
+    Under autocast weights are float32: only the zero tells that what lies between is not.
+
+    Example:
+        >>> underflowing(Diagnosis(Run({}, ())))
+        []
+    """
+    cuts = _cuts(diagnosis, *_zeros(diagnosis)) if diagnosis.run.sites and diagnosis.finite else ()
+    return [found for found in cuts if found.why == UNDERFLOWS]
 
 
 def _lost_in_a_mean(diagnosis: Diagnosis) -> Finding | None:
@@ -279,6 +295,9 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         )
     if site.op in PRODUCTS or site.op.startswith("scaled_dot_product") or site.parameters:
         return _product(diagnosis, site, parameters, zero)
+    flat = site.role is Role.ACTIVATION or site.op in LIMITS or site.op in STEPS or site.op.startswith(CHOOSES)
+    if not flat and 1 not in site.shape[1:] and received_rms(diagnosis, site) < SMALLEST_HALF:
+        return GradientCut(site, parameters, UNDERFLOWS, Severity.ERROR)
     if site.op in ("softmax", "log_softmax", "safe_softmax"):
         if 1 in site.shape[1:]:
             severity = Severity.NOTE if diagnosis.depth[site.index] else Severity.ERROR

@@ -27,7 +27,7 @@ from undertow.rules.ut1_scale import (
     is_vanishing,
     kind_of,
 )
-from undertow.wording import called, times_of_decades
+from undertow.wording import called, over_n, times_of_decades
 
 FEWEST_LAYERS = 3
 AGREEING = 0.5
@@ -80,9 +80,9 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
     size, verb = ("small", "lose") if found.expected < 0 else ("large", "blow up")
     sites = [diagnosis.run.sites[site] for site in diagnosis.gradient_path.sites]
     many = sum(site.activation == activation for site in sites)  # as the advice counts them
-    layers, now = f"{many} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
+    layers, now = f"{many} layers of {spelled(activation)}", f"Their variance is {over_n(weight_var)}"
     if needed:
-        lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {needed:.2g}/n would keep it."
+        lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {over_n(needed)} would keep it."
     else:
         lead, cure = f"{layers} {verb} the gradient, whatever weights they start with", ""
     last, first = (called(diagnosis.run, diagnosis.run.sites[place]) for place in _ends(found))

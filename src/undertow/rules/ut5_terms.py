@@ -111,7 +111,8 @@ def _outweighed(diagnosis: Diagnosis) -> Finding | None:
     """Return what to say of weights of classes under which one class counts hundreds of times all others."""
     if "outweighs" not in diagnosis.run.columns:
         return None
-    odds = np.nan_to_num(diagnosis.column("outweighs"), posinf=0.0)
+    weighs = diagnosis.column("outweighs")
+    odds = np.where(weighs < np.inf, weighs, 0.0)
     site = diagnosis.run.sites[int(odds.argmax())]
     if odds[site.index] < OUTWEIGHS:
         return None

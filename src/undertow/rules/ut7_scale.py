@@ -189,7 +189,7 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
 def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
     """Report first outputs that are many times as large as their targets."""
     times, pair = _misfit(diagnosis), _regression(diagnosis)
-    if not np.nan_to_num(diagnosis.column("weight_grad_norm")).any():
+    if not (diagnosis.column("weight_grad_norm") > 0).any():
         return None  # what cuts the gradient off keeps the outputs where they are
     if pair is None or times < LARGE_OUTPUTS or _size(pair["target"]) <= SMALL_TARGETS or not math.isfinite(times):
         return None

@@ -155,7 +155,7 @@ def type_name(module: object) -> str:
         ('Linear', 'Linear')
     """
     kind = type(module)
-    if hasattr(module, "parametrizations") and kind.__name__ == f"Parametrized{kind.__bases__[0].__name__}":
+    if kind.__name__ == f"Parametrized{kind.__bases__[0].__name__}" and hasattr(module, "parametrizations"):
         return kind.__bases__[0].__name__
     made = len(kind.__bases__) > 1 and kind.__bases__[0].__name__ == "FSDPModule"
     return (kind.__bases__[1] if made else kind).__name__

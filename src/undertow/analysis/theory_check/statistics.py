@@ -41,7 +41,8 @@ class Statistics:
     @cached_property
     def bias_var(self) -> NDArray[np.floating]:
         """Mean square of the biases, 0 where they aren't known."""
-        return np.nan_to_num(self.run.column("bias_rms", self.step)) ** 2
+        rms = self.run.column("bias_rms", self.step)
+        return np.where(np.isnan(rms), 0.0, rms) ** 2
 
     @cached_property
     def mean_square(self) -> NDArray[np.floating]:

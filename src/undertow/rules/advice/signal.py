@@ -20,7 +20,7 @@ from undertow.pytorch_code import (
 )
 from undertow.record import Role, Run, Site, main_activation
 from undertow.rules.advice import Advice
-from undertow.wording import called, few, line_of, sentence, size
+from undertow.wording import called, few, line_of, over_n, sentence, size
 
 FEW_LINES = 6
 """Layers that lines are written for one by one; more are named in a list."""
@@ -107,8 +107,8 @@ def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None,
         return _exchange(sites, activation or "", "")
     now, usual = weight_variance(diagnosis, sites), _usual_variance(activation)
     near = abs(needed / usual - 1) > NEAR  # the usual start isn't what theory asks for
-    keeps = f"{usual:.2g}/n is near the {needed:.2g}/n that keeps" if near else f"{needed:.2g}/n keeps"
-    text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {keeps} the gradient's size."
+    keeps = f"{over_n(usual)} is near the {over_n(needed)} that keeps" if near else f"{over_n(needed)} keeps"
+    text = f"{sentence(_drawing(activation))}: now it is {over_n(now)}, and {keeps} the gradient's size."
     return Advice(text, code(*drawn_anew(sites, activation)))
 
 
@@ -129,7 +129,7 @@ def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site])
         f"Start the weights smaller, so that what comes into the {spelled(activation)} stays around 0: "
         f"{_drawing(activation)}"
     )
-    text += f". Now it is {now:.2g}/n." if np.isfinite(now) else "."
+    text += f". Now it is {over_n(now)}." if np.isfinite(now) else "."
     return Advice(text, code(*drawn_anew(sites, activation)))
 
 
@@ -205,7 +205,7 @@ def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, 
     if now < needed * CLOSE if than == "smaller" else now > needed / CLOSE:
         return _way_around(diagnosis, sites, "depth")
     text = sentence(_drawing(activation))
-    text += f": now it is {now:.2g}/n." if np.isfinite(now) else f": they must be {than}."
+    text += f": now it is {over_n(now)}." if np.isfinite(now) else f": they must be {than}."
     return Advice(text, code(*drawn_anew(sites, activation, of)))
 
 
