@@ -136,8 +136,7 @@ def test_the_verdict_comes_first_with_what_to_type_and_what_follows_beneath_it(v
 
 
 PRINTING = """
-import undertow, torch
-torch.set_num_threads(1)
+import undertow
 print(undertow.Report.read({path!r}))
 """
 
