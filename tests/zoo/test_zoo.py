@@ -103,7 +103,7 @@ def test_the_page_of_peers_says_of_them_what_the_zoo_says():
     rows = {
         row["name"][:2]: row for row in json.loads((DOCS / "zoo.json").read_text("utf-8")) if row["stage"] == "start"
     }
-    words = dict(zip(RULES, ("1e-7..100", "L2, ", "traintools", "mean absolute value", "AUTOTRAINER")))
+    words = dict(zip(RULES, ("1e-7..100", "L2, ", "traintools", "mean absolute value", "AUTOTRAINER"), strict=True))
     table = re.findall(r"^\| ([A-G]:).*\|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
     assert [name for name, _, _ in table] == ["A:", "B:", "C:", "D:", "E:", "F:", "G:"]
     for name, peers, ours in table:
