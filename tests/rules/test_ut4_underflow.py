@@ -9,7 +9,6 @@ from undertow.examination import examine
 from undertow.record import Severity
 from undertow.testing import check_rule
 
-
 CASES = {"UT404": (lambda: in_half(1e-6), lambda: in_half(1.0))}
 
 
