@@ -10,6 +10,7 @@ from rules.fitting import (  # noqa: F401
     test_fires,
     test_stays_silent,
 )
+from undertow import examine
 
 EXAMPLES = Examples()
 fires, silent = EXAMPLES.fires, EXAMPLES.silent
@@ -192,8 +193,6 @@ CASES = EXAMPLES.by_code
 
 
 def test_an_error_is_what_can_not_be_learned():
-    from undertow import examine
-
     severities = [
         next(str(f.severity) for f in examine(*fitted(of_y=lambda y, t=t: t * y)).findings if f.code == "UT706")
         for t in (100.0, 1e6)
@@ -208,3 +207,31 @@ def test_outputs_that_a_dead_head_holds_far_off_are_left_to_what_cuts_it():
     found = alarms(lambda: (net, lambda: functional.mse_loss((net(x) + 1e-6).log(), x[:, :1]), None))
     assert "UT109" in found
     assert "UT706" not in found
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside, self.out = nn.Linear(32, 32), nn.Linear(32, 32)
+        nn.init.kaiming_normal_(self.inside.weight)
+        nn.init.kaiming_normal_(self.out.weight)
+
+    def forward(self, x):
+        return x + self.out(torch.relu(self.inside(x)))
+
+
+@fires("UT706")
+def summed():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), *(Block() for _ in range(8)), nn.Linear(32, 1))
+    x, y = data()
+    return model, lambda: functional.mse_loss(model(x), y), torch.optim.Adam(model.parameters(), 1e-3)
+
+
+def test_outputs_that_branches_add_up_to_are_mended_in_the_branches():
+    model, loss, optimizer = summed()
+    found = next(each for each in examine(model, loss, optimizer).findings if each.code == "UT706")
+    before = float(loss().detach())
+    exec(found.snippet, {"model": model, "torch": torch, "nn": nn})  # noqa: S102  # it is what we tell to type
+    assert "model[9]" not in found.snippet
+    assert float(loss().detach()) < before / 10
