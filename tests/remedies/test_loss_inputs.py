@@ -1,4 +1,4 @@
-"""Remedies for what a loss is given: each makes the right training of the broken one, and is prescribed for it alone."""
+"""Remedies for what a loss is given: each makes the right training of a broken one, and is prescribed for it alone."""
 
 from dataclasses import replace
 
