@@ -265,6 +265,32 @@ def test_settings_that_there_are_none_of_are_refused(code, settings):
         apply(Remedy(code, settings), ill)
 
 
+@pytest.mark.parametrize(
+    ("model", "choose", "entropy"),
+    [
+        (lambda: nn.Linear(6, 3), lambda made: made.argmax(1).float(), functional.cross_entropy),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 1), nn.Sigmoid(), nn.Flatten(0)),
+            lambda made: (made > 0.5).float(), lambda made, y: functional.binary_cross_entropy(made, y.float()),
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 1), nn.Flatten(0)),
+            lambda made: (made > 0).float(), lambda made, y: BINARY(made, y.float()),
+        ),
+    ],
+)  # fmt: skip
+def test_a_class_that_is_chosen_gives_way_to_the_outputs_that_choose_it(model, choose, entropy):
+    def errors(made, y):
+        return (choose(made) - y).abs().mean().requires_grad_()
+
+    y = CLASSES if entropy is functional.cross_entropy else CLASSES % 2
+    ill, well = by(errors, model=model, y=y), by(entropy, model=model, y=y)
+    unexamined = replace(look(well).diagnosis, findings=())
+    assert Remedy("UR427") in prescribe(with_facts(unexamined, ill, 0.0))
+    assert Remedy("UR427") not in prescribe(with_facts(unexamined, well, 0.0))
+    assert loss_of(apply(Remedy("UR427"), ill)) == pytest.approx(loss_of(well))
+
+
 def test_all_of_several_targets_are_mixed_up_and_what_a_module_is_given_is_not():
     def loss(net, batch):
         made = net(batch[0] + batch[1] * 0) if len(batch) < 4 else net(batch[1])

@@ -27,6 +27,9 @@ KNOWN_LOSSES = (
 )  # fmt: skip
 """Functions that say by themselves what they take their inputs for."""
 
+CHOOSING = frozenset({"argmax", "topk", "gt", "ge", "lt", "le", "__gt__", "__ge__", "__lt__", "__le__"})
+"""Functions that say yes or no, or which: they have no slope."""
+
 IGNORED = 4
 """Which argument of a loss of classes the ignored one is, counted from 0."""
 
@@ -47,6 +50,7 @@ class LossInputs:
         told: size of the vocabulary, if the model is given the classes that it shall say; 0 if not.
         first: how often a recurrence that reads forwards is asked for its first state.
         single: normalisations over one number.
+        chosen: whether something outside of the model says yes or no, or which.
         plain: whether no function says what it takes the model's outputs for.
     """
 
@@ -59,6 +63,7 @@ class LossInputs:
     told: int = 0
     first: int = 0
     single: int = 0
+    chosen: bool = False
     plain: bool = True
 
     def facts(self) -> dict[str, Any]:
@@ -120,6 +125,7 @@ class _Looking(TorchFunctionMode):
 
     def beyond(self, name: str, args: Sequence[Any], keywords: Any) -> None:
         tensors = [each for each in (*args, *keywords.values()) if isinstance(each, Tensor)]
+        self.found.chosen |= name in CHOOSING
         self.found.plain &= name not in KNOWN_LOSSES
         self.found.shifted += name == "__getitem__" and len(args) > 1 and without_shift(args[1]) != args[1]
         if name in SOFTMAXES | OF_CLASSES and tensors and tensors[0].ndim > 1 and tensors[0].shape[1] > 1:

@@ -1,14 +1,15 @@
 """UR4xx, level D: targets as the loss takes them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.facts import known_facts, unlearned
+from undertow.remedies.facts import known_facts, target_of, unlearned
 from undertow.remedies.loss_inputs import BINARY, IGNORED, MARGINS, OF_CLASSES, ignored_class, several_hold
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.replacing import ReplacingLoss
@@ -145,3 +146,64 @@ def _proposed_class(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @no_class_ignored.written
 def _class_lines() -> str:
     return "# in the loss: leave out ignore_index"
+
+
+@remedy(
+    "UR427", "a loss of what the model makes, not of the class that is chosen by it", "D", ["UT501", "UT109", "UT704"]
+)
+def of_outputs(training: Training) -> Training:
+    """Hold a model's outputs against classes by cross entropy, where a loss takes the class that they choose.
+
+    What it changes:
+        The loss as it is calls the model; what the model returns, and what a batch ends with, go to ``cross_entropy``,
+        or with a single output to a binary cross entropy, in place of what the loss makes of them.
+    When:
+        ``argmax``, or whether an output is larger than one half, stands between the outputs and the loss: it is a count
+        of errors, which has no slope, and no parameter gets a gradient.
+    Predicts:
+        Parameters are reached.
+    References:
+        Bishop 2006 (Pattern recognition and machine learning), section 4.3.2; PyTorch documentation, CrossEntropyLoss.
+    """
+    return replace(training, loss=_OfOutputs(training.loss))
+
+
+@dataclass(frozen=True)
+class _OfOutputs:
+    loss: Any
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        made: list[Any] = []
+        handle = model.register_forward_hook(lambda _module, _given, output: made.append(output))
+        try:
+            self.loss(model, batch)
+        finally:
+            handle.remove()
+        target = target_of(batch)
+        if target is None or not made or not isinstance(made[-1], Tensor):
+            raise ValueError("a batch doesn't end with classes, or the model doesn't return a tensor")
+        return _entropy(made[-1], target)
+
+
+def _entropy(made: Tensor, target: Tensor) -> Tensor:
+    if made.numel() == target.numel():
+        wanted = target.reshape(made.shape).to(made.dtype)
+        shares = bool(((made >= 0) & (made <= 1)).all())
+        return (functional.binary_cross_entropy if shares else functional.binary_cross_entropy_with_logits)(
+            made, wanted
+        )
+    classes = target.argmax(1) if target.shape == made.shape else target
+    return functional.cross_entropy(made, classes.long())
+
+
+@of_outputs.proposes
+def _proposed_outputs(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    facts = known_facts(diagnosis)
+    targets = facts.get("targets", {})
+    if facts.get("loss", {}).get("chosen") and not facts.get("reached") and targets and not targets.get("numbers"):
+        yield Proposal({}, "the loss takes the class that is chosen, which has no slope: no parameter is reached", 1.0)
+
+
+@of_outputs.written
+def _outputs_lines() -> str:
+    return "# in the loss: F.cross_entropy(model(x), y), without argmax or a comparison in front of it"
