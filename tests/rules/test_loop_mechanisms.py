@@ -167,3 +167,16 @@ def test_clipping_by_value_is_seen_where_the_norm_before_is_known(after, told):
     norms = {"grad_norm": after, "grad_norm_unclipped": np.where(steps % 20, after, whole)}  # what was before is rare
     run = replace(run_of(0.01), scalars={"step": steps, "loss": np.full(200, 2.0), **norms})
     assert [each.code for each in clipping(RunHistory(run))] == ["UT403"] * told
+
+
+@pytest.mark.parametrize(("loss", "told"), [
+    (2.0 * (1 - 0.1 * np.arange(20) / 19), True),  # as far as its steps can, evenly
+    (2.0 * (1 - 0.1 * (1 - np.exp(-np.arange(20.0)))), False),  # come to rest
+    (2.0 * (1 - 0.01 * np.arange(20) / 19), False),  # by a twentieth of what they can: it is something else
+    (2.0 * (1 - 0.3 * np.arange(20) / 19), False),
+])  # fmt: skip
+def test_a_loss_that_falls_evenly_and_hardly_at_all_has_steps_too_short(loss, told):
+    run = run_of(0.002, loss=loss)  # 20 rows stand for 210 steps, which can take about 0.2 of the loss off
+    later = {**run.scalars, "step": 1.1 * STEPS}
+    run = replace(run, scalars=later, parameter_steps=1.1 * STEPS)
+    assert [each.code for each in too_small_over_time(RunHistory(run))] == ["UT408"] * told

@@ -270,7 +270,8 @@ def _modes(modules: Sequence[nn.Module]) -> Restore:
 
     def restore() -> None:
         for module, training in kept:
-            module.training = training
+            if module.training != training:  # a module takes long to be set anything
+                module.training = training
 
     return restore
 
