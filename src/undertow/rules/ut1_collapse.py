@@ -67,7 +67,7 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     old, new = _losses_around(history, began)
     if np.isfinite(old) and (new < STILL_AS_HIGH * old or new == old == 0):
         return  # it fell on, or there is nothing left to learn
-    if _is_learned(history, began, new):
+    if has_learned(history, began, new):
         return
     after = float(np.median(levels[start:]))
     numbers = {"before": before, "after": after, "loss before": old, "loss after": new}
@@ -85,8 +85,13 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     yield from_before(began, history.run.header, norm).on(found)
 
 
-def _is_learned(history: RunHistory, began: int, loss: float) -> bool:
-    """Tell whether the loss had come to rest before, at a small part of what it began with."""
+def has_learned(history: RunHistory, began: int, loss: float) -> bool:
+    """Tell whether the loss had come to rest before a step, at a small part of what it began with.
+
+    Example:
+        >>> has_learned(RunHistory(Run({}, ())), 10, 0.1)
+        False
+    """
     summary, values = history.loss_summary, history.loss.values
     rests = summary is not None and summary.fell and summary.settled is not None and summary.settled <= began
     return bool(rests and len(values) and loss < LEARNED * abs(float(np.median(values[:3]))))

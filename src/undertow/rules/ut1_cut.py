@@ -64,7 +64,7 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
         both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean). Or
         weights are rounded before they are multiplied, or only their sign is taken. Or the mean is looked at of what a
-        normalisation made, whose mean is always its bias.
+        normalisation made, whose mean is always its bias. Or a hook on a tensor multiplies its gradient by 0.
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
