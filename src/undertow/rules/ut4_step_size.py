@@ -161,7 +161,7 @@ def too_small_over_time(history: RunHistory) -> Iterator[Finding]:
     if reach is None or reach.steps < FEWEST_STEPS or reach.rows < FEWEST_ROWS:
         return
     enough = IN_A_WARM_UP if warming_up(history) else ALL_TOGETHER
-    if (0 < reach.total < enough and not _moved(history)) or _falls_slowly(history, reach):
+    if (0 < reach.total < enough and not _moved(history) and _is_pulled(history)) or _falls_slowly(history, reach):
         yield _all_too_small(history, reach)
     elif 0 < reach.late < DIED_AWAY and reach.late < reach.total / 10 and _unlearned(history):
         yield _died_away(history, reach)
@@ -181,11 +181,18 @@ def _falls_slowly(history: RunHistory, reach: Reach) -> bool:
 def _unlearned(history: RunHistory) -> bool:
     """Tell whether the loss is about where it was, and so is the gradient."""
     ends, gradient = loss_ends(history), history.scalar("grad_norm").values
-    if ends is None or len(gradient) < FEWEST_FULL_STEPS or not ends[0] > 0:
-        return False
+    known = ends is not None and len(gradient) >= FEWEST_FULL_STEPS and ends[0] > 0
+    return known and ends is not None and _is_pulled(history) and ends[1] >= UNLEARNED * ends[0]
+
+
+def _is_pulled(history: RunHistory) -> bool:
+    """Tell whether the gradient is not far smaller than it was: else the loss stands at its floor; True if unknown."""
+    gradient = history.scalar("grad_norm").values
+    gradient = gradient[np.isfinite(gradient)]
+    if len(gradient) < FEWEST_FULL_STEPS:
+        return True
     part = max(len(gradient) // 4, 1)
-    pulled = float(np.median(gradient[-part:])) >= STILL_PULLED * float(np.median(gradient[:part]))
-    return pulled and ends[1] >= UNLEARNED * ends[0]
+    return float(np.median(gradient[-part:])) >= STILL_PULLED * float(np.median(gradient[:FEWEST_FULL_STEPS]))
 
 
 def _died_away(history: RunHistory, reach: Reach) -> Finding:
