@@ -1,11 +1,16 @@
 """What others would have done for the clinic's broken trainings, judged as the doctor is: on the same fresh seeds.
 
 python benchmarks/baselines.py [NAME...]   those whose broken and mended scores clinic.json has; into baselines.json
+python benchmarks/baselines.py --equal     each may take the processor time that the doctor took; into the same file
 
 - random: twelve remedies, one or two at a time, drawn without looking; each trained once, the best is kept;
 - fixed order: AUTOTRAINER's way (Zhang et al., ICSE 2021): a sign is looked for in one run, its remedies are tried in a
   fixed order, one run each, and the first after which no sign is left counts as the repair;
 - rate and Adam: AdamW at 1e-4, 1e-3, 1e-2 and 1e-1, each trained once, the best is kept.
+
+With as much time as the doctor, remedies are drawn at random until `DRAWING` of it is over, and the best of these are
+trained on more seeds; AdamW is tried at `RATES`, each on one more seed as long as there is time. A fixed order ends by
+itself: it has no use for more.
 """
 
 import argparse
@@ -30,6 +35,9 @@ from undertow.training import Training, Trial
 
 RACE_SEED, DRAWS = 0, 12
 Arm = tuple[Remedy, ...]
+
+DRAWING, LEADERS = 0.7, 5
+RATES = (1e-3, 1e-2, 1e-4, 3e-3, 1e-1, 3e-2, 1e-5, 3e-4, 1.0, 3e-1, 3e-5)
 
 POOL: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("UR101", {"factor": factor}) for factor in (0.01, 0.1, 10.0, 100.0)),
@@ -80,11 +88,11 @@ def _gradients(training: Training, trial: Trial) -> list[Tensor]:
     return [p.grad for p in trial.model.parameters() if p.grad is not None]
 
 
-def tried(arm: Arm, training: Training) -> tuple[Training, Trial] | None:
+def tried(arm: Arm, training: Training, seed: int = RACE_SEED) -> tuple[Training, Trial] | None:
     """Train once with some remedies; None where they don't fit."""
     try:
         treated = apply(arm, training)
-        return treated, treated.run(RACE_SEED, scored=1)
+        return treated, treated.run(seed, scored=1)
     except Exception:  # a remedy that doesn't fit is no repair
         return None
 
@@ -125,6 +133,66 @@ def in_fixed_order(training: Training) -> tuple[Arm, bool]:
     return (), False
 
 
+class Clock:
+    """Tells whether a share of some processor time is left.
+
+    Args:
+        seconds: that there are.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.began, self.seconds = time.process_time(), seconds
+
+    def left(self, share: float = 1.0) -> bool:
+        """Tell whether that share isn't over yet."""
+        return time.process_time() - self.began < share * self.seconds
+
+
+def on_more_seeds(reached: dict[Arm, list[float]], training: Training, clock: Clock) -> Arm:
+    """Train arms on a seed after the other as long as there is time; return the best by the worst of its scores."""
+    for seed in range(1, 100):
+        for arm in reached:
+            if clock.left() and (found := tried(arm, training, seed)) is not None:
+                reached[arm].append(found[1].score)
+        if not clock.left():
+            break
+    return max(reached, key=lambda arm: min(reached[arm]))
+
+
+def random_in(seconds: float, training: Training) -> Arm:
+    """Draw remedies without looking, as many as there is time for, and see the best again."""
+    clock, draws = Clock(seconds), random.Random(0)  # noqa: S311  # nothing secret
+    reached: dict[Arm, list[float]] = {(): [training.run(RACE_SEED, scored=1).score]}
+    while clock.left(DRAWING):
+        arm = tuple(Remedy(*each) for each in draws.sample(POOL, draws.choice((1, 2))))
+        found = None if arm in reached else tried(arm, training)
+        if found is not None:
+            reached[arm] = [found[1].score]
+    best = sorted(reached, key=lambda arm: -reached[arm][0])[:LEADERS]
+    return on_more_seeds({arm: reached[arm] for arm in best}, training, clock)
+
+
+def adam_in(seconds: float, training: Training) -> Arm:
+    """Look for a rate of Adam's, on as many seeds as there is time for."""
+    clock, reached = Clock(seconds), dict[Arm, list[float]]()
+    reached[()] = [training.run(RACE_SEED, scored=1).score]
+    for lr in RATES:
+        arm = (Remedy("UR102", {"lr": lr}),)
+        if clock.left() and (found := tried(arm, training)) is not None:
+            reached[arm] = [found[1].score]
+    return on_more_seeds(reached, training, clock)
+
+
+def with_time(training: Training, known: dict[str, Any]) -> dict[str, Any]:
+    """Judge those that have a use for as much time as the doctor took."""
+    fresh, seconds = ALL_FRESH[: len(known["broken"])], known["seconds"]
+    found: dict[str, Any] = {"seconds": seconds}
+    for name, arm in (("random", random_in(seconds, training)), ("adam", adam_in(seconds, training))):
+        after = scores(apply(arm, training), fresh) if arm else known["broken"]
+        found[name] = {"remedies": [str(each.key) for each in arm], "way": _way(after, known), "after": after}
+    return found
+
+
 def compared(training: Training, known: dict[str, Any]) -> dict[str, Any]:
     """Judge all of them on fresh seeds, as far as these were used for the broken and the mended training."""
     fresh = ALL_FRESH[: len(known["broken"])]
@@ -151,19 +219,28 @@ def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="parts of names and families; all without")
+    parser.add_argument("--equal", action="store_true", help="with as much time as the doctor; the cheapest first")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     known = json.loads(RESULTS.read_text())
     found = json.loads(BASELINES.read_text()) if BASELINES.exists() else {}
-    for patient in all_patients():
-        key = f"{patient.family}: {patient.name}"
+    everyone = [(f"{patient.family}: {patient.name}", patient) for patient in all_patients()]
+    if asked.equal:
+        everyone.sort(key=lambda each: known.get(each[0], {}).get("seconds", 0.0))
+    for key, patient in everyone:
         entry = known.get(key, {})
         wanted = not asked.names or any(part in key for part in asked.names)
-        if not wanted or key in found or "mended" not in entry or not entry["admitted"]:
+        done = (key not in found or "equal" in found[key]) if asked.equal else key in found
+        if not wanted or done or "mended" not in entry or not entry["admitted"]:
             continue
         began = time.process_time()
-        found[key] = compared(patient.broken(), entry)
-        print(f"{key}: {told(found[key])} ({time.process_time() - began:.0f} s)", flush=True)
+        if asked.equal:
+            found[key]["equal"] = with_time(patient.broken(), entry)
+            line = told({name: found[key]["equal"][name] for name in ("random", "adam")})
+        else:
+            found[key] = compared(patient.broken(), entry)
+            line = told(found[key])
+        print(f"{key}: {line} ({time.process_time() - began:.0f} s)", flush=True)
         BASELINES.write_text(json.dumps(found, indent=1))
 
 

@@ -142,6 +142,14 @@ def _others(others: Mapping[str, Any], known: Mapping[str, Entry]) -> Iterator[S
     }
     for who, way in ways.items():
         yield [who, f"{sum(each >= WAY for each in way)} of {len(names)}", f"{median(way):.2f}"]
+    equal = [name for name in names if "equal" in others[name]]
+    for who, key in (("remedies at random", "random"), ("AdamW at eleven rates", "adam")) if equal else ():
+        way = [others[name]["equal"][key]["way"] for name in equal]
+        yield [
+            f"{who}, in the doctor's time",
+            f"{sum(each >= WAY for each in way)} of {len(equal)}",
+            f"{median(way):.2f}",
+        ]
     silent = sum(others[name]["fixed"]["silent"] for name in names)
     yield ["a fixed order, by its own criterion: no sign is left", f"{silent} of {len(names)}", ""]
 

@@ -165,6 +165,28 @@ def activations_exchanged(old: str, new: str, of: str = "model") -> list[str]:
     ]
 
 
+def list_of(names: Sequence[str], before: str, after: str, most: int = 6, in_a_row: int = 4) -> list[str]:
+    """Write a list as it stands in a statement: of many on several lines, so that they fit a terminal.
+
+    Args:
+        names: what the list holds, as Python.
+        before: what stands in front of it, with its bracket.
+        after: what stands behind it, with its bracket.
+        most: names that one line may hold.
+        in_a_row: names in each of several lines.
+
+    Example:
+        >>> list_of(["a", "b"], "for x in [", "]:")
+        ['for x in [a, b]:']
+        >>> list_of(["a", "b", "c"], "for x in [", "]:", most=2, in_a_row=2)
+        ['for x in [', '    a, b,', '    c,', ']:']
+    """
+    if len(names) <= most:
+        return [f"{before}{', '.join(names)}{after}"]
+    rows = (names[at : at + in_a_row] for at in range(0, len(names), in_a_row))
+    return [before, *(f"    {', '.join(row)}," for row in rows), after]
+
+
 def put_in_place(made: str, depth: int = 1) -> list[str]:
     """Write the lines that put a module in the place of the one whose path is ``name``, as within a loop over names.
 

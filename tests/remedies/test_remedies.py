@@ -62,7 +62,8 @@ MODELS = {code: case for code, case in CASES.items() if KINDS[code].level is not
 IN_THE_LOOP = {
     "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR115", "UR116", "UR208", "UR313", "UR315", "UR316",
     "UR318", "UR405", "UR406", "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415",
-    "UR416", "UR417", "UR418",
+    "UR416", "UR417", "UR418", "UR320", "UR321", "UR322", "UR419", "UR420", "UR421", "UR422", "UR423", "UR424", "UR425",
+    "UR426", "UR427",
 }  # fmt: skip
 """Those whose lines stand in the loop or the loss, and not behind those that make the model and its optimizer."""
 

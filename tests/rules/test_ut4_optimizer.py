@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from rules.loops import classifier, findings, plainly, record
 from rules.networks import tiny_loss, with_optimizer
 from undertow.examination import examine
 from undertow.record import Severity
+from undertow.render.verdict import verdict
 from undertow.rules import over_time
 from undertow.testing import check_rule
 
@@ -106,3 +108,16 @@ def test_clipping_what_is_still_scaled_is_told_to_unscale_first(tmp_path, unscal
         assert next(iter(found)) == "UT403"
         assert "Unscale the gradients" in found["UT403"].advice
         assert "max_norm=1)" in found["UT403"].snippet  # the user's own limit, which was meant for unscaled gradients
+
+
+def test_long_steps_that_the_loss_survives_stand_in_the_verdict():
+    """Whether a training bears them, ten steps on one batch can't tell: the first thing said must not be that all is
+    well."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4))
+    x, y = torch.randn(64, 20), torch.randint(0, 4, (64,))
+    report = examine(net, lambda: functional.cross_entropy(net(x), y), torch.optim.Adam(net.parameters(), lr=0.5))
+    first = report.findings[0]
+    assert (first.code, first.name, first.severity) == ("UT401", "long steps", Severity.NOTE)
+    assert verdict(report.diagnosis) == ("no fault for sure, but long steps", first.message)
+    assert "NO FAULT FOR SURE, BUT LONG STEPS" in str(report)

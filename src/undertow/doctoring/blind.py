@@ -9,10 +9,11 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from undertow.remedies.anatomy import fresh
 from undertow.remedies.facts import target_of
+from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
 
 POOLED = 64
@@ -34,29 +35,66 @@ def blinded(training: Training) -> Training | None:
     first = training.sample(1)
     if not first or target_of(first[0]) is None or not isinstance(first[0], list | tuple):
         return None
-    blind = replace(training, batches=Mixed(training.batches))
+    blind = replace(training, batches=Mixed(training.batches, tuple(_targets(training, first[0]))))
     return blind if _matters(training, first[0]) else None
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """Batches whose last tensors are dealt out at random."""
+    """Batches whose targets are dealt out at random, each tensor of them by itself.
+
+    Attributes:
+        batches: as they are.
+        places: of the targets in a batch.
+    """
 
     batches: Any
+    places: tuple[int, ...] = (-1,)
 
     def __call__(self) -> Iterator[Any]:
         """Yield one pass."""
         made = iter(self.batches() if callable(self.batches) else self.batches)
         while pool := list(islice(made, POOLED)):
-            yield from _mixed(pool)
+            yield from _mixed(pool, self.places)
 
 
-def _mixed(pool: list[Any]) -> Iterator[Any]:
-    targets = [batch[-1] for batch in pool]
-    sizes = [len(target) for target in targets]
-    together = torch.cat(targets)[torch.randperm(sum(sizes))].split(sizes)
-    for batch, target in zip(pool, together, strict=True):
-        yield (*batch[:-1], target)
+def _mixed(pool: list[Any], places: tuple[int, ...]) -> Iterator[Any]:
+    mixed = [list(batch) for batch in pool]
+    for place in places:
+        targets = [batch[place] for batch in pool]
+        sizes = [len(target) for target in targets]
+        together = torch.cat(targets)[torch.randperm(sum(sizes))].split(sizes)
+        for batch, target in zip(mixed, together, strict=True):
+            batch[place] = target
+    yield from map(tuple, mixed)
+
+
+def _targets(training: Training, batch: Any) -> Iterator[int]:
+    """Yield the places of tensors, a row an example, that stand behind the first and that no module is given; the last.
+
+    A network with several tasks has several targets: as long as one of them is in its place, it can be learned.
+    """
+    for place, each in enumerate(batch[1:-1], start=1):
+        rows = isinstance(each, Tensor) and each.ndim and len(each) == len(batch[-1])
+        if rows and not _given(training, batch, each):
+            yield place
+    yield -1
+
+
+def _given(training: Training, batch: Any, tensor: Tensor) -> bool:
+    """Tell whether a module of the model is called with a tensor."""
+    model = fresh(training)
+    found: list[bool] = []
+
+    def look(module: nn.Module, given: Any, named: Any) -> None:
+        del module
+        found.extend(each.data_ptr() == tensor.data_ptr() for each in tensors_in((*given, *named.values())))
+
+    for module in model.modules():
+        module.register_forward_pre_hook(look, with_kwargs=True)
+    with random_numbers_kept(), torch.no_grad():
+        training.loss(model, batch)
+    return any(found)
 
 
 def _matters(training: Training, batch: Any) -> bool:

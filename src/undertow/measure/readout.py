@@ -55,7 +55,7 @@ class Readout:
         self._passes_on = self._onward.count > 0
         self._own = _Pairs(sites, names, lambda site: site.parameters)
         # A parameter that is used at many Sites makes one step: each has an equal part of it.
-        self._uses = np.bincount(self._own.place, minlength=len(names)).clip(1)
+        self._uses = np.maximum(np.bincount(self._own.place, minlength=len(names)), 1)
         self._layer = np.array([site.role is Role.WEIGHT and bool(site.parameters) for site in sites], dtype=bool)
         self._matrices = _Pairs(sites, names, _matrices)
 

@@ -98,9 +98,15 @@ def _inflow(signal: Signal, x: Tensor, meter: Meter) -> None:
     meter.note("inputs", signal.site, x.numel())
     meter.norm("inflow", signal.site, x)
     if signal.weight is not None:
-        meter.note("examples", signal.site, len(x))
-        meter.norm("sum of examples", signal.site, x.new_ones(len(x)) @ x)
+        examples = x.shape[0]
+        meter.note("examples", signal.site, examples)
+        meter.norm("sum of examples", signal.site, _ones(examples, x.device, x.dtype) @ x)
         measure_directions(signal.site, x, meter)
+
+
+@lru_cache(maxsize=64)
+def _ones(many: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.ones(many, device=device, dtype=dtype)
 
 
 def measure_directions(site: int, x: Tensor, meter: Meter) -> None:

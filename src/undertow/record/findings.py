@@ -74,6 +74,23 @@ class Severity(StrEnum):
         """For comparing: note 0, warning 1, error 2."""
         return list(Severity).index(self)
 
+    @property
+    def meaning(self) -> str:
+        """What it comes to for the training, for people who don't know our words.
+
+        Example:
+            >>> Severity.ERROR.meaning
+            "it can't learn as it stands"
+        """
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Severity.ERROR: "it can't learn as it stands",
+    Severity.WARNING: "it learns markedly better once this is mended",
+    Severity.NOTE: "it trains all the same",
+}
+
 
 @dataclass(frozen=True)
 class Finding:

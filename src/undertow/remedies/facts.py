@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import fresh
 from undertow.remedies.dropping import rates_of
+from undertow.remedies.loss_inputs import LossInputs, bare_weights, looked_at
 from undertow.remedies.survey import Survey, surveyed
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
@@ -77,6 +78,8 @@ def facts_of(training: Training) -> dict[str, Any]:
         "dropout": max([survey.dropped, *rates_of(model)]),
         "end": survey.end,
         "survey": survey.facts(),
+        "loss": _looked_at(model, training).facts(),
+        "bare": [f"{path}.{name}".lstrip(".") for _, path, name, _ in bare_weights(model)],
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
         "examples": _examples(batches),
@@ -90,6 +93,13 @@ def _survey(model: nn.Module, training: Training) -> Survey:
         return surveyed(model, training)
     except Exception:  # whatever a user's loss may raise: that is found out elsewhere
         return Survey()
+
+
+def _looked_at(model: nn.Module, training: Training) -> LossInputs:
+    try:
+        return looked_at(model, training)
+    except Exception:  # whatever a user's loss may raise: that is found out elsewhere
+        return LossInputs()
 
 
 def _of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
@@ -179,6 +189,8 @@ def _of_targets(batches: list[Any]) -> dict[str, Any]:
         "highest": float(values.max()),
         "within": sorted_by,
         "numbers": _are_numbers(last[0]),
+        "steps": int(last[0].shape[1]) if last[0].ndim > 1 and not last[0].is_floating_point() else 0,
+        "orders": float(values.log10().std()) if total > 0 and float(values.min()) > 0 else 0.0,
         "binary": last[0].is_floating_point() and not _are_numbers(last[0]),
         "classes": _shares(values) if not _are_numbers(last[0]) else [],
     }

@@ -17,13 +17,13 @@ from undertow.remedies.dropping import rate_of
 from undertow.remedies.ordering import placeless
 from undertow.remedies.outside import Depth
 from undertow.remedies.penalties import is_penalty
+from undertow.remedies.reshaping import RESHAPES, meant_order
 from undertow.remedies.rewiring import COPYING, copies, weight_in
 from undertow.remedies.terms import is_sum
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training
 
 NARROW = (torch.float16, torch.bfloat16)
-RESHAPES = frozenset({"reshape", "view"})
 CUTS = frozenset({"detach", "detach_", "data", "item", COPYING})
 SEQUENCES = 3
 """Axes of a batch of sequences: examples, steps, features."""
@@ -51,7 +51,7 @@ class Survey:
         over_batch: whether a softmax went over the examples of a batch.
         hidden_softmax: softmaxes of rows of features in front of a layer.
         one_class: whether a cross entropy, or a softmax, had a single output to choose among.
-        exchanged: reshapes that only exchange sizes of axes.
+        exchanged: reshapes that only exchange sizes of axes, or flatten axes in another order than they lie in.
         cuts: how often a gradient is cut, parameters that are frozen for a while left out.
         narrow: whether something is computed in half precision.
         evaluating: modules in evaluation mode, though the loss is one to train with.
@@ -207,7 +207,7 @@ class _Calls(TorchFunctionMode):
         if name in SOFTMAXES | {"cross_entropy"}:
             self.found.one_class |= x.ndim == 2 and x.shape[1] == 1
         if name in RESHAPES:
-            self.found.exchanged += exchanging(x, args[1:], keywords) is not None
+            self.found.exchanged += meant_order(x, args[1:], keywords) is not None
         if name in COMPARING:
             self.compare([each for each in (*args, *keywords.values()) if isinstance(each, Tensor)])
 
@@ -243,29 +243,6 @@ def takes_batch(x: Tensor, dim: int | None) -> bool:
     if x.ndim not in (2, 3):
         return False
     return dim == 0 or dim == -x.ndim or (dim is None and x.ndim == 3)
-
-
-def exchanging(x: Tensor, sizes: Any, keywords: dict[str, Any]) -> tuple[int, ...] | None:
-    """Return the order of axes that a reshape seems to mean: None unless it only exchanges two sizes.
-
-    Example:
-        >>> exchanging(torch.ones(4, 8, 3), (8, -1, 3), {}), exchanging(torch.ones(4, 8, 3), (4, 24), {})
-        ((1, 0, 2), None)
-    """
-    asked = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list | torch.Size) else sizes
-    asked = asked or keywords.get("shape") or keywords.get("size")
-    if not asked or x.ndim < 3 or not all(isinstance(each, int) for each in asked) or len(asked) != x.ndim:
-        return None
-    known = 1
-    for each in asked:
-        known *= each if each > 0 else 1
-    wanted = [each if each > 0 else x.numel() // max(known, 1) for each in asked]
-    moved = [axis for axis in range(x.ndim) if wanted[axis] != x.shape[axis]]
-    if len(moved) != 2 or wanted[moved[0]] != x.shape[moved[1]] or wanted[moved[1]] != x.shape[moved[0]]:
-        return None
-    order = list(range(x.ndim))
-    order[moved[0]], order[moved[1]] = moved[1], moved[0]
-    return tuple(order)
 
 
 @dataclass(frozen=True)

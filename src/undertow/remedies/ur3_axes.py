@@ -12,8 +12,9 @@ from undertow.remedies.changing import on_model
 from undertow.remedies.facts import known_facts
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.replacing import Replacement, ReplacingLoss
+from undertow.remedies.reshaping import RESHAPES, meant_order, wanted_sizes
 from undertow.remedies.rewiring import rewire
-from undertow.remedies.survey import RESHAPES, exchanging, surveyed
+from undertow.remedies.survey import surveyed
 from undertow.training import Training
 
 
@@ -68,10 +69,12 @@ def _turn_loop(names: str) -> str:
 
 @remedy("UR313", "axes exchanged by a transpose, not by a reshape", "C", ["UT506", "UT704"])
 def transposed(training: Training) -> Training:
-    """Exchange two axes where a reshape or a view only exchanges their sizes.
+    """Exchange axes where a reshape or a view cuts numbers that don't belong together.
 
     What it changes:
-        Calls of ``reshape`` and ``view`` whose result has the same sizes in another order exchange the axes instead.
+        Calls of ``reshape`` and ``view`` whose result has the same sizes in another order exchange the axes instead;
+        those that flatten [layers, examples, features] to rows of examples, or [examples, classes, steps] to rows of
+        classes, do so first.
     When:
         Batch and time, or time and features, are to change places, and ``view`` cuts the numbers into other pieces,
         in the order in which they lie.
@@ -81,14 +84,14 @@ def transposed(training: Training) -> Training:
         Karpathy 2019 (A recipe for training neural networks: "backprop to chart dependencies").
     """
     if not surveyed(fresh(training), training).exchanged:
-        raise ValueError("no reshape only exchanges the sizes of two axes")
+        raise ValueError("no reshape exchanges sizes of axes, or flattens axes that lie in another order")
     changed = on_model(training, partial(rewire, rewiring=Replacement(_EXCHANGED)))
     return ReplacingLoss.around(changed, _EXCHANGED)
 
 
 def _exchanged(func: Any, x: Tensor, *sizes: Any, **named: Any) -> Any:
-    order = exchanging(x, sizes, named)
-    return func(x, *sizes, **named) if order is None else x.permute(order).contiguous()
+    order = meant_order(x, sizes, named)
+    return func(x, *sizes, **named) if order is None else x.permute(order).reshape(wanted_sizes(x, sizes, named) or [])
 
 
 _EXCHANGED = dict.fromkeys(sorted(RESHAPES), _exchanged)
@@ -97,9 +100,9 @@ _EXCHANGED = dict.fromkeys(sorted(RESHAPES), _exchanged)
 @transposed.proposes
 def _proposed_transpose(diagnosis: Diagnosis) -> Iterator[Proposal]:
     if known_facts(diagnosis).get("survey", {}).get("exchanged"):
-        yield Proposal({}, "a reshape gives a tensor the same sizes in another order", 0.95)
+        yield Proposal({}, "a reshape cuts numbers that don't belong together: axes lie in another order", 0.95)
 
 
 @transposed.written
 def _transpose_lines() -> str:
-    return "# in place of the reshape or view that exchanges two sizes: x.transpose(0, 1), with the axes that are meant"
+    return "# in place of, or in front of, the reshape or view: x.transpose(0, 1), with the axes that are meant"

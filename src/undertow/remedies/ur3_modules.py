@@ -11,6 +11,7 @@ from undertow.remedies.anatomy import fresh
 from undertow.remedies.changing import on_model
 from undertow.remedies.dropping import Capped
 from undertow.remedies.facts import known_facts
+from undertow.remedies.loss_inputs import bare_weights
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import functions_called, rewire
 from undertow.training import Training
@@ -73,6 +74,49 @@ def _held_in(module: nn.Module) -> list[tuple[str, Any]]:
     """Return names and values of the plain lists and dicts of modules that a module keeps."""
     found = [(name, value) for name, value in vars(module).items() if value and not name.startswith("_")]
     return [(name, value) for name, value in found if _all_modules(value)]
+
+
+@remedy("UR322", "weights that are tensors made parameters", "C", ["UT502"])
+def parameters(training: Training) -> Training:
+    """Make parameters of the tensors that a model holds and that require gradients.
+
+    What it changes:
+        Tensors that are attributes of a module, require gradients and are no ``nn.Parameter`` become one, of the same
+        values; also those that something was computed for, such as a parameter that was multiplied or moved.
+    When:
+        Weights are used and get a gradient, and no optimizer hears of them.
+    Predicts:
+        They learn.
+    References:
+        PyTorch documentation, nn.Parameter.
+    """
+    return on_model(training, _parameters)
+
+
+def _parameters(model: nn.Module) -> None:
+    found = list(bare_weights(model))
+    if not found:
+        raise ValueError("the model holds no tensor that requires gradients and is no parameter")
+    for module, _, name, value in found:
+        delattr(module, name)
+        setattr(module, name, nn.Parameter(value.detach().clone()))
+
+
+@parameters.proposes
+def _proposed_parameters(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    if bare := known_facts(diagnosis).get("bare"):
+        yield Proposal({}, f"{', '.join(bare[:3])} take gradient and are no parameters of the model", 1.0)
+
+
+@parameters.written
+def _parameters_lines() -> str:
+    return "# in __init__(): self.weight = nn.Parameter(weight) in place of self.weight = weight, before the optimizer"
+
+
+@parameters.written_for
+def _parameters_lines_for(training: Training) -> str:
+    names = [f"model.{path}.{name}" if path else f"model.{name}" for _, path, name, _ in bare_weights(fresh(training))]
+    return "\n".join(f"value = {name}\ndel {name}\n{name} = nn.Parameter(value.detach().clone())" for name in names)
 
 
 @remedy("UR309", "less dropout", "C", ["UT704"])

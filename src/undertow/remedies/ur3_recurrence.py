@@ -1,16 +1,21 @@
 """UR3xx, level C: another recurrence."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import put_in_place
-from undertow.remedies.anatomy import replace_module
+from undertow.remedies.anatomy import fresh, replace_module
 from undertow.remedies.changing import on_model
-from undertow.remedies.facts import unlearned
+from undertow.remedies.facts import known_facts, unlearned
+from undertow.remedies.loss_inputs import States, looked_at
 from undertow.remedies.registry import Proposal, remedy
+from undertow.remedies.rewiring import rewire
 from undertow.remedies.ur2_memory import FORGET, remember
 from undertow.training import Training
 
@@ -120,3 +125,59 @@ def _gated_lines(bias: float = FORGET) -> str:
         "            gate = slice(gru.hidden_size, 2 * gru.hidden_size)\n"
         f'            parameter.data[gate] = {bias:g} if "_ih" in key else 0.0\n'
     ) + "\n".join(put_in_place("gru"))
+
+
+@remedy("UR321", "the last state of a recurrence, not its first", "C", ["UT107", "UT704"])
+def last_state(training: Training) -> Training:
+    """Read a recurrence where it has seen the whole sequence.
+
+    What it changes:
+        ``states[:, 0]`` of what a recurrence that reads forwards has returned becomes ``states[:, -1]``, in the model.
+    When:
+        A recurrence is read at its first step, as one reads a transformer at its first token: all that it knows there
+        is the first input.
+    Predicts:
+        The output depends on every step.
+    References:
+        PyTorch documentation, nn.GRU: "output: tensor containing the output features from the last layer, for each t".
+    """
+    if not looked_at(fresh(training), training).first:
+        raise ValueError("the model reads no recurrence at its first step")
+    return on_model(training, partial(rewire, rewiring=_AtTheEnd()))
+
+
+@dataclass(frozen=True)
+class _AtTheEnd:
+    """Takes last states for first ones, as data; it makes a mode for a model."""
+
+    def of(self, model: nn.Module) -> "_Ending":
+        """Make a mode for one call."""
+        del model
+        return _Ending()
+
+
+class _Ending(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.states, self.replaced = States(), list[str]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        name = getattr(func, "__name__", "")
+        if self.states.is_first(name, args):
+            args = self.states.last(args)
+            self.replaced.append(name)
+        made = func(*args, **(kwargs or {}))
+        self.states.note(name, args, made)
+        return made
+
+
+@last_state.proposes
+def _proposed_last_state(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    if known_facts(diagnosis).get("loss", {}).get("first"):
+        yield Proposal({}, "a recurrence that reads forwards is read at its first step, where it has seen one", 0.95)
+
+
+@last_state.written
+def _last_state_lines() -> str:
+    return "# in forward(): states[:, -1] in place of states[:, 0]"

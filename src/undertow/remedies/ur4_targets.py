@@ -37,14 +37,19 @@ MEASURED_ON = 32
 """Batches that mean and deviation of targets are taken from."""
 
 
-def targets_of(training: Training, batches: int) -> list[Tensor]:
+def targets_of(training: Training, batches: int, whole: bool = False) -> list[Tensor]:
     """Return the targets of some batches.
+
+    Args:
+        training: of its batches.
+        batches: how many.
+        whole: also those that are whole numbers by their type.
 
     Raises:
         ValueError: they don't end with numbers.
     """
     found = [target_of(batch) for batch in training.sample(batches)]
-    targets = [target for target in found if target is not None and target.is_floating_point()]
+    targets = [target for target in found if target is not None and (whole or target.is_floating_point())]
     if not targets:
         raise ValueError("no batch ends with a tensor of numbers that could be targets")
     return targets

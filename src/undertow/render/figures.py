@@ -189,17 +189,12 @@ def panel_width(width: int, panels: int, columns: int) -> int:
     return (width - GUTTER * (across - 1)) // across
 
 
-def save_figure(charts: Charts, stem: Path, width: int = 760, columns: int = 2) -> tuple[Path, Path]:
-    """Write ``stem.svg`` and, at twice its pixels, ``stem.png``; each appears whole or not at all.
+def save_svg(svg: str, stem: Path) -> tuple[Path, Path]:
+    """Write a drawn figure as ``stem.svg`` and, at twice its pixels, as ``stem.png``: each whole, or not at all.
 
     Returns:
         The two paths, SVG first.
     """
-    return save_svg(to_svg(charts, width, columns), stem)
-
-
-def save_svg(svg: str, stem: Path) -> tuple[Path, Path]:
-    """``save_figure`` for a figure that is drawn already."""
     paths = Path(f"{stem}.svg"), Path(f"{stem}.png")
     write_whole(paths[0], svg.encode())
     write_whole(paths[1], rasterised(svg))

@@ -8,11 +8,11 @@ from markupsafe import Markup
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, folded
 from undertow.render import gradient_charts
-from undertow.render.verdict import headline, model_name, verdict
+from undertow.render.verdict import headline, how_bad, model_name, verdict
 
 _FRAGMENT = Markup(
     '<div style="max-width: 50rem; font-family: system-ui, sans-serif; line-height: 1.45">'
-    "<p><strong>{model}: {words}.</strong> {sentence}</p>{picture}{findings}</div>"
+    "<p><strong>{model}: {words}.</strong> {sentence} {bad}</p>{picture}{findings}</div>"
 )
 _PICTURE = Markup(
     '<img alt="The gradient on its way back" style="max-width: 100%; background: white" '
@@ -41,6 +41,7 @@ def fragment(diagnosis: Diagnosis) -> Markup:
         model=model_name(diagnosis),
         words=words,
         sentence=sentence,
+        bad=how_bad(diagnosis),
         picture=_picture(diagnosis),
         findings=Markup("<ul>{}</ul>").format(listed) if diagnosis.findings else "",
     )

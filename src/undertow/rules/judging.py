@@ -11,7 +11,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, Severity, with_finite_steps
 from undertow.rules.failures import findings_by
 from undertow.rules.firing_intervals import findings_of_steps
-from undertow.rules.registry import RULES, Blocks, Rule
+from undertow.rules.registry import RULES, Blocks, Rule, holds_for
 from undertow.rules.run_outcome import came_late, with_outcomes
 
 OFTEN = 0.1
@@ -210,7 +210,15 @@ def in_order(found: Sequence[Finding], slack: float = 0.0) -> list[Finding]:
         first = min(causes[n], key=lambda cause: (bool(causes[cause]), -rank[cause], found[cause].code), default=None)
         severity = list(Severity)[rank[n]]
         told.append(_with(each, severity=severity, follows_from="" if first is None else found[first].code))
-    return sorted(told, key=lambda each: (-each.severity.rank, bool(each.follows_from), each.code, each.where))
+    return sorted(
+        told,
+        key=lambda each: (-each.severity.rank, bool(each.follows_from), not _doubtful(each), each.code, each.where),
+    )
+
+
+def _doubtful(finding: Finding) -> bool:
+    """Tell whether it is a note that comes before others, as it may be a fault."""
+    return finding.severity is Severity.NOTE and holds_for(RULES[finding.code].doubtful, finding)
 
 
 def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int]:

@@ -66,6 +66,7 @@ class Facts(TypedDict, total=False):
     excused_by_learning: bool | tuple[str, ...]
     excused_at_low_lr: tuple[str, ...]
     spoils_weights: bool | tuple[str, ...]
+    doubtful: bool | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Rule:
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
         spoils_weights: the weights are lost by it, or far from where training can go on; or the names of findings of
             which that is so.
+        doubtful: a note of it may be a fault, which one pass can't tell: where there is no fault, the verdict names
+            it; or the names of findings of which that is so.
 
     Example:
         >>> from undertow.rules import RULES
@@ -130,6 +133,7 @@ class Rule:
     excused_by_learning: bool | tuple[str, ...] = False
     excused_at_low_lr: tuple[str, ...] = ()
     spoils_weights: bool | tuple[str, ...] = False
+    doubtful: bool | tuple[str, ...] = False
 
     @property
     def judges_steps(self) -> bool:

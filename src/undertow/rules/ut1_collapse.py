@@ -17,7 +17,7 @@ from undertow.wording import called, sentence, size, times_of_decades
 COLLAPSED_BY = 2.0
 FEWEST_ROWS = 8
 LASTING = 3
-STILL_AS_HIGH = 0.9
+STILL_AS_HIGH, LEARNED = 0.9, 0.02
 SMALLEST = -100.0
 """Decades under which there are no weights to speak of."""
 
@@ -46,7 +46,8 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     Threshold:
         Two decades less than at the first step, and in the first tenth of the taped ones, up to the end of the run,
         over three taped steps or more (where a normalisation follows the front, its gradient times the size of its
-        weights); and the loss since then is not under 0.9 of what it was just before. Healthy
+        weights); and the loss since then is not under 0.9 of what it was just before, nor at rest
+        under a fiftieth of what it was at first. Healthy
         runs of ours moved by less than one decade, also while their loss fell by four; healthy transformers by up to
         1.5 in their first hundred steps, and came back.
     What to do:
@@ -67,6 +68,8 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     old, new = _losses_around(history, began)
     if np.isfinite(old) and (new < STILL_AS_HIGH * old or new == old == 0):
         return  # it fell on, or there is nothing left to learn
+    if has_learned(history, began, new):
+        return
     after = float(np.median(levels[start:]))
     numbers = {"before": before, "after": after, "loss before": old, "loss after": new}
     less = "no gradient any more" if after < -100 else f"{times_of_decades(after - before)} gradient than at first"
@@ -81,6 +84,18 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     usual = norms.values[(norms.steps < began) & np.isfinite(norms.values)]
     norm = float(np.median(usual)) if len(usual) else None
     yield from_before(began, history.run.header, norm).on(found)
+
+
+def has_learned(history: RunHistory, began: int, loss: float) -> bool:
+    """Tell whether the loss had come to rest before a step, at a small part of what it began with.
+
+    Example:
+        >>> has_learned(RunHistory(Run({}, ())), 10, 0.1)
+        False
+    """
+    summary, values = history.loss_summary, history.loss.values
+    rests = summary is not None and summary.fell and summary.settled is not None and summary.settled <= began
+    return bool(rests and len(values) and loss < LEARNED * abs(float(np.median(values[:3]))))
 
 
 def _ends(history: RunHistory) -> tuple[int, ...]:

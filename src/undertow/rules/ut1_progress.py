@@ -17,6 +17,7 @@ from undertow.wording import amount, called
 
 FRONT_BELOW, BACK_BELOW = 0.001, 0.0005
 FEWEST_LAYERS = 4
+HELD_BACK = {which: f"{which} layers held back by their rate" for which in ("front", "back")}
 EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
 
 
@@ -28,6 +29,8 @@ EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
     excused_by_convergence=True,
     excused_at_zero_lr=True,
     excused_by_learning=True,
+    explains=("UT401", "UT408"),
+    explains_by=(HELD_BACK["front"],),
 )
 def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The front half of the layers hardly takes part in learning.
@@ -65,6 +68,8 @@ def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     excused_by_convergence=True,
     excused_at_zero_lr=True,
     excused_by_learning=True,
+    explains=("UT401", "UT408"),
+    explains_by=(HELD_BACK["back"],),
 )
 def back_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The back half of the layers hardly takes part in learning.
@@ -152,6 +157,7 @@ def _frozen(diagnosis: Diagnosis, which: str, below: float, code: str, name: str
     sites = tuple(site for layer in half.layers for site in layer.sites)
     text = f"{_hardly_learn(diagnosis, which, half)}{'' if slow is None else f' ({slow[0]})'}{more}.{outcome}"
     limit = f"under {below:.2%} of a step's progress"
+    name = name if slow is None else HELD_BACK[which]
     found = Finding(code, name, severity, sites, where, text, {"share": half.share, **numbers}, limit, EQUATION)
     yield (slow[1] if slow is not None else _advice(diagnosis, which)).on(found)
 

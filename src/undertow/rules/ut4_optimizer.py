@@ -33,6 +33,9 @@ LOOK_BACK = 12
 BLOWN_UP = 4.0
 """Times that the weights of the median layer have grown by when units die or the loss jumps: steps did that."""
 
+LONG_STEPS = "long steps"
+"""What steps are called that are too long for most trainings, where the loss falls under them all the same."""
+
 EPSILONS = 10.0
 CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
 FEWEST_CUT, UNCUT, DIVIDED, LOWEST_LIMIT = 4, 1e-4, 0.02, 1e-4
@@ -49,6 +52,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     excused_by_learning=("update too small",),
     spoils_weights=("update too large",),
     acts_by_steps=True,
+    doubtful=(LONG_STEPS,),
     explains=(
         "UT101", "UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT405", "UT406",
         "UT704",
@@ -98,7 +102,8 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     median = float(np.median([ratio[site.index] for site in layers]))
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
-    found = Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
+    name = LONG_STEPS if severity is Severity.NOTE and "loss later" in more else "update too large"
+    found = Finding("UT401", name, severity, sites, worst.name, text + outcome, numbers, limit)
     yield shorter_steps(_header_at(diagnosis), median).on(found)
 
 
@@ -180,7 +185,7 @@ def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     numbers = {"loss": now, "loss later": later}
     told = f" After {ahead['steps']} such steps the loss is {size(later)}, from {size(now)}"
     if later < now:
-        return Severity.NOTE, f"{told}: it falls all the same.", numbers
+        return Severity.NOTE, f"{told}: it falls all the same, on this batch at least.", numbers
     return Severity.WARNING, f"{told}.", numbers
 
 

@@ -12,8 +12,8 @@ from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import code, expression
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice import Advice
+from undertow.rules.guessing import constant_level
 from undertow.rules.registry import RULES, RUN, Blocks, rule
-from undertow.rules.ut7_learning import constant_level
 from undertow.wording import few, size
 
 CANCELLING_BELOW = 0.1

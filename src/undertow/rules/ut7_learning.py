@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow.analysis.loss_trend import (
     FEWEST_LOSSES,
     STANDING_STEPS,
-    UNDER_CONSTANT,
     LossLevel,
     Standstill,
     standstill,
@@ -18,6 +16,7 @@ from undertow.analysis.timeline import RunHistory
 from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Run, Severity
 from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart, sign_turned
+from undertow.rules.guessing import FEWEST_BATCHES, FLOOR, chance_level, loss_levels, of_the_loss
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.run_outcome import came_late
 from undertow.wording import amount, size
@@ -25,9 +24,6 @@ from undertow.wording import amount, size
 CHANCE = 0.03
 """Part of it by which a loss may be off chance that stands there."""
 
-MEASURED = frozenset({"nll_loss", "nll_loss2d", "binary_cross_entropy_with_logits", "mse_loss"})
-FEWEST_BATCHES = 4
-OF_THE_MEAN = 0.1
 ONE_CLASS, ABOVE_CONSTANT, OVER_CONSTANT = 0.6, 1.3, 0.2
 STANDS_ABOVE, FALLS_YET = 2.0, 0.1
 """Times the best constant answer's loss at which a classifier's stands, if it fell by less than that in a quarter."""
@@ -37,9 +33,7 @@ AT_MINUS_CHANCE, FAR_BELOW = (0.5, 2.0), 2.0
 
 NAME, UNMIXED, SIGN = "doesn't learn", "batches not mixed", "sign lost"
 
-FLOOR = 1e-3
 BINARY = float(np.log(2))
-CLASSIFIES = ("nll_loss", "log_softmax", "cross_entropy", "binary_cross_entropy")
 
 
 @rule(
@@ -85,7 +79,7 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     References:
         Karpathy 2019 (A recipe for training neural networks: "overfit one batch").
     """
-    levels = _levels(history)
+    levels = loss_levels(history)
     still = standstill(history, list(levels.values()))
     mistaken = [*_unmixed(history), *_sign_lost(history)] or ([] if still else [*_above_constant(history, levels)])
     yield from mistaken[:1]
@@ -141,7 +135,7 @@ def _unmixed(history: RunHistory) -> Iterator[Finding]:
     columns = ("commonest", "constant_loss")
     if not all(name in run.columns for name in columns) or "loss" not in run.steps or not history.one_loss:
         return
-    share, constant = (_of_the_loss(run, name) for name in columns)
+    share, constant = (of_the_loss(run, name) for name in columns)
     loss = np.asarray(run.steps["loss"], float)
     known = np.flatnonzero(np.isfinite(share) & np.isfinite(constant) & np.isfinite(loss))
     if len(known) < FEWEST_BATCHES:
@@ -162,7 +156,7 @@ def _unmixed(history: RunHistory) -> Iterator[Finding]:
 
 def _sign_lost(history: RunHistory) -> Iterator[Finding]:
     """Report a loss that began at minus chance and falls without end: a log-likelihood that is minimised."""
-    values, chance = history.loss.values, _chance_level(history.run)
+    values, chance = history.loss.values, chance_level(history.run)
     if chance is None or len(values) < FEWEST_LOSSES or not history.one_loss or not np.isfinite(values).all():
         return
     start, end = float(np.median(values[:3])), float(np.median(values[-max(len(values) // 10, 3) :]))
@@ -199,49 +193,6 @@ def _above_constant(history: RunHistory, levels: Mapping[str, LossLevel]) -> Ite
     yield one_batch_by_heart(steps, float(np.median(values[:5])), _causes(history)).on(made)
 
 
-def _of_the_loss(run: Run, name: str) -> NDArray[np.floating]:
-    """Return a column at the operation that the run's loss is, or is a mean of; nan without one, [rows]."""
-    place = next((site.index for site in run.sites if site.op in MEASURED), None)
-    return np.full(len(run), np.nan) if place is None else np.asarray(run.columns[name][:, place], float)
-
-
-def _levels(history: RunHistory) -> dict[str, LossLevel]:
-    """Return the losses at which nothing has been learned of the inputs, as far as they are known."""
-    found, chance, constant = {}, _chance_level(history.run), constant_level(history)
-    if chance is not None:
-        found["chance"] = LossLevel(chance)
-    if constant is not None:
-        found["constant"] = LossLevel(constant, UNDER_CONSTANT)
-    return found
-
-
-def constant_level(history: RunHistory) -> float | None:
-    """Return what the best constant answer gets, of a run whose loss is the one that it was measured of.
-
-    Example:
-        >>> from undertow.record import Run
-        >>> constant_level(RunHistory(Run({}, ()))) is None
-        True
-    """
-    run = history.run
-    if "constant_loss" not in run.columns or not run.sites or run.sites[0].op not in MEASURED:
-        return None
-    found = _of_the_loss(run, "constant_loss")
-    found = found[np.isfinite(found)]
-    level = float(np.median(found)) if len(found) >= FEWEST_BATCHES else 0.0
-    return level if level > FLOOR and _is_the_mean(run) else None
-
-
-def _is_the_mean(run: Run) -> bool:
-    """Tell whether the loss is a mean over its targets, by how wrong a classifier is; True where nobody knows."""
-    if "surprise" not in run.columns or "loss" not in run.steps:
-        return True
-    mean = _of_the_loss(run, "surprise") * np.log(np.maximum(_of_the_loss(run, "classes"), 2))
-    ratio = mean / np.asarray(run.steps["loss"], float)
-    known = ratio[np.isfinite(ratio)]
-    return not len(known) or bool(abs(np.median(known) - 1) < OF_THE_MEAN)
-
-
 def _severity(history: RunHistory, still: Standstill) -> Severity:
     goes_on = history.first_step > 0
     if not history.one_loss or goes_on or still.start <= FLOOR or history.loss.values.min() < 0:
@@ -252,13 +203,6 @@ def _severity(history: RunHistory, still: Standstill) -> Severity:
     if _chance(history.run, still) is not None or causes:
         return Severity.ERROR
     return Severity.WARNING
-
-
-def _chance_level(run: Run) -> float | None:
-    """Return the loss of answering all classes alike, of a network that is seen to classify."""
-    classes = next((site.n_out for site in run.sites if site.role is Role.WEIGHT and site.n_out), 0)
-    classifies = any(site.op.startswith(CLASSIFIES) for site in run.sites)
-    return float(np.log(max(classes, 2))) if classifies and classes else None
 
 
 def _chance(run: Run, still: Standstill) -> tuple[float, str] | None:

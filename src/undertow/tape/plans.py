@@ -117,9 +117,10 @@ class Plans:
         self._news = PATIENCE
         if windows is None or self._look_up():
             return None
-        classify(vertices, self.names, windows.index().makes_weights)
+        index = windows.index()
+        classify(vertices, self.names, index.makes_weights)
         owners = Owners.of(self.modules, self._named | self._more)
-        found = plan(vertices, windows, self.names, owners, line_of)
+        found = plan(vertices, index, windows.called, self.names, owners, line_of)
         cut(vertices)
         if len(self._known) >= MOST:
             self._known.pop(next(iter(self._known)))

@@ -13,6 +13,8 @@ from undertow.record import Role, Run, Site
 FEWEST_USES = 2
 """Uses of the same weights after which the gradient isn't independent of them."""
 
+Array = NDArray[np.float64]
+
 LAYERS = ("addmm", "mm", "convolution")
 
 
@@ -91,7 +93,7 @@ def _moments(name: str, variances: dict[int, float]) -> dict[int, Moments]:
     assert phi is not None  # noqa: S101  # it was looked up before
     derivative, kinks = phi.derivative, phi.kinks
 
-    def powers(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def powers(z: Array) -> Array:
         squares = np.square(np.asarray(derivative(z), np.float64))
         return np.stack([squares, np.square(squares)])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from undertow.diagnosis import Diagnosis
-from undertow.pytorch_code import code, expression, rate_times, setting
+from undertow.pytorch_code import code, expression, list_of, rate_times, setting
 from undertow.rules.advice import Advice
 from undertow.wording import few, size, times
 
@@ -19,6 +19,9 @@ SMALLEST_FACTOR = 1e-3
 
 BY_A_WARM_UP = 0.01
 """Factor on a learning rate that a warm-up may stand for; what must shrink by more is too large at any step."""
+
+MOST_LISTED = 12
+"""Parameters that a line names one by one; more are taken by what the optimizer doesn't hold."""
 
 WILD = 1e3
 """A gradient's norm from which on twice of it is no limit worth clipping at."""
@@ -217,9 +220,9 @@ def of_the_whole_model(header: Mapping[str, Any], missing: Sequence[str], foreig
         )
         return Advice(text, code(f"optimizer = {kind}(model.parameters(){rate})"))
     text = f"Add {few(missing)} to {name}, or freeze what shall stay as it is by requires_grad_(False)."
-    held = ", ".join(expression(name) for name in missing[:12])
-    line = f'optimizer.add_param_group({{"params": [{held}]}})'
-    if len(missing) > len(missing[:12]):
+    lines = list_of([expression(name) for name in missing], 'optimizer.add_param_group({"params": [', "]})")
+    line = "\n".join(lines)
+    if len(missing) > MOST_LISTED:
         line = "\n".join((
             'held = {id(p) for group in optimizer.param_groups for p in group["params"]}',
             'optimizer.add_param_group({"params": [p for p in model.parameters() if id(p) not in held]})',
