@@ -76,7 +76,7 @@ class Severity(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What it comes to for the training, for people who don't know our words.
+        """Say what it comes to for the training, for people who don't know our words.
 
         Example:
             >>> Severity.ERROR.meaning
