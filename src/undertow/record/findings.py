@@ -87,7 +87,7 @@ class Severity(StrEnum):
 
 _MEANINGS = {
     Severity.ERROR: "it can't learn as it stands",
-    Severity.WARNING: "it learns markedly better once this is mended",
+    Severity.WARNING: "mended, it learns markedly better",
     Severity.NOTE: "it trains all the same",
 }
 
