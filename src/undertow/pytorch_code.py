@@ -42,6 +42,9 @@ LAYERS = (
 )
 """Modules of torch.nn whose weight an initialisation is made for."""
 
+MOST_SIGNS = 76
+"""In a line that a terminal of 80 columns holds."""
+
 _IMPORTS = tuple(
     (re.compile(rf"(?<![\w.]){name}\."), line)
     for name, line in (("torch", "import torch"), ("nn", "from torch import nn"), ("math", "import math"))
@@ -231,8 +234,9 @@ def in_place_of(before: Sequence[str], after: Sequence[str], where: str = "") ->
         ['# in forward, in place of: x = x.round()', 'x = x + (x.round() - x).detach()']
     """
     place = f"in {where}, in place of" if where else "in place of"
-    if len(before) == 1:
-        return [f"# {place}: {before[0]}", *after]
+    short = f"# {place}: {before[0]}"
+    if len(before) == 1 and len(short) <= MOST_SIGNS:
+        return [short, *after]
     return [f"# {place}:", *(f"#     {line}" for line in before), *after]
 
 

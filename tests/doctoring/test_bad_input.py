@@ -160,6 +160,11 @@ class TestJudging:
         helped = comparison((0.1,) * 5, (0.95, 0.94, 0.95, 0.96, 0.1), 0.1, Verdict.HELPS)
         assert judged([helped], lambda _: [0.1, 0.12, 0.1, 0.09, 0.11])[0] == "repaired"
 
+    def test_another_class_that_is_said_of_all_is_not_learned(self):
+        said = comparison((0.087,) * 5, (0.104, 0.104, 0.104, 0.104, 0.102), 0.08, Verdict.HELPS)
+        assert judged([said], lambda _: [0.087, 0.087, 0.087, 0.1005, 0.087])[0] == "nothing helps"
+        assert judged([said], lambda _: [0.087, 0.087, 0.0, 0.087, 0.087])[0] == "repaired"  # one was lost
+
     def test_nearly_all_the_way_is_healthy(self):
         near = comparison((0.93, 0.94, 0.93), (0.97, 0.98, 0.97), 0.1, Verdict.HELPS)
         assert judged([near], lambda _: [0.1, 0.12, 0.1]) == ("healthy", None)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from remedies.test_calls import codes, loss_of
 from torch import nn
 from torch.nn import functional
 
 from remedies import patients
+from remedies.treating import codes, loss_of
 from undertow.doctoring.blind import blinded
 from undertow.doctoring.screening import look
 from undertow.remedies import Remedy, apply, prescribe

@@ -47,7 +47,7 @@ def test_findings_are_counted_and_the_worst_named_as_everywhere_else(tmp_path, s
     assert entry["severities"]["error"] == sum(each.severity == "error" for each in findings) > 0
     assert entry["worst"]["code"] == findings[0].code
     assert entry["worst"]["began"] == findings[0].began
-    assert f"{findings[0].code} {findings[0].span}" in entry["summary"]
+    assert f"{findings[0].code} {findings[0].name}, {findings[0].span}" in entry["summary"]
     assert entry["summary"] == listed(tmp_path)["summary"]  # the same every time one looks
     assert "diverged" not in entry
 

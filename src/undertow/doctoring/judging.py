@@ -71,12 +71,21 @@ def _learned(scores: Sequence[float], arm: tuple[Remedy, ...], start: float, bli
     if not guessed:
         return _above(scores, start)
     apart = float(np.median(scores)) - float(np.median(guessed))
-    return _above(scores, max(start, *guessed)) and apart > APART * math.hypot(_spread(scores), _spread(guessed))
+    return _above(scores, max(start, *guessed)) and apart > APART * math.hypot(_spread(scores), _chance(guessed))
 
 
 def _above(scores: Sequence[float], level: float) -> bool:
     above = np.asarray(scores) > level
     return bool(above.mean() >= AGREEING and float(np.median(scores)) > level + SEEN * abs(level))
+
+
+def _chance(guessed: Sequence[float]) -> float:
+    """Return the standard deviation of what is guessed, at least; the lowest of several, which may be lost, left out.
+
+    Most guesses are alike where one class is said of all: which one it is differs, and half of them don't tell.
+    """
+    kept = sorted(guessed)[1:] if len(guessed) > 3 else list(guessed)
+    return max(_spread(guessed), float(np.std(kept, ddof=1)) if len(kept) > 1 else 0.0)
 
 
 def _spread(scores: Sequence[float]) -> float:

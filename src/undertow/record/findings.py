@@ -76,7 +76,7 @@ class Severity(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What it comes to for the training, for people who don't know our words.
+        """Say what it comes to for the training, for people who don't know our words.
 
         Example:
             >>> Severity.ERROR.meaning
@@ -87,7 +87,7 @@ class Severity(StrEnum):
 
 _MEANINGS = {
     Severity.ERROR: "it can't learn as it stands",
-    Severity.WARNING: "it learns markedly better once this is mended",
+    Severity.WARNING: "mended, it learns markedly better",
     Severity.NOTE: "it trains all the same",
 }
 

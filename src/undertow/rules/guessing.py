@@ -1,4 +1,4 @@
-"""What guessing gets: losses at which nothing has been learned of the inputs."""
+"""Compute what guessing gets: losses at which nothing has been learned of the inputs."""
 
 import numpy as np
 from numpy.typing import NDArray

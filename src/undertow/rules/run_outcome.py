@@ -72,7 +72,8 @@ def _not_fallen(evidence: Mapping[str, float]) -> str:
     known = (("chance", "guessing scores"), ("constant", "one answer for all examples scores"))
     beside = next((f"; {text} {size(evidence[name])}" for name, text in known if name in evidence), "")
     said = "The loss has not fallen" if best > STOOD * start else "Nothing has been learned"
-    return f"{said} in {steps:,.0f} steps (the loss was {size(start)} at first and {size(best)} at best{beside})."
+    levels = f"the loss was {size(start)} in its first steps and {size(best)} at best{beside}"
+    return f"{said} in {steps:,.0f} steps ({levels})."
 
 
 def _again(head: Finding, lasting: Mapping[str, Finding]) -> str:

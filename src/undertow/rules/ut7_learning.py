@@ -86,7 +86,7 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     if mistaken or still is None:
         return
     chance = _chance(history.run, still)
-    text = f"The loss has not fallen in {still.steps:,} steps: {size(still.start, 4)} at first, "
+    text = f"The loss has not fallen in {still.steps:,} steps: {size(still.start, 4)} in its first steps, "
     text += f"{size(still.best, 4)} at best"
     text += f"{_held_against(still, chance, levels)}. {_meaning(history)}"
     numbers = {"start": still.start, "best": still.best, "noise": still.noise, "steps": float(still.steps)}

@@ -147,7 +147,8 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
         f"({size(fact['spread'])} now), over the training set, and the same for validation."
     )
     lines = [
-        f"mean, std = inputs.mean({axes}{kept}), inputs.std({axes}{kept})  # over the training set",
+        f"mean = inputs.mean({axes}{kept})  # over the training set",
+        f"std = inputs.std({axes}{kept})",
         "inputs = (inputs - mean) / (std + 1e-8)",
     ]
     if pixels:

@@ -26,8 +26,9 @@ def logits_handed_over(run: Run, outer: Site, inner: Site) -> Advice:
     )
     if inner.module and inner.module_type in _OWN:
         return Advice(text, code(f"{expression(inner.module)} = nn.Identity()"))
-    before, after = f"loss = {loss}(logits.{inner.op}({_axis(inner)}), targets)", f"loss = {loss}(logits, targets)"
-    return Advice(text, code(*in_place_of([before], [after], line_of(inner.source))))
+    place = f" ({line_of(inner.source)})" if inner.source else ""
+    lines = [f"# without {spoken(inner.op)} in front of it{place}:", f"loss = {loss}(logits, targets)"]
+    return Advice(text, code(*lines))
 
 
 def with_a_log(run: Run, outer_op: str, inner: Site, raw: bool) -> Advice:
@@ -162,10 +163,6 @@ def limits_lifted(run: Run, site: Site | None, op: str, low: float | None, high:
 def _loss_call(outer: Site) -> str:
     classes = outer.op in ("log_softmax", "softmax", "logsumexp")
     return f"{_FUNCTIONAL}.{'cross_entropy' if classes else 'binary_cross_entropy_with_logits'}"
-
-
-def _axis(inner: Site) -> str:
-    return "" if inner.op in ("sigmoid", "hardsigmoid", "relu") else "1"
 
 
 def _change_of_axes(output: Sequence[int], target: Sequence[int]) -> str:
