@@ -68,7 +68,7 @@ class LossInputs:
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
-        spread = None if math.isnan(self.spread) else self.spread
+        spread = self.spread if math.isfinite(self.spread) else None
         return {**vars(self), "beyond": list(self.beyond), "spread": spread}
 
 
