@@ -12,6 +12,12 @@ INTEGRATIONS = (Path("tests/integrations"), Path("src/undertow/integrations"))
 os.environ.setdefault("KERAS_BACKEND", "torch")  # the leaf's own examples import Keras
 
 
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let asserts be rewritten in tests alone: pytest would compile all of undertow anew, as that brings a plugin."""
+    rewritten = getattr(pluginmanager.rewrite_hook, "_must_rewrite", set[str]())
+    rewritten.discard("undertow")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out integrations, unless ``-m integrations`` or an argument names them."""
     inside = collection_path.is_relative_to(config.rootpath) and any(
@@ -33,9 +39,10 @@ def pytest_make_collect_report(
         return (yield)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of integrations and their examples; other packages may warn of each other as they like there."""
+    folders = tuple(f"{folder.as_posix()}/" for folder in INTEGRATIONS)
     for item in items:
-        if any(item.path.is_relative_to(config.rootpath / folder) for folder in INTEGRATIONS):
+        if item.nodeid.startswith(folders):
             item.add_marker(pytest.mark.integrations)
             item.add_marker(pytest.mark.filterwarnings("ignore", "error:undertow"), append=False)

@@ -2,7 +2,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,15 @@ HERE = Path(__file__).parent
 SLOW = [line for line in HERE.joinpath("slow.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for doctests only where there are some, and not once more in every file of tests."""
+    found = yield
+    if file_path.suffix != ".py" or ">>> " in file_path.read_text("utf-8"):
+        return found
+    return [one for one in found if type(one) is pytest.Module]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of slow.txt, and put their files first, the longest ahead."""
@@ -38,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places, slow = {file: place for place, file in enumerate(files)}, set(SLOW)
 
     def file_of(item: pytest.Item) -> str:
-        return item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+        return item.nodeid.partition("::")[0].removeprefix("tests/")
 
     for item in items:
         name = item.nodeid.partition("[")[0].partition("::")[2]

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from undertow.cli import app
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+USING_ACTIONS = [*sorted(ROOT.glob(".github/workflows/*.yml")), ROOT / "action.yml"]
 
 
 def read(name):
@@ -50,9 +52,41 @@ def test_workflows_and_templates_are_yaml_and_grant_no_more_than_they_need(path)
         assert told["permissions"] == {"contents": "read"}
 
 
+def steps(path):
+    told = yaml.safe_load(path.read_text("utf-8"))
+    return [step for job in told.get("jobs", {"action": told.get("runs")}).values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", USING_ACTIONS, ids=lambda path: path.name)
+def test_actions_of_others_are_pinned_to_a_commit_and_name_its_version(path):
+    pinned = re.findall(r"uses: [\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+$", path.read_text("utf-8"), re.MULTILINE)
+    assert len(pinned) == sum("uses" in step for step in steps(path)) > 0
+
+
+def test_one_action_has_one_commit_in_all_workflows():
+    named = {step["uses"] for path in USING_ACTIONS for step in steps(path) if "uses" in step}
+    assert len(named) == len({each.split("@")[0] for each in named})
+
+
 def test_the_address_of_the_project_stands_in_one_place_only():
     owner = PROJECT["urls"]["Repository"].split("/")[-2]
     files = [path for suffix in ("md", "py", "yml", "toml", "html", "js") for path in ROOT.glob(f"*.{suffix}")]
     files += [path for folder in ("docs", "src", "examples", ".github") for path in (ROOT / folder).rglob("*.*")]
     named = {path.name for path in files if path.is_file() and owner.encode() in path.read_bytes()}
     assert named == {"pyproject.toml"}
+
+
+SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in ROOT.glob("src/undertow/**/*.py")}
+
+OF_EVERY_TRAINER = {"UndertowCallback"}
+"""One public name for the callback of whatever trainer."""
+
+
+def test_a_class_name_means_one_class():
+    names = Counter(name for text in SOURCES.values() for name in re.findall(r"^class (\w+)", text, re.MULTILINE))
+    assert {name for name, times in names.items() if times > 1} == OF_EVERY_TRAINER
+
+
+def test_docstrings_begin_with_no_half_sentence():
+    opening = re.compile(r'(?:\A|:\n) *"""(?:Of|Whom|What|The same) .*')
+    assert {file: found[0] for file, text in SOURCES.items() if (found := opening.search(text))} == {}

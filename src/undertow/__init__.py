@@ -4,6 +4,7 @@ The current that runs back beneath the waves: how fast each layer of a deep netw
 blows up on its way from the loss to the first layer, and why.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ def __getattr__(name: str) -> Any:
 
 def _load(module: str) -> Any:
     """Import a module without a trace in Python's random numbers, of which some libraries draw as they load."""
+    if module in sys.modules:  # the random numbers' state would take longer than all the rest
+        return import_module(module)
     import random
 
     state = random.getstate()

@@ -42,7 +42,13 @@ LAYERS = (
 )
 """Modules of torch.nn whose weight an initialisation is made for."""
 
-_IMPORTS = (("torch.", "import torch"), ("nn.", "from torch import nn"), ("math.", "import math"))
+MOST_SIGNS = 76
+"""In a line that a terminal of 80 columns holds."""
+
+_IMPORTS = tuple(
+    (re.compile(rf"(?<![\w.]){name}\."), line)
+    for name, line in (("torch", "import torch"), ("nn", "from torch import nn"), ("math", "import math"))
+)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -91,7 +97,7 @@ def code(*lines: str) -> str:
     """
     text = "\n".join(lines)
     bare = "\n".join(line.partition("#")[0] for line in text.splitlines())
-    needed = [line for name, line in _IMPORTS if re.search(rf"(?<![\w.]){re.escape(name)}", bare) and line not in text]
+    needed = [line for used, line in _IMPORTS if used.search(bare) and line not in text]
     return "\n".join([*needed, "", text]) if needed else text
 
 
@@ -162,6 +168,28 @@ def activations_exchanged(old: str, new: str, of: str = "model") -> list[str]:
     ]
 
 
+def list_of(names: Sequence[str], before: str, after: str, most: int = 6, in_a_row: int = 4) -> list[str]:
+    """Write a list as it stands in a statement: of many on several lines, so that they fit a terminal.
+
+    Args:
+        names: what the list holds, as Python.
+        before: what stands in front of it, with its bracket.
+        after: what stands behind it, with its bracket.
+        most: names that one line may hold.
+        in_a_row: names in each of several lines.
+
+    Example:
+        >>> list_of(["a", "b"], "for x in [", "]:")
+        ['for x in [a, b]:']
+        >>> list_of(["a", "b", "c"], "for x in [", "]:", most=2, in_a_row=2)
+        ['for x in [', '    a, b,', '    c,', ']:']
+    """
+    if len(names) <= most:
+        return [f"{before}{', '.join(names)}{after}"]
+    rows = (names[at : at + in_a_row] for at in range(0, len(names), in_a_row))
+    return [before, *(f"    {', '.join(row)}," for row in rows), after]
+
+
 def put_in_place(made: str, depth: int = 1) -> list[str]:
     """Write the lines that put a module in the place of the one whose path is ``name``, as within a loop over names.
 
@@ -206,8 +234,9 @@ def in_place_of(before: Sequence[str], after: Sequence[str], where: str = "") ->
         ['# in forward, in place of: x = x.round()', 'x = x + (x.round() - x).detach()']
     """
     place = f"in {where}, in place of" if where else "in place of"
-    if len(before) == 1:
-        return [f"# {place}: {before[0]}", *after]
+    short = f"# {place}: {before[0]}"
+    if len(before) == 1 and len(short) <= MOST_SIGNS:
+        return [short, *after]
     return [f"# {place}:", *(f"#     {line}" for line in before), *after]
 
 

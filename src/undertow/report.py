@@ -44,6 +44,11 @@ class _DiagnosisFacade:
         """Return what the rules found, the worst first."""
         return self.diagnosis.findings
 
+    def _repr_html_(self) -> str:
+        from undertow.render import notebook
+
+        return str(notebook.fragment(self.diagnosis))
+
 
 @dataclass(frozen=True, eq=False)
 class Report(_DiagnosisFacade):
@@ -74,11 +79,6 @@ class Report(_DiagnosisFacade):
         return self.to_dict() == other.to_dict() if isinstance(other, Report) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # a run's columns are mutable
-
-    def _repr_html_(self) -> str:
-        from undertow.render import notebook
-
-        return str(notebook.fragment(self.diagnosis))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values: ``format``, ``run``, ``gains``, ``theory``, ``findings``; nan is None, inf "inf"."""
@@ -229,11 +229,6 @@ class Explanation(_DiagnosisFacade):
     def __repr__(self) -> str:
         step = "no step" if self.step is None else f"step {self.step:,}"
         return f"<Explanation of {verdict.headline(self.diagnosis)}, {step}; print() shows it, findings lists them>"
-
-    def _repr_html_(self) -> str:
-        from undertow.render import notebook
-
-        return str(notebook.fragment(self.diagnosis))
 
     def text(self, name: str) -> str:
         """Return what ``undertow show`` prints; ``name`` is what the run is called."""

@@ -62,9 +62,9 @@ def arrow(table: Table, header: Mapping[str, Any] | None = None) -> Any:
         >>> arrow({"depth": [1, 2]}).num_rows
         2
     """
-    columns = {_whole(name): _whole_column(column) for name, column in table.items()}
-    whole = needed("pyarrow", "tables", "Parquet or Arrow").table(columns)
-    return whole.replace_schema_metadata({"undertow": json.dumps(header, allow_nan=False)}) if header else whole
+    columns = {whole(name): _whole_column(column) for name, column in table.items()}
+    made = needed("pyarrow", "tables", "Parquet or Arrow").table(columns)
+    return made.replace_schema_metadata({"undertow": json.dumps(header, allow_nan=False)}) if header else made
 
 
 def _csv(table: Table, header: Mapping[str, Any] | None) -> bytes:
@@ -95,26 +95,32 @@ def _whole_column(column: Sequence[Any] | NDArray[Any]) -> Sequence[Any] | NDArr
     if isinstance(column, np.ndarray) and column.dtype.kind not in "UO":
         return column
     values = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    whole = [_whole(value) for value in values]
-    return column if whole == values else whole
+    told = [whole(value) for value in values]
+    return column if told == values else told
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """Return a text, or what a list holds, with half surrogate pairs as escapes: a file's name may have some.
+
+    Example:
+        >>> whole(["a\\ud800", 1])
+        ['a\\\\ud800', 1]
+    """
     if isinstance(value, list | tuple):
-        return [_whole(each) for each in value]
+        return [whole(each) for each in value]
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _parquet(table: Table, header: Mapping[str, Any] | None) -> bytes:
-    whole, sink = arrow(table, header), io.BytesIO()
-    needed("pyarrow.parquet", "tables", "Parquet").write_table(whole, sink, compression="zstd")
+    made, sink = arrow(table, header), io.BytesIO()
+    needed("pyarrow.parquet", "tables", "Parquet").write_table(made, sink, compression="zstd")
     return sink.getvalue()
 
 
 def _arrow(table: Table, header: Mapping[str, Any] | None) -> bytes:
-    whole, sink = arrow(table, header), io.BytesIO()
-    with needed("pyarrow.ipc", "tables", "Arrow").new_file(sink, whole.schema) as writer:
-        writer.write_table(whole)
+    made, sink = arrow(table, header), io.BytesIO()
+    with needed("pyarrow.ipc", "tables", "Arrow").new_file(sink, made.schema) as writer:
+        writer.write_table(made)
     return sink.getvalue()
 
 

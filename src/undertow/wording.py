@@ -29,14 +29,26 @@ def amount(factor: float) -> str:
     return _two_digits(factor)
 
 
-def size(value: float) -> str:
-    """Write a size with three digits, large ones in words.
+def size(value: float, digits: int = 3) -> str:
+    """Write a size with three digits or so, large ones in words, and nothing as a power of ten that needn't be.
 
     Example:
-        >>> size(0.0473), size(213.2), size(1017.0), size(3.19e6)
-        ('0.0473', '213', '1,000', '3.2 million')
+        >>> size(0.0473), size(213.2), size(1017.0), size(-3.19e6), size(2.3026, 4)
+        ('0.0473', '213', '1,000', '-3.2 million', '2.303')
     """
-    return amount(value) if value >= 1000 else f"{value:.3g}"
+    if not math.isfinite(value) or abs(value) < 999.5:
+        return f"{value:.{digits}g}"
+    return f"{'-' if value < 0 else ''}{amount(abs(value))}"
+
+
+def over_n(variance: float) -> str:
+    """Write the variance of a weight, given as n times it for n inputs.
+
+    Example:
+        >>> over_n(0.334), over_n(402.0), over_n(3.0e4)
+        ('0.33/n', '402/n', '30,000/n')
+    """
+    return f"{size(variance, 2 if abs(variance) < 99.5 else 3)}/n"
 
 
 def times(factor: float, less: str = "less", more: str = "more") -> str:

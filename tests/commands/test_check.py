@@ -44,7 +44,7 @@ def check(run, *words):
 def test_check_says_what_to_type_under_the_verdict(project, run):
     project("net.py", NET)
     lines = check(run).output.splitlines()
-    assert re.fullmatch(r"  [A-Z ]+   UT\d\d\d error(, .*)?", lines[0])
+    assert re.fullmatch(r"  [A-Z ]+   UT\d\d\d error(, .*)?: it can't learn as it stands", lines[0])
     assert any("UT101 error" in line for line in lines)
     assert any(line.startswith("  more: undertow rule UT") for line in lines)
     assert re.match(r"\d+ findings as severe as warning or more; \d+ below, 0 silenced", lines[-1])

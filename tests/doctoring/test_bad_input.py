@@ -143,12 +143,6 @@ def test_an_interruption_leaves_an_answer_and_the_same_call_goes_on(tmp_path):
     assert set(first) <= again
 
 
-def test_trials_of_another_training_in_the_same_store_are_not_taken_for_its_own(tmp_path):
-    kept = {"store": tmp_path / "kept.sweep", **QUICK}
-    assert doctor(lines(1e-6), **kept).verdict == "repaired"
-    assert doctor(lines(0.1), **kept).verdict == "healthy"
-
-
 def comparison(control, treated, start, verdict):
     return Comparison(
         (Remedy("UR103"),), tuple(range(len(control))), control, treated, start, (0.1, 0.2), 0.01, verdict

@@ -37,8 +37,8 @@ def thousand() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def speeds(thousand: tuple[Tensor, Tensor]) -> dict[int, Tensor]:
-    """||δ^l|| of 256 networks for every depth, [members, hidden layers]."""
-    return {h: Ensemble([784, *[30] * h, 10], members=256).learning_speed(*thousand)[:, :-1] for h in BANDS}
+    """||δ^l|| of 128 networks for every depth, [members, hidden layers]."""
+    return {h: Ensemble([784, *[30] * h, 10], members=128).learning_speed(*thousand)[:, :-1] for h in BANDS}
 
 
 def share_inside(speeds: Tensor, hidden: int) -> Tensor:
@@ -105,7 +105,7 @@ def test_the_books_curve_of_two_hidden_layers(thousand: tuple[Tensor, Tensor]) -
     """500 epochs of full-batch descent, eta = 0.1, lmbda = 5.0, the norm taken before the epoch's step."""
     book = torch.tensor(json.loads((DATA / "book_norms_2_hidden.json").read_text()))
     x, y = thousand
-    lit, whole = (x != 0).any(0), Ensemble([784, 30, 30, 10], members=16)
+    lit, whole = (x != 0).any(0), Ensemble([784, 30, 30, 10], members=12)
     nets = without_black_pixels(whole, lit)
     torch.testing.assert_close(nets.learning_speed(x[:, lit], y), whole.learning_speed(x, y))
     curves: list[Tensor] = []

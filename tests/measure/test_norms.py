@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undertow.measure import Meter
-from undertow.measure.norms import PIECE, host_count_above, host_inner, host_norm
+from undertow.measure.norms import PIECE, host_count_above, host_inner, host_norm, host_products
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 RIGHT = 1e-5
@@ -63,6 +63,19 @@ def test_a_product_is_right_to_five_digits_of_both_norms(kind):
     x = tensor(kind, widest=150)
     y = x[torch.from_numpy(np.random.default_rng(kind["seed"]).permutation(len(x)))]
     assert abs(host_inner(x, y) - exactly(x, y)) <= RIGHT * exactly(x) * exactly(y)
+
+
+@settings(max_examples=30, deadline=None)
+@given(kinds, st.sampled_from([1.0, 0.0, math.inf, math.nan]))
+def test_products_of_many_rows_at_once_are_those_of_each(kind, spoilt):
+    x = tensor(kind, widest=150)[:PIECE].float()
+    rows = torch.stack((x, x.flip(0), torch.zeros_like(x), torch.full_like(x, spoilt)))
+    pairs = torch.stack((rows, rows.roll(1, 0)))
+    norms, inners = host_products([pairs[:, :2].numpy(), pairs[:, 2:].numpy()])
+    for at, (a, b) in enumerate(zip(*pairs, strict=True)):
+        length = host_norm(a)
+        assert norms[at] == pytest.approx(length, rel=RIGHT, nan_ok=True)
+        assert inners[at] == pytest.approx(host_inner(a, b), abs=2 * RIGHT * length * host_norm(b), nan_ok=True)
 
 
 @pytest.mark.parametrize("number", [1.1, 1 / 3, 7.77e-4, 1e-30, 1e-40, 3e30])

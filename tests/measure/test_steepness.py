@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from undertow.measure import Meter, measure
+from undertow.measure import Meter, Signal, Slopes, measure
 from undertow.measure.norms import LARGE_PIECE
 from undertow.tape import Tape
 
@@ -80,3 +80,29 @@ def test_some_rows_of_gelu_tell_its_steepness_where_every_unit_is_alive(make, sh
     assert read["slope"].values[0] / seen_values**0.5 == pytest.approx(slope.square().mean().sqrt().item(), rel=0.01)
     assert read["slope_times_g"].values[0] == pytest.approx((slope * g).norm().item(), rel=1e-5)
     assert read["alive"].values[0] == 2 * read["units"].values[0]
+
+
+def switched(shape, kept):
+    """Measure a ReLU once by its derivative and once by counting where it is on."""
+    read = []
+    for switch in (False, True):
+        meter = Meter(verify=False)
+        meter.gathers = False
+        slopes = Slopes(kept, torch.sign, costly=False, switch=switch)
+        measure(Signal(0, [torch.ones(shape)], features=1, slopes=slopes, onward=True, rising=True), meter)
+        found = meter.read()
+        read.append({name: found[name].values for name in ("values", "slope", "alive", "units") if name in found})
+    return read
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (3, 5, 4, 4), (LARGE_PIECE // 100, 300), (0, 5)])
+@pytest.mark.parametrize("make", [torch.randn, lambda shape: torch.full(shape, math.nan), torch.zeros])
+def test_to_count_where_a_relu_is_on_says_the_same_as_its_derivative(shape, make):
+    torch.manual_seed(0)
+    kept = make(shape).relu()
+    if kept.numel():
+        kept[:, 1] = 0.0  # a unit that is off
+    derived, counted = switched(shape, kept.contiguous(memory_format=torch.channels_last) if kept.dim() == 4 else kept)
+    assert counted.keys() == derived.keys()
+    for name, expected in derived.items():
+        assert counted[name] == pytest.approx(expected, rel=1e-5, nan_ok=True)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from remedies import patients
-from remedies.test_calls import codes, loss_of
+from remedies.treating import codes, loss_of
 from undertow.doctoring.blind import blinded
 from undertow.doctoring.screening import look
 from undertow.remedies import Remedy, apply, prescribe

@@ -4,11 +4,11 @@ from xml.etree import ElementTree
 import pytest
 
 from undertow.files import write_whole
-from undertow.render.figures import GUTTER, beside, save_figure, size, vega_bundle
+from undertow.render.figures import GUTTER, beside, save_svg, size, to_svg, vega_bundle
 
 
 def test_a_figure_is_saved_as_svg_and_as_png_of_twice_its_pixels(curves, tmp_path):
-    svg, png = save_figure(curves(), tmp_path / "deep" / "curves", width=500, columns=2)
+    svg, png = save_svg(to_svg(curves(), width=500, columns=2), tmp_path / "deep" / "curves")
     root = ElementTree.fromstring(svg.read_text())  # noqa: S314  our own file
     header = png.read_bytes()[:24]
     assert header[:8] == b"\x89PNG\r\n\x1a\n"

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 
 from reading import axe, clipped, console, hyphens, requested, screen, until
-from undertow.render import forecast_page
+from undertow.diagnosis import Diagnosis
+from undertow.record import Run
+from undertow.render import difference_page, forecast_page
 from undertow.theory.forecasting import Forecast
 
 pytestmark = pytest.mark.browser
@@ -52,6 +55,26 @@ def test_the_page_shows_its_pictures_whole_and_can_be_read_by_everyone(opened, p
     assert console(page) == []
     assert len(requested(page)) == 1
     assert "broken" not in page.title
+
+
+def trained(*losses):
+    return Diagnosis(Run({"model": "Net"}, (), scalars={"step": np.arange(len(losses)), "loss": np.array(losses)}))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("of", ["reports", "runs"])
+def test_two_beside_each_other_can_be_read_by_everyone(opened, vanishing, healthy, of, scheme):
+    runs = trained(2.0, 1.9, 1.9), trained(2.0, 0.4, 0.2)
+    pair = (vanishing.diagnosis, healthy.diagnosis) if of == "reports" else runs
+    made = difference_page.article(("before", pair[0]), ("after", pair[1])).html()
+    for width in (360, 1200):
+        page = opened(made, width)
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", DARK if scheme == "dark" else {"media": "", "features": []})
+        assert (len(page.find_elements("css selector", ".still svg")) > 0) == (of == "runs")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        assert axe(page) == []
+        assert clipped(page) == []
+        assert hyphens(page) == []
 
 
 @pytest.mark.parametrize("width", [768, 1280])

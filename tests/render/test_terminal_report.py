@@ -124,7 +124,7 @@ def test_the_verdict_comes_first_with_what_to_type_and_what_follows_beneath_it(v
     late = Finding("UT202", "dead", Severity.WARNING, (), "", "Units are dead. " * 20, follows_from="UT101")
     other = Finding("UT301", "start", Severity.WARNING, (), "", "It starts small.", **remedy)
     lines = text(replace(vanishing.diagnosis, findings=[cause, late, other]), Screen(60)).splitlines()
-    assert lines[2] == "  VANISHING   UT101 error"
+    assert lines[2] == "  VANISHING   UT101 error: it can't learn as it stands"
     assert lines[3] == "  It fades."
     assert lines[4].startswith("  By cause, in decades: activation")
     at = lines.index("      for layer in model:")
@@ -136,8 +136,7 @@ def test_the_verdict_comes_first_with_what_to_type_and_what_follows_beneath_it(v
 
 
 PRINTING = """
-import undertow, torch
-torch.set_num_threads(1)
+import undertow
 print(undertow.Report.read({path!r}))
 """
 

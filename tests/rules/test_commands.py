@@ -22,7 +22,7 @@ def command():
 def test_check_fails_on_a_run_with_a_fault_and_says_since_when(recorded, command):
     result = command("check", recorded("front still")[1])
     assert result.exit_code == 1
-    assert "UT104 error\n  From step 50: " in result.output
+    assert "UT104 error: it can't learn as it stands\n  From step 50: " in result.output
     vanishing = command("check", recorded("vanishing")[1]).output
     assert "UT101 error" in vanishing
     assert "from the start (step 0): " in vanishing.lower()

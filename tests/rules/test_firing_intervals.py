@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undertow.analysis.timeline import RunHistory
-from undertow.record import Finding, Role, Run, Site
-from undertow.rules.firing_intervals import RuleSampler, findings_of_steps, sampled
+from undertow.record import Finding, Role, Run, Severity, Site
+from undertow.rules.consequences import Outcome
+from undertow.rules.firing_intervals import RuleSampler, _excused, findings_of_steps, sampled
 
 
 def run_of(dead, every=10):
@@ -93,3 +94,16 @@ def test_findings_of_an_earlier_undertow_can_be_read():
         del data[name]
     old = Finding.from_dict(data)
     assert (old.began, old.from_start, old.ended) == (None, False, None)
+
+
+@pytest.mark.parametrize(("end", "learned"), [(0.3, True), (2.2, False)])
+def test_a_start_that_learned_all_the_same_is_a_note_and_says_nothing_of_others(end, learned):
+    """Of ten classes, guessing gets 2.3: a loss that comes down to that from a large one has learned nothing."""
+    sites = (Site(0, "", "log_softmax", Role.LOSS, (8, 10)), Site(1, "fc", "addmm", Role.WEIGHT, (8, 10), n_out=10))
+    losses = np.concatenate([np.full(10, 9.0), np.full(30, end)])
+    run = Run({}, sites, scalars={"step": np.arange(40.0), "loss": losses}, steps={"step": np.array([0.0])})
+    row = str(Outcome("UT301", "any", "any", -9.0, -8.0, 30, 0, 30, 6.5))
+    found = Finding("UT301", "too deep", Severity.ERROR, (), "", f"It fades. {row}")
+    told = _excused(RunHistory(run), found, 0, 0)
+    assert told.severity is (Severity.NOTE if learned else Severity.ERROR)
+    assert told.message == ("It fades. The loss fell from 9 to 0.3 all the same." if learned else found.message)

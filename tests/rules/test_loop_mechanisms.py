@@ -1,5 +1,7 @@
 """Facts of loops, optimizers and losses by which rules of several families tell a set-up, each at its smallest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,11 @@ from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.examination import examine
 from undertow.record import Edge, Role, Run, Severity, Site
+from undertow.rules.ut1_collapse import has_learned
 from undertow.rules.ut2_likeness import alike_in_time
 from undertow.rules.ut2_units import dead
 from undertow.rules.ut4_momentum import long_memory
+from undertow.rules.ut4_optimizer import clipping
 from undertow.rules.ut4_spikes import loss_spikes
 from undertow.rules.ut4_step_size import too_small_over_time
 from undertow.rules.ut5_examples import normalisation_of_one
@@ -26,12 +30,12 @@ STEPS = 10.0 * np.arange(20)
 def run_of(update, gradient=1.0, weight=1.0, loss=2.0, header=(), **scalars):
     """A run of one matrix with these columns at every tenth step."""
     columns = {
-        "grad_norm": np.full((20, 1), gradient), "update_norm": np.broadcast_to(update, 20).reshape(20, 1),
+        "grad_norm": np.broadcast_to(gradient, (20, 1)), "update_norm": np.broadcast_to(update, 20).reshape(20, 1),
         "weight_norm": np.broadcast_to(weight, 20).reshape(20, 1),
     }  # fmt: skip
     columns["update_ratio"] = columns["update_norm"] / columns["weight_norm"]
     losses = np.broadcast_to(loss, 20)
-    norms = {"grad_norm": np.full(20, gradient), **scalars}
+    norms = {"grad_norm": np.ravel(columns["grad_norm"]), **scalars}
     return Run(
         {"optimizer": "SGD", "lr": 0.1, **dict(header)}, (), (), scalars={"step": STEPS, "loss": losses, **norms},
         parameters=("w",), parameter_columns=columns, parameter_steps=STEPS,
@@ -151,3 +155,42 @@ def test_a_variance_near_its_limit_is_no_dead_unit():
         net.bias.fill_(-20.0)
     report = examine(net, lambda: functional.softplus(net(x)).sum())
     assert [each.severity for each in dead(report.diagnosis)] == [Severity.NOTE]
+
+
+@pytest.mark.parametrize(("after", "told"), [
+    (0.01 * np.ones(20), True),  # cut by value: what is left doesn't follow what came
+    (0.001 * (1 + 0.2 * np.cos(np.arange(20.0))), False),  # divided, as by the number of passes
+    (0.5 * np.ones(20), False),
+])  # fmt: skip
+def test_clipping_by_value_is_seen_where_the_norm_before_is_known(after, told):
+    steps, whole = np.arange(200.0), np.repeat(1 + 0.2 * np.cos(np.arange(20.0)), 10)
+    after = np.repeat(after, 10)
+    norms = {"grad_norm": after, "grad_norm_unclipped": np.where(steps % 20, after, whole)}  # what was before is rare
+    run = replace(run_of(0.01), scalars={"step": steps, "loss": np.full(200, 2.0), **norms})
+    assert [each.code for each in clipping(RunHistory(run))] == ["UT403"] * told
+
+
+@pytest.mark.parametrize(("loss", "told"), [
+    (2.0 * (1 - 0.1 * np.arange(20) / 19), True),  # as far as its steps can, evenly
+    (2.0 * (1 - 0.1 * (1 - np.exp(-np.arange(20.0)))), False),  # come to rest
+    (2.0 * (1 - 0.01 * np.arange(20) / 19), False),  # by a twentieth of what they can: it is something else
+    (2.0 * (1 - 0.3 * np.arange(20) / 19), False),
+])  # fmt: skip
+def test_a_loss_that_falls_evenly_and_hardly_at_all_has_steps_too_short(loss, told):
+    run = run_of(0.002, loss=loss)  # 20 rows stand for 210 steps, which can take about 0.2 of the loss off
+    later = {**run.scalars, "step": 1.1 * STEPS}
+    run = replace(run, scalars=later, parameter_steps=1.1 * STEPS)
+    assert [each.code for each in too_small_over_time(RunHistory(run))] == ["UT408"] * told
+
+
+@pytest.mark.parametrize(("gradient", "told"), [(np.ones(20), True), (np.geomspace(1, 1e-4, 20), False)])
+def test_steps_are_not_too_small_where_the_gradient_is_gone(gradient, told):
+    run = run_of(1e-4, gradient=gradient[:, None])
+    assert [each.code for each in too_small_over_time(RunHistory(run))] == ["UT408"] * told
+
+
+@pytest.mark.parametrize(("end", "learned"), [(0.001, True), (1.5, False)])
+def test_what_has_learned_has_not_collapsed(end, learned):
+    loss = end + (2.3 - end) * np.exp(-np.arange(200.0) / 5)
+    history = RunHistory(Run({}, (), scalars={"step": np.arange(200.0), "loss": loss}))
+    assert has_learned(history, 150, end) is learned

@@ -44,7 +44,7 @@ def test_broken_weights_are_started_anew_but_not_those_that_a_scaler_kept():
 
 
 def test_what_says_so_itself_or_is_over_stays_as_it_is():
-    again = replace(found("UT108"), advice="Start again with less.")
+    again = replace(found("UT108"), advice="From fresh weights, with less.", starts_again=True)
     over = found("UT401", began=0, ended=5)
     for each in (again, over, replace(found("UT401"), severity=Severity.NOTE), found("UT407")):
         assert told(each) == each

@@ -118,6 +118,25 @@ class Rounded(nn.Module):
 fires("UT109")(lambda: cross_entropy_of(nn.Sequential(Rounded(False), nn.ReLU(), nn.Linear(4, 4))))
 silent("UT109")(lambda: cross_entropy_of(nn.Sequential(Rounded(True), nn.ReLU(), nn.Linear(4, 4))))
 silent("UT109")(lambda: cross_entropy_of(nn.Sequential(nn.Linear(6, 4, bias=False)), x=torch.zeros(12, 6)))
+
+
+class Hooked(nn.Module):
+    """A hook on what the head is given."""
+
+    def __init__(self, factor):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head, self.factor = nn.Linear(6, 5), nn.Linear(5, 4), factor
+
+    def forward(self, x):
+        z = torch.tanh(self.body(x))
+        if z.requires_grad:
+            z.register_hook(lambda gradient: self.factor * gradient)
+        return self.head(z)
+
+
+fires("UT109")(lambda: cross_entropy_of(Hooked(0.0)))
+silent("UT109")(lambda: cross_entropy_of(Hooked(0.5)))
 fires("UT109")(lambda: cut_by(lambda z: torch.relu(z - 50)))
 fires("UT109")(lambda: cut_by(lambda z: functional.relu6(z + 50)))
 fires("UT109")(lambda: cut_by(lambda z: torch.sigmoid(z + 300)))

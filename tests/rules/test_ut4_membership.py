@@ -69,7 +69,7 @@ def only_frozen():
 FAULTY = {
     made_before_the_model: (Severity.ERROR, "another model"),
     of_a_copy: (Severity.ERROR, "another model"),
-    only_frozen: (Severity.ERROR, "don't require grad"),
+    only_frozen: (Severity.ERROR, "all of them frozen"),
     before_the_head_was_replaced: (Severity.WARNING, "head.weight, head.bias"),
     without_the_middle: (Severity.WARNING, "body.2.weight, body.2.bias"),
     without_a_parameter_of_its_own: (Severity.WARNING, "body.4.weight is in no optimizer"),

@@ -88,6 +88,30 @@ silent("UT506")(lambda: sequences(Encoder(batch_first=True)))
 silent("UT506")(lambda: sequences(Encoder(lambda x: x.permute(1, 0, 2), pool=0)))
 
 
+class Tagger(Encoder):
+    """An answer for every token; where examples lie along the second axis of what it is given, so do its answers."""
+
+    def __init__(self, positions, **options):
+        super().__init__(**options)
+        self.positions = nn.Parameter(torch.randn(positions))
+
+    def forward(self, x):
+        return self.head(self.body(x + self.positions))
+
+
+def tagged(model, examples_first=True):
+    g = torch.Generator().manual_seed(2)
+    x, y = torch.randn(12, 5, 6, generator=g), torch.randint(0, 4, (12, 5), generator=g)
+    x, y = (x, y) if examples_first else (x.transpose(0, 1), y.T)
+    return model, lambda: functional.cross_entropy(model(x).flatten(0, 1), y.flatten()), adam(model)
+
+
+fires("UT506")(lambda: tagged(Tagger((5, 6))))
+silent("UT506")(lambda: tagged(Tagger((5, 6), batch_first=True)))
+silent("UT506")(lambda: tagged(Tagger((5, 1, 6)), examples_first=False))
+silent("UT506")(lambda: tagged(Tagger((1, 6))))  # without positions nobody knows which axis is which
+
+
 class WrongSoftmax(Attends):
     def forward(self, x):
         scores = self.q(x) @ self.k(x).transpose(-1, -2)

@@ -65,6 +65,8 @@ def penalised(norm, weight, optimizer=adam):
 
 fires("UT507")(lambda: penalised(1, 30.0))
 fires("UT507")(lambda: penalised(2, 300.0))
+fires("UT507")(lambda: penalised(1, 0.3))
+fires("UT507")(lambda: penalised(2, 1.0, optimizer=lambda model: torch.optim.SGD(model.parameters(), 0.05)))
 silent("UT507")(lambda: penalised(1, 1e-4))
 silent("UT507")(lambda: penalised(2, 1e-2))
 

@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from rules.loops import classifier, findings, record
-from undertow.record import Role, Run, Severity, Site
+from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules import over_time
+from undertow.rules.judging import in_order
 
 
 def run_of(losses, every=1, optimizer="Adam", start=0, classes=0):
@@ -193,3 +194,36 @@ def test_a_classifier_whose_loss_stands_far_above_chance_is_told_and_has_not_con
     assert "UT704" not in {found.code for found in over_time(far_above_chance(0.4 + falls + noise(300)))}
     still_falls = 200 * np.exp(-np.arange(300) / 100)
     assert "UT704" not in {found.code for found in over_time(far_above_chance(still_falls + noise(300)))}
+
+
+@pytest.mark.parametrize(("losses", "lost"), [
+    (-np.log(4) * np.geomspace(1, 1e3, 60), True),
+    (-np.log(4) * np.geomspace(1, 1.5, 60), False),  # an entropy, which ends
+    (-0.01 * np.geomspace(1, 1e5, 60), False),  # a reward's
+    (np.log(4) * np.geomspace(1, 0.1, 60), False),
+])  # fmt: skip
+def test_a_likelihood_that_is_minimised_is_told(losses, lost):
+    found = [each for each in over_time(met(losses, 1.386)) if each.code == "UT704"]
+    assert [each.name for each in found if "likelihood" in each.message] == ["sign lost"] * lost
+
+
+def test_what_develops_when_a_loss_has_stood_still_for_long_is_no_cause():
+    still = replace(told(met(1.386 + noise(40, 0.02), 1.386)), evidence={"steps": 400.0})
+    early, late = (
+        Finding("UT101", "vanishing", Severity.WARNING, (), "", "", began=began, from_start=began == 0)
+        for began in (0, 300)
+    )
+    assert [each.code for each in in_order([early, still])] == ["UT101", "UT704"]
+    assert [each.follows_from for each in in_order([late, still])] == ["", ""]
+
+
+def test_batches_that_are_not_mixed_explain_units_that_they_switch_off():
+    found = told(met(2.0 + noise(40, 0.02), 0.0, 1.0))
+    dead = Finding("UT202", "dead units", Severity.ERROR, (), "", "", began=200)
+    assert [(each.code, each.follows_from) for each in in_order([dead, found])] == [("UT704", ""), ("UT202", "UT704")]
+    plain = replace(found, name="doesn't learn")
+    assert next(each.code for each in in_order([dead, plain])) == "UT202"
+
+
+def test_a_loss_that_slows_down_above_chance_has_come_to_rest():
+    assert told(met(0.6 + 0.8 * np.exp(-np.arange(60.0) / 9) + 0.004, 0.6)) is not None

@@ -1,5 +1,6 @@
 """UT706: inputs and targets out of scale, their standardised twins, and sizes that are nobody's trouble."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -10,6 +11,8 @@ from rules.fitting import (  # noqa: F401
     test_fires,
     test_stays_silent,
 )
+from undertow import examine
+from undertow.examination.forward_facts import ForwardFacts
 
 EXAMPLES = Examples()
 fires, silent = EXAMPLES.fires, EXAMPLES.silent
@@ -192,8 +195,6 @@ CASES = EXAMPLES.by_code
 
 
 def test_an_error_is_what_can_not_be_learned():
-    from undertow import examine
-
     severities = [
         next(str(f.severity) for f in examine(*fitted(of_y=lambda y, t=t: t * y)).findings if f.code == "UT706")
         for t in (100.0, 1e6)
@@ -208,3 +209,40 @@ def test_outputs_that_a_dead_head_holds_far_off_are_left_to_what_cuts_it():
     found = alarms(lambda: (net, lambda: functional.mse_loss((net(x) + 1e-6).log(), x[:, :1]), None))
     assert "UT109" in found
     assert "UT706" not in found
+
+
+@pytest.mark.parametrize("width", [8, 7, 16])
+def test_images_whose_first_column_is_empty_are_of_usual_scale(width):
+    images = torch.rand(1024 // width, 1, 8 * 8, width, generator=torch.Generator().manual_seed(0))
+    images[..., 0] = 0.0  # every so manyth pixel is in this column where the step between them divides the width
+    with ForwardFacts() as seen:
+        loss = nn.Conv2d(1, 2, 3)(images).mean()
+    assert seen.of(loss)["data"][0]["spread"] == pytest.approx(images.std().item(), rel=0.05)
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside, self.out = nn.Linear(32, 32), nn.Linear(32, 32)
+        nn.init.kaiming_normal_(self.inside.weight)
+        nn.init.kaiming_normal_(self.out.weight)
+
+    def forward(self, x):
+        return x + self.out(torch.relu(self.inside(x)))
+
+
+@fires("UT706")
+def summed():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), *(Block() for _ in range(8)), nn.Linear(32, 1))
+    x, y = data()
+    return model, lambda: functional.mse_loss(model(x), y), torch.optim.Adam(model.parameters(), 1e-3)
+
+
+def test_outputs_that_branches_add_up_to_are_mended_in_the_branches():
+    model, loss, optimizer = summed()
+    found = next(each for each in examine(model, loss, optimizer).findings if each.code == "UT706")
+    before = float(loss().detach())
+    exec(found.snippet, {"model": model, "torch": torch, "nn": nn})  # noqa: S102  # it is what we tell to type
+    assert "model[9]" not in found.snippet
+    assert float(loss().detach()) < before / 10

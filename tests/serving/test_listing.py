@@ -8,7 +8,6 @@ import pytest
 
 from sample_runs import HOSTILE
 from undertow.record import Event, Run
-from undertow.render.loss_end import LossEnd
 from undertow.report import explain
 from undertow.serving.folder import Folder
 from undertow.serving.listing import Listing
@@ -48,7 +47,7 @@ def test_findings_are_counted_and_the_worst_named_as_everywhere_else(tmp_path, s
     assert entry["severities"]["error"] == sum(each.severity == "error" for each in findings) > 0
     assert entry["worst"]["code"] == findings[0].code
     assert entry["worst"]["began"] == findings[0].began
-    assert f"{findings[0].code} {findings[0].span}" in entry["summary"]
+    assert f"{findings[0].code} {findings[0].name}, {findings[0].span}" in entry["summary"]
     assert entry["summary"] == listed(tmp_path)["summary"]  # the same every time one looks
     assert "diverged" not in entry
 
@@ -74,24 +73,6 @@ def test_a_diverged_run_says_so_with_its_last_finite_step_however_long_ago(tmp_p
     assert entry["loss"] == "nan"
     assert entry["diverged"] == {"last_finite_step": 11, "last_finite_loss": pytest.approx(2.207), "last_step": 499}
     assert "the last finite loss was 2.21 at step 11, and training went on to step 499" in entry["summary"]
-
-
-@pytest.mark.parametrize(
-    ("loss", "nonfinite", "skipped", "lost"),
-    [
-        ([2.0, np.nan], [0, 0], [0, 0], False),  # nobody noted a loss there
-        ([2.0, np.nan], [0, 1], [0, 0], True),
-        ([2.0, np.inf], [0, 0], [0, 0], True),
-        ([2.0, np.nan], [0, 1], [0, 1], False),  # a loss scaler's ordinary work
-        ([np.nan, 2.0], [1, 0], [0, 0], False),  # it came back
-    ],
-)
-def test_what_is_called_diverged(loss, nonfinite, skipped, lost):
-    end = LossEnd()
-    end.add({name: np.array(values, float) for name, values in
-             {"step": [0, 1], "loss": loss, "nonfinite": nonfinite, "skipped": skipped}.items()})  # fmt: skip
-    assert end.lost is lost
-    assert bool(end.sentence) is lost
 
 
 def test_what_was_measured_seldom_is_told(tmp_path, small_run):

@@ -1,7 +1,7 @@
 """The studies, each run once for all tests, on scikit-learn's digits, small enough for seconds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,24 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 
 LESS: dict[str, dict[str, int]] = {
     "glorot2010": {"images": 4_000, "shapes": 8_000, "pilot": 500, "shapes_pilot": 500, "held_out": 500},
+    "remedies": {"updates": 20, "judged": 250},
+    "sutskever2013": {"updates": 120, "lowered_for": 20, "scale_updates": 60, "images": 250},
 }
 """Amounts below those of --quick that show as much."""
+
+COARSE: dict[str, float] = {
+    "undertow.render.figures.PNG_SCALE": 0.25,
+    "undertow.studies.trainability.expected.POINTS": 20,
+}
+"""Pixels and points that are there for eyes: no test looks at them."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as coarse:
+        for place, value in COARSE.items():
+            coarse.setattr(place, value)
+        yield
 
 
 @pytest.fixture(scope="session")

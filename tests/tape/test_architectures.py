@@ -1,5 +1,7 @@
 """Architectures of `transformers` with random weights, from small configs: the split closes, and no rule complains."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from undertow.analysis.gradient_path import find_gradient_path
 from undertow.examination import examine
 from undertow.record import Severity
 
-transformers = pytest.importorskip("transformers", reason="optional: pip install transformers")
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers' own, about missing kernels and future versions
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of transformers' own, about missing kernels and future versions
+    pytest.mark.skipif(find_spec("transformers") is None, reason="optional: pip install transformers"),
+]
 
 TEXT = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 VISION = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
@@ -47,6 +50,8 @@ ARCHITECTURES = {
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architecture(name):
+    import transformers
+
     settings, batch = ARCHITECTURES[name]
     torch.manual_seed(0)
     kind = getattr(transformers, name)

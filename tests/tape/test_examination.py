@@ -346,6 +346,19 @@ def test_steps_and_changes_inside_the_loss_are_refused():
         )
 
 
+@pytest.mark.parametrize("width", [8, 256])  # both ways to sum a parameter up
+def test_units_that_change_places_are_noticed(width):
+    model = nn.Linear(width, width, bias=False)
+    weight = model.weight
+
+    def compute_loss():
+        weight.data.copy_(weight.data.flip(0))
+        return model(torch.ones(2, width)).square().mean()
+
+    with pytest.raises(RuntimeError, match="changed weight in place"):
+        examine(model, compute_loss)
+
+
 def test_an_optimizer_that_cannot_be_tried():
     model = mlp()
     report = examine(model, squares(model), torch.optim.LBFGS(model.parameters()))

@@ -21,18 +21,63 @@ def taped(model, compute_loss, listener=measure, **options):
     return tape, tape.columns()
 
 
+def whole(signal, contribution, total):
+    """Return the gradient received, and a contribution to it: where it is one to a part, with zeros around it."""
+    if any(total is each for each in signal.received):
+        return total, contribution
+    received = next(
+        each for each in signal.received if each.untyped_storage().data_ptr() == total.untyped_storage().data_ptr()
+    )
+    around = torch.zeros_like(received)
+    around.as_strided(total.shape, total.stride(), total.storage_offset() - received.storage_offset()).copy_(
+        contribution
+    )
+    return received, around
+
+
 def test_contributions_sum_elementwise_to_the_received_gradient(net):
     joins = []
 
     def listener(signal, _):
         by_output = {}
         for _, contribution, total in signal.arrivals:
-            by_output.setdefault(id(total), [total, []])[1].append(contribution)
+            received, contribution = whole(signal, contribution, total)
+            by_output.setdefault(id(received), [received, []])[1].append(contribution)
         for total, contributions in by_output.values():
             torch.testing.assert_close(torch.stack(contributions).sum(0), total, rtol=1e-12, atol=1e-15)
             joins.append(signal.site)
 
     taped(*net, listener=listener)
+
+
+def test_a_contribution_to_a_part_is_read_without_the_zeros_around_it():
+    x = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(0))
+    net = torch.nn.Linear(5, 6)
+    sizes = []
+
+    def listener(signal, meter):
+        sizes.extend(contribution.numel() for _, contribution, _ in signal.arrivals)
+        measure(signal, meter)
+
+    def compute_loss():
+        y = net(x).sin()
+        return (y[-1] ** 2).sum() + (y.select(-1, 2) ** 3).sum() + (y[:, 2:-2:3] ** 4).sum() + (y[..., -4:] ** 5).sum()
+
+    tape, columns = taped(net, compute_loss, listener)
+    assert sorted(sizes) == [24, 36, 48, 96]
+    joins = np.array([sum(each.target == edge.target for each in tape.edges) > 1 for edge in tape.edges])
+    assert columns.by_edge["share"][joins].sum() == pytest.approx(1)
+    y = net(x).sin().detach().requires_grad_()
+    alone = [
+        torch.autograd.grad(loss, y)[0].norm().item()
+        for loss in (
+            (y[-1] ** 2).sum(),
+            (y.select(-1, 2) ** 3).sum(),
+            (y[:, 2:-2:3] ** 4).sum(),
+            (y[..., -4:] ** 5).sum(),
+        )
+    ]
+    assert sorted(columns.by_edge["contribution"][joins]) == pytest.approx(sorted(alone), rel=1e-5)
 
 
 def test_shares_sum_to_one(net):

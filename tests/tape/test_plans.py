@@ -225,3 +225,14 @@ def test_a_model_may_name_parameters_that_its_modules_dont_hold() -> None:
         loss.backward()
     learning = [(site.module, site.parameters) for site in tape.sites if site.parameters]
     assert learning == [("out", ("out.kernel",)), ("first", ("first.kernel",))]
+
+
+def test_tensors_of_others_come_in_one_order_however_a_graph_is_met():
+    model, mine, yours = nn.Linear(3, 3), torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    plans, seen = Plans(model), []
+    for _ in range(4):  # discovered, discovered again, followed, followed
+        with Tape(plans, Meter()) as tape:
+            assert tape.attach((yours * torch.tanh(mine * model(torch.ones(2, 3)) + yours)).sum())
+            seen.append([id(leaf) for leaf in tape.other_leaves])
+    assert sorted(seen[0]) == sorted((id(mine), id(yours)))
+    assert all(each == seen[0] for each in seen)

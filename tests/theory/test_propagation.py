@@ -76,11 +76,11 @@ def test_what_the_forward_pass_adds_to_the_spread_is_needed():
 )
 @pytest.mark.parametrize("keep", [0.9, 0.6])
 def test_dropout_s_gain_is_measured(name, weight_var, bias_var, keep):
-    layers = [Layer(name, weight_var, bias_var, width=300, keep=keep)] * 8
+    layers = [Layer(name, weight_var, bias_var, width=150, keep=keep)] * 8
     found = propagate(layers)
     measured = np.log10(simulation.gradient_norms(layers, 60)[:, 0]).mean()
     assert measured == pytest.approx(found.typical[0], abs=4 * found.spread[0] / np.sqrt(60) + 0.02)
-    without = propagate([Layer(name, weight_var, bias_var, width=300)] * 8)
+    without = propagate([Layer(name, weight_var, bias_var, width=150)] * 8)
     assert abs(measured - without.typical[0]) > 3 * abs(measured - found.typical[0])
 
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 import undertow
-from undertow.watching.full_step_writer import FullStepWriter
 from watching.loops import Left, sgd
 from watching.training import Attach, Watched, assert_same, events, loss_of, net, no_watcher, steps, trained
 
@@ -79,31 +78,6 @@ def test_an_error_in_a_backward_pass_costs_that_pass_only(again: bool, every: in
     np.testing.assert_allclose(run.steps["loss"], np.array(left["losses"])[taped], rtol=1e-5)
     assert np.isfinite(run.column("grad_output", len(run) - 1)).all()
     assert not events(run, "trouble")
-
-
-def test_a_full_step_that_cannot_be_written_costs_itself_only(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = FullStepWriter._write
-
-    def sometimes(self: FullStepWriter, when: Any, *rest: Any) -> None:
-        if when.step % 5 == 2:
-            raise ZeroDivisionError("ours")
-        write(self, when, *rest)
-
-    monkeypatch.setattr(FullStepWriter, "_write", sometimes)
-
-    def loop(attach: Attach) -> Left:
-        model = net()
-        optimizer = sgd(model)
-        attach(model, optimizer)
-        steps(model, optimizer, 20)
-        return model, []
-
-    _, run = watched(loop, every=1)
-    assert run.steps["step"].tolist() == [step for step in range(20) if step % 5 != 2]
-    (event,) = events(run, "trouble")
-    assert "Full step 2 can't be recorded" in event.message
 
 
 def test_a_bad_value_is_told_once_and_costs_itself_only(watched: Watched) -> None:

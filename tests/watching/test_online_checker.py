@@ -121,3 +121,16 @@ def test_a_fault_of_a_short_runs_last_steps_is_told_when_it_ends(tmp_path: Path)
     events = undertow.open_run(watcher.path).events
     assert "UT202" in {finding.code for finding in told}
     assert "UT202" in {event.data["code"] for event in events if event.kind == "finding"}
+
+
+def test_a_step_that_was_too_long_is_told_before_what_it_broke(tmp_path: Path) -> None:
+    model = net(activation=nn.ReLU)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e4)
+    told: list[Finding] = []
+    with undertow.watch(model, optimizer, tmp_path / "first.undertow", on_finding=told.append):
+        steps(model, optimizer, 40)
+    codes = [finding.code for finding in told]
+    assert codes.index("UT401") < codes.index("UT103")
+    assert {f.code: f.follows_from for f in told}["UT103"] == "UT401"
+    assert len(set(codes)) == len(codes)
+    assert "UT301" not in codes  # the weights of a later step are no start

@@ -1,11 +1,18 @@
 """A dozen animals of the zoo; `make zoo` looks at all of them."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
 from undertow.examination import examine
 from zoo import defaults, faulty, healthy, reported, reported_loops, tables
 from zoo.case import FALLS_TO, alarms, fall, found, train
+from zoo.peers import RULES
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 ILL = (
     "A: book, 4 hidden layers",
@@ -89,3 +96,23 @@ def test_wilsons_interval():
     """Newcombe 1998, table I: 81 of 263 gives .2553 to .3662; 0 of 20 gives 0 to .1611."""
     assert tables.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert tables.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+def test_the_page_of_peers_says_of_them_what_the_zoo_says():
+    page = (DOCS / "peers.md").read_text("utf-8")
+    rows = {
+        row["name"][:2]: row for row in json.loads((DOCS / "zoo.json").read_text("utf-8")) if row["stage"] == "start"
+    }
+    words = dict(zip(RULES, ("1e-7..100", "L2, ", "traintools", "mean absolute value", "AUTOTRAINER"), strict=True))
+    table = re.findall(r"^\| ([A-G]:).*\|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+    assert [name for name, _, _ in table] == ["A:", "B:", "C:", "D:", "E:", "F:", "G:"]
+    for name, peers, ours in table:
+        peers = peers.replace("both limits on L2", "1e-7..100, L2, ").replace("all five", ", ".join(words.values()))
+        assert {rule for rule, word in words.items() if word in peers} == set(rows[name]["peers"])
+        assert sorted(re.findall(r"UT\d+", ours)) == rows[name]["alarms"]
+
+
+def test_the_page_of_peers_counts_the_zoo_as_the_zoo_does():
+    zoo, page = ((DOCS / name).read_text("utf-8") for name in ("zoo.md", "peers.md"))
+    counted = r"(\d+) networks with a known fault and (\d+) healthy ones"
+    assert re.findall(counted, page) == re.findall(counted, zoo)[:1]

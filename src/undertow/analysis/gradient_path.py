@@ -101,7 +101,8 @@ class GradientPath:
 
     @cached_property
     def _share(self) -> NDArray[np.floating]:
-        return np.nan_to_num(self.run.edge_column("share", self.step), nan=0.0)
+        share = self.run.edge_column("share", self.step)
+        return np.where(np.isnan(share), 0.0, share)
 
     @cached_property
     def _live(self) -> Sequence[Sequence[int]]:
@@ -266,12 +267,13 @@ def decades_of(norm: float) -> float:
 def decay(levels: NDArray[np.floating], waypoints: tuple[int, ...], places: ArrayLike | None = None) -> Decay:
     """Describe levels in decades, one per waypoint; ``places`` are positions, one apart unless given."""
     places = np.arange(len(levels)) if places is None else np.asarray(places)
-    left = int(np.flatnonzero(levels > SMALLEST).max(initial=-1)) + 1
+    there = levels > SMALLEST
+    left = len(levels) if there[-1:].any() else int(np.flatnonzero(there).max(initial=-1)) + 1
     gone = waypoints[left] if 0 < left < len(levels) else None
     if gone is not None:
         levels, waypoints, places = levels[:left], waypoints[:left], places[:left]
     total = float(levels[-1] - levels[0]) if len(levels) else 0.0
-    steady = len(levels) > 1 and float(np.max(np.sign(total) * np.diff(levels))) <= LARGEST_STEP * abs(total)
+    steady = len(levels) > 1 and float((np.sign(total) * (levels[1:] - levels[:-1])).max()) <= LARGEST_STEP * abs(total)
     climb = float(levels[-1] - levels.min()) if len(levels) else 0.0
     return Decay(theil_sen(places, levels), total, steady, waypoints, climb, gone)
 

@@ -28,6 +28,10 @@ STILL_FALLS = 0.01
 COMING_DOWN = 0.05
 """Part by which a loss may yet lie above such a level in the third quarter of a run, and rest there in the last."""
 
+SLOWS_DOWN = 0.6
+"""Part of its fall from the second quarter of a run to the third by which a loss that comes to rest above such a level
+falls at most to the last."""
+
 
 class Reach(NamedTuple):
     """Say how much of the loss a run's steps can take off, at most.
@@ -215,12 +219,13 @@ def loss_ends(history: RunHistory) -> tuple[float, float] | None:
 
 def _rests_near(level: LossLevel, values: Numbers, single: float) -> bool:
     """Tell whether a loss stands at a level, or a little lower, in the second half of the run."""
-    third, last = (float(np.median(part)) for part in np.array_split(values, 4)[2:])
+    second, third, last = (float(np.median(part)) for part in np.array_split(values, 4)[1:])
     noise = 1.25 * single / float(np.sqrt(len(values) / 4))
     near = all(each >= level.under * level.value for each in (third, last)) and (
         third <= (1 + COMING_DOWN) * level.value and last <= (1 + FALLEN) * level.value + 3 * noise
     )
-    return near and third - last <= max(STILL_FALLS * level.value, 3 * noise)
+    slows_down = last > (1 - STILL_FALLS) * level.value and third - last < SLOWS_DOWN * (second - third)
+    return near and (slows_down or third - last <= max(STILL_FALLS * level.value, 3 * noise))
 
 
 def _noise(values: Numbers) -> float:

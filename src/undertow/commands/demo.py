@@ -38,6 +38,6 @@ def demo(
             typer.launch(page.path.resolve().as_uri())
     typer.echo(f"\nThe network is in {out / source.name}, yours to change. On it, and on your own file:")
     typer.echo(f"   undertow examine {out / source.name}:training")
-    typer.echo(f"   undertow doctor {out / source.name}:training --budget 1m")
+    typer.echo(f"   undertow doctor {out / source.name}:training --budget 5m")
     if (run := out / "5-training-mended.undertow").exists():  # the doctor had time enough
         typer.echo(f"   undertow show {run}")

@@ -3,20 +3,15 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 EXAMPLE = "undertow remedy UR101"
-
-WIDTH = 96
 
 
 def remedy(
     code: Annotated[str | None, typer.Argument(help="As in UR101; without one, all remedies are listed.")] = None,
 ) -> None:
     """Tell what a remedy changes, when it is prescribed, what it is predicted to do, and where it comes from."""
-    from rich.markdown import Markdown
-    from rich.padding import Padding
-
+    from undertow.commands._sections import print_sections
     from undertow.remedies import KINDS
     from undertow.remedies.explained import sections
 
@@ -27,10 +22,5 @@ def remedy(
     if code.upper() not in KINDS:
         raise ValueError(f"there is no remedy {code!r}; `undertow remedy` lists them")
     chosen = KINDS[code.upper()]
-    console = Console(highlight=False)
-    console.print(f"\n[bold]{chosen.code}  {chosen.name}[/bold]  (level {chosen.level}: {chosen.level.meaning})")
-    width = min(console.width, WIDTH)
-    for name, words in sections(chosen).items():
-        console.print(f"\n[bold]{name}[/bold]" if name else "")
-        console.print(Padding(Markdown(words.replace("``", "`")), (0, 0, 0, 2 if name else 0)), width=width)
-    console.print()
+    level = f"(level {chosen.level}: {chosen.level.meaning})"
+    print_sections(f"[bold]{chosen.code}  {chosen.name}[/bold]  {level}\n", sections(chosen))

@@ -9,7 +9,7 @@ import torch
 
 from undertow.diagnosis import Diagnosis
 from undertow.doctoring import Treatment, doctor
-from undertow.doctoring.budget import TooLittleTimeError
+from undertow.doctoring.budget import TooLittleTimeError, seconds_of
 from undertow.examination import examine
 from undertow.files import write_whole
 from undertow.render import terminal_difference
@@ -28,6 +28,16 @@ WATCHED = 10
 WIDTH = 96
 BROKEN, DOCTOR, MENDED = "1-broken", "2-doctor", "3-mended"
 RUNS = ("4-training-broken", "5-training-mended")
+
+
+def more_than(budget: str) -> str:
+    """Return the budget to try where this one was too little: twice as much, and never less than `TRY_INSTEAD`.
+
+    Example:
+        >>> more_than("30s"), more_than("3m"), more_than("5m")
+        ('3m', '6m', '10m')
+    """
+    return f"{max(seconds_of(TRY_INSTEAD), 2 * seconds_of(budget)) / 60:.0f}m"
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,9 @@ class Demonstration:
             self.say("   That is too little time on this machine; once more, with more of it.")
             treatment = self.treated(longer)
         if not (treatment and treatment.remedies):
-            self.say(f"   That is too little time on this machine: undertow demo --budget {TRY_INSTEAD}")
+            self.say(
+                f"   That is too little time on this machine: undertow demo --budget {more_than(longer or budget)}"
+            )
             return self.pages(BROKEN, *([DOCTOR] if treatment else []))
         self.say("3. The network with what helped is examined")
         after = self.examined(MENDED, treatment.training)

@@ -1,4 +1,4 @@
-"""What is tried: single remedies, and those that are only right together."""
+"""List what is tried: single remedies, and those that are only right together."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What becomes of a model in its optimizers' next steps, tried on copies: the model is left as it was."""
+"""Try an optimizer's next steps on copies of a model, and see what becomes of it: the model is left as it was."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence

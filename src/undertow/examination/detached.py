@@ -1,4 +1,4 @@
-"""What is computed from what learns and takes no gradient itself: no data, and states cut off at every step."""
+"""Follow values that come from what learns and take no gradient themselves: no data, states cut off at each step."""
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from undertow.examination.sources import users_line
+from undertow.tape.graph import reached
 
 Node = Any
 Fact = dict[str, Any]
@@ -74,8 +75,8 @@ class DetachedValues:
         long = {line: depth for line, depth in depths.items() if depth > FEWEST_CUTS}
         if not long:
             return {}
-        reached = _reached(loss.grad_fn)
-        heard = {line for node, lines in self._nodes if node in reached for line in lines if lines[line] < depths[line]}
+        behind = set(reached(loss.grad_fn))
+        heard = {line for node, lines in self._nodes if node in behind for line in lines if lines[line] < depths[line]}
         unheard = [(times, line) for line, times in long.items() if line not in heard]
         return {"times": max(unheard)[0], "source": max(unheard)[1]} if unheard else {}
 
@@ -101,14 +102,3 @@ def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
             yield value
         elif isinstance(value, list | tuple):
             yield from _tensors(value)
-
-
-def _reached(start: Node) -> set[Node]:
-    seen: set[Node] = set()
-    waiting = [start]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [source for source, _ in node.next_functions]
-    return seen

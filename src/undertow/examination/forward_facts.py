@@ -1,5 +1,6 @@
-"""What one forward pass shows that its graph doesn't keep: targets, data, normalisations, the loss's terms."""
+"""Note what a forward pass shows and its graph doesn't keep: targets, data, normalisations, the loss's terms."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from undertow.examination.sources import SourceFinder, next_number, users_line
 from undertow.examination.suspicion import MEETING, Suspicion, axes_exchanged
 from undertow.operations import DIFFERENCES, RECURRENT_CALLS, REGRESSION_LOSSES, RESHAPING
 from undertow.tape.class_axes import softmax_behind
+from undertow.tape.graph import passed_over, reached
 from undertow.tape.ops import PRODUCTS, op_name
 from undertow.tape.other_leaves import leaf_behind
 from undertow.tape.output_range import OF_STATES, is_standardised, last_operation, reach, standardised
@@ -110,7 +112,7 @@ class ForwardFacts(SourceFinder):
         self._pair(name, args, kwargs, out, number)
         if self._lookups and len(args) > 1 and all(isinstance(each, Tensor) for each in args[:2]):
             for rows, other in (args[:2], args[1::-1]):
-                if rows.grad_fn is not None and _varied(self._lookups.get(_table(rows.grad_fn))):
+                if rows.grad_fn is not None and _varied(self._lookups.get(passed_over(rows.grad_fn, _KEEPS_ROWS))):
                     self._sums.append((rows.detach(), other.detach(), number))
 
     def _cut_anew(self, name: str, args: Sequence[Any], _: Mapping[str, Any], out: Any, number: int) -> None:
@@ -216,7 +218,7 @@ class ForwardFacts(SourceFinder):
         features = 1 if name.startswith("conv") else -1
         rows = data.movedim(features, -1).reshape(-1, data.shape[features])
         # By NumPy: a few thousand numbers take torch longer to be called than to be added up.
-        x = rows[:: max(len(rows) // ROWS, rows.numel() // NUMBERS, 1)].double().cpu().numpy()
+        x = rows[:: _evenly(max(len(rows) // ROWS, rows.numel() // NUMBERS, 1), len(rows))].double().cpu().numpy()
         if len(x) < 2 or not np.isfinite(x).all():
             return {}
         mean = x.mean(0)
@@ -235,6 +237,11 @@ class ForwardFacts(SourceFinder):
             "typical": float(varied[(len(varied) - 1) // 2]) if len(varied) else 0.0,
             "source": self.line_around(number),
         }
+
+
+def _evenly(least: int, rows: int) -> int:
+    """Return a stride that meets all columns of an image alike: where rows are pixels, it must not divide the width."""
+    return next(stride for stride in itertools.count(least) if math.gcd(stride, rows) == 1)
 
 
 def _rms(x: NDArray[np.float64]) -> float:
@@ -296,13 +303,6 @@ def _norm_fact(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Fac
     return fact | {"values": values * x.shape[0], "examples": x.shape[0], "tracked": tracked} if training else None
 
 
-def _table(node: Node) -> Node:
-    """Return the Node of the lookup behind what was scaled, dropped out or reshaped."""
-    while node is not None and op_name(node.name()) in _KEEPS_ROWS:
-        node = next((source for source, _ in node.next_functions if source is not None), None)
-    return node
-
-
 def _varied(indices: Tensor | None) -> bool:
     """Tell whether examples look up different rows: positions are the same for all."""
     return indices is not None and indices.dim() > 1 and len(indices) > 1 and not bool((indices == indices[:1]).all())
@@ -331,16 +331,7 @@ def _is_weight(value: Any) -> bool:
 
 def _between_loss_and_weights(loss: Tensor) -> set[Node]:
     """Nodes that are reached from the loss without crossing a product."""
-    near: set[Node] = set()
-    waiting = [loss.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in near:
-            continue
-        near.add(node)
-        if op_name(node.name()) not in PRODUCTS:
-            waiting += [source for source, _ in node.next_functions]
-    return near
+    return set(reached(loss.grad_fn, lambda node: op_name(node.name()) not in PRODUCTS))
 
 
 _NOTES: dict[str, Callable[..., None]] = {

@@ -141,8 +141,8 @@ class _Probe:
             share, confined = self._changed(0, self._size(0) - 1)
         if confined or not share:
             return None
-        if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1]:  # examples lie along the second axis
-            return None
+        if len(shape) > 1 and shape[1] > 1 and self._changed(1)[1] and self._exchangeable():
+            return None  # examples lie along the second axis
         place = self._size(0) - 1 if alone else 0
         mixed = {"examples": shape[0], "changed": share, "of one alone": alone, **self._blame(place)}
         return mixed if alone else {**mixed, "own": self._own(place)}
@@ -184,6 +184,24 @@ class _Probe:
             return max(parts.values(), default=0.0), _is_confined(parts, old.shape, n)
         return 0.0, True
 
+    def _exchangeable(self) -> bool:
+        """Tell whether places along the second axis may change places, as examples may; True where nobody knows.
+
+        Positions of a sequence may not, where each has an embedding or an index of its own.
+        """
+        n = self._size(1)
+        if n == self._size(0):  # what else has so many places, nobody knows
+            return True
+        args, kwargs = _each_along((self._call.args, self._call.kwargs), n)
+        with _evaluation(self._model):
+            before, again = (next(_outputs(self._run(None, renewed=first))) for first in (True, False))
+            set_random_states(self._call.states)
+            after = next(_outputs(self._model(*args, **kwargs)))
+        if not _are_close(before, again):  # by chance
+            return True
+        axes = [axis for axis in range(before.dim()) if before.shape[axis] == n and after.shape == before.shape]
+        return any(_are_close(before.roll(1, axis), after) for axis in axes)
+
     def _own(self, place: int) -> float | None:
         """Return how much more an example changes its own output than another's, the median; None if none is its own.
 
@@ -200,11 +218,12 @@ class _Probe:
         assert self._batch is not None  # noqa: S101  # only called where there is one
         return self._batch.shape[axis]
 
-    def _run(self, axis: int | None, under: "_Footprints | None" = None, place: int = 0) -> Any:
+    def _run(self, axis: int | None, under: "_Footprints | None" = None, place: int = 0, renewed: bool = True) -> Any:
         args, kwargs = self._call.args, self._call.kwargs
         if axis is not None:
             args, kwargs = _each((args, kwargs), axis, self._size(axis), lambda x: _replaced_tensor(x, axis, place))
-        set_random_states(self._call.states)
+        if renewed:
+            set_random_states(self._call.states)
         with under or nullcontext():
             return self._model(*args, **kwargs)
 
@@ -234,6 +253,35 @@ def _statistics_frozen(model: nn.Module) -> Iterator[bool]:
     finally:
         for module in norms:
             module.training = True
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Put all modules into evaluation mode meanwhile: dropout has no batch to be shuffled with."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _each_along(values: Any, size: int) -> Any:
+    """Return the same with examples moved on by one, in every tensor that has so many second or is a list of them."""
+    if isinstance(values, Tensor):
+        axis = 1 if values.dim() > 1 else 0
+        return values.roll(1, axis) if values.dim() and values.shape[axis] == size else values
+    if isinstance(values, dict):
+        return {key: _each_along(value, size) for key, value in values.items()}
+    if type(values) in (list, tuple):
+        return type(values)(_each_along(value, size) for value in values)
+    return values
+
+
+def _are_close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one.detach(), other.detach(), rtol=1e-3, atol=1e-3 * one.detach().abs().mean().item())
 
 
 def _each(values: Any, axis: int, size: int, change: Callable[[Tensor], Tensor]) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.examination.sources import SourceFinder
+from undertow.tape.graph import reached
 from undertow.tape.ops import PRODUCTS, RECURRENT, op_name
 
 Node = Any
@@ -93,17 +94,8 @@ def _is_layer(op: str) -> bool:
 
 def _operations(node: Node) -> Iterator[str]:
     """Yield the operations behind a Node, up to the nearest layers and those."""
-    seen: set[Node] = set()
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        if each is None or each in seen:
-            continue
-        seen.add(each)
-        op = op_name(each.name())
-        yield op
-        if not _is_layer(op):
-            waiting += [source for source, _ in each.next_functions]
+    for each in reached(node, lambda each: not _is_layer(op_name(each.name()))):
+        yield op_name(each.name())
 
 
 def gradients_of(terms: Sequence[Term], parameters: Mapping[str, nn.Parameter], noisy: bool = False) -> list[Fact]:

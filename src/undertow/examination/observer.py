@@ -1,4 +1,4 @@
-"""What an examination notes beside its tape, as facts for the Run's header; further passes where they are needed."""
+"""Note facts that an examination sees beside its tape, for the Run's header; further passes where they are needed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What optimizers hold of a model, and what their next step would do to it: facts for the header of a Run."""
+"""Describe what optimizers hold of a model, and what their next step would do to it: facts for the header of a Run."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -10,6 +10,9 @@ from torch.optim import Optimizer
 
 from undertow.examination.trial import NotJudgedError, trial_step
 from undertow.measure import long_momentum
+
+FAR_APART = 0.1
+"""Part of the largest learning rate under which another is told."""
 
 _SETTINGS = (("lr", "lr"), ("epsilon", "eps"))
 
@@ -68,7 +71,8 @@ def held_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tensor]
         parameters that get gradient and that nobody holds), ``missing share`` (their part of the squared gradient),
         ``whole modules`` (whether these may be another optimizer's: there is one, and it holds none of their modules);
         and ``rates``: ``zero`` (names of those that get gradient, under a learning rate of 0), ``begun`` (whether an
-        optimizer has taken steps) and ``initial`` (the largest learning rate that a scheduler started from).
+        optimizer has taken steps), ``initial`` (the largest learning rate that a scheduler started from) and, where
+        learning rates are far apart, ``of`` (the rate of each parameter, by name).
     """
     groups = {id(p): group for each in optimizers for group in each.param_groups for p in group["params"]}
     names = {id(p): name for name, p in parameters.items()}
@@ -86,7 +90,14 @@ def held_facts(optimizers: Sequence[Optimizer], parameters: Mapping[str, Tensor]
     }
     zero = [name for name in parameters if name in reached and name in mine and float(mine[name].get("lr", 1.0)) == 0]
     initial = max((float(group.get("initial_lr", 0.0)) for group in mine.values()), default=0.0)
-    return {"held": held, "rates": {"zero": zero, "begun": any(each.state for each in optimizers), "initial": initial}}
+    rates = {"zero": zero, "begun": any(each.state for each in optimizers), "initial": initial, **_far_apart(mine)}
+    return {"held": held, "rates": rates}
+
+
+def _far_apart(held: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the learning rate of every parameter, by its group, if they differ by more than a factor of ten."""
+    of = {name: float(group["lr"]) for name, group in held.items() if "lr" in group}
+    return {"of": of} if of and min(of.values()) < FAR_APART * max(of.values()) else {}
 
 
 def _whole_modules(missing: Sequence[str], held: Collection[str], parameters: Mapping[str, Tensor]) -> bool:

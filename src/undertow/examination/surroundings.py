@@ -1,4 +1,4 @@
-"""What an examination changes beside the model: random numbers, modes of the thread, flags of torch, NumPy, Python."""
+"""Put back what an examination changes beside the model: random numbers, modes of the thread, flags of libraries."""
 
 import ctypes
 import gc

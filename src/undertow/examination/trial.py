@@ -1,4 +1,4 @@
-"""What an optimizer would do to the weights, tried on copies."""
+"""Try on copies what an optimizer would do to the weights."""
 
 import copy
 from collections.abc import Mapping

@@ -19,10 +19,11 @@ from undertow.tape.members import modules_of, parameters_of
 _ONE_AT_A_TIME = threading.RLock()
 """Examinations of one process wait for each other: models may share parameters, and all share the random numbers."""
 
-WORDS = 128
-"""Words of 8 bytes in a row of a large parameter, whose rows and columns are summed up to tell whether it changed."""
+WORDS = 509
+"""Words of 8 bytes in a row of a large parameter, whose columns are summed up to tell whether it changed: a prime, so
+that rows of weights that change places are other words in each column."""
 
-LARGE = 2**15
+LARGE = 2**13
 """Bytes from which on a parameter is large."""
 
 _HOOKS = tuple(
@@ -145,24 +146,22 @@ class Untouched:
 def _content(data: Tensor) -> int | None:
     """Return a sum of a parameter's bits: writing to ``.data`` leaves no new version. None where none can be had."""
     try:
+        if data.is_cpu and data.nbytes < LARGE and data.dtype is torch.float32 and data.is_contiguous():
+            return zlib.crc32(data.numpy().data)  # in a sixth of the time, of which most is spent on being called
         bits = data.reshape(-1).view(torch.uint8)
-        return _checksum(bits) if bits.device.type == "cpu" else int(bits.sum(dtype=torch.int64))
+        return _checksum(bits) if bits.is_cpu else int(bits.sum(dtype=torch.int64))
     except Exception:  # kinds of tensors that have no bits of their own
         return None
 
 
 def _checksum(bits: Tensor) -> int:
-    """Return a CRC, of large tensors that of their words' sums along rows and along columns: seven times as fast.
-
-    Numbers that change places without changing a sum would have to stay in their row and in their column.
-    """
+    """Return a CRC, of large tensors that of the sums of their words' columns: fifteen times as fast."""
     row = 8 * WORDS
     whole = len(bits) - len(bits) % row if len(bits) >= LARGE and not bits.storage_offset() % 8 else 0
     found = zlib.crc32(bits[whole:].numpy().data)
     if whole:
         words = bits[:whole].view(torch.int64).view(-1, WORDS)
-        for sums in (words.sum(0), words.sum(1)):
-            found = zlib.crc32(sums.numpy().data, found)
+        found = zlib.crc32(words.sum(0).numpy().data, found)
     return found
 
 
@@ -268,7 +267,8 @@ def _modes(modules: Sequence[nn.Module]) -> Restore:
 
     def restore() -> None:
         for module, training in kept:
-            module.training = training
+            if module.training != training:  # a module takes long to be set anything
+                module.training = training
 
     return restore
 

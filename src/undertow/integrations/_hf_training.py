@@ -37,16 +37,16 @@ def training(trainer: "Trainer", **changes: Any) -> Training:
     if trainer.train_dataset is None:
         raise ValueError("the trainer has no train_dataset: there is nothing to train with")
     args = trainer.args
-    batches = Accumulated(_Batches(trainer), args.gradient_accumulation_steps)
+    batches = Accumulated(_HfBatches(trainer), args.gradient_accumulation_steps)
     steps = args.max_steps if args.max_steps > 0 else _steps(trainer)
     autocast = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-    optimizers = _Optimizers(trainer, _given(trainer), steps)
+    optimizers = _HfOptimizers(trainer, _given(trainer), steps)
     found = Training(
-        model=_Model(trainer, None if trainer.model_init is not None else copy.deepcopy(trainer.model)),
+        model=_HfModel(trainer, None if trainer.model_init is not None else copy.deepcopy(trainer.model)),
         batches=batches,
-        loss=_Loss(trainer),
+        loss=_HfLoss(trainer),
         optimizer=optimizers,
-        score=_Score(trainer) if trainer.eval_dataset is not None else None,
+        score=_HfScore(trainer) if trainer.eval_dataset is not None else None,
         scheduler=optimizers.schedule(),
         clip_grad_norm=args.max_grad_norm or None,
         autocast=autocast,
@@ -57,7 +57,7 @@ def training(trainer: "Trainer", **changes: Any) -> Training:
 
 
 @dataclass(frozen=True)
-class _Batches:
+class _HfBatches:
     """Yields one pass over the trainer's data."""
 
     trainer: Any
@@ -77,7 +77,7 @@ def _steps(trainer: Any) -> int:
 
 
 @dataclass(frozen=True)
-class _Model:
+class _HfModel:
     """Makes models: by the trainer's ``model_init``, or copies."""
 
     trainer: Any
@@ -89,7 +89,7 @@ class _Model:
 
 
 @dataclass(frozen=True)
-class _Loss:
+class _HfLoss:
     """Computes a step's loss from its micro-batches, each divided as the trainer does."""
 
     trainer: Any
@@ -113,13 +113,13 @@ class _Loss:
 
 
 @dataclass(frozen=True)
-class _Score:
+class _HfScore:
     """Takes the loss on the trainer's evaluation data; larger is better."""
 
     trainer: Any
 
     def __call__(self, model: nn.Module) -> float:
-        loss = _Loss(self.trainer)
+        loss = _HfLoss(self.trainer)
         losses = [float(loss(model, [batch])) for batch in self.trainer.get_eval_dataloader()]
         return -sum(losses) / len(losses)
 
@@ -131,7 +131,7 @@ def _given(trainer: Any) -> Optimizer | None:
 
 
 @dataclass(frozen=True)
-class _Optimizers:
+class _HfOptimizers:
     """Makes optimizers as the trainer does, or like the one that it was given."""
 
     trainer: Any

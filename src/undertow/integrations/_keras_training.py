@@ -45,15 +45,15 @@ def training(
     optimizer = model.optimizer
     if optimizer is None and "optimizer" not in changes:
         raise ValueError("the model has no optimizer: call model.compile(optimizer=...) before, or give optimizer=")
-    given = None if "optimizer" in changes else _Optimizers.like(optimizer)
+    given = None if "optimizer" in changes else _KerasOptimizers.like(optimizer)
     _say_what_is_out_of_reach(model)
-    loss = _Loss(_fresh(model))
+    loss = _KerasLoss(_fresh(model))
     found = Training(
-        model=_Model(named, model),
-        batches=_Batches(torch.as_tensor(x), torch.as_tensor(y), batch_size),
+        model=_KerasModel(named, model),
+        batches=_KerasBatches(torch.as_tensor(x), torch.as_tensor(y), batch_size),
         loss=loss,
         optimizer=changes.pop("optimizer", given),
-        score=None if validation_data is None else _Score(loss, *map(torch.as_tensor, validation_data)),
+        score=None if validation_data is None else _KerasScore(loss, *map(torch.as_tensor, validation_data)),
         clip_grad_norm=getattr(optimizer, "global_clipnorm", None),
         steps=epochs * math.ceil(len(x) / batch_size),
     )
@@ -81,7 +81,7 @@ def _fresh(model: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Model:
+class _KerasModel:
     """Makes models of the same layers with fresh weights: of torch's layers, where they have all that it needs."""
 
     named: Callable[[Any], nn.Module]
@@ -96,7 +96,7 @@ class _Model:
 
 
 @dataclass(frozen=True)
-class _Batches:
+class _KerasBatches:
     """Yields one pass over arrays, in an order of its own each time."""
 
     x: Tensor
@@ -109,7 +109,7 @@ class _Batches:
 
 
 @dataclass(frozen=True)
-class _Loss:
+class _KerasLoss:
     """Takes the loss that a model was compiled with, of a batch, whatever a remedy has made of the model.
 
     Attributes:
@@ -129,10 +129,10 @@ class _Loss:
 
 
 @dataclass(frozen=True)
-class _Score:
+class _KerasScore:
     """Takes the loss on validation data; larger is better."""
 
-    loss: _Loss
+    loss: _KerasLoss
     x: Tensor
     y: Tensor
 
@@ -141,14 +141,14 @@ class _Score:
 
 
 @dataclass(frozen=True)
-class _Optimizers:
+class _KerasOptimizers:
     """Makes torch's optimizers with the rule and the settings of one of Keras'."""
 
     make: Callable[..., Optimizer]
     settings: Mapping[str, Any]
 
     @classmethod
-    def like(cls, optimizer: Any) -> "_Optimizers":
+    def like(cls, optimizer: Any) -> "_KerasOptimizers":
         """Read a Keras optimizer.
 
         Raises:

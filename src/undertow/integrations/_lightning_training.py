@@ -62,7 +62,7 @@ def training(
         batches=batches if alone else accumulated,
         loss=_loss if alone else MeanLoss(_loss),
         optimizer=_optimizer,
-        score=None if validation is None else _Score(validation, monitor, mode),
+        score=None if validation is None else _LightningScore(validation, monitor, mode),
         scheduler=configured.schedule(accumulated.steps),
         **({} if trainer is None else _settings(trainer, accumulated.steps)),
     )
@@ -103,7 +103,7 @@ def _returned_loss(returned: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Score:
+class _LightningScore:
     """Takes the mean of a metric over validation batches; larger is better."""
 
     validation: Iterable[Any]

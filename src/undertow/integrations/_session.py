@@ -123,6 +123,11 @@ class Session:
         """Return the findings that were told since this was last called, for the trainer's log."""
         return [self._found.popleft() for _ in range(len(self._found))]
 
+    def tell(self, log: logging.Logger = _log) -> None:
+        """Log the findings that were told since the last call."""
+        for finding in self.news():
+            log.warning(sentence(finding))
+
     def log(self, values: Mapping[str, Any]) -> None:
         """Record a trainer's own numbers; what isn't one is left out, and what has a name of ours gets another."""
         if self.watcher is not None:

@@ -41,13 +41,13 @@ def training(net: Any, X: Any, y: Any = None, **changes: Any) -> Training:  # no
     """
     host = _host(net)
     train, valid = host.get_split_datasets(X, y)
-    batches = _Batches(host, train, True)
+    batches = _SkorchBatches(host, train, True)
     found = Training(
-        model=_Model(net),
+        model=_SkorchModel(net),
         batches=batches,
-        loss=_Loss(host),
-        optimizer=_Optimizers(host),
-        score=None if valid is None else _Score(host, _Batches(host, valid, False)),
+        loss=_SkorchLoss(host),
+        optimizer=_SkorchOptimizers(host),
+        score=None if valid is None else _SkorchScore(host, _SkorchBatches(host, valid, False)),
         clip_grad_norm=_clipping(host),
         steps=host.max_epochs * math.ceil(batches.count),
     )
@@ -69,7 +69,7 @@ def _host(net: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Model:
+class _SkorchModel:
     """Makes fresh modules as the net does."""
 
     net: Any
@@ -83,7 +83,7 @@ class _Model:
 
 
 @dataclass(frozen=True)
-class _Batches:
+class _SkorchBatches:
     """Yields one pass over a dataset, as the net's iterator does."""
 
     host: Any
@@ -103,7 +103,7 @@ class _Batches:
 
 
 @dataclass(frozen=True)
-class _Loss:
+class _SkorchLoss:
     """Computes the loss of a batch as the net does, of any module in its place."""
 
     host: Any
@@ -117,19 +117,19 @@ class _Loss:
 
 
 @dataclass(frozen=True)
-class _Score:
+class _SkorchScore:
     """Takes the loss on the validation part; larger is better."""
 
     host: Any
-    batches: _Batches
+    batches: _SkorchBatches
 
     def __call__(self, model: nn.Module) -> float:
-        losses = [float(_Loss(self.host)(model, batch, train=False)) for batch in self.batches()]
+        losses = [float(_SkorchLoss(self.host)(model, batch, train=False)) for batch in self.batches()]
         return -sum(losses) / len(losses)
 
 
 @dataclass(frozen=True)
-class _Optimizers:
+class _SkorchOptimizers:
     """Makes optimizers as the net does, with its parameter groups."""
 
     host: Any

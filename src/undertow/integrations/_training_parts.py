@@ -1,4 +1,4 @@
-"""What makes an `undertow.Training` of a trainer's settings: batches of several micro-batches, and its schedule."""
+"""Parts for an `undertow.Training` of a trainer's settings: batches of several micro-batches, and its schedule."""
 
 import copy
 import math

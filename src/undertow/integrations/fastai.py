@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from torch.optim import Optimizer
 
 from undertow.extras import needed
-from undertow.integrations._session import Session, sentence
+from undertow.integrations._session import Session
 
 _fastai = needed("fastai.callback.core", "fastai", "undertow.integrations.fastai")
 
@@ -107,7 +107,7 @@ class UndertowCallback(Callback):
             return
         found = self.session.stop(self.session.watcher.step)
         if found is not None:
-            self._tell()
+            self.session.tell()
             _log.warning(self.session.farewell(found))
             raise CancelFitException
 
@@ -116,17 +116,13 @@ class UndertowCallback(Callback):
         recorder = getattr(self.learn, "recorder", None)
         if self._follows and recorder is not None:
             self.session.log(dict(zip(recorder.metric_names[1:], recorder.log[1:], strict=False)))
-        self._tell()
+        self.session.tell()
 
     def after_fit(self) -> None:
         """Finish the Run."""
         self._follows = False
         self.session.end()
-        self._tell()
-
-    def _tell(self) -> None:
-        for finding in self.session.news():
-            _log.warning(sentence(finding))
+        self.session.tell()
 
 
 def _torchs(optimizer: Any) -> Optimizer | None:

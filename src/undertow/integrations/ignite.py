@@ -32,7 +32,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from undertow.extras import needed
-from undertow.integrations._session import Session, sentence
+from undertow.integrations._session import Session
 
 _ignite = needed("ignite.engine", "ignite", "undertow.integrations.ignite")
 
@@ -107,7 +107,7 @@ class UndertowHandler:
         if not self._follows:
             return
         found = self.session.stop(trainer.state.iteration)
-        self._tell(trainer)
+        self.session.tell(trainer.logger)
         if found is not None and not trainer.should_terminate:
             trainer.logger.warning(self.session.farewell(found))
             trainer.terminate()
@@ -119,7 +119,7 @@ class UndertowHandler:
     def _finish(self, trainer: Engine) -> None:
         if self._follows:
             self.session.end()
-            self._tell(trainer)
+            self.session.tell(trainer.logger)
             self._follows = False
 
     def _fail(self, trainer: Engine, error: Exception) -> None:
@@ -127,10 +127,6 @@ class UndertowHandler:
         self._finish(trainer)
         if len(trainer._event_handlers[Events.EXCEPTION_RAISED]) == 1:
             raise error
-
-    def _tell(self, trainer: Engine) -> None:
-        for finding in self.session.news():
-            trainer.logger.warning(sentence(finding))
 
 
 def _attached(trainer: Engine) -> list[object]:

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from undertow.extras import needed
 from undertow.integrations import _keras_training
-from undertow.integrations._session import Session, sentence
+from undertow.integrations._session import Session
 from undertow.training import Training
 from undertow.watching import Watcher
 
@@ -184,7 +184,7 @@ class UndertowCallback(keras.callbacks.Callback):
         """Tell of findings, and have Keras stop if one is to be stopped for."""
         del batch, logs
         found = self.session.stop(0)
-        self._tell()
+        self.session.tell()
         if found is not None and not self.model.stop_training:
             self.model.stop_training = True
             _log.warning(self.session.farewell(found))
@@ -198,11 +198,7 @@ class UndertowCallback(keras.callbacks.Callback):
         """Finish the Run."""
         del logs
         self._end()
-        self._tell()
-
-    def _tell(self) -> None:
-        for finding in self.session.news():
-            _log.warning(sentence(finding))
+        self.session.tell()
 
 
 def training(model: Any, x: Any, y: Any, **settings: Any) -> Training:

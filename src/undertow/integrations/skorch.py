@@ -36,7 +36,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from undertow.extras import needed
-from undertow.integrations._session import Session, sentence
+from undertow.integrations._session import Session
 from undertow.integrations._skorch_training import training
 from undertow.record import Finding
 
@@ -114,7 +114,7 @@ class UndertowCallback(Callback):
         watcher = self.session_.watcher
         found = self.session_.stop(watcher.step) if training and watcher is not None else None
         if found is not None:
-            self._tell()
+            self.session_.tell()
             _log.warning(self.session_.farewell(found))
             raise KeyboardInterrupt  # which skorch takes for the wish to stop
 
@@ -123,17 +123,13 @@ class UndertowCallback(Callback):
         row = net.history[-1]
         told = {name: value for name, value in row.items() if name not in NOT_SCORES and not isinstance(value, bool)}
         self.session_.log(told)
-        self._tell()
+        self.session_.tell()
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:  # noqa: N803  # skorch's name
         """Finish the Run."""
         del net, X, y
         self.session_.end()
-        self._tell()
-
-    def _tell(self) -> None:
-        for finding in self.session_.news():
-            _log.warning(sentence(finding))
+        self.session_.tell()
 
 
 def _module(net: Any) -> nn.Module:

@@ -7,6 +7,7 @@ and only where the result says that squares may have been lost they are made aga
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,21 +108,34 @@ def host_inner(x: Tensor, y: Tensor) -> float:
     return float(sum(torch.dot(a.double(), b.double()).item() for a, b in pieces))
 
 
-def host_products(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> tuple[list[float], list[float]]:
-    """Return the norms of some tensors, and the inner product of each with another one.
+@np.errstate(all="ignore")  # of numbers that aren't finite, and of squares that are made again
+def host_products(pairs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the norms of some rows of numbers, and the inner product of each with another row.
 
     Args:
-        xs, ys: on the host, of one dimension, float32 or float64 and contiguous.
+        pairs: as many pairs of rows at once as are of one length, [2, rows, numbers], float32 or float64.
 
     Example:
-        >>> host_products([torch.tensor([3.0, 4.0])], [torch.tensor([1.0, 1.0])])
-        ([5.0], [7.0])
+        >>> norms, inners = host_products([np.array([[[3.0, 4.0], [3e-200, 4e-200]], np.ones((2, 2))])])
+        >>> norms.tolist(), inners.tolist()
+        ([5.0, 5e-200], [7.0, 6.999999999999999e-200])
     """
-    least, most = SMALLEST_OF_PIECE**2, LARGEST**2
-    squares = [torch.dot(x, x).item() for x in xs]
-    inners = [torch.dot(*pair).item() for pair in zip(xs, ys, strict=True)]
-    norms = [math.sqrt(s) if least <= s <= most else host_norm(x) for s, x in zip(squares, xs, strict=True)]
-    return norms, [p if least <= abs(p) <= most else host_inner(x, y) for p, x, y in zip(inners, xs, ys, strict=True)]
+    found = [(each[:, :, None] @ each[0][:, :, None])[:, :, 0, 0] for each in pairs]  # BLAS, one row after the other
+    squares, inners = whole = np.concatenate(found, axis=1).astype(np.float64)
+    norms, sizes, least, most = np.sqrt(squares), np.abs(whole), SMALLEST_OF_PIECE**2, LARGEST**2
+    if not (sizes.min() >= least and sizes.max() <= most):
+        rows = [pair for each in pairs for pair in each.swapaxes(0, 1)]
+        for at in np.flatnonzero(~((sizes >= least) & (sizes <= most)).all(axis=0)):
+            norms[at], inners[at] = _exact_products(*rows[at])
+    return norms, inners
+
+
+def _exact_products(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
+    """Return the norm of x, and its product with y, whatever their range: most often all of x is zero."""
+    if not x.any():
+        return 0.0, 0.0 * y.sum()
+    whole = torch.from_numpy(x)
+    return host_norm(whole), host_inner(whole, torch.from_numpy(y))
 
 
 def fit_together(parts: Sequence[Tensor], total: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""What there is to know of parameters once the backward pass is over."""
+"""Measure parameters once the backward pass is over."""
 
 from collections.abc import Mapping
 

@@ -102,14 +102,20 @@ class Reading:
         return any(name in labels.names for labels, _ in self.parts)
 
     def __getitem__(self, name: str) -> Numbers:
-        found = [(*labels.names[name], values) for labels, values in self.parts if name in labels.names]
-        if not found:
+        found = self._found(name)
+        if found is None:
             raise KeyError(name)
-        if len(found) == 1:
-            places, at, values = found[0]
-            return Numbers(places, values[..., at])
-        numbers = [values[..., at] for _, at, values in found]
-        return Numbers(np.concatenate([places for places, _, _ in found]), np.concatenate(numbers, axis=-1))
+        return found
+
+    def _found(self, name: str) -> Numbers | None:
+        parts = [(*labels.names[name], values) for labels, values in self.parts if name in labels.names]
+        if len(parts) == 1:  # as most are: one device and precision
+            ((places, at, values),) = parts
+            return Numbers(places, values.take(at, -1))
+        if not parts:
+            return None
+        numbers = [values.take(at, -1) for _, at, values in parts]
+        return Numbers(np.concatenate([places for places, _, _ in parts]), np.concatenate(numbers, axis=-1))
 
     def divide(self, names: Sequence[str], by: Array) -> None:
         """Divide the numbers of these names, of each pass by its own number, [passes, 1]."""
@@ -120,6 +126,7 @@ class Reading:
 
     def column(self, name: str, size: int, default: float | Array = np.nan) -> Array:
         """The numbers of one name over all places; where there are none, the default."""
-        if name in self:
-            return self[name].column(size, default)
+        found = self._found(name)
+        if found is not None:
+            return found.column(size, default)
         return default if isinstance(default, np.ndarray) else np.full(size, default)

@@ -55,7 +55,7 @@ class Readout:
         self._passes_on = self._onward.count > 0
         self._own = _Pairs(sites, names, lambda site: site.parameters)
         # A parameter that is used at many Sites makes one step: each has an equal part of it.
-        self._uses = np.bincount(self._own.place, minlength=len(names)).clip(1)
+        self._uses = np.maximum(np.bincount(self._own.place, minlength=len(names)), 1)
         self._layer = np.array([site.role is Role.WEIGHT and bool(site.parameters) for site in sites], dtype=bool)
         self._matrices = _Pairs(sites, names, _matrices)
 
@@ -185,9 +185,8 @@ class _Sums:
     def __init__(self, at: NDArray[np.intp], size: int) -> None:
         self.count = np.bincount(at, minlength=size)
         self._order = np.argsort(at, kind="stable")
-        in_order = at[self._order]
-        self._starts = np.flatnonzero(np.diff(in_order, prepend=-1))  # where the next place begins
-        self._at = in_order[self._starts]
+        self._at = np.flatnonzero(self.count)
+        self._starts = (np.cumsum(self.count) - self.count)[self._at]
 
     def total(self, values: Array) -> Array:
         """Sums, [..., places], of values, [..., values]."""

@@ -1,4 +1,4 @@
-"""What is there at one Site while the gradient passes."""
+"""Hold the live tensors at one Site while the gradient passes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,14 @@ class Slopes:
         formula: from (rows of) ``kept`` to phi', in a new tensor.
         elementwise: whether each number follows from its own place in ``kept`` alone, so that parts do, too.
         costly: whether the formula takes long, as GELU's does.
+        switch: whether it is 1 where ``kept`` is positive and 0 elsewhere, as ReLU's is: then it need not be computed.
     """
 
     kept: Tensor
     formula: Callable[[Tensor], Tensor]
     elementwise: bool = True
     costly: bool = True
+    switch: bool = False
 
 
 @dataclass(slots=True)

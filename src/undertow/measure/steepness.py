@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from undertow.measure.meter import Meter
 from undertow.measure.norms import LARGE_PIECE, host_count_above, host_norm
 from undertow.measure.reading import Label
 from undertow.measure.signal import Signal, Slopes
-from undertow.measure.together import SMALL_UP_TO, Reduced, counts_above
+from undertow.measure.together import SMALL_UP_TO, Reduced, counts_above, in_numpy
 
 SATURATED_BELOW = 0.1
 """A unit is saturated where |phi'| is under this share of its peak, as in `undertow.activations`."""
@@ -41,6 +43,9 @@ def measure_activation(signal: Signal, slopes: Slopes, g: Tensor | None, meter: 
     """
     kept, asked = slopes.kept, g is not None and (meter.verify or not signal.onward)
     alike = g is None or kept.shape == g.shape
+    if slopes.switch and not asked and kept.dim() > 1 and kept.numel() and in_numpy(kept) and not meter.can_wait(kept):
+        _count_on(signal, kept, meter)
+        return
     large = kept.is_cpu and kept.numel() > LARGE_PIECE and (g is None or g.is_cpu)
     if large and slopes.elementwise and alike:
         _in_parts(signal, slopes, meter)
@@ -98,6 +103,19 @@ def _reduce(
 
 def _labels(name: str, of: list[tuple[int, float]]) -> list[Label]:
     return [(name, site) for site, _ in of]
+
+
+def _count_on(signal: Signal, kept: Tensor, meter: Meter) -> None:
+    """Count where a switch is on: of a derivative of zeros and ones that tells the norm, and which units are dead."""
+    on, alive = 0, np.zeros((), dtype=bool)
+    for part in _parts(kept, signal.features) if kept.numel() > LARGE_PIECE else (kept,):
+        above: NDArray[np.bool_] = part.detach().numpy() > 0
+        on += int(np.count_nonzero(above))
+        alive = alive | np.logical_or.reduce(above, axis=tuple(_rows(part, signal.features)))
+    meter.note("values", signal.site, kept.numel())
+    meter.note("slope", signal.site, math.sqrt(on))
+    meter.note("alive", signal.site, 2.0 * np.count_nonzero(alive))
+    meter.note("units", signal.site, alive.size)
 
 
 def _in_parts(signal: Signal, slopes: Slopes, meter: Meter) -> None:

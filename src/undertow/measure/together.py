@@ -41,7 +41,17 @@ def can_wait(x: Tensor) -> bool:
         >>> can_wait(torch.zeros(3, 4)), can_wait(torch.zeros(3, dtype=torch.bfloat16))
         (True, False)
     """
-    return x.is_cpu and 0 < x.numel() <= SMALL_UP_TO and x.dtype in _KINDS and type(x) in _TYPES
+    return 0 < x.numel() <= SMALL_UP_TO and in_numpy(x)
+
+
+def in_numpy(x: Tensor) -> bool:
+    """Tell whether a tensor's numbers lie in the host's memory as NumPy takes them.
+
+    Example:
+        >>> in_numpy(torch.zeros(3, 4)), in_numpy(torch.zeros(3, dtype=torch.bfloat16))
+        (True, False)
+    """
+    return x.is_cpu and x.dtype in _KINDS and type(x) in _TYPES
 
 
 class Reduced:

@@ -89,6 +89,6 @@ def _mode_modules(model: nn.Module) -> Iterator[ModeModule]:
 
 def _drops(module: nn.Module) -> bool:
     share = getattr(module, "p", 0.0) if isinstance(module, _DropoutNd) else 0.0
-    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+    if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
         share = module.dropout
     return float(share) > 0

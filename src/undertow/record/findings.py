@@ -59,6 +59,7 @@ class BackwardGain:
 
 _IN_FILES = {"from_start": "born"}
 _FROM_FILES = {"born": "from_start"}
+_IN_NO_FILE = frozenset({"starts_again"})
 
 
 class Severity(StrEnum):
@@ -72,6 +73,23 @@ class Severity(StrEnum):
     def rank(self) -> int:
         """For comparing: note 0, warning 1, error 2."""
         return list(Severity).index(self)
+
+    @property
+    def meaning(self) -> str:
+        """Say what it comes to for the training, for people who don't know our words.
+
+        Example:
+            >>> Severity.ERROR.meaning
+            "it can't learn as it stands"
+        """
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Severity.ERROR: "it can't learn as it stands",
+    Severity.WARNING: "mended, it learns markedly better",
+    Severity.NOTE: "it trains all the same",
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,7 @@ class Finding:
         advice: what to do about it in this model, in a sentence or two; empty where nothing is to be done.
         snippet: the same as lines of plain PyTorch, with the names of this model's layers, that run as they are.
         follows_from: code of the finding that explains this one, where both were made; empty otherwise.
+        starts_again: whether the advice says to begin anew; for the rules alone, and in no file.
 
     Example:
         >>> found = Finding("UT101", "vanishing", Severity.ERROR, (), "fc1", "It fades.", began=50)
@@ -128,6 +147,7 @@ class Finding:
     advice: str = ""
     snippet: str = ""
     follows_from: str = ""
+    starts_again: bool = field(default=False, repr=False, compare=False)
 
     def __str__(self) -> str:
         places = ", ".join(filter(None, (self.where, self.source)))
@@ -157,7 +177,8 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values. Files say ``born`` of what is called `from_start` here, as they always did."""
-        return {_IN_FILES.get(key, key): jsonable(value, infinite=True) for key, value in vars(self).items()}
+        kept = {key: value for key, value in vars(self).items() if key not in _IN_NO_FILE}
+        return {_IN_FILES.get(key, key): jsonable(value, infinite=True) for key, value in kept.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

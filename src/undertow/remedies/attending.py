@@ -1,4 +1,4 @@
-"""What attention is told by masks and axes: how both are seen in the calls of a model, and how they are turned."""
+"""See the masks and axes of attention in the calls of a model, and turn them round."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

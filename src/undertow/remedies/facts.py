@@ -1,4 +1,4 @@
-"""What a training is, as numbers that a diagnosis of its model alone doesn't hold: remedies are prescribed by them."""
+"""Describe a training by numbers that a diagnosis of its model alone doesn't hold: remedies are prescribed by them."""
 
 import math
 from collections.abc import Mapping

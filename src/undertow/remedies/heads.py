@@ -1,4 +1,4 @@
-"""What stands behind the last layer of a model."""
+"""See and change what stands behind the last layer of a model."""
 
 from torch import nn
 

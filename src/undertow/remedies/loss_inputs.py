@@ -1,4 +1,4 @@
-"""What the functions that make a loss are given, and what a model does with single numbers and states on the way."""
+"""Note what the functions that make a loss are given, and what a model does with single numbers and states."""
 
 import math
 from collections.abc import Iterator, Sequence

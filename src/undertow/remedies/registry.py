@@ -1,4 +1,4 @@
-"""What a remedy is, and all there are: one code, one function ``Training -> Training``, one docstring."""
+"""Hold all remedies there are: one code, one function ``Training -> Training``, one docstring."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a training's loss calls, and in which state it finds modules: one pass that tells what remedies fit."""
+"""Survey what a training's loss calls, and in which state it finds modules: one pass that tells what remedies fit."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

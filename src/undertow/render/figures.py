@@ -20,6 +20,8 @@ Spec = dict[str, Any]
 Charts = ChartType | Sequence[ChartType]
 
 GUTTER = 24
+PNG_SCALE = 2.0
+"""Pixels of a PNG for each of its SVG's, along a side."""
 WIDE_COVERAGE = "'Segoe UI', 'Arial Unicode MS', 'DejaVu Sans', 'Noto Sans', sans-serif"
 # Text with a sign that Arial and its kin don't have (norm bars, raised digits).
 BEYOND_ARIAL = re.compile(
@@ -187,17 +189,12 @@ def panel_width(width: int, panels: int, columns: int) -> int:
     return (width - GUTTER * (across - 1)) // across
 
 
-def save_figure(charts: Charts, stem: Path, width: int = 760, columns: int = 2) -> tuple[Path, Path]:
-    """Write ``stem.svg`` and, at twice its pixels, ``stem.png``; each appears whole or not at all.
+def save_svg(svg: str, stem: Path) -> tuple[Path, Path]:
+    """Write a drawn figure as ``stem.svg`` and, at twice its pixels, as ``stem.png``: each whole, or not at all.
 
     Returns:
         The two paths, SVG first.
     """
-    return save_svg(to_svg(charts, width, columns), stem)
-
-
-def save_svg(svg: str, stem: Path) -> tuple[Path, Path]:
-    """``save_figure`` for a figure that is drawn already."""
     paths = Path(f"{stem}.svg"), Path(f"{stem}.png")
     write_whole(paths[0], svg.encode())
     write_whole(paths[1], rasterised(svg))
@@ -209,7 +206,7 @@ def rasterised(svg: str) -> bytes:
     # A browser borrows one missing glyph from another font; the rasteriser then sets the whole line in the first
     # font it meets that has it, often one with serifs. So such a line asks for a font that has them all.
     lines = BEYOND_ARIAL.sub(rf"\g<1>{WIDE_COVERAGE}\g<2>", svg)
-    return vl_convert.svg_to_png(lines, scale=2)
+    return vl_convert.svg_to_png(lines, scale=PNG_SCALE)
 
 
 @cache

@@ -8,18 +8,18 @@ from markupsafe import Markup
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, folded
 from undertow.render import gradient_charts
-from undertow.render.verdict import headline, model_name, verdict
+from undertow.render.verdict import headline, how_bad, is_fault, model_name, verdict
 
 _FRAGMENT = Markup(
     '<div style="max-width: 50rem; font-family: system-ui, sans-serif; line-height: 1.45">'
-    "<p><strong>{model}: {words}.</strong> {sentence}</p>{picture}{findings}</div>"
+    "<p><strong>{model}: {words}.</strong> {sentence}</p>{remedy}{picture}{findings}</div>"
 )
 _PICTURE = Markup(
     '<img alt="The gradient on its way back" style="max-width: 100%; background: white" '
     'src="data:image/svg+xml;base64,{svg}">'
 )
 _FINDING = Markup(
-    "<li><strong>{code}</strong> {severity}: {message}{advice}{snippet}<div><small>more: <code>undertow rule {code}"
+    "<li><strong>{code}</strong> {severity}: {message}{remedy}<div><small>more: <code>undertow rule {code}"
     "</code></small></div>{rest}</li>"
 )
 _BRIEF = Markup("<li><strong>{code}</strong> {severity}: {message}</li>")
@@ -36,27 +36,34 @@ def fragment(diagnosis: Diagnosis) -> Markup:
         <div style="..."><p><strong>&lt;b&gt;: no weights.</strong> No gradient ... weights.</p></div>
     """
     words, sentence = verdict(diagnosis)
-    listed = Markup().join(_listed(finding, rest) for finding, rest in folded(diagnosis.findings))
+    found = folded(diagnosis.findings)
+    leading = [each for each, _ in found[:1] if is_fault(each)]
+    listed = Markup().join(_listed(each, rest, told=each in leading) for each, rest in found)
     return _FRAGMENT.format(
         model=model_name(diagnosis),
         words=words,
-        sentence=sentence,
+        sentence=" ".join(filter(None, (sentence, how_bad(diagnosis)))),
+        remedy=Markup().join(map(_remedy, leading)),
         picture=_picture(diagnosis),
         findings=Markup("<ul>{}</ul>").format(listed) if diagnosis.findings else "",
     )
 
 
-def _listed(finding: Finding, rest: Sequence[Finding]) -> Markup:
-    """Return a finding with its remedy, and in a line each what follows from it."""
+def _listed(finding: Finding, rest: Sequence[Finding], told: bool) -> Markup:
+    """Return a finding with its remedy, unless that was told above, and in a line each what follows from it."""
     beneath = Markup().join(_brief(each) for each in rest)
     return _FINDING.format(
         code=finding.code,
         severity=finding.severity,
         message=f"{finding.span}{finding.message}",
-        advice=_ADVICE.format(finding.advice) if finding.advice else "",
-        snippet=_SNIPPET.format(finding.snippet) if finding.snippet else "",
+        remedy=Markup() if told else _remedy(finding),
         rest=Markup("follows from it:<ul>{}</ul>").format(beneath) if rest else "",
     )
+
+
+def _remedy(finding: Finding) -> Markup:
+    advice = _ADVICE.format(finding.advice) if finding.advice else Markup()
+    return advice + (_SNIPPET.format(finding.snippet) if finding.snippet else Markup())
 
 
 def _brief(finding: Finding) -> Markup:

@@ -7,7 +7,7 @@ from undertow.render.figures import checked_whole
 from undertow.render.markup import escaped
 from undertow.render.page import Article
 from undertow.render.sections import SECTIONS, answer
-from undertow.render.verdict import headline, loss, verdict
+from undertow.render.verdict import headline, how_bad, loss, verdict
 
 NAMED = {"optimizer": "optimizer", "devices": "devices", "torch": "torch", "python": "Python"}
 """What the page tells of how it was made: the header's name, and the reader's."""
@@ -28,7 +28,7 @@ def article(diagnosis: Diagnosis) -> Article:
     return Article(
         title=headline(diagnosis),
         subtitle=_subtitle(diagnosis),
-        lead=escaped(verdict(diagnosis)[1]),
+        lead="\n\n".join(map(escaped, filter(None, (verdict(diagnosis)[1], how_bad(diagnosis))))),
         tone=diagnosis.findings[0].severity.value if diagnosis.findings else None,
         answer=answer(diagnosis),
         sections=[section for section in sections if section is not None],

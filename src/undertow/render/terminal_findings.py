@@ -53,7 +53,9 @@ def _heading(finding: Finding) -> Text:
     text = Text(finding.name.upper() if finding.severity is not Severity.NOTE else finding.name)
     text.stylize(COLOURS[finding.severity])
     text.append(f"   {finding.code} {finding.severity}")
-    return text.append(f", {near(finding.source)}", "dim") if finding.source else text
+    text.append(f", {near(finding.source)}" if finding.source else "", "dim")
+    bad = finding.severity is not Severity.NOTE
+    return text.append(f": {finding.severity.meaning}", "dim") if bad else text
 
 
 def _confidence(finding: Finding) -> str:

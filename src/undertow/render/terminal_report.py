@@ -10,7 +10,7 @@ from undertow.render.labels import ties
 from undertow.render.terminal import Screen, printed
 from undertow.render.terminal_findings import blocks
 from undertow.render.terminal_path import way_back
-from undertow.render.verdict import by_cause, is_fault, loss, model_name, verdict
+from undertow.render.verdict import by_cause, is_doubtful, is_fault, loss, model_name, verdict
 
 
 def text(diagnosis: Diagnosis, on: Screen | None = None) -> str:
@@ -40,4 +40,6 @@ def _heading(diagnosis: Diagnosis) -> Text:
 
 def _good(diagnosis: Diagnosis) -> Group:
     words, sentence = verdict(diagnosis)
+    if any(map(is_doubtful, diagnosis.findings)):  # what it is stands right beneath
+        return Group(Text(words.upper(), "bold yellow"))
     return Group(Text(words.upper(), "bold green"), Text(sentence))

@@ -10,6 +10,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.formatting import signed
 from undertow.record import Finding, Severity
 from undertow.rules import RULES
+from undertow.rules.registry import holds_for
 from undertow.wording import called, sentence, times_of_decades
 
 WORTH_SAYING = 0.02
@@ -30,14 +31,41 @@ def verdict(diagnosis: Diagnosis) -> tuple[str, str]:
     worst = next(filter(is_fault, diagnosis.findings), None)
     if worst is not None:
         return worst.name, worst.message
+    doubtful = next(filter(is_doubtful, diagnosis.findings), None)
+    if doubtful is not None:
+        return f"no fault for sure, but {doubtful.name}", doubtful.message
     if diagnosis.gradient_path is None or not diagnosis.gradient_path.waypoints:
         return "no weights", "No gradient goes through any layer with weights."
-    return "nothing wrong on the gradient's way", _size(diagnosis.gradient_path)
+    return "nothing wrong on the gradient's way", f"{_size(diagnosis.gradient_path)}{_unjudged(diagnosis)}"
 
 
 def is_fault(finding: Finding) -> bool:
     """Tell whether a finding is a fault, and no mere note."""
     return finding.severity is not Severity.NOTE
+
+
+def is_doubtful(finding: Finding) -> bool:
+    """Tell whether a note may be a fault, which one pass can't tell: a verdict that is silent of it would mislead."""
+    return not is_fault(finding) and finding.code in RULES and holds_for(RULES[finding.code].doubtful, finding)
+
+
+def how_bad(diagnosis: Diagnosis) -> str:
+    """Say what the worst finding comes to for the training; empty where there is no fault.
+
+    Example:
+        >>> from undertow.record import Run
+        >>> late = Finding("UT101", "vanishing", Severity.ERROR, (), "", "")
+        >>> how_bad(Diagnosis(Run({}, ()), findings=[late])), how_bad(Diagnosis(Run({}, ())))
+        ("Error: it can't learn as it stands.", '')
+    """
+    worst = next(filter(is_fault, diagnosis.findings), None)
+    return "" if worst is None else sentence(f"{worst.severity}: {worst.severity.meaning}.")
+
+
+def _unjudged(diagnosis: Diagnosis) -> str:
+    """Say that nobody looked at the optimizer's steps, where none was given."""
+    none = str(diagnosis.run.header.get("optimizer", "")).startswith("none")
+    return " Its steps are judged if you give the optimizer, too." if none else ""
 
 
 def by_cause(diagnosis: Diagnosis, finding: Finding) -> str:

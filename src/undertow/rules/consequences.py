@@ -1,4 +1,4 @@
-"""What became of networks with this much of a fault: outcomes of the study ``severity``, and severities by them.
+"""Tell what became of networks with this much of a fault: outcomes of the study ``severity``, and severities by them.
 
 The study trains small networks of many kinds beside twins whose scale is mended, at the same optimizer and learning
 rate, and counts by amount: how many learned within the budget, and how many of their twins needed at most half the
@@ -11,6 +11,7 @@ steps. ``consequences.json`` is its table. A finding is
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -69,6 +70,20 @@ class Outcome:
                 f"; with this mended, a typical one did, in {100 / self.speedup:.0f} % of the steps these were given"
             )
         return f"Of {self.networks} networks like this {share} learned{mended if self.speedup >= 1.25 else ''}."
+
+
+_OUTCOME = re.compile(r" Of \d+ networks like this (?:[^.]|\.(?=\d))*\.")
+
+
+def without_outcome(message: str) -> str:
+    """Return a message without what became of networks like this: of one that did otherwise it says nothing.
+
+    Example:
+        >>> row = Outcome("UT301", "any", "any", -9.0, -8.0, 30, 0, 30, 6.5)
+        >>> without_outcome(f"It fades. {row} It fell."), without_outcome("It fades.")
+        ('It fades. It fell.', 'It fades.')
+    """
+    return _OUTCOME.sub("", message)
 
 
 def severity_of(code: str, amount: float, run: Run, kind: str = ANY) -> tuple[Severity, str]:

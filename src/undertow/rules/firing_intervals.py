@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from undertow.analysis.timeline import RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Severity
+from undertow.rules.consequences import without_outcome
 from undertow.rules.failures import findings_by
+from undertow.rules.guessing import better_than_guessing
 from undertow.rules.registry import RULES, Rule, holds_for
+from undertow.wording import size
 
 SPREAD = 48
 """Steps judged, evenly over the run; beside them some that lie closer and closer towards both ends."""
@@ -172,18 +175,18 @@ def _excused(history: RunHistory, finding: Finding, row: int, start: int) -> Fin
     ends = _fell_by_half(history, float(history.steps[start])) if excused else None
     if ends is None:
         return finding
-    text = f"{finding.message} The loss fell from {ends[0]:.3g} to {ends[1]:.3g} all the same."
+    text = f"{without_outcome(finding.message)} The loss fell from {size(ends[0])} to {size(ends[1])} all the same."
     return replace(finding, severity=Severity.NOTE, message=text)
 
 
 def _fell_by_half(history: RunHistory, since: float) -> tuple[float, float] | None:
-    """Return the loss at a step and at the end, medians of a few, if it has fallen by half since; else None."""
+    """Return the loss at a step and at the end, medians of a few, if it fell by half since, under guessing."""
     steps, values = history.loss
     at = int(np.searchsorted(steps, since))
     if len(values) < FEWEST_LOSSES or at >= len(values) - FEWEST_LOSSES // 2:
         return None
     first, last = float(np.median(values[at : at + 3])), float(np.median(values[-max(len(values) // 10, 3) :]))
-    return (first, last) if 0 <= last <= HALF * first else None
+    return (first, last) if 0 <= last <= HALF * first and better_than_guessing(history, last) else None
 
 
 def firing_interval(fired: NDArray[np.bool_], steps: NDArray[np.floating]) -> FiringInterval | None:

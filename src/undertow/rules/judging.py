@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, Severity, with_finite_steps
 from undertow.rules.failures import findings_by
 from undertow.rules.firing_intervals import findings_of_steps
-from undertow.rules.registry import RULES, Blocks, Rule
-from undertow.rules.run_outcome import with_outcomes
+from undertow.rules.registry import RULES, Blocks, Rule, holds_for
+from undertow.rules.run_outcome import came_late, with_outcomes
 
 OFTEN = 0.1
 """Share of a run's full steps in which a model must have taken a graph for that to be judged, too."""
@@ -73,13 +74,19 @@ def findings_of(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
                 continue
             for finding in findings_by(each.code, each.judge, diagnosis):
                 found.setdefault((finding.code, finding.where), []).append(_with_source(finding, diagnosis.run))
-    return in_order([replace(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
+    return in_order([_with(same[0], confidence=len(same) / len(diagnoses)) for same in found.values()])
 
 
 def _with_source(finding: Finding, run: Run) -> Finding:
     known = (run.sites[site].source for site in finding.sites)
     message = f"{finding.message}{_ties(finding, run)}"
-    return replace(finding, message=message, source=finding.source or next((line for line in known if line), ""))
+    return _with(finding, message=message, source=finding.source or next((line for line in known if line), ""))
+
+
+def _with(finding: Finding, **facts: Any) -> Finding:
+    """Return a finding with other facts; itself where they are no others, as to make a new one takes long."""
+    same = all(getattr(finding, name) == value for name, value in facts.items())
+    return finding if same else replace(finding, **facts)
 
 
 def _ties(finding: Finding, run: Run) -> str:
@@ -202,8 +209,16 @@ def in_order(found: Sequence[Finding], slack: float = 0.0) -> list[Finding]:
     for n, each in enumerate(found):
         first = min(causes[n], key=lambda cause: (bool(causes[cause]), -rank[cause], found[cause].code), default=None)
         severity = list(Severity)[rank[n]]
-        told.append(replace(each, severity=severity, follows_from="" if first is None else found[first].code))
-    return sorted(told, key=lambda each: (-each.severity.rank, bool(each.follows_from), each.code, each.where))
+        told.append(_with(each, severity=severity, follows_from="" if first is None else found[first].code))
+    return sorted(
+        told,
+        key=lambda each: (-each.severity.rank, bool(each.follows_from), not _doubtful(each), each.code, each.where),
+    )
+
+
+def _doubtful(finding: Finding) -> bool:
+    """Tell whether it is a note that comes before others, as it may be a fault."""
+    return finding.severity is Severity.NOTE and holds_for(RULES[finding.code].doubtful, finding)
 
 
 def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int]:
@@ -217,13 +232,18 @@ def _causes(effect: Finding, found: Sequence[Finding], slack: float) -> list[int
 
 
 def _explains(cause: Finding, effect: Finding, slack: float) -> bool:
-    if not {effect.code, f"{effect.code} {effect.name}"} & set(RULES[cause.code].explains):
+    rule = RULES[cause.code]
+    if not {effect.code, f"{effect.code} {effect.name}"} & set(rule.explains):
+        return False
+    if rule.explains_by and cause.name not in rule.explains_by:
         return False
     if cause.severity is Severity.NOTE and effect.severity is not Severity.NOTE:
         return False
-    if RULES[cause.code].acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
+    if rule.acts_by_steps and (effect.began is None or effect.from_start) and not _of_a_run(effect):
         return False
-    if cause.began is None or effect.began is None or _of_a_run(effect):
+    if _of_a_run(effect):
+        return not came_late(cause, effect.evidence.get("steps", np.inf), effect.began or 0)
+    if cause.began is None or effect.began is None:
         return True
     return cause.began <= effect.began + slack and (cause.from_start or not effect.from_start)
 

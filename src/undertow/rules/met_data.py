@@ -1,4 +1,4 @@
-"""What a network was seen to take in and to be held against: from a header, or from a watched run's columns."""
+"""Read what a network was seen to take in and to be held against: from a header, or from a watched run's columns."""
 
 import math
 from collections.abc import Mapping, Sequence

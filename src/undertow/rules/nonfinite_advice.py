@@ -1,4 +1,4 @@
-"""What to do against inf or nan, by the operation that makes it."""
+"""Advise against inf or nan, by the operation that makes it."""
 
 _ROOT = "its derivative is infinite at 0: add a small number inside, as in sqrt(x + 1e-8)"
 _DIVISION = (

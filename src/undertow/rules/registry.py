@@ -59,12 +59,14 @@ class Facts(TypedDict, total=False):
     declares_convergence: bool
     weighs_others: bool
     explains: tuple[str, ...]
+    explains_by: tuple[str, ...]
     acts_by_steps: bool
     excused_by_convergence: bool
     excused_at_zero_lr: bool
     excused_by_learning: bool | tuple[str, ...]
     excused_at_low_lr: tuple[str, ...]
     spoils_weights: bool | tuple[str, ...]
+    doubtful: bool | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Rule:
         weighs_others: judged after those that do without, with the faults they found in ``RunHistory.findings``.
         explains: codes of what it is the cause of, where both are found: it is told first, and weighs as much. A code
             with a finding's name behind it ("UT401 update too small") stands for findings of that name alone.
+        explains_by: names of the findings that ``explains`` holds for; all if there is none.
         acts_by_steps: what it explains comes of the steps that are taken, and was not there before the first.
         excused_by_convergence: a note if it begins when the run has converged.
         excused_at_zero_lr: a note where all its parameters have a learning rate of 0.
@@ -99,6 +102,8 @@ class Rule:
         excused_at_low_lr: names of findings that aren't judged where the learning rate is about to end the training.
         spoils_weights: the weights are lost by it, or far from where training can go on; or the names of findings of
             which that is so.
+        doubtful: a note of it may be a fault, which one pass can't tell: where there is no fault, the verdict names
+            it; or the names of findings of which that is so.
 
     Example:
         >>> from undertow.rules import RULES
@@ -121,12 +126,14 @@ class Rule:
     declares_convergence: bool = False
     weighs_others: bool = False
     explains: tuple[str, ...] = ()
+    explains_by: tuple[str, ...] = ()
     acts_by_steps: bool = False
     excused_by_convergence: bool = False
     excused_at_zero_lr: bool = False
     excused_by_learning: bool | tuple[str, ...] = False
     excused_at_low_lr: tuple[str, ...] = ()
     spoils_weights: bool | tuple[str, ...] = False
+    doubtful: bool | tuple[str, ...] = False
 
     @property
     def judges_steps(self) -> bool:
@@ -145,9 +152,8 @@ class Rule:
 
     def applies_to(self, run: Run) -> bool:
         """Return whether a Run has the header facts and columns that the rule can't do without."""
-        return all(fact in run.header for fact in self.header) and all(
-            name in run.columns for name in (*self.columns, *self.sparse_columns)
-        )
+        needed = (*self.columns, *self.sparse_columns)
+        return all(map(run.header.__contains__, self.header)) and all(map(run.columns.__contains__, needed))
 
 
 def holds_for(fact: bool | tuple[str, ...], finding: Finding) -> bool:

@@ -11,12 +11,21 @@ from undertow.rules.advice.steps import longer_steps, optimizer_of
 from undertow.rules.consequences import ADAPTIVE, ANY, optimizer_kind
 
 HALF_A_UNIT = 6e-8
+SMALLEST_HALF = 6e-8
+"""The smallest positive number of float16."""
+
 STUCK = 0.6
 MOST_BY_MOMENTUM = 10.0
 """Times its gradient that a step of SGD with momentum may come to."""
 
 HALF_A_DIGIT = {"torch.bfloat16": 2**-8.5, "torch.float16": 2**-11.5}
 """Half of the distance between neighbours / the number itself, between two powers of two."""
+
+
+def received_rms(diagnosis: Diagnosis, site: Site) -> float:
+    """Return the root mean square of the gradient that a Site receives, multiplied by the loss scale."""
+    received = float(diagnosis.column("grad_output")[site.index]) * diagnosis.loss_scale
+    return received / math.sqrt(math.prod(site.shape) or 1)
 
 
 def rounded_away(diagnosis: Diagnosis) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from undertow.record import Finding, Severity, folded
 from undertow.rules.registry import RULES, holds_for
+from undertow.wording import size
 
 NOT_LEARNING, NO_NUMBER = "UT704", "UT103"
 
@@ -15,6 +16,17 @@ OF_THE_START = ("UT1", "UT2", "UT3")
 """Families of faults that lie in the weights that a training begins with."""
 
 FRESH = "Then start again from fresh weights, with a new optimizer."
+
+
+def came_late(cause: Finding, steps: float, first: float = 0.0) -> bool:
+    """Tell whether a fault developed in the second half of a run, whose loss had stood still in the first.
+
+    Example:
+        >>> late = Finding("UT101", "", Severity.WARNING, (), "", "", began=220)
+        >>> came_late(late, 300), came_late(late, 900)
+        (True, False)
+    """
+    return not cause.from_start and cause.began is not None and cause.began - first > steps / 2
 
 
 def with_outcomes(findings: Sequence[Finding]) -> list[Finding]:
@@ -58,17 +70,15 @@ def _not_fallen(evidence: Mapping[str, float]) -> str:
         return ""
     start, best, steps = (evidence[name] for name in ("start", "best", "steps"))
     known = (("chance", "guessing scores"), ("constant", "one answer for all examples scores"))
-    beside = next((f"; {text} {evidence[name]:.3g}" for name, text in known if name in evidence), "")
+    beside = next((f"; {text} {size(evidence[name])}" for name, text in known if name in evidence), "")
     said = "The loss has not fallen" if best > STOOD * start else "Nothing has been learned"
-    return f"{said} in {steps:,.0f} steps (the loss was {start:.3g} at first and {best:.3g} at best{beside})."
+    levels = f"the loss was {size(start)} in its first steps and {size(best)} at best{beside}"
+    return f"{said} in {steps:,.0f} steps ({levels})."
 
 
 def _again(head: Finding, lasting: Mapping[str, Finding]) -> str:
     """Say to start again, where the weights of the run are lost or began wrong, and the advice doesn't say so yet."""
-    said = head.advice.lower()
-    if "start again" in said or "begin anew" in said:
-        return ""
-    if "skipped" in head.evidence:  # by a loss scaler: no step has touched the weights
+    if head.starts_again or "skipped" in head.evidence:  # by a loss scaler: no step has touched them
         return ""
     began_wrong = NOT_LEARNING in lasting and head.code.startswith(OF_THE_START)
     return FRESH if began_wrong or any(_spoils(each) for each in lasting.values()) else ""

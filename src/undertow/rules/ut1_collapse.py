@@ -5,18 +5,19 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.analysis.gradient_path import decades, find_gradient_path
+from undertow.analysis.gradient_path import decades
 from undertow.analysis.timeline import Numbers, RunHistory
+from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Run, Severity
 from undertow.rules.advice.steps import from_before
 from undertow.rules.registry import RUN, Blocks, rule
 from undertow.rules.ut6_healthy import before_norm
-from undertow.wording import called, sentence, times_of_decades
+from undertow.wording import called, sentence, size, times_of_decades
 
 COLLAPSED_BY = 2.0
 FEWEST_ROWS = 8
 LASTING = 3
-STILL_AS_HIGH = 0.9
+STILL_AS_HIGH, LEARNED = 0.9, 0.02
 SMALLEST = -100.0
 """Decades under which there are no weights to speak of."""
 
@@ -45,7 +46,8 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     Threshold:
         Two decades less than at the first step, and in the first tenth of the taped ones, up to the end of the run,
         over three taped steps or more (where a normalisation follows the front, its gradient times the size of its
-        weights); and the loss since then is not under 0.9 of what it was just before. Healthy
+        weights); and the loss since then is not under 0.9 of what it was just before, nor at rest
+        under a fiftieth of what it was at first. Healthy
         runs of ours moved by less than one decade, also while their loss fell by four; healthy transformers by up to
         1.5 in their first hundred steps, and came back.
     What to do:
@@ -66,10 +68,12 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     old, new = _losses_around(history, began)
     if np.isfinite(old) and (new < STILL_AS_HIGH * old or new == old == 0):
         return  # it fell on, or there is nothing left to learn
+    if has_learned(history, began, new):
+        return
     after = float(np.median(levels[start:]))
     numbers = {"before": before, "after": after, "loss before": old, "loss after": new}
     less = "no gradient any more" if after < -100 else f"{times_of_decades(after - before)} gradient than at first"
-    loss = f", and the loss stays at {new:.3g} ({old:.3g} before)" if np.isfinite(old) else ""
+    loss = f", and the loss stays at {size(new)} ({size(old)} before)" if np.isfinite(old) else ""
     sites = _ends(history)
     front = called(history.run, history.run.sites[sites[1]])
     text = f"{sentence(front)} and the layers next to it get {less}{loss}."
@@ -82,10 +86,22 @@ def collapsed(history: RunHistory) -> Iterator[Finding]:
     yield from_before(began, history.run.header, norm).on(found)
 
 
+def has_learned(history: RunHistory, began: int, loss: float) -> bool:
+    """Tell whether the loss had come to rest before a step, at a small part of what it began with.
+
+    Example:
+        >>> has_learned(RunHistory(Run({}, ())), 10, 0.1)
+        False
+    """
+    summary, values = history.loss_summary, history.loss.values
+    rests = summary is not None and summary.fell and summary.settled is not None and summary.settled <= began
+    return bool(rests and len(values) and loss < LEARNED * abs(float(np.median(values[:3]))))
+
+
 def _ends(history: RunHistory) -> tuple[int, ...]:
     """Return the gradient path's first and last waypoint, as it was at the first step."""
     rows = np.flatnonzero(history.finite)
-    gradient_path = find_gradient_path(history.run, int(rows[0])) if len(rows) else None
+    gradient_path = Diagnosis(history.run, int(rows[0])).gradient_path if len(rows) else None
     return (
         (gradient_path.waypoints[0], gradient_path.waypoints[-1])
         if gradient_path is not None and len(gradient_path.waypoints) > 1

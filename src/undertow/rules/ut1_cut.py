@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
-from undertow.rules.advice.cuts import against_cut, means_kept
+from undertow.rules.advice.cuts import against_cut
+from undertow.rules.lost_means import least_gradient, lost_in_a_mean
 from undertow.rules.registry import Blocks, rule
-from undertow.wording import called, few, sentence
+from undertow.rules.rounding import SMALLEST_HALF, received_rms
+from undertow.wording import called, few
 
 PRODUCTS = frozenset(
     ["mul", "addmm", "mm", "addmv", "mv", "dot", "bmm", "baddbmm", "linear", "mkldnn_linear", "convolution", "addcmul"]
@@ -25,17 +27,16 @@ CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "e
 SWITCHED_OFF = "a product with a constant that is zero"
 CANCELS = "a value is subtracted from itself"
 BEHIND_WEIGHTS = "what its weights go through before they are multiplied, such as sign or round, has derivative 0"
-MULTIPLIES = PRODUCTS - {"mul", "addcmul", "dot"}
+MATRICES = frozenset({"addmm", "mm", "linear", "mkldnn_linear"})
+HOOKED = "its weights aren't zero: a hook on what goes into it, or a factor of 0, takes it away"
+OF_SOME_SIZE = 1e-5
+"""A gradient's root mean square that no precision makes zero of on its way through weights."""
 
-SUBTRACT_MEANS = frozenset({"native_batch_norm", "native_layer_norm", "native_group_norm", "cudnn_batch_norm"})
-ROUNDING = 1e-6
-"""Of a gradient: float32 leaves so much of sums that cancel; a deviation would have to be a million to do it."""
+UNDERFLOWS = "its gradient is too small for the float16 that stands in front of it"
+MULTIPLIES = PRODUCTS - {"mul", "addcmul", "dot"}
 
 MANY_VALUES = 64
 """Values of which dropout drops all at p = 1 only."""
-
-UNDERFLOW = {"float16": 1e-3, "bfloat16": 1e-25}
-UNDERFLOW_ELSE = 1e-25
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
         both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean). Or
         weights are rounded before they are multiplied, or only their sign is taken. Or the mean is looked at of what a
-        normalisation made, whose mean is always its bias.
+        normalisation made, whose mean is always its bias. Or a hook on a tensor multiplies its gradient by 0.
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
@@ -82,42 +83,31 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Hu et al. 2022 (LoRA: A at random, B at zero); Bengio, Leonard, Courville 2013 (straight-through estimator).
     """
-    if (lost := _lost_in_a_mean(diagnosis)) is not None:
+    if (lost := lost_in_a_mean(diagnosis)) is not None:
         yield lost
         return
     zero, valueless = _zeros(diagnosis)
     satisfied = _loss(diagnosis) == 0.0 and not _of_one_unit(diagnosis)
     if not zero or not diagnosis.finite or satisfied:
         return
-    for found in _weighed(diagnosis.run, _merged(_cuts(diagnosis, zero, valueless))):
+    cuts = (each for each in _cuts(diagnosis, zero, valueless) if each.why != UNDERFLOWS)
+    for found in _weighed(diagnosis.run, _merged(cuts)):
         where = found[0]
         advice = against_cut(diagnosis, where.site, where.why, where.parameters, valueless)
         yield advice.on(_finding(diagnosis, found))
 
 
-def _lost_in_a_mean(diagnosis: Diagnosis) -> Finding | None:
-    """Return what to say of a normalisation on the way of all gradient that passes nothing but rounding on.
+def underflowing(diagnosis: Diagnosis) -> list[GradientCut]:
+    """Return operations that get a gradient and pass zero on, as it is too small for float16; empty if there are none.
 
-    It takes the mean away, so a mean over what it returns (a pooling) is its bias, whatever came in.
+    Under autocast weights are float32: only the zero tells that what lies between is not.
+
+    Example:
+        >>> underflowing(Diagnosis(Run({}, ())))
+        []
     """
-    run, path = diagnosis.run, diagnosis.gradient_path
-    kinds = {str(each) for each in run.header.get("dtypes", ())}
-    if path is None or not diagnosis.finite or not kinds or kinds & {"torch.float16", "torch.bfloat16"}:
-        return None
-    received, passed = diagnosis.column("grad_output"), diagnosis.column("grad_input")
-    for place in path.sites:
-        site = run.sites[place]
-        if site.op not in SUBTRACT_MEANS or not received[place] > _least(diagnosis):
-            continue
-        if passed[place] < ROUNDING * received[place]:
-            text = (
-                f"{sentence(called(run, site))} passes nothing but rounding on of the gradient that it gets: it takes "
-                "means away, and what is looked at behind it is such a mean (a pooling over what was normalised)."
-            )
-            numbers, limit = {"passed on": float(passed[place] / received[place])}, f"{ROUNDING:g} of what it gets"
-            made = Finding("UT109", "gradient cut", Severity.ERROR, (place,), site.name, text, numbers, limit)
-            return means_kept(called(run, site)).on(made)
-    return None
+    cuts = _cuts(diagnosis, *_zeros(diagnosis)) if diagnosis.run.sites and diagnosis.finite else ()
+    return [found for found in cuts if found.why == UNDERFLOWS]
 
 
 def _zeros(diagnosis: Diagnosis) -> tuple[set[str], set[str]]:
@@ -142,7 +132,9 @@ def _is_cut_behind_weights(diagnosis: Diagnosis, site: Site, zero: set[str]) -> 
     """Tell whether weights get nothing of a gradient that data and a received gradient make: it is lost on its way."""
     weights = {name for name in site.parameters if not name.endswith("bias")}
     received, data = (diagnosis.column(name)[site.index] for name in ("grad_output", "input_rms"))
-    multiplies = site.role is Role.WEIGHT and site.op in MULTIPLIES and received > _least(diagnosis) and data > 0
+    multiplies = (
+        site.role is Role.WEIGHT and site.op in MULTIPLIES and received > least_gradient(diagnosis) and data > 0
+    )
     return bool(multiplies and weights and weights <= zero)
 
 
@@ -154,12 +146,6 @@ def _loss(diagnosis: Diagnosis) -> float | None:
 def _of_one_unit(diagnosis: Diagnosis) -> bool:
     """Tell whether a softmax is over one unit: its cross-entropy is 0 whatever the network does."""
     return any(s.op in ("softmax", "log_softmax") and 1 in s.shape[1:] for s in diagnosis.run.sites)
-
-
-def _least(diagnosis: Diagnosis) -> float:
-    """Return what must arrive, or zero may well be an underflow."""
-    dtypes = [str(each).removeprefix("torch.") for each in diagnosis.run.header.get("dtypes", ())]
-    return max((UNDERFLOW.get(each, UNDERFLOW_ELSE) for each in dtypes), default=UNDERFLOW_ELSE)
 
 
 def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator[GradientCut]:
@@ -181,7 +167,7 @@ def _cuts(diagnosis: Diagnosis, zero: set[str], valueless: set[str]) -> Iterator
         for source in ends[site.index]:
             starved[source] |= mine
     for place, names in starved.items():
-        if received[place] > _least(diagnosis):
+        if received[place] > least_gradient(diagnosis):
             found = _explained(diagnosis, run.sites[place], names, zero)
             if found is not None:
                 yield found
@@ -201,7 +187,7 @@ def _cancelled(diagnosis: Diagnosis, zero: set[str]) -> dict[int, frozenset[int]
     arriving = _arriving(diagnosis) if by_parameters else []
     for names, places in by_parameters.items():
         at = frozenset[int]().union(*(arriving[place] for place in places))
-        twice = len(places) > 1 and all(received[p] > _least(diagnosis) and inflow[p] != 0 for p in places)
+        twice = len(places) > 1 and all(received[p] > least_gradient(diagnosis) and inflow[p] != 0 for p in places)
         if at or (twice and any("bias" not in name for name in names)):
             found |= dict.fromkeys(places, at or frozenset(places))
     return found
@@ -210,7 +196,7 @@ def _cancelled(diagnosis: Diagnosis, zero: set[str]) -> dict[int, frozenset[int]
 def _arriving(diagnosis: Diagnosis) -> list[frozenset[int]]:
     """Return, for every Site, the Sites behind which it lies whose gradient cancels as it arrives; empty if none."""
     run, received = diagnosis.run, diagnosis.column("grad_output").tolist()
-    arrives = (run.edge_column("contribution", diagnosis.step) > _least(diagnosis)).tolist()
+    arrives = (run.edge_column("contribution", diagnosis.step) > least_gradient(diagnosis)).tolist()
     found: list[frozenset[int] | None] = []  # None: some way from here leads to where there is gradient
     for site, edges in enumerate(run.incoming):  # givers stand before receivers
         above = [found[run.edges[edge].source] for edge in edges]
@@ -279,6 +265,9 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         )
     if site.op in PRODUCTS or site.op.startswith("scaled_dot_product") or site.parameters:
         return _product(diagnosis, site, parameters, zero)
+    flat = site.role is Role.ACTIVATION or site.op in LIMITS or site.op in STEPS or site.op.startswith(CHOOSES)
+    if not flat and 1 not in site.shape[1:] and received_rms(diagnosis, site) < SMALLEST_HALF:
+        return GradientCut(site, parameters, UNDERFLOWS, Severity.ERROR)
     if site.op in ("softmax", "log_softmax", "safe_softmax"):
         if 1 in site.shape[1:]:
             severity = Severity.NOTE if diagnosis.depth[site.index] else Severity.ERROR
@@ -308,6 +297,9 @@ def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:
 def _product(diagnosis: Diagnosis, site: Site, names: tuple[str, ...], zero: set[str]) -> GradientCut | None:
     """Return a cut where what a product is zero by gets no gradient itself; None where it is open yet."""
     own = {name for name in site.parameters if not name.endswith("bias")}
+    if own - zero and site.op in MATRICES and diagnosis.column("weight_norm")[site.index] > 0:
+        lost = diagnosis.column("grad_input")[site.index] == 0 and received_rms(diagnosis, site) > OF_SOME_SIZE
+        return GradientCut(site, names, HOOKED, Severity.ERROR) if lost else None
     if own - zero or _learns(diagnosis, site.index, zero):
         return None
     if "Dropout" in site.module_type and math.prod(site.shape) >= MANY_VALUES:

@@ -245,7 +245,7 @@ def _advice(history: RunHistory, taped: Finding | None, lost: bool, step: int, w
     if site is not None:
         return against_nonfinite(site.op, site.source, called(history.run, site), history.run.header)
     if taped is not None and taped.advice and not lost:
-        return Advice(taped.advice, taped.snippet)
+        return Advice(taped.advice, taped.snippet, taped.starts_again)
     return find_nonfinite(step, where, history.run.header)
 
 

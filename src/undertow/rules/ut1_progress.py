@@ -17,6 +17,7 @@ from undertow.wording import amount, called
 
 FRONT_BELOW, BACK_BELOW = 0.001, 0.0005
 FEWEST_LAYERS = 4
+HELD_BACK = {which: f"{which} layers held back by their rate" for which in ("front", "back")}
 EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
 
 
@@ -28,6 +29,8 @@ EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
     excused_by_convergence=True,
     excused_at_zero_lr=True,
     excused_by_learning=True,
+    explains=("UT401", "UT408"),
+    explains_by=(HELD_BACK["front"],),
 )
 def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The front half of the layers hardly takes part in learning.
@@ -65,6 +68,8 @@ def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     excused_by_convergence=True,
     excused_at_zero_lr=True,
     excused_by_learning=True,
+    explains=("UT401", "UT408"),
+    explains_by=(HELD_BACK["back"],),
 )
 def back_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
     """The back half of the layers hardly takes part in learning.
@@ -144,27 +149,34 @@ def _frozen(diagnosis: Diagnosis, which: str, below: float, code: str, name: str
     if half is None or half.share >= below:
         return
     severity, more, numbers = _consequence(diagnosis, which, below)
+    slow = unequal_rates(diagnosis, _parameters(diagnosis, half), below / half.share if half.share else np.inf)
     outcome = ""
-    if code == "UT104" and severity is Severity.ERROR:  # the study has hardly any networks whose back half stands still
-        severity, outcome = severity_of(code, half.share, diagnosis.run)
+    if code == "UT104" and severity is Severity.ERROR and slow is None:
+        severity, outcome = severity_of(code, half.share, diagnosis.run)  # of UT105 the study has hardly any networks
     where = ", ".join(layer.module for layer in half.layers[:4]) + (", ..." if len(half.layers) > 4 else "")
     sites = tuple(site for layer in half.layers for site in layer.sites)
-    run, part = diagnosis.run, f"one part in {amount(1 / half.share)}" if half.share else "nothing"
-    text = (
-        f"The {which} {len(half.layers)} of {half.of} layers, {called(run, run.sites[sites[-1]])} to "
-        f"{called(run, run.sites[sites[0]])}, hardly learn: they make {part} of the progress of a step{more}.{outcome}"
-    )
+    text = f"{_hardly_learn(diagnosis, which, half)}{'' if slow is None else f' ({slow[0]})'}{more}.{outcome}"
     limit = f"under {below:.2%} of a step's progress"
+    name = name if slow is None else HELD_BACK[which]
     found = Finding(code, name, severity, sites, where, text, {"share": half.share, **numbers}, limit, EQUATION)
-    yield _advice(diagnosis, which, half).on(found)
+    yield (slow[1] if slow is not None else _advice(diagnosis, which)).on(found)
 
 
-def _advice(diagnosis: Diagnosis, which: str, half: Half) -> Advice:
-    """Say what makes a half learn: its learning rate where that is small, else the gradient's size on its way."""
-    parameters = {name for layer in half.layers for s in layer.sites for name in diagnosis.run.sites[s].parameters}
-    slow = unequal_rates(diagnosis, parameters)
-    if slow is not None:
-        return slow
+def _hardly_learn(diagnosis: Diagnosis, which: str, half: Half) -> str:
+    run, part = diagnosis.run, f"one part in {amount(1 / half.share)}" if half.share else "nothing"
+    first, last = (called(run, run.sites[site]) for site in (half.layers[-1].sites[-1], half.layers[0].sites[0]))
+    return (
+        f"The {which} {len(half.layers)} of {half.of} layers, {first} to {last}, hardly learn: they make {part} of the "
+        "progress of a step"
+    )
+
+
+def _parameters(diagnosis: Diagnosis, half: Half) -> set[str]:
+    return {name for layer in half.layers for s in layer.sites for name in diagnosis.run.sites[s].parameters}
+
+
+def _advice(diagnosis: Diagnosis, which: str) -> Advice:
+    """Say what makes a half learn by the gradient's size on its way."""
     path = diagnosis.gradient_path
     sites = [diagnosis.run.sites[site] for site in path.sites] if path is not None else list(diagnosis.run.sites)
     if which == "back":

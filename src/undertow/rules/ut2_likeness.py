@@ -17,7 +17,7 @@ from undertow.rules.agreement import only_agreement
 from undertow.rules.met_data import targets_differ
 from undertow.rules.positions import NOTHING_LEFT, alike_positions, positions_sentence
 from undertow.rules.registry import RUN, rule
-from undertow.wording import called
+from undertow.wording import called, size
 
 ALIKE_BELOW = 1e-5
 APART_ABOVE, LEARNS = 1e-3, 0.01
@@ -173,7 +173,7 @@ def _of_layers(history: RunHistory, rows: Sequence[int], seen: Sequence[Mapping[
         first -= 1
     last = dict(seen[place] or {})
     losses = _losses(history)
-    stuck = f" The loss went from {losses['loss start']:.3g} to {losses['loss end']:.3g}." if losses else ""
+    stuck = f" The loss went from {size(losses['loss start'])} to {size(losses['loss end'])}." if losses else ""
     text = f"{_sentence(run, last)}{stuck}"
     found = _finding(run, last | losses, text, int(history.steps[rows[first]]), first == 0)
     return examples_told_apart(Diagnosis(run, rows[place]), run.sites[int(last["site"])]).on(found)

@@ -60,9 +60,11 @@ def saturated(diagnosis: Diagnosis) -> Iterator[Finding]:
     if not found:
         return
     worst = max(found, key=lambda site: share[site.index])
-    part, where = share[worst.index], f"where it is flat: {spelled(worst.activation)} passes hardly any gradient there"
-    name = called(diagnosis.run, worst)
-    text = f"{sentence(name)} is saturated{_more(found)}: {part:.0%} of its values lie {where}."
+    name, kind = called(diagnosis.run, worst), spelled(worst.activation)
+    text = (
+        f"{sentence(name)} is saturated{_as_others(found)}: {share[worst.index]:.0%} of its values lie where {kind} "
+        "is flat, and hardly any gradient passes there."
+    )
     numbers = {
         "saturated": float(share[worst.index]),
         "derivative_rms": float(diagnosis.column("derivative_rms")[worst.index]),
@@ -219,3 +221,8 @@ def _rows(site: Site) -> float:
 def _more(found: Sequence[Site]) -> str:
     others = len(found) - 1
     return f", and more than half at {others} other{'s' if others > 1 else ''}" if others else ""
+
+
+def _as_others(found: Sequence[Site]) -> str:
+    others = len(found) - 1
+    return f", as {'is another' if others == 1 else f'are {others} others'}" if others else ""

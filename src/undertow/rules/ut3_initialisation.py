@@ -14,7 +14,7 @@ from undertow.analysis.theory_check.interpretation import typical_weight_var
 from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import spelled
 from undertow.record import Finding, Role, Severity, Site, main_activation
-from undertow.rules.advice.signal import different_weights, redrawn
+from undertow.rules.advice.signal import acting, different_weights, redrawn
 from undertow.rules.alike import said_once
 from undertow.rules.consequences import severity_of
 from undertow.rules.registry import rule
@@ -27,7 +27,7 @@ from undertow.rules.ut1_scale import (
     is_vanishing,
     kind_of,
 )
-from undertow.wording import called, times_of_decades
+from undertow.wording import called, over_n, times_of_decades
 
 FEWEST_LAYERS = 3
 AGREEING = 0.5
@@ -41,6 +41,7 @@ ROUNDING = 1e-6
     "UT301",
     "initialisation off for the depth",
     first_step_only=True,
+    excused_by_learning=True,
     explains=("UT101", "UT102", "UT104", "UT105", "UT201", "UT205", "UT401 update too small", "UT704"),
 )
 def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
@@ -61,7 +62,8 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
         Expected <= -1.3 or >= 2.5 decades at a rate of -0.08 or 0.095 a layer, as for UT101 and UT102 (a loss in up to
         five layers must be steep), no single layer making more than 70 % of it, and measured at least half. Only where
         theory applies: plain layers with one kind of activation on the gradient path, no joins, normalisation or
-        attention. How much it matters is read off the study ``severity``.
+        attention. How much it matters is read off the study ``severity``; a note in a run whose loss fell by half, and
+        under what guessing gets.
     What to do:
         Draw the weights with the variance that is needed (1/n_in for tanh, 2/n_in for ReLU). For the sigmoid there is
         none within reason: take another activation.
@@ -79,10 +81,12 @@ def initialisation(diagnosis: Diagnosis) -> Iterator[Finding]:
         return  # what the gradient loses or gains by, a constant factor perhaps, is not the weights' variance
     size, verb = ("small", "lose") if found.expected < 0 else ("large", "blow up")
     sites = [diagnosis.run.sites[site] for site in diagnosis.gradient_path.sites]
-    many = sum(site.activation == activation for site in sites)  # as the advice counts them
-    layers, now = f"{many} layers of {spelled(activation)}", f"Their variance is {weight_var:.2g}/n"
+    layers, now = (
+        f"{len(acting(sites, activation))} layers of {spelled(activation)}",
+        f"Their variance is {over_n(weight_var)}",
+    )
     if needed:
-        lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {needed:.2g}/n would keep it."
+        lead, cure = f"The weights start too {size} for {layers}", f"{now} (n inputs); {over_n(needed)} would keep it."
     else:
         lead, cure = f"{layers} {verb} the gradient, whatever weights they start with", ""
     last, first = (called(diagnosis.run, diagnosis.run.sites[place]) for place in _ends(found))

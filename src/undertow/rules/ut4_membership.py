@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from undertow.diagnosis import Diagnosis
+from undertow.formatting import counted
 from undertow.record import Finding, Severity
 from undertow.rules.advice.steps import of_the_whole_model
 from undertow.rules.registry import Blocks, rule
@@ -58,30 +59,31 @@ def not_held(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 def _holds_nothing(held: Mapping[str, Any], missing: Sequence[str]) -> Finding:
     only_unreached = held["unreached"] and not held["foreign"]
+    foreign, unreached, frozen = (counted(held[name], "parameter") for name in ("foreign", "unreached", "frozen"))
+    why = "It holds no parameter at all."
     if held["foreign"]:
-        why = f"{held['foreign']} of another model: was the model made, copied or replaced after its optimizer?"
+        why = f"It holds {foreign} of another model: was the model made, copied or replaced after the optimizer?"
     elif held["unreached"]:
-        why = f"{held['unreached']} that this loss doesn't reach: see UT501."
+        why = f"It holds {unreached}, and the loss reaches none of them (see UT501)."
     elif held["frozen"]:
-        why = f"{held['frozen']} that don't require grad."
-    else:
-        why = "none at all."
-    text = f"No parameter that gets gradient is in the optimizer: no step changes the model. It holds {why}"
+        why = f"It holds {frozen}, all of them frozen (requires_grad=False)."
+    text = f"The optimizer holds none of the weights that get gradient, so that its steps change nothing. {why}"
     severity = Severity.WARNING if only_unreached else Severity.ERROR
     return _finding(severity, _shown(missing), text, held)
 
 
 def _left_out(held: Mapping[str, Any], missing: Sequence[str]) -> Finding:
     share = float(held.get("missing share", 0.0))
-    text = f"{_shown(missing)} are in no optimizer, though they get gradient: no step changes them."
+    text = f"{_shown(missing)} are in no optimizer: they get gradient, and no step changes them."
     if len(missing) == 1:
-        text = f"{missing[0]} is in no optimizer, though it gets gradient: no step changes it."
+        text = f"{missing[0]} is in no optimizer: it gets gradient, and no step changes it."
     severity = Severity.ERROR if share > NOTHING_LEFT and held["foreign"] else Severity.WARNING
     if held["foreign"]:
-        text += f" It holds {held['foreign']} of another model: what was replaced, was replaced after it was made."
+        others = counted(held["foreign"], "parameter")
+        text += f" The optimizer holds {others} of another model: were these layers replaced after it was made?"
     elif held.get("whole modules"):
         severity = Severity.NOTE
-        text += " Unless another optimizer holds them, as with the other half of a GAN: then give that one, too."
+        text += " If another optimizer holds them, as one holds the other half of a GAN, give that one, too."
     return _finding(severity, _shown(missing), text, held)
 
 

@@ -1,27 +1,27 @@
-"""UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping. UT404: float16's loss scale."""
+"""UT401, UT402: the optimizer's step, not judged without an optimizer. UT403: clipping."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.analysis.loss_trend import loss_ends
-from undertow.analysis.timeline import RunHistory
+from undertow.analysis.timeline import Numbers, RunHistory
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Severity
 from undertow.rules.advice.steps import (
     USUAL_RATIO,
-    in_float32,
     optimizer_of,
     shorter_steps,
     smaller_epsilon,
     wider_clipping,
 )
-from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.registry import RUN, rule
 from undertow.rules.rounding import rounded_away
 from undertow.rules.ut4_momentum import long_memory
-from undertow.wording import amount, called
+from undertow.wording import amount, called, size
 
 RATIO_ABOVE, MEDIAN_RATIO_ABOVE = 0.1, 0.25
 DEVELOP = frozenset({"UT103", "UT108", "UT109", "UT201", "UT202", "UT405"})
@@ -33,9 +33,12 @@ LOOK_BACK = 12
 BLOWN_UP = 4.0
 """Times that the weights of the median layer have grown by when units die or the loss jumps: steps did that."""
 
+LONG_STEPS = "long steps"
+"""What steps are called that are too long for most trainings, where the loss falls under them all the same."""
+
 EPSILONS = 10.0
-SMALLEST_HALF = 6e-8
 CUT_TO, MOSTLY, FEWEST_CLIPPED, LEARNED_BELOW = 0.1, 0.5, 20, 0.1
+FEWEST_CUT, UNCUT, DIVIDED, LOWEST_LIMIT = 4, 1e-4, 0.02, 1e-4
 SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adadelta", "LAMB")
 
 
@@ -49,6 +52,7 @@ SCALE_FREE = ("Adam", "Lion", "Adafactor", "RMSprop", "Rprop", "Adagrad", "Adade
     excused_by_learning=("update too small",),
     spoils_weights=("update too large",),
     acts_by_steps=True,
+    doubtful=(LONG_STEPS,),
     explains=(
         "UT101", "UT102", "UT103", "UT104", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT405", "UT406",
         "UT704",
@@ -98,7 +102,8 @@ def update_ratio(diagnosis: Diagnosis) -> Iterator[Finding]:
     median = float(np.median([ratio[site.index] for site in layers]))
     numbers = {"ratio": float(ratio[worst.index]), "median": median, "layers": float(len(large)), **more}
     limit = f"||dw|| / ||w|| > {RATIO_ABOVE}; a fault if its median is over {MEDIAN_RATIO_ABOVE}"
-    found = Finding("UT401", "update too large", severity, sites, worst.name, text + outcome, numbers, limit)
+    name = LONG_STEPS if severity is Severity.NOTE and "loss later" in more else "update too large"
+    found = Finding("UT401", name, severity, sites, worst.name, text + outcome, numbers, limit)
     yield shorter_steps(_header_at(diagnosis), median).on(found)
 
 
@@ -178,9 +183,9 @@ def _outcome(diagnosis: Diagnosis) -> tuple[Severity, str, dict[str, float]]:
     if np.isnan(later) or np.isnan(now):
         return Severity.WARNING, "", {}
     numbers = {"loss": now, "loss later": later}
-    told = f" After {ahead['steps']} such steps the loss is {later:.3g}, from {now:.3g}"
+    told = f" After {ahead['steps']} such steps the loss is {size(later)}, from {size(now)}"
     if later < now:
-        return Severity.NOTE, f"{told}: it falls all the same.", numbers
+        return Severity.NOTE, f"{told}: it falls all the same, on this batch at least.", numbers
     return Severity.WARNING, f"{told}.", numbers
 
 
@@ -277,8 +282,10 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     steps, first, second = np.intersect1d(after.steps, before.steps, return_indices=True)
     kept, whole = after.values[first], before.values[second]
     usable = np.isfinite(kept) & np.isfinite(whole) & (whole > 0) & (kept > 0)  # 0: cleared, see UT702
+    by_value = _cut_by_value(kept, whole, usable)
     if usable.sum() < FEWEST_CLIPPED:
         return
+    usable = usable if by_value is None else by_value
     cut = kept[usable] / whole[usable]
     hard = cut <= CUT_TO
     if hard.mean() < MOSTLY:
@@ -291,10 +298,9 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
     limit_of_clipping = numbers["norm"] * numbers["cut to"]
     text = (
         f"Clipping cuts the gradient in {numbers['clipped']:.0%} of the steps, usually to {numbers['cut to']:.2g} of "
-        f"itself: its norm is {numbers['norm']:.2g}, and what is left of it {limit_of_clipping:.2g}."
+        f"itself: its norm is {size(numbers['norm'], 2)}, and what is left of it {size(limit_of_clipping, 2)}."
     )
-    flags = history.scalar("clipped_scaled").values
-    unscaled = len(flags) > 0 and bool(flags.mean() > MOSTLY)
+    unscaled = _is_scaled_yet(history, None if by_value is None else float(np.median(kept[usable])))
     if unscaled:
         text += " The gradients are still multiplied by the loss scale when they are clipped."
     optimizer = str(history.run.header.get("optimizer", ""))
@@ -307,7 +313,30 @@ def clipping(history: RunHistory) -> Iterator[Finding]:
         from_start=began <= history.first_step,
     )  # fmt: skip
     meant = limit_of_clipping * _usual_scale(history) if unscaled else limit_of_clipping
-    yield wider_clipping(numbers["norm"], meant, unscaled).on(found)
+    yield wider_clipping(numbers["norm"], meant, unscaled, by_value is not None).on(found)
+
+
+def _cut_by_value(kept: Numbers, whole: Numbers, usable: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return the steps at which gradients are seen to be cut number by number; None where nearly all are not.
+
+    No norm is computed for it: what there was before is known of some full steps alone, and seems uncut at others. A
+    constant factor between the two is a division, as by the number of passes.
+    """
+    seen = usable & (kept < (1 - UNCUT) * whole)
+    if not FEWEST_CUT <= seen.sum() < MOSTLY * usable.sum():
+        return None
+    cut, left = np.log(kept[seen] / whole[seen]), float(np.median(kept[usable]))
+    hard = np.median(cut) <= np.log(CUT_TO) and left <= CUT_TO * float(np.median(whole[seen]))
+    return seen if hard and float(np.ptp(cut)) > DIVIDED else None
+
+
+def _is_scaled_yet(history: RunHistory, kept: float | None) -> bool:
+    """Tell whether gradients are clipped while the loss scale is in them; ``kept``: the norm, if cut by value."""
+    if kept is not None:  # an unscaled limit as low as what is left of them nobody sets
+        parameters = float(history.run.header.get("parameters", 1))
+        return _usual_scale(history) > 1 and kept < LOWEST_LIMIT * parameters**0.5
+    flags = history.scalar("clipped_scaled").values
+    return len(flags) > 0 and bool(flags.mean() > MOSTLY)
 
 
 def _usual_scale(history: RunHistory) -> float:
@@ -319,49 +348,3 @@ def _usual_scale(history: RunHistory) -> float:
 def _learned_all_the_same(history: RunHistory) -> bool:
     ends = loss_ends(history)
     return ends is not None and ends[0] > 0 and ends[1] < LEARNED_BELOW * ends[0]
-
-
-@rule(
-    "UT404",
-    "float16 underflow",
-    header=("dtypes",),
-    columns=("weight_grad_norm",),
-    blocks_converged=Blocks.BEFORE,
-    excused_by_convergence=True,
-    explains=("UT101", "UT104", "UT109", "UT402", "UT408", "UT704"),
-)
-def underflow(diagnosis: Diagnosis) -> Iterator[Finding]:
-    """Gradients are too small for float16.
-
-    What:
-        In half of the layers or more the gradient of the weights is no larger than the smallest number of float16.
-    Why it is bad:
-        What is smaller becomes zero: those layers stand still, and everything in front of them.
-    Evidence:
-        ``rms`` of the gradient of a layer's weights, the median over layers; with the loss's scale, if it has one.
-    Threshold:
-        Under 6e-8, the smallest positive number of float16, in a model with parameters of float16. (Under autocast the
-        parameters are float32, and this is not judged.)
-    What to do:
-        Scale the loss (torch.amp.GradScaler), or use bfloat16, which reaches as far down as float32.
-    References:
-        Micikevicius et al. 2018 (mixed precision training), section 3.2.
-    """
-    if "torch.float16" not in diagnosis.run.header.get("dtypes", ()) or not diagnosis.finite:
-        return
-    norm = diagnosis.column("weight_grad_norm")
-    layers = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.weight_shape and np.isfinite(norm[s.index])]
-    scale = diagnosis.loss_scale
-    rms = {s.index: scale * float(norm[s.index] / np.sqrt(np.prod(s.weight_shape))) for s in layers}
-    small = tuple(site for site in rms if rms[site] < SMALLEST_HALF)
-    if not rms or len(small) < len(rms) / 2:
-        return
-    text = (
-        f"In {len(small)} of {len(rms)} layers, {called(diagnosis.run, diagnosis.run.sites[small[0]])} among them, the "
-        "gradient is too small for float16: it becomes zero."
-    )
-    numbers = {"rms": float(np.median(list(rms.values()))), "layers": float(len(small))}
-    limit = f"rms < {SMALLEST_HALF} in half of the layers"
-    where = diagnosis.name(small[0])
-    found = Finding("UT404", "float16 underflow", Severity.WARNING, small, where, text, numbers, limit)
-    yield in_float32(scale).on(found)

@@ -74,7 +74,15 @@ def no_warm_up(history: RunHistory) -> Iterator[Finding]:
     text += ": a transformer with post-norm doesn't survive that." if post > 0.5 else "."
     limit = f"broken within {EARLY} steps, at more than {WARM_BELOW:.0%} of the highest learning rate from the start"
     found = Finding(
-        "UT406", "no warm-up", Severity.WARNING, first.sites, first.where, text, numbers, limit, began=first.began
+        "UT406",
+        "broken without warm-up",
+        Severity.WARNING,
+        first.sites,
+        first.where,
+        text,
+        numbers,
+        limit,
+        began=first.began,
     )
     yield warmed_up(after, history.run.header, post > 0.5).on(found)
 

@@ -47,7 +47,8 @@ def broadcast(diagnosis: Diagnosis) -> Iterator[Finding]:
     against = f"a target of shape {target}" if target else "a target of another shape"
     text = (
         f"An output of shape {output} meets {against}, and broadcasting makes {met} of them: it looks like every "
-        f"output is held against the targets of all {max(met)} examples."
+        f"output is held against the targets of all {max(met)} examples. The best that can be learned so is one answer "
+        "for all, their mean."
     )
     sites = tuple(s.index for s in run.sites if list(s.shape) == met and not diagnosis.depth[s.index])[:1]
     severity = Severity.WARNING if both else Severity.ERROR

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from undertow.diagnosis import Diagnosis
 from undertow.pytorch_code import code, expression
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice import Advice
+from undertow.rules.guessing import constant_level
 from undertow.rules.registry import RULES, RUN, Blocks, rule
-from undertow.rules.ut7_learning import constant_level
-from undertow.wording import few
+from undertow.wording import few, size
 
 CANCELLING_BELOW = 0.1
 AGREEING_ABOVE, LOOKS = 3.0, 5
@@ -86,7 +87,7 @@ def cancelling_ratio(diagnosis: Diagnosis) -> float | None:
         and math.prod(site.shape) > site.n_out
         and not before_norm(diagnosis.run, site)
     ]
-    return float(np.median(ratios)) if ratios else None
+    return median(ratios) if ratios else None
 
 
 def _hardly_moves(header: Mapping[str, Any]) -> bool:
@@ -110,12 +111,11 @@ def settled(history: RunHistory) -> Iterator[Finding]:
     if not history.one_loss or _still_agree(history) or summary.end > (constant_level(history) or np.inf):
         return
     numbers = {"start": summary.start, "end": summary.end}
-    text = (
-        f"The loss fell from {summary.start:.3g} to {summary.end:.3g} and stands still: small gradients are no fault."
-    )
+    fell = f"from {size(summary.start)} to {size(summary.end)}"
+    text = f"The loss fell {fell} and stands still: small gradients are no fault."
     limit = "the last quarter of the run moves the loss by less than 2 % of its fall, or than its noise"
     made = Finding("UT601", "converged", Severity.NOTE, (), "everywhere", text, numbers, limit, began=summary.settled)
-    yield Advice(f"Stop here, at a loss of {summary.end:.3g}, and look at the validation data.").on(made)
+    yield Advice(f"Stop here, at a loss of {size(summary.end)}, and look at the validation data.").on(made)
 
 
 def _stands_in_the_way(fault: Finding, of: float) -> bool:

@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow.analysis.loss_trend import (
     FEWEST_LOSSES,
     STANDING_STEPS,
-    UNDER_CONSTANT,
     LossLevel,
     Standstill,
     standstill,
@@ -17,25 +15,38 @@ from undertow.analysis.loss_trend import (
 from undertow.analysis.timeline import RunHistory
 from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Run, Severity
-from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart
+from undertow.rules.advice.loop import batches_mixed, one_batch_by_heart, sign_turned
+from undertow.rules.guessing import FEWEST_BATCHES, FLOOR, chance_level, loss_levels, of_the_loss
 from undertow.rules.registry import RUN, Blocks, rule
+from undertow.rules.run_outcome import came_late
+from undertow.wording import amount, size
 
 CHANCE = 0.03
 """Part of it by which a loss may be off chance that stands there."""
 
-MEASURED = frozenset({"nll_loss", "nll_loss2d", "binary_cross_entropy_with_logits", "mse_loss"})
-FEWEST_BATCHES = 4
-OF_THE_MEAN = 0.1
 ONE_CLASS, ABOVE_CONSTANT, OVER_CONSTANT = 0.6, 1.3, 0.2
 STANDS_ABOVE, FALLS_YET = 2.0, 0.1
 """Times the best constant answer's loss at which a classifier's stands, if it fell by less than that in a quarter."""
 
-FLOOR = 1e-3
+AT_MINUS_CHANCE, FAR_BELOW = (0.5, 2.0), 2.0
+"""Times minus chance at which a log-likelihood begins that is minimised, and below which it has gone far."""
+
+NAME, UNMIXED, SIGN = "doesn't learn", "batches not mixed", "sign lost"
+
 BINARY = float(np.log(2))
-CLASSIFIES = ("nll_loss", "log_softmax", "cross_entropy", "binary_cross_entropy")
 
 
-@rule("UT704", "doesn't learn", over=RUN, once_per_run=True, blocks_converged=Blocks.EVER, weighs_others=True)
+@rule(
+    "UT704",
+    "doesn't learn",
+    over=RUN,
+    once_per_run=True,
+    blocks_converged=Blocks.EVER,
+    weighs_others=True,
+    explains=("UT101", "UT104", "UT105", "UT108", "UT109", "UT201", "UT202", "UT203", "UT205", "UT401", "UT405"),
+    explains_by=(UNMIXED, SIGN),
+    acts_by_steps=True,
+)
 def no_learning(history: RunHistory) -> Iterator[Finding]:
     """The loss has not fallen, over a stretch long enough to tell.
 
@@ -55,7 +66,8 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
         ``constant``, what the best answer that is the same for every example would get by the targets of the batches
         (the classes' frequencies, the targets' variance). Or batches aren't mixed: six in ten of a batch's targets are
         of one class, the median, and the loss is 1.3 times ``constant`` and more. Or, of a classifier, the last quarter
-        of the run lies over twice ``constant``, and less than a tenth under the quarter before. An error where the loss
+        of the run lies over twice ``constant``, and less than a tenth under the quarter before. Or a classifier's loss
+        began at minus chance and fell below twice that: a likelihood that is minimised. An error where the loss
         stands at chance (within 3 %, ln n for n outputs), or something else that was found keeps it from learning;
         else a warning. A note where a loss needn't fall: with several optimizers, as a GAN's; if it was negative (a
         likelihood's or a reward's); while the learning rate rises yet, and nothing else was found; if it began at its
@@ -67,14 +79,15 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
     References:
         Karpathy 2019 (A recipe for training neural networks: "overfit one batch").
     """
-    levels = _levels(history)
+    levels = loss_levels(history)
     still = standstill(history, list(levels.values()))
-    if still is None:
-        found = [*_unmixed(history), *_above_constant(history, levels)]
-        yield from found[:1]
+    mistaken = [*_unmixed(history), *_sign_lost(history)] or ([] if still else [*_above_constant(history, levels)])
+    yield from mistaken[:1]
+    if mistaken or still is None:
         return
     chance = _chance(history.run, still)
-    text = f"The loss has not fallen in {still.steps:,} steps: {still.start:.4g} at first, {still.best:.4g} at best"
+    text = f"The loss has not fallen in {still.steps:,} steps: {size(still.start, 4)} in its first steps, "
+    text += f"{size(still.best, 4)} at best"
     text += f"{_held_against(still, chance, levels)}. {_meaning(history)}"
     numbers = {"start": still.start, "best": still.best, "noise": still.noise, "steps": float(still.steps)}
     if chance is not None:
@@ -87,14 +100,19 @@ def no_learning(history: RunHistory) -> Iterator[Finding]:
 
 
 def _causes(history: RunHistory) -> list[str]:
-    return list(dict.fromkeys(each.code for each in history.findings))[:2]
+    return list(dict.fromkeys(each.code for each in _possible_causes(history)))[:2]
 
 
-def _finding(history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str) -> Finding:
+def _possible_causes(history: RunHistory) -> list[Finding]:
+    steps = history.loss.steps[-1] - history.first_step + 1 if len(history.loss.steps) else np.inf
+    return [each for each in history.findings if not came_late(each, steps, history.first_step)]
+
+
+def _finding(
+    history: RunHistory, severity: Severity, text: str, numbers: Mapping[str, float], limit: str, name: str = NAME
+) -> Finding:
     began = int(history.first_step)
-    return Finding(
-        "UT704", "doesn't learn", severity, (), "the loss", text, numbers, limit, began=began, from_start=True
-    )  # fmt: skip
+    return Finding("UT704", name, severity, (), "the loss", text, numbers, limit, began=began, from_start=True)
 
 
 def _held_against(still: Standstill, chance: tuple[float, str] | None, levels: Mapping[str, LossLevel]) -> str:
@@ -103,10 +121,10 @@ def _held_against(still: Standstill, chance: tuple[float, str] | None, levels: M
         return f", which is chance ({chance[1]})"
     constant = levels.get("constant")
     if constant is not None and constant.under * constant.value <= still.best < constant.value * (1 + CHANCE):
-        return f", which is what one answer for all examples would get ({constant.value:.3g})"
+        return f", which is what one answer for all examples would get ({size(constant.value)})"
     level = levels.get("chance")
     if level is not None and still.best < level.value:
-        frequent = f"about what answering by how frequent the classes are would give (chance is {level.value:.3g})"
+        frequent = f"about what answering by how frequent the classes are would give (chance is {size(level.value)})"
         return f", {frequent}"
     return ""
 
@@ -117,7 +135,7 @@ def _unmixed(history: RunHistory) -> Iterator[Finding]:
     columns = ("commonest", "constant_loss")
     if not all(name in run.columns for name in columns) or "loss" not in run.steps or not history.one_loss:
         return
-    share, constant = (_of_the_loss(run, name) for name in columns)
+    share, constant = (of_the_loss(run, name) for name in columns)
     loss = np.asarray(run.steps["loss"], float)
     known = np.flatnonzero(np.isfinite(share) & np.isfinite(constant) & np.isfinite(loss))
     if len(known) < FEWEST_BATCHES:
@@ -128,12 +146,30 @@ def _unmixed(history: RunHistory) -> Iterator[Finding]:
         return
     text = (
         f"Batches are not mixed: in the median one {commonest:.0%} of the targets are of one class, and the loss of "
-        f"{now:.3g} is above what naming that class alone would get ({level:.2g}): each batch is learned, and the next "
-        "one makes the network forget it."
+        f"{size(now)} is above what naming that class alone would get ({size(level)}): each batch is learned, and "
+        "the next one makes the network forget it."
     )
     numbers = {"commonest": commonest, "constant": level, "loss": now}
     limit = f"{ONE_CLASS:.0%} of a batch of one class, at {ABOVE_CONSTANT:g} times the loss of naming it"
-    yield batches_mixed().on(_finding(history, Severity.WARNING, text, numbers, limit))
+    yield batches_mixed().on(_finding(history, Severity.WARNING, text, numbers, limit, UNMIXED))
+
+
+def _sign_lost(history: RunHistory) -> Iterator[Finding]:
+    """Report a loss that began at minus chance and falls without end: a log-likelihood that is minimised."""
+    values, chance = history.loss.values, chance_level(history.run)
+    if chance is None or len(values) < FEWEST_LOSSES or not history.one_loss or not np.isfinite(values).all():
+        return
+    start, end = float(np.median(values[:3])), float(np.median(values[-max(len(values) // 10, 3) :]))
+    if not AT_MINUS_CHANCE[0] < -values[0] / chance < AT_MINUS_CHANCE[1] or end > -FAR_BELOW * chance or end >= start:
+        return
+    text = (
+        f"The loss began at {values[0]:.3g}, which is minus chance ({chance:.3g}), and fell to {end:.4g} and on: "
+        "it is a log-likelihood, which is largest where the network is right, and it is minimised."
+    )
+    numbers = {"start": float(values[0]), "end": end, "chance": chance}
+    limit = f"a loss that begins between {AT_MINUS_CHANCE[0]:g} and {AT_MINUS_CHANCE[1]:g} times minus chance"
+    limit += f" and ends under {FAR_BELOW:g} times"
+    yield sign_turned().on(_finding(history, Severity.ERROR, text, numbers, limit, SIGN))
 
 
 def _above_constant(history: RunHistory, levels: Mapping[str, LossLevel]) -> Iterator[Finding]:
@@ -146,75 +182,27 @@ def _above_constant(history: RunHistory, levels: Mapping[str, LossLevel]) -> Ite
     if now < STANDS_ABOVE * level + OVER_CONSTANT or now < before * (1 - FALLS_YET):
         return
     text = (
-        f"The loss stands at {now:.3g} after {steps:,} steps, {now / level:.2g} times what one answer for all examples "
-        f"would get ({level:.3g}): the network is sure of wrong answers, and doesn't unlearn them. {_meaning(history)}"
+        f"The loss stands at {size(now)} after {steps:,} steps, {amount(now / level)} times what one answer for all "
+        f"examples would get ({size(level)}): the network is sure of wrong answers, and doesn't unlearn them. "
+        f"{_meaning(history)}"
     )
     numbers = {"loss": now, "constant": level, "steps": float(steps)}
     limit = f"{STANDS_ABOVE:g} times the loss of the best constant answer"
-    severity = Severity.ERROR if history.findings else Severity.WARNING
+    severity = Severity.ERROR if _possible_causes(history) else Severity.WARNING
     made = _finding(history, severity, text, numbers, limit)
     yield one_batch_by_heart(steps, float(np.median(values[:5])), _causes(history)).on(made)
-
-
-def _of_the_loss(run: Run, name: str) -> NDArray[np.floating]:
-    """Return a column at the operation that the run's loss is, or is a mean of; nan without one, [rows]."""
-    place = next((site.index for site in run.sites if site.op in MEASURED), None)
-    return np.full(len(run), np.nan) if place is None else np.asarray(run.columns[name][:, place], float)
-
-
-def _levels(history: RunHistory) -> dict[str, LossLevel]:
-    """Return the losses at which nothing has been learned of the inputs, as far as they are known."""
-    found, chance, constant = {}, _chance_level(history.run), constant_level(history)
-    if chance is not None:
-        found["chance"] = LossLevel(chance)
-    if constant is not None:
-        found["constant"] = LossLevel(constant, UNDER_CONSTANT)
-    return found
-
-
-def constant_level(history: RunHistory) -> float | None:
-    """Return what the best constant answer gets, of a run whose loss is the one that it was measured of.
-
-    Example:
-        >>> from undertow.record import Run
-        >>> constant_level(RunHistory(Run({}, ()))) is None
-        True
-    """
-    run = history.run
-    if "constant_loss" not in run.columns or not run.sites or run.sites[0].op not in MEASURED:
-        return None
-    found = _of_the_loss(run, "constant_loss")
-    found = found[np.isfinite(found)]
-    level = float(np.median(found)) if len(found) >= FEWEST_BATCHES else 0.0
-    return level if level > FLOOR and _is_the_mean(run) else None
-
-
-def _is_the_mean(run: Run) -> bool:
-    """Tell whether the loss is a mean over its targets, by how wrong a classifier is; True where nobody knows."""
-    if "surprise" not in run.columns or "loss" not in run.steps:
-        return True
-    mean = _of_the_loss(run, "surprise") * np.log(np.maximum(_of_the_loss(run, "classes"), 2))
-    ratio = mean / np.asarray(run.steps["loss"], float)
-    known = ratio[np.isfinite(ratio)]
-    return not len(known) or bool(abs(np.median(known) - 1) < OF_THE_MEAN)
 
 
 def _severity(history: RunHistory, still: Standstill) -> Severity:
     goes_on = history.first_step > 0
     if not history.one_loss or goes_on or still.start <= FLOOR or history.loss.values.min() < 0:
         return Severity.NOTE
-    if warming_up(history) and not history.findings:
+    causes = _possible_causes(history)
+    if warming_up(history) and not causes:
         return Severity.NOTE
-    if _chance(history.run, still) is not None or history.findings:
+    if _chance(history.run, still) is not None or causes:
         return Severity.ERROR
     return Severity.WARNING
-
-
-def _chance_level(run: Run) -> float | None:
-    """Return the loss of answering all classes alike, of a network that is seen to classify."""
-    classes = next((site.n_out for site in run.sites if site.role is Role.WEIGHT and site.n_out), 0)
-    classifies = any(site.op.startswith(CLASSIFIES) for site in run.sites)
-    return float(np.log(max(classes, 2))) if classifies and classes else None
 
 
 def _chance(run: Run, still: Standstill) -> tuple[float, str] | None:
@@ -228,7 +216,7 @@ def _chance(run: Run, still: Standstill) -> tuple[float, str] | None:
 
 
 def _meaning(history: RunHistory) -> str:
-    others: Sequence[Finding] = history.findings
+    others: Sequence[Finding] = _possible_causes(history)
     if others:
         codes = list(dict.fromkeys(f"{each.code} ({each.name})" for each in others))[:3]
         return f"The reason may be {' or '.join(codes)}."

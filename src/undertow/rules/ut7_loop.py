@@ -270,15 +270,16 @@ def _evaluating(evaluation: Mapping[str, Sequence[str]], severity: Severity) -> 
         kinds = [f"{len(each)} {kind}{'s' if len(each) > 1 else ''}" for each, kind in
                  ((norms, "BatchNorm layer"), (dropouts, "Dropout layer")) if each]  # fmt: skip
         are = "is" if len(norms) + len(dropouts) == 1 else "are"
-        why = "by statistics that nobody brings up to date" if norms else "and drop nothing"
-        does = f"they normalise {why}" if norms else "they drop nothing"
-        text = f"{' and '.join(kinds)} {are} in evaluation mode while the network trains: {does}."
+        does = ["BatchNorm normalises by old means and variances, which no step brings up to date"] if norms else []
+        does += ["Dropout drops nothing"] if dropouts else []
+        text = f"{' and '.join(kinds)} {are} in evaluation mode while the network trains: {', and '.join(does)}."
         yield _in_evaluation(severity, norms + dropouts, text, norms, dropouts, alone=False)
     if alone:
+        those = "layers are" if len(alone) > 1 else "layer is"
         text = (
-            f"{len(alone)} BatchNorm layer{'s' if len(alone) > 1 else ''} alone in evaluation mode, in a network that "
+            f"{len(alone)} BatchNorm {those} in evaluation mode, in a network that trains. Means and variances stay "
+            "what they are there, while scales and shifts learn: that is right where it was done on purpose."
         )
-        text += "trains: on purpose? Their statistics stay what they are, their scales and shifts learn."
         yield _in_evaluation(Severity.NOTE, alone, text, alone, [], alone=True)
 
 

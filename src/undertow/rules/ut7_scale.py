@@ -12,6 +12,7 @@ from undertow.operations import REGRESSION_LOSSES
 from undertow.record import Finding, Role, Severity, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
+from undertow.rules.advice.signal import calmer_branches
 from undertow.rules.consequences import PLAIN, optimizer_kind
 from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
 from undertow.rules.registry import rule
@@ -39,7 +40,7 @@ SURE_FOR_ALL = 80.0
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that is out of scale: a sentence, numbers, and whether it can't be learned as it stands."""
+    """Something out of scale: a sentence, numbers, whether it can't be learned so, and advice of its own, if any."""
 
     kind: str
     fact: Mapping[str, Any]
@@ -47,6 +48,7 @@ class Trouble:
     numbers: Mapping[str, float]
     fatal: bool
     source: str
+    advice: Advice | None = None
 
 
 @rule(
@@ -147,7 +149,7 @@ def _advice(found: Sequence[Trouble]) -> Advice:
     outputs = [trouble for trouble in found if trouble.kind.startswith("first")]
     of_inputs = any(trouble.kind == "inputs" for trouble in found)
     told = [trouble for trouble in found if not (of_inputs and trouble in outputs)]
-    each = [standardised(trouble.kind, trouble.fact) for trouble in told]
+    each = [trouble.advice or standardised(trouble.kind, trouble.fact) for trouble in told]
     again = (
         [f"Then look at the {outputs[0].kind} again: as a rule that mends it, too."] if len(told) < len(found) else []
     )
@@ -183,13 +185,13 @@ def _of_logits(diagnosis: Diagnosis) -> Trouble | None:
         "learned anything."
     )
     fact = {"times": times, "layer": _last_layer(diagnosis), "what": "all classes are about as likely at first"}
-    return Trouble("first loss", fact, text, {"surprise": times}, False, "")
+    return Trouble("first loss", fact, text, {"surprise": times}, False, "", _of_branches(diagnosis))
 
 
 def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
     """Report first outputs that are many times as large as their targets."""
     times, pair = _misfit(diagnosis), _regression(diagnosis)
-    if not np.nan_to_num(diagnosis.column("weight_grad_norm")).any():
+    if not (diagnosis.column("weight_grad_norm") > 0).any():
         return None  # what cuts the gradient off keeps the outputs where they are
     if pair is None or times < LARGE_OUTPUTS or _size(pair["target"]) <= SMALL_TARGETS or not math.isfinite(times):
         return None
@@ -201,7 +203,8 @@ def _of_outputs(diagnosis: Diagnosis) -> Trouble | None:
     )
     fact = {"times": times, "layer": _last_layer(diagnosis), "what": "the first outputs are no larger than the targets"}
     fatal = times >= (HUGE_OUTPUTS_FOR_SGD if sgd else HUGE_OUTPUTS)
-    return Trouble("first outputs", fact, text, {"size": size, "output": output}, fatal, str(pair["source"]))
+    numbers, source = {"size": size, "output": output}, str(pair["source"])
+    return Trouble("first outputs", fact, text, numbers, fatal, source, _of_branches(diagnosis))
 
 
 def _of_sums(diagnosis: Diagnosis) -> Trouble | None:
@@ -224,6 +227,16 @@ def _last_layer(diagnosis: Diagnosis) -> str:
     heads = [s for s in diagnosis.run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1]
     names = [name for name in heads[0].parameters if not name.endswith("bias")] if heads else []
     return names[0] if names else ""
+
+
+def _of_branches(diagnosis: Diagnosis) -> Advice | None:
+    """Return what keeps sums of branches small, where it is they that make outputs large; None where it is not."""
+    run = diagnosis.run
+    head = next(
+        (s for s in run.sites if s.role is Role.WEIGHT and s.parameters and diagnosis.depth[s.index] == 1), None
+    )
+    large = head is not None and float(diagnosis.column("input_rms")[head.index]) > WIDE
+    return calmer_branches(diagnosis) if large and any(site.role is Role.JOIN for site in run.sites) else None
 
 
 def _of_the_loss(diagnosis: Diagnosis) -> Trouble | None:

@@ -9,6 +9,7 @@ from undertow.record import Finding, Severity
 from undertow.rules.advice.losses import limits_lifted
 from undertow.rules.met_data import pairs
 from undertow.rules.registry import rule
+from undertow.wording import size
 
 FLOOR_ABOVE = 0.02
 FLOOR_OF_AN_ERROR = 0.5
@@ -75,8 +76,12 @@ def _limits(last: Mapping[str, Any]) -> str:
 def _beyond(pair: Mapping[str, Any]) -> str:
     target, part = pair["target"], pair["last"].get("out of reach")
     if part is None:  # a watched run knows mean and spread alone
-        return f"targets of mean {target['mean']:.3g} and spread {target['spread']:.3g} lie beyond what it can return"
-    return f"{part:.0%} of the targets, which go from {target['smallest']:.3g} to {target['largest']:.3g}, lie beyond"
+        return (
+            f"targets of mean {size(target['mean'])} and spread {size(target['spread'])} lie beyond what it can return"
+        )
+    return (
+        f"{part:.0%} of the targets, which go from {size(target['smallest'])} to {size(target['largest'])}, lie beyond"
+    )
 
 
 def _finding(diagnosis: Diagnosis, pair: Mapping[str, Any]) -> Finding:

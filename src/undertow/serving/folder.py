@@ -6,9 +6,11 @@ import re
 import stat
 from pathlib import Path, PurePosixPath
 
+from undertow.store.database import BESIDE
+from undertow.store.rank_paths import other_ranks
+
 SUFFIX = ".undertow"
 _RANK = re.compile(r"\.rank\d+\.undertow$")
-_BESIDE = ("-wal", "-shm", "-journal")
 _BESIDE_ENDING = re.compile("-(wal|shm|journal)$")
 
 
@@ -94,18 +96,9 @@ def _is_a(path: Path, kind: object) -> bool:
         return False
 
 
-def ranks_of(path: Path) -> list[Path]:
-    """The files that other ranks of the same training wrote beside a Run's."""
-    return [each for each in path.parent.glob(f"{_literal(path.stem)}.rank*{SUFFIX}") if _RANK.search(each.name)]
-
-
 def files_of(path: Path) -> list[Path]:
     """A Run's file, those of other ranks, and what SQLite keeps beside each, if it is there."""
-    return [Path(f"{each}{ending}") for each in (path, *ranks_of(path)) for ending in ("", *_BESIDE)]
-
-
-def _literal(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
+    return [Path(f"{each}{ending}") for each in (path, *other_ranks(path)) for ending in BESIDE]
 
 
 def _linked_beside(path: Path) -> bool:

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 from undertow.record import Run
-from undertow.serving.folder import ranks_of
 from undertow.store import Position, RunReader, open_run
+from undertow.store.rank_paths import other_ranks
 
 MERGE_SHARE = 10.0
 """Files of several ranks are merged as a whole: never for more than a tenth of the time."""
@@ -36,7 +36,7 @@ class Growth:
 
     def grown(self) -> tuple[Run, bool] | None:
         """The rows that came, and whether these are all rows, to begin anew with; None if nothing came."""
-        for rank in ranks_of(self._path):
+        for rank in other_ranks(self._path):
             if rank not in self._readers:
                 self._readers[rank] = RunReader(rank)
         return self._merged() if len(self._readers) > 1 else self._alone()

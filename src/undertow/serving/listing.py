@@ -184,8 +184,9 @@ def _line(about: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     """Say in a line what matters most: that it diverged, how many findings there are and the worst of them."""
     severities, worst = verdict.get("severities", {}), verdict.get("worst")
     counts = ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in severities.items() if count)
-    # One sentence of the worst, and what it is called: its page says the rest.
-    said = f"{counts}: {worst['code']} {_SENTENCE.split(worst['message'])[0]} ({worst['name']})" if worst else ""
+    said = "nothing wrong was found" if severities else ""
+    if worst:  # what it is called, and one sentence: its page says the rest
+        said = f"{counts}: {worst['code']} {worst['name']}, {_SENTENCE.split(worst['message'])[0]}"
     few = verdict.get("measured", "") if "measures more" in verdict.get("measured", "") else ""
     return "; ".join(filter(None, (about.get("diverged_sentence", ""), said, few)))
 

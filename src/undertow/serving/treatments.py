@@ -1,4 +1,4 @@
-"""What the doctor writes while it goes: a treatment's JSON in the folder, as a page that asks for itself anew."""
+"""Serve what the doctor writes while it goes: a treatment's JSON in the folder, as a page that asks for itself anew."""
 
 import json
 import os

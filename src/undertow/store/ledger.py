@@ -1,4 +1,4 @@
-"""What a file says it holds, each entry with a sum: its meta table, and how many records there are of every kind.
+"""Keep what a file says it holds, each entry with a sum: its meta table, and how many records there are of every kind.
 
 A record's sum covers its place as well as its content, so that numbers can't turn up beneath another Site or step; and
 the counts tell that a record is missing, which no sum can. Files that an undertow before format 2 began have records

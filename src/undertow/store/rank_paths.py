@@ -2,6 +2,7 @@
 
 import glob
 import re
+import sys
 from pathlib import Path
 
 
@@ -15,7 +16,7 @@ def rank_path(path: Path, rank: int) -> Path:
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if rank else path
 
 
-def other_ranks(path: Path, world: int) -> list[Path]:
+def other_ranks(path: Path, world: int = sys.maxsize) -> list[Path]:
     """Find the files of ranks 1 to before ``world`` that are there, in their order.
 
     Example:

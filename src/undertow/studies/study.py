@@ -13,6 +13,8 @@ from undertow.lab import Dataset, load
 from undertow.studies.environment import environment
 from undertow.studies.experiments import Task, run_all
 from undertow.studies.io import PARQUET_NAME, check_writable, save
+from undertow.sweeping import Results as SweepResults
+from undertow.sweeping import Spec, sweep
 
 Results = Mapping[str, Any]
 Holds = Literal["yes", "partly", "no"]
@@ -57,6 +59,17 @@ class Job:
     def run(self, tasks: Sequence[Task]) -> dict[str, Any]:
         """Run experiments side by side and return what each found under its name."""
         return run_all(tasks, self.data_name, self.console, self.processes)
+
+    def sweep(self, spec: Spec, name: str) -> SweepResults:
+        """Compute a sweep into a store in the job's folder; one that was interrupted goes on where it stopped.
+
+        Raises:
+            RuntimeError: cells failed; the message says how many, and why the first did.
+        """
+        results = sweep(spec, self.out / name, processes=self.processes, ray=self.ray, console=self.console)
+        if failed := results.failed():
+            raise RuntimeError(f"{len(failed)} networks could not be computed; the first: {failed[0]['error']}")
+        return results
 
 
 def _nothing(_results: Results) -> Sequence[Mapping[str, Any]]:

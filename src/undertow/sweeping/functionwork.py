@@ -12,6 +12,7 @@ from undertow.jsonable import jsonable
 from undertow.sweeping.cells import Cell, Pack, Tick, storable, unheard
 from undertow.sweeping.naming import meant
 from undertow.sweeping.spec import Settings
+from undertow.tables import whole
 from undertow.user_function import function_of, own_traceback, split
 
 
@@ -98,7 +99,7 @@ def _arguments(target: str) -> _Arguments:
 
 def _result(returned: Any) -> dict[str, Any]:
     named = returned if isinstance(returned, Mapping) else {"value": returned}
-    found = {_drawn(str(name)): _drawn(jsonable(value)) for name, value in named.items()}
+    found = {whole(str(name)): whole(jsonable(value)) for name, value in named.items()}
     if len(found) < len(named):
         raise TypeError("two results have the same name as text: give each its own")
     for name, value in zip(found, named.values(), strict=True):
@@ -109,10 +110,3 @@ def _result(returned: Any) -> dict[str, Any]:
     # The driver has no class of the user's: a number or text of one becomes a plain one here.
     plain: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
     return plain
-
-
-def _drawn(value: Any) -> Any:
-    """Return a value with half surrogate pairs in its texts written as escapes: a file's name may have some."""
-    if isinstance(value, list):
-        return [_drawn(each) for each in value]
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

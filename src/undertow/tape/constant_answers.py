@@ -1,4 +1,4 @@
-"""What one answer for all examples would make of a loss: the level at which nothing has been learned of the inputs."""
+"""Compute a loss with one answer for all examples: the level of having learned nothing of the inputs."""
 
 import torch
 from torch import Tensor

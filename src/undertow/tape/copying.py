@@ -1,4 +1,4 @@
-"""What hangs on somebody's model or optimizer is copied and pickled with it: it must come back as nothing."""
+"""Come back as nothing: hooks that hang on somebody's model or optimizer are copied and pickled with it."""
 
 import contextlib
 import functools

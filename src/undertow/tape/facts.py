@@ -23,6 +23,11 @@ from undertow.tape.packed import may_be_packed
 
 aten = torch.ops.aten
 
+Part = tuple[Any, ...]
+"""An index of a part of a tensor."""
+
+_ALL = slice(None)
+
 SHRINK_LAMBDA = 0.5
 """torch's own setting of soft and hard shrinkage."""
 
@@ -117,7 +122,7 @@ def slopes(op: str, node: Node) -> Slopes | None:
     """
     if op in _WRITTEN:
         kept = saved(node, "result")
-        return None if kept is None else Slopes(kept, _WRITTEN[op], costly=False)
+        return None if kept is None else Slopes(kept, _WRITTEN[op], costly=False, switch=op == "relu")
     if op in _OF_TWO:
         return _of_two(op, node)
     if op not in _DERIVATIVES:
@@ -200,6 +205,29 @@ def _glu(node: Node, z: Tensor) -> Tensor:
 def _signed(dim: int) -> int:
     """A dimension as torch counts it; negative ones come out of a Node as unsigned numbers."""
     return dim - 2**64 if dim >= 2**63 else dim
+
+
+def taken(op: str, node: Node) -> Part | None:
+    """Return where in its input the part lies that an operation takes: the gradient of all else there is zero.
+
+    Returns:
+        An index; None for operations that take no part as it is.
+
+    Example:
+        >>> x = torch.arange(6.0).view(2, 3).requires_grad_()
+        >>> [x[taken("select", part.grad_fn)].tolist() for part in (x[-1], x.select(-1, 2))]
+        [[3.0, 4.0, 5.0], [2.0, 5.0]]
+        >>> x[taken("slice", x[:, -2:].grad_fn)].tolist(), taken("exp", x.exp().grad_fn)
+        ([[1.0, 2.0], [4.0, 5.0]], None)
+    """
+    if op == "select":
+        at: int | slice = _signed(node._saved_index)
+    elif op == "slice":
+        at = slice(_signed(node._saved_start), _signed(node._saved_end), node._saved_step)
+    else:
+        return None
+    dim = _signed(node._saved_dim)
+    return (_ALL,) * dim + (at,) if dim >= 0 else (..., at, *(_ALL,) * (-dim - 1))
 
 
 def _outside(node: Node, z: Tensor) -> Tensor:

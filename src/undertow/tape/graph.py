@@ -1,7 +1,7 @@
 """The graph behind a loss: discovered, and recognised by its signature."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,6 +153,37 @@ def discover(root: Node) -> list[Vertex]:
     for place, vertex in enumerate(finished):
         vertex.place = place
     return finished
+
+
+def reached(start: Node | None, beyond: Callable[[Node], bool] = lambda _: True) -> Iterator[Node]:
+    """Yield every Node that gradient reaches from one, that one first, each once.
+
+    Args:
+        start: the Node; nothing is reached from None.
+        beyond: tells of a Node whether to go on behind it; behind every one unless given.
+
+    Example:
+        >>> import torch
+        >>> w = torch.ones(2, requires_grad=True)
+        >>> [op_name(node.name()) for node in reached((2 * w).sum().grad_fn)]
+        ['sum', 'mul', 'accumulate_grad']
+    """
+    seen: set[Node] = set()
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            if beyond(node):
+                waiting += [source for source, _ in node.next_functions]
+
+
+def passed_over(node: Node | None, ops: Container[str]) -> Node | None:
+    """Return the first Node of another operation than some, from one backwards; None if there is none."""
+    while node is not None and op_name(node.name()) in ops:
+        node = next((source for source, _ in node.next_functions if source is not None), None)
+    return node
 
 
 def _vertex(node: Node) -> Vertex:

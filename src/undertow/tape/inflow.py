@@ -1,4 +1,4 @@
-"""What comes into a layer and into an activation: some examples of the batch, read where autograd saved them."""
+"""Read what comes into a layer and into an activation: some examples of the batch, read where autograd saved them."""
 
 from collections.abc import Callable
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""What a Site is called: the module that computes it, or the part of that module that owns its weights."""
+"""Name a Site: the module that computes it, or the part of that module that owns its weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

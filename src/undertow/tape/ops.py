@@ -1,4 +1,4 @@
-"""What torch's operations are to a gradient: which reshape, which multiply by weights, which join, which attend."""
+"""Sort torch's operations by what they do to a gradient: reshape it, multiply it by weights, join, attend."""
 
 import re
 from functools import cache

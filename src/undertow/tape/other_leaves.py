@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from undertow.tape.graph import passed_over, reached
 from undertow.tape.ops import PRODUCTS, RESHAPES, op_name
 
 Fact = dict[str, Any]
@@ -86,15 +87,8 @@ def _inside(value: Any, place: str, depth: int) -> Iterator[tuple[str, Tensor]]:
 def _used_as_weights(loss: Tensor, leaves: Collection[int]) -> set[int]:
     """Leaves that are multiplied with data, or added to it: the other factor is no leaf with gradient of its own."""
     found: set[int] = set()
-    seen: set[Node] = set()
-    waiting: list[Node] = [loss.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    for node in reached(loss.grad_fn):
         sources = [source for source, _ in node.next_functions]
-        waiting += [source for source in sources if source is not None]
         for slot, source in enumerate(sources):
             leaf = leaf_behind(source)
             others = [leaf_behind(each) for n, each in enumerate(sources) if n != slot]
@@ -129,18 +123,9 @@ def leaves_of(loss: Tensor) -> list[Tensor]:
         >>> [leaf is w for leaf in leaves_of((2 * w).sum())]
         [True]
     """
-    seen: set[Node] = set()
-    waiting: list[Node] = [loss.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [source for source, _ in node.next_functions]
-    return [node.variable for node in seen if hasattr(node, "variable")]
+    return [node.variable for node in reached(loss.grad_fn) if hasattr(node, "variable")]
 
 
 def leaf_behind(node: Node) -> Tensor | None:
     """Return the leaf whose numbers a Node hands on in another shape; None if it computes something."""
-    while node is not None and op_name(node.name()) in RESHAPES:
-        node = next((source for source, _ in node.next_functions if source is not None), None)
-    return getattr(node, "variable", None)
+    return getattr(passed_over(node, RESHAPES), "variable", None)

@@ -1,4 +1,4 @@
-"""What one pass found out about a model's graph, for the passes that follow."""
+"""Keep what one pass found out about a model's graph for the passes that follow."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from undertow.measure import Meter, Readout
 from undertow.tape.choices import ChoiceWatch
-from undertow.tape.graph import Node, cut, discover, signature
+from undertow.tape.graph import Node, Vertex, cut, discover, signature
 from undertow.tape.lookups import Lookups
 from undertow.tape.members import modules_of, names_what_it_holds
 from undertow.tape.naming import Owners
-from undertow.tape.routes import Route
+from undertow.tape.routes import Route, foreign
 from undertow.tape.sides import classify
 from undertow.tape.sites import LineOf, Plan, plan
 from undertow.tape.windows import Windows
@@ -29,11 +29,11 @@ TRIED = 4
 
 @dataclass(slots=True)
 class Known:
-    """A graph that was met before: its plan, the way through it, and where on that the plan's Nodes are."""
+    """A graph that was met before: its plan; if it was met twice, the way through it and the plan's Nodes on that."""
 
     plan: Plan
-    route: Route
-    at: tuple[int, ...]
+    route: Route | None = None
+    at: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -93,33 +93,44 @@ class Plans:
             windows: what the modules' calls left, if they were watched.
             line_of: tells the line of source by a Node's number.
         """
-        for known in self._last:
-            nodes = known.route.follow(root)
-            if nodes is not None and not any(id(leaf) in self.names for leaf in known.route.foreign(nodes)):
-                return self._met(known, nodes)
+        for recent in self._last:
+            nodes = recent.route.follow(root) if recent.route is not None else None
+            if recent.route is not None and nodes is not None:
+                others = recent.route.foreign(nodes)
+                if not any(id(leaf) in self.names for leaf in others):
+                    return self._met(recent, [nodes[place] for place in recent.at], others)
         vertices = discover(root)
         key = signature(vertices, self.names)
-        known_plan = self._known[key].plan if key in self._known else None
-        self._news = PATIENCE if known_plan is None else self._news
-        if known_plan is None and windows is not None and not self._look_up():
-            classify(vertices, self.names, windows.index().makes_weights)
-            owners = Owners.of(self.modules, self._named | self._more)
-            known_plan = plan(vertices, windows, self.names, owners, line_of)
-            cut(vertices)
-            if len(self._known) >= MOST:
-                self._known.pop(next(iter(self._known)))
-        if known_plan is None:
+        before = self._known.get(key)
+        known = before or self._new(vertices, windows, line_of)
+        if known is None:
             return None
-        route = Route(vertices, self.names)
-        known = self._known[key] = Known(known_plan, route, tuple(route.places[tap.at] for tap in known_plan.taps))
-        ordered = sorted(vertices, key=lambda vertex: route.places[vertex.place])
-        return self._met(known, [vertex.node for vertex in ordered])
+        others = foreign(vertices, self.names)
+        if before is not None:  # a graph that comes again may come often
+            known.route = Route(vertices, self.names)
+            known.at = tuple(known.route.places[tap.at] for tap in known.plan.taps)
+        self._known[key] = known
+        return self._met(known, [vertices[tap.at].node for tap in known.plan.taps], others)
 
-    def _met(self, known: Known, nodes: list[Node]) -> Graph:
+    def _new(self, vertices: list[Vertex], windows: Windows | None, line_of: LineOf | None) -> Known | None:
+        """Plan for a graph that is met for the first time; None if nobody watched the modules, or they are others."""
+        self._news = PATIENCE
+        if windows is None or self._look_up():
+            return None
+        index = windows.index()
+        classify(vertices, self.names, index.makes_weights)
+        owners = Owners.of(self.modules, self._named | self._more)
+        found = plan(vertices, index, windows.called, self.names, owners, line_of)
+        cut(vertices)
+        if len(self._known) >= MOST:
+            self._known.pop(next(iter(self._known)))
+        return Known(found)
+
+    def _met(self, known: Known, nodes: list[Node], other_leaves: list[Tensor]) -> Graph:
         self._news = max(self._news - 1, 0)
         if not self._last or self._last[0] is not known:
-            self._last = [known, *islice((each for each in self._last if each.plan is not known.plan), TRIED - 1)]
-        return Graph(known.plan, [nodes[place] for place in known.at], known.route.foreign(nodes))
+            self._last = [known, *islice((each for each in self._last if each is not known), TRIED - 1)]
+        return Graph(known.plan, nodes, other_leaves)
 
     def see_tables(self, gradients: Iterable[tuple[int, str, Tensor | None]], meter: Meter) -> None:
         """Measure which rows of the tables that the model chooses from got gradient, in this pass or before.

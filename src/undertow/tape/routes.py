@@ -43,13 +43,8 @@ class Route:
     """
 
     def __init__(self, vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> None:
-        # First come, first numbered, as `follow` meets them: the loss's side still comes before.
-        order, places = [vertices[0]], {vertices[0].place: 0}
-        for vertex in order:
-            for source, _ in vertex.inputs:
-                if source is not None and source.place not in places:
-                    places[source.place] = len(order)
-                    order.append(source)
+        order = _first_come(vertices)
+        places = {vertex.place: number for number, vertex in enumerate(order)}
         self.places = tuple(places[vertex.place] for vertex in vertices)
         self.stops = tuple(_stop(vertex, places, parameters) for vertex in order)
         self._foreign = [place for place, stop in enumerate(self.stops) if stop.leaf == 0]
@@ -83,6 +78,30 @@ class Route:
     def foreign(self, nodes: Sequence[Node]) -> list[Tensor]:
         """Tensors that take gradient and were no parameters, of the Nodes that were found."""
         return [nodes[place].variable for place in self._foreign]
+
+
+def foreign(vertices: Sequence[Vertex], parameters: Mapping[int, str]) -> list[Tensor]:
+    """Tensors that take gradient and are no parameters, in the order of `Route.foreign`.
+
+    Args:
+        vertices: as `discover` found them.
+        parameters: names of the parameters by the ``id`` of the tensor.
+    """
+    if all(vertex.leaf is None or id(vertex.leaf) in parameters for vertex in vertices):
+        return []
+    leaves = (vertex.leaf for vertex in _first_come(vertices))
+    return [leaf for leaf in leaves if leaf is not None and id(leaf) not in parameters]
+
+
+def _first_come(vertices: Sequence[Vertex]) -> list[Vertex]:
+    """Order Vertices as `Route.follow` meets their Nodes: the loss's side still comes before."""
+    order, met = [vertices[0]], {vertices[0].place}
+    for vertex in order:
+        for source, _ in vertex.inputs:
+            if source is not None and source.place not in met:
+                met.add(source.place)
+                order.append(source)
+    return order
 
 
 def _stop(vertex: Vertex, places: Mapping[int, int], parameters: Mapping[int, str]) -> Stop:

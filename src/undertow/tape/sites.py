@@ -8,7 +8,7 @@ from undertow.tape import facts
 from undertow.tape.graph import Vertex
 from undertow.tape.naming import Owners, locate, named_after_owner
 from undertow.tape.ops import ADDENDS, IN_PLACE, role_of
-from undertow.tape.windows import OUTSIDE, Window, Windows
+from undertow.tape.windows import OUTSIDE, Window, WindowIndex
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +66,8 @@ LineOf = Callable[[int], str]
 
 def plan(
     vertices: Sequence[Vertex],
-    windows: Windows,
+    windows: WindowIndex,
+    called: frozenset[str],
     names: Mapping[int, str],
     owners: Owners,
     line_of: LineOf | None = None,
@@ -76,6 +77,7 @@ def plan(
     Args:
         vertices: as `graph.discover` found them, classified.
         windows: which module each Node ran in.
+        called: paths of the modules that were called, from beginning to end.
         names: of the parameters, by ``id``.
         owners: the modules that hold them.
         line_of: tells the line of source by a Node's number.
@@ -85,14 +87,12 @@ def plan(
     places = {id(vertex): place for place, vertex in enumerate(kept)}
     taps = {id(vertex): Tap(vertex.place, vertex.op, places.get(id(vertex), -1)) for vertex in data_side}
     parameters = [tuple(sorted({names[id(leaf)] for leaf in vertex.parameters()})) for vertex in kept]
-    index = windows.index()
-    found = locate(data_side, index, owners)
-    called = windows.called
+    found = locate(data_side, windows, owners)
     frozen = owners.multiply_by_frozen(called)
     roles = {id(vertex): _role(vertex, found[id(vertex)], frozen) for vertex in kept}
     _tell_losses(data_side, roles)
     weights = [facts.weight_of(vertex) for vertex in kept]
-    lines = line_of if line_of is not None and index.only_thread() is not None else _no_line
+    lines = line_of if line_of is not None and windows.only_thread() is not None else _no_line
     sites = [
         _site(n, vertex, roles[id(vertex)], found[id(vertex)], parameters[n], weights[n], owners, called, lines)
         for n, vertex in enumerate(kept)

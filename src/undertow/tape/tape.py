@@ -86,7 +86,7 @@ class Tape:
         self._windows = self._plans.windows()
         self._nodes: list[Node] = []
         self._handles: list[RemovableHandle] = []
-        self._captured: dict[int, Tensor] = {}
+        self._captured: dict[int, tuple[Tensor, facts.Part | None]] = {}
 
     def __enter__(self) -> Self:
         self.open()
@@ -194,7 +194,10 @@ class Tape:
         for slot, edge in tap.captures:
             gradient = grad_input[slot]
             if gradient is not None:
-                self._captured[edge] = gradient
+                # A part's gradient, with zeros around it, is as long as without: there is less to read.
+                part = facts.taken(tap.op, self._nodes[number])
+                received = None if part is None else grad_output[0]
+                self._captured[edge] = (gradient, None) if received is None else (received, part)
         if tap.site < 0:
             return
         if tap.role is Role.ATTENTION or tap.op in _LOOKED_INTO:
@@ -251,9 +254,10 @@ class Tape:
     def _arrived(self, tap: Tap, grad_output: Gradients) -> list[tuple[int, Tensor, Tensor]]:
         arrived = []
         for edge, output in tap.arrivals:
-            contribution, total = self._captured.pop(edge, None), grad_output[output]
-            if contribution is not None and total is not None:
-                arrived.append((edge, contribution, total))
+            captured, total = self._captured.pop(edge, None), grad_output[output]
+            if captured is not None and total is not None:
+                contribution, part = captured
+                arrived.append((edge, contribution, total if part is None else total[part]))
         return arrived
 
 

@@ -1,4 +1,4 @@
-"""What an output is held against: read from the Node of the loss that saved both."""
+"""Find what an output is held against: read from the Node of the loss that saved both."""
 
 import math
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_SEQUENCES = (tuple, list)
 _LEAVES = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
 """Types of most arguments that are no tensors: not asked for what they hold."""
 
@@ -23,7 +24,8 @@ def tensors_in(values: Any) -> list[Tensor]:
     if isinstance(values, Tensor):
         return [values]
     found: list[Tensor] = []
-    within = values.values() if isinstance(values, Mapping) else values if isinstance(values, tuple | list) else ()
+    # What is most frequent is asked for first: an abstract class takes long to say no.
+    within = values if isinstance(values, _SEQUENCES) else values.values() if isinstance(values, Mapping) else ()
     for each in within:  # no generator within a generator: this is on the way of every function that a model calls
         if isinstance(each, Tensor):
             found.append(each)

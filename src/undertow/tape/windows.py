@@ -155,7 +155,7 @@ def type_name(module: object) -> str:
         ('Linear', 'Linear')
     """
     kind = type(module)
-    if hasattr(module, "parametrizations") and kind.__name__ == f"Parametrized{kind.__bases__[0].__name__}":
+    if kind.__name__ == f"Parametrized{kind.__bases__[0].__name__}" and hasattr(module, "parametrizations"):
         return kind.__bases__[0].__name__
     made = len(kind.__bases__) > 1 and kind.__bases__[0].__name__ == "FSDPModule"
     return (kind.__bases__[1] if made else kind).__name__
@@ -166,6 +166,7 @@ class WindowIndex:
 
     def __init__(self, threads: Sequence[list[Window]]) -> None:
         self._threads = [_Innermost(found) for found in threads if found]
+        self._parametrized = any(_PARAMETRIZATION in f".{each.module}." for found in threads for each in found)
 
     def candidates(self, number: int) -> dict[int, Window]:
         """The innermost window around a sequence number, by thread; more than one if several threads counted alike."""
@@ -174,6 +175,8 @@ class WindowIndex:
 
     def makes_weights(self, number: int) -> bool:
         """Tell whether a Node ran in a parametrization (of torch.nn.utils), which makes weights out of parameters."""
+        if not self._parametrized:  # as most models are
+            return False
         return any(_PARAMETRIZATION in f".{each.module}." for each in self.candidates(number).values())
 
     def only_thread(self) -> "_Innermost | None":

@@ -1,4 +1,4 @@
-"""What the contracts of rules and of remedies share: whose code it is, a docstring in its sections, lines to paste."""
+"""Check what contracts of rules and remedies share: whose code it is, a docstring in its sections, lines to paste."""
 
 import ast
 from collections.abc import Collection, Iterable, Mapping, Sequence

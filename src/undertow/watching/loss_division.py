@@ -1,4 +1,4 @@
-"""What the losses of a step's backward passes were divided by, and the mean loss of the step that follows from it.
+"""Find what a step's losses were divided by before their backward passes, and the step's mean loss.
 
 Under accumulation a step has several backward passes. Trainers and people divide each pass's loss by the number of
 passes, once or in several places, by all tokens of the step, or not at all. The last operations of the loss tell.

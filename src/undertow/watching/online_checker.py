@@ -13,6 +13,7 @@ import numpy as np
 
 from undertow import rules
 from undertow.record import Event, Finding, Run, Severity
+from undertow.rules.judging import in_order
 from undertow.watching.run_writer import RunWriter
 from undertow.watching.step_payload import StepColumns
 from undertow.watching.step_time import StepTime
@@ -77,6 +78,9 @@ class OnlineChecker:
     _known: set[tuple[str, str]] = field(default_factory=set)
     _not_before: float = 0.0
     _waiting: tuple[int, StepColumns, Mapping[str, float]] | None = None
+    _told: list[Finding] = field(default_factory=list)
+    _first: int | None = None
+    _places: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.listener.waits:
@@ -90,8 +94,9 @@ class OnlineChecker:
 
     def check(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
         """Check one full step, if it is time; return new findings, each with what to say."""
-        if values.get("skipped"):  # by a scaler, whose ordinary work that is
+        if values.get("skipped") or values.get("nonfinite"):  # a scaler's ordinary work; or told when it happened
             return []
+        self._first = step if self._first is None else self._first
         if self.clock() < self._not_before:
             self._waiting = (step, columns, values) if self.listener.waits else None
             return []
@@ -99,13 +104,15 @@ class OnlineChecker:
 
     def finish(self) -> list[tuple[Finding, str]]:
         """Check the last full step, if somebody waits for findings and there was no time for it yet."""
-        return [] if self._waiting is None else self._checked(*self._waiting)
+        return [] if self._waiting is None else self._checked(*self._waiting)  # none where nobody waits
 
     def _checked(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> list[tuple[Finding, str]]:
         begun, self._waiting = self.clock(), None
-        found = rules.judge([self._run(step, columns, values)])
+        run = self._run(step, columns, values)
+        found = rules.judge([run])
         # What is urgent was told when it happened, and isn't again at every full step that follows.
-        found = [each for each in found if not rules.RULES[each.code].urgent and self._is_new(each)]
+        found = [each for each in found if self._is_of(step, rules.RULES[each.code]) and self._is_new(each, run)]
+        found = self._explained(found, step)
         new = [replace(each, evidence={**each.evidence, "at step": float(step)}) for each in found]
         taken = self.clock() - begun
         self._not_before = begun + taken / self.share
@@ -121,13 +128,30 @@ class OnlineChecker:
         after = event.data["after"]  # the last step that was finite: -1 if none was
         seen = {"step": np.array([float(after if after >= 0 else event.step)])}
         run = replace(run, events=(event,), scalars=seen, steps={"step": np.full(len(run), float(event.step))})
-        for finding in rules.urgent(run):
+        for finding in self._explained(rules.urgent(run), event.step):
             self.listener.tell(finding)
 
-    def _is_new(self, finding: Finding) -> bool:
-        key = finding.code, finding.where
-        new = key not in self._known
+    def _explained(self, found: Sequence[Finding], step: int) -> list[Finding]:
+        """Return findings that say of which of those told before they follow; each began when it was first seen."""
+        seen = [
+            replace(each, began=step if each.began is None else each.began, from_start=step == self._first)
+            for each in found
+        ]
+        causes = {(each.code, each.where): each.follows_from for each in in_order([*self._told, *seen])}
+        self._told += seen
+        return [replace(each, follows_from=causes[each.code, each.where]) for each in found]
+
+    def _is_of(self, step: int, rule: rules.Rule) -> bool:
+        """Tell whether a rule is to be heard at a step; what is about the start is no matter of later ones."""
+        return not rule.urgent and (step == self._first or not rule.first_step_only)
+
+    def _is_new(self, finding: Finding, run: Run) -> bool:
+        """Tell whether a finding is new; it isn't where another layer has become the worst of the same ones."""
+        key, known = (finding.code, finding.where), self._places.setdefault((finding.code, finding.name), set())
+        places = {run.sites[site].name for site in finding.sites}
+        new = key not in self._known and not known & places
         self._known.add(key)
+        known |= places
         return new
 
     def _run(self, step: int, columns: StepColumns, values: Mapping[str, float]) -> Run:
@@ -179,7 +203,8 @@ class FindingReporter:
         self._tell_failure(when)
 
     def lost(self, when: StepTime, event: Event, columns: StepColumns | None, values: Mapping[str, float]) -> None:
-        """Tell at once that numbers ceased to be finite: after that no full step may ever come."""
+        """Tell at once that numbers ceased to be finite: after that no full step may ever come. Causes come first."""
+        self.finish(when)
         self._checker.lost(event, columns, values)
         self._tell_failure(when)
 

@@ -104,6 +104,7 @@ class StepProcessor:
     def _lost(self, when: StepTime, payload: StepPayload | None, values: Mapping[str, float]) -> None:
         event = self._nonfinite.event
         if event is not None:
+            self._full_steps.write()  # what they tell happened before, and may be the cause
             columns = columns_of([payload])[0] if payload is not None and event.step == when.step else None
             self._reporter.lost(when, event, columns, values)
 

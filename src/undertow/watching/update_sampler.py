@@ -9,18 +9,17 @@ by a few percent (4 % with 4,096 weights), a small parameter's is exact.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from undertow.measure import Array, Part, host_products, index, sending
 
 WEIGHTS = 4096
-SHORT = 2048
-"""Elements of a sample, in the mean, up to which all are added up at once on the host."""
-
 RUN, FEWEST = 16, 4
 """Neighbours to take together: memory comes in lines of so many."""
 
@@ -31,6 +30,10 @@ class SamplePattern:
 
     run: int
     step: int
+
+    def count(self, size: int) -> int:
+        """Return how many weights are taken of so many."""
+        return ((size - self.run) // self.step + 1) * self.run if self.step else size
 
 
 def sample_pattern(shape: Sequence[int]) -> SamplePattern:
@@ -88,7 +91,9 @@ class UpdateSampler:
             if w.numel():
                 groups.setdefault((w.device, _wide(w.dtype)), []).append(at)
         self._batches = [
-            _Batch(kind, at, [places[n] for n in at], [weights[n] for n in at]) for kind, at in groups.items()
+            _Batch(kind, at, [places[n] for n in at], [weights[n] for n in at])
+            for kind, members in groups.items()
+            for at in [sorted(members, key=lambda n: _sampled(weights[n]))]
         ]
 
     def fits(self, weights: Sequence[Tensor]) -> bool:
@@ -118,12 +123,18 @@ def _kinds(weights: Sequence[Tensor]) -> list[tuple[object, ...]]:
     return [(w.shape, w.dtype, w.device) for w in weights]
 
 
+def _sampled(weight: Tensor) -> int:
+    """Return how many numbers are taken of a parameter."""
+    w = _real(weight)
+    return sample_pattern(w.shape).count(w.numel())
+
+
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
 
 
 class _Batch:
-    """Parameters of one device and precision, whose samples lie side by side."""
+    """Parameters of one device and precision, whose samples lie side by side, in the order of their sizes."""
 
     def __init__(
         self, kind: tuple[torch.device, torch.dtype], at: list[int], places: list[int], weights: list[Tensor]
@@ -136,11 +147,11 @@ class _Batch:
         samples = [sample(w, chosen) for w, (_, chosen) in zip(weights, self._members, strict=True)]
         sizes = [each.numel() for each in samples]
         self._memory = torch.empty((3, sum(sizes)), dtype=dtype, device=device)
-        self._flat = [row.split(sizes) for row in self._memory]
-        self._rooms = [[room.view(s.shape) for room, s in zip(row, samples, strict=True)] for row in self._flat]
+        self._rooms = [
+            [room.view(s.shape) for room, s in zip(row.split(sizes), samples, strict=True)] for row in self._memory
+        ]
         self._lengths = torch.tensor(2 * sizes, device=device)
-        self._starts = [0, *accumulate(sizes[:-1])]
-        self._short = dtype is torch.float32 and sum(sizes) <= SHORT * len(sizes)
+        self._pairs = _stacked(self._memory.numpy()[::2], sizes) if self._memory.is_cpu else []
         self._share = np.array([w.numel() / n for w, n in zip(weights, sizes, strict=True)])
 
     def keep(self, row: int, tensors: Sequence[Tensor]) -> None:
@@ -157,15 +168,8 @@ class _Batch:
 
     def _on_host(self) -> Array:
         """Return the norms of the steps, and their products with the gradients: nobody waits for them here."""
-        norms, ascents = self._of_short() if self._short else host_products(self._flat[0], self._flat[2])
+        norms, ascents = host_products(self._pairs)
         return np.concatenate((norms * np.sqrt(self._share), ascents * self._share))
-
-    def _of_short(self) -> tuple[Array, Array]:
-        """Return the same as `host_products` in a few calls: one for each sample would take longer than the sums."""
-        moved, _, gradient = self._memory.numpy()
-        wide = moved.astype(np.float64)  # which holds every square of what float32 holds
-        ascents = np.add.reduceat(wide * gradient, self._starts)
-        return np.sqrt(np.add.reduceat(np.square(wide, out=wide), self._starts)), ascents
 
     def _sent(self) -> Callable[[], Part]:
         """Start to send the same from another device, summed up in as few calls as there can be."""
@@ -190,3 +194,17 @@ class _Batch:
 
 def _real(x: Tensor) -> Tensor:
     return torch.view_as_real(x) if x.is_complex() else x
+
+
+def _stacked(rows: NDArray[Any], sizes: Sequence[int]) -> list[NDArray[Any]]:
+    """Cut rows of samples that lie side by side, as many samples at once as follow each other in one size.
+
+    Returns:
+        Views, each [rows, samples, size].
+    """
+    found, start = [], 0
+    for size, alike in groupby(sizes):
+        end = start + size * len(list(alike))
+        found.append(rows[:, start:end].reshape(len(rows), -1, size))
+        start = end
+    return found

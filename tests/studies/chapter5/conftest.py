@@ -12,7 +12,7 @@ Command = Callable[..., Said]
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder(undertow: Command, once: Once) -> Path:
     """The folder that a quick run of the chapter wrote, by its command and in processes of its own."""
 
@@ -24,6 +24,6 @@ def folder(undertow: Command, once: Once) -> Path:
     return once("chapter5", make)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def results(folder: Path) -> dict[str, object]:
     return storage.read(folder)

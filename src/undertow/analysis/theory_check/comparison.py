@@ -47,8 +47,8 @@ def check_theory(run: Run, step: int = -1, gradient_path: GradientPath | None = 
 
 def _between_waypoints(gradient_path: GradientPath) -> Sequence[tuple[int, ...]]:
     """The gradient path's Sites from every waypoint to the next, both included."""
-    sites, places = gradient_path.sites, [gradient_path.sites.index(waypoint) for waypoint in gradient_path.waypoints]
-    return [sites[a : b + 1] for a, b in pairwise(places)]
+    sites, places = gradient_path.sites, {site: place for place, site in enumerate(gradient_path.sites)}
+    return [sites[places[a] : places[b] + 1] for a, b in pairwise(gradient_path.waypoints)]
 
 
 def _prediction(statistics: Statistics, sites: Sequence[int]) -> SegmentPrediction:

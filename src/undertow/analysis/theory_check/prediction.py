@@ -1,4 +1,4 @@
-"""What is expected and what was measured, from one waypoint of the gradient path to the next, and from end to end."""
+"""Hold the expected beside the measured, from one waypoint of the gradient path to the next, and from end to end."""
 
 import math
 from collections.abc import Mapping

@@ -13,6 +13,8 @@ from undertow.record import Role, Run, Site
 FEWEST_USES = 2
 """Uses of the same weights after which the gradient isn't independent of them."""
 
+Array = NDArray[np.float64]
+
 LAYERS = ("addmm", "mm", "convolution")
 
 
@@ -41,7 +43,8 @@ class Statistics:
     @cached_property
     def bias_var(self) -> NDArray[np.floating]:
         """Mean square of the biases, 0 where they aren't known."""
-        return np.nan_to_num(self.run.column("bias_rms", self.step)) ** 2
+        rms = self.run.column("bias_rms", self.step)
+        return np.where(np.isnan(rms), 0.0, rms) ** 2
 
     @cached_property
     def mean_square(self) -> NDArray[np.floating]:
@@ -90,7 +93,7 @@ def _moments(name: str, variances: dict[int, float]) -> dict[int, Moments]:
     assert phi is not None  # noqa: S101  # it was looked up before
     derivative, kinks = phi.derivative, phi.kinks
 
-    def powers(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def powers(z: Array) -> Array:
         squares = np.square(np.asarray(derivative(z), np.float64))
         return np.stack([squares, np.square(squares)])
 

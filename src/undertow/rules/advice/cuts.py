@@ -71,7 +71,7 @@ def against_nonfinite_inputs(what: str, where: str) -> Advice:
         "    if values.is_floating_point() and not torch.isfinite(values).all():",
         "        print(name)",
     ]
-    return Advice(text, code(*lines))
+    return Advice(text, code(*lines), starts_again=True)
 
 
 def find_nonfinite(step: int, where: str, header: Mapping[str, Any]) -> Advice:
@@ -167,9 +167,9 @@ def two_outputs(site: Site, name: str) -> Advice:
         f"A softmax over one unit is always 1 ({name}). Give the last layer as many outputs as there are classes; or, "
         "for two classes and one output, leave the softmax out and use binary_cross_entropy_with_logits."
     )
-    before = ["loss = torch.nn.functional.cross_entropy(output, target)"]
+    before = ["loss = torch.nn.functional.cross_entropy(output, targets)"]
     call = "torch.nn.functional.binary_cross_entropy_with_logits"
-    after = [f"loss = {call}(output.squeeze(1), target.float())"]
+    after = [f"loss = {call}(output.squeeze(1), targets.float())"]
     if site.module and site.module_type in ("Softmax", "LogSoftmax"):
         after = [f"{expression(site.module)} = nn.Identity()", "# in forward and loop:", *after]
     return Advice(text, code(*in_place_of(before, after, _at(site))))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from undertow.operations import spoken
-from undertow.pytorch_code import code, expression, in_place_of
+from undertow.pytorch_code import code, expression, in_place_of, list_of
 from undertow.record import Role, Run
 from undertow.rules.advice import Advice
 from undertow.wording import few, line_of
@@ -81,7 +81,7 @@ def registered(leaves: Sequence[Mapping[str, Any]], optimizer: bool) -> Advice:
             lines.append(made)
             held.append(f"*{target}.parameters()" if match["keys"] or match["rest"] else target)
     if lines and optimizer:
-        lines.append(f'optimizer.add_param_group({{"params": [{", ".join(held)}]}})')
+        lines += list_of(held, 'optimizer.add_param_group({"params": [', "]})")
     places = few([str(leaf["name"]) for leaf in leaves])
     text = (
         f"Let the model know {places}: layers in nn.ModuleList or nn.ModuleDict, tensors as nn.Parameter, in __init__; "

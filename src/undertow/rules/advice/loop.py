@@ -5,16 +5,10 @@ from typing import Any
 
 from undertow.pytorch_code import code, in_place_of
 from undertow.rules.advice import Advice
-from undertow.rules.advice.steps import optimizer_of
+from undertow.rules.advice.steps import SCALED_STEP, optimizer_of
 from undertow.wording import amount, few, line_of, size
 
 _STEP = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
-_SCALED_STEP = [
-    "optimizer.zero_grad()",
-    "scaler.scale(loss).backward()",
-    "scaler.step(optimizer)  # and no optimizer.step() beside it",
-    "scaler.update()",
-]
 
 
 def zeroed(header: Mapping[str, Any], share: float) -> Advice:
@@ -48,9 +42,9 @@ def order_of_steps(kind: str, many: float) -> Advice:
             f"Call scaler.step(optimizer) in the place of optimizer.step(), which takes gradients that are still "
             f"multiplied by the loss scale ({many:.0f} steps)."
         )
-        return Advice(text, code(*_SCALED_STEP))
+        return Advice(text, code(*SCALED_STEP))
     text = f"Call scaler.step(optimizer) alone: a second optimizer.step() takes what the scaler skipped ({many:.3g})."
-    return Advice(text, code(*_SCALED_STEP))
+    return Advice(text, code(*SCALED_STEP))
 
 
 def loss_made_finite(share: float) -> Advice:
@@ -72,8 +66,8 @@ def in_training_mode(names: Sequence[str], alone: bool) -> Advice:
         text = f"If {few(names)} shall follow the data, put them into training mode; on purpose, leave them."
         return Advice(text, "model.train()")
     text = (
-        "Call model.train() before the training steps, after every validation, so that what is in evaluation mode now "
-        f"does its work: {few(names)}."
+        "Call model.train() before the training steps and after every validation: "
+        f"{'module' if len(names) == 1 else 'modules'} {few(names)} must not stay in evaluation mode."
     )
     return Advice(text, "model.train()")
 
@@ -82,7 +76,7 @@ def one_batch_by_heart(steps: int, start: float, causes: Sequence[str]) -> Advic
     """Say how to tell a fault of the network or loop from one of the data."""
     first = f"Mend {' and '.join(causes)} first. Then train" if causes else "Train"
     text = (
-        f"{first} on a single batch: if its loss falls from {start:.3g} to nothing within {min(steps, 500)} steps, "
+        f"{first} on a single batch: if its loss falls from {size(start)} to nothing within {min(steps, 500)} steps, "
         "network and loop are in order, and inputs and targets don't belong together (shuffled apart, a wrong reshape, "
         "constant labels). If it doesn't, try the learning rate ten times up and down."
     )
@@ -106,6 +100,14 @@ def batches_mixed() -> Advice:
     )
     line = "loader = torch.utils.data.DataLoader(dataset, batch_size=loader.batch_size, shuffle=True)"
     return Advice(text, code(line))
+
+
+def sign_turned() -> Advice:
+    """Say to put the sign in front of a log-likelihood."""
+    text = (
+        "Minimise the negative log-likelihood: put a minus in front of the loss, or take cross_entropy, which has it."
+    )
+    return Advice(text, code("loss = -log_likelihood.mean()"))
 
 
 def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
@@ -145,7 +147,8 @@ def standardised(what: str, fact: Mapping[str, Any]) -> Advice:
         f"({size(fact['spread'])} now), over the training set, and the same for validation."
     )
     lines = [
-        f"mean, std = inputs.mean({axes}{kept}), inputs.std({axes}{kept})  # over the training set",
+        f"mean = inputs.mean({axes}{kept})  # over the training set",
+        f"std = inputs.std({axes}{kept})",
         "inputs = (inputs - mean) / (std + 1e-8)",
     ]
     if pixels:

@@ -9,7 +9,7 @@ from undertow.pytorch_code import code, expression, in_place_of
 from undertow.record import Run, Site
 from undertow.rules.advice import Advice
 from undertow.rules.advice.cuts import two_outputs, without
-from undertow.wording import amount, called, line_of
+from undertow.wording import amount, called, line_of, size
 
 _FUNCTIONAL = "torch.nn.functional"
 _STATES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
@@ -26,8 +26,9 @@ def logits_handed_over(run: Run, outer: Site, inner: Site) -> Advice:
     )
     if inner.module and inner.module_type in _OWN:
         return Advice(text, code(f"{expression(inner.module)} = nn.Identity()"))
-    before, after = f"loss = {loss}(logits.{inner.op}({_axis(inner)}), target)", f"loss = {loss}(logits, target)"
-    return Advice(text, code(*in_place_of([before], [after], line_of(inner.source))))
+    place = f" ({line_of(inner.source)})" if inner.source else ""
+    lines = [f"# without {spoken(inner.op)} in front of it{place}:", f"loss = {loss}(logits, targets)"]
+    return Advice(text, code(*lines))
 
 
 def with_a_log(run: Run, outer_op: str, inner: Site, raw: bool) -> Advice:
@@ -41,8 +42,8 @@ def with_a_log(run: Run, outer_op: str, inner: Site, raw: bool) -> Advice:
     text = (
         f"Use cross_entropy in the place of nll_loss, on {what}: it takes the log_softmax of {inner.shape[1:]} itself."
     )
-    before = f"loss = {_FUNCTIONAL}.nll_loss(output, target)"
-    after = [f"loss = {_FUNCTIONAL}.cross_entropy({'output' if raw else 'logits'}, target)"]
+    before = f"loss = {_FUNCTIONAL}.nll_loss(output, targets)"
+    after = [f"loss = {_FUNCTIONAL}.cross_entropy({'output' if raw else 'logits'}, targets)"]
     if not raw and inner.module and inner.module_type in _OWN:
         after = [f"{expression(inner.module)} = nn.Identity()", after[0].replace("logits", "output")]
         return Advice(text, code(after[0], *in_place_of([before], after[1:])))
@@ -52,8 +53,8 @@ def with_a_log(run: Run, outer_op: str, inner: Site, raw: bool) -> Advice:
 def logs_for_divergence(source: str) -> Advice:
     """Say what kl_div takes."""
     text = "Hand kl_div log_softmax of the output, and softmax of what it is held against."
-    before = f"loss = {_FUNCTIONAL}.kl_div(output.softmax(1), target)"
-    after = f'loss = {_FUNCTIONAL}.kl_div(output.log_softmax(1), target, reduction="batchmean")'
+    before = f"loss = {_FUNCTIONAL}.kl_div(output.softmax(1), targets)"
+    after = f'loss = {_FUNCTIONAL}.kl_div(output.log_softmax(1), targets, reduction="batchmean")'
     return Advice(text, code(*in_place_of([before], [after], line_of(source))))
 
 
@@ -63,10 +64,10 @@ def classes_balanced(site: Site, outweighs: float) -> Advice:
         text = (
             f"Divide pos_weight by {amount(outweighs)}: negatives / positives of the training set let both count alike."
         )
-        return Advice(text, code("pos_weight = (target == 0).sum() / (target == 1).sum()"))
+        return Advice(text, code("pos_weight = (targets == 0).sum() / (targets == 1).sum()"))
     text = "Give each class a weight of examples / (classes x examples of the class), counted over the training set."
     return Advice(
-        text, code("import torch", "weight = len(target) / (torch.bincount(target) * target.unique().numel())")
+        text, code("import torch", "weight = len(targets) / (torch.bincount(targets) * targets.unique().numel())")
     )
 
 
@@ -94,8 +95,8 @@ def more_than_one_unit(run: Run, site: Site) -> Advice:
 
 
 def shapes_matched(output: Sequence[int], target: Sequence[int], both: bool) -> Advice:
-    """Say how a target gets its output's shape."""
-    name = "other" if both else "target"
+    """Say how targets get their output's shape."""
+    name = "other" if both else "targets"
     change = _change_of_axes(output, target)
     shown = f"{list(output)}" + (f", not {list(target)}" if target else "")
     text = f"Bring the {name} to the output's shape {shown}, before the loss: {name}.{change}."
@@ -113,12 +114,12 @@ def weaker_penalty(beyond: float) -> Advice:
         f"Multiply the penalty by {factor}, so that what it asks of the weights is a small part of what the loss does; "
         "or leave it to the optimizer's weight_decay, at 1e-4 or less."
     )
-    return Advice(text, code(f"loss = loss_function(model(x), y) + {factor} * penalty"))
+    return Advice(text, code(f"loss = loss_function(model(inputs), targets) + {factor} * penalty"))
 
 
 def called_term(term: Mapping[str, Any]) -> str:
     """Call a term of a loss by its value, or by its last operation where nobody saw that."""
-    return f"the {term['name']} term" if "name" in term else f"the term of value {term['value']:.3g}"
+    return f"the {term['name']} term" if "name" in term else f"the term of value {size(term['value'])}"
 
 
 def terms_balanced(small: Mapping[str, Any], large: Mapping[str, Any], ratio: float) -> Advice:
@@ -129,7 +130,7 @@ def terms_balanced(small: Mapping[str, Any], large: Mapping[str, Any], ratio: fl
         f"large as that of {called_term(small)}, and not {amount(1 / ratio)} times as large. Look at "
         "their reductions first: a sum over elements beside a mean makes such factors."
     )
-    known = "" if "name" in large else f"  # values {small['value']:.3g} and {large['value']:.3g}"
+    known = "" if "name" in large else f"  # values {size(small['value'])} and {size(large['value'])}"
     before = f"loss = small + large{known}"
     return Advice(text, code(*in_place_of([before], [f"loss = small + {weight:g} * large"], line_of(large["source"]))))
 
@@ -162,10 +163,6 @@ def limits_lifted(run: Run, site: Site | None, op: str, low: float | None, high:
 def _loss_call(outer: Site) -> str:
     classes = outer.op in ("log_softmax", "softmax", "logsumexp")
     return f"{_FUNCTIONAL}.{'cross_entropy' if classes else 'binary_cross_entropy_with_logits'}"
-
-
-def _axis(inner: Site) -> str:
-    return "" if inner.op in ("sigmoid", "hardsigmoid", "relu") else "1"
 
 
 def _change_of_axes(output: Sequence[int], target: Sequence[int]) -> str:

@@ -8,6 +8,9 @@ from undertow.rules.advice import Advice
 from undertow.rules.advice.signal import LARGE, data_size, smaller_inputs
 from undertow.wording import called, line_of
 
+GATES = {"LSTM": 4, "GRU": 3}
+"""Matrices that lie one upon the other in a weight of torch's layers."""
+
 _FUSED = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 
 
@@ -35,9 +38,9 @@ def longer_memory(run: Run, weights: Sequence[int], module: str, gain: float) ->
             f"LSTM in its place keeps more than the {gain:.2f} that are left now."
         )
         return Advice(text, code(*lines))
-    lines += ["        for gate in weight.data.chunk(4 if weight.shape[0] == 4 * weight.shape[1] else 3):"]
+    lines += [f"        for gate in weight.data.chunk({GATES[kind]}):"]
     lines += ["            nn.init.orthogonal_(gate)", '    elif name.startswith("bias_ih"):']
-    lines += ["        size = weight.shape[0] // (4 if " + ("True" if kind == "LSTM" else "False") + " else 3)"]
+    lines += [f"        size = weight.shape[0] // {GATES[kind]}"]
     lines += ["        weight.data[size : 2 * size] = 3.0  # the gate that keeps the state"]
     gate = "forget gate" if kind == "LSTM" else "update gate"
     text = (

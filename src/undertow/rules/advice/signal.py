@@ -13,6 +13,7 @@ from undertow.pytorch_code import (
     code,
     expression,
     in_place_of,
+    list_of,
     put_in_place,
     spelled,
     start_for,
@@ -20,13 +21,10 @@ from undertow.pytorch_code import (
 )
 from undertow.record import Role, Run, Site, main_activation
 from undertow.rules.advice import Advice
-from undertow.wording import called, few, line_of, sentence, size
+from undertow.wording import called, few, line_of, over_n, sentence, size
 
 FEW_LINES = 6
 """Layers that lines are written for one by one; more are named in a list."""
-
-IN_A_ROW = 4
-"""Layers that stand in a line of a longer list."""
 
 SQUASHING = frozenset({"sigmoid", "hardsigmoid", "log_sigmoid"})
 """Activations whose derivative is a quarter at best: no initialisation makes up for it."""
@@ -64,6 +62,11 @@ def drawn_anew(sites: Iterable[Site], activation: str | None, of: str = "") -> l
         return weights_anew(kinds, activation, expression(of))
     call = start_for(activation).call.format(weight="weight")
     return [f"for weight in {expression(of)}.parameters():", "    if weight.dim() > 1:", f"        {call}"]
+
+
+def acting(sites: Iterable[Site], activation: str | None) -> list[Site]:
+    """Return the Sites that apply an activation: what a finding and its advice count as layers of it."""
+    return [site for site in sites if site.activation == activation]
 
 
 def weight_variance(diagnosis: Diagnosis, sites: Iterable[Site]) -> float:
@@ -107,8 +110,8 @@ def redrawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None,
         return _exchange(sites, activation or "", "")
     now, usual = weight_variance(diagnosis, sites), _usual_variance(activation)
     near = abs(needed / usual - 1) > NEAR  # the usual start isn't what theory asks for
-    keeps = f"{usual:.2g}/n is near the {needed:.2g}/n that keeps" if near else f"{needed:.2g}/n keeps"
-    text = f"{sentence(_drawing(activation))}: now it is {now:.2g}/n, and {keeps} the gradient's size."
+    keeps = f"{over_n(usual)} is near the {over_n(needed)} that keeps" if near else f"{over_n(needed)} keeps"
+    text = f"{sentence(_drawing(activation))}: now it is {over_n(now)}, and {keeps} the gradient's size."
     return Advice(text, code(*drawn_anew(sites, activation)))
 
 
@@ -129,7 +132,7 @@ def against_saturation(diagnosis: Diagnosis, worst: Site, sites: Sequence[Site])
         f"Start the weights smaller, so that what comes into the {spelled(activation)} stays around 0: "
         f"{_drawing(activation)}"
     )
-    text += f". Now it is {now:.2g}/n." if np.isfinite(now) else "."
+    text += f". Now it is {over_n(now)}." if np.isfinite(now) else "."
     return Advice(text, code(*drawn_anew(sites, activation)))
 
 
@@ -201,16 +204,16 @@ def _drawn(diagnosis: Diagnosis, sites: Sequence[Site], activation: str | None, 
     needed = _usual_variance(activation)
     now = weight_variance(diagnosis, sites)
     if than == "smaller" and sums_grow(diagnosis, sites, activation):
-        return _calmer_branches(diagnosis)
+        return calmer_branches(diagnosis)
     if now < needed * CLOSE if than == "smaller" else now > needed / CLOSE:
         return _way_around(diagnosis, sites, "depth")
     text = sentence(_drawing(activation))
-    text += f": now it is {now:.2g}/n." if np.isfinite(now) else f": they must be {than}."
+    text += f": now it is {over_n(now)}." if np.isfinite(now) else f": they must be {than}."
     return Advice(text, code(*drawn_anew(sites, activation, of)))
 
 
 def _exchange(sites: Sequence[Site], activation: str, of: str) -> Advice:
-    found = [site for site in sites if site.activation == activation]
+    found = acting(sites, activation)
     many = f"the {len(found)} {spelled(activation)}s" if len(found) > 1 else f"the {spelled(activation)}"
     text = (
         f"Put ReLU in the place of {many} between the layers: a {spelled(activation)} passes on a quarter of a "
@@ -254,10 +257,11 @@ def _normalised_behind(layers: Sequence[Site], others: Sequence[Site]) -> list[s
     if len(layers) <= FEW_LINES:
         named = [(expression(layer.module), layer.n_out) for layer in layers]
         return [f"{name} = nn.Sequential({name}, nn.LayerNorm({n_out}))" for name, n_out in named]
-    left = "".join(f"{site.module!r}, " for site in others)
+    left = [f'"{site.module}"' for site in others]
     return [
+        *list_of(left, "left = [", "]"),
         "for name, layer in list(model.named_modules()):",
-        f"    if type(layer) is nn.Linear and name not in ({left.rstrip()}):",
+        "    if type(layer) is nn.Linear and name not in left:",
         "        behind = nn.Sequential(layer, nn.LayerNorm(layer.out_features))",
         *put_in_place("behind", depth=2),
     ]
@@ -311,7 +315,7 @@ def _recurrences(sites: Sequence[Site], than: str) -> Advice | None:
     return Advice(text, code(*lines))
 
 
-def _calmer_branches(diagnosis: Diagnosis) -> Advice:
+def calmer_branches(diagnosis: Diagnosis) -> Advice:
     """Advise on branches that add up to more and more, where their weights are of a usual size."""
     run = diagnosis.run
     ends = [
@@ -326,11 +330,7 @@ def _calmer_branches(diagnosis: Diagnosis) -> Advice:
         text += "their number"
     text += ": each sum adds to the signal, and the weights themselves are of a usual size."
     names = [expression(site.module) for site in reversed(ends)]
-    listed = [f"for layer in [{', '.join(names)}]:"]
-    if len(names) > FEW_LINES:  # several to a line, so that they fit a terminal
-        rows = [names[at : at + IN_A_ROW] for at in range(0, len(names), IN_A_ROW)]
-        listed = ["for layer in [", *(f"    {', '.join(row)}," for row in rows), "]:"]
-    lines = [*listed, f"    layer.weight.data *= {factor:.2g}"]
+    lines = [*list_of(names, "for layer in [", "]:"), f"    layer.weight.data *= {factor:.2g}"]
     return Advice(text, code(*lines) if len(ends) > 1 else "")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from undertow.diagnosis import Diagnosis
-from undertow.pytorch_code import code, expression, rate_times, setting
+from undertow.pytorch_code import code, expression, list_of, rate_times, setting
 from undertow.rules.advice import Advice
-from undertow.wording import few, times
+from undertow.wording import few, size, times
 
 USUAL_RATIO = 0.01
 """||dw|| / ||w|| of a step that is neither reckless nor timid at a start."""
@@ -20,10 +20,16 @@ SMALLEST_FACTOR = 1e-3
 BY_A_WARM_UP = 0.01
 """Factor on a learning rate that a warm-up may stand for; what must shrink by more is too large at any step."""
 
+MOST_LISTED = 12
+"""Parameters that a line names one by one; more are taken by what the optimizer doesn't hold."""
+
 WILD = 1e3
 """A gradient's norm from which on twice of it is no limit worth clipping at."""
 
-FAR_APART = 0.1
+FAR_APART, BY_THE_RATE = 0.1, 1e4
+"""Part of the others' learning rate under which one is far from it; and the factor from which on that alone explains
+why nothing moves, whatever the gradient is."""
+
 USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "RMSprop": 1e-3}
 USUAL_RATE = 1e-3
 SMALLEST_EPSILON = 1e-30
@@ -33,6 +39,12 @@ TORCHS = frozenset([
 ])  # fmt: skip
 """Optimizers of torch.optim by name."""
 
+SCALED_STEP = (
+    "optimizer.zero_grad()",
+    "scaler.scale(loss).backward()",
+    "scaler.step(optimizer)  # and no optimizer.step() beside it",
+    "scaler.update()",
+)
 _HALVES = frozenset({"torch.float16", "torch.bfloat16"})
 
 
@@ -72,7 +84,7 @@ def usual_momentum(optimizer: str, setting: str, swapped: bool) -> Advice:
     else:
         which, line = "momentum=0.9", '    group["momentum"] = 0.9'
     text = f"Give {optimizer} {which}, and begin anew: its averages hold what was gathered so far."
-    return Advice(text, code("for group in optimizer.param_groups:", line))
+    return Advice(text, code("for group in optimizer.param_groups:", line), starts_again=True)
 
 
 def steps_kept(header: Mapping[str, Any]) -> Advice:
@@ -121,21 +133,23 @@ def smaller_epsilon(header: Mapping[str, Any], rms: float) -> Advice:
     return Advice(text, code(*setting("eps", f"{epsilon:.0e}")))
 
 
-def wider_clipping(norm: float, limit: float, scaled: bool) -> Advice:
+def wider_clipping(norm: float, limit: float, scaled: bool, by_value: bool = False) -> Advice:
     """Advise a limit for clipping that cuts the odd step only, or to unscale before it."""
     if scaled:
         text = "Unscale the gradients before they are clipped: their norm is multiplied by the loss scale until then."
         lines = [
             "# between scaler.scale(loss).backward() and scaler.update():",
             "scaler.unscale_(optimizer)",
-            f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})",
+            "torch.nn.utils.clip_grad_value_(model.parameters(), limit)  # your own"
+            if by_value
+            else f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})",
             "scaler.step(optimizer)",
         ]
         return Advice(text, code(*lines))
     wider = float(f"{2 * norm:.2g}")
     text = (
-        f"Clip at {wider:g}, twice the gradient's usual norm, in place of {limit:.2g}; if steps are too long then, "
-        "lower the learning rate instead."
+        f"Clip at {wider:g}, twice the gradient's usual norm, in place of {size(limit, 2)}; if steps are too long "
+        "then, lower the learning rate instead."
     )
     lines = [
         "# between loss.backward() and optimizer.step(), in place of your own clipping:",
@@ -175,7 +189,7 @@ def from_before(step: int, header: Mapping[str, Any], norm: float | None) -> Adv
         "# and between loss.backward() and optimizer.step():",
         f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:g})",
     ]
-    return Advice(text, code(*lines))
+    return Advice(text, code(*lines), starts_again=True)
 
 
 def warmed_up(broke: int, header: Mapping[str, Any], post_norm: bool) -> Advice:
@@ -206,9 +220,9 @@ def of_the_whole_model(header: Mapping[str, Any], missing: Sequence[str], foreig
         )
         return Advice(text, code(f"optimizer = {kind}(model.parameters(){rate})"))
     text = f"Add {few(missing)} to {name}, or freeze what shall stay as it is by requires_grad_(False)."
-    held = ", ".join(expression(name) for name in missing[:12])
-    line = f'optimizer.add_param_group({{"params": [{held}]}})'
-    if len(missing) > len(missing[:12]):
+    lines = list_of([expression(name) for name in missing], 'optimizer.add_param_group({"params": [', "]})")
+    line = "\n".join(lines)
+    if len(missing) > MOST_LISTED:
         line = "\n".join((
             'held = {id(p) for group in optimizer.param_groups for p in group["params"]}',
             'optimizer.add_param_group({"params": [p for p in model.parameters() if id(p) not in held]})',
@@ -290,8 +304,12 @@ def epsilon_that_holds(header: Mapping[str, Any], there: float | None) -> Advice
     return Advice(text, code(*rate_times(0.1)))
 
 
-def in_float32(scale: float) -> Advice:
-    """Advise on gradients that float16 makes zero of."""
+def in_float32(scale: float, weights: bool = False) -> Advice:
+    """Advise on gradients that float16 makes zero of; ``weights``: those are float32 already."""
+    if weights and scale == 1:
+        text = "Scale the loss with a torch.amp.GradScaler, and divide it by no more than the batch; or take bfloat16."
+        lines = ["scaler = torch.amp.GradScaler()  # once", *SCALED_STEP]
+        return Advice(text, code(*lines))
     text = (
         "Keep the weights in float32 and let torch.autocast compute in float16, with a torch.amp.GradScaler around the "
         "loss; or take bfloat16, which reaches as far down as float32."
@@ -300,24 +318,51 @@ def in_float32(scale: float) -> Advice:
     return Advice(text, "model.float()  # the weights; call the model under torch.autocast, and scale the loss")
 
 
-def unequal_rates(diagnosis: Diagnosis, parameters: Collection[str]) -> Advice | None:
-    """Advise on layers whose learning rate is far under that of the others; None if it isn't, or isn't known."""
-    run = diagnosis.run
-    rates = run.parameter_columns.get("lr")
-    if rates is None or "step" not in run.steps or not len(run.parameter_steps):
+def unequal_rates(diagnosis: Diagnosis, parameters: Collection[str], short_of: float) -> tuple[str, Advice] | None:
+    """Advise on layers whose learning rate is far under that of the others, if that is why they learn so little.
+
+    Args:
+        diagnosis: whose optimizer it is.
+        parameters: of these layers.
+        short_of: the factor by which their progress is too little. A rate that is low by less is not the reason.
+
+    Returns:
+        What their rate is beside the others', and the advice; None if it isn't the reason, or isn't known.
+    """
+    rates = _rates(diagnosis)
+    own = [rate for name, rate in rates.items() if name in parameters]
+    usual, low = _leading_rate(diagnosis, rates, parameters), float(np.median(own)) if own else np.nan
+    if usual is None or not low < FAR_APART * usual or low * min(short_of, BY_THE_RATE) > usual:
         return None
-    row = int(np.searchsorted(run.parameter_steps, run.steps["step"][diagnosis.step]).clip(0, len(rates) - 1))
-    at, is_own = np.asarray(rates[row], float), np.array([name in parameters for name in run.parameters], bool)
-    own, other = at[np.isfinite(at) & is_own], at[np.isfinite(at) & ~is_own]
-    if not len(own) or not len(other) or np.median(own) >= FAR_APART * np.median(other):
-        return None
-    usual, low = float(np.median(other)), float(np.median(own))
+    beside = f"their learning rate is {low:.2g}, that of the others {usual:g}"
     text = (
         f"Give these layers the learning rate of the others, {usual:g}: theirs is {low:.2g}"
         f"{', ' + times(low / usual) if low else ''}. What shall stay as it is, freeze by requires_grad_(False)."
     )
-    lines = ["for group in optimizer.param_groups:", f'    group["lr"] = {usual:g}']
-    return Advice(text, code(*lines))
+    lines = ["for group in optimizer.param_groups:", f'    group["lr"] = max(group["lr"], {usual:g})']
+    return beside, Advice(text, code(*lines))
+
+
+def _rates(diagnosis: Diagnosis) -> Mapping[str, float]:
+    """Return the learning rate of every parameter at a step, as far as it is known that they differ."""
+    run = diagnosis.run
+    rates = run.parameter_columns.get("lr")
+    if rates is None or "step" not in run.steps or not len(run.parameter_steps):
+        told: Mapping[str, float] = run.header.get("rates", {}).get("of", {})
+        return told
+    row = int(np.searchsorted(run.parameter_steps, run.steps["step"][diagnosis.step]).clip(0, len(rates) - 1))
+    at = np.asarray(rates[row], float)
+    return {name: float(rate) for name, rate in zip(run.parameters, at, strict=True) if np.isfinite(rate)}
+
+
+def _leading_rate(diagnosis: Diagnosis, rates: Mapping[str, float], beside: Collection[str]) -> float | None:
+    """Return the learning rate of what makes most of the progress, beside some parameters; None if nobody knows."""
+    progress = np.abs(np.nan_to_num(diagnosis.column("progress")))
+    for site in np.argsort(-progress):
+        known = [name for name in diagnosis.run.sites[site].parameters if name in rates and name not in beside]
+        if known:
+            return rates[known[0]]
+    return None
 
 
 def _from_to(header: Mapping[str, Any], factor: float) -> str:

@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.theory import chain
+from undertow.theory import chain, explosion
 
 Array = NDArray[np.float64]
 
 DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16)
 CHAINS = 10_000
 SHOWN_DEPTH = 8
-EXPLOSIVE_WEIGHT = 100.0
 EXPLOSIVE_DEPTH = 4
 NOISE = 0.02
 DISTURBED = 1_000
@@ -49,8 +48,7 @@ def explosive(generator: np.random.Generator) -> dict[str, Array]:
         >>> [float(s) for s in speeds / speeds[-1]]
         [15625.0, 625.0, 25.0, 1.0]
     """
-    weights = np.full(EXPLOSIVE_DEPTH, EXPLOSIVE_WEIGHT)
-    biases = np.full(EXPLOSIVE_DEPTH, -EXPLOSIVE_WEIGHT / 2)  # every a is 1/2, the input too
+    weights, biases = explosion.explosive(EXPLOSIVE_DEPTH)
     noise = NOISE * generator.standard_normal((EXPLOSIVE_DEPTH, DISTURBED))
     return {
         "speed": np.abs(chain.gradients(weights, biases, 0.5)),

@@ -1,4 +1,4 @@
-"""What the doctor found would have helped the chapter's deepest network: recorded, as the book's own numbers are."""
+"""Show what the doctor found to help the chapter's deepest network: recorded, as the book's own numbers are."""
 
 import json
 from functools import cache

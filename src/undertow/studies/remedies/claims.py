@@ -3,7 +3,8 @@
 import numpy as np
 
 from undertow.formatting import listed, percent
-from undertow.studies.remedies.config import TRAINS, WRITTEN
+from undertow.pytorch_code import spelled
+from undertow.studies.remedies.config import TRAINS
 from undertow.studies.remedies.table import AXES, best_accuracy, deepest, gradient_decades, index, main_effect
 from undertow.studies.study import Claim, Judged, Results, verdict
 
@@ -35,7 +36,7 @@ def right_start_helps(results: Results) -> Judged:
     depth, said, better = deepest(results)[:, h].max(1), [], []
     [book], [critical] = index(results, "start", "book"), index(results, "start", "critical")
     for a, name in enumerate(results["factors"]["activation"]):
-        said.append(f"{WRITTEN[name]} {int(depth[a, critical])} against {int(depth[a, book])}")
+        said.append(f"{spelled(name)} {int(depth[a, critical])} against {int(depth[a, book])}")
         better.append(depth[a, critical] > depth[a, book])
     return f"deepest that train, critical against the book's: {'; '.join(said)}", verdict(all(better), sum(better) >= 2)
 
@@ -99,7 +100,7 @@ def batch_norm_explodes(results: Results) -> Judged:
     depth = results["factors"]["depth"][-1]
     found = [np.nanmedian(gradient_decades(results)[:, each, -1], -1) for each in h]
     measured = (
-        f"decades from the last hidden layer to the first at {depth} hidden layers, {', '.join(map(WRITTEN.__getitem__, results['factors']['activation']))}: "
+        f"decades from the last hidden layer to the first at {depth} hidden layers, {', '.join(map(spelled, results['factors']['activation']))}: "
         f"BatchNorm {listed(found[0])}; LayerNorm {listed(found[1])}"
     )
     return measured, verdict(bool((found[0] > 1).all()), bool((found[0] > 0).sum() > len(found[0]) / 2))

@@ -9,8 +9,6 @@ from undertow.theory import meanfield
 
 DEPTHS = (1, 2, 5, 10, 20, 50, 100)
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu")
-WRITTEN = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU", "gelu": "GELU"}
-"""The activations as they are written in text."""
 
 STARTS = ("book", "Glorot", "He", "orthogonal", "critical")
 ARCHITECTURES = ("plain", "BatchNorm", "LayerNorm", "residual", "residual + norm")

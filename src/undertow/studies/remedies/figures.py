@@ -7,10 +7,11 @@ import altair as alt
 import numpy as np
 
 from undertow.formatting import MINUS
+from undertow.pytorch_code import spelled
 from undertow.render.charts import bars, curves_with_bands, heatmap
 from undertow.render.page import Table
 from undertow.studies.curves import banded
-from undertow.studies.remedies.config import TRAINS, WRITTEN, variances
+from undertow.studies.remedies.config import TRAINS, variances
 from undertow.studies.remedies.table import AXES, CALLED, best_accuracy, deepest, gradient_decades, main_effect
 from undertow.studies.study import Results
 
@@ -35,7 +36,7 @@ def reach_map(results: Results) -> Charts:
         panels.append(
             heatmap(
                 rows, x="architecture", y="start", value="deepest", x_title="between the layers", y_title="start",
-                value_title="hidden layers, the deepest that train", labels=True, title=WRITTEN[activation], height=190,
+                value_title="hidden layers, the deepest that train", labels=True, title=spelled(activation), height=190,
             )
         )  # fmt: skip
     return panels
@@ -55,7 +56,7 @@ def accuracy_by_depth(results: Results) -> Charts:
         panels.append(
             banded(
                 rows, "depth", "right", colour="between", x_title="hidden layers", y_title="right, %",
-                band_title="all starts", log_x=True, log_y=False, y_domain=(0, 100), title=WRITTEN[activation],
+                band_title="all starts", log_x=True, log_y=False, y_domain=(0, 100), title=spelled(activation),
                 height=210,
             )
         )  # fmt: skip
@@ -96,7 +97,7 @@ def theory_table(results: Results) -> Table:
             foreseen = round(float(np.log10(gain)) * (depth - 1), 1) + 0.0
             decades = (f"{each:.1f}".replace("-", MINUS) for each in (foreseen, measured[a, s]))
             sizes = f"{weight_var:.3g}, {bias_var:.3g}"
-            rows.append([f"{WRITTEN[activation]}, {start}", sizes, float(gain), *decades])
+            rows.append([f"{spelled(activation)}, {start}", sizes, float(gain), *decades])
     return Table(["plain networks", "n Var W, Var b", "factor a layer", "decades, foreseen", "measured"], rows)
 
 
@@ -123,7 +124,7 @@ def main_effects(results: Results) -> Charts:
     panels = []
     for factor in AXES:
         means = main_effect(results, factor).items()
-        rows = [{"level": WRITTEN.get(level, level), "right": 100 * mean} for level, mean in means]
+        rows = [{"level": spelled(level), "right": 100 * mean} for level, mean in means]
         titles: dict[str, Any] = {"x_title": CALLED[factor], "y_title": "right, %, on average"}
         panels.append(bars(rows, x="level", y="right", y_domain=(0, 100), height=150, **titles))
     return panels

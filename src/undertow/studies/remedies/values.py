@@ -3,7 +3,7 @@
 import numpy as np
 
 from undertow.formatting import signed
-from undertow.studies.remedies.config import WRITTEN
+from undertow.pytorch_code import spelled
 from undertow.studies.remedies.table import AXES, deepest, gradient_decades, index, main_effect
 from undertow.studies.study import Results
 
@@ -15,7 +15,7 @@ def all_the_way(results: Results, architecture: str) -> str:
     """Count the combinations of activation and start that train at all depths, and name them if they are few."""
     factors, [h] = results["factors"], index(results, "architecture", architecture)
     there = deepest(results).max(2)[:, h] == factors["depth"][-1]
-    names = [f"{WRITTEN[factors['activation'][a]]}, {factors['start'][s]}" for a, s in np.argwhere(there)]
+    names = [f"{spelled(factors['activation'][a])}, {factors['start'][s]}" for a, s in np.argwhere(there)]
     return f"{len(names)} of {there.size}" + (f" ({'; '.join(names)})" if 0 < len(names) <= FEW else "")
 
 

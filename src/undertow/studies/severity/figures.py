@@ -1,5 +1,7 @@
 """The tables of the study's page, each named as in `article.md`."""
 
+from functools import partial
+
 from undertow.formatting import percent
 from undertow.render.page import Table
 from undertow.studies.severity.values import of_code
@@ -9,51 +11,6 @@ OPTIMIZER = {"plain": "SGD", "adaptive": "Adam", "any": "either"}
 HEAD = ["fault", "optimizer", "amount", "networks", "learned", "twin in half the steps", "twin faster, median"]
 
 
-def vanishing(results: Results) -> Table:
-    """UT101: decades from end to end."""
-    return _outcomes(results, "UT101")
-
-
-def exploding(results: Results) -> Table:
-    """UT102: decades from the lowest waypoint on."""
-    return _outcomes(results, "UT102")
-
-
-def front(results: Results) -> Table:
-    """UT104: share of the progress that the front half makes."""
-    return _outcomes(results, "UT104")
-
-
-def back(results: Results) -> Table:
-    """UT105: share of the progress that the back half makes."""
-    return _outcomes(results, "UT105")
-
-
-def branch(results: Results) -> Table:
-    """UT106: decades along a branch."""
-    return _outcomes(results, "UT106")
-
-
-def memory(results: Results) -> Table:
-    """UT107: the horizon as a part of the sequence."""
-    return _outcomes(results, "UT107")
-
-
-def saturated(results: Results) -> Table:
-    """UT201: share of values where the activation is flat."""
-    return _outcomes(results, "UT201")
-
-
-def dead(results: Results) -> Table:
-    """UT202: share of units that are off for every example."""
-    return _outcomes(results, "UT202")
-
-
-def theory(results: Results) -> Table:
-    """UT301: decades that theory expects."""
-    return _outcomes(results, "UT301")
-
-
 def _outcomes(results: Results, code: str) -> Table:
     rows = [
         [row["kind"], OPTIMIZER[row["optimizer"]], f"{row['low']:g} to {row['high']:g}", f"{row['networks']}",
@@ -61,3 +18,14 @@ def _outcomes(results: Results, code: str) -> Table:
         for row in of_code(results, code)
     ]  # fmt: skip
     return Table(HEAD, rows)
+
+
+vanishing = partial(_outcomes, code="UT101")  # decades from end to end
+exploding = partial(_outcomes, code="UT102")  # decades from the lowest waypoint on
+front = partial(_outcomes, code="UT104")  # share of the progress that the front half makes
+back = partial(_outcomes, code="UT105")  # share of the progress that the back half makes
+branch = partial(_outcomes, code="UT106")  # decades along a branch
+memory = partial(_outcomes, code="UT107")  # the horizon as a part of the sequence
+saturated = partial(_outcomes, code="UT201")  # share of values where the activation is flat
+dead = partial(_outcomes, code="UT202")  # share of units that are off for every example
+theory = partial(_outcomes, code="UT301")  # decades that theory expects

@@ -10,7 +10,6 @@ import numpy as np
 from undertow.rules.consequences import ADAPTIVE, ANY, PLAIN, Outcome
 from undertow.studies.severity.config import EDGES, RATES, Settings, SeverityConfig, twin
 from undertow.studies.study import Job
-from undertow.sweeping import Spec, sweep
 
 OPTIMIZERS = {"sgd": PLAIN, "adam": ADAPTIVE}
 WITH_KINDS = ("UT101", "UT301")
@@ -49,8 +48,8 @@ class Trained:
 def measure(job: Job) -> dict[str, Any]:
     """Train and examine all networks as two sweeps, and count outcomes; an interrupted run goes on where it stopped."""
     config: SeverityConfig = replace(job.config, seed=job.seed)
-    outcomes = _swept(config.training(), job, "trained.sweep")
-    examined = _swept(config.examining(), job, "examined.sweep")
+    outcomes = job.sweep(config.training(), "trained.sweep")
+    examined = job.sweep(config.examining(), "examined.sweep")
     trained = list(paired(config, outcomes.rows(), examined.rows()))
     return {
         "networks": len(list(config.networks())),
@@ -60,14 +59,6 @@ def measure(job: Job) -> dict[str, Any]:
         "seconds": outcomes.seconds() + examined.seconds(),
         "outcomes": [asdict(row) for row in rows(trained)],
     }
-
-
-def _swept(spec: Spec, job: Job, name: str) -> Any:
-    results = sweep(spec, job.out / name, processes=job.processes, ray=job.ray, console=job.console)
-    failed = results.failed()
-    if failed:
-        raise RuntimeError(f"{len(failed)} networks could not be trained or examined; the first: {failed[0]['error']}")
-    return results
 
 
 def paired(

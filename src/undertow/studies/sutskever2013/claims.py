@@ -72,10 +72,15 @@ def slowness(received: Array, further: Array) -> float:
     return float(stats.spearmanr(received, further).statistic)
 
 
+def best_to_worst(results: Results, kind: str = "") -> list[str]:
+    """Return the methods, of one kind where one is named, by their errors at the end, what diverged last."""
+    names = [name for name, method in METHODS.items() if kind in ("", method.kind)]
+    return sorted(names, key=lambda name: np.nan_to_num(final(results, name), nan=np.inf))
+
+
 def best_method(results: Results, kind: str = "") -> str:
     """Return the method with the least error at the end; of one kind, where one is named."""
-    names = [name for name, method in METHODS.items() if kind in ("", method.kind)]
-    return min(names, key=lambda name: np.nan_to_num(final(results, name), nan=np.inf))
+    return best_to_worst(results, kind)[0]
 
 
 def momentum_beats_sgd(results: Results) -> Judged:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from undertow.studies.study import Results
-from undertow.studies.sutskever2013.claims import HIGH, final, lowered, scale_error, slow_layers, slowness
+from undertow.studies.sutskever2013.claims import HIGH, lowered, scale_error, slow_layers, slowness
 from undertow.studies.sutskever2013.config import METHODS
 
 STUCK = 0.9
@@ -33,11 +33,6 @@ def layers(results: Results) -> int:
 def decades_lost(results: Results) -> float:
     """Return the decades that theory says the smallest start's gradient loses on its way."""
     return -math.log10(results["scales"]["0.25"]["expected_gain"]) * layers(results)
-
-
-def best_to_worst(results: Results) -> list[str]:
-    """Return the methods, the one with the least error first."""
-    return sorted(METHODS, key=lambda name: np.nan_to_num(final(results, name), nan=np.inf))
 
 
 def landings(results: Results) -> dict[str, tuple[float, float, float]]:

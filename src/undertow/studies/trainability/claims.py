@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.formatting import percent
+from undertow.pytorch_code import spelled
 from undertow.studies.study import Claim, Judged, Results, verdict
 from undertow.studies.trainability.config import TRAINED
 from undertow.theory.meanfield import TRAINABLE
 
 Array = NDArray[np.float64]
-
-NAMES = {"tanh": "tanh", "relu": "ReLU", "sigmoid": "sigmoid"}
-"""The activations as they are written in text."""
 
 NOWHERE = math.log(10)
 """The loss of a network of ten classes that says nothing about its input."""
@@ -72,7 +70,7 @@ def factors(field: Mapping[str, Any], epoch: int = -1) -> Array:
 
 
 def _line(results: Results) -> Judged:
-    shares = {NAMES[name]: sides(field) for name, field in results["maps"].items()}
+    shares = {spelled(name): sides(field) for name, field in results["maps"].items()}
     agree = float(np.mean([agreement(field) for field in results["maps"].values()]))
     told = "; ".join(f"{name}: {percent(a)} within, {percent(b)} beyond" for name, (a, b) in shares.items())
     all_the_way = all(within >= 0.8 and beyond <= 0.1 for within, beyond in shares.values())
@@ -83,7 +81,7 @@ def _line(results: Results) -> Judged:
 
 
 def _factor(results: Results) -> Judged:
-    found = {NAMES[name]: factors(field) for name, field in results["maps"].items()}
+    found = {spelled(name): factors(field) for name, field in results["maps"].items()}
     told = "; ".join(
         f"{name}: {np.median(f):.1f} ξ_c (from {f.min():.1f} to {f.max():.1f})" if f.size else f"{name}: not to be said"
         for name, f in found.items()
@@ -103,7 +101,9 @@ def _critical(results: Results) -> Judged:
             continue
         variances, reached = np.array(field["weight_var"], dtype=float), np.asarray(field["deepest"], dtype=float)
         best = variances[reached == reached.max()]
-        told.append(f"{NAMES[name]}: {reached.max():.0f} layers at {_span(best)}, critical at {field['critical']:.3g}")
+        told.append(
+            f"{spelled(name)}: {reached.max():.0f} layers at {_span(best)}, critical at {field['critical']:.3g}"
+        )
         close.append(bool(np.min(np.abs(np.log(best / field["critical"]))) <= math.log(1.5)))
     return (
         "; ".join(told),
@@ -115,7 +115,7 @@ def _elsewhere(results: Results) -> Judged:
     """The order of depths reached along the variances is the order of 6 ξ_c."""
     found = {}
     for name, field in results["maps"].items():
-        found[NAMES[name]] = rank_correlation(field, field["deepest"])
+        found[spelled(name)] = rank_correlation(field, field["deepest"])
     worst = min(found.values())
     return (
         "rank correlation of the depth reached and 6 ξ_c, " + ", ".join(f"{n}: {r:.2f}" for n, r in found.items()),

@@ -7,12 +7,12 @@ import altair as alt
 import numpy as np
 
 from undertow.formatting import DASH, counted
+from undertow.pytorch_code import spelled
 from undertow.render.axes import charted, layered, log_ticks
 from undertow.render.page import Table
 from undertow.render.rows import plain
 from undertow.render.theme import CATEGORY_COLOURS
 from undertow.studies.study import Results
-from undertow.studies.trainability.claims import NAMES
 
 THEORY = CATEGORY_COLOURS[1]
 _EPOCHS = ["#8fb8d6", "#3a86b8", "#06304a"]
@@ -91,7 +91,7 @@ def tanh_map(results: Results) -> tuple[alt.LayerChart, Table]:
 
 def other_maps(results: Results) -> list[alt.LayerChart]:
     """Draw the maps of the other activations."""
-    return [depth_map(field, NAMES[name], 280) for name, field in results["maps"].items() if name != "tanh"]
+    return [depth_map(field, spelled(name), 280) for name, field in results["maps"].items() if name != "tanh"]
 
 
 def settings(results: Results) -> Table:
@@ -99,7 +99,7 @@ def settings(results: Results) -> Table:
     rows = []
     for name, f in results["maps"].items():
         ranges = f"{min(f['depth'])} to {max(f['depth'])}", f"{min(f['weight_var']):g} to {max(f['weight_var']):g}"
-        rows.append([NAMES[name], *ranges, f"{f['eta']:g}", f"{f['critical']:.3g}"])
+        rows.append([spelled(name), *ranges, f"{f['eta']:g}", f"{f['critical']:.3g}"])
     return Table(["activation", "hidden layers", "$\\sigma_w^2$", "learning rate", "critical $\\sigma_w^2$"], rows)
 
 

@@ -12,7 +12,6 @@ from undertow.studies.io import PARQUET_NAME
 from undertow.studies.study import Job
 from undertow.studies.trainability import expected
 from undertow.studies.trainability.config import BIAS_VAR, TRAINED, BiasMap, Map, TrainabilityConfig
-from undertow.sweeping import sweep
 
 STORE = "cells.sweep"
 
@@ -25,11 +24,7 @@ MEASURED = ("train_accuracy", "accuracy", "loss")
 def measure(job: Job) -> dict[str, Any]:
     """Train the map as a sweep, and sort what it found; a run that was interrupted goes on where it stopped."""
     config: TrainabilityConfig = replace(job.config, seed=job.seed)
-    spec = config.spec(job.data_name)
-    results = sweep(spec, job.out / STORE, processes=job.processes, ray=job.ray, console=job.console)
-    failed = results.failed()
-    if failed:
-        raise RuntimeError(f"{len(failed)} networks could not be trained; the first: {failed[0]['error']}")
+    results = job.sweep(config.spec(job.data_name), STORE)
     if find_spec("pyarrow"):
         results.save(job.out / PARQUET_NAME)
     rows, names = results.rows(), ("width", "images", "epochs", "batch_size", "seeds")

@@ -1,8 +1,4 @@
-"""What an examination refuses, and what it doesn't touch, before anything is computed."""
-
-import random
-import subprocess
-import sys
+"""Modules whose weights don't exist yet are refused, and left as lazy as they were."""
 
 import pytest
 import torch
@@ -36,33 +32,3 @@ def test_watch_refuses_them_too(tmp_path):
     with pytest.raises(ValueError, match=r"0 \(LazyLinear\), 1 \(LazyLinear\)"):
         watch(net, optimizer, path=tmp_path / "lazy.undertow")
     assert not list(tmp_path.iterdir())
-
-
-SCRIPT = """
-import random, torch, undertow
-net, x = torch.nn.Linear(3, 1), torch.ones(4, 3)
-random.seed(0)
-before = random.getstate()
-undertow.examine(net, lambda: net(x).square().mean())
-assert random.getstate() == before
-undertow.explain, undertow.watch, undertow.theory, undertow.sweep
-assert random.getstate() == before
-"""
-
-
-def test_loading_undertow_leaves_random_numbers_alone():
-    """In a process of its own: what draws numbers as it loads does so once."""
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True, timeout=300)  # our own script
-
-
-def test_random_numbers_are_put_back_when_the_loss_raises():
-    random.seed(3)
-    before = random.getstate()
-
-    def compute_loss():
-        random.random()
-        raise KeyError("no batch")
-
-    with pytest.raises(KeyError):
-        examine(nn.Linear(2, 1), compute_loss)
-    assert random.getstate() == before

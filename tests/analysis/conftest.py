@@ -1,0 +1,5 @@
+"""Networks of every kind of graph, as fixtures."""
+
+from sample_graphs import net, nets
+
+__all__ = ["net", "nets"]
