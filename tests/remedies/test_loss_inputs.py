@@ -1,5 +1,6 @@
 """Remedies for what a loss is given: each makes the right training of a broken one, and is prescribed for it alone."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -321,3 +322,13 @@ def by_two(batch):
         return functional.mse_loss(made, given[1]) + functional.mse_loss(made, given[2])
 
     return held(lambda: nn.Linear(6, 3), loss, *batch)
+
+
+@pytest.mark.parametrize(
+    "index", [torch.arange(4), (torch.arange(4), 0), torch.ones(8, 3) > 0, (slice(torch.tensor(1), None),)]
+)
+def test_examples_that_a_tensor_picks_are_no_shift(index):
+    training = by(lambda made, y: (made[index] - y[index]).square().mean())
+    facts = with_facts(look(training).diagnosis, training, 0.0).run.header["training"]
+    assert facts["loss"]["shifted"] == 0
+    assert json.loads(json.dumps(facts)) == json.loads(json.dumps(facts))

@@ -68,7 +68,7 @@ class LossInputs:
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
-        spread = None if math.isnan(self.spread) else self.spread
+        spread = self.spread if math.isfinite(self.spread) else None
         return {**vars(self), "beyond": list(self.beyond), "spread": spread}
 
 
@@ -127,7 +127,7 @@ class _Looking(TorchFunctionMode):
         tensors = [each for each in (*args, *keywords.values()) if isinstance(each, Tensor)]
         self.found.chosen |= name in CHOOSING
         self.found.plain &= name not in KNOWN_LOSSES
-        self.found.shifted += name == "__getitem__" and len(args) > 1 and without_shift(args[1]) != args[1]
+        self.found.shifted += name == "__getitem__" and len(args) > 1 and leaves_out(args[1])
         if name in SOFTMAXES | OF_CLASSES and tensors and tensors[0].ndim > 1 and tensors[0].shape[1] > 1:
             self.found.spread = float(tensors[0].detach().float().std(1).median())
         if len(tensors) > 1 and name in BINARY | MARGINS | OF_CLASSES:
@@ -182,8 +182,22 @@ def without_shift(index: Any) -> Any:
     """
     if isinstance(index, tuple):
         return tuple(without_shift(each) for each in index)
-    leaves_out = isinstance(index, slice) and (index.start, index.stop) in ((1, None), (None, -1), (0, -1))
-    return slice(None) if leaves_out and index.step is None else index
+    return slice(None) if leaves_out(index) else index
+
+
+def leaves_out(index: Any) -> bool:
+    """Tell whether an index, or a part of it, leaves out the first step or the last, and nothing else.
+
+    Example:
+        >>> leaves_out((slice(None), slice(1, None))), leaves_out(slice(None, 1)), leaves_out((slice(None), 1))
+        (True, False, False)
+    """
+    if isinstance(index, tuple):
+        return any(leaves_out(each) for each in index)
+    if not isinstance(index, slice) or index.step is not None:
+        return False
+    ends = (index.start, index.stop)
+    return not any(isinstance(each, Tensor) for each in ends) and ends in ((1, None), (None, -1), (0, -1))
 
 
 def is_single(name: str, args: Sequence[Any]) -> bool:
