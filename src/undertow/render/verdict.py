@@ -65,7 +65,7 @@ def how_bad(diagnosis: Diagnosis) -> str:
 def _unjudged(diagnosis: Diagnosis) -> str:
     """Say that nobody looked at the optimizer's steps, where none was given."""
     none = str(diagnosis.run.header.get("optimizer", "")).startswith("none")
-    return " Its steps are judged if you give the optimizer, too." if none else ""
+    return " No optimizer was given: give it, and its steps are judged, too." if none else ""
 
 
 def by_cause(diagnosis: Diagnosis, finding: Finding) -> str:

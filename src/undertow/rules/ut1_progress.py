@@ -18,6 +18,9 @@ from undertow.wording import amount, called
 FRONT_BELOW, BACK_BELOW = 0.001, 0.0005
 FEWEST_LAYERS = 4
 HELD_BACK = {which: f"{which} layers held back by their rate" for which in ("front", "back")}
+UNMOVED = 1e-5
+"""Part of the loss that a step can take off at most, under which the steps that follow show nothing."""
+
 EQUATION = "share of progress = |<g_l, dw_l>| / sum over layers"
 
 
@@ -48,8 +51,8 @@ def front_frozen(diagnosis: Diagnosis) -> Iterator[Finding]:
         in twenty-five learned (between 0.1 and 0.5 % two in five, default starts of seven layers among them). A note
         if it is above that by then: behind LayerScale (CaiT, 0.006 % at its start) a small factor learns first and
         opens the way (1.2 % after ten steps of AdamW at 1e-4, 18 % at 1e-3). A note without an optimizer, as plain
-        gradient descent is only assumed; and in a run whose loss fell by half since it began: the others learned what
-        there was.
+        gradient descent is only assumed; where steps are too short to tell (UT408); and in a run whose loss fell by
+        half since it began: the others learned what there was.
         Healthy networks at the start: 9 to 91 %; trained ones with LayerScale were seen at 0.9 %. The book's network
         with four hidden layers: 0.0 % under gradient descent, 1.0 to 1.6 % under Adam.
     What to do:
@@ -151,6 +154,8 @@ def _frozen(diagnosis: Diagnosis, which: str, below: float, code: str, name: str
     severity, more, numbers = _consequence(diagnosis, which, below)
     slow = unequal_rates(diagnosis, _parameters(diagnosis, half), below / half.share if half.share else np.inf)
     outcome = ""
+    if slow is None and 0 < diagnosis.run.header.get("reach", 1.0) < UNMOVED:
+        severity, more = Severity.NOTE, ", and steps are too short to tell whether that changes (UT408)"
     if code == "UT104" and severity is Severity.ERROR and slow is None:
         severity, outcome = severity_of(code, half.share, diagnosis.run)  # of UT105 the study has hardly any networks
     where = ", ".join(layer.module for layer in half.layers[:4]) + (", ..." if len(half.layers) > 4 else "")

@@ -61,7 +61,7 @@ NAME = "steps too small"
     NAME,
     once_per_run=True,
     blocks_converged=Blocks.EVER,
-    explains=("UT104", "UT105", "UT401", "UT704"),
+    explains=("UT401", "UT704"),
 )
 def too_small(diagnosis: Diagnosis) -> Iterator[Finding]:
     """Steps are so small that the loss can't fall, though there is something to learn.
