@@ -147,7 +147,7 @@ def _content(data: Tensor) -> int | None:
     """Return a sum of a parameter's bits: writing to ``.data`` leaves no new version. None where none can be had."""
     try:
         if data.is_cpu and data.nbytes < LARGE and data.dtype is torch.float32 and data.is_contiguous():
-            return zlib.crc32(data.numpy().data)  # in a sixth of the time, of which most is spent on being called
+            return zlib.crc32(data.numpy().data)  # as most are: the rest costs more to call than to do
         bits = data.reshape(-1).view(torch.uint8)
         return _checksum(bits) if bits.is_cpu else int(bits.sum(dtype=torch.int64))
     except Exception:  # kinds of tensors that have no bits of their own
@@ -155,7 +155,7 @@ def _content(data: Tensor) -> int | None:
 
 
 def _checksum(bits: Tensor) -> int:
-    """Return a CRC, of large tensors that of the sums of their words' columns: fifteen times as fast."""
+    """Return a CRC, of large tensors that of the sums of their words' columns: many times as fast."""
     row = 8 * WORDS
     whole = len(bits) - len(bits) % row if len(bits) >= LARGE and not bits.storage_offset() % 8 else 0
     found = zlib.crc32(bits[whole:].numpy().data)
