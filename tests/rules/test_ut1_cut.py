@@ -195,3 +195,36 @@ def test_a_mean_over_what_a_normalisation_made_is_told_though_rounding_leaves_so
     pooled = nn.Sequential(nn.Conv2d(1, 6, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
     x, y = torch.randn(12, 1, 9, 9), torch.arange(12) % 3
     assert ("UT109" in alarms(lambda: (pooled, lambda: functional.cross_entropy(pooled(x), y), None))) is told
+
+
+class Experts(nn.Module):
+    """Two layers put together, of which one is looked at; or all, by weights that are zero for one of them."""
+
+    def __init__(self, chosen, zero=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.parts, self.chosen = nn.ModuleList(nn.Linear(6, 6) for _ in range(2)), chosen
+        self.head = nn.Linear(6 if chosen else 12, 4)
+        if zero:
+            nn.init.zeros_(self.head.weight[:, 6:])
+
+    def forward(self, x):
+        made = [part(x) for part in self.parts]
+        return self.head(torch.stack(made, 1)[torch.arange(len(x)), 0] if self.chosen else torch.cat(made, 1))
+
+
+silent("UT109")(lambda: cross_entropy_of(Experts(True)))
+silent("UT109")(lambda: cross_entropy_of(Experts(False, zero=True)))
+
+
+@silent("UT109")
+def penalised():
+    """A critic of leaky ReLUs with a gradient penalty: its biases cancel in a difference of means, slopes have none."""
+    torch.manual_seed(0)
+    critic, x = nn.Sequential(nn.Linear(4, 4), nn.LeakyReLU(0.2), nn.Linear(4, 1)), torch.ones(6, 4, requires_grad=True)
+
+    def loss():
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        return critic(x.detach() + 1e-3).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).square().mean()
+
+    return critic, loss

@@ -246,3 +246,16 @@ def test_outputs_that_branches_add_up_to_are_mended_in_the_branches():
     exec(found.snippet, {"model": model, "torch": torch, "nn": nn})  # noqa: S102  # it is what we tell to type
     assert "model[9]" not in found.snippet
     assert float(loss().detach()) < before / 10
+
+
+def criticised(of_real):
+    """A critic that tells data from what a generator makes at first: all alike, and far from zero."""
+    torch.manual_seed(0)
+    critic, (x, _) = nn.Sequential(nn.Linear(8, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1)), data()
+    fake = 0.5 + 0.01 * x.flip(0)
+    optimizer = torch.optim.RMSprop(critic.parameters(), 1e-3)
+    return critic, lambda: critic(fake).mean() - critic(of_real(x)).mean(), optimizer
+
+
+silent("UT706")(lambda: criticised(lambda x: x))
+fires("UT706")(lambda: criticised(lambda x: 0.5 + 0.01 * x))

@@ -61,7 +61,8 @@ class ForwardFacts(SourceFinder):
     def __init__(self, model: nn.Module | None = None) -> None:
         super().__init__(model)
         self._pairs: list[tuple[str, Tensor, Tensor, Node, int]] = []
-        self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int]] = {}
+        self._data: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor, int, int, int]] = {}
+        self._layers: dict[int, int] = {}
         self._norms: dict[tuple[Any, ...], Fact] = {}
         self.suspicion = Suspicion()
         self._detached = DetachedValues()
@@ -157,7 +158,8 @@ class ForwardFacts(SourceFinder):
                 key = data.data_ptr(), tuple(data.shape)
                 if key in self._data or len(self._data) < 8:
                     fan_in = data.shape[-1] if given.requires_grad else _fan_in(weight, data)
-                    self._data.setdefault(key, (name, data.detach(), fan_in, number))
+                    layer = self._layers.setdefault(id(weight), len(self._layers))
+                    self._data.setdefault(key, (name, data.detach(), fan_in, number, layer))
 
     def _put_together(self, _: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         """Note data that is put beside what was computed, as numbers beside a table's rows."""
@@ -214,7 +216,7 @@ class ForwardFacts(SourceFinder):
         sizes = [each.double().square().mean().sqrt().item() for each in (rows, other)]
         return {"looked up": sizes[0], "added": sizes[1], "source": self.line_of(number)}
 
-    def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int) -> Fact:
+    def _data_fact(self, name: str, data: Tensor, fan_in: int, number: int, layer: int) -> Fact:
         features = 1 if name.startswith("conv") else -1
         rows = data.movedim(features, -1).reshape(-1, data.shape[features])
         # By NumPy: a few thousand numbers take torch longer to be called than to be added up.
@@ -226,6 +228,7 @@ class ForwardFacts(SourceFinder):
         varied = np.sort(spread[spread > 0])
         return {
             "op": name,
+            "layer": str(layer),
             "shape": list(data.shape),
             "rms": _rms(x),
             "largest": float(np.abs(x).max()),

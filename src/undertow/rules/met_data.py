@@ -86,6 +86,22 @@ def inputs(diagnosis: Diagnosis) -> Sequence[Fact]:
     return [fact for site in first if (fact := _input(diagnosis, site))]
 
 
+def most_varied(facts: Sequence[Fact]) -> Sequence[Fact]:
+    """Return, of each layer, the inputs that vary most of all that it is called with.
+
+    A critic is called with data, and with what a generator makes of noise, which is all alike at first.
+
+    Example:
+        >>> most_varied([{"layer": "0", "spread": 0.01}, {"layer": "0", "spread": 1.0}])
+        [{'layer': '0', 'spread': 1.0}]
+    """
+    found: dict[object, Fact] = {}
+    for number, fact in enumerate(facts):
+        layer = fact.get("layer", number)
+        found[layer] = max(found.get(layer, fact), fact, key=lambda each: float(each["spread"]))
+    return list(found.values())
+
+
 def _input(diagnosis: Diagnosis, site: Site) -> Fact:
     size, alike = (float(diagnosis.column(name)[site.index]) for name in ("input_rms", "input_likeness"))
     if not (math.isfinite(size) and math.isfinite(alike)):
@@ -93,6 +109,7 @@ def _input(diagnosis: Diagnosis, site: Site) -> Fact:
     alike = min(max(alike, 0.0), 1.0) if site.op in _MATRICES else 0.0
     return {
         "op": site.op,
+        "layer": site.parameters[0] if site.parameters else site.name,
         "shape": list(site.shape),
         "rms": size,
         "mean": size * math.sqrt(alike),

@@ -24,6 +24,8 @@ LIMITS = frozenset({"clamp", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid"
 CHOOSES = ("index", "gather", "scatter", "select", "take", "masked", "where", "embedding")
 """Operations that pass gradient to what was chosen: the rest may be chosen the next time."""
 
+PUT_TOGETHER = frozenset({"cat", "stack"})
+_RESHAPED = frozenset({"view", "unsafe_view", "reshape", "transpose", "permute", "t", "clone", "squeeze", "unsqueeze"})
 SWITCHED_OFF = "a product with a constant that is zero"
 CANCELS = "a value is subtracted from itself"
 BEHIND_WEIGHTS = "what its weights go through before they are multiplied, such as sign or round, has derivative 0"
@@ -75,8 +77,9 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         head learns, and opens the way. Ways that cancel do so in every number, for all parameters of a layer; a note
         where that is a normalisation alone. Zero inputs to weights that aren't zero are none. A note where the factor
         of zero is a constant (a term switched off, a dropped path), unless it leaves more than half of all parameters
-        without, or where the attention has one key only, and nothing where the loss itself is 0, as with a hinge that
-        all examples satisfy.
+        without, where the attention has one key only, or where parts of a concatenation were not chosen (experts of a
+        mixture) or biases alone get none through the slopes of a gradient penalty, and nothing where the loss itself
+        is 0, as with a hinge that all examples satisfy.
     What to do:
         No ReLU behind the last layer; a larger range, or none, for the clamp; two outputs for a softmax, or a sigmoid.
         Round with a straight-through estimator. Of two factors let one start at random, the other at zero.
@@ -263,16 +266,25 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         return GradientCut(
             site, parameters, "a normalisation of one value, or of values that are all alike", Severity.ERROR
         )
+    if site.op in PUT_TOGETHER and (above := _who_left_out(diagnosis.run, site)) is not None:
+        return _not_chosen(above, parameters, zero)
     if site.op in PRODUCTS or site.op.startswith("scaled_dot_product") or site.parameters:
         return _product(diagnosis, site, parameters, zero)
     flat = site.role is Role.ACTIVATION or site.op in LIMITS or site.op in STEPS or site.op.startswith(CHOOSES)
     if not flat and 1 not in site.shape[1:] and received_rms(diagnosis, site) < SMALLEST_HALF:
         return GradientCut(site, parameters, UNDERFLOWS, Severity.ERROR)
+    return _of_kind(diagnosis, site, parameters)
+
+
+def _of_kind(diagnosis: Diagnosis, site: Site, parameters: tuple[str, ...]) -> GradientCut:
+    """Say why an operation other than a product or a normalisation passes nothing on."""
     if site.op in ("softmax", "log_softmax", "safe_softmax"):
         if 1 in site.shape[1:]:
             severity = Severity.NOTE if diagnosis.depth[site.index] else Severity.ERROR
             return GradientCut(site, parameters, "a softmax over one unit, which is constant", severity)
         return GradientCut(site, parameters, "a softmax that is one-hot for every example", Severity.ERROR)
+    if site.op.endswith("_backward") and all(name.endswith("bias") for name in parameters):
+        return GradientCut(site, parameters, "it passes nothing on here", Severity.NOTE)  # a slope, as of a penalty
     if site.role is Role.ACTIVATION:
         kind = site.activation or site.op
         what = "off" if kind in ("relu", "threshold", "leaky_relu") else "flat"
@@ -286,6 +298,22 @@ def _explained(diagnosis: Diagnosis, site: Site, names: set[str], zero: set[str]
         return GradientCut(site, parameters, why, Severity.ERROR)
     severity = Severity.NOTE if site.op.startswith(CHOOSES) else Severity.WARNING
     return GradientCut(site, parameters, "it passes nothing on here", severity)
+
+
+def _who_left_out(run: Run, site: Site) -> Site | None:
+    """Return the operation above a concatenation that looked at some of its parts alone; None where it isn't known.
+
+    A part that gets zero was chosen by nobody, as an expert of a mixture, or is multiplied by zero weights that learn.
+    """
+    above = site
+    while len(run.incoming[above.index]) == 1 and (above is site or above.op in _RESHAPED):
+        above = run.sites[run.edges[run.incoming[above.index][0]].source]
+    return above if above.op.startswith(CHOOSES) or above.role is Role.WEIGHT else None
+
+
+def _not_chosen(above: Site, names: tuple[str, ...], zero: set[str]) -> GradientCut | None:
+    chooses = above.op.startswith(CHOOSES) and not set(above.parameters) - zero
+    return GradientCut(above, names, "it passes nothing on here", Severity.NOTE) if chooses else None
 
 
 def _of_one_value(diagnosis: Diagnosis, site: Site) -> bool:

@@ -14,7 +14,7 @@ from undertow.rules.advice import Advice
 from undertow.rules.advice.loop import standardised
 from undertow.rules.advice.signal import calmer_branches
 from undertow.rules.consequences import PLAIN, optimizer_kind
-from undertow.rules.met_data import first_overshoot, inputs, pairs, surprise
+from undertow.rules.met_data import first_overshoot, inputs, most_varied, pairs, surprise
 from undertow.rules.registry import rule
 from undertow.rules.ut1_scale import growth, is_exploding
 from undertow.wording import amount
@@ -107,7 +107,8 @@ def scale(diagnosis: Diagnosis) -> Iterator[Finding]:
         logits that is 20 times what a mean of cross-entropies can have (sqrt(2 / n) of n examples), as by rewards of
         thousands, weights, targets that don't sum to 1 or a sum in its place, where a step changes the median layer by
         a tenth.
-        Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. A first
+        Inputs that a batch norm right behind the first layer rescales are none, whatever their size or offset. Of a
+        layer that is called with several inputs (a critic) those count that vary most. A first
         loss of 4 times chance with SGD (from 4.6 on four of four networks for digits never learned, up to 2.4 all did);
         of 8 times with others, over 100 classes or more (a language model at 10.6 took 3.6 times the steps; small
         networks under Adam minded nothing up to 22, took up to 4 times the steps at 24 to 65, and never learned at 800:
@@ -164,9 +165,10 @@ def _imports_first(snippets: Sequence[str]) -> str:
 
 def _of_data(diagnosis: Diagnosis) -> Trouble | None:
     facts = [each for each in inputs(diagnosis) if each["spread"] > 0]
-    normalised = _normalised_first(diagnosis)
+    normalised, varied = _normalised_first(diagnosis), most_varied(facts)
     for fact in facts:
-        found = _uneven(fact) or (None if normalised else _uncentred(fact) or _tiny(fact) or _huge(diagnosis, fact))
+        vary = _uncentred(fact) or _tiny(fact) if fact in varied else None
+        found = _uneven(fact) or (None if normalised else vary or _huge(diagnosis, fact))
         if found is not None:
             return found
     return None
