@@ -14,6 +14,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import fresh
 from undertow.remedies.dropping import rates_of
 from undertow.remedies.loss_inputs import LossInputs, bare_weights, looked_at
+from undertow.remedies.misplaced import target_of
 from undertow.remedies.survey import Survey, surveyed
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
@@ -252,21 +253,3 @@ def _shares(values: Tensor) -> list[float]:
 
 def _are_numbers(target: Tensor) -> bool:
     return bool(target.is_floating_point() and not ((target == 0) | (target == 1)).all())
-
-
-def target_of(batch: Any) -> Tensor | None:
-    """Return what a batch ends with, if that can be its targets: the last of several tensors.
-
-    What is all alike, as weights and masks are, is passed over if there is another behind the first.
-
-    Example:
-        >>> target_of((torch.ones(2, 3), torch.zeros(2))).shape
-        torch.Size([2])
-        >>> target_of(torch.ones(2, 3))
-    """
-    every = tensors_in(batch)
-    found = [each for each in every[1:] if every[0].ndim and each.ndim and len(each) == len(every[0])]
-    if not found or found[-1] is not every[-1]:
-        return None
-    telling = [each for each in found if each.dtype != torch.bool and bool((each != each.flatten()[:1]).any())]
-    return (telling or found)[-1]
