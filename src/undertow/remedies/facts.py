@@ -161,12 +161,18 @@ def _examples(batches: list[Any]) -> int:
 
 
 def _foretells(batch: Any) -> bool:
-    """Tell whether targets are what goes in, a step later."""
+    """Tell whether targets are what goes in, a step later.
+
+    Example:
+        >>> said = torch.arange(12).view(2, 6)
+        >>> _foretells((said[:, :-1], said[:, 1:])), _foretells((said, said))
+        (True, False)
+    """
     target = target_of(batch)
     if target is None or target.ndim != 2 or target.shape[1] < 2:
         return False
-    same = (each for each in tensors_in(batch) if each is not target and each.shape == target.shape)
-    return any(torch.equal(each[:, 1:], target[:, :-1]) for each in same)
+    like = (each for each in tensors_in(batch) if each is not target and each.shape == target.shape)
+    return any(bool((each[:, 1:] == target[:, :-1]).all()) for each in like)
 
 
 def unsampled(training: Training) -> float:
@@ -234,8 +240,13 @@ PADDED, ELSEWHERE = 0.3, 0.05
 
 
 def _padding(target: Tensor) -> list[float]:
-    """Return the class that sequences are filled up with, and the part of the steps that it fills; nothing if none."""
-    if target.ndim != 2 or target.is_floating_point() or target.shape[1] < 3:
+    """Return the class that sequences are filled up with, and the part of the steps that it fills; nothing if none.
+
+    Example:
+        >>> _padding(torch.tensor([[3, 1, 0, 0], [2, 0, 0, 0]])), _padding(torch.tensor([[3, 1, 2], [2, 0, 1]]))
+        ([0, 0.625], [])
+    """
+    if target.ndim != 2 or target.is_floating_point() or target.dtype is torch.bool or target.shape[1] < 3:
         return []
     filler = int(target[:, -1].mode().values)
     same = target == filler
