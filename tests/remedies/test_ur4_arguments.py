@@ -33,7 +33,7 @@ def linear():
     return nn.Linear(6, 3)
 
 
-class Steps(nn.Module):
+class EachStep(nn.Module):
     def __init__(self):
         super().__init__()
         self.rnn, self.head = nn.GRU(2, 4, batch_first=True), nn.Linear(4, 3)
@@ -106,21 +106,22 @@ PAIRS = {
         "UR429", {}, held(linear, entropy(label_smoothing=0.9), X, CLASSES), held(linear, ENTROPY, X, CLASSES),
     ),
     "padding": (
-        "UR430", {"index": 0}, held(Steps, of_steps(-100), STEPS, FILLED), held(Steps, of_steps(0), STEPS, FILLED),
+        "UR430", {"index": 0}, held(EachStep, of_steps(-100), STEPS, FILLED),
+        held(EachStep, of_steps(0), STEPS, FILLED),
     ),
     "rates": (
         "UR433", {}, held(positive, functional.poisson_nll_loss, X, 3 * SIDES),
         held(positive, lambda m, y: functional.poisson_nll_loss(m, y, log_input=False), X, 3 * SIDES),
     ),
     "a mask turned round": (
-        "UR432", {}, held(Steps, masked(True), STEPS, FILLED), held(Steps, masked(False), STEPS, FILLED),
+        "UR432", {}, held(EachStep, masked(True), STEPS, FILLED), held(EachStep, masked(False), STEPS, FILLED),
     ),
     "a flat mask turned round": (
-        "UR432", {}, held(Steps, masked(True, flat=True), STEPS, FILLED),
-        held(Steps, masked(False, flat=True), STEPS, FILLED),
+        "UR432", {}, held(EachStep, masked(True, flat=True), STEPS, FILLED),
+        held(EachStep, masked(False, flat=True), STEPS, FILLED),
     ),
     "a choice turned round": (
-        "UR432", {}, held(Steps, chosen(True), STEPS, FILLED), held(Steps, chosen(False), STEPS, FILLED),
+        "UR432", {}, held(EachStep, chosen(True), STEPS, FILLED), held(EachStep, chosen(False), STEPS, FILLED),
     ),
     "weights turned round": (
         "UR415", {}, held(linear, lambda m, y: BINARY(m, y, pos_weight=WEIGHTS), X, SIDES),
@@ -219,7 +220,7 @@ def test_layers_that_a_pass_makes_are_kept_and_trained():
     check_remedy("UR323", ill, {}, pasted=False)
 
 
-class Attending(nn.Module):
+class Foretelling(nn.Module):
     """Says the next symbol: by torch's own attention, by its function, or by hand; with a mask or none."""
 
     def __init__(self, kind, masked=False):
@@ -240,7 +241,7 @@ class Attending(nn.Module):
 
 def speaking(kind, masked=False):
     return held(
-        lambda: Attending(kind, masked), lambda m, y: ENTROPY(m.flatten(0, 1), y.flatten()), SYMBOLS[:, :-1],
+        lambda: Foretelling(kind, masked), lambda m, y: ENTROPY(m.flatten(0, 1), y.flatten()), SYMBOLS[:, :-1],
         SYMBOLS[:, 1:],
     )  # fmt: skip
 
