@@ -39,7 +39,7 @@ MORE = tuple(range(6001, 6021))
 ALL_FRESH = (5001, 5002, 5003, 5004, 5005)
 BUDGET = 120.0
 WAY = 0.9
-DOCTOR = 7
+DOCTOR = 8
 """Which doctor it is: see `patients.page.VERSIONS`."""
 
 CAPPED = 3.0

@@ -47,6 +47,7 @@ VERSIONS = {
     5: "the fifth, which calls no training repaired by longer steps alone that it had no time to see to its end",
     6: "the sixth, which tells remedies of equal losses apart by their scores, and prefers the surer of two as good",
     7: "the seventh, which looks at what a loss is given, and mixes up all of several targets",
+    8: "the eighth, which knows arguments, masks, weights and layers that stand in the wrong place, and derivatives",
 }
 """Doctors that set-ups were treated by."""
 SEEDS, BUDGET = 5, 120

@@ -2,7 +2,7 @@
 
 import torch
 
-from undertow.remedies.facts import target_of
+from undertow.remedies.misplaced import target_of
 
 
 def test_weights_of_examples_are_no_targets():

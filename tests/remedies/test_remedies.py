@@ -65,6 +65,7 @@ IN_THE_LOOP = {
     "UR318", "UR405", "UR406", "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415",
     "UR416", "UR417", "UR418", "UR320", "UR321", "UR322", "UR419", "UR420", "UR421", "UR422", "UR423", "UR424", "UR425",
     "UR426", "UR427", "UR117", "UR323", "UR324", "UR428", "UR429", "UR430", "UR431",
+    "UR326", "UR432", "UR433",
 }  # fmt: skip
 """Those whose lines stand in the loop or the loss, and not behind those that make the model and its optimizer."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.remedies.anatomy import fresh
-from undertow.remedies.facts import target_of
+from undertow.remedies.misplaced import target_of
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training, derived, random_numbers_kept
 

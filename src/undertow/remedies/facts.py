@@ -14,6 +14,7 @@ from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import fresh
 from undertow.remedies.dropping import rates_of
 from undertow.remedies.loss_inputs import LossInputs, bare_weights, looked_at
+from undertow.remedies.misplaced import target_of
 from undertow.remedies.survey import Survey, surveyed
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training, random_numbers_kept
@@ -160,12 +161,18 @@ def _examples(batches: list[Any]) -> int:
 
 
 def _foretells(batch: Any) -> bool:
-    """Tell whether targets are what goes in, a step later."""
+    """Tell whether targets are what goes in, a step later.
+
+    Example:
+        >>> said = torch.arange(12).view(2, 6)
+        >>> _foretells((said[:, :-1], said[:, 1:])), _foretells((said, said))
+        (True, False)
+    """
     target = target_of(batch)
     if target is None or target.ndim != 2 or target.shape[1] < 2:
         return False
-    same = (each for each in tensors_in(batch) if each is not target and each.shape == target.shape)
-    return any(torch.equal(each[:, 1:], target[:, :-1]) for each in same)
+    like = (each for each in tensors_in(batch) if each is not target and each.shape == target.shape)
+    return any(bool((each[:, 1:] == target[:, :-1]).all()) for each in like)
 
 
 def unsampled(training: Training) -> float:
@@ -233,8 +240,13 @@ PADDED, ELSEWHERE = 0.3, 0.05
 
 
 def _padding(target: Tensor) -> list[float]:
-    """Return the class that sequences are filled up with, and the part of the steps that it fills; nothing if none."""
-    if target.ndim != 2 or target.is_floating_point() or target.shape[1] < 3:
+    """Return the class that sequences are filled up with, and the part of the steps that it fills; nothing if none.
+
+    Example:
+        >>> _padding(torch.tensor([[3, 1, 0, 0], [2, 0, 0, 0]])), _padding(torch.tensor([[3, 1, 2], [2, 0, 1]]))
+        ([0, 0.625], [])
+    """
+    if target.ndim != 2 or target.is_floating_point() or target.dtype is torch.bool or target.shape[1] < 3:
         return []
     filler = int(target[:, -1].mode().values)
     same = target == filler
@@ -252,21 +264,3 @@ def _shares(values: Tensor) -> list[float]:
 
 def _are_numbers(target: Tensor) -> bool:
     return bool(target.is_floating_point() and not ((target == 0) | (target == 1)).all())
-
-
-def target_of(batch: Any) -> Tensor | None:
-    """Return what a batch ends with, if that can be its targets: the last of several tensors.
-
-    What is all alike, as weights and masks are, is passed over if there is another behind the first.
-
-    Example:
-        >>> target_of((torch.ones(2, 3), torch.zeros(2))).shape
-        torch.Size([2])
-        >>> target_of(torch.ones(2, 3))
-    """
-    every = tensors_in(batch)
-    found = [each for each in every[1:] if every[0].ndim and each.ndim and len(each) == len(every[0])]
-    if not found or found[-1] is not every[-1]:
-        return None
-    telling = [each for each in found if each.dtype != torch.bool and bool((each != each.flatten()[:1]).any())]
-    return (telling or found)[-1]

@@ -13,14 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from undertow.operations import RECURRENT_CALLS, REGRESSION_LOSSES, SOFTMAXES
 from undertow.remedies.anatomy import run_loss
+from undertow.remedies.misplaced import MARGINS, are_exchanged, is_mask, rates_mistaken, target_of
 from undertow.remedies.outside import Depth
 from undertow.tape.tensors import tensors_in
 from undertow.training import Training
 
 BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
-MARGINS = frozenset({"soft_margin_loss", "hinge_embedding_loss", "cosine_embedding_loss", "margin_ranking_loss"})
-"""Losses whose targets are -1 and 1, behind all else that they are given."""
-
 OF_CLASSES = frozenset({"cross_entropy", "nll_loss"})
 KNOWN_LOSSES = (
     BINARY | MARGINS | OF_CLASSES | SOFTMAXES | REGRESSION_LOSSES
@@ -40,6 +38,14 @@ SMOOTHING, SMOOTHED = "label_smoothing", 7
 
 DERIVING = "grad"
 """How ``torch.autograd.grad`` is called."""
+
+RATES = "poisson_nll_loss"
+"""A likelihood of counts, whose third argument says whether it is given logarithms of rates."""
+
+DRAWING = frozenset({"randn", "randn_like", "normal"})
+"""What draws from a normal distribution and makes a tensor."""
+
+MULTIPLYING = frozenset({"mul", "__mul__", "__rmul__", "__getitem__"})
 
 SEQUENCE = 3
 
@@ -64,6 +70,9 @@ class LossInputs:
         smoothing: part of every label that a cross entropy shares out among all classes.
         weighed: whether a loss of classes, or of yes and no, is given weights.
         derived: how often a derivative is taken without a graph of its own.
+        drawn: how often a forward pass draws noise.
+        masks: how often a loss multiplies by a mask of steps or pixels, or chooses by it.
+        mistaken: whether a likelihood of counts takes rates for logarithms, or logarithms for rates.
         passing: parameters that a forward pass makes, and that are gone behind it.
     """
 
@@ -82,6 +91,9 @@ class LossInputs:
     smoothing: float = 0.0
     weighed: bool = False
     derived: int = 0
+    drawn: int = 0
+    masks: int = 0
+    mistaken: bool = False
     passing: int = 0
 
     def facts(self) -> dict[str, Any]:
@@ -101,9 +113,10 @@ def looked_at(model: nn.Module, training: Training) -> LossInputs:
         >>> looked_at(nn.Linear(3, 1), Training(lambda: nn.Linear(3, 1), [(x, y)], loss, make)).beyond
         (0.0, 255.0)
     """
-    found = LossInputs()
+    found, first = LossInputs(), training.sample(1)
+    target = target_of(first[0]) if first else None
     with ExitStack() as stack:
-        calls = stack.enter_context(_Looking(found, model))
+        calls = stack.enter_context(_Looking(found, model, target))
         calls.depth.follow(model)
         stack.callback(calls.depth.leave_alone)
         stack.callback(model.register_forward_pre_hook(calls.given, with_kwargs=True).remove)
@@ -113,8 +126,9 @@ def looked_at(model: nn.Module, training: Training) -> LossInputs:
 
 
 class _Looking(TorchFunctionMode):
-    def __init__(self, found: LossInputs, model: nn.Module) -> None:
+    def __init__(self, found: LossInputs, model: nn.Module, target: Tensor | None) -> None:
         super().__init__()
+        self.target = target
         self.found, self.depth, self.states = found, Depth(), States()
         self.own = {id(parameter) for parameter in model.parameters()}
         self.foreign: dict[int, ref[Tensor]] = {}
@@ -141,6 +155,7 @@ class _Looking(TorchFunctionMode):
 
     def within(self, name: str, args: Sequence[Any]) -> None:
         self.found.single += is_single(name, args)
+        self.found.drawn += name in DRAWING
         self.found.first += self.states.is_first(name, args)
         for each in args:
             if isinstance(each, nn.Parameter) and id(each) not in self.own:
@@ -151,6 +166,8 @@ class _Looking(TorchFunctionMode):
     def beyond(self, name: str, args: Sequence[Any], keywords: Any) -> None:
         tensors = [each for each in (*args, *keywords.values()) if isinstance(each, Tensor)]
         self.found.chosen |= name in CHOOSING
+        self.found.masks += name in MULTIPLYING and any(is_mask(each, self.target) for each in args)
+        self.found.mistaken |= name == RATES and rates_mistaken(args, keywords)
         self.found.plain &= name not in KNOWN_LOSSES
         self.found.shifted += name == "__getitem__" and len(args) > 1 and leaves_out(args[1])
         if name in SOFTMAXES | OF_CLASSES and tensors and tensors[0].ndim > 1 and tensors[0].shape[1] > 1:
@@ -189,33 +206,6 @@ def ignored_class(args: Sequence[Any], keywords: Any) -> int:
     """
     found = args[IGNORED] if len(args) > IGNORED else keywords.get("ignore_index", -1)
     return found if isinstance(found, int) and found >= 0 else -1
-
-
-def are_exchanged(name: str, tensors: Sequence[Any]) -> bool:
-    """Tell whether a loss is given targets, and outputs in their place: zeros and ones first, or shares, and no others.
-
-    Args:
-        name: of the loss.
-        tensors: its first two arguments.
-
-    Example:
-        >>> import torch
-        >>> y, made = torch.tensor([[1.0], [0.0]]), torch.tensor([[3.0], [-2.0]])
-        >>> name = "binary_cross_entropy_with_logits"
-        >>> are_exchanged(name, [y, made]), are_exchanged(name, [made, y]), are_exchanged(name, [y, y])
-        (True, False, False)
-    """
-    both = len(tensors) > 1 and all(isinstance(each, Tensor) and each.is_floating_point() for each in tensors[:2])
-    if not both or name in MARGINS:
-        return False
-    first, second = tensors[:2]
-    if name == "kl_div":
-        return bool((first >= 0).all()) and bool((second < 0).any())
-    return _yes_or_no(first) and not _yes_or_no(second)
-
-
-def _yes_or_no(tensor: Tensor) -> bool:
-    return bool(((tensor == 0) | (tensor == 1)).all())
 
 
 def several_hold(target: Tensor) -> bool:

@@ -45,7 +45,7 @@ class _Keep:
         if not noting.found:
             raise ValueError("no forward pass of the model makes parameters")
         model.register_module(KEPT, nn.ParameterList(nn.Parameter(each.detach().clone()) for each in noting.found))
-        rewire(model, _Keeping())
+        rewire(model, _OfKept())
 
 
 @dataclass
@@ -61,7 +61,7 @@ class _Noting:
 
 
 @dataclass(frozen=True)
-class _Keeping:
+class _OfKept:
     """Uses what a model has kept, as data; it makes a mode for a model."""
 
     def of(self, model: nn.Module) -> "_Once":

@@ -8,16 +8,8 @@ import torch
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.facts import known_facts, unlearned
-from undertow.remedies.loss_inputs import (
-    BINARY,
-    DERIVING,
-    IGNORED,
-    OF_CLASSES,
-    SMOOTHED,
-    SMOOTHING,
-    are_exchanged,
-    ignored_class,
-)
+from undertow.remedies.loss_inputs import BINARY, DERIVING, IGNORED, OF_CLASSES, SMOOTHED, SMOOTHING, ignored_class
+from undertow.remedies.misplaced import are_exchanged
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.replacing import ReplacingLoss
 from undertow.training import Training

@@ -11,7 +11,8 @@ from torch.nn import functional
 from undertow.diagnosis import Diagnosis
 from undertow.operations import SOFTMAXES
 from undertow.remedies.changing import on_model
-from undertow.remedies.facts import known_facts, target_of
+from undertow.remedies.facts import known_facts
+from undertow.remedies.misplaced import target_of
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.replacing import Replacement, ReplacingLoss
 from undertow.remedies.rewiring import rewire

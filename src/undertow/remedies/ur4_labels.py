@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.facts import known_facts, target_of, unlearned
-from undertow.remedies.loss_inputs import BINARY, IGNORED, MARGINS, OF_CLASSES, ignored_class, several_hold
+from undertow.remedies.facts import known_facts, unlearned
+from undertow.remedies.loss_inputs import BINARY, IGNORED, OF_CLASSES, ignored_class, several_hold
+from undertow.remedies.misplaced import MARGINS, target_of
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.replacing import ReplacingLoss
 from undertow.remedies.ur4_targets import targets_of

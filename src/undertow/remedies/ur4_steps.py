@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from undertow.diagnosis import Diagnosis
 from undertow.operations import REGRESSION_LOSSES
 from undertow.remedies.anatomy import fresh
-from undertow.remedies.facts import known_facts, target_of, unlearned
+from undertow.remedies.facts import known_facts, unlearned
 from undertow.remedies.loss_inputs import BINARY, OF_CLASSES, looked_at, without_shift
+from undertow.remedies.misplaced import target_of
 from undertow.remedies.outside import OutsideModel
 from undertow.remedies.registry import Proposal, remedy
 from undertow.remedies.rewiring import RewiredLoss

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.changing import on_model
-from undertow.remedies.facts import known_facts, target_of
+from undertow.remedies.facts import known_facts
+from undertow.remedies.misplaced import target_of
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
