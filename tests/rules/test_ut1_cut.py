@@ -228,3 +228,22 @@ def penalised():
         return critic(x.detach() + 1e-3).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).square().mean()
 
     return critic, loss
+
+
+def solved(act, second=True):
+    """An equation's residual, by a network's second derivative or its first."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1, 8), act(), nn.Linear(8, 8), act(), nn.Linear(8, 1))
+    x = torch.linspace(0, 1, 16)[:, None].requires_grad_()
+
+    def loss():
+        (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+        held = torch.autograd.grad(slope.sum(), x, create_graph=True)[0] if second else slope
+        return (held + torch.sin(3 * x)).square().mean() + net(torch.zeros(2, 1)).square().mean()
+
+    return net, loss
+
+
+fires("UT109")(lambda: solved(nn.ReLU))
+silent("UT109")(lambda: solved(nn.Tanh))
+silent("UT109")(lambda: solved(nn.ReLU, second=False))

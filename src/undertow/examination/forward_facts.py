@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from undertow.examination.derivatives import Derivatives
 from undertow.examination.detached import DetachedValues
 from undertow.examination.sources import SourceFinder, next_number, users_line
 from undertow.examination.suspicion import MEETING, Suspicion, axes_exchanged
@@ -66,6 +67,7 @@ class ForwardFacts(SourceFinder):
         self._norms: dict[tuple[Any, ...], Fact] = {}
         self.suspicion = Suspicion()
         self._detached = DetachedValues()
+        self._derivatives = Derivatives()
         self._lookups: dict[Node, Tensor] = {}
         self._sums: list[tuple[Tensor, Tensor, int]] = []
         self._exchanged: Fact = {}
@@ -102,6 +104,9 @@ class ForwardFacts(SourceFinder):
         first, second = given
         if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
             self._pairs.append((name, first, second, out.grad_fn, number))
+
+    def _differentiated(self, _: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        self._derivatives.look(args, kwargs, out, number)
 
     def _looked_up(self, _: str, args: Sequence[Any], __: Mapping[str, Any], out: Any, number: int) -> None:
         del number
@@ -187,6 +192,7 @@ class ForwardFacts(SourceFinder):
             near = _between_loss_and_weights(loss)
             pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
             data = [self._data_fact(*each) for each in self._data.values()]
+            straight = self._derivatives.straight()
             reshaped = next((fact for node, fact in self._reshaped if node in near), {})
         return {
             "pairs": [p for p in pairs if p],
@@ -194,6 +200,7 @@ class ForwardFacts(SourceFinder):
             "norms": list(self._norms.values()),
             "exchanged": self._exchanged or reshaped,
             "softmax along": self._along,
+            "straight": {} if straight is None else {"source": self.line_around(straight)},
             "state detached": self._detached.fact(loss),
             "sums": [self._sum_fact(*each) for each in self._sums[:MOST]],
         }
@@ -346,5 +353,6 @@ _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(("cat", "concat", "concatenate"), ForwardFacts._put_together),
     "nll_loss": ForwardFacts._likelihood,
     "embedding": ForwardFacts._looked_up,
+    "grad": ForwardFacts._differentiated,
     **dict.fromkeys(("add", "__add__", "__radd__", "__iadd__", "add_"), ForwardFacts._added),
 }
