@@ -264,11 +264,39 @@ class _Loop:
         self.model.eval()
         try:
             with torch.no_grad(), random_numbers_kept():
-                if self.training.score is not None:
-                    return _number(self.training.score(self.model))
-                return -float(np.mean([float(self.loss(batch)) for batch in self.evaluation]))
+                return derived(self.scored)
         finally:
             self.model.train(training)
+
+    def scored(self) -> float:
+        if self.training.score is not None:
+            return _number(self.training.score(self.model))
+        return -float(np.mean([float(self.loss(batch).detach()) for batch in self.evaluation]))
+
+
+NO_GRAPH = "does not require grad"
+"""What torch says of a derivative that is taken where nothing has a graph."""
+
+
+def derived(compute: Callable[[], T]) -> T:
+    """Compute something where gradients are off; with a graph if it takes a derivative, as of an equation's residual.
+
+    Raises:
+        RuntimeError: as ``compute`` does, for another reason.
+
+    Example:
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> with torch.no_grad():
+        ...     print(derived(lambda: torch.autograd.grad((3 * x).sum(), x)[0]))
+        tensor([3., 3.])
+    """
+    try:
+        return compute()
+    except RuntimeError as error:
+        if torch.is_grad_enabled() or NO_GRAPH not in str(error):
+            raise
+        with torch.enable_grad():
+            return compute()
 
 
 @contextmanager

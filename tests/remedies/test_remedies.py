@@ -46,6 +46,7 @@ CASES = {
     "UR314": (patients.with_holes(patients.classes(patients.mlp, 6)), {}),
     "UR317": (patients.classes(patients.Attentive, 7, 2), {}),
     "UR319": (patients.classes(patients.narrow, 6), {"width": 9}),
+    "UR325": (patients.classes(patients.mlp, 6), {"periods": 2.0}),
     "UR401": (patients.classes(lambda: patients.mlp(end=lambda: nn.Softmax(1)), 6), {}),
     "UR402": (patients.numbers(lambda: patients.mlp(end=nn.Sigmoid), 3), {}),
     "UR403": (patients.numbers(patients.mlp, 3, scale=100.0), {}),
@@ -63,7 +64,7 @@ IN_THE_LOOP = {
     "UR103", "UR104", "UR109", "UR110", "UR112", "UR113", "UR114", "UR115", "UR116", "UR208", "UR313", "UR315", "UR316",
     "UR318", "UR405", "UR406", "UR407", "UR408", "UR409", "UR410", "UR411", "UR412", "UR413", "UR414", "UR415",
     "UR416", "UR417", "UR418", "UR320", "UR321", "UR322", "UR419", "UR420", "UR421", "UR422", "UR423", "UR424", "UR425",
-    "UR426", "UR427",
+    "UR426", "UR427", "UR117", "UR323", "UR324", "UR428", "UR429", "UR430", "UR431",
 }  # fmt: skip
 """Those whose lines stand in the loop or the loss, and not behind those that make the model and its optimizer."""
 

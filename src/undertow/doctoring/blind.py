@@ -5,6 +5,7 @@ Who does no better than such a training has learned nothing from the inputs, how
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from undertow.remedies.anatomy import fresh
 from undertow.remedies.facts import target_of
 from undertow.tape.tensors import tensors_in
-from undertow.training import Training, random_numbers_kept
+from undertow.training import Training, derived, random_numbers_kept
 
 POOLED = 64
 """Batches whose targets are mixed with one another."""
@@ -93,7 +94,7 @@ def _given(training: Training, batch: Any, tensor: Tensor) -> bool:
     for module in model.modules():
         module.register_forward_pre_hook(look, with_kwargs=True)
     with random_numbers_kept(), torch.no_grad():
-        training.loss(model, batch)
+        derived(partial(training.loss, model, batch))
     return any(found)
 
 
@@ -107,7 +108,7 @@ def _matters(training: Training, batch: Any) -> bool:
     for each in (batch, turned):
         with random_numbers_kept(), torch.no_grad():
             torch.manual_seed(0)
-            losses.append(float(training.loss(model, each)))
+            losses.append(float(derived(partial(training.loss, model, each))))
     return losses[0] != losses[1]
 
 

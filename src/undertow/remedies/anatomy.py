@@ -5,13 +5,14 @@ A model is run on a batch of its training to find out; nothing of it is left cha
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from undertow.tape.tensors import tensors_in
-from undertow.training import Training, random_numbers_kept
+from undertow.training import Training, derived, random_numbers_kept
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -189,7 +190,7 @@ def run_loss(model: nn.Module, training: Training, batches: int = 1, evaluating:
     try:
         with random_numbers_kept(), torch.no_grad():
             for batch in training.sample(batches):
-                loss = training.loss(model, batch)
+                loss = derived(partial(training.loss, model, batch)).detach()
     finally:
         model.train(mode)
         for name, buffer in model.named_buffers():

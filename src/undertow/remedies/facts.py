@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from undertow.diagnosis import Diagnosis
 from undertow.remedies.anatomy import fresh
@@ -83,6 +84,8 @@ def facts_of(training: Training) -> dict[str, Any]:
         "inputs": _of_inputs(batches),
         "targets": _of_targets(batches),
         "examples": _examples(batches),
+        "foretells": bool(batches) and _foretells(batches[0]),
+        "unsampled": unsampled(training),
         "reached": _reached(model, training),
         "narrowest": _narrowest(model),
     }
@@ -156,6 +159,33 @@ def _examples(batches: list[Any]) -> int:
     return sizes[len(sizes) // 2] if sizes else 0
 
 
+def _foretells(batch: Any) -> bool:
+    """Tell whether targets are what goes in, a step later."""
+    target = target_of(batch)
+    if target is None or target.ndim != 2 or target.shape[1] < 2:
+        return False
+    same = (each for each in tensors_in(batch) if each is not target and each.shape == target.shape)
+    return any(torch.equal(each[:, 1:], target[:, :-1]) for each in same)
+
+
+def unsampled(training: Training) -> float:
+    """Return which part of the data a sampler with weights can't draw, as it has fewer weights than there are examples.
+
+    Example:
+        >>> from torch.utils.data import DataLoader, WeightedRandomSampler
+        >>> few = DataLoader(list(range(8)), sampler=WeightedRandomSampler([0.5, 0.5], 8))
+        >>> make = lambda model: torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> unsampled(Training(lambda: nn.Linear(2, 1), few, lambda m, b: m(b).sum(), make))
+        0.75
+    """
+    loader = training.batches
+    sampler = getattr(loader, "sampler", None)
+    if not isinstance(loader, DataLoader) or not isinstance(sampler, WeightedRandomSampler):
+        return 0.0
+    many = len(loader.dataset)  # type: ignore[arg-type]  # what has a sampler has a length
+    return max(0.0, 1 - len(sampler.weights) / many)
+
+
 def _of_inputs(batches: list[Any]) -> dict[str, float]:
     """Return root mean square of the first tensor of numbers, and how unequal the scales of its features are."""
     first = [next((t for t in tensors_in(batch) if t.is_floating_point()), None) for batch in batches]
@@ -170,7 +200,8 @@ def _of_inputs(batches: list[Any]) -> dict[str, float]:
     scale = scale[scale > 0]
     spread = float(scale.quantile(0.9) / scale.quantile(0.1)) if len(scale) else 1.0
     rms = float((x.square().sum() / (~missing).sum().clamp(min=1)).sqrt())
-    return {"rms": rms, "spread": spread, "missing": float(missing.double().mean())}
+    missed = float(missing.double().mean())
+    return {"rms": rms, "spread": spread, "missing": missed, "features": int(x.shape[1])}
 
 
 def _of_targets(batches: list[Any]) -> dict[str, Any]:
@@ -190,10 +221,27 @@ def _of_targets(batches: list[Any]) -> dict[str, Any]:
         "within": sorted_by,
         "numbers": _are_numbers(last[0]),
         "steps": int(last[0].shape[1]) if last[0].ndim > 1 and not last[0].is_floating_point() else 0,
+        "padding": _padding(last[0]),
         "orders": float(values.log10().std()) if total > 0 and float(values.min()) > 0 else 0.0,
         "binary": last[0].is_floating_point() and not _are_numbers(last[0]),
         "classes": _shares(values) if not _are_numbers(last[0]) else [],
     }
+
+
+PADDED, ELSEWHERE = 0.3, 0.05
+"""Part of the steps that is padding, from which on it matters; and of the class's places that may be elsewhere."""
+
+
+def _padding(target: Tensor) -> list[float]:
+    """Return the class that sequences are filled up with, and the part of the steps that it fills; nothing if none."""
+    if target.ndim != 2 or target.is_floating_point() or target.shape[1] < 3:
+        return []
+    filler = int(target[:, -1].mode().values)
+    same = target == filler
+    behind = same.flip(1).long().cumprod(1).bool()
+    filled = float(behind.double().mean())
+    plain = filled >= PADDED and int(behind.sum()) >= (1 - ELSEWHERE) * int(same.sum())
+    return [filler, filled] if plain and filled < 1 else []
 
 
 def _shares(values: Tensor) -> list[float]:

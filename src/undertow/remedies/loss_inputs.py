@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -33,6 +35,12 @@ CHOOSING = frozenset({"argmax", "topk", "gt", "ge", "lt", "le", "__gt__", "__ge_
 IGNORED = 4
 """Which argument of a loss of classes the ignored one is, counted from 0."""
 
+SMOOTHING, SMOOTHED = "label_smoothing", 7
+"""Which argument of cross entropy smooths labels, by name and counted from 0."""
+
+DERIVING = "grad"
+"""How ``torch.autograd.grad`` is called."""
+
 SEQUENCE = 3
 
 
@@ -52,6 +60,11 @@ class LossInputs:
         single: normalisations over one number.
         chosen: whether something outside of the model says yes or no, or which.
         plain: whether no function says what it takes the model's outputs for.
+        exchanged: whether a loss is given targets in the outputs' place.
+        smoothing: part of every label that a cross entropy shares out among all classes.
+        weighed: whether a loss of classes, or of yes and no, is given weights.
+        derived: how often a derivative is taken without a graph of its own.
+        passing: parameters that a forward pass makes, and that are gone behind it.
     """
 
     spread: float = math.nan
@@ -65,6 +78,11 @@ class LossInputs:
     single: int = 0
     chosen: bool = False
     plain: bool = True
+    exchanged: bool = False
+    smoothing: float = 0.0
+    weighed: bool = False
+    derived: int = 0
+    passing: int = 0
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
@@ -85,18 +103,21 @@ def looked_at(model: nn.Module, training: Training) -> LossInputs:
     """
     found = LossInputs()
     with ExitStack() as stack:
-        calls = stack.enter_context(_Looking(found))
+        calls = stack.enter_context(_Looking(found, model))
         calls.depth.follow(model)
         stack.callback(calls.depth.leave_alone)
         stack.callback(model.register_forward_pre_hook(calls.given, with_kwargs=True).remove)
         run_loss(model, training)
+    found.passing = sum(made() is None for made in calls.foreign.values())
     return found
 
 
 class _Looking(TorchFunctionMode):
-    def __init__(self, found: LossInputs) -> None:
+    def __init__(self, found: LossInputs, model: nn.Module) -> None:
         super().__init__()
         self.found, self.depth, self.states = found, Depth(), States()
+        self.own = {id(parameter) for parameter in model.parameters()}
+        self.foreign: dict[int, ref[Tensor]] = {}
         self.inputs: dict[tuple[int, int], int] = {}
         """Classes that the model is given, by where they lie and how many they are; and how many there can be."""
 
@@ -113,6 +134,7 @@ class _Looking(TorchFunctionMode):
             self.within(name, args)
         else:
             self.beyond(name, args, keywords)
+        self.found.derived += func is torch.autograd.grad and not keywords.get("create_graph", args[4:] == (True,))
         made = func(*args, **keywords)
         self.states.note(name, args, made)
         return made
@@ -120,6 +142,9 @@ class _Looking(TorchFunctionMode):
     def within(self, name: str, args: Sequence[Any]) -> None:
         self.found.single += is_single(name, args)
         self.found.first += self.states.is_first(name, args)
+        for each in args:
+            if isinstance(each, nn.Parameter) and id(each) not in self.own:
+                self.foreign[len(self.foreign)] = ref(each)
         if name == "embedding" and len(args) > 1 and isinstance(args[0], Tensor) and _place(args[0]) in self.inputs:
             self.inputs[_place(args[0])] = len(args[1])
 
@@ -130,11 +155,15 @@ class _Looking(TorchFunctionMode):
         self.found.shifted += name == "__getitem__" and len(args) > 1 and leaves_out(args[1])
         if name in SOFTMAXES | OF_CLASSES and tensors and tensors[0].ndim > 1 and tensors[0].shape[1] > 1:
             self.found.spread = float(tensors[0].detach().float().std(1).median())
-        if len(tensors) > 1 and name in BINARY | MARGINS | OF_CLASSES:
+        if len(tensors) > 1 and name in BINARY | MARGINS | OF_CLASSES | {"kl_div"}:
             self.compared(name, tensors, args, keywords)
 
     def compared(self, name: str, tensors: list[Tensor], args: Sequence[Any], keywords: Any) -> None:
         target = tensors[-1] if name in MARGINS else tensors[1]
+        self.found.exchanged |= are_exchanged(name, tensors[:2])
+        self.found.weighed |= len(tensors) > 2 and name not in MARGINS
+        if name == "cross_entropy":
+            self.found.smoothing = float(args[SMOOTHED] if len(args) > SMOOTHED else keywords.get(SMOOTHING, 0.0))
         if name in BINARY and bool(((target < 0) | (target > 1)).any()):
             self.found.beyond = (float(target.min()), float(target.max()))
         elif name in MARGINS:
@@ -160,6 +189,33 @@ def ignored_class(args: Sequence[Any], keywords: Any) -> int:
     """
     found = args[IGNORED] if len(args) > IGNORED else keywords.get("ignore_index", -1)
     return found if isinstance(found, int) and found >= 0 else -1
+
+
+def are_exchanged(name: str, tensors: Sequence[Any]) -> bool:
+    """Tell whether a loss is given targets, and outputs in their place: zeros and ones first, or shares, and no others.
+
+    Args:
+        name: of the loss.
+        tensors: its first two arguments.
+
+    Example:
+        >>> import torch
+        >>> y, made = torch.tensor([[1.0], [0.0]]), torch.tensor([[3.0], [-2.0]])
+        >>> name = "binary_cross_entropy_with_logits"
+        >>> are_exchanged(name, [y, made]), are_exchanged(name, [made, y]), are_exchanged(name, [y, y])
+        (True, False, False)
+    """
+    both = len(tensors) > 1 and all(isinstance(each, Tensor) and each.is_floating_point() for each in tensors[:2])
+    if not both or name in MARGINS:
+        return False
+    first, second = tensors[:2]
+    if name == "kl_div":
+        return bool((first >= 0).all()) and bool((second < 0).any())
+    return _yes_or_no(first) and not _yes_or_no(second)
+
+
+def _yes_or_no(tensor: Tensor) -> bool:
+    return bool(((tensor == 0) | (tensor == 1)).all())
 
 
 def several_hold(target: Tensor) -> bool:

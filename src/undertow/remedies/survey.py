@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from undertow.operations import SOFTMAXES
 from undertow.remedies.anatomy import LAYERS, run_loss
 from undertow.remedies.attending import ATTENDING, across, hidden_by
+from undertow.remedies.causal import looks_ahead
 from undertow.remedies.dropping import rate_of
 from undertow.remedies.ordering import placeless
 from undertow.remedies.outside import Depth
@@ -65,6 +66,7 @@ class Survey:
         penalised: how often a size of weights is taken outside of the model, as a penalty takes it.
         hidden: part of the positions that masks hide from attention, the largest; -1 if nothing is hidden.
         across: how often a softmax of attention's scores goes along another axis than that of the keys.
+        ahead: how often the steps of a sequence attend to those behind them.
         placeless: whether it makes no difference to attention which step stands where.
         steps: the axis of the steps, where that is so.
         sums: how often two numbers are added up outside of the model, as terms of a loss are.
@@ -88,6 +90,7 @@ class Survey:
     penalised: int = 0
     hidden: float = -1.0
     across: int = 0
+    ahead: int = 0
     placeless: bool = False
     steps: int = 1
     sums: int = 0
@@ -191,6 +194,7 @@ class _Calls(TorchFunctionMode):
         rows = bool(args) and isinstance(args[0], Tensor) and args[0].ndim >= SEQUENCES
         self.attends |= name in ATTENTIONS or (name == "softmax" and self.depth.inside and rows)
         self.found.across += self.depth.inside and across(name, args, keywords)
+        self.found.ahead += self.depth.inside and looks_ahead(name, args, keywords)
         if (hidden := hidden_by(name, args, keywords)) is not None and self.depth.inside:
             self.found.hidden = max(self.found.hidden, float(hidden.double().mean()))
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from undertow.diagnosis import Diagnosis
-from undertow.remedies.facts import known_facts, unlearned
+from undertow.remedies.facts import known_facts, unlearned, unsampled
 from undertow.remedies.registry import Proposal, remedy
 from undertow.training import Training
 
@@ -133,3 +134,43 @@ def _proposed_larger(diagnosis: Diagnosis) -> Iterator[Proposal]:
 @larger.written
 def _larger_lines(times: int = 8) -> str:
     return f"# DataLoader(data, batch_size=...): {times} times as many examples as now"
+
+
+@remedy("UR117", "all examples drawn", "A", ["UT704"])
+def all_drawn(training: Training) -> Training:
+    """Draw all examples in random order where a sampler's weights leave most of them out.
+
+    What it changes:
+        The loader's sampler goes; its data, sizes of batches and the rest stay.
+    When:
+        ``WeightedRandomSampler`` is given a weight for each class: it takes them for those of the first examples, and
+        draws no others.
+    Predicts:
+        The network sees all of its data.
+    References:
+        PyTorch documentation, WeightedRandomSampler: "weights: a sequence of weights, not necessary summing up to one",
+        one an example.
+    """
+    if not unsampled(training):
+        raise ValueError("no sampler leaves out examples by having fewer weights than there are")
+    loader = training.batches
+    assert isinstance(loader, DataLoader)  # noqa: S101  # `unsampled` asked
+    return replace(training, batches=_without_sampler(loader))
+
+
+def _without_sampler(loader: DataLoader[Any]) -> DataLoader[Any]:
+    return DataLoader(
+        loader.dataset, loader.batch_size, shuffle=True, num_workers=loader.num_workers, collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory, drop_last=loader.drop_last, worker_init_fn=loader.worker_init_fn,
+    )  # fmt: skip
+
+
+@all_drawn.proposes
+def _proposed_drawing(diagnosis: Diagnosis) -> Iterator[Proposal]:
+    if left := known_facts(diagnosis).get("unsampled", 0.0):
+        yield Proposal({}, f"the sampler has no weights for {left:.0%} of the examples, and never draws them", 1.0)
+
+
+@all_drawn.written
+def _drawing_lines() -> str:
+    return "# WeightedRandomSampler(weights[y_train], len(y_train)): a weight for each example, not for each class"

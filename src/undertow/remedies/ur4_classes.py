@@ -100,10 +100,11 @@ def weighted(training: Training) -> Training:
     """Weigh classes by how rare they are.
 
     What it changes:
-        ``cross_entropy``, ``nll_loss`` and binary cross entropies get weights: the examples of each class count as
-        much together as those of any other.
+        ``cross_entropy``, ``nll_loss`` and binary cross entropies get weights, in place of those that they have: the
+        examples of each class count as much together as those of any other.
     When:
-        Nearly all examples are of one class, and the network always says that one.
+        Nearly all examples are of one class, and the network always says that one; or weights were turned round, so
+        that what is rare counts even less.
     Predicts:
         The gradient of rare classes is as large as that of frequent ones.
     References:
@@ -129,14 +130,19 @@ def _shares(training: Training) -> Tensor:
 
 def _weighing(weights: Tensor) -> dict[str, Callable[..., Any]]:
     def of_classes(func: Any, x: Tensor, target: Tensor, *rest: Any, **named: Any) -> Any:
-        plain = not rest and named.get("weight") is None and not target.is_floating_point()
-        fits = plain and x.ndim > 1 and x.shape[1] == len(weights)
-        return func(x, target, *rest, **({**named, "weight": weights.to(x)} if fits else named))
+        fits = not target.is_floating_point() and x.ndim > 1 and x.shape[1] == len(weights)
+        given = {name: value for name, value in named.items() if name != "weight"}
+        return func(x, target, weights.to(x), *rest[1:], **given) if fits else func(x, target, *rest, **named)
 
     def of_two(func: Any, x: Tensor, target: Tensor, *rest: Any, **named: Any) -> Any:
-        fits = not rest and named.get("weight") is None and len(weights) == 2  # yes and no
-        each = weights.to(x)[target.round().long().clamp(0, 1)] if fits else None
-        return func(x, target, *rest, **({**named, "weight": each} if fits else named))
+        if len(weights) != 2:  # yes and no
+            return func(x, target, *rest, **named)
+        own = rest[0] if rest else named.get("weight")
+        each = weights.to(x)[target.round().long().clamp(0, 1)]
+        if isinstance(own, Tensor) and own.shape == target.shape:  # which may hide some of them
+            each = each * own
+        given = {name: value for name, value in named.items() if name not in ("weight", "pos_weight")}
+        return func(x, target, each, *rest[1:], **given)
 
     binary = dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), of_two)
     return {**dict.fromkeys(("cross_entropy", "nll_loss"), of_classes), **binary}
@@ -147,6 +153,8 @@ def _proposed_weights(diagnosis: Diagnosis) -> Iterator[Proposal]:
     shares = known_facts(diagnosis).get("targets", {}).get("classes", [])
     if shares and min(shares) * len(shares) < RARE:
         yield Proposal({}, f"the rarest class has {min(shares):.1%} of the examples", 0.7)
+    elif shares and known_facts(diagnosis).get("loss", {}).get("weighed"):
+        yield Proposal({}, "the loss has weights of classes; these may not be those that are meant", 0.45)
 
 
 @weighted.written

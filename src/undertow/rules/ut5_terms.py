@@ -166,8 +166,9 @@ def _penalty(diagnosis: Diagnosis) -> Finding | None:
     """Return what to say of weights whose gradient is many times what can have come to them through their layers."""
     if _added_up(diagnosis.run):
         return None
-    columns = [diagnosis.column(name).tolist() for name in ("grad_output", "input_rms", "weight_grad_norm")]
-    numbers = zip(diagnosis.run.sites, *columns, strict=True)
+    received, size = (diagnosis.column(name).tolist() for name in ("grad_output", "input_rms"))
+    gradients = (diagnosis.column("weight_grad_norm") / _scaled_by_hand(diagnosis)).tolist()
+    numbers = zip(diagnosis.run.sites, received, size, gradients, strict=True)
     found = {site.index: times_ for site, *own in numbers if (times_ := _beyond(diagnosis.run, site, *own)) is not None}
     most = [site for site, each in found.items() if each >= PENALTY_ABOVE]
     if not most or len(most) < len(found) / 2:
@@ -195,6 +196,20 @@ def _beyond(run: Run, site: Site, received: float, size: float, gradient: float)
     rows = math.prod(site.shape) / site.n_out
     most = received * math.sqrt(rows * (size**2 * math.prod(site.weight_shape) / site.n_out + 1))
     return gradient / most if math.isfinite(most) and most > 0 and math.isfinite(gradient) else None
+
+
+def _scaled_by_hand(diagnosis: Diagnosis) -> float:
+    """Return the gradient's norm at a step / that after the backward pass; 1 where they aren't both known.
+
+    Who scales a loss by hand divides the gradients afterwards, while what outputs receive stays as it arrived.
+    """
+    scalars, step = diagnosis.run.scalars, diagnosis.run.steps.get("step")
+    if step is None or not {"step", "grad_norm", "grad_norm_unclipped"} <= scalars.keys():
+        return 1.0
+    at = np.asarray(scalars["step"]) == step[diagnosis.step]
+    taken, arrived = (float(np.sum(scalars[name], where=at)) for name in ("grad_norm", "grad_norm_unclipped"))
+    ratio = taken / arrived if arrived > 0 else math.nan
+    return ratio if math.isfinite(ratio) and ratio > 0 else 1.0
 
 
 def _users(run: Run) -> dict[str, frozenset[int]]:

@@ -26,8 +26,8 @@ def logits_handed_over(run: Run, outer: Site, inner: Site) -> Advice:
     )
     if inner.module and inner.module_type in _OWN:
         return Advice(text, code(f"{expression(inner.module)} = nn.Identity()"))
-    place = f" ({line_of(inner.source)})" if inner.source else ""
-    lines = [f"# without {spoken(inner.op)} in front of it{place}:", f"loss = {loss}(logits, targets)"]
+    place = f"# in {line_of(inner.source)}" if inner.source else "# in the loss"
+    lines = [f"{place}: without {spoken(inner.op)}", f"loss = {loss}(logits, targets)"]
     return Advice(text, code(*lines))
 
 
