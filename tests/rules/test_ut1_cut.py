@@ -241,9 +241,29 @@ def solved(act, second=True):
         held = torch.autograd.grad(slope.sum(), x, create_graph=True)[0] if second else slope
         return (held + torch.sin(3 * x)).square().mean() + net(torch.zeros(2, 1)).square().mean()
 
-    return net, loss
+    return net, loss, torch.optim.SGD(net.parameters(), 0.01)
 
 
 fires("UT109")(lambda: solved(nn.ReLU))
 silent("UT109")(lambda: solved(nn.Tanh))
 silent("UT109")(lambda: solved(nn.ReLU, second=False))
+
+
+def coded(draw, scored=False):
+    """A latent code, drawn by what an encoder returns: its reconstruction, and its distance from a prior."""
+    torch.manual_seed(0)
+    net, x = nn.ModuleDict({"in": nn.Linear(6, 4), "out": nn.Linear(4, 6)}), torch.randn(12, 6)
+
+    def loss():
+        code = torch.distributions.Normal(net["in"](x), 0.5 + 0 * net["in"](x).exp())
+        z = getattr(code, draw)()
+        missed = (net["out"](z) - x).square().mean(1)
+        own = (code.log_prob(z).sum(1) * missed.detach()).mean() if scored else code.mean.square().mean()
+        return missed.mean() + own
+
+    return net, loss, torch.optim.SGD(net.parameters(), 0.01)
+
+
+fires("UT109")(lambda: coded("sample"))
+silent("UT109")(lambda: coded("rsample"))
+silent("UT109")(lambda: coded("sample", scored=True))

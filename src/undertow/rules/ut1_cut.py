@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.cuts import against_cut
+from undertow.rules.drawn_codes import lost_in_the_forward_pass
 from undertow.rules.lost_means import least_gradient, lost_in_a_mean
 from undertow.rules.registry import Blocks, rule
 from undertow.rules.rounding import SMALLEST_HALF, received_rms
-from undertow.rules.straight_pieces import derivative_of_pieces
 from undertow.wording import called, few
 
 PRODUCTS = frozenset(
@@ -68,7 +68,8 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean). Or
         weights are rounded before they are multiplied, or only their sign is taken. Or the mean is looked at of what a
         normalisation made, whose mean is always its bias. Or a hook on a tensor multiplies its gradient by 0. Or the
-        loss holds a second derivative of a network of ReLUs, which is zero everywhere (`examine` sees it).
+        loss holds a second derivative of a network of ReLUs, which is zero everywhere, or a latent code is drawn
+        without gradient (`examine` sees both).
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
@@ -88,7 +89,7 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Hu et al. 2022 (LoRA: A at random, B at zero); Bengio, Leonard, Courville 2013 (straight-through estimator).
     """
-    if (lost := lost_in_a_mean(diagnosis) or derivative_of_pieces(diagnosis.run)) is not None:
+    if (lost := lost_in_a_mean(diagnosis) or lost_in_the_forward_pass(diagnosis.run)) is not None:
         yield lost
         return
     zero, valueless = _zeros(diagnosis)

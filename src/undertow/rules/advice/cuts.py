@@ -165,6 +165,12 @@ def curved_activations() -> Advice:
     return Advice(text, code(*lines))
 
 
+def drawn_with_gradient() -> Advice:
+    """Say how gradient passes what is drawn."""
+    text = "Draw by rsample() in the place of sample(), outside of torch.no_grad()."
+    return Advice(text, code("# in forward: z = torch.distributions.Normal(mean, deviation).rsample()"))
+
+
 def means_kept(name: str) -> Advice:
     """Say how a mean over what was normalised keeps what it was of."""
     return Advice(
