@@ -228,3 +228,42 @@ def penalised():
         return critic(x.detach() + 1e-3).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).square().mean()
 
     return critic, loss
+
+
+def solved(act, second=True):
+    """An equation's residual, by a network's second derivative or its first."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1, 8), act(), nn.Linear(8, 8), act(), nn.Linear(8, 1))
+    x = torch.linspace(0, 1, 16)[:, None].requires_grad_()
+
+    def loss():
+        (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+        held = torch.autograd.grad(slope.sum(), x, create_graph=True)[0] if second else slope
+        return (held + torch.sin(3 * x)).square().mean() + net(torch.zeros(2, 1)).square().mean()
+
+    return net, loss, torch.optim.SGD(net.parameters(), 0.01)
+
+
+fires("UT109")(lambda: solved(nn.ReLU))
+silent("UT109")(lambda: solved(nn.Tanh))
+silent("UT109")(lambda: solved(nn.ReLU, second=False))
+
+
+def coded(draw, scored=False):
+    """A latent code, drawn by what an encoder returns: its reconstruction, and its distance from a prior."""
+    torch.manual_seed(0)
+    net, x = nn.ModuleDict({"in": nn.Linear(6, 4), "out": nn.Linear(4, 6)}), torch.randn(12, 6)
+
+    def loss():
+        code = torch.distributions.Normal(net["in"](x), 0.5 + 0 * net["in"](x).exp())
+        z = getattr(code, draw)()
+        missed = (net["out"](z) - x).square().mean(1)
+        own = (code.log_prob(z).sum(1) * missed.detach()).mean() if scored else code.mean.square().mean()
+        return missed.mean() + own
+
+    return net, loss, torch.optim.SGD(net.parameters(), 0.01)
+
+
+fires("UT109")(lambda: coded("sample"))
+silent("UT109")(lambda: coded("rsample"))
+silent("UT109")(lambda: coded("sample", scored=True))

@@ -153,3 +153,24 @@ def attention_by_hand():
 
 
 CASES = EXAMPLES.by_code
+
+
+def contrasted(temperature=None, length=lambda z: functional.normalize(z, dim=-1)):
+    """Two views of examples, told apart by their cosines."""
+    torch.manual_seed(0)
+    net = nn.ModuleList(nn.Linear(6, 4) for _ in range(2))
+    x = torch.randn(12, 6)
+
+    def loss():
+        one, other = (length(layer(x)) for layer in net)
+        similar = one @ other.T
+        return functional.cross_entropy(similar if temperature is None else similar / temperature, torch.arange(12))
+
+    return net, loss, torch.optim.Adam(net.parameters())
+
+
+fires("UT503")(contrasted)
+fires("UT503")(lambda: contrasted(length=lambda z: z / z.norm(dim=1, keepdim=True)))
+silent("UT503")(lambda: contrasted(0.1))
+silent("UT503")(lambda: contrasted(length=lambda z: z))
+silent("UT503")(lambda: contrasted(length=lambda z: z * z.square().mean(1, keepdim=True).rsqrt()))

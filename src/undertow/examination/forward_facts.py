@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from undertow.examination.derivatives import Derivatives
 from undertow.examination.detached import DetachedValues
+from undertow.examination.drawn import Draws
 from undertow.examination.sources import SourceFinder, next_number, users_line
 from undertow.examination.suspicion import MEETING, Suspicion, axes_exchanged
 from undertow.operations import DIFFERENCES, RECURRENT_CALLS, REGRESSION_LOSSES, RESHAPING
@@ -66,6 +68,7 @@ class ForwardFacts(SourceFinder):
         self._norms: dict[tuple[Any, ...], Fact] = {}
         self.suspicion = Suspicion()
         self._detached = DetachedValues()
+        self._derivatives, self._draws = Derivatives(), Draws()
         self._lookups: dict[Node, Tensor] = {}
         self._sums: list[tuple[Tensor, Tensor, int]] = []
         self._exchanged: Fact = {}
@@ -88,6 +91,8 @@ class ForwardFacts(SourceFinder):
         if name in MEETING:
             self.suspicion.look(name, args, kwargs, out)
         self._detached.look(name, args, kwargs, out)
+        if name == "normal" and isinstance(out, Tensor) and self._detached.learned(out):
+            self._draws.drawn(out, before)
         if self.suspicion.exchanged and not self._exchanged:
             shapes = self.suspicion.exchanged
             self._exchanged = {"op": name, "shapes": shapes, "source": users_line()}
@@ -97,11 +102,16 @@ class ForwardFacts(SourceFinder):
 
     def _pair(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
         given = [*args, *(kwargs[key] for key in ("input", "target", "other") if key in kwargs)][:2]
+        if name in DIFFERENCES:
+            self._draws.scored(given)
         if len(given) < 2 or not all(isinstance(each, Tensor) for each in given) or len(self._pairs) >= MOST:
             return
         first, second = given
         if isinstance(out, Tensor) and out.grad_fn is not None and max(first.numel(), second.numel()) > 1:
             self._pairs.append((name, first, second, out.grad_fn, number))
+
+    def _differentiated(self, _: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, number: int) -> None:
+        self._derivatives.look(args, kwargs, out, number)
 
     def _looked_up(self, _: str, args: Sequence[Any], __: Mapping[str, Any], out: Any, number: int) -> None:
         del number
@@ -152,6 +162,7 @@ class ForwardFacts(SourceFinder):
         weight = args[1] if len(args) > 1 else kwargs.get("weight")
         if not isinstance(given, Tensor) or not any(map(_is_weight, (*args[1:], *kwargs.values()))):
             return
+        self._draws.enters_a_layer(given)
         for data in self._joined.get(given.grad_fn, ()) if given.requires_grad else (given,):
             strided = data.is_floating_point() and data.dim() > 1 and data.layout is torch.strided
             if strided and not self._detached.learned(data):
@@ -187,6 +198,7 @@ class ForwardFacts(SourceFinder):
             near = _between_loss_and_weights(loss)
             pairs = [self._pair_fact(*pair) for pair in self._pairs if pair[3] in near]
             data = [self._data_fact(*each) for each in self._data.values()]
+            straight, drawn = self._derivatives.straight(), self._draws.passed_on()
             reshaped = next((fact for node, fact in self._reshaped if node in near), {})
         return {
             "pairs": [p for p in pairs if p],
@@ -194,6 +206,8 @@ class ForwardFacts(SourceFinder):
             "norms": list(self._norms.values()),
             "exchanged": self._exchanged or reshaped,
             "softmax along": self._along,
+            "straight": {} if straight is None else {"source": self.line_around(straight)},
+            "drawn": {} if drawn is None else {"source": self.line_around(drawn)},
             "state detached": self._detached.fact(loss),
             "sums": [self._sum_fact(*each) for each in self._sums[:MOST]],
         }
@@ -346,5 +360,6 @@ _NOTES: dict[str, Callable[..., None]] = {
     **dict.fromkeys(("cat", "concat", "concatenate"), ForwardFacts._put_together),
     "nll_loss": ForwardFacts._likelihood,
     "embedding": ForwardFacts._looked_up,
+    "grad": ForwardFacts._differentiated,
     **dict.fromkeys(("add", "__add__", "__radd__", "__iadd__", "add_"), ForwardFacts._added),
 }

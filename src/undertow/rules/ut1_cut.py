@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from undertow.diagnosis import Diagnosis
 from undertow.record import Finding, Role, Run, Severity, Site
 from undertow.rules.advice.cuts import against_cut
+from undertow.rules.drawn_codes import lost_in_the_forward_pass
 from undertow.rules.lost_means import least_gradient, lost_in_a_mean
 from undertow.rules.registry import Blocks, rule
 from undertow.rules.rounding import SMALLEST_HALF, received_rms
@@ -66,7 +67,9 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
         outside of its range for every value, rounding, layer norm of one feature, or a product whose two factors are
         both zero. Or it comes by two ways that cancel, as where a value is subtracted from itself (its own mean). Or
         weights are rounded before they are multiplied, or only their sign is taken. Or the mean is looked at of what a
-        normalisation made, whose mean is always its bias. Or a hook on a tensor multiplies its gradient by 0.
+        normalisation made, whose mean is always its bias. Or a hook on a tensor multiplies its gradient by 0. Or the
+        loss holds a second derivative of a network of ReLUs, which is zero everywhere, or a latent code is drawn
+        without gradient (`examine` sees both).
     Why it is bad:
         No parameter behind it learns, and since what comes into it can't change either, none ever will.
     Evidence:
@@ -86,7 +89,7 @@ def cut(diagnosis: Diagnosis) -> Iterator[Finding]:
     References:
         Hu et al. 2022 (LoRA: A at random, B at zero); Bengio, Leonard, Courville 2013 (straight-through estimator).
     """
-    if (lost := lost_in_a_mean(diagnosis)) is not None:
+    if (lost := lost_in_a_mean(diagnosis) or lost_in_the_forward_pass(diagnosis.run)) is not None:
         yield lost
         return
     zero, valueless = _zeros(diagnosis)
@@ -301,10 +304,7 @@ def _of_kind(diagnosis: Diagnosis, site: Site, parameters: tuple[str, ...]) -> G
 
 
 def _who_left_out(run: Run, site: Site) -> Site | None:
-    """Return the operation above a concatenation that looked at some of its parts alone; None where it isn't known.
-
-    A part that gets zero was chosen by nobody, as an expert of a mixture, or is multiplied by zero weights that learn.
-    """
+    """Return the operation above a concatenation that looked at some parts alone (experts); None if it isn't known."""
     above = site
     while len(run.incoming[above.index]) == 1 and (above is site or above.op in _RESHAPED):
         above = run.sites[run.edges[run.incoming[above.index][0]].source]

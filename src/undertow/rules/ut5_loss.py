@@ -15,6 +15,7 @@ from undertow.rules.advice.losses import (
     sign_turned,
     with_a_log,
 )
+from undertow.rules.cosines import cosines_unscaled
 from undertow.rules.registry import Blocks, rule
 from undertow.wording import called, sentence
 
@@ -34,6 +35,7 @@ NEVER_NEGATIVE = (TAKES_LOGS - {"kl_div"}) | {
 REDUCED = frozenset({"mean", "sum", "div", "mul", "add", "squeeze", "view", "sub"})
 MOSTLY_ABOVE_ZERO = 0.5
 SQUASHES = frozenset({"softmax", "sigmoid", "hardsigmoid"})
+SUMS_TO_ONE = frozenset({"log_softmax", "softmax", "logsumexp"})
 LOGARITHMS = frozenset({"log_softmax", "log_sigmoid"})
 
 
@@ -66,8 +68,8 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
     What:
         Between the last weights and the loss values go through softmax or sigmoid twice, the second of them inside
         the loss: cross-entropy and BCE-with-logits do it themselves. Or what stands there doesn't fit the loss
-        otherwise: softmax over a single unit, nll_loss, kl_div or ctc_loss without a log_softmax, ReLU on logits. Or
-        the loss has the wrong sign: its negative is minimised.
+        otherwise: softmax over a single unit, nll_loss, kl_div or ctc_loss without a log_softmax, ReLU on logits,
+        cosines of examples without a temperature. Or the loss has the wrong sign: its negative is minimised.
     Why it is bad:
         The second one sees values between 0 and 1 only. It can't come near a certain answer, so that the loss keeps
         a floor, and the gradient is multiplied by the derivative of the first, small where it is sure of itself and
@@ -85,7 +87,9 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         reshapes at most: attention (weights behind it), distillation (a softmax on the target's side) and a log behind
         the softmax are none. log_softmax of log_softmax changes nothing, and is a note. A wrong sign: the whole loss
         is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
-        known by an input that is mostly above 0, and in a watched run by what stands in front of it.
+        known by an input that is mostly above 0, and in a watched run by what stands in front of it. Cosines of
+        examples with each other, as they are: among 8 to 128 it took 1.2 to 4 times the steps of a temperature of 0.1;
+        cosines with weights, of 10 to 300 classes, were learned as fast, and aren't told.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.
@@ -99,6 +103,9 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
     for outer in run.sites:
         if diagnosis.depth[outer.index] or outer.op not in TAKES_LOGITS | TAKES_LOGS:
             continue
+        if outer.op in SUMS_TO_ONE and (bare := cosines_unscaled(run, outer)) is not None:
+            yield bare
+            return
         if _over_one_unit(diagnosis, outer):
             yield more_than_one_unit(run, outer).on(_one_unit(run, outer))
             return

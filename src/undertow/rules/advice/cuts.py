@@ -153,6 +153,24 @@ def _activation(diagnosis: Diagnosis, site: Site, name: str) -> Advice:
     return Advice(f"All values of {name} lie where it is flat. {found.text}", found.snippet)
 
 
+def curved_activations() -> Advice:
+    """Say what a network needs whose second derivative is asked for."""
+    text = "Take activations that are curved, such as tanh, SiLU or sine, in the place of ReLU."
+    lines = [
+        "for module in list(model.modules()):",
+        "    for name, child in module.named_children():",
+        "        if isinstance(child, (nn.ReLU, nn.LeakyReLU, nn.Hardtanh)):",
+        "            setattr(module, name, nn.Tanh())",
+    ]
+    return Advice(text, code(*lines))
+
+
+def drawn_with_gradient() -> Advice:
+    """Say how gradient passes what is drawn."""
+    text = "Draw by rsample() in the place of sample(), outside of torch.no_grad()."
+    return Advice(text, code("# in forward: z = torch.distributions.Normal(mean, deviation).rsample()"))
+
+
 def means_kept(name: str) -> Advice:
     """Say how a mean over what was normalised keeps what it was of."""
     return Advice(

@@ -31,6 +31,13 @@ def logits_handed_over(run: Run, outer: Site, inner: Site) -> Advice:
     return Advice(text, code(*lines))
 
 
+def temperature_given(similarities: Site) -> Advice:
+    """Say how cosines become logits."""
+    text = "Divide the similarities by a temperature of 0.05 to 0.2, or learn one, before the softmax."
+    place = f" ({line_of(similarities.source)})" if similarities.source else ""
+    return Advice(text, code(f"similarities = similarities / 0.1  # in the loss{place}"))
+
+
 def with_a_log(run: Run, outer_op: str, inner: Site, raw: bool) -> Advice:
     """Say what to do where nll_loss is handed something else than log-probabilities."""
     if outer_op == "kl_div":
