@@ -89,7 +89,7 @@ def squashed_twice(diagnosis: Diagnosis) -> Iterator[Finding]:
         is the negative of a mean of cross-entropies or squares, and one optimizer holds what it reaches. kl_div is
         known by an input that is mostly above 0, and in a watched run by what stands in front of it. Cosines of
         examples with each other, as they are: among 8 to 128 it took 1.2 to 4 times the steps of a temperature of 0.1;
-        cosines with weights, of 10 to 300 classes, were learned as fast, and aren't told.
+        cosines with weights, of 10 to 100 classes, were learned as fast, and aren't told.
     What to do:
         Leave the softmax or sigmoid out of the model, and apply it to predictions only. For two classes with one
         output use BCE-with-logits, with several cross-entropy over as many outputs as classes.
