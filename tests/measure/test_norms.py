@@ -78,6 +78,11 @@ def test_products_of_many_rows_at_once_are_those_of_each(kind, spoilt):
         assert inners[at] == pytest.approx(host_inner(a, b), abs=2 * RIGHT * length * host_norm(b), nan_ok=True)
 
 
+def test_products_with_zeros_are_zero_where_a_sum_would_overflow():
+    rows = np.stack((np.zeros(4, np.float32), np.full(4, 3e38, np.float32)))[:, None]
+    assert [each.tolist() for each in host_products([rows])] == [[0.0], [0.0]]
+
+
 @pytest.mark.parametrize("number", [1.1, 1 / 3, 7.77e-4, 1e-30, 1e-40, 3e30])
 def test_ten_million_equal_numbers_lose_no_digits(number):
     x = torch.full((10**7,), number)

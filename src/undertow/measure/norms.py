@@ -133,7 +133,7 @@ def host_products(pairs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], N
 def _exact_products(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
     """Return the norm of x, and its product with y, whatever their range: most often all of x is zero."""
     if not x.any():
-        return 0.0, 0.0 * y.sum()
+        return 0.0, float(x @ y)  # 0, or nan where y isn't finite
     whole = torch.from_numpy(x)
     return host_norm(whole), host_inner(whole, torch.from_numpy(y))
 

@@ -190,7 +190,7 @@ def run_loss(model: nn.Module, training: Training, batches: int = 1, evaluating:
     try:
         with random_numbers_kept(), torch.no_grad():
             for batch in training.sample(batches):
-                loss = derived(partial(training.loss, model, batch)).detach()
+                loss = derived(partial(training.loss, model, batch))  # as it is: modes that follow would see a detach()
     finally:
         model.train(mode)
         for name, buffer in model.named_buffers():
