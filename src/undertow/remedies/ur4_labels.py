@@ -175,11 +175,8 @@ class _OfOutputs:
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         made: list[Any] = []
-        handle = model.register_forward_hook(lambda _module, _given, output: made.append(output))
-        try:
+        with model.register_forward_hook(lambda _module, _given, output: made.append(output)):
             self.loss(model, batch)
-        finally:
-            handle.remove()
         target = target_of(batch)
         if target is None or not made or not isinstance(made[-1], Tensor):
             raise ValueError("a batch doesn't end with classes, or the model doesn't return a tensor")

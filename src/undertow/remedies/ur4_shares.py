@@ -71,12 +71,9 @@ class _OfShares:
     by: str
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
-        handle = model.register_forward_hook(partial(_as_shares, self.by))
-        try:
+        with model.register_forward_hook(partial(_as_shares, self.by)):
             made: Tensor = self.loss(model, batch)
             return made
-        finally:
-            handle.remove()
 
 
 @shares.proposes

@@ -175,12 +175,9 @@ class _Before:
             del module
             return tuple(moved(each) for each in given), {name: moved(each) for name, each in named.items()}
 
-        handle = model.register_forward_pre_hook(enter, with_kwargs=True)
-        try:
+        with model.register_forward_pre_hook(enter, with_kwargs=True):
             made: Tensor = self.loss(model, batch)
             return made
-        finally:
-            handle.remove()
 
 
 @given_before.proposes

@@ -221,13 +221,12 @@ def of_the_whole_model(header: Mapping[str, Any], missing: Sequence[str], foreig
         return Advice(text, code(f"optimizer = {kind}(model.parameters(){rate})"))
     text = f"Add {few(missing)} to {name}, or freeze what shall stay as it is by requires_grad_(False)."
     lines = list_of([expression(name) for name in missing], 'optimizer.add_param_group({"params": [', "]})")
-    line = "\n".join(lines)
     if len(missing) > MOST_LISTED:
-        line = "\n".join((
+        lines = [
             'held = {id(p) for group in optimizer.param_groups for p in group["params"]}',
             'optimizer.add_param_group({"params": [p for p in model.parameters() if id(p) not in held]})',
-        ))  # fmt: skip
-    return Advice(text, line)
+        ]
+    return Advice(text, "\n".join(lines))
 
 
 def rate_set(header: Mapping[str, Any], names: Sequence[str], rate: float) -> Advice:
